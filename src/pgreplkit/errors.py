@@ -1,0 +1,295 @@
+"""Every error that pgreplkit raises, in one tree.
+
+::
+
+    Error
+    ├── InvalidValue (also a ValueError)
+    │   ├── InvalidLSN                 InvalidSegmentSize
+    │   ├── InvalidWalFileName         InvalidWalRange
+    │   ├── InvalidTimelineHistory     InvalidSyncStandbyNames
+    │   ├── InvalidBackupLabel         InvalidBackupManifest
+    │   └── InvalidSystemIdentity      InvalidServerVersion
+    ├── TimelineNotInHistory (also a LookupError)
+    ├── ServerError
+    │   ├── ConnectionFailed           StatementTimeout
+    │   ├── NotAPrimary                NotAStandby
+    │   ├── UnsupportedByServer        InsufficientPrivilege
+    │   └── SettingNotFound (also a LookupError)
+    └── LabError
+        ├── ServerNotFound             ServerStartFailed
+        └── WaitTimeout (also a TimeoutError)
+
+A ``TypeError`` is raised for an argument of a type that a function does not take.
+"""
+
+_SHOWN = 80
+
+
+def shorten(text: str) -> str:
+    """``repr(text)``, cut in the middle when it is long."""
+    if len(text) <= _SHOWN:
+        return repr(text)
+    half = _SHOWN // 2
+    return f"{text[:half]!r}…{text[-half // 2 :]!r} ({len(text)} characters)"
+
+
+class Error(Exception):
+    """The base of all errors of pgreplkit."""
+
+    __module__ = "pgreplkit"
+
+
+class InvalidValue(Error, ValueError):
+    """A text or number that is not a value of the type asked for.
+
+    Attributes:
+        value: what was given, as text, shortened when it was long.
+        reason: why it was refused.
+        expected: the form that is accepted.
+    """
+
+    __module__ = "pgreplkit"
+    what = "value"
+    expected = ""
+
+    def __init__(self, value: object, reason: str) -> None:
+        self.value = value if isinstance(value, _Shown) else _Shown(_show(value))
+        self.reason = reason
+        super().__init__(self.value, reason)
+
+    def __str__(self) -> str:
+        expected = f"; expected {self.expected}" if self.expected else ""
+        return f"not a valid {self.what}: {self.value}: {self.reason}{expected}"
+
+
+class _Shown(str):
+    """A text that was already shortened, so that unpickling does not quote it again."""
+
+    __slots__ = ()
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return shorten(value)
+    if isinstance(value, int):
+        # repr() of an int with thousands of digits is quadratic, or refused by Python itself.
+        return repr(int(value)) if value.bit_length() <= 256 else f"a {value.bit_length()}-bit int"
+    if isinstance(value, bytes):
+        return repr(value) if len(value) <= _SHOWN else f"{len(value)} bytes"
+    return f"a {type(value).__name__}"
+
+
+class InvalidLSN(InvalidValue):
+    """A text that the server's pg_lsn does not accept, or a position outside 0…2⁶⁴−1."""
+
+    __module__ = "pgreplkit"
+    what = "LSN"
+    expected = "two parts of 1 to 8 hex digits as in '16/B374D848', or an int from 0 to 2**64 - 1"
+
+
+class InvalidSegmentSize(InvalidValue):
+    """A WAL segment size that no server can have."""
+
+    __module__ = "pgreplkit"
+    what = "WAL segment size"
+    expected = "a power of two from 1 MiB to 1 GiB, in bytes or as in '16MB'"
+
+
+class InvalidWalFileName(InvalidValue):
+    """A name that no file in pg_wal or in an archive of it has."""
+
+    __module__ = "pgreplkit"
+    what = "WAL file name"
+    expected = "24 hex digits as in '0000000100000004000000DF'"
+
+
+class InvalidWalRange(InvalidValue):
+    """A range of WAL that ends before it starts."""
+
+    __module__ = "pgreplkit"
+    what = "WAL range"
+    expected = "a start that is not after the end"
+
+
+class InvalidTimelineHistory(InvalidValue):
+    """Text that is not a timeline history file."""
+
+    __module__ = "pgreplkit"
+    what = "timeline history"
+    expected = "lines of 'timeline<TAB>switchpoint<TAB>reason' with rising timelines"
+
+
+class InvalidSyncStandbyNames(InvalidValue):
+    """Text that synchronous_standby_names does not accept."""
+
+    __module__ = "pgreplkit"
+    what = "synchronous_standby_names"
+    expected = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
+
+
+class InvalidBackupLabel(InvalidValue):
+    """Text that is not a backup_label or a backup history file."""
+
+    __module__ = "pgreplkit"
+    what = "backup label"
+    expected = "the lines of a backup_label file, beginning with 'START WAL LOCATION: …'"
+
+
+class InvalidBackupManifest(InvalidValue):
+    """Text that is not a backup_manifest, or one whose own checksum does not fit."""
+
+    __module__ = "pgreplkit"
+    what = "backup manifest"
+    expected = "the JSON that pg_basebackup writes from 13 on, unchanged"
+
+
+class InvalidSystemIdentity(InvalidValue):
+    """An answer that IDENTIFY_SYSTEM cannot give."""
+
+    __module__ = "pgreplkit"
+    what = "system identity"
+    expected = "a system identifier from 1 to 2**64 - 1 and a timeline from 1 to 2**32 - 1"
+
+
+class InvalidServerVersion(InvalidValue):
+    """A text or number that does not name a server version."""
+
+    __module__ = "pgreplkit"
+    what = "server version"
+    expected = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
+
+
+class TimelineNotInHistory(Error, LookupError):
+    """A timeline that a history does not pass through.
+
+    Attributes:
+        timeline: the one that was asked for.
+        history: the timelines of the history, oldest first.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(self, timeline: int, history: tuple[int, ...]) -> None:
+        super().__init__(timeline, history)
+        self.timeline, self.history = timeline, history
+
+    def __str__(self) -> str:
+        path = " → ".join(map(str, self.history))
+        return f"timeline {self.timeline} is not in this history ({path}): ask one of its timelines"
+
+
+class ServerError(Error):
+    """What a server answered when it could not do what was asked.
+
+    Attributes:
+        tried: what was asked of it.
+        found: what came back.
+        sqlstate: the server's code for it, where it gave one.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(self, tried: str, found: str, sqlstate: str | None = None) -> None:
+        super().__init__(tried, found, sqlstate)
+        self.tried, self.found, self.sqlstate = tried, found, sqlstate
+
+    def __str__(self) -> str:
+        code = f" (SQLSTATE {self.sqlstate})" if self.sqlstate else ""
+        return f"{self.tried}: {self.found}{code}"
+
+
+class ConnectionFailed(ServerError):
+    """The server could not be reached, or the connection to it was lost."""
+
+    __module__ = "pgreplkit"
+
+
+class StatementTimeout(ServerError):
+    """A statement ran longer than statement_timeout or lock_timeout, or was cancelled."""
+
+    __module__ = "pgreplkit"
+
+
+class NotAPrimary(ServerError):
+    """A primary was asked for; this server is a standby (it is in recovery)."""
+
+    __module__ = "pgreplkit"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; connect to its primary, or use Standby for this server"
+
+
+class NotAStandby(ServerError):
+    """A standby was asked for; this server is a primary (it is not in recovery)."""
+
+    __module__ = "pgreplkit"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; use Primary for this server"
+
+
+class UnsupportedByServer(ServerError):
+    """A feature that the server's major does not have.
+
+    Attributes:
+        feature: what was asked for.
+        since: the first major that has it.
+        version: the version that was met.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(self, feature: str, since: int, version: str) -> None:
+        super().__init__(feature, f"needs PostgreSQL {since}, this is {version}")
+        self.args = (feature, since, version)
+        self.feature, self.since, self.version = feature, since, version
+
+
+class InsufficientPrivilege(ServerError):
+    """The role may not see or do this.
+
+    Attributes:
+        role: the role that asked, where it is known.
+        grant: the role to grant to it.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(self, tried: str, role: str | None, grant: str) -> None:
+        super().__init__(tried, "permission denied", "42501")
+        self.args = (tried, role, grant)
+        self.role, self.grant = role, grant
+
+    def __str__(self) -> str:
+        name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
+        return f"{super().__str__()}; to allow it: GRANT {self.grant} TO {name}"
+
+
+class SettingNotFound(ServerError, LookupError):
+    """A setting that the server's major does not know."""
+
+    __module__ = "pgreplkit"
+
+
+class LabError(Error):
+    """A throwaway cluster could not be made or run."""
+
+    __module__ = "pgreplkit"
+
+
+class ServerNotFound(LabError):
+    """No server of the major asked for was found on this machine."""
+
+    __module__ = "pgreplkit"
+
+
+class ServerStartFailed(LabError):
+    """A server's program failed; the end of what it printed is in the text."""
+
+    __module__ = "pgreplkit"
+
+
+class WaitTimeout(LabError, TimeoutError):
+    """Something did not happen in time; the text says what, and how far it got."""
+
+    __module__ = "pgreplkit"

@@ -1,0 +1,1 @@
+"""Value types: pure, immutable, and equal to what the server says."""

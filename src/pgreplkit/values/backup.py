@@ -1,0 +1,118 @@
+"""BackupLabel: where a base backup starts, as its backup_label says."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from pgreplkit.errors import InvalidBackupLabel, InvalidValue
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.walfile import WalFileName
+
+_LOCATION = re.compile(r"([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}) \(file ([0-9A-Fa-f]{24})\)")
+_LAST_FIELDS = ("START TIMELINE", "STOP TIME", "STOP TIMELINE", "INCREMENTAL FROM")
+
+
+@attrs.frozen(kw_only=True)
+class BackupLabel:
+    """What a backup_label says, or the ``….backup`` file that is written when a backup ends.
+
+    >>> label = BackupLabel.parse('''START WAL LOCATION: 0/2000028 (file 000000010000000000000002)
+    ... CHECKPOINT LOCATION: 0/2000060
+    ... BACKUP METHOD: streamed
+    ... BACKUP FROM: primary
+    ... START TIME: 2026-11-23 20:00:00 UTC
+    ... LABEL: nightly
+    ... START TIMELINE: 1
+    ... ''')
+    >>> str(label.start_lsn), str(label.start_wal_file), label.label
+    ('0/2000028', '000000010000000000000002', 'nightly')
+
+    Times stay text: the server writes them with the abbreviation of its own time zone, which does
+    not name one zone. What the file does not say is None: the ``stop_…`` fields come only in a
+    ``….backup`` file, the ``incremental_…`` ones only in an incremental backup (17 on).
+
+    Raises: InvalidBackupLabel.  Source: backup_label, pg_backup_stop(), ``….backup``.
+    """
+
+    __module__ = "pgreplkit"
+
+    start_lsn: LSN
+    start_wal_file: WalFileName
+    checkpoint_lsn: LSN
+    backup_method: str | None = None
+    backup_from: str | None = None
+    start_time: str | None = None
+    label: str | None = None
+    start_timeline: int | None = None
+    stop_lsn: LSN | None = None
+    stop_wal_file: WalFileName | None = None
+    stop_time: str | None = None
+    stop_timeline: int | None = None
+    incremental_from_lsn: LSN | None = None
+    incremental_from_timeline: int | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
+        """The label in the file's text.
+
+        Raises: InvalidBackupLabel when a needed line is missing or a value is wrong; TypeError
+        when it is not a str.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"a backup label is a str, not {type(text).__name__}")
+        fields = _fields(text)
+        try:
+            start_lsn, start_file = _location(fields["START WAL LOCATION"], segment_size)
+            stop = fields.get("STOP WAL LOCATION")
+            stop_lsn, stop_file = _location(stop, segment_size) if stop else (None, None)
+            since = fields.get("INCREMENTAL FROM LSN")
+            return cls(
+                start_lsn=start_lsn,
+                start_wal_file=start_file,
+                checkpoint_lsn=LSN(fields["CHECKPOINT LOCATION"]),
+                backup_method=fields.get("BACKUP METHOD"),
+                backup_from=fields.get("BACKUP FROM"),
+                start_time=fields.get("START TIME"),
+                label=fields.get("LABEL"),
+                start_timeline=_timeline(fields.get("START TIMELINE")),
+                stop_lsn=stop_lsn,
+                stop_wal_file=stop_file,
+                stop_time=fields.get("STOP TIME"),
+                stop_timeline=_timeline(fields.get("STOP TIMELINE")),
+                incremental_from_lsn=LSN(since) if since else None,
+                incremental_from_timeline=_timeline(fields.get("INCREMENTAL FROM TLI")),
+            )
+        except KeyError as missing:
+            raise InvalidBackupLabel(text, f"the line {missing.args[0]!r} is missing") from None
+        except InvalidValue as error:
+            raise InvalidBackupLabel(text, str(error)) from None
+
+
+def _fields(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, colon, value = line.partition(": ")
+        # A label may hold newlines; what follows it always begins with one of the last fields.
+        if "LABEL" in fields and not key.startswith(_LAST_FIELDS) and len(fields) < 7:
+            fields["LABEL"] += f"\n{line}" if line else ""
+        elif colon:
+            fields.setdefault(key, value)
+    return fields
+
+
+def _location(text: str, segment_size: SegmentSize) -> tuple[LSN, WalFileName]:
+    match = _LOCATION.fullmatch(text)
+    if match is None:
+        raise InvalidBackupLabel(text, "a location is not 'LSN (file NAME)'")
+    return LSN(match[1]), WalFileName.parse(match[2], segment_size=segment_size)
+
+
+def _timeline(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) < 1 << 32:
+        raise InvalidBackupLabel(text, "a timeline is from 1 to 2**32 - 1")
+    return int(text)

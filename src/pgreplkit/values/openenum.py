@@ -1,0 +1,30 @@
+"""OpenEnum: closed lists of words that survive a newer server."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class OpenEnum(StrEnum):
+    """A StrEnum that keeps a word which it does not know, so that reading a row never fails.
+
+    >>> class Shade(OpenEnum):
+    ...     DARK = "dark"
+    >>> Shade("dark") is Shade.DARK, Shade("pale") == "pale"
+    (True, True)
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._value_!r})"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self._value_),)

@@ -1,0 +1,36 @@
+"""Which server version is meant, in the forms that people have at hand."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from packaging.version import InvalidVersion, Version
+
+from pgreplkit.errors import InvalidServerVersion
+
+ServerVersion: TypeAlias = int | str | Version
+
+
+def server_version(version: ServerVersion) -> Version:
+    """The version in a major (18), a server_version_num (180004), a text, or a Version.
+
+    >>> server_version(180004), server_version("15.18 (Debian 15.18-0+deb12u1)").major
+    (<Version('18.4')>, 15)
+
+    Raises: InvalidServerVersion; TypeError for another type.
+    """
+    if isinstance(version, Version):
+        return version
+    if isinstance(version, str):
+        word = version[:64].split(maxsplit=1)[0] if version[:64].strip() else ""
+        try:
+            return Version(word.replace("devel", ".dev0"))
+        except (InvalidVersion, ValueError):
+            raise InvalidServerVersion(version, "it does not begin with a version") from None
+    if type(version) is not int:
+        raise TypeError(f"a server version is int, str or Version, not {type(version).__name__}")
+    if 0 < version < 1000:
+        return Version(str(version))
+    if 100000 <= version < 10000000:
+        return Version(f"{version // 10000}.{version % 10000}")
+    raise InvalidServerVersion(version, "it is neither a major nor a server_version_num")

@@ -1,0 +1,158 @@
+"""The other names that stand in pg_wal or in an archive of it, and which is which."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.errors import InvalidWalFileName
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.walfile import WalFileName
+
+_COMPRESSION = r"gz|lz4|zst|bz2|xz"
+_NAME = re.compile(
+    rf"""
+    (?P<history>[0-9A-F]{{8}})\.history
+    | (?P<file>[0-9A-F]{{24}})
+      (?: \.(?P<offset>[0-9A-F]{{8}})\.backup
+        | (?:\.(?P<inner>{_COMPRESSION}))? (?P<partial>\.partial)
+      )?
+    """,
+    re.ASCII | re.VERBOSE | re.IGNORECASE,
+)
+_COMPRESSED = re.compile(rf"(.*)\.({_COMPRESSION})", re.ASCII | re.DOTALL)
+_LONGEST = 64
+
+
+@attrs.frozen
+class PartialWalFileName:
+    """A segment that is not whole: ``….partial``, of pg_receivewal or of an old timeline's end.
+
+    ``compression`` is the suffix that pg_receivewal puts before it, as in ``….gz.partial``.
+
+    >>> str(PartialWalFileName(WalFileName.parse("000000010000000000000002")))
+    '000000010000000000000002.partial'
+    """
+
+    __module__ = "pgreplkit"
+
+    wal_file: WalFileName
+    compression: str | None = None
+
+    def __str__(self) -> str:
+        middle = f".{self.compression}" if self.compression else ""
+        return f"{self.wal_file}{middle}.partial"
+
+
+@attrs.frozen
+class BackupHistoryFileName:
+    """A ``….backup`` file, which tells of a base backup that started in that segment.
+
+    >>> name = parse_wal_name("000000010000000000000002.00000028.backup")
+    >>> str(name.start_lsn)
+    '0/2000028'
+    """
+
+    __module__ = "pgreplkit"
+
+    wal_file: WalFileName
+    offset: int
+
+    @property
+    def start_lsn(self) -> LSN:
+        """Where the backup's WAL starts."""
+        return self.wal_file.lsn_at(self.offset)
+
+    def __attrs_post_init__(self) -> None:
+        self.wal_file.lsn_at(self.offset)
+
+    def __str__(self) -> str:
+        return f"{self.wal_file}.{self.offset:08X}.backup"
+
+
+@attrs.frozen
+class TimelineHistoryFileName:
+    """A ``….history`` file, which tells where a timeline forked off.
+
+    >>> str(TimelineHistoryFileName(3))
+    '00000003.history'
+    """
+
+    __module__ = "pgreplkit"
+
+    timeline: int
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.timeline) is not int:
+            raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
+        if not 0 < self.timeline < 1 << 32:
+            raise InvalidWalFileName(self.timeline, "a timeline is from 1 to 2**32 - 1")
+
+    def __str__(self) -> str:
+        return f"{self.timeline:08X}.history"
+
+
+@attrs.frozen
+class CompressedWalName:
+    """Any of the other names with a suffix that says how the file was compressed.
+
+    >>> name = parse_wal_name("000000010000000000000002.zst")
+    >>> name.compression, str(name.name)
+    ('zst', '000000010000000000000002')
+    """
+
+    __module__ = "pgreplkit"
+
+    name: WalFileName | PartialWalFileName | BackupHistoryFileName | TimelineHistoryFileName
+    compression: str
+
+    def __attrs_post_init__(self) -> None:
+        if self.compression not in _COMPRESSION.split("|"):
+            raise InvalidWalFileName(self.compression, "it is not a known compression suffix")
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.compression}"
+
+
+WalName: TypeAlias = (
+    WalFileName
+    | PartialWalFileName
+    | BackupHistoryFileName
+    | TimelineHistoryFileName
+    | CompressedWalName
+)
+
+
+def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalName:
+    """The name as the type that fits it: segment, partial, backup history or timeline history.
+
+    A suffix .gz, .lz4, .zst, .bz2 or .xz gives a CompressedWalName around it.
+
+    >>> parse_wal_name("00000002.history")
+    TimelineHistoryFileName(timeline=2)
+    >>> parse_wal_name("000000010000000000000002.partial.gz").compression
+    'gz'
+
+    Raises: InvalidWalFileName; TypeError when it is not a str.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
+    if len(text) > _LONGEST:
+        raise InvalidWalFileName(text, f"it has {len(text)} characters")
+    compressed = _COMPRESSED.fullmatch(text)
+    match = _NAME.fullmatch(compressed[1] if compressed else text)
+    if match is None:
+        raise InvalidWalFileName(text, "it is no segment, .partial, .backup or .history name")
+    name: WalFileName | PartialWalFileName | BackupHistoryFileName | TimelineHistoryFileName
+    if match["history"]:
+        name = TimelineHistoryFileName(int(match["history"], 16))
+    else:
+        name = wal_file = WalFileName.parse(match["file"], segment_size=segment_size)
+        if match["offset"]:
+            name = BackupHistoryFileName(wal_file, int(match["offset"], 16))
+        elif match["partial"]:
+            name = PartialWalFileName(wal_file, match["inner"] and match["inner"].lower())
+    return CompressedWalName(name, compressed[2]) if compressed else name

@@ -1,0 +1,87 @@
+"""WalRange: a stretch of WAL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from pgreplkit.errors import InvalidWalRange
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.walfile import WalFileName
+
+if TYPE_CHECKING:
+    from pgreplkit.values.timeline import TimelineHistory
+
+
+@attrs.frozen
+class WalRange:
+    """WAL from ``start`` (inclusive) to ``end`` (exclusive).
+
+    >>> range = WalRange(LSN("0/2000028"), LSN("0/5000000"))
+    >>> range.size, LSN("0/2000028") in range, range.end in range
+    (50331608, True, False)
+    >>> [str(name) for name in range.files(1)]
+    ['000000010000000000000002', '000000010000000000000003', '000000010000000000000004']
+
+    Raises: InvalidWalRange when the end is before the start; TypeError when they are not LSNs.
+    """
+
+    __module__ = "pgreplkit"
+
+    start: LSN
+    end: LSN
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.start, LSN) or not isinstance(self.end, LSN):
+            raise TypeError("a WAL range is from an LSN to an LSN")
+        if self.end < self.start:
+            raise InvalidWalRange(f"{self.start} to {self.end}", "the end is before the start")
+
+    @property
+    def size(self) -> int:
+        """How many bytes of WAL it holds."""
+        return self.end - self.start
+
+    def __contains__(self, item: LSN | WalRange) -> bool:
+        if isinstance(item, WalRange):
+            return self.start <= item.start and item.end <= self.end
+        if isinstance(item, LSN):
+            return self.start <= item < self.end
+        raise TypeError(f"a WAL range contains LSNs and ranges, not {type(item).__name__}")
+
+    def intersection(self, other: WalRange) -> WalRange | None:
+        """The WAL that is in both; None when there is none.
+
+        >>> a, b, c, d = map(LSN, (100, 200, 300, 400))
+        >>> WalRange(a, c).intersection(WalRange(b, d)) == WalRange(b, c)
+        True
+        """
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        return WalRange(start, end) if start < end else None
+
+    def files(
+        self,
+        timeline: int | TimelineHistory,
+        *,
+        segment_size: SegmentSize = SegmentSize.DEFAULT,
+    ) -> Iterator[WalFileName]:
+        """The files that hold this WAL, in order, made one at a time.
+
+        With a history, each file is named as recovery along that history names it: a segment in
+        which a timeline switched has the name of the newest timeline that begins in it, because
+        the server copies the older WAL of that segment into that file.
+        """
+        if not isinstance(timeline, int):
+            return timeline.files(self, segment_size=segment_size)
+        return self._numbered(timeline, segment_size)
+
+    def _numbered(self, timeline: int, segment_size: SegmentSize) -> Iterator[WalFileName]:
+        if not self.size:
+            return
+        first = int(self.start) // segment_size.bytes
+        last = (int(self.end) - 1) // segment_size.bytes
+        for number in range(first, last + 1):
+            yield WalFileName(timeline, number, segment_size)
