@@ -10,7 +10,7 @@ from importlib import import_module as _import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
-    from pgreplkit._async.connect import connect as aconnect
+    from pgreplkit._async.connect import aconnect as aconnect
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
@@ -20,78 +20,99 @@ if TYPE_CHECKING:
     from pgreplkit._sync.standby import Standby as Standby
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.positions import WalPosition as WalPosition
-    from pgreplkit.catalog.receivers import ReceiverState as ReceiverState
-    from pgreplkit.catalog.receivers import Upstream as Upstream
-    from pgreplkit.catalog.receivers import WalReceiver as WalReceiver
-    from pgreplkit.catalog.replay import LagReason as LagReason
-    from pgreplkit.catalog.replay import PauseState as PauseState
-    from pgreplkit.catalog.replay import ReplayStatus as ReplayStatus
-    from pgreplkit.catalog.senders import ByteLag as ByteLag
-    from pgreplkit.catalog.senders import SenderState as SenderState
-    from pgreplkit.catalog.senders import SyncState as SyncState
-    from pgreplkit.catalog.senders import WalSender as WalSender
-    from pgreplkit.catalog.settings import Setting as Setting
-    from pgreplkit.catalog.settings import SettingContext as SettingContext
-    from pgreplkit.catalog.settings import SettingValue as SettingValue
-    from pgreplkit.catalog.settings import VarType as VarType
+    from pgreplkit.catalog.receivers import (
+        ReceiverState as ReceiverState,
+        Upstream as Upstream,
+        WalReceiver as WalReceiver,
+    )
+    from pgreplkit.catalog.replay import (
+        LagReason as LagReason,
+        PauseState as PauseState,
+        ReplayStatus as ReplayStatus,
+    )
+    from pgreplkit.catalog.senders import (
+        ByteLag as ByteLag,
+        SenderState as SenderState,
+        SyncState as SyncState,
+        WalSender as WalSender,
+    )
+    from pgreplkit.catalog.settings import (
+        Setting as Setting,
+        SettingContext as SettingContext,
+        SettingValue as SettingValue,
+        VarType as VarType,
+    )
     from pgreplkit.catalog.waldir import WalFile as WalFile
-    from pgreplkit.errors import ConnectionFailed as ConnectionFailed
-    from pgreplkit.errors import Error as Error
-    from pgreplkit.errors import InsufficientPrivilege as InsufficientPrivilege
-    from pgreplkit.errors import InvalidBackupLabel as InvalidBackupLabel
-    from pgreplkit.errors import InvalidBackupManifest as InvalidBackupManifest
-    from pgreplkit.errors import InvalidLSN as InvalidLSN
-    from pgreplkit.errors import InvalidSegmentSize as InvalidSegmentSize
-    from pgreplkit.errors import InvalidServerVersion as InvalidServerVersion
-    from pgreplkit.errors import InvalidSyncStandbyNames as InvalidSyncStandbyNames
-    from pgreplkit.errors import InvalidSystemIdentity as InvalidSystemIdentity
-    from pgreplkit.errors import InvalidTimelineHistory as InvalidTimelineHistory
-    from pgreplkit.errors import InvalidValue as InvalidValue
-    from pgreplkit.errors import InvalidWalFileName as InvalidWalFileName
-    from pgreplkit.errors import InvalidWalRange as InvalidWalRange
-    from pgreplkit.errors import LabError as LabError
-    from pgreplkit.errors import NotAPrimary as NotAPrimary
-    from pgreplkit.errors import NotAStandby as NotAStandby
-    from pgreplkit.errors import ServerError as ServerError
-    from pgreplkit.errors import ServerNotFound as ServerNotFound
-    from pgreplkit.errors import ServerStartFailed as ServerStartFailed
-    from pgreplkit.errors import SettingNotFound as SettingNotFound
-    from pgreplkit.errors import StatementTimeout as StatementTimeout
-    from pgreplkit.errors import TimelineNotInHistory as TimelineNotInHistory
-    from pgreplkit.errors import UnsupportedByServer as UnsupportedByServer
-    from pgreplkit.errors import WaitTimeout as WaitTimeout
+    from pgreplkit.errors import (
+        ConnectionFailed as ConnectionFailed,
+        Error as Error,
+        InsufficientPrivilege as InsufficientPrivilege,
+        InvalidBackupLabel as InvalidBackupLabel,
+        InvalidBackupManifest as InvalidBackupManifest,
+        InvalidLSN as InvalidLSN,
+        InvalidSegmentSize as InvalidSegmentSize,
+        InvalidServerVersion as InvalidServerVersion,
+        InvalidSyncStandbyNames as InvalidSyncStandbyNames,
+        InvalidSystemIdentity as InvalidSystemIdentity,
+        InvalidTimelineHistory as InvalidTimelineHistory,
+        InvalidValue as InvalidValue,
+        InvalidWalFileName as InvalidWalFileName,
+        InvalidWalRange as InvalidWalRange,
+        LabError as LabError,
+        NotAPrimary as NotAPrimary,
+        NotAStandby as NotAStandby,
+        ServerError as ServerError,
+        ServerNotFound as ServerNotFound,
+        ServerStartFailed as ServerStartFailed,
+        SettingNotFound as SettingNotFound,
+        StatementTimeout as StatementTimeout,
+        TimelineNotInHistory as TimelineNotInHistory,
+        UnsupportedByServer as UnsupportedByServer,
+        WaitTimeout as WaitTimeout,
+    )
     from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.identity import SystemIdentity as SystemIdentity
     from pgreplkit.values.lsn import LSN as LSN
-    from pgreplkit.values.manifest import BackupManifest as BackupManifest
-    from pgreplkit.values.manifest import ManifestFile as ManifestFile
-    from pgreplkit.values.manifest import ManifestWalRange as ManifestWalRange
+    from pgreplkit.values.manifest import (
+        BackupManifest as BackupManifest,
+        ManifestFile as ManifestFile,
+        ManifestWalRange as ManifestWalRange,
+    )
     from pgreplkit.values.segment import SegmentSize as SegmentSize
-    from pgreplkit.values.serverfuncs import SplitWalFileName as SplitWalFileName
-    from pgreplkit.values.serverfuncs import WalFileOffset as WalFileOffset
-    from pgreplkit.values.serverfuncs import pg_split_walfile_name as pg_split_walfile_name
-    from pgreplkit.values.serverfuncs import pg_wal_lsn_diff as pg_wal_lsn_diff
-    from pgreplkit.values.serverfuncs import pg_walfile_name as pg_walfile_name
-    from pgreplkit.values.serverfuncs import pg_walfile_name_offset as pg_walfile_name_offset
-    from pgreplkit.values.syncnames import SyncMethod as SyncMethod
-    from pgreplkit.values.syncnames import SyncStandbyNames as SyncStandbyNames
-    from pgreplkit.values.timeline import TimelineHistory as TimelineHistory
-    from pgreplkit.values.timeline import TimelineSection as TimelineSection
-    from pgreplkit.values.timeline import TimelineSwitch as TimelineSwitch
+    from pgreplkit.values.serverfuncs import (
+        SplitWalFileName as SplitWalFileName,
+        WalFileOffset as WalFileOffset,
+        pg_split_walfile_name as pg_split_walfile_name,
+        pg_wal_lsn_diff as pg_wal_lsn_diff,
+        pg_walfile_name as pg_walfile_name,
+        pg_walfile_name_offset as pg_walfile_name_offset,
+    )
+    from pgreplkit.values.syncnames import (
+        SyncMethod as SyncMethod,
+        SyncStandbyNames as SyncStandbyNames,
+    )
+    from pgreplkit.values.timeline import (
+        TimelineHistory as TimelineHistory,
+        TimelineSection as TimelineSection,
+        TimelineSwitch as TimelineSwitch,
+    )
     from pgreplkit.values.version import ServerVersion as ServerVersion
     from pgreplkit.values.walfile import WalFileName as WalFileName
-    from pgreplkit.values.walnames import BackupHistoryFileName as BackupHistoryFileName
-    from pgreplkit.values.walnames import CompressedWalName as CompressedWalName
-    from pgreplkit.values.walnames import PartialWalFileName as PartialWalFileName
-    from pgreplkit.values.walnames import TimelineHistoryFileName as TimelineHistoryFileName
-    from pgreplkit.values.walnames import WalName as WalName
-    from pgreplkit.values.walnames import parse_wal_name as parse_wal_name
+    from pgreplkit.values.walnames import (
+        BackupHistoryFileName as BackupHistoryFileName,
+        CompressedWalName as CompressedWalName,
+        PartialWalFileName as PartialWalFileName,
+        TimelineHistoryFileName as TimelineHistoryFileName,
+        WalName as WalName,
+        parse_wal_name as parse_wal_name,
+    )
     from pgreplkit.values.walrange import WalRange as WalRange
 
 __version__ = "0.1.0"
 
 _ROOMS = {
     "_adapters": ["register"],
+    "_async.connect": ["aconnect"],
     "_async.primary": ["AsyncPrimary"],
     "_async.server": ["AsyncServer"],
     "_async.standby": ["AsyncStandby"],
@@ -160,16 +181,17 @@ _ROOMS = {
     ],
     "values.walrange": ["WalRange"],
 }
-_HOME = {name: (room, name) for room, names in _ROOMS.items() for name in names}
-_HOME["aconnect"] = ("_async.connect", "connect")
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+if not TYPE_CHECKING:
+    __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:
     try:
-        room, original = _HOME[name]
+        room = _HOME[name]
     except KeyError:
         raise AttributeError(f"module 'pgreplkit' has no attribute {name!r}") from None
-    value: object = getattr(_import_module(f"pgreplkit.{room}"), original)
+    value: object = getattr(_import_module(f"pgreplkit.{room}"), name)
     globals()[name] = value
     return value
 

@@ -15,7 +15,8 @@ class SystemIdentity:
     Servers replicate physically only within one ``system_id``, which initdb draws.
 
     >>> SystemIdentity(system_id=7300000000000000000, timeline=3, position=LSN("0/3000060"))
-    SystemIdentity(system_id=7300000000000000000, timeline=3, position=LSN('0/3000060'), database=None)
+    SystemIdentity(system_id=7300000000000000000, timeline=3, position=LSN('0/3000060'),
+        database=None)
 
     Source: IDENTIFY_SYSTEM, or pg_control_system() and the position functions.
     """

@@ -10,7 +10,7 @@ from pgreplkit.errors import InvalidLSN
 # Not typing.TYPE_CHECKING: importing typing costs more than all of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, Final, NoReturn, Self, SupportsIndex, overload
+    from typing import ClassVar, NoReturn, Self, SupportsIndex, overload
 
     from pgreplkit.values.segment import SegmentSize
     from pgreplkit.values.walfile import WalFileName
@@ -56,9 +56,9 @@ class LSN(bytes):
     __module__ = "pgreplkit"
     __match_args__ = ()
 
-    INVALID: ClassVar[Final[LSN]]
+    INVALID: ClassVar[LSN]
     """``0/0``, which the server uses for "no position"."""
-    MAX: ClassVar[Final[LSN]]
+    MAX: ClassVar[LSN]
     """``FFFFFFFF/FFFFFFFF``, the last position there can be."""
 
     def __new__(cls, position: str | int, /) -> Self:
@@ -205,7 +205,9 @@ def _moved(lsn: LSN, count: int) -> LSN:
     position = int.from_bytes(lsn, "big") + count
     if 0 <= position <= _MAX:
         return _new(LSN, position.to_bytes(8, "big"))
-    raise InvalidLSN(f"{lsn} {count:+}" if abs(count) <= _MAX else str(lsn), "it would leave 64 bits")
+    raise InvalidLSN(
+        f"{lsn} {count:+}" if abs(count) <= _MAX else str(lsn), "it would leave 64 bits"
+    )
 
 
 def _refusal(text: str) -> InvalidLSN:

@@ -54,7 +54,7 @@ class BackupManifest:
     __module__ = "pgreplkit"
 
     version: int
-    files: tuple[ManifestFile, ...] = attrs.field(repr=lambda files: f"<{len(files)} files>")
+    files: tuple[ManifestFile, ...]
     wal_ranges: tuple[ManifestWalRange, ...]
     checksum: str
     system_id: int | None = None
@@ -80,7 +80,9 @@ class BackupManifest:
         start = data.rfind(b"\n", 0, data.rfind(_LAST_LINE)) + 1
         digest = hashlib.sha256(data[:start]).hexdigest()
         if not hmac.compare_digest(digest.encode(), checksum.lower().encode("utf-8", "replace")):
-            raise InvalidBackupManifest(data, "its checksum does not fit: it was changed or cut off")
+            raise InvalidBackupManifest(
+                data, "its checksum does not fit: it was changed or cut off"
+            )
         return cls(
             version=_whole(manifest, "PostgreSQL-Backup-Manifest-Version"),
             system_id=_whole(manifest, "System-Identifier")
@@ -94,7 +96,9 @@ class BackupManifest:
 
 def _refusal(entry: Mapping[str, _Json], key: str, wanted: str) -> InvalidBackupManifest:
     found = entry.get(key)
-    return InvalidBackupManifest(found if isinstance(found, str) else key, f"{key!r} is not {wanted}")
+    return InvalidBackupManifest(
+        found if isinstance(found, str) else key, f"{key!r} is not {wanted}"
+    )
 
 
 def _text(entry: Mapping[str, _Json], key: str) -> str:
@@ -115,7 +119,7 @@ def _entries(manifest: Mapping[str, _Json], key: str) -> list[Mapping[str, _Json
     entries = manifest.get(key)
     if not isinstance(entries, list):
         raise _refusal(manifest, key, "a list")
-    objects = [entry for entry in entries if isinstance(entry, dict)]
+    objects: list[Mapping[str, _Json]] = [entry for entry in entries if isinstance(entry, dict)]
     if len(objects) != len(entries):
         raise _refusal(manifest, key, "a list of objects")
     return objects

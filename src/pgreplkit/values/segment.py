@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import attrs
 
@@ -30,7 +30,7 @@ class SegmentSize:
 
     bytes: int
 
-    DEFAULT: ClassVar[Final[SegmentSize]]
+    DEFAULT: ClassVar[SegmentSize]
     """16 MiB, unless the cluster was initialised with another size."""
 
     def __attrs_post_init__(self) -> None:
@@ -81,4 +81,4 @@ class SegmentSize:
         return self.bytes >= other.bytes if isinstance(other, SegmentSize) else NotImplemented
 
 
-SegmentSize.DEFAULT = SegmentSize(16 * 1024 * 1024)  # type: ignore[misc]
+SegmentSize.DEFAULT = SegmentSize(16 * 1024 * 1024)

@@ -56,7 +56,7 @@ class TimelineSection:
 class TimelineHistory:
     """A timeline and those that it came from: what a ``.history`` file says.
 
-    >>> history = TimelineHistory.parse("1\\t0/5000000\\tno recovery target specified\\n", timeline=2)
+    >>> history = TimelineHistory.parse("1\\t0/5000000\\tno recovery target\\n", timeline=2)
     >>> history.timeline_of(LSN("0/4FFFFFF")), history.timeline_of(LSN("0/5000000"))
     (1, 2)
     >>> history.can_follow(1, LSN("0/6000000"))
@@ -79,7 +79,9 @@ class TimelineHistory:
         last, position = 0, LSN.INVALID
         for switch in self.switches:
             if switch.timeline <= last:
-                raise InvalidTimelineHistory(str(switch), "its timeline is not above the one before")
+                raise InvalidTimelineHistory(
+                    str(switch), "its timeline is not above the one before"
+                )
             if switch.switchpoint < position:
                 raise InvalidTimelineHistory(str(switch), "it switched before the one before did")
             last, position = switch.timeline, switch.switchpoint
