@@ -1,0 +1,57 @@
+"""LSN and psycopg: pg_lsn columns and parameters, text and binary."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from psycopg import adapt, postgres, pq
+from psycopg.abc import AdaptContext, Buffer
+
+from pgreplkit.values.lsn import LSN
+
+_PG_LSN = postgres.types["pg_lsn"].oid
+
+
+class _LSNTextLoader(adapt.Loader):
+    def load(self, data: Buffer) -> LSN:
+        return LSN(bytes(data).decode("ascii"))
+
+
+class _LSNBinaryLoader(adapt.Loader):
+    format = pq.Format.BINARY
+
+    # The server's eight bytes are an LSN's own. Without a Python function between, a column of
+    # LSNs loads like one of str.
+    load = staticmethod(partial(bytes.__new__, LSN))
+
+
+class _LSNTextDumper(adapt.Dumper):
+    oid = _PG_LSN
+
+    def dump(self, obj: LSN) -> Buffer:
+        return str(obj).encode("ascii")
+
+
+class _LSNBinaryDumper(adapt.Dumper):
+    oid = _PG_LSN
+    format = pq.Format.BINARY
+
+    def dump(self, obj: LSN) -> Buffer:
+        return obj.to_bytes()
+
+
+def register(context: AdaptContext) -> None:
+    """Make psycopg load pg_lsn columns as LSN and send LSN parameters as pg_lsn.
+
+    Text and binary, arrays and COPY included. ``context`` is a psycopg connection or cursor (of
+    either colour), or an adapters map such as ``psycopg.adapters``; what was made from it before
+    keeps what it had. Our own connections are registered.
+
+    Source: the type pg_lsn.
+    """
+    adapters = context.adapters
+    adapters.register_loader("pg_lsn", _LSNTextLoader)
+    adapters.register_loader("pg_lsn", _LSNBinaryLoader)
+    # psycopg takes the dumper that was registered last when a parameter asks for neither format.
+    adapters.register_dumper(LSN, _LSNBinaryDumper)
+    adapters.register_dumper(LSN, _LSNTextDumper)

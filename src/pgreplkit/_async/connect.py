@@ -1,0 +1,24 @@
+"""aconnect: bind to a server, whichever role it has."""
+
+from __future__ import annotations
+
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.standby import AsyncStandby
+
+
+async def aconnect(conninfo: str = "", **params: str | int | None) -> AsyncPrimary | AsyncStandby:
+    """Open a connection, and give the primary or the standby that is at its other end.
+
+    ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=`` or
+    ``connect_timeout=`` (seconds; 10 unless told).
+
+    Raises: ConnectionFailed.  Source: pg_is_in_recovery().
+    """
+    server = await AsyncServer.connect(conninfo, **params)
+    try:
+        role = AsyncStandby if await server.is_in_recovery() else AsyncPrimary
+    except BaseException:
+        await server.close()
+        raise
+    return role._taking_over(server)

@@ -1,0 +1,85 @@
+"""AsyncPrimary: the server that writes."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pgreplkit._async.server import AsyncServer
+from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
+from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
+from pgreplkit.errors import NotAPrimary
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.walfile import WalFileName
+
+
+class AsyncPrimary(AsyncServer):
+    """A primary: a server that writes WAL.
+
+    ``connect`` raises NotAPrimary on a standby; with a connection of your own, the methods that
+    only a primary has raise it when they are called.
+    """
+
+    __module__ = "pgreplkit"
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
+        """Open a connection of its own, in autocommit, and bind to it.
+
+        ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
+        or ``connect_timeout=`` (seconds; 10 unless told).
+
+        Raises: ConnectionFailed; NotAPrimary when the server is a standby.
+        """
+        primary = await super().connect(conninfo, **params)
+        try:
+            if await primary.is_in_recovery():
+                raise NotAPrimary("connect to a primary", "the server is in recovery")
+        except BaseException:
+            await primary.close()
+            raise
+        return primary
+
+    async def wal_position(self) -> WalPosition:
+        """How far its WAL is made, written, and flushed to disk.
+
+        Raises: NotAPrimary.
+        Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
+        """
+        sql = POSITION.sql(self.version.major)
+        return POSITION.read(await self._one("ask for the WAL position", sql))
+
+    async def current_wal_file(self) -> WalFileName:
+        """The file that it writes, as it names it itself.
+
+        With the position just on a segment's boundary, a server before 17 still names the file
+        that ends there.
+
+        Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
+        """
+        record = await self._one("ask for the current WAL file", CURRENT_WAL_FILE)
+        return wal_file_in(record)
+
+    async def wal_file(self, lsn: LSN) -> WalFileName:
+        """The file that the server names for ``lsn``, on its current timeline.
+
+        On a segment's boundary a server before 17 names the file that ends there, from 17 on the
+        file that starts there. ``lsn.wal_file(timeline=…)`` says the latter always.
+
+        Raises: NotAPrimary.  Source: pg_walfile_name().
+        """
+        record = await self._one(f"ask for the WAL file of {lsn}", WAL_FILE, [lsn])
+        return wal_file_in(record)
+
+    async def switch_wal(self) -> LSN:
+        """End the current WAL file, so that it can be archived, and go on in the next.
+
+        Gives the position after the last record of the ended file. Nothing happens, and that
+        position is the current one, when nothing was written since the last switch.
+
+        Raises: NotAPrimary, InsufficientPrivilege.
+        Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
+        """
+        grant = "EXECUTE ON FUNCTION pg_switch_wal()"
+        record = await self._one("switch to a new WAL file", SWITCH_WAL, grant=grant)
+        lsn: LSN = record["lsn"]
+        return lsn

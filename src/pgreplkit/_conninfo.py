@@ -1,0 +1,65 @@
+"""Connection strings: what may be shown of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from psycopg import Error, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgreplkit.catalog.receivers import Upstream, WalReceiver
+from pgreplkit.errors import ConnectionFailed
+
+_SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
+
+
+def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
+    """The connection string with ``params`` and, where it leaves them open, our defaults.
+
+    Raises: ConnectionFailed when it is no connection string; the text does not repeat it, because
+    libpq cannot say what in it would be a password.
+    """
+    try:
+        parts = conninfo_to_dict(conninfo, **params)
+        defaults = {"client_encoding": "UTF8", "fallback_application_name": "pgreplkit"}
+        if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
+            defaults["connect_timeout"] = "10"
+        return make_conninfo("", **(defaults | parts))
+    except ProgrammingError:
+        raise ConnectionFailed(
+            "connect", "the connection string is malformed: see libpq's documentation of its form"
+        ) from None
+
+
+def address(conninfo: str) -> str:
+    """Where a connection string leads, for error texts."""
+    parts = conninfo_to_dict(conninfo)
+    host = parts.get("host") or parts.get("hostaddr") or "the default host"
+    return f"{host}:{parts['port']}" if "port" in parts else str(host)
+
+
+def without_password(conninfo: str | None) -> str | None:
+    """The connection string without its secrets; None when it cannot be read."""
+    try:
+        parts = conninfo_to_dict(conninfo or "")
+    except Error:
+        return None
+    return make_conninfo("", **{k: v for k, v in parts.items() if k not in _SECRET}) or None
+
+
+def upstream_of(receiver: WalReceiver) -> Upstream:
+    """Whom a walreceiver is connected to: what it says, before 11 what its conninfo says."""
+    parts = conninfo_to_dict(receiver.conninfo or "")
+
+    def part(name: str) -> str | None:
+        return None if parts.get(name) is None else str(parts[name])
+
+    port = receiver.sender_port if receiver.sender_port is not None else part("port")
+    return Upstream(
+        host=receiver.sender_host or part("host") or part("hostaddr"),
+        port=None if port is None else int(port),
+        user=part("user"),
+        application_name=part("application_name"),
+        slot_name=receiver.slot_name,
+    )

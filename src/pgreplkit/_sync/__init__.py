@@ -1,0 +1,1 @@
+"""The classes that talk to servers: the sync twins, generated from ``_async``."""

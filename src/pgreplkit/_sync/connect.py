@@ -1,0 +1,25 @@
+# Generated from pgreplkit/_async/connect.py by `nox -s sync`. Do not edit.
+"""connect: bind to a server, whichever role it has."""
+
+from __future__ import annotations
+
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server import Server
+from pgreplkit._sync.standby import Standby
+
+
+def connect(conninfo: str = "", **params: str | int | None) -> Primary | Standby:
+    """Open a connection, and give the primary or the standby that is at its other end.
+
+    ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=`` or
+    ``connect_timeout=`` (seconds; 10 unless told).
+
+    Raises: ConnectionFailed.  Source: pg_is_in_recovery().
+    """
+    server = Server.connect(conninfo, **params)
+    try:
+        role = Standby if server.is_in_recovery() else Primary
+    except BaseException:
+        server.close()
+        raise
+    return role._taking_over(server)

@@ -1,0 +1,1 @@
+"""The rows that servers answer with, and the SQL that asks for them."""

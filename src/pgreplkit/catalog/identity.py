@@ -1,0 +1,26 @@
+"""The SQL that asks a server who it is."""
+
+from __future__ import annotations
+
+IN_RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
+SEGMENT_SIZE = "SELECT bytes_per_wal_segment AS size FROM pg_control_init()"
+
+# The control file keeps a promoted primary's old timeline until its next checkpoint; the name of
+# its current file has the new one at once. A standby follows a switch before its next restartpoint.
+TIMELINE = """
+    SELECT CASE WHEN pg_is_in_recovery()
+        THEN greatest(
+            (SELECT timeline_id FROM pg_control_checkpoint()),
+            (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+            (SELECT received_tli FROM pg_stat_wal_receiver))::bigint
+        ELSE ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint
+        END AS timeline
+"""
+IDENTITY = f"""
+    SELECT system_identifier AS system_id, ({TIMELINE}) AS timeline,
+        CASE WHEN pg_is_in_recovery()
+            THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+            ELSE pg_current_wal_flush_lsn() END AS position,
+        current_database()::text AS database
+    FROM pg_control_system()
+"""

@@ -1,0 +1,161 @@
+"""ReplayStatus: how far a standby has replayed, and what a time behind means."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from pgreplkit.catalog.receivers import ReceiverState
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+
+
+class PauseState(OpenEnum):
+    """Whether replay stands still because it was asked to."""
+
+    __module__ = "pgreplkit"
+
+    NOT_PAUSED = "not paused"
+    PAUSE_REQUESTED = "pause requested"
+    """Asked for, but replay has not come to a stop yet (14 on)."""
+    PAUSED = "paused"
+    """Before 14 the server says so as soon as a pause was asked for."""
+
+
+class LagReason(OpenEnum):
+    """Why ``time_behind`` is what it is."""
+
+    __module__ = "pgreplkit"
+
+    NOT_STREAMING = "not streaming"
+    """No time: what the upstream has is not known."""
+    CAUGHT_UP = "caught up"
+    """Zero, however old the last commit is: all that the upstream has is replayed."""
+    NO_COMMIT = "no commit"
+    """No time: no commit was replayed since this server started."""
+    PAUSED = "paused"
+    """The age of the last commit replayed, which grows because replay is paused."""
+    DELAYED = "delayed"
+    """The age of the last commit replayed, to which recovery_min_apply_delay contributes."""
+    REPLAYING = "replaying"
+    """The age of the last commit replayed, while there is more to replay."""
+
+
+# Both functions raise on a primary; NULL tells that it is one.
+_PAUSE_STATE = lives(
+    sql="CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END",
+    before=14,
+    older_sql="""CASE WHEN pg_is_in_recovery() THEN
+        CASE WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'not paused' END END""",
+)
+
+
+def _later(a: LSN | None, b: LSN | None) -> LSN | None:
+    return max(a, b) if a is not None and b is not None else a or b
+
+
+@attrs.frozen(kw_only=True)
+class ReplayStatus:
+    """What a standby has received and replayed, all read in one statement.
+
+    Source: pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp(),
+    pg_get_wal_replay_pause_state() (before 14 pg_is_wal_replay_paused()), pg_stat_wal_receiver.
+    """
+
+    __module__ = "pgreplkit"
+
+    received_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_receive_lsn()"))
+    """Received by streaming and on disk; None when this server never streamed since it started."""
+    replayed_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_replay_lsn()"))
+    last_commit_time: datetime | None = attrs.field(
+        metadata=lives(sql="pg_last_xact_replay_timestamp()")
+    )
+    """When the last transaction replayed was committed or aborted, by the primary's clock."""
+    pause_state: PauseState = attrs.field(converter=PauseState, metadata=_PAUSE_STATE)
+    apply_delay: timedelta | None = attrs.field(
+        default=None,
+        metadata=lives(
+            since=12,
+            sql="""(SELECT make_interval(secs => setting::float8 / 1000)
+                FROM pg_settings WHERE name = 'recovery_min_apply_delay')""",
+        ),
+    )
+    """recovery_min_apply_delay; None before 12, where it stands in recovery.conf."""
+    receiver_pid: int | None = attrs.field(metadata=lives(sql="pid"))
+    receiver_status: ReceiverState | None = attrs.field(
+        converter=attrs.converters.optional(ReceiverState), metadata=lives(sql="status")
+    )
+    """None when no walreceiver runs."""
+    latest_end_lsn: LSN | None
+    """The end of the upstream's WAL, as it last told the walreceiver."""
+    last_msg_receipt_time: datetime | None
+    """When the walreceiver last heard of the upstream."""
+    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    """The server's clock when it answered."""
+
+    @property
+    def unreplayed_bytes(self) -> int | None:
+        """Received and not replayed yet, in bytes; None without a position."""
+        if self.received_lsn is None or self.replayed_lsn is None:
+            return None
+        return max(0, self.received_lsn - self.replayed_lsn)
+
+    @property
+    def bytes_behind(self) -> int | None:
+        """Bytes from what is replayed to the end of the upstream's WAL, as far as it is known.
+
+        None when not streaming, because then nobody tells where the upstream is.
+        """
+        end = _later(self.received_lsn, self.latest_end_lsn)
+        if not self.is_streaming or end is None or self.replayed_lsn is None:
+            return None
+        return max(0, end - self.replayed_lsn)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a walreceiver is connected and receiving."""
+        return self.receiver_status is ReceiverState.STREAMING
+
+    @property
+    def lag_reason(self) -> LagReason:
+        """Why ``time_behind`` is what it is."""
+        if self.bytes_behind is None:
+            return LagReason.NOT_STREAMING
+        if self.bytes_behind == 0:
+            return LagReason.CAUGHT_UP
+        if self.last_commit_time is None:
+            return LagReason.NO_COMMIT
+        if self.pause_state is not PauseState.NOT_PAUSED:
+            return LagReason.PAUSED
+        return LagReason.DELAYED if self.apply_delay else LagReason.REPLAYING
+
+    @property
+    def time_behind(self) -> timedelta | None:
+        """How far behind in time, where that can be said; ``lag_reason`` says what it means.
+
+        The age of the last commit alone says nothing: on an idle primary it grows while the
+        standby has everything. Here it counts only when there is something to replay. It compares
+        the standby's clock with the primary's.
+        """
+        reason = self.lag_reason
+        if reason is LagReason.CAUGHT_UP:
+            return timedelta(0)
+        if self.last_commit_time is None or reason is LagReason.NOT_STREAMING:
+            return None
+        return max(timedelta(0), self.observed_at - self.last_commit_time)
+
+    @property
+    def silence(self) -> timedelta | None:
+        """How long the upstream has not been heard of; None when no walreceiver runs.
+
+        An idle upstream is heard of about every half of wal_receiver_timeout. A longer silence
+        means that what is known of its position is old.
+        """
+        if self.last_msg_receipt_time is None:
+            return None
+        return max(timedelta(0), self.observed_at - self.last_msg_receipt_time)
+
+
+REPLAY = View(ReplayStatus, "(SELECT) AS one LEFT JOIN pg_stat_wal_receiver ON true")

@@ -1,0 +1,48 @@
+"""View: which columns to ask of which major, and the row that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar, cast
+
+import attrs
+
+Row = TypeVar("Row", bound=attrs.AttrsInstance)
+
+_FIRST, _LAST = 10, 1 << 16
+
+
+def lives(
+    *, since: int = _FIRST, until: int = _LAST, sql: str = "", before: int = 0, older_sql: str = ""
+) -> dict[str, object]:
+    """Field metadata: which majors have the column, and how to ask for it.
+
+    ``sql`` is its expression where that is not the field's name; on majors under ``before`` it is
+    ``older_sql``.
+    """
+    return {"since": since, "until": until, "sql": sql, "before": before, "older_sql": older_sql}
+
+
+@attrs.frozen
+class View(Generic[Row]):
+    """A row class bound to the FROM clause that fills it, one field a column."""
+
+    row: type[Row]
+    source: str
+
+    def sql(self, major: int) -> str:
+        """The SELECT for a server of that major, without the columns that it lacks."""
+        return f"SELECT {', '.join(self._columns(major))} FROM {self.source}"
+
+    def _columns(self, major: int) -> list[str]:
+        columns = []
+        for field in attrs.fields(self.row):
+            how = {**lives(), **field.metadata}
+            if how["since"] <= major <= how["until"]:
+                expression = how["older_sql"] if major < how["before"] else how["sql"]
+                columns.append(f"{expression} AS {field.name}" if expression else field.name)
+        return columns
+
+    def read(self, record: Mapping[str, object]) -> Row:
+        """The row of one record of that SELECT."""
+        return cast(Callable[..., Row], self.row)(**record)

@@ -1,0 +1,80 @@
+"""Generate src/pgreplkit/_sync from src/pgreplkit/_async; with --check, only compare.
+
+Works on tokens, so that comments and line breaks stay. ``ruff format`` gives the output its shape.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+ROOM = Path(__file__).parents[1] / "src" / "pgreplkit"
+HEADER = "# Generated from pgreplkit/_async/{name} by `nox -s sync`. Do not edit.\n"
+DROPPED = {"async", "await"}
+NAMES = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "_async": "_sync",
+    "aconnect": "connect",
+}
+
+
+def translated(source: str) -> str:
+    """The sync text of an async module."""
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    parts, done = [], 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        begin, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+        if token.string in DROPPED:
+            parts.append(source[done:begin])
+            done = end + 1  # with the space after it
+        elif token.type == tokenize.NAME or token.string.startswith('"""'):
+            parts += [source[done:begin], _renamed(token.string)]
+            done = end
+    return "".join([*parts, source[done:]])
+
+
+def _renamed(text: str) -> str:
+    return re.sub(
+        r"\b(__a(?:enter|exit)__|_async|aconnect)\b", lambda m: NAMES[m[0]], text
+    ).replace("Async", "")
+
+
+def formatted(source: str) -> str:
+    """The text as ruff sorts its imports and lays it out."""
+    ruff = [sys.executable, "-m", "ruff"]
+    name = ["--stdin-filename", str(ROOM / "_sync" / "generated.py"), "-"]
+    fix = [*ruff, "check", "--quiet", "--select", "I", "--fix", *name]
+    for command in (fix, [*ruff, "format", *name]):
+        run = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
+        source = run.stdout
+    return source
+
+
+def main(check: bool) -> int:
+    stale = []
+    sources = sorted((ROOM / "_async").glob("[!_]*.py"))
+    for source in sources:
+        target = ROOM / "_sync" / source.name
+        text = formatted(HEADER.format(name=source.name) + translated(source.read_text()))
+        compile(text, str(target), "exec")
+        if not target.exists() or target.read_text() != text:
+            stale.append(target)
+            if not check:
+                target.write_text(text)
+    orphans = {path.name for path in (ROOM / "_sync").glob("[!_]*.py")} - {s.name for s in sources}
+    for path in stale:
+        print("stale" if check else "written", path.relative_to(ROOM))
+    for orphan in sorted(orphans):
+        print("no source for", orphan)
+    return bool(orphans or (check and stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(check="--check" in sys.argv[1:]))
