@@ -93,13 +93,20 @@ class BackupLabel:
 
 def _fields(text: str) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in text.split("\n"):
+    label: list[str] = []
+    in_label = False
+    for line in text.removesuffix("\n").split("\n"):
         key, colon, value = line.partition(": ")
         # A label may hold newlines; what follows it always begins with one of the last fields.
-        if "LABEL" in fields and not key.startswith(_LAST_FIELDS) and len(fields) < 7:
-            fields["LABEL"] += f"\n{line}" if line else ""
-        elif colon:
-            fields.setdefault(key, value)
+        in_label = in_label and not key.startswith(_LAST_FIELDS)
+        if in_label:
+            label.append(line)
+        elif colon and key not in fields:
+            fields[key] = value
+            if key == "LABEL":
+                in_label, label = True, [value]
+    if label:
+        fields["LABEL"] = "\n".join(label)
     return fields
 
 

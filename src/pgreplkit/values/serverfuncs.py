@@ -27,6 +27,10 @@ class SplitWalFileName(NamedTuple):
     timeline_id: int
 
 
+# A NamedTuple's body takes no __module__; without one a pickle would name this room.
+WalFileOffset.__module__ = SplitWalFileName.__module__ = "pgreplkit"
+
+
 def pg_walfile_name(
     lsn: LSN,
     *,
@@ -47,6 +51,8 @@ def pg_walfile_name(
 
     Raises: InvalidServerVersion, InvalidWalFileName.  Source: pg_walfile_name.
     """
+    if not isinstance(lsn, LSN):
+        raise TypeError(f"a WAL position is an LSN, not {type(lsn).__name__}")
     position = int(lsn)
     if _version(server_version).major < 17:
         position = (position - 1) % (1 << 64)

@@ -15,7 +15,7 @@ _SPACE = " \t\n\r\f\v"
 _TOKEN = re.compile(
     rf"""
     [{_SPACE}]*
-    (?: "(?P<quoted>(?:[^"]|"")*)"
+    (?: "(?P<quoted>(?:[^"]|"")*+)"
       | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
       | (?P<number>[0-9]+)
       | (?P<mark>[*(),])
@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _BARE = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
+_METHOD = re.compile(r"first|any", re.ASCII | re.IGNORECASE)
 _LARGEST = (1 << 31) - 1
 
 
@@ -66,9 +67,11 @@ class SyncStandbyNames:
             raise TypeError("the names of standbys are a tuple of str")
         if not 0 < self.count <= _LARGEST:
             raise InvalidSyncStandbyNames(self.count, "the count must be at least 1")
+        if self.method not in SyncMethod.__members__:
+            raise InvalidSyncStandbyNames(self.method, "the method is neither FIRST nor ANY")
         for name in self.names:
-            if not name or "\0" in name:
-                raise InvalidSyncStandbyNames(name, "a name is not empty and has no NUL in it")
+            if "\0" in name:
+                raise InvalidSyncStandbyNames(name, "a name has no NUL in it")
 
     @classmethod
     def parse(cls, text: str) -> SyncStandbyNames:
@@ -120,7 +123,7 @@ def _folded(name: str) -> bytes:
 
 
 def _quoted(name: str) -> str:
-    plain = _BARE.fullmatch(name) and name.upper() not in SyncMethod.__members__
+    plain = _BARE.fullmatch(name) and not _METHOD.fullmatch(name)
     return name if plain or name == "*" else '"' + name.replace('"', '""') + '"'
 
 
@@ -148,7 +151,7 @@ class _Parser:
                 text = text.replace('""', '"')
             elif kind == "mark" and text == "*":
                 kind = "word"
-            elif kind == "word" and text.upper() in SyncMethod.__members__:
+            elif kind == "word" and _METHOD.fullmatch(text):
                 kind, text = "method", text.upper()
             yield _Token(kind, text)
             at = match.end()
@@ -191,6 +194,6 @@ class _Parser:
 
     def _name(self) -> str:
         name = self._next("quoted", "word", "number")
-        if not name or "\0" in name:
-            raise self._refusal("a name is empty or has a NUL in it")
+        if "\0" in name:
+            raise self._refusal("a name has a NUL in it")
         return name

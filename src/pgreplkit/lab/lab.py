@@ -1,0 +1,229 @@
+"""Lab: a folder of throwaway servers that goes away whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from types import TracebackType
+from typing import Self
+
+import attrs
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit.errors import LabError, ServerStartFailed
+from pgreplkit.lab import _reaper
+from pgreplkit.lab.account import Account, copied
+from pgreplkit.lab.installs import Installation, choose, copying_tool, find_servers
+from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.version import ServerVersion
+
+_SETTINGS: dict[str, SettingText] = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "fsync": False,
+    "shared_buffers": "16MB",
+    # Files in the data folder, so that nothing outside it survives a kill.
+    "dynamic_shared_memory_type": "mmap",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class Lab:
+    """Throwaway PostgreSQL servers of any major that this machine has, primaries and standbys.
+
+    Close it, or use it as a context manager: then every server is stopped and every file gone. The
+    same happens when this process ends without closing it, even by ``kill -9``.
+
+    >>> with Lab() as lab:
+    ...     old, new = lab.primary(version=16), lab.primary(version=18)
+    ...     old.major, new.major
+    (16, 18)
+    """
+
+    def __init__(self) -> None:
+        self._account = Account.for_servers()
+        # Isolated (-I), so that nothing in the caller's folder can stand in for a module.
+        self._reaper = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                *(sys.executable, "-I", _reaper.__file__),
+                *(str(self._account.uid), str(self._account.gid)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            start_new_session=True,
+        )
+        self._finalizer = weakref.finalize(self, _release, self._reaper, os.getpid())
+        answer = self._reaper.stdout
+        root = os.fsdecode(answer.readline().rstrip(b"\n")) if answer else ""
+        if not root:
+            raise LabError("the lab's folder could not be made: see the error output above")
+        self.root = Path(root)
+        self.servers = find_servers()
+        self.nodes: dict[str, Node] = {}
+        self._copies: dict[Path, Path] = {}
+        self.password = secrets.token_hex(16)
+        self._passfile = self._private_file("pgpass", f"{HOST}:*:*:{USER}:{self.password}\n")
+
+    def primary(
+        self,
+        *,
+        version: ServerVersion | None = None,
+        name: str | None = None,
+        segment_size: SegmentSize | None = None,
+        settings: Mapping[str, SettingText] | None = None,
+    ) -> Node:
+        """A new running primary of that major; the newest that was found unless told.
+
+        ``segment_size`` needs 11. ``settings`` go into its postgresql.conf.
+
+        Raises: ServerNotFound, ServerStartFailed.
+        """
+        node = self._node(choose(self.servers, version), name or self._next_name("primary"))
+        options: dict[str, str] = {}
+        if segment_size is not None:
+            if node.major < 11:
+                raise LabError("a segment size is chosen when the server is built before 11")
+            options["wal_segsize"] = str(segment_size.bytes >> 20)
+        pwfile = self._private_file(f"{node.name}.pw", f"{self.password}\n")
+        node._ctl.init(
+            node.data_dir,
+            username=USER,
+            pwfile=quoted(pwfile),
+            auth="scram-sha-256",
+            encoding="UTF8",
+            no_locale=True,
+            **options,
+        )
+        node.configure({**_SETTINGS, **(settings or {})})
+        return self._started(node)
+
+    def standby(
+        self,
+        primary: Node,
+        *,
+        slot: str | None = None,
+        name: str | None = None,
+        settings: Mapping[str, SettingText] | None = None,
+    ) -> Node:
+        """A new running standby of ``primary`` (itself a standby, for a cascade) that streams.
+
+        With ``slot``, it streams from that physical slot, made on ``primary`` where it is missing.
+        Its application_name is its name.
+
+        Raises: ServerNotFound when no pg_basebackup fits; ServerStartFailed; WaitTimeout.
+        """
+        node = self._node(primary.installation, name or self._next_name("standby"))
+        if slot is not None:
+            _make_slot(primary, slot)
+        tool = self._usable(copying_tool(self.servers, primary.major))
+        command = [
+            str(tool.bindir / "pg_basebackup"),
+            f"--dbname={make_conninfo(primary.conninfo, dbname='replication')}",
+            f"--pgdata={node.data_dir}",
+            "--no-password",
+            "--checkpoint=fast",
+            "--wal-method=stream",
+            "--no-sync",
+            *([f"--slot={slot}"] if slot else []),
+        ]
+        run = self._run(command)
+        if run.returncode:
+            raise ServerStartFailed(f"pg_basebackup of {primary.name} failed: {run.stderr}")
+        node.follow(primary, slot=slot)
+        node.configure(settings or {})
+        self._started(node).wait_until_streaming()
+        return node
+
+    def close(self) -> None:
+        """End every server and remove every file of the lab."""
+        self._finalizer()
+
+    def _started(self, node: Node) -> Node:
+        node.start()
+        self.nodes[node.name] = node
+        return node
+
+    def _node(self, installation: Installation, name: str) -> Node:
+        if name in self.nodes or not name.replace("-", "").replace("_", "").isalnum():
+            raise LabError(f"{name!r} is taken, or has other than letters, digits, '_' and '-'")
+        return Node(
+            name,
+            self.root / name,
+            self._usable(installation),
+            passfile=self._passfile,
+            run=self._run,
+        )
+
+    def _usable(self, installation: Installation) -> Installation:
+        """The installation, or a copy of it where the servers' account cannot reach it."""
+        bindir = installation.bindir
+        if bindir not in self._copies:
+            reachable = self._account.can_run(bindir / "postgres")
+            self._copies[bindir] = bindir if reachable else self._copy(bindir)
+        return attrs.evolve(installation, bindir=self._copies[bindir])
+
+    def _copy(self, bindir: Path) -> Path:
+        folder = self.root / f"programs-{len(self._copies)}"
+        copy = copied(bindir, folder)
+        self._account.give(folder)
+        return copy
+
+    def _run(self, args: Sequence[str]) -> CompletedProcess[str]:
+        return self._account.run(args, root=self.root, PGPASSFILE=str(self._passfile))
+
+    def _private_file(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+        self._account.give(path)
+        return path
+
+    def _next_name(self, role: str) -> str:
+        number = 1
+        while f"{role}{number}" in self.nodes:
+            number += 1
+        return f"{role}{number}"
+
+    def __repr__(self) -> str:
+        return f"<Lab {str(self.root)!r} with {', '.join(self.nodes) or 'no nodes yet'}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _make_slot(primary: Node, slot: str) -> None:
+    with primary.connect() as server:
+        server.connection.execute(
+            """SELECT pg_create_physical_replication_slot(%s, true)
+            WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)""",
+            [slot, slot],
+        )
+
+
+def _release(reaper: subprocess.Popen[bytes], owner: int) -> None:
+    # A forked child inherits this object, but the lab is not its to close.
+    if os.getpid() != owner:
+        return
+    for pipe in (reaper.stdin, reaper.stdout):
+        with contextlib.suppress(OSError):
+            if pipe is not None:
+                pipe.close()
+    reaper.wait()

@@ -1,0 +1,225 @@
+"""Node: one throwaway server of a lab."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Literal, TypeAlias
+
+import psutil
+from packaging.version import Version
+from pgtoolkit import conf, ctl
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._sync.connect import connect
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.standby import Standby
+from pgreplkit.errors import ServerStartFailed, WaitTimeout
+from pgreplkit.lab.installs import Installation
+
+SettingText: TypeAlias = str | int | float | bool
+Runner: TypeAlias = Callable[[Sequence[str]], CompletedProcess[str]]
+
+HOST = "127.0.0.1"
+USER = "postgres"
+_START_TIMEOUT = 60
+_PORTS_TRIED = 5
+
+
+class Node:
+    """A server of a lab: start, stop, kill and restart it, and connect to it.
+
+    Made by ``Lab.primary`` and ``Lab.standby``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data_dir: Path,
+        installation: Installation,
+        *,
+        passfile: Path,
+        run: Runner,
+    ) -> None:
+        self.name = name
+        self.data_dir = data_dir
+        self.installation = installation
+        self.port = 0
+        self._passfile = passfile
+        self._run = run
+        self._ctl = ctl.PGCtl(installation.bindir, run_command=self._command)
+
+    @property
+    def version(self) -> Version:
+        """The version of its programs."""
+        return self.installation.version
+
+    @property
+    def major(self) -> int:
+        """The major of its version, as in 18."""
+        return self.version.major
+
+    @property
+    def host(self) -> str:
+        """The loopback address, the only one that it listens on."""
+        return HOST
+
+    @property
+    def conninfo(self) -> str:
+        """How to connect to it as superuser; the password stands in a file that it names."""
+        return make_conninfo(
+            "",
+            host=HOST,
+            port=self.port,
+            user=USER,
+            dbname="postgres",
+            passfile=str(self._passfile),
+        )
+
+    @property
+    def log_file(self) -> Path:
+        """Where the server's log is written."""
+        return self.data_dir.with_suffix(".log")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its postmaster lives."""
+        return self._ctl.status(self.data_dir) is ctl.Status.running
+
+    def connect(self, **params: str | int | None) -> Primary | Standby:
+        """A Primary or Standby on a connection of its own, as ``pgreplkit.connect``."""
+        return connect(self.conninfo, **params)
+
+    def configure(self, settings: Mapping[str, SettingText]) -> None:
+        """Write settings into postgresql.conf; they count from the next start or reload."""
+        self._edit(self.data_dir / "postgresql.conf", settings)
+
+    def follow(self, upstream: Node, *, slot: str | None = None) -> None:
+        """Configure it as a standby of ``upstream`` from its next start on."""
+        primary_conninfo = make_conninfo(upstream.conninfo, dbname=None, application_name=self.name)
+        settings: dict[str, SettingText] = {"primary_conninfo": primary_conninfo}
+        if slot is not None:
+            settings["primary_slot_name"] = slot
+        if self.major < 12:
+            settings |= {"standby_mode": True, "recovery_target_timeline": "latest"}
+            self._edit(self.data_dir / "recovery.conf", settings)
+        else:
+            self.configure(settings)
+            (self.data_dir / "standby.signal").touch()
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections; on a free port at the first start.
+
+        Raises: ServerStartFailed with the end of the log.
+        """
+        for attempt in range(_PORTS_TRIED):
+            if not self.port or attempt:
+                self.port = _free_port()
+                self.configure({"port": self.port})
+            run = self._run(
+                self._ctl.start_cmd(self.data_dir, wait=_START_TIMEOUT, logfile=self.log_file)
+            )
+            if run.returncode == 0:
+                return
+            # Another program may have taken the port since it was chosen.
+            if "Address already in use" not in self._log_tail():
+                break
+        raise ServerStartFailed(f"{self.name} did not start: {run.stderr}{self._log_tail()}")
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        """Stop it and wait until it is down; nothing happens when it is not running."""
+        if self.is_running:
+            self._ctl.stop(self.data_dir, mode=mode, wait=_START_TIMEOUT)
+
+    def kill(self) -> None:
+        """End its processes with SIGKILL, as a crash or a power failure does."""
+        if not self.is_running:
+            return
+        pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+        postmaster = psutil.Process(pid)
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=_START_TIMEOUT)
+
+    def restart(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        """Stop it if it runs, and start it again on the same port."""
+        self.stop(mode)
+        self.start()
+
+    def promote(self) -> None:
+        """Make a standby a primary, and wait until it writes.
+
+        Raises: ServerStartFailed; WaitTimeout.
+        """
+        self._command([str(self._ctl.pg_ctl), "promote", "-D", str(self.data_dir)], check=True)
+        self._wait_until(lambda server: isinstance(server, Primary), "promoted")
+
+    def wait_until_streaming(self) -> None:
+        """Wait until a standby's walreceiver streams.
+
+        Raises: WaitTimeout.
+        """
+        self._wait_until(
+            lambda server: isinstance(server, Standby) and server.replay_status().is_streaming,
+            "streaming",
+        )
+
+    def _wait_until(self, holds: Callable[[Primary | Standby], bool], what: str) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            with self.connect() as server:
+                if holds(server):
+                    return
+            time.sleep(0.05)
+        raise WaitTimeout(
+            f"{self.name} was not {what} after {_START_TIMEOUT} seconds: {self._log_tail()}"
+        )
+
+    def _edit(self, path: Path, settings: Mapping[str, SettingText]) -> None:
+        configuration = conf.parse(path) if path.exists() else conf.Configuration(str(path))
+        with configuration.edit() as entries:
+            for name, value in settings.items():
+                entries.pop(name, None)
+                entries.add(name, value)
+        configuration.save()
+
+    def _command(
+        self, args: Sequence[str], *, check: bool = False, **_: object
+    ) -> CompletedProcess[str]:
+        run = self._run(args)
+        if check and run.returncode:
+            program = Path(args[0]).name
+            raise ServerStartFailed(
+                f"{program} {args[1]} failed on {self.name}: {run.stderr}{run.stdout}"
+                f"{self._log_tail()}"
+            )
+        return run
+
+    def _log_tail(self) -> str:
+        if not self.log_file.exists():
+            return ""
+        lines = self.log_file.read_text(errors="replace").splitlines()[-12:]
+        return "\n".join(["", f"the end of {self.log_file.name}:", *lines])
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r} PostgreSQL {self.version} at {HOST}:{self.port}>"
+
+
+def quoted(path: Path) -> str:
+    """A path for pg_ctl, which hands its options to a shell."""
+    return shlex.quote(str(path))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
