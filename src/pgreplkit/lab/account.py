@@ -37,31 +37,6 @@ class Account:
         """Whether it is not the caller's own."""
         return self.uid != os.geteuid()
 
-    def run(
-        self, args: Sequence[str], *, root: Path, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a program in the lab's folder, out of reach of the terminal's Ctrl-C.
-
-        The reaper finds what a lab left by that folder, so nothing is started elsewhere.
-        """
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
-        return subprocess.run(  # noqa: S603 - a server's own programs
-            args,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=300,
-            check=False,
-            cwd=root,
-            env={**clean, "HOME": str(root), "LC_ALL": "C", **env},
-            umask=0o077,
-            start_new_session=True,
-            user=self.uid if self.is_other else None,
-            group=self.gid if self.is_other else None,
-            extra_groups=[] if self.is_other else None,
-        )
-
     def can_run(self, program: Path) -> bool:
         """Whether it may enter the folders above the program and execute it."""
         try:
@@ -85,6 +60,50 @@ class Account:
                 for name in (*names, *files):
                     os.chown(Path(folder, name), self.uid, self.gid, follow_symlinks=False)
             os.chown(path, self.uid, self.gid)
+
+
+@attrs.frozen
+class Workplace:
+    """A lab's folder, and the account that works in it."""
+
+    root: Path
+    account: Account
+
+    @property
+    def passfile(self) -> Path:
+        """The password file of libpq's clients."""
+        return self.root / "pgpass"
+
+    def run(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a program in the folder, out of reach of the terminal's Ctrl-C.
+
+        The reaper finds what a lab left by that folder, so nothing is started elsewhere.
+        """
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
+        own = {"HOME": str(self.root), "LC_ALL": "C", "PGPASSFILE": str(self.passfile)}
+        return subprocess.run(  # noqa: S603 - a server's own programs
+            args,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=300,
+            check=False,
+            cwd=self.root,
+            env=kept | own,
+            umask=0o077,
+            start_new_session=True,
+            user=self.account.uid if self.account.is_other else None,
+            group=self.account.gid if self.account.is_other else None,
+            extra_groups=[] if self.account.is_other else None,
+        )
+
+    def make_file(self, path: Path, text: str = "") -> Path:
+        """A file that only the account can read."""
+        path.touch(mode=0o600)
+        path.write_text(text)
+        self.account.give(path)
+        return path
 
 
 def copied(bindir: Path, into: Path) -> Path:

@@ -8,9 +8,8 @@ import secrets
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from subprocess import CompletedProcess
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import LabError, ServerStartFailed
 from pgreplkit.lab import _reaper
-from pgreplkit.lab.account import Account, copied
+from pgreplkit.lab.account import Account, Workplace, copied
 from pgreplkit.lab.installs import Installation, choose, copying_tool, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.values.segment import SegmentSize
@@ -50,12 +49,12 @@ class Lab:
     """
 
     def __init__(self) -> None:
-        self._account = Account.for_servers()
+        account = Account.for_servers()
         # Isolated (-I), so that nothing in the caller's folder can stand in for a module.
         self._reaper = subprocess.Popen(  # noqa: S603 - our own program
             [
                 *(sys.executable, "-I", _reaper.__file__),
-                *(str(self._account.uid), str(self._account.gid)),
+                *(str(account.uid), str(account.gid)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -68,11 +67,12 @@ class Lab:
         if not root:
             raise LabError("the lab's folder could not be made: see the error output above")
         self.root = Path(root)
+        self.password = secrets.token_hex(16)
         self.servers = find_servers()
         self.nodes: dict[str, Node] = {}
         self._copies: dict[Path, Path] = {}
-        self.password = secrets.token_hex(16)
-        self._passfile = self._private_file("pgpass", f"{HOST}:*:*:{USER}:{self.password}\n")
+        self._place = Workplace(self.root, account)
+        self._place.make_file(self._place.passfile, f"{HOST}:*:*:{USER}:{self.password}\n")
 
     def primary(
         self,
@@ -94,7 +94,7 @@ class Lab:
             if node.major < 11:
                 raise LabError("a segment size is chosen when the server is built before 11")
             options["wal_segsize"] = str(segment_size.bytes >> 20)
-        pwfile = self._private_file(f"{node.name}.pw", f"{self.password}\n")
+        pwfile = self._place.make_file(self.root / f"{node.name}.pw", f"{self.password}\n")
         node._ctl.init(
             node.data_dir,
             username=USER,
@@ -136,7 +136,7 @@ class Lab:
             "--no-sync",
             *([f"--slot={slot}"] if slot else []),
         ]
-        run = self._run(command)
+        run = self._place.run(command)
         if run.returncode:
             raise ServerStartFailed(f"pg_basebackup of {primary.name} failed: {run.stderr}")
         node.follow(primary, slot=slot)
@@ -156,37 +156,21 @@ class Lab:
     def _node(self, installation: Installation, name: str) -> Node:
         if name in self.nodes or not name.replace("-", "").replace("_", "").isalnum():
             raise LabError(f"{name!r} is taken, or has other than letters, digits, '_' and '-'")
-        return Node(
-            name,
-            self.root / name,
-            self._usable(installation),
-            passfile=self._passfile,
-            run=self._run,
-        )
+        return Node(name, self._usable(installation), self._place)
 
     def _usable(self, installation: Installation) -> Installation:
         """The installation, or a copy of it where the servers' account cannot reach it."""
         bindir = installation.bindir
         if bindir not in self._copies:
-            reachable = self._account.can_run(bindir / "postgres")
+            reachable = self._place.account.can_run(bindir / "postgres")
             self._copies[bindir] = bindir if reachable else self._copy(bindir)
         return attrs.evolve(installation, bindir=self._copies[bindir])
 
     def _copy(self, bindir: Path) -> Path:
         folder = self.root / f"programs-{len(self._copies)}"
         copy = copied(bindir, folder)
-        self._account.give(folder)
+        self._place.account.give(folder)
         return copy
-
-    def _run(self, args: Sequence[str]) -> CompletedProcess[str]:
-        return self._account.run(args, root=self.root, PGPASSFILE=str(self._passfile))
-
-    def _private_file(self, name: str, text: str) -> Path:
-        path = self.root / name
-        path.touch(mode=0o600)
-        path.write_text(text)
-        self._account.give(path)
-        return path
 
     def _next_name(self, role: str) -> str:
         number = 1

@@ -21,14 +21,15 @@ from pgreplkit._sync.connect import connect
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.standby import Standby
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
+from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
 
 SettingText: TypeAlias = str | int | float | bool
-Runner: TypeAlias = Callable[[Sequence[str]], CompletedProcess[str]]
 
 HOST = "127.0.0.1"
 USER = "postgres"
 _START_TIMEOUT = 60
+_KILL_TIMEOUT = 10
 _PORTS_TRIED = 5
 
 
@@ -38,21 +39,12 @@ class Node:
     Made by ``Lab.primary`` and ``Lab.standby``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        data_dir: Path,
-        installation: Installation,
-        *,
-        passfile: Path,
-        run: Runner,
-    ) -> None:
+    def __init__(self, name: str, installation: Installation, place: Workplace) -> None:
         self.name = name
-        self.data_dir = data_dir
         self.installation = installation
+        self.data_dir = place.root / name
         self.port = 0
-        self._passfile = passfile
-        self._run = run
+        self._place = place
         self._ctl = ctl.PGCtl(installation.bindir, run_command=self._command)
 
     @property
@@ -79,7 +71,7 @@ class Node:
             port=self.port,
             user=USER,
             dbname="postgres",
-            passfile=str(self._passfile),
+            passfile=str(self._place.passfile),
         )
 
     @property
@@ -111,7 +103,7 @@ class Node:
             self._edit(self.data_dir / "recovery.conf", settings)
         else:
             self.configure(settings)
-            (self.data_dir / "standby.signal").touch()
+            self._place.make_file(self.data_dir / "standby.signal")
 
     def start(self) -> None:
         """Start it and wait until it takes connections; on a free port at the first start.
@@ -122,7 +114,7 @@ class Node:
             if not self.port or attempt:
                 self.port = _free_port()
                 self.configure({"port": self.port})
-            run = self._run(
+            run = self._place.run(
                 self._ctl.start_cmd(self.data_dir, wait=_START_TIMEOUT, logfile=self.log_file)
             )
             if run.returncode == 0:
@@ -147,7 +139,8 @@ class Node:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=_START_TIMEOUT)
+        # Until they are collected: for PostgreSQL's lock file a zombie still lives.
+        psutil.wait_procs(processes, timeout=_KILL_TIMEOUT)
 
     def restart(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop it if it runs, and start it again on the same port."""
@@ -184,7 +177,7 @@ class Node:
         )
 
     def _edit(self, path: Path, settings: Mapping[str, SettingText]) -> None:
-        configuration = conf.parse(path) if path.exists() else conf.Configuration(str(path))
+        configuration = conf.parse(path if path.exists() else self._place.make_file(path))
         with configuration.edit() as entries:
             for name, value in settings.items():
                 entries.pop(name, None)
@@ -194,7 +187,7 @@ class Node:
     def _command(
         self, args: Sequence[str], *, check: bool = False, **_: object
     ) -> CompletedProcess[str]:
-        run = self._run(args)
+        run = self._place.run(args)
         if check and run.returncode:
             program = Path(args[0]).name
             raise ServerStartFailed(

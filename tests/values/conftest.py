@@ -1,0 +1,5 @@
+from hypothesis import HealthCheck, settings
+
+# A shared machine may stop a test for longer than any deadline.
+settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("values")

@@ -1,0 +1,54 @@
+"""OpenEnum: known words are members, unknown ones are kept."""
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import example, given, strategies as st
+
+from pgreplkit.values.openenum import OpenEnum
+
+
+class Shade(OpenEnum):
+    DARK = "dark"
+    LIGHT = "light"
+
+
+@pytest.mark.parametrize("shade", Shade)
+def test_a_known_word_is_its_member(shade: Shade) -> None:
+    assert Shade(shade.value) is shade
+    assert shade == shade.value
+
+
+@given(st.text())
+@example("DARK")
+@example("")
+def test_an_unknown_word_is_kept_as_it_is(word: str) -> None:
+    shade = Shade(word)
+    assert isinstance(shade, Shade)
+    assert (shade, str(shade), shade.value, hash(shade)) == (word, word, word, hash(word))
+    assert repr(shade) == f"Shade({word!r})"
+    assert eval(repr(shade)) == shade
+
+
+@given(st.text() | st.sampled_from(["dark", "light"]))
+def test_copies_and_pickles_are_equal_and_of_the_same_type(word: str) -> None:
+    shade = Shade(word)
+    pickled = [
+        pickle.loads(pickle.dumps(shade, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for twin in (copy.copy(shade), copy.deepcopy(shade), *pickled):
+        assert twin == shade
+        assert type(twin) is Shade
+
+
+def test_a_word_that_was_met_does_not_become_a_member() -> None:
+    Shade("pale")
+    assert [shade.value for shade in Shade] == ["dark", "light"]
+
+
+@pytest.mark.parametrize("stranger", [None, 5, b"dark"])
+def test_what_is_no_word_is_refused(stranger: object) -> None:
+    with pytest.raises(ValueError, match="not a valid Shade"):
+        Shade(stranger)
