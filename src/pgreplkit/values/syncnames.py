@@ -94,8 +94,12 @@ class SyncStandbyNames:
         >>> str(SyncStandbyNames.parse("ANY 1 (a)").adding("b", "A"))
         'ANY 1 (a, b)'
         """
-        new = [name for name in names if name not in self]
-        return attrs.evolve(self, names=(*self.names, *new))
+        there = {_folded(name) for name in self.names}
+        new: dict[bytes, str] = {}
+        for name in names:
+            if _folded(name) not in there:
+                new.setdefault(_folded(name), name)
+        return attrs.evolve(self, names=(*self.names, *new.values()))
 
     def removing(self, *names: str) -> SyncStandbyNames:
         """The same without these names; the count stays, so it may be more than what is left.

@@ -1,0 +1,89 @@
+"""The servers that live tests ask: one primary with one standby for each major, kept for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import attrs
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from pgreplkit import LSN
+from pgreplkit.lab import Lab, Node
+
+SLOT = "replica1"
+TIMEOUT = 30.0
+
+
+@attrs.frozen
+class Cluster:
+    """A primary and its standby."""
+
+    primary: Node
+    standby: Node
+
+    @property
+    def major(self) -> int:
+        return self.primary.major
+
+    def catch_up(self) -> LSN:
+        """Wait until the standby has replayed all that the primary wrote; gives that position."""
+        target = LSN(str(one(self.primary, "SELECT pg_current_wal_lsn()::text")))
+        replayed = "SELECT pg_last_wal_replay_lsn()::text"
+        wait_until(lambda: LSN(str(one(self.standby, replayed))) >= target)
+        return target
+
+
+class Clusters:
+    """Clusters by major, each made when it is first asked for."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self._made: dict[int, Cluster] = {}
+
+    def of(self, major: int) -> Cluster:
+        if major not in self._made:
+            name = f"pg{major}"
+            primary = self.lab.primary(version=major, name=name)
+            standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
+            run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+            run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
+            self._made[major] = Cluster(primary, standby)
+        return self._made[major]
+
+
+def run(node: Node, sql: str) -> None:
+    """Execute a statement that gives no rows."""
+    with psycopg.connect(node.conninfo, autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+def one(node: Node, sql: str) -> object:
+    """The one value that a query gives."""
+    [value] = rows(node, sql)[0].values()
+    return value
+
+
+def rows(node: Node, sql: str) -> list[DictRow]:
+    """The records that a query gives."""
+    with (
+        psycopg.connect(node.conninfo, autocommit=True) as connection,
+        connection.cursor(row_factory=dict_row) as cursor,
+    ):
+        return cursor.execute(sql.encode()).fetchall()
+
+
+def conninfo_as(node: Node, role: str) -> str:
+    """How to connect as one of the roles that every cluster has."""
+    return psycopg.conninfo.make_conninfo(
+        node.conninfo, user=role, password=role, dbname="postgres"
+    )
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds; fails when it does not in time."""
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.02)

@@ -1,0 +1,94 @@
+"""One test for both colours: the sync twins behind the async interface."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+import psycopg
+
+import pgreplkit
+from pgreplkit import AsyncPrimary, AsyncStandby
+
+
+class Awaited:
+    """A sync object whose methods can be awaited."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        value = getattr(self._target, name)
+        return awaited(value) if inspect.ismethod(value) else value
+
+    def __repr__(self) -> str:
+        return repr(self._target)
+
+    async def __aenter__(self) -> Awaited:
+        self._target.__enter__()  # type: ignore[attr-defined]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._target.__exit__(*error)  # type: ignore[attr-defined]
+
+
+def awaited(function: Callable[..., object]) -> Callable[..., object]:
+    async def call(*args: object, **kwargs: object) -> object:
+        result = function(*args, **kwargs)
+        return Awaited(result) if isinstance(result, pgreplkit.Server) else result
+
+    return call
+
+
+class Colour:
+    """Opens servers in one colour; what it gives is used as the async classes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def connect(self, conninfo: str, **params: str | int) -> AsyncPrimary | AsyncStandby:
+        if self.name == "async":
+            return await pgreplkit.aconnect(conninfo, **params)
+        return cast(AsyncPrimary, Awaited(pgreplkit.connect(conninfo, **params)))
+
+    async def primary(self, conninfo: str, **params: str | int) -> AsyncPrimary:
+        if self.name == "async":
+            return await AsyncPrimary.connect(conninfo, **params)
+        return cast(AsyncPrimary, Awaited(pgreplkit.Primary.connect(conninfo, **params)))
+
+    async def standby(self, conninfo: str, **params: str | int) -> AsyncStandby:
+        if self.name == "async":
+            return await AsyncStandby.connect(conninfo, **params)
+        return cast(AsyncStandby, Awaited(pgreplkit.Standby.connect(conninfo, **params)))
+
+    async def primary_on(self, conninfo: str, *, autocommit: bool = True) -> AsyncPrimary:
+        """A Primary on a connection that it did not open."""
+        if self.name == "async":
+            theirs = await psycopg.AsyncConnection.connect(conninfo, autocommit=autocommit)
+            return AsyncPrimary(theirs)
+        ours = psycopg.connect(conninfo, autocommit=autocommit)
+        return cast(AsyncPrimary, Awaited(pgreplkit.Primary(ours)))
+
+    async def standby_on(self, conninfo: str) -> AsyncStandby:
+        """A Standby on a connection that it did not open."""
+        if self.name == "async":
+            theirs = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+            return AsyncStandby(theirs)
+        ours = psycopg.connect(conninfo, autocommit=True)
+        return cast(AsyncStandby, Awaited(pgreplkit.Standby(ours)))
+
+
+async def execute(connection: object, sql: str) -> list[tuple[object, ...]]:
+    """Run statements on a psycopg connection of either colour; gives the last one's rows."""
+    cursor = await _done(connection.execute(sql))  # type: ignore[attr-defined]
+    return await _done(cursor.fetchall()) if cursor.description else []
+
+
+async def close(connection: object) -> None:
+    """Close a psycopg connection of either colour."""
+    await _done(connection.close())  # type: ignore[attr-defined]
+
+
+async def _done(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,64 @@
+"""Fixtures: the majors to test, their clusters, and both colours."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+from clusters import Cluster, Clusters
+from colours import Colour
+from hypothesis import settings
+
+from pgreplkit.lab import Lab, find_servers
+
+pytest_plugins = ["pytester"]
+
+settings.register_profile("pgreplkit", deadline=None, max_examples=100)
+settings.load_profile("pgreplkit")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pg", help="majors to test on, as in 10,12,18; the newest found otherwise")
+
+
+def majors(config: pytest.Config) -> list[int]:
+    chosen = config.getoption("--pg")
+    if chosen:
+        return [int(major) for major in chosen.split(",")]
+    return [server.version.major for server in find_servers()[:1]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "major" in metafunc.fixturenames:
+        ids = [f"pg{major}" for major in majors(metafunc.config)]
+        metafunc.parametrize("major", majors(metafunc.config), ids=ids, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine tests to their end."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(scope="session")
+def clusters(pgreplkit_lab: Lab) -> Clusters:
+    return Clusters(pgreplkit_lab)
+
+
+@pytest.fixture
+def cluster(clusters: Clusters, major: int, request: pytest.FixtureRequest) -> Cluster:
+    """The cluster of the major under test."""
+    for mark in request.node.iter_markers("pg"):
+        if not eval(f"{major} {mark.args[0]}"):
+            pytest.skip(f"needs PostgreSQL {mark.args[0]}")
+    return clusters.of(major)
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    return Colour(request.param)

@@ -1,0 +1,226 @@
+"""What a primary and a standby have in common."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+from clusters import Cluster, conninfo_as, one, rows, run
+from colours import Colour, close, execute
+from psycopg.pq import TransactionStatus
+
+import pgreplkit
+from pgreplkit import LSN, SegmentSize, SettingContext, VarType, WalSender
+
+
+async def test_connect_gives_the_class_of_the_servers_role(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        assert not await server.is_in_recovery()
+        assert "Primary" in repr(server)
+    async with await colour.connect(cluster.standby.conninfo) as server:
+        assert await server.is_in_recovery()
+        assert "Standby" in repr(server)
+
+
+async def test_the_version_is_the_servers(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        number = int(str(one(cluster.primary, "SHOW server_version_num")))
+        assert (server.version.major, server.version.minor) == divmod(number, 10000)
+
+
+async def test_both_roles_have_one_identity(cluster: Cluster, colour: Colour) -> None:
+    position = cluster.catch_up()
+    system_id = one(cluster.primary, "SELECT system_identifier FROM pg_control_system()")
+    for node in (cluster.primary, cluster.standby):
+        async with await colour.connect(node.conninfo) as server:
+            identity = await server.identity()
+            assert identity.system_id == system_id
+            assert identity.timeline == await server.timeline() == 1
+            assert identity.position >= position
+            assert identity.database == "postgres"
+
+
+async def test_the_segment_size_is_the_servers(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(cluster.standby.conninfo) as server:
+        size = await server.wal_segment_size()
+        assert size == SegmentSize.DEFAULT
+        assert (await server.setting("wal_segment_size")).value == size.bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("checkpoint_timeout", timedelta(minutes=5)),
+        ("deadlock_timeout", timedelta(seconds=1)),
+        ("fsync", False),
+        ("full_page_writes", True),
+        ("shared_buffers", 16 << 20),
+        ("max_wal_size", 1 << 30),
+        ("wal_level", "replica"),
+        ("max_connections", 100),
+        ("seq_page_cost", 1.0),
+        ("log_min_duration_statement", None),
+        ("listen_addresses", "127.0.0.1"),
+        ("wal_receiver_timeout", timedelta(minutes=1)),
+        ("bgwriter_delay", timedelta(milliseconds=200)),
+    ],
+)
+async def test_a_setting_has_a_typed_value(
+    cluster: Cluster, colour: Colour, name: str, value: object
+) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        found = (await server.setting(name)).value
+        assert found == value
+        assert type(found) is type(value)
+
+
+async def test_every_setting_reads_and_keeps_the_servers_columns(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        settings = await server.settings()
+    expected = {row["name"]: row for row in rows(cluster.primary, "SELECT * FROM pg_settings")}
+    assert settings.keys() == expected.keys()
+    for name, setting in settings.items():
+        row = expected[name]
+        assert setting.vartype in list(VarType)
+        assert setting.context in list(SettingContext)
+        assert setting.enumvals == (row["enumvals"] and tuple(row["enumvals"]))
+        if setting.source != "client":  # what a connection sets differs between the two
+            same = {column: value for column, value in row.items() if column != "enumvals"}
+            assert {column: getattr(setting, column) for column in same} == same
+        if setting.unit and setting.setting and not setting.setting.startswith("-"):
+            is_time = setting.unit.endswith(("s", "min", "h", "d"))
+            assert isinstance(setting.value, timedelta if is_time else int), name
+
+
+async def test_an_unknown_setting_is_named(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        with pytest.raises(pgreplkit.SettingNotFound, match="wal_levle"):
+            await server.setting("wal_levle")
+
+
+async def test_a_hidden_setting_is_refused_with_the_role_to_grant(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
+        with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+            await server.setting("data_directory")
+    assert caught.value.grant == "pg_read_all_settings"
+    assert 'GRANT pg_read_all_settings TO "stranger"' in str(caught.value)
+
+
+async def test_replicas_need_pg_monitor_and_say_so(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
+        with pytest.raises(pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'):
+            await server.replicas()
+        with pytest.raises(pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'):
+            await server.wal_files()
+    async with await colour.connect(conninfo_as(cluster.primary, "observer")) as server:
+        assert await server.replicas()
+        assert await server.wal_files()
+
+
+async def test_a_standby_that_nobody_follows_has_no_replicas(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.connect(cluster.standby.conninfo) as server:
+        assert await server.replicas() == []
+
+
+async def test_a_given_connection_keeps_its_transaction_and_its_settings(
+    cluster: Cluster, colour: Colour
+) -> None:
+    primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
+    theirs = primary.connection
+    # sync and async connections have these in common
+    assert theirs.info.transaction_status == TransactionStatus.IDLE
+    adapters = theirs.adapters
+    await primary.wal_position()
+    assert theirs.info.transaction_status == TransactionStatus.IDLE
+    await execute(theirs, "SET LOCAL DateStyle = 'SQL, DMY'; SET LOCAL IntervalStyle = iso_8601")
+    assert theirs.info.transaction_status == TransactionStatus.INTRANS
+    [replica] = await primary.replicas()
+    assert isinstance(replica, WalSender)
+    with pytest.raises(pgreplkit.SettingNotFound):
+        await primary.setting("no_such_setting")
+    assert theirs.info.transaction_status == TransactionStatus.INTRANS
+    assert theirs.adapters is adapters
+    await primary.close()
+    assert not theirs.closed
+    await close(theirs)
+
+
+async def test_an_open_connection_of_ours_is_closed_at_the_end(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        assert not server.connection.closed
+    assert server.connection.closed
+    assert "closed" in repr(server)
+    with pytest.raises(pgreplkit.ConnectionFailed):
+        await server.timeline()
+
+
+async def test_a_database_without_an_encoding_is_read(cluster: Cluster, colour: Colour) -> None:
+    if not one(cluster.primary, "SELECT count(*) FROM pg_database WHERE datname = 'ascii'"):
+        run(
+            cluster.primary,
+            "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C'"
+            " LC_CTYPE 'C'",
+        )
+    conninfo = psycopg.conninfo.make_conninfo(
+        cluster.primary.conninfo, dbname="ascii", client_encoding="SQL_ASCII"
+    )
+    async with await colour.primary(conninfo) as primary:
+        [replica] = await primary.replicas()
+        assert replica.application_name == cluster.standby.name
+        assert (await primary.identity()).database == "ascii"
+
+
+@pytest.mark.parametrize(
+    "conninfo", ["host=127.0.0.1 port=1 password=hushhush", "password=hushhush zzz hushhush"]
+)
+async def test_a_connection_that_fails_does_not_tell_the_password(
+    colour: Colour, conninfo: str
+) -> None:
+    with pytest.raises(pgreplkit.ConnectionFailed) as caught:
+        await colour.connect(conninfo)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hushhush" not in f"{error} {error!r}"
+        error = None if error.__suppress_context__ else error.__context__
+
+
+async def test_a_wrong_password_is_a_failed_connection(cluster: Cluster, colour: Colour) -> None:
+    with pytest.raises(pgreplkit.ConnectionFailed, match="stranger"):
+        await colour.connect(conninfo_as(cluster.primary, "stranger"), password="hushhush")
+
+
+async def test_a_repr_shows_the_server_and_no_password(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(conninfo_as(cluster.primary, "observer")) as server:
+        assert f"PostgreSQL {server.version}" in repr(server)
+        assert repr(server).count("observer") == 1
+
+
+async def test_a_statement_timeout_is_told(cluster: Cluster, colour: Colour) -> None:
+    conninfo = psycopg.conninfo.make_conninfo(
+        cluster.primary.conninfo, options="-c statement_timeout=1ms"
+    )
+    async with await colour.connect(conninfo) as server:
+
+        async def many() -> None:
+            for _ in range(100):
+                await server.settings()
+
+        with pytest.raises(pgreplkit.StatementTimeout, match="read the settings"):
+            await many()
+
+
+async def test_lsns_are_adapted_on_connections_of_ours(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        rows_read = await execute(server.connection, "SELECT '16/B374D848'::pg_lsn")
+        assert rows_read == [(LSN("16/B374D848"),)]

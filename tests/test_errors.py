@@ -1,0 +1,191 @@
+"""The errors: one tree, facts as attributes, short texts, and pickles."""
+
+import copy
+import inspect
+import pickle
+import re
+
+import pytest
+from hypothesis import given, strategies as st
+
+import pgreplkit
+from pgreplkit import LSN, Error, InvalidValue, errors
+
+CLASSES = {
+    name: found
+    for name, found in vars(errors).items()
+    if inspect.isclass(found) and issubclass(found, Error)
+}
+REFUSALS = [kind for kind in CLASSES.values() if issubclass(kind, InvalidValue)]
+SAMPLES: list[Error] = [
+    *(kind("x" * 500, "it is too long") for kind in REFUSALS),
+    Error("something"),
+    errors.TimelineNotInHistory(7, (1, 2, 5)),
+    *(
+        kind("pg_promote()", "permission denied", "42501")
+        for kind in (errors.ServerError, errors.ConnectionFailed, errors.StatementTimeout)
+    ),
+    errors.NotAPrimary("Primary.connect", "it is in recovery"),
+    errors.NotAStandby("Standby.connect", "it is not in recovery", None),
+    errors.UnsupportedByServer("slot.failover", 17, "16.4"),
+    errors.InsufficientPrivilege("pg_stat_replication", "joe", "pg_monitor"),
+    errors.SettingNotFound("SHOW io_method", "unrecognized configuration parameter", "42704"),
+    errors.LabError("no room"),
+    errors.ServerNotFound("no server of 9.6 on this machine"),
+    errors.ServerStartFailed("initdb failed: …"),
+    errors.WaitTimeout("standby did not reach 0/5: it is at 0/4"),
+]
+ALSO = {
+    "InvalidValue": ValueError,
+    "TimelineNotInHistory": LookupError,
+    "SettingNotFound": LookupError,
+    "WaitTimeout": TimeoutError,
+}
+
+every_error = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+every_refusal = pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
+
+
+def drawn_tree() -> dict[str, str | None]:
+    """Each name in the docstring's picture with the name that it hangs from."""
+    parents: dict[str, str | None] = {}
+    path: dict[int, str] = {}
+    picture = (errors.__doc__ or "").split("::\n")[1].split("\n\nA ``TypeError``")[0]
+    for line in picture.splitlines():
+        names = list(re.finditer(r"\w+", re.sub(r"\(.*?\)", "", line)))
+        if names:
+            depth = names[0].start()
+            parent = path.get(max((d for d in path if d < depth), default=-1))
+            parents |= {name[0]: parent for name in names}
+            path = {d: name for d, name in path.items() if d < depth} | {depth: names[0][0]}
+    return parents
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    bases = {
+        name: next((b.__name__ for b in kind.__bases__ if issubclass(b, Error)), None)
+        for name, kind in CLASSES.items()
+    }
+    assert drawn_tree() == bases
+
+
+def test_the_docstring_names_the_other_bases() -> None:
+    said = dict(re.findall(r"(\w+) \(also an? (\w+)\)", errors.__doc__ or ""))
+    assert said == {name: kind.__name__ for name, kind in ALSO.items()}
+    assert all(issubclass(CLASSES[name], kind) for name, kind in ALSO.items())
+
+
+def test_every_error_is_public() -> None:
+    assert CLASSES == {name: getattr(pgreplkit, name) for name in CLASSES}
+    assert {kind.__module__ for kind in CLASSES.values()} == {"pgreplkit"}
+
+
+def test_every_class_has_a_sample() -> None:
+    assert {type(error).__name__ for error in SAMPLES} == CLASSES.keys()
+
+
+@every_error
+def test_a_pickled_error_says_and_holds_the_same(error: Error) -> None:
+    pickled = [
+        pickle.loads(pickle.dumps(error, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for twin in (copy.copy(error), copy.deepcopy(error), *pickled):
+        assert type(twin) is type(error)
+        assert (str(twin), twin.args, vars(twin)) == (str(error), error.args, vars(error))
+
+
+@every_error
+def test_an_error_can_be_caught_by_the_one_base(error: Error) -> None:
+    with pytest.raises(Error) as caught:
+        raise error
+    assert str(caught.value)
+
+
+@every_refusal
+def test_a_refusal_says_what_was_given_why_not_and_what_is_expected(
+    kind: type[InvalidValue],
+) -> None:
+    error = kind("16:B3", "there is no '/' in it")
+    assert (error.value, error.reason) == ("'16:B3'", "there is no '/' in it")
+    assert str(error).startswith(f"not a valid {kind.what}: '16:B3': there is no '/' in it")
+    assert error.expected == kind.expected
+    assert str(error).endswith(kind.expected)
+    assert kind.expected or kind is InvalidValue
+
+
+@every_refusal
+@given(text=st.text(st.characters(), min_size=81))
+def test_a_long_text_is_shortened(kind: type[InvalidValue], text: str) -> None:
+    for many in (text, text * 10_000):
+        error = kind(many, "no")
+        assert repr(many[:20])[1:-1] in error.value
+        assert f"({len(many)} characters)" in error.value
+        assert len(error.value) < 700
+        assert str(error).isprintable()
+
+
+@given(st.text(st.characters(), max_size=80))
+def test_a_short_text_is_shown_whole(text: str) -> None:
+    assert InvalidValue(text, "no").value == repr(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (5, "5"),
+        (True, "1"),
+        (-(1 << 255), str(-(1 << 255))),
+        pytest.param(1 << 20000, "a 20001-bit int", id="huge"),
+        (b"ab", "b'ab'"),
+        (bytes(81), "81 bytes"),
+        pytest.param(LSN("0/2A"), "LSN('0/2A')", id="LSN"),
+        (None, "a NoneType"),
+        (["x"] * 1000, "a list"),
+    ],
+)
+def test_other_values_are_shown_short_too(value: object, shown: str) -> None:
+    assert InvalidValue(value, "no").value == shown
+
+
+def test_a_missing_timeline_shows_the_path() -> None:
+    error = errors.TimelineNotInHistory(7, (1, 2, 5))
+    assert (error.timeline, error.history) == (7, (1, 2, 5))
+    assert "timeline 7 is not in this history (1 → 2 → 5)" in str(error)
+
+
+def test_a_servers_answer_is_told_with_its_code() -> None:
+    error = errors.StatementTimeout("pg_promote()", "canceling statement", "57014")
+    assert (error.tried, error.found, error.sqlstate) == (
+        *("pg_promote()", "canceling statement", "57014"),
+    )
+    assert str(error) == "pg_promote(): canceling statement (SQLSTATE 57014)"
+    assert str(errors.ConnectionFailed("connect", "refused")) == "connect: refused"
+
+
+def test_a_missing_feature_says_what_it_needs_and_what_it_met() -> None:
+    error = errors.UnsupportedByServer("slot.failover", 17, "16.4")
+    assert (error.feature, error.since, error.version) == ("slot.failover", 17, "16.4")
+    assert str(error) == "slot.failover: needs PostgreSQL 17, this is 16.4"
+
+
+@pytest.mark.parametrize(
+    ("role", "grantee"), [("joe", '"joe"'), ('a"b', '"a""b"'), (None, "the role")]
+)
+def test_a_missing_privilege_says_what_to_grant(role: str | None, grantee: str) -> None:
+    error = errors.InsufficientPrivilege("pg_stat_replication", role, "pg_monitor")
+    assert (error.tried, error.role, error.grant) == ("pg_stat_replication", role, "pg_monitor")
+    assert error.sqlstate == "42501"
+    assert str(error).endswith(f"GRANT pg_monitor TO {grantee}")
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errors.NotAPrimary("connect", "in recovery"), "use Standby"),
+        (errors.NotAStandby("connect", "not in recovery"), "use Primary"),
+    ],
+    ids=["NotAPrimary", "NotAStandby"],
+)
+def test_the_wrong_kind_of_server_leads_to_the_right_one(error: Error, advice: str) -> None:
+    assert advice in str(error)
