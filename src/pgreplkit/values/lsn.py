@@ -30,7 +30,7 @@ class LSN(bytes):
 
     An LSN is its own eight big-endian bytes, because then comparing and sorting are
     done by ``bytes`` itself, as fast as for ints. Nothing else of ``bytes`` is offered:
-    it has no length, no items, and is equal to no int.
+    it has no items, and is equal to no int.
 
     ==============  ======================================================
     ``LSN(text)``   accepted exactly when the server's ``pg_lsn`` accepts it
@@ -176,13 +176,8 @@ class LSN(bytes):
         own = ("INVALID", "MAX", "from_bytes", "to_bytes", "offset_in", "wal_file")
         return sorted({*object.__dir__(self)} - {*dir(bytes)} | {*own} | {*dir(object)})
 
-    # bytes is how an LSN is kept, not what it is: it has no items.
-    def __len__(self) -> NoReturn:
-        raise TypeError("an LSN has no length")
-
-    def __bool__(self) -> bool:
-        return True
-
+    # bytes is how an LSN is kept, not what it is: it has no items. It does have the length of its
+    # bytes, because much code asks every bytes for it, such as pytest for the name of a parameter.
     def __iter__(self) -> NoReturn:
         raise TypeError("an LSN is not iterable")
 
