@@ -76,7 +76,7 @@ def test_the_docstring_names_the_other_bases() -> None:
 
 
 def test_every_error_is_public() -> None:
-    assert CLASSES == {name: getattr(pgreplkit, name) for name in CLASSES}
+    assert {name: getattr(pgreplkit, name) for name in CLASSES} == CLASSES
     assert {kind.__module__ for kind in CLASSES.values()} == {"pgreplkit"}
 
 
@@ -119,7 +119,7 @@ def test_a_refusal_says_what_was_given_why_not_and_what_is_expected(
 def test_a_long_text_is_shortened(kind: type[InvalidValue], text: str) -> None:
     for many in (text, text * 10_000):
         error = kind(many, "no")
-        assert repr(many[:20])[1:-1] in error.value
+        assert error.value.startswith(repr(many[:40]))
         assert f"({len(many)} characters)" in error.value
         assert len(error.value) < 700
         assert str(error).isprintable()

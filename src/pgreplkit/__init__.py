@@ -182,19 +182,19 @@ _ROOMS = {
     "values.walrange": ["WalRange"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+# Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:
     __all__ = sorted(_HOME)
 
+    def __getattr__(name):
+        try:
+            room = _HOME[name]
+        except KeyError:
+            raise AttributeError(f"module 'pgreplkit' has no attribute {name!r}") from None
+        value = getattr(_import_module(f"pgreplkit.{room}"), name)
+        globals()[name] = value
+        return value
 
-def __getattr__(name: str) -> object:
-    try:
-        room = _HOME[name]
-    except KeyError:
-        raise AttributeError(f"module 'pgreplkit' has no attribute {name!r}") from None
-    value: object = getattr(_import_module(f"pgreplkit.{room}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*_HOME, "__version__"])
+    def __dir__():
+        return sorted([*_HOME, "__version__"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from functools import partial
 
 from psycopg import adapt, postgres, pq
@@ -9,12 +10,17 @@ from psycopg.abc import AdaptContext, Buffer
 
 from pgreplkit.values.lsn import LSN
 
+_new = bytes.__new__
 _PG_LSN = postgres.types["pg_lsn"].oid
 
 
 class _LSNTextLoader(adapt.Loader):
     def load(self, data: Buffer) -> LSN:
-        return LSN(bytes(data).decode("ascii"))
+        text = bytes(data)
+        # The short way of LSN("…") itself: this is called once for each value of a column.
+        if text[-9:-8] == b"/":
+            return _new(LSN, unhexlify(text.zfill(17).replace(b"/", b"", 1)))
+        return LSN(text.decode("ascii"))
 
 
 class _LSNBinaryLoader(adapt.Loader):
@@ -22,7 +28,7 @@ class _LSNBinaryLoader(adapt.Loader):
 
     # The server's eight bytes are an LSN's own. Without a Python function between, a column of
     # LSNs loads like one of str.
-    load = staticmethod(partial(bytes.__new__, LSN))
+    load = staticmethod(partial(_new, LSN))
 
 
 class _LSNTextDumper(adapt.Dumper):

@@ -175,7 +175,8 @@ class TimelineNotInHistory(Error, LookupError):
         self.timeline, self.history = timeline, history
 
     def __str__(self) -> str:
-        path = " → ".join(map(str, self.history))
+        shown = [*map(str, self.history)]
+        path = " → ".join(shown if len(shown) < 9 else [*shown[:4], "…", *shown[-4:]])
         return f"timeline {self.timeline} is not in this history ({path}): ask one of its timelines"
 
 

@@ -131,23 +131,25 @@ async def test_a_standby_that_nobody_follows_has_no_replicas(
         assert await server.replicas() == []
 
 
+def status(connection: psycopg.AsyncConnection[object]) -> TransactionStatus:
+    return connection.info.transaction_status
+
+
 async def test_a_given_connection_keeps_its_transaction_and_its_settings(
     cluster: Cluster, colour: Colour
 ) -> None:
     primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
     theirs = primary.connection
-    # sync and async connections have these in common
-    assert theirs.info.transaction_status == TransactionStatus.IDLE
     adapters = theirs.adapters
     await primary.wal_position()
-    assert theirs.info.transaction_status == TransactionStatus.IDLE
+    assert status(theirs) == TransactionStatus.IDLE
     await execute(theirs, "SET LOCAL DateStyle = 'SQL, DMY'; SET LOCAL IntervalStyle = iso_8601")
-    assert theirs.info.transaction_status == TransactionStatus.INTRANS
+    assert status(theirs) == TransactionStatus.INTRANS
     [replica] = await primary.replicas()
     assert isinstance(replica, WalSender)
     with pytest.raises(pgreplkit.SettingNotFound):
         await primary.setting("no_such_setting")
-    assert theirs.info.transaction_status == TransactionStatus.INTRANS
+    assert status(theirs) == TransactionStatus.INTRANS
     assert theirs.adapters is adapters
     await primary.close()
     assert not theirs.closed
@@ -207,10 +209,8 @@ async def test_a_repr_shows_the_server_and_no_password(cluster: Cluster, colour:
 
 
 async def test_a_statement_timeout_is_told(cluster: Cluster, colour: Colour) -> None:
-    conninfo = psycopg.conninfo.make_conninfo(
-        cluster.primary.conninfo, options="-c statement_timeout=1ms"
-    )
-    async with await colour.connect(conninfo) as server:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        await execute(server.connection, "SET statement_timeout = '1ms'")
 
         async def many() -> None:
             for _ in range(100):

@@ -51,4 +51,4 @@ def test_a_word_that_was_met_does_not_become_a_member() -> None:
 @pytest.mark.parametrize("stranger", [None, 5, b"dark"])
 def test_what_is_no_word_is_refused(stranger: object) -> None:
     with pytest.raises(ValueError, match="not a valid Shade"):
-        Shade(stranger)
+        Shade(stranger)  # type: ignore[arg-type]

@@ -23,11 +23,11 @@ def test_every_form_names_the_same_version(major: int, minor: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "major"),
+    ("text", "named"),
     [("19devel", 19), ("18beta2", 18), ("18rc1", 18), ("9.6.24", 9), (" 17.2", 17), ("18\n", 18)],
 )
-def test_texts_that_servers_show_are_read(text: str, major: int) -> None:
-    assert server_version(text).major == major
+def test_texts_that_servers_show_are_read(text: str, named: int) -> None:
+    assert server_version(text).major == named
 
 
 def test_a_development_version_is_before_its_release() -> None:

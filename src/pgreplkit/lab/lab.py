@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -88,7 +90,7 @@ class Lab:
 
         Raises: ServerNotFound, ServerStartFailed.
         """
-        node = self._node(choose(self.servers, version), name or self._next_name("primary"))
+        node = self._node(choose(self.servers, version), self._name(name, "primary"))
         options: dict[str, str] = {}
         if segment_size is not None:
             if node.major < 11:
@@ -122,7 +124,7 @@ class Lab:
 
         Raises: ServerNotFound when no pg_basebackup fits; ServerStartFailed; WaitTimeout.
         """
-        node = self._node(primary.installation, name or self._next_name("standby"))
+        node = self._node(primary.installation, self._name(name, "standby"))
         if slot is not None:
             _make_slot(primary, slot)
         tool = self._usable(copying_tool(self.servers, primary.major))
@@ -154,8 +156,6 @@ class Lab:
         return node
 
     def _node(self, installation: Installation, name: str) -> Node:
-        if name in self.nodes or not name.replace("-", "").replace("_", "").isalnum():
-            raise LabError(f"{name!r} is taken, or has other than letters, digits, '_' and '-'")
         return Node(name, self._usable(installation), self._place)
 
     def _usable(self, installation: Installation) -> Installation:
@@ -172,11 +172,15 @@ class Lab:
         self._place.account.give(folder)
         return copy
 
-    def _next_name(self, role: str) -> str:
-        number = 1
-        while f"{role}{number}" in self.nodes:
-            number += 1
-        return f"{role}{number}"
+    def _name(self, name: str | None, role: str) -> str:
+        if name is None:
+            numbered = (f"{role}{number}" for number in itertools.count(1))
+            return next(name for name in numbered if name not in self.nodes)
+        if not re.fullmatch("[A-Za-z0-9_-]{1,60}", name):
+            raise LabError(f"a node's name is of letters, digits, '_' and '-', not {name!r}")
+        if name in self.nodes:
+            raise LabError(f"there is a node {name!r} already")
+        return name
 
     def __repr__(self) -> str:
         return f"<Lab {str(self.root)!r} with {', '.join(self.nodes) or 'no nodes yet'}>"

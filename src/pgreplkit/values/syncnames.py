@@ -131,6 +131,14 @@ def _quoted(name: str) -> str:
     return name if plain or name == "*" else '"' + name.replace('"', '""') + '"'
 
 
+def _as_read_by_the_server(digits: str) -> int:
+    # It reads the count with atoi: a long that stops at 2⁶³−1, of which the low 32 bits are kept.
+    digits = digits.lstrip("0")
+    number = int(digits or "0") if len(digits) < 20 else 1 << 63
+    low = min(number, (1 << 63) - 1) & 0xFFFFFFFF
+    return low - (1 << 32) if low > _LARGEST else low
+
+
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -191,10 +199,10 @@ class _Parser:
             self._next(mark=")")
         if self.at < len(self.tokens):
             raise self._refusal("it goes on after its end")
-        digits = count.lstrip("0") or "0"
-        if len(digits) > 10 or not 0 < int(digits) <= _LARGEST:
+        number = _as_read_by_the_server(count)
+        if number <= 0:
             raise self._refusal("the count must be at least 1 and fit 31 bits")
-        return SyncStandbyNames(tuple(names), int(digits), method)
+        return SyncStandbyNames(tuple(names), number, method)
 
     def _name(self) -> str:
         name = self._next("quoted", "word", "number")

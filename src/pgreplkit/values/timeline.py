@@ -31,6 +31,8 @@ class TimelineSwitch:
             raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
         if not isinstance(self.switchpoint, LSN):
             raise TypeError(f"a switchpoint is an LSN, not {type(self.switchpoint).__name__}")
+        if not isinstance(self.reason, str):
+            raise TypeError(f"a reason is a str, not {type(self.reason).__name__}")
         if self.reason != self.reason.strip() or "\n" in self.reason or "\r" in self.reason:
             raise InvalidTimelineHistory(self.reason, "a reason is one line without outer spaces")
 
@@ -76,6 +78,8 @@ class TimelineHistory:
     def __attrs_post_init__(self) -> None:
         if type(self.timeline) is not int:
             raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
+        if not isinstance(self.switches, tuple):
+            raise TypeError(f"switches are a tuple, not {type(self.switches).__name__}")
         last, position = 0, LSN.INVALID
         for switch in self.switches:
             if switch.timeline <= last:

@@ -13,11 +13,18 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
 _PARTS = Struct(">III").unpack
-_set = object.__setattr__
+_MAX_POSITION = (1 << 64) - 1
+
+
+class _Text:
+    """The slot for a name's text, which is made when it is first asked for."""
+
+    __slots__ = ("_text",)
+    _text: str
 
 
 @attrs.frozen(order=False, repr=False)
-class WalFileName:
+class WalFileName(_Text):
     """The name of a WAL segment: its timeline, its number from the start of the WAL, its size.
 
     The name does not say how large the segment is; that is 16 MiB unless told.
@@ -28,8 +35,8 @@ class WalFileName:
     >>> LSN("4/DF75D0E0") in name
     True
 
-    Names are ordered by their text. ``name + n`` and ``name - n`` are names on the same timeline,
-    ``name - name`` counts segments.
+    Names are ordered by timeline, then by position. ``name + n`` and ``name - n`` are names on the
+    same timeline, ``name - name`` counts segments.
 
     Raises: InvalidWalFileName; TypeError for parts that are not ints.
     """
@@ -39,7 +46,6 @@ class WalFileName:
     timeline: int
     number: int
     segment_size: SegmentSize = SegmentSize.DEFAULT
-    _text: str = attrs.field(init=False, eq=False, hash=False)
 
     def __attrs_post_init__(self) -> None:
         timeline, number = self.timeline, self.number
@@ -51,10 +57,8 @@ class WalFileName:
             )
         if not 0 < timeline < 1 << 32:
             raise InvalidWalFileName(timeline, "a timeline is from 1 to 2**32 - 1")
-        log, segment = divmod(number, (1 << 32) // self.segment_size.bytes)
-        if not 0 <= log < 1 << 32:
+        if not 0 <= number <= _MAX_POSITION // self.segment_size.bytes:
             raise InvalidWalFileName(number, "there is no segment of that number in 64 bits of WAL")
-        _set(self, "_text", f"{timeline:08X}{log:08X}{segment:08X}")
 
     @classmethod
     def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
@@ -68,6 +72,8 @@ class WalFileName:
         """
         if not isinstance(text, str):
             raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
+        if not isinstance(segment_size, SegmentSize):
+            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
         if len(text) != 24:
             raise InvalidWalFileName(text, f"it has {len(text)} characters")
         try:
@@ -82,7 +88,9 @@ class WalFileName:
             )
         if timeline == 0:
             raise InvalidWalFileName(text, "a timeline is from 1 to 2**32 - 1")
-        return cls(timeline, log * per_log + segment, segment_size)
+        name = _made(timeline, log * per_log + segment, segment_size)
+        _set_text(name, text.upper())
+        return name
 
     @classmethod
     def containing(
@@ -97,6 +105,8 @@ class WalFileName:
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
+        if not isinstance(segment_size, SegmentSize):
+            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
         return cls(timeline, int(lsn) // segment_size.bytes, segment_size)
 
     @property
@@ -139,7 +149,7 @@ class WalFileName:
     @property
     def next(self) -> WalFileName:
         """The name after this one, on the same timeline."""
-        return WalFileName(self.timeline, self.number + 1, self.segment_size)
+        return _moved(self, self.number + 1)
 
     @property
     def previous(self) -> WalFileName:
@@ -147,7 +157,7 @@ class WalFileName:
 
         Raises: InvalidWalFileName before the first.
         """
-        return WalFileName(self.timeline, self.number - 1, self.segment_size)
+        return _moved(self, self.number - 1)
 
     def __contains__(self, lsn: LSN) -> bool:
         if not isinstance(lsn, LSN):
@@ -157,7 +167,7 @@ class WalFileName:
     def __add__(self, count: int) -> WalFileName:
         if type(count) is not int:
             return NotImplemented
-        return WalFileName(self.timeline, self.number + count, self.segment_size)
+        return _moved(self, self.number + count)
 
     @overload
     def __sub__(self, other: WalFileName) -> int: ...
@@ -172,15 +182,21 @@ class WalFileName:
             return self.number - other.number
         if type(other) is not int:
             return NotImplemented
-        return WalFileName(self.timeline, self.number - other, self.segment_size)
+        return _moved(self, self.number - other)
 
     def __str__(self) -> str:
-        return self._text
+        try:
+            return self._text
+        except AttributeError:
+            number, per_log = self.number, (1 << 32) // self.segment_size.bytes
+            text = "%08X%08X%08X" % (self.timeline, number // per_log, number % per_log)
+            _set_text(self, text)
+            return text
 
     def __repr__(self) -> str:
         if self.segment_size == SegmentSize.DEFAULT:
-            return f"WalFileName.parse({self._text!r})"
-        return f"WalFileName.parse({self._text!r}, segment_size={self.segment_size!r})"
+            return f"WalFileName.parse('{self}')"
+        return f"WalFileName.parse('{self}', segment_size={self.segment_size!r})"
 
     def __lt__(self, other: WalFileName) -> bool:
         return self._order() < other._order() if isinstance(other, WalFileName) else NotImplemented
@@ -194,5 +210,28 @@ class WalFileName:
     def __ge__(self, other: WalFileName) -> bool:
         return self._order() >= other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def _order(self) -> tuple[str, int]:
-        return self._text, self.segment_size.bytes
+    def _order(self) -> tuple[int, int, int]:
+        size = self.segment_size.bytes
+        return self.timeline, self.number * size, size
+
+
+# Parsing and stepping know that their parts are right, so they need not be checked once more.
+_new = object.__new__
+_set_text = _Text._text.__set__  # type: ignore[attr-defined, misc]
+_set_timeline = WalFileName.timeline.__set__  # type: ignore[attr-defined]
+_set_number = WalFileName.number.__set__  # type: ignore[attr-defined]
+_set_segment_size = WalFileName.segment_size.__set__  # type: ignore[attr-defined]
+
+
+def _made(timeline: int, number: int, segment_size: SegmentSize) -> WalFileName:
+    name = _new(WalFileName)
+    _set_timeline(name, timeline)
+    _set_number(name, number)
+    _set_segment_size(name, segment_size)
+    return name
+
+
+def _moved(name: WalFileName, number: int) -> WalFileName:
+    if 0 <= number <= _MAX_POSITION // name.segment_size.bytes:
+        return _made(name.timeline, number, name.segment_size)
+    raise InvalidWalFileName(number, "there is no segment of that number in 64 bits of WAL")

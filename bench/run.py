@@ -1,0 +1,178 @@
+"""Speed as ratios, side by side in one run: ours beside what people use instead.
+
+Each line is the best of several repeats; the last column is the limit that we hold ourselves to.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from timeit import repeat
+
+import attrs
+import psycopg
+from barman import xlog
+from rich.console import Console
+from rich.table import Table
+
+import pgreplkit
+from pgreplkit import LSN, WalFileName
+from pgreplkit.lab import Lab
+
+ROWS = 1_000_000
+
+
+@attrs.frozen
+class Line:
+    """One comparison: seconds (of the same work) for ours and theirs."""
+
+    what: str
+    ours: float
+    theirs: float
+    beside: str
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+
+def best(function: Callable[[], object], number: int = 20_000) -> float:
+    return min(repeat(function, number=number, repeat=7)) / number
+
+
+def patroni_parse(lsn: str) -> int:
+    """The arithmetic that Patroni does on an LSN's text, which checks nothing."""
+    parts = lsn.split("/")
+    return int(parts[0], 16) * 0x100000000 + int(parts[1], 16)
+
+
+def import_line() -> Line:
+    """What an import adds to a bare interpreter, beside one that adds the 25 ms we allow."""
+
+    def milliseconds(code: str) -> float:
+        def once() -> float:
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-S", "-c", code], check=True)
+            return time.perf_counter() - start
+
+        return statistics.median(once() for _ in range(25)) * 1000
+
+    path = f"import sys; sys.path[:0] = {sys.path!r}; "
+    bare = milliseconds(path)
+    ours = milliseconds(path + "import pgreplkit; pgreplkit.LSN('0/0')") - bare
+    theirs = milliseconds(path + "import attrs") - bare
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import pgreplkit, sys; pgreplkit.LSN('0/0');"
+            "print(*{'attrs', 'psycopg'} & {*sys.modules} or ['neither'])",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    what = (
+        f"import pgreplkit and make an LSN: {ours:.1f} ms; of attrs and psycopg it loads {loaded}"
+    )
+    return Line(what, ours / 1000, theirs / 1000, "import attrs", 25 / (theirs or 1))
+
+
+def value_lines() -> list[Line]:
+    texts = [str(LSN(random.getrandbits(64))) for _ in range(1000)]
+    lsns = [LSN(text) for text in texts]
+    ints = [int(lsn) for lsn in lsns]
+    names = [str(lsn.wal_file(timeline=1)) for lsn in lsns]
+    files = [WalFileName.parse(name) for name in names]
+    size = 16 << 20
+    a, b = lsns[:2]
+    x, y = ints[:2]
+
+    def each(function: Callable[[object], object], values: list[object]) -> float:
+        return best(lambda: [function(value) for value in values], 20) / len(values)
+
+    parts = [xlog.decode_segment_name(name) for name in names]
+    many = [LSN(random.getrandbits(64)) for _ in range(100_000)]
+    many_ints = [int(lsn) for lsn in many]
+    return [
+        Line("LSN from text", each(LSN, texts), each(patroni_parse, texts), "Patroni's int()", 1.5),
+        Line("compare two LSNs", best(lambda: a < b), best(lambda: x < y), "two ints", 2),
+        Line(
+            "sort 100 000 LSNs",
+            best(lambda: sorted(many), 1),
+            best(lambda: sorted(many_ints), 1),
+            "ints",
+            2,
+        ),
+        Line(
+            "WAL name parse",
+            each(WalFileName.parse, names),
+            each(xlog.decode_segment_name, names),
+            "Barman's decode_segment_name",
+            1,
+        ),
+        Line(
+            "WAL name format",
+            each(str, files),
+            each(lambda part: xlog.encode_segment_name(*part), parts),
+            "Barman's encode_segment_name",
+            1,
+        ),
+        Line(
+            "WAL name next",
+            each(lambda file: file.next, files),
+            each(lambda name: next(xlog.generate_segment_names(name, None, 100000, size)), names),
+            "Barman's generate_segment_names",
+            1,
+        ),
+    ]
+
+
+def load_lines() -> list[Line]:
+    """A million-row pg_lsn column, loaded as LSN and as psycopg loads it: as str, or bytes."""
+    query = f"SELECT ('0/0'::pg_lsn + n * 7919::numeric) FROM generate_series(1, {ROWS}) AS n"
+
+    def load(connection: psycopg.Connection, binary: bool) -> float:
+        start = time.perf_counter()
+        connection.execute(table, binary=binary).fetchall()
+        return time.perf_counter() - start
+
+    table = b"SELECT lsn FROM positions"
+    with Lab() as lab:
+        conninfo = lab.primary().conninfo
+        with psycopg.connect(conninfo) as ours, psycopg.connect(conninfo) as theirs:
+            pgreplkit.register(ours)
+            ours.execute(f"CREATE TABLE positions AS {query}".encode().replace(b"?column?", b"lsn"))
+            ours.execute('ALTER TABLE positions RENAME COLUMN "?column?" TO lsn')
+            ours.commit()
+            seconds: dict[tuple[str, bool], list[float]] = {}
+            for _ in range(5):
+                for binary in (False, True):
+                    seconds.setdefault(("ours", binary), []).append(load(ours, binary))
+                    seconds.setdefault(("theirs", binary), []).append(load(theirs, binary))
+    text = min(seconds["theirs", False])
+    return [
+        Line("load a million, text", min(seconds["ours", False]), text, "psycopg's str", 1.5),
+        Line("load a million, binary", min(seconds["ours", True]), text, "psycopg's str", 1.5),
+    ]
+
+
+def main() -> int:
+    table = Table("what", "ours", "theirs", "ratio", "limit", "beside")
+    lines = [import_line(), *value_lines(), *load_lines()]
+    for line in lines:
+        cells = (f"{line.ours * 1e6:.2f} µs", f"{line.theirs * 1e6:.2f} µs", f"{line.ratio:.2f}")
+        table.add_row(line.what, *cells, f"{line.limit:.2f}", line.beside)
+    Console(width=120).print(table)
+    slow = [line.what for line in lines if line.ratio > line.limit]
+    print("over the limit:", ", ".join(slow)) if slow else print("all within their limits")
+    return bool(slow)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

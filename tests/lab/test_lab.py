@@ -1,0 +1,320 @@
+"""The lab: what it runs, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from clusters import Cluster, Clusters, one, rows, run, wait_until
+
+import pgreplkit
+from pgreplkit import Primary, SegmentSize, ServerNotFound, Standby
+from pgreplkit.lab import Lab, Node, find_servers
+
+CHILD = """
+import os, sys, time
+from pgreplkit.lab import Lab
+lab = Lab()
+print(lab.root, flush=True)
+primary = lab.primary()
+lab.standby(primary, slot="replica1")
+print("ready", flush=True)
+{then}
+"""
+
+
+def under(root: Path) -> list[psutil.Process]:
+    """The processes that work in a lab's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.name() == "postgres" and str(root) in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def is_gone(root: Path) -> bool:
+    return not root.exists() and not under(root)
+
+
+def start_child(then: str) -> tuple[subprocess.Popen[str], Path]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(then=then)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    root = Path(child.stdout.readline().strip())
+    assert child.stdout.readline() == "ready\n"
+    child.stdout.close()
+    assert under(root)
+    return child, root
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_stays_after_a_signal(number: signal.Signals) -> None:
+    child, root = start_child("time.sleep(600)")
+    child.send_signal(number)
+    child.wait()
+    wait_until(lambda: is_gone(root))
+
+
+@pytest.mark.parametrize("then", ["", "raise SystemExit(3)", "os._exit(1)", "raise KeyError"])
+def test_nothing_stays_after_an_end_without_close(then: str) -> None:
+    child, root = start_child(then)
+    child.wait()
+    wait_until(lambda: is_gone(root))
+
+
+def test_nothing_stays_after_a_kill_in_the_middle_of_a_start() -> None:
+    for delay in (0.2, 0.5, 0.8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD.format(then="")], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        root = Path(child.stdout.readline().strip())
+        time.sleep(delay)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        wait_until(lambda root=root: is_gone(root))  # type: ignore[misc]
+
+
+def test_a_forked_child_that_lives_longer_does_not_keep_the_lab() -> None:
+    child, root = start_child("os.fork() or time.sleep(20); os._exit(0)")
+    child.kill()
+    child.wait()
+    wait_until(lambda: is_gone(root))
+
+
+def test_a_forked_child_that_ends_does_not_close_the_lab() -> None:
+    child, root = start_child(
+        "os.fork() or sys.exit(0); os.wait(); assert os.path.exists(lab.root)"
+    )
+    assert child.wait() == 0
+    wait_until(lambda: is_gone(root))
+
+
+def test_close_leaves_nothing_and_can_be_called_twice() -> None:
+    lab = Lab()
+    lab.primary()
+    root = lab.root
+    assert under(root)
+    lab.close()
+    assert is_gone(root)
+    lab.close()
+
+
+def test_nothing_stays_after_an_exception_within() -> None:
+    lab = Lab()
+
+    def failing() -> None:
+        with lab:
+            lab.primary().kill()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    assert is_gone(lab.root)
+
+
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="shown by Linux only")
+def test_shared_memory_goes_with_a_killed_server() -> None:
+    def segments() -> set[str]:
+        """The System V segments that no process is attached to."""
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+        return {line.split()[1] for line in lines if line.split()[6] == "0"}
+
+    before, files = segments(), set(Path("/dev/shm").iterdir())
+    with Lab() as lab:
+        lab.primary().kill()
+        assert segments() > before
+    assert segments() == before
+    assert set(Path("/dev/shm").iterdir()) <= files
+
+
+def test_a_standby_streams_from_its_slot(cluster: Cluster) -> None:
+    [row] = rows(cluster.primary, "SELECT * FROM pg_replication_slots WHERE slot_name = 'replica1'")
+    assert row["active"]
+    with cluster.standby.connect() as server:
+        assert isinstance(server, Standby)
+    with cluster.primary.connect() as server:
+        assert isinstance(server, Primary)
+
+
+def test_several_majors_run_side_by_side(pgreplkit_lab: Lab, clusters: Clusters) -> None:
+    majors = sorted({server.version.major for server in find_servers()})[-2:]
+    nodes = [clusters.of(major).primary for major in majors]
+    assert [node.major for node in nodes] == majors
+    assert [one(node, "SHOW server_version_num") for node in nodes]
+    assert len({node.port for node in nodes}) == len(nodes)
+
+
+def test_a_server_listens_on_loopback_only_and_wants_its_password(cluster: Cluster) -> None:
+    node = cluster.primary
+    assert one(node, "SHOW listen_addresses") == "127.0.0.1"
+    assert one(node, "SHOW unix_socket_directories") == ""
+    pid = int(str(one(node, "SELECT pg_backend_pid()"))) or 0
+    assert pid
+    postmaster = int((node.data_dir / "postmaster.pid").read_text().split("\n")[0])
+    listening = [c for c in psutil.Process(postmaster).net_connections() if c.status == "LISTEN"]
+    assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+    with pytest.raises(pgreplkit.ConnectionFailed, match="password"):
+        pgreplkit.connect(node.conninfo, passfile="/dev/null")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers change accounts")
+def test_roots_servers_run_as_an_unprivileged_account(cluster: Cluster) -> None:
+    assert {process.username() for process in under(cluster.primary.data_dir)} == {"nobody"}
+
+
+def test_the_password_is_shown_nowhere(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+    password = pgreplkit_lab.password
+    shown = [repr(pgreplkit_lab), repr(cluster), cluster.primary.conninfo]
+    for process in psutil.process_iter():
+        try:
+            shown += [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+    assert not [text for text in shown if password in text]
+
+
+def test_settings_and_segment_size_are_those_asked_for(pgreplkit_lab: Lab) -> None:
+    node = pgreplkit_lab.primary(
+        name="settings",
+        segment_size=SegmentSize.parse("1MB"),
+        settings={
+            "work_mem": "7MB",
+            "cluster_name": "it's a 'test'",
+            "wal_keep_size": "64MB",
+            "max_connections": 17,
+            "autovacuum": False,
+        },
+    )
+    with node.connect() as server:
+        assert server.wal_segment_size() == SegmentSize(1 << 20)
+        values = {name: server.setting(name).value for name in ("work_mem", "cluster_name")}
+        assert values == {"work_mem": 7 << 20, "cluster_name": "it's a 'test'"}
+        assert server.setting("max_connections").value == 17
+        assert server.setting("autovacuum").value is False
+    node.stop()
+
+
+def test_a_node_stops_and_starts_again_on_its_port(pgreplkit_lab: Lab) -> None:
+    node = pgreplkit_lab.primary(name="stopping")
+    run(node, "CREATE TABLE kept (n int)")
+    port = node.port
+    node.stop()
+    assert not node.is_running
+    node.stop()
+    with pytest.raises(pgreplkit.ConnectionFailed):
+        node.connect()
+    node.start()
+    assert node.is_running
+    node.kill()
+    assert not node.is_running
+    node.kill()
+    node.restart()
+    node.restart()
+    assert node.port == port
+    assert rows(node, "SELECT * FROM kept") == []
+    node.stop()
+
+
+def test_a_start_that_fails_shows_the_servers_log(pgreplkit_lab: Lab) -> None:
+    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+        pgreplkit_lab.primary(name="failing", settings={"no_such_setting": 1})
+
+
+def test_a_port_that_was_taken_is_replaced(
+    pgreplkit_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        for listener in (taken, free):
+            listener.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [taken.getsockname()[1], free.getsockname()[1]]
+        free.close()
+        given = iter(ports)
+        monkeypatch.setattr("pgreplkit.lab.node._free_port", lambda: next(given))
+        node = pgreplkit_lab.primary(name="taken")
+    assert node.port == ports[1]
+    node.stop()
+
+
+def test_a_name_is_taken_once_and_stays_in_the_folder(pgreplkit_lab: Lab) -> None:
+    pgreplkit_lab.primary(name="unique").stop()
+    for name in ("unique", "../unique", "", "a b"):
+        with pytest.raises(pgreplkit.LabError):
+            pgreplkit_lab.primary(name=name)
+
+
+def test_a_major_that_is_missing_is_told_with_what_there_is(pgreplkit_lab: Lab) -> None:
+    with pytest.raises(ServerNotFound) as caught:
+        pgreplkit_lab.primary(version="9.6")
+    text = str(caught.value)
+    assert "no PostgreSQL 9.6 server" in text
+    assert all(str(server.version) in text for server in find_servers())
+    assert "pip install 'pgreplkit[lab]'" in text
+    assert "PGREPLKIT_SERVERS" in text
+
+
+def test_a_variable_names_folders_of_servers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newest = find_servers()[0]
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "pg").symlink_to(newest.bindir.parent)
+    for folder in (tmp_path, tmp_path / "some", tmp_path / "some" / "pg"):
+        monkeypatch.setenv("PGREPLKIT_SERVERS", f"/nowhere{os.pathsep}{folder}")
+        servers = find_servers()
+        assert [s.version for s in servers if s.source == "PGREPLKIT_SERVERS"] == [newest.version]
+
+
+def test_servers_come_newest_first() -> None:
+    versions = [server.version for server in find_servers()]
+    assert versions == sorted(versions, reverse=True)
+    assert len(versions) >= 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that others cannot enter")
+def test_servers_in_a_folder_that_the_account_cannot_enter_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    packaged = next(s for s in find_servers() if s.source.startswith("package"))
+    closed = tmp_path / "closed"
+    package = packaged.bindir.parents[1]
+    shutil.copytree(packaged.bindir.parent, closed / package.name / "pg", symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, closed / libraries.name)
+    closed.chmod(0o700)
+    monkeypatch.setenv("PGREPLKIT_SERVERS", str(closed))
+    monkeypatch.setattr("pgreplkit.lab.installs._PACKAGES", ())
+    with Lab() as lab:
+        chosen = [s for s in lab.servers if s.source == "PGREPLKIT_SERVERS"]
+        assert [s.bindir for s in chosen] == [closed / package.name / "pg" / "bin"]
+        node = lab.primary(version=str(packaged.version))
+        assert node.installation.bindir.is_relative_to(lab.root)
+        assert one(node, "SELECT 1") == 1
+
+
+def test_a_slot_is_made_once(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+    name = f"pg{cluster.major}-second"
+    node = pgreplkit_lab.standby(cluster.primary, slot="second", name=name)
+    assert isinstance(node, Node)
+    node.stop()
+    again = pgreplkit_lab.standby(cluster.primary, slot="second", name=f"{name}-again")
+    assert one(again, "SELECT slot_name FROM pg_stat_wal_receiver") == "second"
+    again.stop()
+    with psycopg.connect(cluster.primary.conninfo) as connection:
+        connection.execute("SELECT pg_drop_replication_slot('second')")

@@ -1,0 +1,44 @@
+"""The examples in docstrings of public names, which doctest's own search passes over.
+
+It looks only at what a module says is its own, and public classes say that they are pgreplkit's.
+"""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+import pgreplkit
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+PUBLIC = {name: getattr(pgreplkit, name) for name in vars(pgreplkit)["__all__"]}
+
+
+def examples() -> Iterator[doctest.DocTest]:
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for name, value in PUBLIC.items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield from finder.find(value, name, module=False, globs=dict(PUBLIC))
+
+
+@pytest.mark.parametrize("example", [e for e in examples() if e.examples], ids=lambda e: e.name)
+def test_the_example_is_true(example: doctest.DocTest) -> None:
+    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    assert runner.run(example).failed == 0
+
+
+def methods(value: type) -> Iterator[tuple[str, object]]:
+    for name, member in vars(value).items():
+        if not name.startswith("_") and (
+            inspect.isfunction(member) or isinstance(member, property)
+        ):
+            yield name, member
+
+
+@pytest.mark.parametrize("name", [n for n, v in PUBLIC.items() if inspect.isclass(v)])
+def test_every_public_method_has_a_docstring(name: str) -> None:
+    assert inspect.getdoc(PUBLIC[name])
+    assert not [method for method, member in methods(PUBLIC[name]) if not inspect.getdoc(member)]

@@ -1,0 +1,152 @@
+"""The laws of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pgreplkit
+
+ROOM = Path(pgreplkit.__file__).parent
+MODULES = sorted(path for path in ROOM.rglob("*.py"))
+LAYERS = ["errors", "values", "catalog", "_shared", "_async", "_sync", "lab", "tour", "testing"]
+"""Each may import from those before it, and from its own."""
+SHARED = {"_adapters", "_conninfo", "_failures"}
+"""What both colours stand on; with them psycopg may be imported from here on."""
+PURE = {"errors", "values", "catalog"}
+UPWARD = {("values/lsn.py", "values.walfile"), ("values/lsn.py", "values.segment")}
+"""LSN.wal_file() imports within the call, or for type checkers only."""
+
+
+PUBLIC: list[str] = vars(pgreplkit)["__all__"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOM))
+
+
+def layer_of(module: str) -> str:
+    first = module.split(".")[0]
+    return "_shared" if first in SHARED else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"a relative import in {name_of(path)}"
+            yield node.module or ""
+
+
+def inner_modules() -> list[Path]:
+    return [path for path in MODULES if path != ROOM / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
+def test_imports_point_downward(path: Path) -> None:
+    own = layer_of(name_of(path).removesuffix(".py").replace("/", "."))
+    below = LAYERS[: LAYERS.index(own) + 1]
+    # The sync twins do not lean on the async ones.
+    below = [layer for layer in below if (own, layer) != ("_sync", "_async")]
+    for module in imports(path):
+        if module.startswith("pgreplkit."):
+            assert layer_of(module.removeprefix("pgreplkit.")) in below, module
+
+
+@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
+def test_what_is_pure_needs_no_server_and_no_driver(path: Path) -> None:
+    if layer_of(name_of(path).removesuffix(".py").replace("/", ".")) in PURE:
+        banned = {"psycopg", "pgtoolkit", "socket", "asyncio", "subprocess"}
+        assert not banned & {module.split(".")[0] for module in imports(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_stays_small_and_is_named_for_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+    assert path.stem not in {"utils", "helpers", "misc", "common"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
+def test_a_module_imports_alone(path: Path) -> None:
+    module = ".".join(["pgreplkit", *path.relative_to(ROOM).with_suffix("").parts])
+    if module != "pgreplkit.lab._reaper":  # a program of its own
+        code = f"import {module.removesuffix('.__init__')}"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_costs_neither_attrs_nor_psycopg() -> None:
+    code = """
+import sys
+bare = {*sys.modules}
+import pgreplkit
+pgreplkit.LSN("0/0") + 1
+new = {name.partition(".")[0] for name in {*sys.modules} - bare}
+assert not new & {"attr", "attrs", "psycopg", "typing", "packaging", "pgtoolkit"}, new
+"""
+    subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"], check=True
+    )
+
+
+def test_the_values_need_no_psycopg() -> None:
+    code = """
+import sys
+sys.modules["psycopg"] = None
+import pgreplkit
+name = pgreplkit.LSN("4/DF75D0E0").wal_file(timeline=1)
+assert str(name) == "0000000100000004000000DF"
+for value in pgreplkit.__all__:
+    if pgreplkit._HOME[value].startswith(("values", "catalog", "errors")):
+        getattr(pgreplkit, value)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def listed_for_type_checkers() -> set[str]:
+    tree = ast.parse((ROOM / "__init__.py").read_text())
+    [block] = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and not isinstance(node.test, ast.UnaryOp)
+    ]
+    return {
+        alias.asname or ""
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_the_public_lists_agree_and_every_name_is_there() -> None:
+    assert set(PUBLIC) == listed_for_type_checkers()
+    assert set(dir(pgreplkit)) == {*PUBLIC, "__version__"}
+    for name in PUBLIC:
+        value = getattr(pgreplkit, name)
+        if isinstance(value, type):
+            assert value.__module__ == "pgreplkit", name
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(pgreplkit, "no_such_name")  # noqa: B009
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    reference = "".join(page.read_text() for page in Path("docs/reference").glob("*.md"))
+    missing = [name for name in PUBLIC if f"pgreplkit.{name}\n" not in reference]
+    assert not missing
+
+
+def test_the_sync_twins_are_fresh() -> None:
+    run = subprocess.run(
+        [sys.executable, "tools/sync_twins.py", "--check"], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

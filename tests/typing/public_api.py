@@ -1,0 +1,92 @@
+"""What type checkers see of the public API; checked by mypy, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_type
+
+import pgreplkit
+from pgreplkit import (
+    LSN,
+    AsyncPrimary,
+    AsyncStandby,
+    ByteLag,
+    CompressedWalName,
+    LagReason,
+    Primary,
+    ReplayStatus,
+    SegmentSize,
+    Standby,
+    SystemIdentity,
+    TimelineHistory,
+    Upstream,
+    WalFileName,
+    WalPosition,
+    WalRange,
+    WalReceiver,
+    WalSender,
+)
+from pgreplkit.lab import Lab, Node
+
+
+def values(lsn: LSN, name: WalFileName, history: TimelineHistory, wal: WalRange) -> None:
+    assert_type(lsn - lsn, int)
+    assert_type(lsn - 1, LSN)
+    assert_type(lsn + 1, LSN)
+    assert_type(1 + lsn, LSN)
+    assert_type(lsn < lsn, bool)
+    assert_type(LSN.MAX, LSN)
+    assert_type(lsn.wal_file(timeline=1), WalFileName)
+    assert_type(name + 1, WalFileName)
+    assert_type(name - name, int)
+    assert_type(name - 1, WalFileName)
+    assert_type(name.next, WalFileName)
+    assert_type(SegmentSize.DEFAULT.bytes, int)
+    assert_type(wal.files(1), Iterator[WalFileName])
+    assert_type(wal.intersection(wal), WalRange | None)
+    assert_type(history.switchpoint(1), LSN | None)
+    assert_type(history.fork_from(history), tuple[int, LSN])
+    assert lsn + lsn  # type: ignore[operator]
+    assert lsn < 1  # type: ignore[operator]
+    LSN(1.5)  # type: ignore[arg-type]
+
+
+def names(text: str) -> str:
+    match pgreplkit.parse_wal_name(text):
+        case WalFileName(timeline=timeline):
+            return f"{assert_type(timeline, int)}"
+        case CompressedWalName(compression=compression):
+            return assert_type(compression, str)
+    return ""
+
+
+def sync() -> None:
+    server = pgreplkit.connect("host=db1", connect_timeout=3)
+    assert_type(server, Primary | Standby)
+    assert_type(server.identity(), SystemIdentity)
+    with Primary.connect() as primary:
+        assert_type(primary, Primary)
+        assert_type(primary.wal_position(), WalPosition)
+        assert_type(primary.replicas(), list[WalSender])
+        assert_type(primary.replicas()[0].lag, ByteLag)
+        assert_type(primary.replicas()[0].lag.replay_bytes, int | None)
+    with Standby.connect() as standby:
+        assert_type(standby.replay_status(), ReplayStatus)
+        assert_type(standby.replay_status().lag_reason, LagReason)
+        assert_type(standby.receiver(), WalReceiver | None)
+        assert_type(standby.upstream(), Upstream | None)
+
+
+async def asynchronous() -> None:
+    async with await pgreplkit.aconnect("host=db1") as server:
+        assert_type(server, AsyncPrimary | AsyncStandby)
+        assert_type(await server.timeline(), int)
+    async with await AsyncPrimary.connect() as primary:
+        assert_type(primary, AsyncPrimary)
+        assert_type(await primary.current_wal_file(), WalFileName)
+
+
+def lab() -> None:
+    with Lab() as lab:
+        assert_type(lab.primary(version=18), Node)
+        assert_type(lab.standby(lab.primary(), slot="a").connect(), Primary | Standby)
