@@ -318,3 +318,9 @@ def test_a_slot_is_made_once(pgreplkit_lab: Lab, cluster: Cluster) -> None:
     again.stop()
     with psycopg.connect(cluster.primary.conninfo) as connection:
         connection.execute("SELECT pg_drop_replication_slot('second')")
+
+
+def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+    cascade = pgreplkit_lab.standby(cluster.standby, name=f"pg{cluster.major}-cascade")
+    assert one(cascade, "SELECT slot_name FROM pg_stat_wal_receiver") in (None, "")
+    cascade.stop()

@@ -33,14 +33,14 @@ class LagReason(OpenEnum):
     """No time: what the upstream has is not known."""
     CAUGHT_UP = "caught up"
     """Zero, however old the last commit is: all that the upstream has is replayed."""
-    NO_COMMIT = "no commit"
-    """No time: no commit was replayed since this server started."""
     PAUSED = "paused"
     """The age of the last commit replayed, which grows because replay is paused."""
     DELAYED = "delayed"
     """The age of the last commit replayed, to which recovery_min_apply_delay contributes."""
     REPLAYING = "replaying"
     """The age of the last commit replayed, while there is more to replay."""
+    NO_COMMIT = "no commit"
+    """No time: it replays, but no commit was replayed yet since this server started."""
 
 
 # Both functions raise on a primary; NULL tells that it is one.
@@ -125,11 +125,11 @@ class ReplayStatus:
             return LagReason.NOT_STREAMING
         if self.bytes_behind == 0:
             return LagReason.CAUGHT_UP
-        if self.last_commit_time is None:
-            return LagReason.NO_COMMIT
         if self.pause_state is not PauseState.NOT_PAUSED:
             return LagReason.PAUSED
-        return LagReason.DELAYED if self.apply_delay else LagReason.REPLAYING
+        if self.apply_delay:
+            return LagReason.DELAYED
+        return LagReason.REPLAYING if self.last_commit_time else LagReason.NO_COMMIT
 
     @property
     def time_behind(self) -> timedelta | None:
@@ -137,7 +137,8 @@ class ReplayStatus:
 
         The age of the last commit alone says nothing: on an idle primary it grows while the
         standby has everything. Here it counts only when there is something to replay. It compares
-        the standby's clock with the primary's.
+        the standby's clock with the primary's. None too as long as no commit was replayed since
+        the server started.
         """
         reason = self.lag_reason
         if reason is LagReason.CAUGHT_UP:

@@ -57,7 +57,7 @@ def reap(root: Path) -> None:
         for process in processes:
             # SIGQUIT is PostgreSQL's immediate shutdown, which frees its shared memory.
             _send(process, signal.SIGQUIT if time.monotonic() < deadline else signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=1.0)
+        psutil.wait_procs(processes, timeout=0.1)
     for pidfile in root.glob("*/postmaster.pid"):
         _free_shared_memory(pidfile.read_text().split("\n"))
     shutil.rmtree(root, ignore_errors=True)

@@ -88,16 +88,21 @@ class Node:
         """A Primary or Standby on a connection of its own, as ``pgreplkit.connect``."""
         return connect(self.conninfo, **params)
 
-    def configure(self, settings: Mapping[str, SettingText]) -> None:
-        """Write settings into postgresql.conf; they count from the next start or reload."""
+    def configure(self, settings: Mapping[str, SettingText | None]) -> None:
+        """Write settings into postgresql.conf; they count from the next start or reload.
+
+        None takes a setting out of it.
+        """
         self._edit(self.data_dir / "postgresql.conf", settings)
 
     def follow(self, upstream: Node, *, slot: str | None = None) -> None:
         """Configure it as a standby of ``upstream`` from its next start on."""
         primary_conninfo = make_conninfo(upstream.conninfo, dbname=None, application_name=self.name)
-        settings: dict[str, SettingText] = {"primary_conninfo": primary_conninfo}
-        if slot is not None:
-            settings["primary_slot_name"] = slot
+        settings: dict[str, SettingText | None] = {
+            "primary_conninfo": primary_conninfo,
+            # Taken out without a slot: a copy of a standby has that standby's.
+            "primary_slot_name": slot,
+        }
         if self.major < 12:
             settings |= {"standby_mode": True, "recovery_target_timeline": "latest"}
             self._edit(self.data_dir / "recovery.conf", settings)
@@ -176,12 +181,13 @@ class Node:
             f"{self.name} was not {what} after {_START_TIMEOUT} seconds: {self._log_tail()}"
         )
 
-    def _edit(self, path: Path, settings: Mapping[str, SettingText]) -> None:
+    def _edit(self, path: Path, settings: Mapping[str, SettingText | None]) -> None:
         configuration = conf.parse(path if path.exists() else self._place.make_file(path))
         with configuration.edit() as entries:
             for name, value in settings.items():
                 entries.pop(name, None)
-                entries.add(name, value)
+                if value is not None:
+                    entries.add(name, value)
         configuration.save()
 
     def _command(

