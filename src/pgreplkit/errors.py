@@ -22,6 +22,8 @@
 A ``TypeError`` is raised for an argument of a type that a function does not take.
 """
 
+from __future__ import annotations
+
 _SHOWN = 80
 
 
@@ -49,8 +51,10 @@ class InvalidValue(Error, ValueError):
     """
 
     __module__ = "pgreplkit"
-    what = "value"
-    expected = ""
+    what: str = "value"
+    expected: str = ""
+    value: str
+    reason: str
 
     def __init__(self, value: object, reason: str) -> None:
         self.value = value if isinstance(value, _Shown) else _Shown(_show(value))
@@ -84,80 +88,82 @@ class InvalidLSN(InvalidValue):
     """A text that the server's pg_lsn does not accept, or a position outside 0…2⁶⁴−1."""
 
     __module__ = "pgreplkit"
-    what = "LSN"
-    expected = "two parts of 1 to 8 hex digits as in '16/B374D848', or an int from 0 to 2**64 - 1"
+    what: str = "LSN"
+    expected: str = (
+        "two parts of 1 to 8 hex digits as in '16/B374D848', or an int from 0 to 2**64 - 1"
+    )
 
 
 class InvalidSegmentSize(InvalidValue):
     """A WAL segment size that no server can have."""
 
     __module__ = "pgreplkit"
-    what = "WAL segment size"
-    expected = "a power of two from 1 MiB to 1 GiB, in bytes or as in '16MB'"
+    what: str = "WAL segment size"
+    expected: str = "a power of two from 1 MiB to 1 GiB, in bytes or as in '16MB'"
 
 
 class InvalidWalFileName(InvalidValue):
     """A name that no file in pg_wal or in an archive of it has."""
 
     __module__ = "pgreplkit"
-    what = "WAL file name"
-    expected = "24 hex digits as in '0000000100000004000000DF'"
+    what: str = "WAL file name"
+    expected: str = "24 hex digits as in '0000000100000004000000DF'"
 
 
 class InvalidWalRange(InvalidValue):
     """A range of WAL that ends before it starts."""
 
     __module__ = "pgreplkit"
-    what = "WAL range"
-    expected = "a start that is not after the end"
+    what: str = "WAL range"
+    expected: str = "a start that is not after the end"
 
 
 class InvalidTimelineHistory(InvalidValue):
     """Text that is not a timeline history file."""
 
     __module__ = "pgreplkit"
-    what = "timeline history"
-    expected = "lines of 'timeline<TAB>switchpoint<TAB>reason' with rising timelines"
+    what: str = "timeline history"
+    expected: str = "lines of 'timeline<TAB>switchpoint<TAB>reason' with rising timelines"
 
 
 class InvalidSyncStandbyNames(InvalidValue):
     """Text that synchronous_standby_names does not accept."""
 
     __module__ = "pgreplkit"
-    what = "synchronous_standby_names"
-    expected = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
+    what: str = "synchronous_standby_names"
+    expected: str = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
 
 
 class InvalidBackupLabel(InvalidValue):
     """Text that is not a backup_label or a backup history file."""
 
     __module__ = "pgreplkit"
-    what = "backup label"
-    expected = "the lines of a backup_label file, beginning with 'START WAL LOCATION: …'"
+    what: str = "backup label"
+    expected: str = "the lines of a backup_label file, beginning with 'START WAL LOCATION: …'"
 
 
 class InvalidBackupManifest(InvalidValue):
     """Text that is not a backup_manifest, or one whose own checksum does not fit."""
 
     __module__ = "pgreplkit"
-    what = "backup manifest"
-    expected = "the JSON that pg_basebackup writes from 13 on, unchanged"
+    what: str = "backup manifest"
+    expected: str = "the JSON that pg_basebackup writes from 13 on, unchanged"
 
 
 class InvalidSystemIdentity(InvalidValue):
     """An answer that IDENTIFY_SYSTEM cannot give."""
 
     __module__ = "pgreplkit"
-    what = "system identity"
-    expected = "a system identifier from 1 to 2**64 - 1 and a timeline from 1 to 2**32 - 1"
+    what: str = "system identity"
+    expected: str = "a system identifier from 1 to 2**64 - 1 and a timeline from 1 to 2**32 - 1"
 
 
 class InvalidServerVersion(InvalidValue):
     """A text or number that does not name a server version."""
 
     __module__ = "pgreplkit"
-    what = "server version"
-    expected = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
+    what: str = "server version"
+    expected: str = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
 
 
 class TimelineNotInHistory(Error, LookupError):
@@ -169,6 +175,9 @@ class TimelineNotInHistory(Error, LookupError):
     """
 
     __module__ = "pgreplkit"
+
+    timeline: int
+    history: tuple[int, ...]
 
     def __init__(self, timeline: int, history: tuple[int, ...]) -> None:
         super().__init__(timeline, history)
@@ -190,6 +199,10 @@ class ServerError(Error):
     """
 
     __module__ = "pgreplkit"
+
+    tried: str
+    found: str
+    sqlstate: str | None
 
     def __init__(self, tried: str, found: str, sqlstate: str | None = None) -> None:
         super().__init__(tried, found, sqlstate)
@@ -241,10 +254,16 @@ class UnsupportedByServer(ServerError):
 
     __module__ = "pgreplkit"
 
+    feature: str
+    since: int
+    version: str
+
     def __init__(self, feature: str, since: int, version: str) -> None:
         super().__init__(feature, f"needs PostgreSQL {since}, this is {version}")
-        self.args = (feature, since, version)
         self.feature, self.since, self.version = feature, since, version
+
+    def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str]]:
+        return UnsupportedByServer, (self.feature, self.since, self.version)
 
 
 class InsufficientPrivilege(ServerError):
@@ -257,10 +276,15 @@ class InsufficientPrivilege(ServerError):
 
     __module__ = "pgreplkit"
 
+    role: str | None
+    grant: str
+
     def __init__(self, tried: str, role: str | None, grant: str) -> None:
         super().__init__(tried, "permission denied", "42501")
-        self.args = (tried, role, grant)
         self.role, self.grant = role, grant
+
+    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
+        return InsufficientPrivilege, (self.tried, self.role, self.grant)
 
     def __str__(self) -> str:
         name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"

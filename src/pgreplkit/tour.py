@@ -31,7 +31,7 @@ class Tour:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.checks = 0
+        self.checks: int = 0
         self.failures: list[str] = []
 
     def chapter(self, title: str) -> None:

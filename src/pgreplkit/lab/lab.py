@@ -68,9 +68,9 @@ class Lab:
         root = os.fsdecode(answer.readline().rstrip(b"\n")) if answer else ""
         if not root:
             raise LabError("the lab's folder could not be made: see the error output above")
-        self.root = Path(root)
-        self.password = secrets.token_hex(16)
-        self.servers = find_servers()
+        self.root: Path = Path(root)
+        self.password: str = secrets.token_hex(16)
+        self.servers: tuple[Installation, ...] = find_servers()
         self.nodes: dict[str, Node] = {}
         self._copies: dict[Path, Path] = {}
         self._place = Workplace(self.root, account)

@@ -42,8 +42,8 @@ class Node:
     def __init__(self, name: str, installation: Installation, place: Workplace) -> None:
         self.name = name
         self.installation = installation
-        self.data_dir = place.root / name
-        self.port = 0
+        self.data_dir: Path = place.root / name
+        self.port: int = 0
         self._place = place
         self._ctl = ctl.PGCtl(installation.bindir, run_command=self._command)
 

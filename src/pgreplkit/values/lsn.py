@@ -54,7 +54,7 @@ class LSN(bytes):
 
     __slots__ = ()
     __module__ = "pgreplkit"
-    __match_args__ = ()
+    __match_args__: ClassVar[tuple[()]] = ()
 
     INVALID: ClassVar[LSN]
     """``0/0``, which the server uses for "no position"."""
@@ -150,7 +150,8 @@ class LSN(bytes):
             return NotImplemented
         return _moved(self, count)
 
-    __radd__ = __add__
+    def __radd__(self, count: int, /) -> LSN:
+        return self.__add__(count)
 
     @overload
     def __sub__(self, other: LSN, /) -> int: ...
@@ -190,7 +191,8 @@ class LSN(bytes):
     def __mul__(self, count: SupportsIndex, /) -> NoReturn:
         raise TypeError("an LSN cannot be multiplied")
 
-    __rmul__ = __mul__
+    def __rmul__(self, count: SupportsIndex, /) -> NoReturn:
+        raise TypeError("an LSN cannot be multiplied")
 
     def __mod__(self, value: object, /) -> NoReturn:
         raise TypeError("an LSN has no remainder; see offset_in")
