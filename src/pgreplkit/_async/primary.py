@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from pgreplkit._async.server import AsyncServer
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
@@ -21,23 +19,9 @@ class AsyncPrimary(AsyncServer):
 
     __module__ = "pgreplkit"
 
-    @classmethod
-    async def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
-        """Open a connection of its own, in autocommit, and bind to it.
-
-        ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
-        or ``connect_timeout=`` (seconds; 10 unless told).
-
-        Raises: ConnectionFailed; NotAPrimary when the server is a standby.
-        """
-        primary = await super().connect(conninfo, **params)
-        try:
-            if await primary.is_in_recovery():
-                raise NotAPrimary("connect to a primary", "the server is in recovery")
-        except BaseException:
-            await primary.close()
-            raise
-        return primary
+    async def _insist_on_role(self) -> None:
+        if await self.is_in_recovery():
+            raise NotAPrimary("connect to a primary", "the server is in recovery")
 
     async def wal_position(self) -> WalPosition:
         """How far its WAL is made, written, and flushed to disk.

@@ -47,14 +47,23 @@ class AsyncServer:
         ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
         or ``connect_timeout=`` (seconds; 10 unless told).
 
-        Raises: ConnectionFailed.
+        Raises: ConnectionFailed; NotAPrimary from Primary and NotAStandby from Standby when the
+        server has the other role.
         """
         whole = complete(conninfo, params)
         with telling(f"connect to {address(whole)}"):
             server = cls(await AsyncConnection.connect(whole, autocommit=True))
         server._opened_here = True
         register(server._connection)
+        try:
+            await server._insist_on_role()
+        except BaseException:
+            await server.close()
+            raise
         return server
+
+    async def _insist_on_role(self) -> None:
+        """Raise if the server has another role than the class; this one is of either role."""
 
     @classmethod
     def _taking_over(cls, server: AsyncServer) -> Self:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._conninfo import upstream_of, without_password
 from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
@@ -20,23 +18,9 @@ class AsyncStandby(AsyncServer):
 
     __module__ = "pgreplkit"
 
-    @classmethod
-    async def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
-        """Open a connection of its own, in autocommit, and bind to it.
-
-        ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
-        or ``connect_timeout=`` (seconds; 10 unless told).
-
-        Raises: ConnectionFailed; NotAStandby when the server is a primary.
-        """
-        standby = await super().connect(conninfo, **params)
-        try:
-            if not await standby.is_in_recovery():
-                raise NotAStandby("connect to a standby", "the server is not in recovery")
-        except BaseException:
-            await standby.close()
-            raise
-        return standby
+    async def _insist_on_role(self) -> None:
+        if not await self.is_in_recovery():
+            raise NotAStandby("connect to a standby", "the server is not in recovery")
 
     async def replay_status(self) -> ReplayStatus:
         """What it has received and replayed, how far behind it is, and why.

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from pgreplkit._conninfo import upstream_of, without_password
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
@@ -21,23 +19,9 @@ class Standby(Server):
 
     __module__ = "pgreplkit"
 
-    @classmethod
-    def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
-        """Open a connection of its own, in autocommit, and bind to it.
-
-        ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
-        or ``connect_timeout=`` (seconds; 10 unless told).
-
-        Raises: ConnectionFailed; NotAStandby when the server is a primary.
-        """
-        standby = super().connect(conninfo, **params)
-        try:
-            if not standby.is_in_recovery():
-                raise NotAStandby("connect to a standby", "the server is not in recovery")
-        except BaseException:
-            standby.close()
-            raise
-        return standby
+    def _insist_on_role(self) -> None:
+        if not self.is_in_recovery():
+            raise NotAStandby("connect to a standby", "the server is not in recovery")
 
     def replay_status(self) -> ReplayStatus:
         """What it has received and replayed, how far behind it is, and why.
