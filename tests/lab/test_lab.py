@@ -339,3 +339,8 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
     cascade = pgreplkit_lab.standby(cluster.standby, name=f"pg{cluster.major}-cascade")
     assert one(cascade, "SELECT slot_name FROM pg_stat_wal_receiver") in (None, "")
     cascade.stop()
+
+
+def test_a_slot_that_cannot_be_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+    with pytest.raises(pgreplkit.ServerError, match="create the slot 'No-Slot'"):
+        pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")

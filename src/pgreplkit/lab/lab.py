@@ -18,6 +18,7 @@ from typing import Self
 import attrs
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._failures import telling
 from pgreplkit.errors import LabError, ServerStartFailed
 from pgreplkit.lab import _reaper
 from pgreplkit.lab.account import Account, Workplace, copied
@@ -198,7 +199,7 @@ class Lab:
 
 
 def _make_slot(primary: Node, slot: str) -> None:
-    with primary.connect() as server:
+    with primary.connect() as server, telling(f"create the slot {slot!r}"):
         server.connection.execute(
             """SELECT pg_create_physical_replication_slot(%s, true)
             WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)""",
