@@ -28,7 +28,9 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
         return make_conninfo("", **(defaults | parts))
     except ProgrammingError:
         raise ConnectionFailed(
-            "connect", "the connection string is malformed: see libpq's documentation of its form"
+            "connect",
+            "the connection string is malformed, or a parameter is none of libpq's:"
+            " see its documentation of connection strings",
         ) from None
 
 

@@ -224,3 +224,35 @@ async def test_lsns_are_adapted_on_connections_of_ours(cluster: Cluster, colour:
     async with await colour.connect(cluster.primary.conninfo) as server:
         rows_read = await execute(server.connection, "SELECT '16/B374D848'::pg_lsn")
         assert rows_read == [(LSN("16/B374D848"),)]
+
+
+@pytest.mark.parametrize("factory", [psycopg.ClientCursor, psycopg.RawCursor])
+def test_a_given_connection_may_make_cursors_of_any_kind(
+    cluster: Cluster, factory: type[psycopg.Cursor]
+) -> None:
+    with psycopg.connect(cluster.primary.conninfo, cursor_factory=factory) as theirs:
+        primary = pgreplkit.Primary(theirs)
+        assert primary.setting("fsync").value is False
+        assert primary.wal_file(LSN("1/0")) == pgreplkit.pg_walfile_name(
+            LSN("1/0"), server_version=cluster.major
+        )
+
+
+async def test_a_failed_transaction_is_told(cluster: Cluster, colour: Colour) -> None:
+    primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
+    with pytest.raises(psycopg.errors.SyntaxError):
+        await execute(primary.connection, "SELEC")
+    with pytest.raises(pgreplkit.ServerError, match="roll it back"):
+        await primary.replicas()
+    await close(primary.connection)
+
+
+async def test_a_lost_connection_is_told_each_time(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.connect(cluster.primary.conninfo) as server:
+        [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
+        run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
+        for _ in range(2):
+            with pytest.raises(pgreplkit.ConnectionFailed):
+                await server.replicas()
+        with pytest.raises(pgreplkit.ConnectionFailed, match="lost"):
+            server.version  # noqa: B018

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from clusters import Clusters
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import pgreplkit
 from pgreplkit import LSN, InvalidLSN, SegmentSize, SyncStandbyNames
@@ -225,6 +225,7 @@ pieces = st.sampled_from([" ", "\t", *PIECES.split()])
 def test_synchronous_standby_names_are_accepted_and_refused_alike(
     oracle: Oracle, text: str
 ) -> None:
+    assume("\n" not in text)  # ALTER SYSTEM itself takes no line ends, whatever the setting
     try:
         SyncStandbyNames.parse(text)
         ours = True

@@ -170,3 +170,9 @@ async def test_the_timeline_is_right_just_after_a_promotion(
         assert await follower.timeline() == 2
     cascade.stop()
     node.stop()
+
+
+async def test_a_file_is_asked_for_a_position_only(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(TypeError, match="not for str"):
+            await primary.wal_file("0/1")  # type: ignore[arg-type]

@@ -52,6 +52,8 @@ class Primary(Server):
 
         Raises: NotAPrimary.  Source: pg_walfile_name().
         """
+        if not isinstance(lsn, LSN):
+            raise TypeError(f"a WAL file is asked for an LSN, not for {type(lsn).__name__}")
         record = self._one(f"ask for the WAL file of {lsn}", WAL_FILE, [lsn])
         return wal_file_in(record)
 

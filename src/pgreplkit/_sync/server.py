@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from packaging.version import Version
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
@@ -20,7 +20,12 @@ from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.senders import SENDERS, WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
+from pgreplkit.errors import (
+    ConnectionFailed,
+    InsufficientPrivilege,
+    ServerError,
+    SettingNotFound,
+)
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.version import server_version
@@ -84,8 +89,12 @@ class Server:
 
         Raises: ConnectionFailed when the connection is closed.
         """
-        with telling("ask the server's version"):
-            return server_version(self._connection.info.server_version)
+        tried = "ask the server's version"
+        with telling(tried):
+            number = self._connection.info.server_version
+        if not number:  # what libpq says of a connection that was lost
+            raise ConnectionFailed(tried, "the connection is lost")
+        return server_version(number)
 
     def close(self) -> None:
         """Close the connection if ``connect`` opened it; leave it open if it was given."""
@@ -207,18 +216,21 @@ class Server:
         """Every row of a statement, without a trace on the connection."""
         connection = self._connection
         with telling(tried, role=None if connection.closed else self._role, grant=grant):
-            idle = connection.info.transaction_status == TransactionStatus.IDLE
-            if connection.autocommit and idle:
+            status = connection.info.transaction_status
+            if status == TransactionStatus.INERROR:
+                raise ServerError(tried, "the connection's transaction has failed: roll it back")
+            if connection.autocommit and status == TransactionStatus.IDLE:
                 return self._fetch(sql, params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
             with connection.transaction():
                 return self._fetch(sql, params)
 
     def _fetch(self, sql: str, params: Sequence[object] | None) -> list[DictRow]:
-        # Binary, because the text of times depends on the session's DateStyle and IntervalStyle.
-        with self._connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        # A plain cursor, whatever kind the connection makes. Binary, because the text of times
+        # depends on the session's DateStyle and IntervalStyle.
+        with Cursor(self._connection, row_factory=dict_row) as cursor:
             register(cursor)
-            cursor.execute(sql.encode(), params, prepare=False)
+            cursor.execute(sql.encode(), params, prepare=False, binary=True)
             return [_readable(record) for record in cursor.fetchall()]
 
     def __repr__(self) -> str:

@@ -78,7 +78,7 @@ class ReplayStatus:
         default=None,
         metadata=lives(
             since=12,
-            sql="""(SELECT make_interval(secs => setting::float8 / 1000)
+            sql="""(SELECT make_interval(secs => setting::float8 / 1000::float8)
                 FROM pg_settings WHERE name = 'recovery_min_apply_delay')""",
         ),
     )

@@ -122,5 +122,5 @@ def _measured(number: int | float, unit: str | None) -> int | float | timedelta 
 
 SETTINGS = View(Setting, "pg_settings")
 """Without a WHERE: every setting that the role may see."""
-ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s)")
-CURRENT_SETTING = "SELECT current_setting(%s)"
+ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
+CURRENT_SETTING = "SELECT current_setting(%s::text)"
