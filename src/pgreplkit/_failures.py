@@ -34,10 +34,12 @@ def telling(tried: str, *, role: str | None = None, grant: str = "pg_monitor") -
         raise NotAPrimary(tried, _said(error), error.sqlstate) from error
     except errors.UndefinedObject as error:
         raise SettingNotFound(tried, _said(error), error.sqlstate) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise ConnectionFailed(tried, _said(error), error.sqlstate) from error
     except psycopg.Error as error:
-        raise ServerError(tried, _said(error), error.sqlstate) from error
+        operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        # With a code, only those of lost connections and of a server that goes down.
+        lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
+        kind = ConnectionFailed if lost else ServerError
+        raise kind(tried, _said(error), error.sqlstate) from error
 
 
 def _said(error: psycopg.Error) -> str:

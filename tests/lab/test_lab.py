@@ -342,5 +342,5 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
 
 
 def test_a_slot_that_cannot_be_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
-    with pytest.raises(pgreplkit.ServerError, match="create the slot 'No-Slot'"):
+    with pytest.raises(pgreplkit.LabError, match="the slot 'No-Slot' cannot be created"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")

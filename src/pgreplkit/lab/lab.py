@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Self
 
 import attrs
+import psycopg
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._failures import telling
 from pgreplkit.errors import LabError, ServerStartFailed
 from pgreplkit.lab import _reaper
 from pgreplkit.lab.account import Account, Workplace, copied
@@ -199,12 +199,16 @@ class Lab:
 
 
 def _make_slot(primary: Node, slot: str) -> None:
-    with primary.connect() as server, telling(f"create the slot {slot!r}"):
-        server.connection.execute(
-            """SELECT pg_create_physical_replication_slot(%s, true)
-            WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)""",
-            [slot, slot],
-        )
+    with primary.connect() as server:
+        try:
+            server.connection.execute(
+                """SELECT pg_create_physical_replication_slot(%s, true)
+                WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s)""",
+                [slot, slot],
+            )
+        except psycopg.Error as error:
+            text = f"the slot {slot!r} cannot be created on {primary.name}: {error}"
+            raise LabError(text) from error
 
 
 def _release(reaper: subprocess.Popen[bytes], owner: int) -> None:
