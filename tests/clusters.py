@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import attrs
 import psycopg
@@ -45,7 +46,7 @@ class Clusters:
     def of(self, major: int) -> Cluster:
         if major not in self._made:
             name = f"pg{major}"
-            primary = self.lab.primary(version=major, name=name)
+            primary = self.lab.primary(version=major, name=name, settings={"wal_level": "logical"})
             standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
             run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
             run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
@@ -79,6 +80,22 @@ def conninfo_as(node: Node, role: str) -> str:
     return psycopg.conninfo.make_conninfo(
         node.conninfo, user=role, password=role, dbname="postgres"
     )
+
+
+@contextmanager
+def streaming(node: Node, slot: str, *, name: str = "holder") -> Iterator[int]:
+    """A client that streams from a physical slot and never answers; gives its walsender's pid."""
+    conninfo = psycopg.conninfo.make_conninfo(
+        node.conninfo, replication="true", application_name=name
+    )
+    client = psycopg.pq.PGconn.connect(conninfo.encode())
+    try:
+        start = client.exec_(b"IDENTIFY_SYSTEM").get_value(0, 2) or b""
+        result = client.exec_(f"START_REPLICATION SLOT {slot} PHYSICAL ".encode() + start)
+        assert result.status == psycopg.pq.ExecStatus.COPY_BOTH, result.error_message
+        yield client.backend_pid
+    finally:
+        client.finish()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -36,9 +36,14 @@ class Awaited:
 def awaited(function: Callable[..., object]) -> Callable[..., object]:
     async def call(*args: object, **kwargs: object) -> object:
         result = function(*args, **kwargs)
-        return Awaited(result) if isinstance(result, pgreplkit.Server) else result
+        return [wrapped(one) for one in result] if isinstance(result, list) else wrapped(result)
 
     return call
+
+
+def wrapped(result: object) -> object:
+    kinds = (pgreplkit.Server, pgreplkit.Slot)
+    return Awaited(result) if isinstance(result, kinds) else result
 
 
 class Colour:

@@ -30,6 +30,12 @@ SAMPLES: list[Error] = [
     errors.UnsupportedByServer("slot.failover", 17, "16.4"),
     errors.InsufficientPrivilege("pg_stat_replication", "joe", "pg_monitor"),
     errors.SettingNotFound("SHOW io_method", "unrecognized configuration parameter", "42704"),
+    errors.SlotNotFound("read the slot 'a'", "there is no slot of that name"),
+    errors.SlotLost("peek into the slot 'a'", "it is lost"),
+    errors.SlotActive("drop the slot 'a'", "a", 17, "10.0.0.7", "db2"),
+    errors.AlreadyExists("create the slot 'a'", "replication slot already exists", "42710"),
+    errors.RoleNotFound("alter the role 'a'", "role does not exist", "42704"),
+    errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),
@@ -39,6 +45,8 @@ ALSO = {
     "InvalidValue": ValueError,
     "TimelineNotInHistory": LookupError,
     "SettingNotFound": LookupError,
+    "SlotNotFound": LookupError,
+    "RoleNotFound": LookupError,
     "WaitTimeout": TimeoutError,
 }
 

@@ -16,7 +16,7 @@ ROOM = Path(pgreplkit.__file__).parent
 MODULES = sorted(path for path in ROOM.rglob("*.py"))
 LAYERS = ["errors", "values", "catalog", "_shared", "_async", "_sync", "lab", "tour", "testing"]
 """Each may import from those before it, and from its own."""
-SHARED = {"_adapters", "_conninfo", "_failures"}
+SHARED = {"_adapters", "_conninfo", "_failures", "_pace"}
 """What both colours stand on; with them psycopg may be imported from here on."""
 PURE = {"errors", "values", "catalog"}
 UPWARD = {("values/lsn.py", "values.walfile"), ("values/lsn.py", "values.segment")}

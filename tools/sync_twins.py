@@ -16,6 +16,7 @@ ROOM = Path(__file__).parents[1] / "src" / "pgreplkit"
 HEADER = "# Generated from pgreplkit/_async/{name} by `nox -s sync`. Do not edit.\n"
 DROPPED = {"async", "await"}
 NAMES = {
+    "asynccontextmanager": "contextmanager",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "_async": "_sync",
@@ -41,9 +42,8 @@ def translated(source: str) -> str:
 
 
 def _renamed(text: str) -> str:
-    return re.sub(
-        r"\b(__a(?:enter|exit)__|_async|aconnect)\b", lambda m: NAMES[m[0]], text
-    ).replace("Async", "")
+    words = rf"\b({'|'.join(NAMES)})\b"
+    return re.sub(words, lambda match: NAMES[match[0]], text).replace("Async", "")
 
 
 def formatted(source: str) -> str:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from pgreplkit._async.connect import aconnect as aconnect
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.server import AsyncServer as AsyncServer
+    from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
     from pgreplkit._sync.connect import connect as connect
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
+    from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.positions import WalPosition as WalPosition
@@ -42,16 +44,27 @@ if TYPE_CHECKING:
         SettingValue as SettingValue,
         VarType as VarType,
     )
+    from pgreplkit.catalog.slotactions import SlotChange as SlotChange
+    from pgreplkit.catalog.slotcolumns import SlotColumns as SlotColumns
+    from pgreplkit.catalog.slots import (
+        InvalidationReason as InvalidationReason,
+        SlotState as SlotState,
+        SlotType as SlotType,
+        WalStatus as WalStatus,
+    )
     from pgreplkit.catalog.waldir import WalFile as WalFile
     from pgreplkit.errors import (
+        AlreadyExists as AlreadyExists,
         ConnectionFailed as ConnectionFailed,
         Error as Error,
         InsufficientPrivilege as InsufficientPrivilege,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
         InvalidLSN as InvalidLSN,
+        InvalidRoleName as InvalidRoleName,
         InvalidSegmentSize as InvalidSegmentSize,
         InvalidServerVersion as InvalidServerVersion,
+        InvalidSlotName as InvalidSlotName,
         InvalidSyncStandbyNames as InvalidSyncStandbyNames,
         InvalidSystemIdentity as InvalidSystemIdentity,
         InvalidTimelineHistory as InvalidTimelineHistory,
@@ -61,10 +74,15 @@ if TYPE_CHECKING:
         LabError as LabError,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
+        QuorumUnreachable as QuorumUnreachable,
+        RoleNotFound as RoleNotFound,
         ServerError as ServerError,
         ServerNotFound as ServerNotFound,
         ServerStartFailed as ServerStartFailed,
         SettingNotFound as SettingNotFound,
+        SlotActive as SlotActive,
+        SlotLost as SlotLost,
+        SlotNotFound as SlotNotFound,
         StatementTimeout as StatementTimeout,
         TimelineNotInHistory as TimelineNotInHistory,
         UnsupportedByServer as UnsupportedByServer,
@@ -115,10 +133,12 @@ _ROOMS = {
     "_async.connect": ["aconnect"],
     "_async.primary": ["AsyncPrimary"],
     "_async.server": ["AsyncServer"],
+    "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
     "_sync.connect": ["connect"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
+    "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
     "catalog.checkpoints": ["CheckpointStatus"],
     "catalog.positions": ["WalPosition"],
@@ -126,16 +146,22 @@ _ROOMS = {
     "catalog.replay": ["LagReason", "PauseState", "ReplayStatus"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
     "catalog.settings": ["Setting", "SettingContext", "SettingValue", "VarType"],
+    "catalog.slotactions": ["SlotChange"],
+    "catalog.slotcolumns": ["SlotColumns"],
+    "catalog.slots": ["InvalidationReason", "SlotState", "SlotType", "WalStatus"],
     "catalog.waldir": ["WalFile"],
     "errors": [
+        "AlreadyExists",
         "ConnectionFailed",
         "Error",
         "InsufficientPrivilege",
         "InvalidBackupLabel",
         "InvalidBackupManifest",
         "InvalidLSN",
+        "InvalidRoleName",
         "InvalidSegmentSize",
         "InvalidServerVersion",
+        "InvalidSlotName",
         "InvalidSyncStandbyNames",
         "InvalidSystemIdentity",
         "InvalidTimelineHistory",
@@ -145,10 +171,15 @@ _ROOMS = {
         "LabError",
         "NotAPrimary",
         "NotAStandby",
+        "QuorumUnreachable",
+        "RoleNotFound",
         "ServerError",
         "ServerNotFound",
         "ServerStartFailed",
         "SettingNotFound",
+        "SlotActive",
+        "SlotLost",
+        "SlotNotFound",
         "StatementTimeout",
         "TimelineNotInHistory",
         "UnsupportedByServer",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import psycopg
 from psycopg import errors
@@ -11,15 +12,25 @@ from psycopg import errors
 from pgreplkit.errors import (
     ConnectionFailed,
     InsufficientPrivilege,
-    NotAPrimary,
     ServerError,
-    SettingNotFound,
     StatementTimeout,
 )
 
+UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
+NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
+
+Meaning: TypeAlias = Mapping[str, type[ServerError]]
+"""Which of our errors an SQLSTATE is, for one statement."""
+
 
 @contextmanager
-def telling(tried: str, *, role: str | None = None, grant: str = "pg_monitor") -> Iterator[None]:
+def telling(
+    tried: str,
+    *,
+    role: str | None = None,
+    grant: str = "pg_monitor",
+    meaning: Meaning | None = None,
+) -> Iterator[None]:
     """Turn psycopg's errors within into ours, which say what was tried.
 
     ``grant`` is what allows it to ``role``.
@@ -30,11 +41,10 @@ def telling(tried: str, *, role: str | None = None, grant: str = "pg_monitor") -
         raise InsufficientPrivilege(tried, role, grant) from None
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
         raise StatementTimeout(tried, _said(error), error.sqlstate) from error
-    except errors.ObjectNotInPrerequisiteState as error:
-        raise NotAPrimary(tried, _said(error), error.sqlstate) from error
-    except errors.UndefinedObject as error:
-        raise SettingNotFound(tried, _said(error), error.sqlstate) from error
     except psycopg.Error as error:
+        ours = (meaning or {}).get(error.sqlstate or "")
+        if ours:
+            raise ours(tried, _said(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         # With a code, only those of lost connections and of a server that goes down.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
@@ -43,4 +53,5 @@ def telling(tried: str, *, role: str | None = None, grant: str = "pg_monitor") -
 
 
 def _said(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip()
+    said = error.diag.message_primary or str(error).strip()
+    return f"{said} ({error.diag.message_hint})" if error.diag.message_hint else said

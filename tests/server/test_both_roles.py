@@ -59,7 +59,7 @@ async def test_the_segment_size_is_the_servers(cluster: Cluster, colour: Colour)
         ("full_page_writes", True),
         ("shared_buffers", 16 << 20),
         ("max_wal_size", 1 << 30),
-        ("wal_level", "replica"),
+        ("wal_level", "logical"),
         ("max_connections", 100),
         ("seq_page_cost", 1.0),
         ("log_min_duration_statement", None),

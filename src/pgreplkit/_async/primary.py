@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.errors import NotAPrimary
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.walfile import WalFileName
+
+_ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
+"""What the functions of a primary raise in recovery."""
 
 
 class AsyncPrimary(AsyncServer):
@@ -30,7 +34,7 @@ class AsyncPrimary(AsyncServer):
         Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
         """
         sql = POSITION.sql(self.version.major)
-        return POSITION.read(await self._one("ask for the WAL position", sql))
+        return POSITION.read(await self._link.one("ask for the WAL position", sql, meaning=_ROLE))
 
     async def current_wal_file(self) -> WalFileName:
         """The file that it writes, as it names it itself.
@@ -40,7 +44,9 @@ class AsyncPrimary(AsyncServer):
 
         Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
         """
-        record = await self._one("ask for the current WAL file", CURRENT_WAL_FILE)
+        record = await self._link.one(
+            "ask for the current WAL file", CURRENT_WAL_FILE, meaning=_ROLE
+        )
         return wal_file_in(record)
 
     async def wal_file(self, lsn: LSN) -> WalFileName:
@@ -53,7 +59,8 @@ class AsyncPrimary(AsyncServer):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file is asked for an LSN, not for {type(lsn).__name__}")
-        record = await self._one(f"ask for the WAL file of {lsn}", WAL_FILE, [lsn])
+        tried = f"ask for the WAL file of {lsn}"
+        record = await self._link.one(tried, WAL_FILE, [lsn], meaning=_ROLE)
         return wal_file_in(record)
 
     async def switch_wal(self) -> LSN:
@@ -66,6 +73,8 @@ class AsyncPrimary(AsyncServer):
         Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
         """
         grant = "EXECUTE ON FUNCTION pg_switch_wal()"
-        record = await self._one("switch to a new WAL file", SWITCH_WAL, grant=grant)
+        record = await self._link.one(
+            "switch to a new WAL file", SWITCH_WAL, grant=grant, meaning=_ROLE
+        )
         lsn: LSN = record["lsn"]
         return lsn

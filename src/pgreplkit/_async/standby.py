@@ -30,11 +30,11 @@ class AsyncStandby(AsyncServer):
         Source: the recovery functions and pg_stat_wal_receiver, in one statement.
         """
         tried = "read the replay status"
-        record = await self._one(tried, REPLAY.sql(self.version.major))
+        record = await self._link.one(tried, REPLAY.sql(self.version.major))
         if record["pause_state"] is None:
             raise NotAStandby(tried, "the server is not in recovery")
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
-            raise InsufficientPrivilege(tried, self._role, "pg_monitor")
+            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         return REPLAY.read(record)
 
     async def receiver(self) -> WalReceiver | None:
@@ -44,12 +44,12 @@ class AsyncStandby(AsyncServer):
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
         tried = "read pg_stat_wal_receiver"
-        records = await self._all(tried, RECEIVER.sql(self.version.major))
+        records = await self._link.all(tried, RECEIVER.sql(self.version.major))
         if not await self.is_in_recovery():
             raise NotAStandby(tried, "the server is not in recovery")
         for record in records:
             if record["status"] is None:
-                raise InsufficientPrivilege(tried, self._role, "pg_monitor")
+                raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
             record["conninfo"] = without_password(record["conninfo"])
             return RECEIVER.read(record)
         return None

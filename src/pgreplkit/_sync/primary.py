@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.errors import NotAPrimary
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.walfile import WalFileName
+
+_ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
+"""What the functions of a primary raise in recovery."""
 
 
 class Primary(Server):
@@ -31,7 +35,7 @@ class Primary(Server):
         Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
         """
         sql = POSITION.sql(self.version.major)
-        return POSITION.read(self._one("ask for the WAL position", sql))
+        return POSITION.read(self._link.one("ask for the WAL position", sql, meaning=_ROLE))
 
     def current_wal_file(self) -> WalFileName:
         """The file that it writes, as it names it itself.
@@ -41,7 +45,7 @@ class Primary(Server):
 
         Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
         """
-        record = self._one("ask for the current WAL file", CURRENT_WAL_FILE)
+        record = self._link.one("ask for the current WAL file", CURRENT_WAL_FILE, meaning=_ROLE)
         return wal_file_in(record)
 
     def wal_file(self, lsn: LSN) -> WalFileName:
@@ -54,7 +58,8 @@ class Primary(Server):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file is asked for an LSN, not for {type(lsn).__name__}")
-        record = self._one(f"ask for the WAL file of {lsn}", WAL_FILE, [lsn])
+        tried = f"ask for the WAL file of {lsn}"
+        record = self._link.one(tried, WAL_FILE, [lsn], meaning=_ROLE)
         return wal_file_in(record)
 
     def switch_wal(self) -> LSN:
@@ -67,6 +72,6 @@ class Primary(Server):
         Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
         """
         grant = "EXECUTE ON FUNCTION pg_switch_wal()"
-        record = self._one("switch to a new WAL file", SWITCH_WAL, grant=grant)
+        record = self._link.one("switch to a new WAL file", SWITCH_WAL, grant=grant, meaning=_ROLE)
         lsn: LSN = record["lsn"]
         return lsn

@@ -3,32 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from packaging.version import Version
-from psycopg import Connection, Cursor
-from psycopg.pq import TransactionStatus
-from psycopg.rows import DictRow, dict_row
+from psycopg import Connection
 
 from pgreplkit._adapters import register
 from pgreplkit._conninfo import address, complete
-from pgreplkit._failures import telling
+from pgreplkit._failures import UNDEFINED_OBJECT, telling
+from pgreplkit._sync.link import Link
+from pgreplkit._sync.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.senders import SENDERS, WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
+from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import (
-    ConnectionFailed,
-    InsufficientPrivilege,
-    ServerError,
-    SettingNotFound,
-)
+from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
-from pgreplkit.values.version import server_version
 
 
 class Server:
@@ -43,8 +37,7 @@ class Server:
     __module__ = "pgreplkit"
 
     def __init__(self, connection: Connection[object]) -> None:
-        self._connection = connection
-        self._opened_here = False
+        self._link = Link(connection)
 
     @classmethod
     def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
@@ -59,8 +52,8 @@ class Server:
         whole = complete(conninfo, params)
         with telling(f"connect to {address(whole)}"):
             server = cls(Connection.connect(whole, autocommit=True))
-        server._opened_here = True
-        register(server._connection)
+        server._link.opened_here = True
+        register(server.connection)
         try:
             server._insist_on_role()
         except BaseException:
@@ -74,14 +67,14 @@ class Server:
     @classmethod
     def _taking_over(cls, server: Server) -> Self:
         """The same connection under another role; whether it is closed at the end goes with it."""
-        taken = cls(server._connection)
-        taken._opened_here = server._opened_here
+        taken = cls(server.connection)
+        taken._link = server._link
         return taken
 
     @property
     def connection(self) -> Connection[object]:
         """The psycopg connection."""
-        return self._connection
+        return self._link.connection
 
     @property
     def version(self) -> Version:
@@ -89,24 +82,19 @@ class Server:
 
         Raises: ConnectionFailed when the connection is closed.
         """
-        tried = "ask the server's version"
-        with telling(tried):
-            number = self._connection.info.server_version
-        if not number:  # what libpq says of a connection that was lost
-            raise ConnectionFailed(tried, "the connection is lost")
-        return server_version(number)
+        return self._link.version
 
     def close(self) -> None:
         """Close the connection if ``connect`` opened it; leave it open if it was given."""
-        if self._opened_here:
-            self._connection.close()
+        if self._link.opened_here:
+            self.connection.close()
 
     def is_in_recovery(self) -> bool:
         """Whether it is a standby now.
 
         Source: pg_is_in_recovery().
         """
-        record = self._one("ask for the role", identity.IN_RECOVERY)
+        record = self._link.one("ask for the role", identity.IN_RECOVERY)
         in_recovery: bool = record["in_recovery"]
         return in_recovery
 
@@ -117,7 +105,7 @@ class Server:
 
         Source: pg_control_system() and the functions of the position.
         """
-        record = self._one("ask for the identity", identity.IDENTITY)
+        record = self._link.one("ask for the identity", identity.IDENTITY)
         # The server's identifier has 64 bits; SQL shows them as a signed number.
         return SystemIdentity(**record | {"system_id": record["system_id"] % (1 << 64)})
 
@@ -129,7 +117,7 @@ class Server:
         Source: pg_walfile_name(); on a standby pg_control_checkpoint(), pg_control_recovery() and
         pg_stat_wal_receiver, whichever is the newest.
         """
-        record = self._one("ask for the timeline", identity.TIMELINE)
+        record = self._link.one("ask for the timeline", identity.TIMELINE)
         timeline: int = record["timeline"]
         return timeline
 
@@ -138,7 +126,7 @@ class Server:
 
         Source: pg_control_init().
         """
-        record = self._one("ask for the segment size", identity.SEGMENT_SIZE)
+        record = self._link.one("ask for the segment size", identity.SEGMENT_SIZE)
         return SegmentSize(record["size"])
 
     def settings(self) -> dict[str, Setting]:
@@ -146,7 +134,7 @@ class Server:
 
         Needs: pg_read_all_settings, to see all of them.  Source: pg_settings.
         """
-        records = self._all("read the settings", SETTINGS.sql(self.version.major))
+        records = self._link.all("read the settings", SETTINGS.sql(self.version.major))
         return {setting.name: setting for setting in map(SETTINGS.read, records)}
 
     def setting(self, name: str) -> Setting:
@@ -157,10 +145,12 @@ class Server:
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
         tried = f"read the setting {name!r}"
-        for record in self._all(tried, ONE_SETTING.sql(self.version.major), [name]):
+        for record in self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
         # A setting that is hidden from the role has no row either; this tells the two apart.
-        self._all(tried, CURRENT_SETTING, [name], grant="pg_read_all_settings")
+        meaning = {UNDEFINED_OBJECT: SettingNotFound}
+        grant = "pg_read_all_settings"
+        self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
         raise SettingNotFound(tried, "it is not in pg_settings")
 
     def replicas(self) -> list[WalSender]:
@@ -169,17 +159,78 @@ class Server:
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
         tried = "read pg_stat_replication"
-        records = self._all(tried, SENDERS.sql(self.version.major))
+        records = self._link.all(tried, SENDERS.sql(self.version.major))
         if any(record["state"] is None for record in records):
-            raise InsufficientPrivilege(tried, self._role, "pg_monitor")
+            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         return [SENDERS.read(record) for record in records]
+
+    def slots(self) -> list[Slot]:
+        """All its replication slots, in the order of their names.
+
+        Source: pg_replication_slots.
+        """
+        sql = f"{SLOTS.sql(self.version.major)} ORDER BY slot_name"
+        records = self._link.all("read pg_replication_slots", sql)
+        return [Slot(self._link, SLOTS.read(record)) for record in records]
+
+    def slot(self, name: str) -> Slot:
+        """The replication slot of that name.
+
+        Raises: SlotNotFound; InvalidSlotName.  Source: pg_replication_slots.
+        """
+        return Slot(self._link, read_slot(self._link, name))
+
+    def create_physical_slot(
+        self, name: str, *, reserve_wal: bool = False, temporary: bool = False
+    ) -> Slot:
+        """Create a slot for a standby or another receiver of WAL.
+
+        It keeps WAL from the moment on when it is first used, or with ``reserve_wal`` from now on.
+        A ``temporary`` one goes with this session.
+
+        Raises: AlreadyExists; InvalidSlotName; ServerError when all slots are in use.
+        Needs: REPLICATION.  Source: pg_create_physical_replication_slot().
+        """
+        return make_physical_slot(self._link, name, reserve_wal=reserve_wal, temporary=temporary)
+
+    def create_logical_slot(
+        self,
+        name: str,
+        *,
+        plugin: str = "pgoutput",
+        two_phase: bool = False,
+        failover: bool = False,
+        temporary: bool = False,
+        timeout: float = 60.0,
+    ) -> Slot:
+        """Create a slot from which the changes of this connection's database are decoded.
+
+        It waits until all transactions that are open now have ended, at most ``timeout`` seconds;
+        on a standby, until its primary logs which ones run (pg_log_standby_snapshot() there).
+
+        Raises: UnsupportedByServer for ``two_phase`` before 14, ``failover`` before 17, and on a
+        standby before 16; StatementTimeout; AlreadyExists; InvalidSlotName; ServerError when
+        wal_level is not logical, there is no such plugin, or all slots are in use.
+        Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
+        """
+        if self.version.major < 16 and self.is_in_recovery():
+            self._link.require("slot.logical_on_standby")
+        return make_logical_slot(
+            self._link,
+            name,
+            plugin=plugin,
+            two_phase=two_phase,
+            failover=failover,
+            temporary=temporary,
+            timeout=timeout,
+        )
 
     def wal_files(self) -> list[WalFile]:
         """The segments in its pg_wal, in the order of their names.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
-        records = self._all("list pg_wal", WAL_FILES)
+        records = self._link.all("list pg_wal", WAL_FILES)
         return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
 
     def checkpoint_status(self) -> CheckpointStatus:
@@ -188,54 +239,11 @@ class Server:
         Source: pg_control_checkpoint() and pg_settings.
         """
         sql = CHECKPOINT.sql(self.version.major)
-        return CHECKPOINT.read(self._one("read the last checkpoint", sql))
-
-    @property
-    def _role(self) -> str:
-        return self._connection.info.user
-
-    def _one(
-        self,
-        tried: str,
-        sql: str,
-        params: Sequence[object] | None = None,
-        *,
-        grant: str = "pg_monitor",
-    ) -> DictRow:
-        [record] = self._all(tried, sql, params, grant=grant)
-        return record
-
-    def _all(
-        self,
-        tried: str,
-        sql: str,
-        params: Sequence[object] | None = None,
-        *,
-        grant: str = "pg_monitor",
-    ) -> list[DictRow]:
-        """Every row of a statement, without a trace on the connection."""
-        connection = self._connection
-        with telling(tried, role=None if connection.closed else self._role, grant=grant):
-            status = connection.info.transaction_status
-            if status == TransactionStatus.INERROR:
-                raise ServerError(tried, "the connection's transaction has failed: roll it back")
-            if connection.autocommit and status == TransactionStatus.IDLE:
-                return self._fetch(sql, params)
-            # A savepoint in the caller's transaction, or a transaction that ends here.
-            with connection.transaction():
-                return self._fetch(sql, params)
-
-    def _fetch(self, sql: str, params: Sequence[object] | None) -> list[DictRow]:
-        # A plain cursor, whatever kind the connection makes. Binary, because the text of times
-        # depends on the session's DateStyle and IntervalStyle.
-        with Cursor(self._connection, row_factory=dict_row) as cursor:
-            register(cursor)
-            cursor.execute(sql.encode(), params, prepare=False, binary=True)
-            return [_readable(record) for record in cursor.fetchall()]
+        return CHECKPOINT.read(self._link.one("read the last checkpoint", sql))
 
     def __repr__(self) -> str:
-        info = self._connection.info
-        if self._connection.closed:
+        info = self.connection.info
+        if self.connection.closed:
             return f"<{type(self).__name__}, closed>"
         return (
             f"<{type(self).__name__} PostgreSQL {self.version}"
@@ -252,11 +260,3 @@ class Server:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _readable(record: DictRow) -> DictRow:
-    # A connection whose encoding is SQL_ASCII loads texts as bytes.
-    return {
-        name: value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
-        for name, value in record.items()
-    }

@@ -124,3 +124,5 @@ SETTINGS = View(Setting, "pg_settings")
 """Without a WHERE: every setting that the role may see."""
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
+ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
+RELOAD = "SELECT pg_reload_conf()"

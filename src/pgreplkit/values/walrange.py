@@ -62,6 +62,14 @@ class WalRange:
         start, end = max(self.start, other.start), min(self.end, other.end)
         return WalRange(start, end) if start < end else None
 
+    def file_count(self, segment_size: SegmentSize = SegmentSize.DEFAULT) -> int:
+        """How many files hold this WAL.
+
+        >>> WalRange(LSN("0/2000028"), LSN("0/5000000")).file_count()
+        3
+        """
+        return len(self._numbers(segment_size))
+
     def files(
         self,
         timeline: int | TimelineHistory,
@@ -79,9 +87,11 @@ class WalRange:
         return self._numbered(timeline, segment_size)
 
     def _numbered(self, timeline: int, segment_size: SegmentSize) -> Iterator[WalFileName]:
-        if not self.size:
-            return
-        first = int(self.start) // segment_size.bytes
-        last = (int(self.end) - 1) // segment_size.bytes
-        for number in range(first, last + 1):
+        for number in self._numbers(segment_size):
             yield WalFileName(timeline, number, segment_size)
+
+    def _numbers(self, segment_size: SegmentSize) -> range:
+        if not self.size:
+            return range(0)
+        first = int(self.start) // segment_size.bytes
+        return range(first, (int(self.end) - 1) // segment_size.bytes + 1)

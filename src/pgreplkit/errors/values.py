@@ -1,28 +1,8 @@
-"""Every error that pgreplkit raises, in one tree.
-
-::
-
-    Error
-    ├── InvalidValue (also a ValueError)
-    │   ├── InvalidLSN                 InvalidSegmentSize
-    │   ├── InvalidWalFileName         InvalidWalRange
-    │   ├── InvalidTimelineHistory     InvalidSyncStandbyNames
-    │   ├── InvalidBackupLabel         InvalidBackupManifest
-    │   └── InvalidSystemIdentity      InvalidServerVersion
-    ├── TimelineNotInHistory (also a LookupError)
-    ├── ServerError
-    │   ├── ConnectionFailed           StatementTimeout
-    │   ├── NotAPrimary                NotAStandby
-    │   ├── UnsupportedByServer        InsufficientPrivilege
-    │   └── SettingNotFound (also a LookupError)
-    └── LabError
-        ├── ServerNotFound             ServerStartFailed
-        └── WaitTimeout (also a TimeoutError)
-
-A ``TypeError`` is raised for an argument of a type that a function does not take.
-"""
+"""What is said of a value that is none."""
 
 from __future__ import annotations
+
+from pgreplkit.errors.base import Error
 
 _SHOWN = 80
 
@@ -33,12 +13,6 @@ def shorten(text: str) -> str:
         return repr(text)
     half = _SHOWN // 2
     return f"{text[:half]!r}…{text[-half // 2 :]!r} ({len(text)} characters)"
-
-
-class Error(Exception):
-    """The base of all errors of pgreplkit."""
-
-    __module__ = "pgreplkit"
 
 
 class InvalidValue(Error, ValueError):
@@ -166,6 +140,22 @@ class InvalidServerVersion(InvalidValue):
     expected: str = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
 
 
+class InvalidSlotName(InvalidValue):
+    """A name that no replication slot can have."""
+
+    __module__ = "pgreplkit"
+    what: str = "slot name"
+    expected: str = "1 to 63 lower-case letters, digits and underscores as in 'replica_1'"
+
+
+class InvalidRoleName(InvalidValue):
+    """A name that no role can have."""
+
+    __module__ = "pgreplkit"
+    what: str = "role name"
+    expected: str = "1 to 63 bytes of UTF-8 without NUL, not beginning with 'pg_'"
+
+
 class TimelineNotInHistory(Error, LookupError):
     """A timeline that a history does not pass through.
 
@@ -187,135 +177,3 @@ class TimelineNotInHistory(Error, LookupError):
         shown = [*map(str, self.history)]
         path = " → ".join(shown if len(shown) < 9 else [*shown[:4], "…", *shown[-4:]])
         return f"timeline {self.timeline} is not in this history ({path}): ask one of its timelines"
-
-
-class ServerError(Error):
-    """What a server answered when it could not do what was asked.
-
-    Attributes:
-        tried: what was asked of it.
-        found: what came back.
-        sqlstate: the server's code for it, where it gave one.
-    """
-
-    __module__ = "pgreplkit"
-
-    tried: str
-    found: str
-    sqlstate: str | None
-
-    def __init__(self, tried: str, found: str, sqlstate: str | None = None) -> None:
-        super().__init__(tried, found, sqlstate)
-        self.tried, self.found, self.sqlstate = tried, found, sqlstate
-
-    def __str__(self) -> str:
-        code = f" (SQLSTATE {self.sqlstate})" if self.sqlstate else ""
-        return f"{self.tried}: {self.found}{code}"
-
-
-class ConnectionFailed(ServerError):
-    """The server could not be reached, or the connection to it was lost."""
-
-    __module__ = "pgreplkit"
-
-
-class StatementTimeout(ServerError):
-    """A statement ran longer than statement_timeout or lock_timeout, or was cancelled."""
-
-    __module__ = "pgreplkit"
-
-
-class NotAPrimary(ServerError):
-    """A primary was asked for; this server is a standby (it is in recovery)."""
-
-    __module__ = "pgreplkit"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; connect to its primary, or use Standby for this server"
-
-
-class NotAStandby(ServerError):
-    """A standby was asked for; this server is a primary (it is not in recovery)."""
-
-    __module__ = "pgreplkit"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; use Primary for this server"
-
-
-class UnsupportedByServer(ServerError):
-    """A feature that the server's major does not have.
-
-    Attributes:
-        feature: what was asked for.
-        since: the first major that has it.
-        version: the version that was met.
-    """
-
-    __module__ = "pgreplkit"
-
-    feature: str
-    since: int
-    version: str
-
-    def __init__(self, feature: str, since: int, version: str) -> None:
-        super().__init__(feature, f"needs PostgreSQL {since}, this is {version}")
-        self.feature, self.since, self.version = feature, since, version
-
-    def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str]]:
-        return UnsupportedByServer, (self.feature, self.since, self.version)
-
-
-class InsufficientPrivilege(ServerError):
-    """The role may not see or do this.
-
-    Attributes:
-        role: the role that asked, where it is known.
-        grant: the role to grant to it.
-    """
-
-    __module__ = "pgreplkit"
-
-    role: str | None
-    grant: str
-
-    def __init__(self, tried: str, role: str | None, grant: str) -> None:
-        super().__init__(tried, "permission denied", "42501")
-        self.role, self.grant = role, grant
-
-    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
-        return InsufficientPrivilege, (self.tried, self.role, self.grant)
-
-    def __str__(self) -> str:
-        name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
-        return f"{super().__str__()}; to allow it: GRANT {self.grant} TO {name}"
-
-
-class SettingNotFound(ServerError, LookupError):
-    """A setting that the server's major does not know."""
-
-    __module__ = "pgreplkit"
-
-
-class LabError(Error):
-    """A throwaway cluster could not be made or run."""
-
-    __module__ = "pgreplkit"
-
-
-class ServerNotFound(LabError):
-    """No server of the major asked for was found on this machine."""
-
-    __module__ = "pgreplkit"
-
-
-class ServerStartFailed(LabError):
-    """A server's program failed; the end of what it printed is in the text."""
-
-    __module__ = "pgreplkit"
-
-
-class WaitTimeout(LabError, TimeoutError):
-    """Something did not happen in time; the text says what, and how far it got."""
-
-    __module__ = "pgreplkit"

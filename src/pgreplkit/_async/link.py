@@ -1,0 +1,181 @@
+"""AsyncLink: a psycopg connection, and how statements of ours are run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from packaging.version import Version
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.postgres import types
+from psycopg.pq import TransactionStatus
+from psycopg.rows import DictRow, dict_row
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from pgreplkit._adapters import register
+from pgreplkit._async._io import sleep
+from pgreplkit._failures import Meaning, telling
+from pgreplkit._pace import Pace
+from pgreplkit.catalog.features import FEATURES
+from pgreplkit.catalog.settings import ONE_TEXT, RELOAD
+from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer, WaitTimeout
+from pgreplkit.values.version import server_version
+
+_TIMEOUT_MS = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
+_SET_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
+_RELOADED_WITHIN = 10.0
+_BYTEA = types["bytea"].oid
+
+
+class AsyncLink:
+    """A connection that is used without a trace on it, whoever opened it."""
+
+    def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
+        self.connection = connection
+        self.opened_here = opened_here
+
+    @property
+    def version(self) -> Version:
+        """The server's version.
+
+        Raises: ConnectionFailed when the connection is closed.
+        """
+        tried = "ask the server's version"
+        with telling(tried):
+            number = self.connection.info.server_version
+        if not number:  # what libpq says of a connection that was lost
+            raise ConnectionFailed(tried, "the connection is lost")
+        return server_version(number)
+
+    @property
+    def role(self) -> str:
+        """The role that is connected."""
+        return self.connection.info.user
+
+    @property
+    def is_autocommit(self) -> bool:
+        """Whether a statement stands alone, in no transaction of the caller's."""
+        idle = self.connection.info.transaction_status == TransactionStatus.IDLE
+        return self.connection.autocommit and idle
+
+    def require(self, feature: str) -> None:
+        """Refuse what the server's major does not have, before anything is sent."""
+        wanted, version = FEATURES[feature], self.version
+        if version.major < wanted.since:
+            raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+
+    async def one(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None = None,
+        *,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+        timeout: float | None = None,
+    ) -> DictRow:
+        """The one row of a statement; see ``all``."""
+        [record] = await self.all(tried, sql, params, grant=grant, meaning=meaning, timeout=timeout)
+        return record
+
+    async def all(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None = None,
+        *,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+        timeout: float | None = None,
+    ) -> list[DictRow]:
+        """Every row of a statement.
+
+        ``grant`` is what allows it, ``timeout`` the seconds that it may take.
+        """
+        with self._telling(tried, grant, meaning):
+            if self.is_autocommit and timeout is None:
+                return await self._fetch(sql.encode(), params)
+            # A savepoint in the caller's transaction, or a transaction that ends here.
+            async with self.connection.transaction():
+                if timeout is None:
+                    return await self._fetch(sql.encode(), params)
+                [before] = await self._fetch(_TIMEOUT_MS.encode(), None)
+                milliseconds = max(1, round(timeout * 1000))
+                if before["ms"]:
+                    milliseconds = min(milliseconds, before["ms"])
+                await self._fetch(_SET_TIMEOUT.encode(), [milliseconds])
+                records = await self._fetch(sql.encode(), params)
+                # The caller's transaction goes on with what it had.
+                await self._fetch(_SET_TIMEOUT.encode(), [before["ms"]])
+                return records
+
+    async def run(
+        self,
+        tried: str,
+        statement: Composed,
+        *,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+    ) -> None:
+        """Execute a statement that takes no parameters and gives no rows, such as CREATE ROLE."""
+        with self._telling(tried, grant, meaning):
+            text = statement.as_bytes(self.connection)
+            if self.is_autocommit:
+                await self._fetch(text, None)
+                return
+            async with self.connection.transaction():
+                await self._fetch(text, None)
+
+    async def alter_system(self, tried: str, name: str, value: str) -> None:
+        """Set a setting for the whole server, reload, and wait until it counts.
+
+        ``value`` is in the setting's own unit, as pg_settings shows it.
+
+        Raises: ServerError in a transaction; WaitTimeout when the setting stays another, as when
+        the server's command line has it too.
+        """
+        if not self.is_autocommit:
+            raise ServerError(
+                tried, "ALTER SYSTEM runs in no transaction: use an autocommit connection"
+            )
+        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        await self.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+        await self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        pace = Pace(_RELOADED_WITHIN)
+        while (shown := await self.one(tried, ONE_TEXT, [name]))["setting"] != value:
+            if pace.is_over:
+                where = shown["source"]
+                raise WaitTimeout(
+                    f"{tried}: {name} was written to postgresql.auto.conf and reloaded, but is"
+                    f" still {shown['setting']!r}, from the {where}"
+                )
+            await sleep(pace.next_pause())
+
+    @contextmanager
+    def _telling(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+        role = None if self.connection.closed else self.role
+        with telling(tried, role=role, grant=grant, meaning=meaning):
+            if self.connection.info.transaction_status == TransactionStatus.INERROR:
+                raise ServerError(tried, "the connection's transaction has failed: roll it back")
+            yield
+
+    async def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
+        # A plain cursor, whatever kind the connection makes. Binary, because the text of times
+        # depends on the session's DateStyle and IntervalStyle.
+        async with AsyncCursor(self.connection, row_factory=dict_row) as cursor:
+            register(cursor)
+            await cursor.execute(sql, params, prepare=False, binary=True)
+            if cursor.description is None:
+                return []
+            octets = {column.name for column in cursor.description if column.type_code == _BYTEA}
+            return [_readable(record, octets) for record in await cursor.fetchall()]
+
+
+def _readable(record: DictRow, octets: set[str]) -> DictRow:
+    # A connection whose encoding is SQL_ASCII loads texts as bytes.
+    return {
+        name: value.decode("utf-8", "backslashreplace")
+        if type(value) is bytes and name not in octets
+        else value
+        for name, value in record.items()
+    }

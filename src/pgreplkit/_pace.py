@@ -1,0 +1,30 @@
+"""Pace: when to look again while waiting for a server."""
+
+from __future__ import annotations
+
+import time
+
+_FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
+
+
+class Pace:
+    """Looks soon at first, then less and less often, and never past the deadline.
+
+    ``timeout`` is in seconds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        if timeout < 0:
+            raise ValueError(f"a timeout is not negative: {timeout}")
+        self._deadline = time.monotonic() + timeout
+        self._pause = _FIRST
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self._deadline
+
+    def next_pause(self) -> float:
+        """How many seconds to sleep before the next look."""
+        pause, self._pause = self._pause, min(self._pause * _GROWTH, _LONGEST)
+        return max(0.0, min(pause, self._deadline - time.monotonic()))

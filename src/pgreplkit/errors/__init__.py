@@ -1,0 +1,72 @@
+"""Every error that pgreplkit raises, in one tree.
+
+::
+
+    Error
+    ├── InvalidValue (also a ValueError)
+    │   ├── InvalidLSN                 InvalidSegmentSize
+    │   ├── InvalidWalFileName         InvalidWalRange
+    │   ├── InvalidTimelineHistory     InvalidSyncStandbyNames
+    │   ├── InvalidBackupLabel         InvalidBackupManifest
+    │   ├── InvalidSystemIdentity      InvalidServerVersion
+    │   └── InvalidSlotName            InvalidRoleName
+    ├── TimelineNotInHistory (also a LookupError)
+    ├── ServerError
+    │   ├── ConnectionFailed           StatementTimeout
+    │   ├── NotAPrimary                NotAStandby
+    │   ├── UnsupportedByServer        InsufficientPrivilege
+    │   ├── SlotActive                 AlreadyExists
+    │   ├── SlotLost                   QuorumUnreachable
+    │   ├── SettingNotFound (also a LookupError)
+    │   ├── SlotNotFound (also a LookupError)
+    │   └── RoleNotFound (also a LookupError)
+    ├── WaitTimeout (also a TimeoutError)
+    └── LabError
+        └── ServerNotFound             ServerStartFailed
+
+A ``TypeError`` is raised for an argument of a type that a function does not take.
+"""
+
+from __future__ import annotations
+
+from pgreplkit.errors.base import (
+    Error as Error,
+)
+from pgreplkit.errors.lab import (
+    LabError as LabError,
+    ServerNotFound as ServerNotFound,
+    ServerStartFailed as ServerStartFailed,
+)
+from pgreplkit.errors.server import (
+    AlreadyExists as AlreadyExists,
+    ConnectionFailed as ConnectionFailed,
+    InsufficientPrivilege as InsufficientPrivilege,
+    NotAPrimary as NotAPrimary,
+    NotAStandby as NotAStandby,
+    QuorumUnreachable as QuorumUnreachable,
+    RoleNotFound as RoleNotFound,
+    ServerError as ServerError,
+    SettingNotFound as SettingNotFound,
+    SlotActive as SlotActive,
+    SlotLost as SlotLost,
+    SlotNotFound as SlotNotFound,
+    StatementTimeout as StatementTimeout,
+    UnsupportedByServer as UnsupportedByServer,
+    WaitTimeout as WaitTimeout,
+)
+from pgreplkit.errors.values import (
+    InvalidBackupLabel as InvalidBackupLabel,
+    InvalidBackupManifest as InvalidBackupManifest,
+    InvalidLSN as InvalidLSN,
+    InvalidRoleName as InvalidRoleName,
+    InvalidSegmentSize as InvalidSegmentSize,
+    InvalidServerVersion as InvalidServerVersion,
+    InvalidSlotName as InvalidSlotName,
+    InvalidSyncStandbyNames as InvalidSyncStandbyNames,
+    InvalidSystemIdentity as InvalidSystemIdentity,
+    InvalidTimelineHistory as InvalidTimelineHistory,
+    InvalidValue as InvalidValue,
+    InvalidWalFileName as InvalidWalFileName,
+    InvalidWalRange as InvalidWalRange,
+    TimelineNotInHistory as TimelineNotInHistory,
+)

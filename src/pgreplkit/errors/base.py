@@ -1,0 +1,9 @@
+"""Error: the base of the tree."""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """The base of all errors of pgreplkit."""
+
+    __module__ = "pgreplkit"

@@ -1,0 +1,213 @@
+"""What a server answered when it could not do what was asked."""
+
+from __future__ import annotations
+
+from pgreplkit.errors.base import Error
+
+
+class ServerError(Error):
+    """What a server answered when it could not do what was asked.
+
+    Attributes:
+        tried: what was asked of it.
+        found: what came back.
+        sqlstate: the server's code for it, where it gave one.
+    """
+
+    __module__ = "pgreplkit"
+
+    tried: str
+    found: str
+    sqlstate: str | None
+
+    def __init__(self, tried: str, found: str, sqlstate: str | None = None) -> None:
+        super().__init__(tried, found, sqlstate)
+        self.tried, self.found, self.sqlstate = tried, found, sqlstate
+
+    def __str__(self) -> str:
+        code = f" (SQLSTATE {self.sqlstate})" if self.sqlstate else ""
+        return f"{self.tried}: {self.found}{code}"
+
+
+class ConnectionFailed(ServerError):
+    """The server could not be reached, or the connection to it was lost."""
+
+    __module__ = "pgreplkit"
+
+
+class StatementTimeout(ServerError):
+    """A statement ran longer than statement_timeout or lock_timeout, or was cancelled."""
+
+    __module__ = "pgreplkit"
+
+
+class NotAPrimary(ServerError):
+    """A primary was asked for; this server is a standby (it is in recovery)."""
+
+    __module__ = "pgreplkit"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; connect to its primary, or use Standby for this server"
+
+
+class NotAStandby(ServerError):
+    """A standby was asked for; this server is a primary (it is not in recovery)."""
+
+    __module__ = "pgreplkit"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; use Primary for this server"
+
+
+class UnsupportedByServer(ServerError):
+    """A feature that the server's major does not have.
+
+    Attributes:
+        feature: what was asked for.
+        since: the first major that has it.
+        version: the version that was met.
+    """
+
+    __module__ = "pgreplkit"
+
+    feature: str
+    since: int
+    version: str
+
+    def __init__(self, feature: str, since: int, version: str) -> None:
+        super().__init__(feature, f"needs PostgreSQL {since}, this is {version}")
+        self.feature, self.since, self.version = feature, since, version
+
+    def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str]]:
+        return UnsupportedByServer, (self.feature, self.since, self.version)
+
+
+class InsufficientPrivilege(ServerError):
+    """The role may not see or do this.
+
+    Attributes:
+        role: the role that asked, where it is known.
+        grant: the role to grant to it, or REPLICATION.
+    """
+
+    __module__ = "pgreplkit"
+
+    role: str | None
+    grant: str
+
+    def __init__(self, tried: str, role: str | None, grant: str) -> None:
+        super().__init__(tried, "permission denied", "42501")
+        self.role, self.grant = role, grant
+
+    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
+        return InsufficientPrivilege, (self.tried, self.role, self.grant)
+
+    def __str__(self) -> str:
+        name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
+        if self.grant == "REPLICATION":  # an attribute, not a role
+            return f"{super().__str__()}; to allow it: ALTER ROLE {name} REPLICATION"
+        return f"{super().__str__()}; to allow it: GRANT {self.grant} TO {name}"
+
+
+class SettingNotFound(ServerError, LookupError):
+    """A setting that the server's major does not know."""
+
+    __module__ = "pgreplkit"
+
+
+class SlotNotFound(ServerError, LookupError):
+    """A replication slot that is not there, or not there any more."""
+
+    __module__ = "pgreplkit"
+
+
+class SlotLost(ServerError):
+    """A slot whose WAL is gone, or that the server invalidated: it can only be dropped."""
+
+    __module__ = "pgreplkit"
+
+
+class SlotActive(ServerError):
+    """A slot that another process is using.
+
+    Attributes:
+        slot: its name.
+        pid: the process that uses it; None when it was let go meanwhile.
+        client_addr: from where that process is used; None for a Unix socket.
+        application_name: what its client calls itself.
+    """
+
+    __module__ = "pgreplkit"
+
+    slot: str
+    pid: int | None
+    client_addr: str | None
+    application_name: str | None
+
+    def __init__(
+        self,
+        tried: str,
+        slot: str,
+        pid: int | None,
+        client_addr: str | None,
+        application_name: str | None,
+    ) -> None:
+        user = f"{application_name!r} at {client_addr or 'a local socket'}"
+        super().__init__(tried, f"slot {slot!r} is used by process {pid}, for {user}", "55006")
+        self.slot, self.pid = slot, pid
+        self.client_addr, self.application_name = client_addr, application_name
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[SlotActive], tuple[str, str, int | None, str | None, str | None]]:
+        facts = (self.tried, self.slot, self.pid, self.client_addr, self.application_name)
+        return SlotActive, facts
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; stop that client first, or drop(force=True) ends the process"
+
+
+class AlreadyExists(ServerError):
+    """A slot or a role of that name is there already."""
+
+    __module__ = "pgreplkit"
+
+
+class RoleNotFound(ServerError, LookupError):
+    """A role that is not there."""
+
+    __module__ = "pgreplkit"
+
+
+class QuorumUnreachable(ServerError):
+    """A synchronous_standby_names that would make every commit wait, because standbys are missing.
+
+    Attributes:
+        names: the value that was refused, as text.
+        connected: the application names of the standbys that are connected.
+    """
+
+    __module__ = "pgreplkit"
+
+    names: str
+    connected: tuple[str, ...]
+
+    def __init__(self, names: str, connected: tuple[str, ...]) -> None:
+        there = ", ".join(connected) or "no standby"
+        super().__init__(f"set synchronous_standby_names to {names!r}", f"connected is {there}")
+        self.names, self.connected = names, connected
+
+    def __reduce__(self) -> tuple[type[QuorumUnreachable], tuple[str, tuple[str, ...]]]:
+        return QuorumUnreachable, (self.names, self.connected)
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}: every commit would wait until more connect;"
+            " connect them first, or force=True sets it nevertheless"
+        )
+
+
+class WaitTimeout(Error, TimeoutError):
+    """Something did not happen in time; the text says what, and how far it got."""
+
+    __module__ = "pgreplkit"

@@ -1,0 +1,395 @@
+"""Slots: what they are, what they keep, and what can be done to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from itertools import count
+
+import psycopg
+import pytest
+from clusters import SLOT, Cluster, conninfo_as, one, rows, run, streaming
+from colours import Colour, close, execute
+
+import pgreplkit
+from pgreplkit import LSN, SlotType, WalStatus
+
+numbers = count(1)
+
+
+@pytest.fixture
+def name(cluster: Cluster) -> Iterator[str]:
+    """A name that no slot has; slots of names that begin with it are dropped in the end."""
+    name = f"test_{next(numbers)}_"
+    yield name
+    for node in (cluster.primary, cluster.standby):
+        run(
+            node,
+            f"""SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name ~ '^{name}' AND NOT temporary""",
+        )
+
+
+def write(cluster: Cluster, size: int = 1) -> LSN:
+    """Commit that much; gives the position after it."""
+    sql = f"SELECT pg_logical_emit_message(true, 'x', repeat('x', {size}))::text"
+    run(cluster.primary, sql)
+    return LSN(str(one(cluster.primary, "SELECT pg_current_wal_flush_lsn()::text")))
+
+
+def table(cluster: Cluster, name: str) -> dict[str, str]:
+    """A table and its publication; gives the options with which pgoutput tells of it."""
+    run(cluster.primary, f"CREATE TABLE {name}t (a int)")
+    run(cluster.primary, f"CREATE PUBLICATION {name}p FOR TABLE {name}t")
+    return {"proto_version": "1", "publication_names": f"{name}p"}
+
+
+async def test_a_slot_has_every_column_of_its_major(cluster: Cluster, colour: Colour) -> None:
+    cluster.catch_up()
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.slot(SLOT)
+    [row] = rows(cluster.primary, f"SELECT * FROM pg_replication_slots WHERE slot_name = '{SLOT}'")
+    row = {c: LSN(v) if c.endswith("_lsn") and v else v for c, v in row.items()}
+    assert {column: getattr(slot, column) for column in row} == row
+    assert {column: getattr(slot.state, column) for column in row} == row
+    assert (slot.wal_status is None) == (cluster.major < 13)
+    assert isinstance(slot.state.observed_at, datetime)
+    assert slot.name == SLOT
+    assert repr(slot).startswith(("<Slot 'replica1', physical, active", "<AsyncSlot 'replica1'"))
+
+
+async def test_what_a_slot_keeps_is_what_the_server_counts(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        for _ in range(2):
+            write(cluster, 1000)
+            await primary.switch_wal()
+        write(cluster, 1000)
+        await slot.refresh()
+        now = slot.state.current_lsn
+        [expected] = rows(
+            cluster.primary,
+            f"""SELECT pg_wal_lsn_diff('{now}', restart_lsn)::bigint AS bytes,
+            (SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{{24}}$'
+                AND name BETWEEN pg_walfile_name(restart_lsn) AND pg_walfile_name('{now}')
+            ) AS files FROM pg_replication_slots WHERE slot_name = '{name}'""",
+        )
+        assert [slot.retained_bytes, slot.retained_files] == [*expected.values()]
+        assert slot.retained_files >= 3
+        assert slot.restart_lsn is not None
+        assert slot.restart_lsn <= slot.state.current_lsn - slot.retained_bytes
+
+
+async def test_a_slot_that_reserves_nothing_keeps_nothing(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name)
+        assert (slot.restart_lsn, slot.retained_bytes, slot.retained_files) == (None, 0, 0)
+        assert slot.wal_status is None
+        assert (slot.slot_type, slot.active, slot.temporary) == (SlotType.PHYSICAL, False, False)
+        assert slot.state.retained is None
+        assert slot.state.reached_lsn is None
+        assert not slot.is_lost
+        assert name in [slot.name for slot in await primary.slots()]
+        with pytest.raises(pgreplkit.AlreadyExists, match="already exists"):
+            await primary.create_physical_slot(name)
+
+
+async def test_slots_come_in_the_order_of_their_names(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        for end in "cab":
+            await primary.create_physical_slot(name + end)
+        names = [slot.name for slot in await primary.slots()]
+    assert names == sorted(names)
+    assert {name + "a", name + "b", name + "c", SLOT} <= {*names}
+
+
+async def test_a_temporary_slot_goes_with_the_session(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as other:
+        async with await colour.primary(cluster.primary.conninfo) as primary:
+            slot = await primary.create_physical_slot(name, reserve_wal=True, temporary=True)
+            assert (slot.temporary, slot.active) == (True, True)
+            seen = await other.slot(name)
+            with pytest.raises(pgreplkit.SlotActive) as caught:
+                await seen.drop()
+            assert caught.value.pid == primary.connection.info.backend_pid
+            mine = await primary.create_physical_slot(name + "2", temporary=True)
+            await mine.drop()
+        with pytest.raises(pgreplkit.SlotNotFound):
+            await colour_gone(seen)
+
+
+async def colour_gone(slot: pgreplkit.AsyncSlot) -> None:
+    # The session's end is not awaited by the client.
+    for _ in range(500):
+        await slot.refresh()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("verb", ["slot", "create_physical_slot", "create_logical_slot"])
+@pytest.mark.parametrize("bad", ["", "Upper", "with-dash", "x" * 64, "ä", "a b", 'q"', "x\n", "\0"])
+async def test_a_name_that_no_slot_can_have_is_not_sent(
+    cluster: Cluster, colour: Colour, verb: str, bad: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(pgreplkit.InvalidSlotName):
+            await getattr(primary, verb)(bad)
+        # The server would cut a name that is too long, and make a slot of another name.
+        if "\0" not in bad and len(bad) < 64:
+            with pytest.raises(psycopg.Error):
+                run(cluster.primary, f"SELECT pg_create_physical_replication_slot($x${bad}$x$)")
+        with pytest.raises(TypeError):
+            await getattr(primary, verb)(5)
+
+
+async def test_a_slot_that_is_not_there(cluster: Cluster, colour: Colour, name: str) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(pgreplkit.SlotNotFound, match=name):
+            await primary.slot(name)
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        await (await primary.slot(name)).drop()
+        here = slot.state.current_lsn
+        calls: list[Callable[[], Awaitable[object]]] = [
+            slot.refresh,
+            slot.drop,
+            lambda: slot.drop(force=True),
+            lambda: slot.wait_caught_up(here, timeout=0),
+        ]
+        if cluster.major >= 12:
+            calls += [lambda: slot.advance(here), lambda: slot.copy(name + "2")]
+        for call in calls:
+            with pytest.raises(pgreplkit.SlotNotFound):
+                await call()
+
+
+async def test_a_slot_in_use_is_dropped_with_force_only(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        with streaming(cluster.primary, name) as pid:
+            assert (await slot.refresh()).active_pid == pid
+            with pytest.raises(pgreplkit.SlotActive) as caught:
+                await slot.drop()
+            error = caught.value
+            assert (error.slot, error.pid, error.client_addr, error.application_name) == (
+                *(name, pid, "127.0.0.1", "holder"),
+            )
+            assert "force=True" in str(error)
+            assert (await slot.refresh()).active
+            await slot.drop(force=True)
+        with pytest.raises(pgreplkit.SlotNotFound):
+            await primary.slot(name)
+
+
+@pytest.mark.pg(">=11")
+async def test_advancing_moves_a_slot_forward_and_no_further_than_the_server(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        start = slot.restart_lsn
+        assert start is not None
+        target = write(cluster, 5000)
+        assert await slot.advance(target) == target
+        assert slot.restart_lsn == target
+        with pytest.raises(pgreplkit.ServerError, match="minimum is"):
+            await slot.advance(start)
+        assert await slot.advance(LSN.MAX) <= (await primary.wal_position()).insert
+        empty = await primary.create_physical_slot(name + "2")
+        with pytest.raises(pgreplkit.ServerError) as caught:
+            await empty.advance(target)
+        assert type(caught.value) is pgreplkit.ServerError
+        with pytest.raises(TypeError):
+            await slot.advance("0/1")  # type: ignore[arg-type]
+
+
+@pytest.mark.pg("<11")
+async def test_advancing_needs_11(cluster: Cluster, colour: Colour, name: str) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 11"):
+            await slot.advance(slot.state.current_lsn)
+
+
+async def test_a_copy_begins_where_its_original_is(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_physical_slot(name, reserve_wal=True)
+        if cluster.major < 12:
+            with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 12"):
+                await slot.copy(name + "2")
+            return
+        copy = await slot.copy(name + "2")
+        assert (copy.name, copy.restart_lsn) == (name + "2", slot.restart_lsn)
+        assert not copy.temporary
+        assert (await slot.copy(name + "3", temporary=True)).temporary
+        with pytest.raises(pgreplkit.AlreadyExists):
+            await slot.copy(name + "2")
+        with pytest.raises(TypeError):
+            await slot.copy(name + "4", plugin="pgoutput")
+        logical = await primary.create_logical_slot(name + "5")
+        copy = await logical.copy(name + "6")
+        assert (copy.plugin, copy.confirmed_flush_lsn) == (
+            *("pgoutput", logical.confirmed_flush_lsn),
+        )
+
+
+async def test_waiting_ends_when_the_standby_has_it(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.slot(SLOT)
+        target = write(cluster, 100_000)
+        await slot.wait_caught_up(target, timeout=20)
+        assert slot.restart_lsn is not None
+        assert slot.restart_lsn >= target
+        with pytest.raises(pgreplkit.WaitTimeout) as caught:
+            await slot.wait_caught_up(LSN.MAX, timeout=0.1)
+    assert f"did not reach {LSN.MAX} in 0.1 s: it is at {slot.restart_lsn}" in str(caught.value)
+    assert "process" in str(caught.value)
+
+
+async def test_peeking_leaves_the_changes_and_consuming_takes_them(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    options = table(cluster, name)
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.create_logical_slot(name)
+        assert (slot.slot_type, slot.plugin, slot.database) == (
+            *(SlotType.LOGICAL, "pgoutput", "postgres"),
+        )
+        for number in range(3):
+            run(cluster.primary, f"INSERT INTO {name}t VALUES ({number})")
+        seen = await slot.peek(options=options)
+        kinds = b"".join(change.data[:1] for change in seen)
+        assert kinds == b"BRICBICBIC"  # begin, relation, insert, commit, …
+        assert seen == await slot.peek(options=options)
+        assert "\n" not in seen[2].text
+        assert seen[0].lsn <= seen[3].lsn <= seen[4].lsn < seen[-1].lsn
+        # Whole transactions: one that begins within the limit ends beyond it.
+        first = await slot.peek(1, options=options)
+        assert first == seen[:4]
+        assert await slot.consume(1, options=options) == first
+        upto = await slot.consume(upto_lsn=seen[6].lsn, options=options)
+        assert [change.xid for change in upto] == [seen[4].xid] * len(upto)
+        rest = await slot.consume(options=options)
+        assert {change.xid for change in rest} == {seen[-1].xid}
+        assert await slot.consume(options=options) == []
+        assert slot.confirmed_flush_lsn is not None
+        assert slot.confirmed_flush_lsn >= seen[-1].lsn
+        with pytest.raises(pgreplkit.ServerError, match="proto_version"):
+            await slot.peek()
+        with pytest.raises(ValueError, match="at least 1"):
+            await slot.peek(0)
+        await slot.wait_caught_up(seen[-1].lsn, timeout=1)
+        physical = await primary.slot(SLOT)
+        with pytest.raises(pgreplkit.SlotActive):
+            await physical.peek()
+
+
+async def test_a_logical_slot_is_read_in_its_own_database(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    run(cluster.primary, f"CREATE DATABASE {name}")
+    try:
+        async with await colour.primary(cluster.primary.conninfo) as primary:
+            await primary.create_logical_slot(name)
+        async with await colour.primary(cluster.primary.conninfo, dbname=name) as elsewhere:
+            slot = await elsewhere.slot(name)
+            with pytest.raises(pgreplkit.ServerError, match="connect to that one") as caught:
+                await slot.peek(options={"proto_version": "1", "publication_names": "x"})
+        assert f"belongs to the database 'postgres', this is '{name}'" in str(caught.value)
+    finally:
+        run(cluster.primary, f"DROP DATABASE {name}")
+
+
+async def test_a_logical_slot_that_has_to_wait_for_long_gives_up_and_leaves_nothing(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    with psycopg.connect(cluster.primary.conninfo) as writer:
+        writer.execute(f"CREATE TABLE {name} (a int)".encode())
+        theirs = await colour.primary_on(cluster.primary.conninfo)
+        try:
+            await execute(theirs.connection, "SET statement_timeout = '47s'")
+            with pytest.raises(pgreplkit.StatementTimeout, match="open transactions"):
+                await theirs.create_logical_slot(name, timeout=0.3)
+            with pytest.raises(pgreplkit.SlotNotFound):
+                await theirs.slot(name)
+            writer.rollback()
+            await execute(theirs.connection, "BEGIN")
+            await theirs.create_logical_slot(name, timeout=30)
+            # The limit was for that statement alone.
+            assert await execute(theirs.connection, "SHOW statement_timeout") == [("47s",)]
+        finally:
+            await close(theirs.connection)
+
+
+async def test_options_of_later_majors_are_refused_before_anything_is_sent(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        for option, since in {"two_phase": 14, "failover": 17}.items():
+            if cluster.major < since:
+                with pytest.raises(pgreplkit.UnsupportedByServer) as caught:
+                    await primary.create_logical_slot(name, **{option: True})  # type: ignore[arg-type]
+                assert caught.value.since == since
+                assert name not in [slot.name for slot in await primary.slots()]
+            else:
+                slot = await primary.create_logical_slot(name + option, **{option: True})  # type: ignore[arg-type]
+                assert getattr(slot, option) is True
+        plain = await primary.create_logical_slot(name + "plain", temporary=True)
+        assert plain.two_phase is (False if cluster.major >= 14 else None)
+        assert plain.failover is (False if cluster.major >= 17 else None)
+        with pytest.raises(pgreplkit.ServerError, match="no_such_plugin"):
+            await primary.create_logical_slot(name, plugin="no_such_plugin")
+
+
+async def test_a_standby_has_slots_of_its_own(cluster: Cluster, colour: Colour, name: str) -> None:
+    write(cluster, 1000)
+    cluster.catch_up()
+    async with await colour.standby(cluster.standby.conninfo) as standby:
+        slot = await standby.create_physical_slot(name, reserve_wal=True)
+        replayed = LSN(str(one(cluster.standby, "SELECT pg_last_wal_replay_lsn()::text")))
+        assert slot.state.current_lsn == replayed
+        assert slot.restart_lsn is not None
+        assert slot.retained_bytes == replayed - slot.restart_lsn
+        assert [slot.name for slot in await standby.slots()] == [name]
+        await slot.drop()
+        if cluster.major < 16:
+            with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 16"):
+                await standby.create_logical_slot(name)
+        else:
+            with pytest.raises(pgreplkit.StatementTimeout):
+                await standby.create_logical_slot(name, timeout=0.2)
+
+
+async def test_what_a_role_may_not_do_says_what_to_grant(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
+    stranger = conninfo_as(cluster.primary, "stranger")
+    async with await colour.primary(stranger) as primary:
+        slot = await primary.slot(SLOT)
+        assert slot.restart_lsn is not None
+        for call in (
+            primary.create_physical_slot(name),
+            primary.create_logical_slot(name),
+            slot.drop(),
+            slot.drop(force=True),
+        ):
+            with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+                await call
+            assert str(caught.value).endswith('ALTER ROLE "stranger" REPLICATION')
+
+
+async def test_the_wal_status_is_an_open_word(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        slot = await primary.slot(SLOT)
+    assert slot.wal_status in {None, WalStatus.RESERVED, WalStatus.EXTENDED}
