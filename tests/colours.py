@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, cast
 
 import psycopg
@@ -33,12 +33,27 @@ class Awaited:
         self._target.__exit__(*error)  # type: ignore[attr-defined]
 
 
-def awaited(function: Callable[..., object]) -> Callable[..., object]:
-    async def call(*args: object, **kwargs: object) -> object:
-        result = function(*args, **kwargs)
+class Pending:
+    """What a sync call gives, to be awaited or entered as an async one's."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[None, None, object]:
+        yield from ()
+        result = self._call()
         return [wrapped(one) for one in result] if isinstance(result, list) else wrapped(result)
 
-    return call
+    async def __aenter__(self) -> object:
+        self._entered = self._call()
+        return self._entered.__enter__()  # type: ignore[attr-defined]
+
+    async def __aexit__(self, *error: object) -> object:
+        return self._entered.__exit__(*error)  # type: ignore[attr-defined]
+
+
+def awaited(function: Callable[..., object]) -> Callable[..., object]:
+    return lambda *args, **kwargs: Pending(lambda: function(*args, **kwargs))
 
 
 def wrapped(result: object) -> object:

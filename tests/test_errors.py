@@ -28,6 +28,7 @@ SAMPLES: list[Error] = [
     errors.NotAPrimary("Primary.connect", "it is in recovery"),
     errors.NotAStandby("Standby.connect", "it is not in recovery", None),
     errors.UnsupportedByServer("slot.failover", 17, "16.4"),
+    errors.UnsupportedByServer("a trigger file", 10, "18.4", until=15),
     errors.InsufficientPrivilege("pg_stat_replication", "joe", "pg_monitor"),
     errors.SettingNotFound("SHOW io_method", "unrecognized configuration parameter", "42704"),
     errors.SlotNotFound("read the slot 'a'", "there is no slot of that name"),

@@ -14,11 +14,22 @@ import pgreplkit
 
 ROOM = Path(pgreplkit.__file__).parent
 MODULES = sorted(path for path in ROOM.rglob("*.py"))
-LAYERS = ["errors", "values", "catalog", "_shared", "_async", "_sync", "lab", "tour", "testing"]
+LAYERS = [
+    "errors",
+    "values",
+    "catalog",
+    "plans",
+    "_shared",
+    "_async",
+    "_sync",
+    "lab",
+    "tour",
+    "testing",
+]
 """Each may import from those before it, and from its own."""
 SHARED = {"_adapters", "_conninfo", "_failures", "_pace"}
 """What both colours stand on; with them psycopg may be imported from here on."""
-PURE = {"errors", "values", "catalog"}
+PURE = {"errors", "values", "catalog", "plans"}
 UPWARD = {("values/lsn.py", "values.walfile"), ("values/lsn.py", "values.segment")}
 """LSN.wal_file() imports within the call, or for type checkers only."""
 
@@ -107,7 +118,7 @@ import pgreplkit
 name = pgreplkit.LSN("4/DF75D0E0").wal_file(timeline=1)
 assert str(name) == "0000000100000004000000DF"
 for value in pgreplkit.__all__:
-    if pgreplkit._HOME[value].startswith(("values", "catalog", "errors")):
+    if pgreplkit._HOME[value].startswith(("values", "catalog", "plans", "errors")):
         getattr(pgreplkit, value)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

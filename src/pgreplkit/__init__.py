@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
+    from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
     from pgreplkit.catalog.positions import WalPosition as WalPosition
     from pgreplkit.catalog.receivers import (
         ReceiverState as ReceiverState,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     )
     from pgreplkit.catalog.replay import (
         LagReason as LagReason,
+        LagStage as LagStage,
         PauseState as PauseState,
+        ReplayLag as ReplayLag,
         ReplayStatus as ReplayStatus,
     )
     from pgreplkit.catalog.senders import (
@@ -88,6 +91,12 @@ if TYPE_CHECKING:
         UnsupportedByServer as UnsupportedByServer,
         WaitTimeout as WaitTimeout,
     )
+    from pgreplkit.plans.standby_config import (
+        StandbyConfig as StandbyConfig,
+        TargetAction as TargetAction,
+        TargetTimeline as TargetTimeline,
+        standby_config as standby_config,
+    )
     from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.identity import SystemIdentity as SystemIdentity
     from pgreplkit.values.lsn import LSN as LSN
@@ -141,9 +150,10 @@ _ROOMS = {
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
     "catalog.checkpoints": ["CheckpointStatus"],
+    "catalog.conflicts": ["DatabaseConflicts"],
     "catalog.positions": ["WalPosition"],
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
-    "catalog.replay": ["LagReason", "PauseState", "ReplayStatus"],
+    "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
     "catalog.settings": ["Setting", "SettingContext", "SettingValue", "VarType"],
     "catalog.slotactions": ["SlotChange"],
@@ -185,6 +195,7 @@ _ROOMS = {
         "UnsupportedByServer",
         "WaitTimeout",
     ],
+    "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "values.backup": ["BackupLabel"],
     "values.identity": ["SystemIdentity"],
     "values.lsn": ["LSN"],

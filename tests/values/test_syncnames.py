@@ -129,10 +129,10 @@ def test_the_empty_text_names_nobody() -> None:
 def test_added_names_are_there_once_and_the_others_keep_their_place(
     before: SyncStandbyNames, added: list[str]
 ) -> None:
-    after = before.adding(*added)
+    after = before.add(*added)
     assert after.names[: len(before.names)] == before.names
     assert all(name in after for name in added)
-    assert after.adding(*added) == after
+    assert after.add(*added) == after
     assert (after.count, after.method) == (before.count, before.method)
 
 
@@ -142,22 +142,48 @@ def test_removed_names_are_gone_and_the_others_keep_their_order(
 ) -> None:
     known = st.sampled_from(before.names) if before.names else words
     gone = data.draw(st.lists(known | words, max_size=4))
-    after = before.removing(*gone)
+    after = before.remove(*gone, force=True)
     assert not any(name in after for name in gone)
     assert after.names == tuple(name for name in before.names if name in after)
-    assert after.removing(*gone) == after
+    assert after.remove(*gone, force=True) == after
 
 
 @pytest.mark.parametrize(("name", "same"), [("Node_A", True), ("É", False), ("node", False)])
 def test_names_are_compared_as_the_server_compares_them(name: str, same: bool) -> None:
     names = SyncStandbyNames(("node_a", "é"))
     assert (name in names) is same
-    assert (names.adding(name) == names) is same
-    assert (names.removing(name) != names) is same
+    assert (names.add(name) == names) is same
+    assert (names.remove(name, force=True) != names) is same
+
+
+@given(sync_standby_names(), st.data())
+def test_removing_leaves_enough_names_or_is_refused(
+    before: SyncStandbyNames, data: st.DataObject
+) -> None:
+    known = st.sampled_from(before.names) if before.names else words
+    gone = data.draw(st.lists(known | words, max_size=4))
+    after = before.remove(*gone, force=True)
+    enough = after == before or "*" in after.names or len(after.names) >= after.count
+    if enough:
+        assert before.remove(*gone) == after
+        assert after == before or after.met_by(after.names * after.count)
+    else:
+        with pytest.raises(InvalidSyncStandbyNames, match="force=True"):
+            before.remove(*gone)
+
+
+@given(sync_standby_names())
+def test_a_quorum_is_met_by_enough_of_its_names(names: SyncStandbyNames) -> None:
+    connected = ["other", *names.names[:1] * names.count] if names.count < 100 else []
+    if connected and names.names:
+        assert names.met_by(connected)
+        if "*" not in names.names and "other" not in names:
+            assert not names.met_by(connected[:-1])
+    assert SyncStandbyNames().met_by([])
 
 
 def test_a_name_added_twice_at_once_is_there_once() -> None:
-    assert SyncStandbyNames(("a",)).adding("b", "B").names == ("a", "b")
+    assert SyncStandbyNames(("a",)).add("b", "B").names == ("a", "b")
 
 
 @pytest.mark.parametrize("count", [0, -1, 1 << 31, pytest.param(10**5000, id="huge")])

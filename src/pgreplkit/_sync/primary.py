@@ -6,11 +6,14 @@ from __future__ import annotations
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
+from pgreplkit.catalog.senders import SenderState
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
-from pgreplkit.errors import NotAPrimary
+from pgreplkit.errors import NotAPrimary, QuorumUnreachable
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.walfile import WalFileName
 
+SYNC_STANDBY_NAMES = "synchronous_standby_names"
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """What the functions of a primary raise in recovery."""
 
@@ -75,3 +78,27 @@ class Primary(Server):
         record = self._link.one("switch to a new WAL file", SWITCH_WAL, grant=grant, meaning=_ROLE)
         lsn: LSN = record["lsn"]
         return lsn
+
+    def sync_standby_names(self) -> SyncStandbyNames:
+        """Which standbys must confirm a commit, as the server is set.
+
+        Source: synchronous_standby_names.
+        """
+        return SyncStandbyNames.parse(str((self.setting(SYNC_STANDBY_NAMES)).value or ""))
+
+    def set_sync_standby_names(self, names: SyncStandbyNames, *, force: bool = False) -> None:
+        """Let these standbys confirm commits from now on; edit what ``sync_standby_names`` gives.
+
+        Raises: QuorumUnreachable when fewer of them stream now than have to confirm, so that every
+        commit would wait, unless ``force``; WaitTimeout when the configuration does not let it
+        count.
+        Needs: superuser, or from 15 on ALTER SYSTEM on the parameter, EXECUTE on pg_reload_conf()
+        and pg_monitor; a connection in autocommit.
+        Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
+        """
+        streaming = [r for r in self.replicas() if r.state is SenderState.STREAMING]
+        connected = tuple(replica.application_name for replica in streaming)
+        if not force and not names.met_by(connected):
+            raise QuorumUnreachable(str(names), connected)
+        tried = "set synchronous_standby_names"
+        self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))

@@ -3,11 +3,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from psycopg import Connection
+
 from pgreplkit._conninfo import upstream_of, without_password
+from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
+from pgreplkit._pace import Pace
+from pgreplkit._sync._io import sleep
 from pgreplkit._sync.server import Server
+from pgreplkit.catalog.conflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.replay import REPLAY, ReplayStatus
-from pgreplkit.errors import InsufficientPrivilege, NotAStandby
+from pgreplkit.catalog.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
+from pgreplkit.catalog.replaycontrol import (
+    APPLY_DELAY,
+    PAUSE,
+    REPLAY_POSITION,
+    RESUME,
+    ReplayPosition,
+)
+from pgreplkit.catalog.senders import WalSender
+from pgreplkit.errors import InsufficientPrivilege, NotAStandby, WaitTimeout
+from pgreplkit.values.lsn import LSN
+
+_ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
+_STANDS_STILL = 0.2
+"""Seconds without progress after which replay is taken to stand still, before 14."""
 
 
 class Standby(Server):
@@ -19,9 +42,16 @@ class Standby(Server):
 
     __module__ = "pgreplkit"
 
+    def __init__(self, connection: Connection[object]) -> None:
+        super().__init__(connection)
+        self._last_heard: datetime | None = None
+
     def _insist_on_role(self) -> None:
+        self._insist_on_recovery("connect to a standby")
+
+    def _insist_on_recovery(self, tried: str) -> None:
         if not self.is_in_recovery():
-            raise NotAStandby("connect to a standby", "the server is not in recovery")
+            raise NotAStandby(tried, "the server is not in recovery")
 
     def replay_status(self) -> ReplayStatus:
         """What it has received and replayed, how far behind it is, and why.
@@ -36,7 +66,16 @@ class Standby(Server):
             raise NotAStandby(tried, "the server is not in recovery")
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
             raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
-        return REPLAY.read(record)
+        status = REPLAY.read(record)
+        self._last_heard = status.last_msg_receipt_time or self._last_heard
+        return status
+
+    def replay_lag(self) -> ReplayLag:
+        """How far it is behind its upstream in bytes and time, at which stage, and why.
+
+        Raises, needs and source: as ``replay_status``.
+        """
+        return (self.replay_status()).lag(last_heard=self._last_heard)
 
     def receiver(self) -> WalReceiver | None:
         """Its walreceiver; None when none runs, as when it reads from an archive only.
@@ -46,8 +85,7 @@ class Standby(Server):
         """
         tried = "read pg_stat_wal_receiver"
         records = self._link.all(tried, RECEIVER.sql(self.version.major))
-        if not self.is_in_recovery():
-            raise NotAStandby(tried, "the server is not in recovery")
+        self._insist_on_recovery(tried)
         for record in records:
             if record["status"] is None:
                 raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
@@ -63,3 +101,131 @@ class Standby(Server):
         """
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
+
+    def cascade(self) -> list[WalSender]:
+        """Who streams from this standby; the same as ``replicas``.
+
+        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
+        """
+        return self.replicas()
+
+    def conflicts(self) -> list[DatabaseConflicts]:
+        """What replay has cancelled, one row a database, counted by reason.
+
+        Raises: NotAStandby.  Source: pg_stat_database_conflicts.
+        """
+        tried = "read pg_stat_database_conflicts"
+        self._insist_on_recovery(tried)
+        records = self._link.all(tried, CONFLICTS.sql(self.version.major))
+        return [CONFLICTS.read(record) for record in records]
+
+    def pause(self, *, timeout: float = 30.0) -> None:
+        """Pause replay, and wait until it stands still. WAL is still received meanwhile.
+
+        Before 14 the server does not say when it stands; then its position has to stay the same
+        for a moment.
+
+        Raises: NotAStandby; WaitTimeout after ``timeout`` seconds: then the pause is still asked
+        for, and ``resume`` takes that back.
+        Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
+        Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
+        """
+        tried, before = "pause replay", None
+        grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
+        self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
+        pace = Pace(timeout)
+        while True:
+            position = self._position(tried)
+            stands = self.version.major >= 14 or position.replayed_lsn == before
+            if position.pause_state is PauseState.PAUSED and stands:
+                return
+            if pace.is_over:
+                raise WaitTimeout(
+                    f"{tried}: it did not stand still in {timeout:g} s: {position.pause_state}"
+                    f" at {position.replayed_lsn}; resume() takes the request back"
+                )
+            before = position.replayed_lsn
+            sleep(pace.next_pause() if self.version.major >= 14 else _STANDS_STILL)
+
+    def resume(self) -> None:
+        """Let replay go on; nothing happens when it does already.
+
+        Raises: NotAStandby.
+        Needs: EXECUTE on pg_wal_replay_resume(), which superusers have.
+        Source: pg_wal_replay_resume().
+        """
+        grant = "EXECUTE ON FUNCTION pg_wal_replay_resume()"
+        self._link.one("resume replay", RESUME, grant=grant, meaning=_ROLE)
+
+    @contextmanager
+    def paused(self, *, timeout: float = 30.0) -> Iterator[None]:
+        """Replay stands still within the block, and is as it was found after it.
+
+        Raises and needs: as ``pause`` and ``resume``.
+        """
+        found = self._position("pause replay")
+        try:
+            if found.pause_state is not PauseState.PAUSED:
+                self.pause(timeout=timeout)
+            yield
+        finally:
+            # A standby that was promoted meanwhile has no replay that could be resumed.
+            if found.pause_state is PauseState.NOT_PAUSED and self.is_in_recovery():
+                self.resume()
+
+    def wait_for_replay(self, lsn: LSN, *, timeout: float = 60.0) -> LSN:
+        """Wait until it has replayed up to ``lsn``; gives how far it is then.
+
+        Looks again after 10 ms at first, then less often, at last twice a second.
+
+        Raises: WaitTimeout after ``timeout`` seconds; NotAStandby, also when it is promoted before
+        it came so far.
+        Source: pg_last_wal_replay_lsn().
+        """
+        tried = f"wait until {lsn} is replayed"
+        if not isinstance(lsn, LSN):
+            raise TypeError(f"replay is awaited up to an LSN, not a {type(lsn).__name__}")
+        pace = Pace(timeout)
+        while True:
+            position = self._position(tried)
+            if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
+                return position.replayed_lsn
+            if pace.is_over:
+                raise WaitTimeout(
+                    f"{tried}: it was not in {timeout:g} s: replay is {position.pause_state}"
+                    f" and at {position.replayed_lsn}"
+                )
+            sleep(pace.next_pause())
+
+    def apply_delay(self) -> timedelta | None:
+        """recovery_min_apply_delay: how much later than its commit it replays a transaction.
+
+        None before 12, where it stands in recovery.conf and cannot be asked for.
+        """
+        if self.version.major < 12:
+            return None
+        delay = (self.setting(APPLY_DELAY)).value
+        return delay if isinstance(delay, timedelta) else None
+
+    def set_apply_delay(self, delay: timedelta) -> None:
+        """Delay replay by that time from now on, in milliseconds; zero ends the delay.
+
+        Raises: UnsupportedByServer before 12: there it is written in recovery.conf, as
+        ``standby_config`` does, and needs a restart; WaitTimeout when the server's configuration
+        does not let it count; ValueError when it is negative or more than 24 days.
+        Needs: superuser, or from 15 on ALTER SYSTEM on the parameter and EXECUTE on
+        pg_reload_conf(); a connection in autocommit.
+        Source: ALTER SYSTEM, pg_reload_conf().
+        """
+        self._link.require("standby.apply_delay")
+        milliseconds = delay // timedelta(milliseconds=1)
+        if not 0 <= milliseconds < 1 << 31:
+            raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
+        self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
+
+    def _position(self, tried: str) -> ReplayPosition:
+        sql = REPLAY_POSITION.sql(self.version.major)
+        position = REPLAY_POSITION.read(self._link.one(tried, sql))
+        if not position.in_recovery:
+            raise NotAStandby(tried, "the server is not in recovery")
+        return position

@@ -39,12 +39,50 @@ class LagReason(OpenEnum):
     """The age of the last commit replayed, to which recovery_min_apply_delay contributes."""
     REPLAYING = "replaying"
     """The age of the last commit replayed, while there is more to replay."""
+    CLOCKS_DIFFER = "clocks differ"
+    """No time: the last commit replayed is later than the standby's clock."""
     NO_COMMIT = "no commit"
     """No time: it replays, but no commit was replayed yet since this server started."""
 
 
+class LagStage(OpenEnum):
+    """Where the WAL is that a standby has not replayed."""
+
+    __module__ = "pgreplkit"
+
+    RECEIVE = "receive"
+    """At the upstream, or on the way: not all of it is received."""
+    REPLAY = "replay"
+    """Here: all that the upstream told of is received."""
+
+
+@attrs.frozen(kw_only=True)
+class ReplayLag:
+    """How far a standby is behind its upstream, where that waits, and why.
+
+    The upstream of a cascading standby is a standby that may itself be behind.
+    """
+
+    __module__ = "pgreplkit"
+
+    bytes: int | None
+    """None when nobody tells where the upstream is."""
+    time: timedelta | None
+    """None where it cannot be said, for which ``reason`` has the cause."""
+    stage: LagStage | None
+    """None when nothing is waiting, or nobody tells."""
+    reason: LagReason
+    heard_at: datetime | None
+    """When the upstream was last heard of, which is how new its position is. With a receiver that
+    is gone: since when, as far as it was seen."""
+    age: timedelta | None
+    """How long ago that was."""
+    clock_difference: timedelta | None
+    """The upstream's clock less the standby's, less the way of the last message."""
+
+
 # Both functions raise on a primary; NULL tells that it is one.
-_PAUSE_STATE = lives(
+PAUSE_STATE = lives(
     sql="CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END",
     before=14,
     older_sql="""CASE WHEN pg_is_in_recovery() THEN
@@ -73,7 +111,7 @@ class ReplayStatus:
         metadata=lives(sql="pg_last_xact_replay_timestamp()")
     )
     """When the last transaction replayed was committed or aborted, by the primary's clock."""
-    pause_state: PauseState = attrs.field(converter=PauseState, metadata=_PAUSE_STATE)
+    pause_state: PauseState = attrs.field(converter=PauseState, metadata=PAUSE_STATE)
     apply_delay: timedelta | None = attrs.field(
         default=None,
         metadata=lives(
@@ -90,6 +128,8 @@ class ReplayStatus:
     """None when no walreceiver runs."""
     latest_end_lsn: LSN | None
     """The end of the upstream's WAL, as it last told the walreceiver."""
+    last_msg_send_time: datetime | None
+    """When the upstream sent what was last heard of it, by its clock."""
     last_msg_receipt_time: datetime | None
     """When the walreceiver last heard of the upstream."""
     observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
@@ -129,7 +169,10 @@ class ReplayStatus:
             return LagReason.PAUSED
         if self.apply_delay:
             return LagReason.DELAYED
-        return LagReason.REPLAYING if self.last_commit_time else LagReason.NO_COMMIT
+        if self.last_commit_time is None:
+            return LagReason.NO_COMMIT
+        late = self.last_commit_time > self.observed_at
+        return LagReason.CLOCKS_DIFFER if late else LagReason.REPLAYING
 
     @property
     def time_behind(self) -> timedelta | None:
@@ -137,15 +180,50 @@ class ReplayStatus:
 
         The age of the last commit alone says nothing: on an idle primary it grows while the
         standby has everything. Here it counts only when there is something to replay. It compares
-        the standby's clock with the primary's. None too as long as no commit was replayed since
-        the server started.
+        the standby's clock with the primary's: None when the commit is later than now. None too
+        as long as no commit was replayed since the server started.
         """
         reason = self.lag_reason
         if reason is LagReason.CAUGHT_UP:
             return timedelta(0)
         if self.last_commit_time is None or reason is LagReason.NOT_STREAMING:
             return None
-        return max(timedelta(0), self.observed_at - self.last_commit_time)
+        age = self.observed_at - self.last_commit_time
+        return age if age >= timedelta(0) else None
+
+    @property
+    def lag_stage(self) -> LagStage | None:
+        """Where the WAL is that is not replayed; None when there is none, or nobody tells."""
+        if not self.bytes_behind:
+            return None
+        end, received = self.latest_end_lsn, self.received_lsn
+        if end is not None and (received is None or received < end):
+            return LagStage.RECEIVE
+        return LagStage.REPLAY
+
+    @property
+    def clock_difference(self) -> timedelta | None:
+        """The upstream's clock less the standby's, less the way of the last message."""
+        if self.last_msg_send_time is None or self.last_msg_receipt_time is None:
+            return None
+        return self.last_msg_send_time - self.last_msg_receipt_time
+
+    def lag(self, *, last_heard: datetime | None = None) -> ReplayLag:
+        """All that it says of lag in one value.
+
+        ``last_heard`` is when the upstream was last heard of before the receiver went, if somebody
+        saw it.
+        """
+        heard_at = self.last_msg_receipt_time or last_heard
+        return ReplayLag(
+            bytes=self.bytes_behind,
+            time=self.time_behind,
+            stage=self.lag_stage,
+            reason=self.lag_reason,
+            heard_at=heard_at,
+            age=None if heard_at is None else max(timedelta(0), self.observed_at - heard_at),
+            clock_difference=self.clock_difference,
+        )
 
     @property
     def silence(self) -> timedelta | None:

@@ -66,6 +66,7 @@ class UnsupportedByServer(ServerError):
         feature: what was asked for.
         since: the first major that has it.
         version: the version that was met.
+        until: the last major that has it, where later ones lack it again.
     """
 
     __module__ = "pgreplkit"
@@ -73,13 +74,15 @@ class UnsupportedByServer(ServerError):
     feature: str
     since: int
     version: str
+    until: int | None
 
-    def __init__(self, feature: str, since: int, version: str) -> None:
-        super().__init__(feature, f"needs PostgreSQL {since}, this is {version}")
-        self.feature, self.since, self.version = feature, since, version
+    def __init__(self, feature: str, since: int, version: str, until: int | None = None) -> None:
+        needed = since if until is None else f"{since} to {until}"
+        super().__init__(feature, f"needs PostgreSQL {needed}, this is {version}")
+        self.feature, self.since, self.version, self.until = feature, since, version, until
 
-    def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str]]:
-        return UnsupportedByServer, (self.feature, self.since, self.version)
+    def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str, int | None]]:
+        return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
 class InsufficientPrivilege(ServerError):

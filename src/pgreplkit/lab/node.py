@@ -23,6 +23,7 @@ from pgreplkit._sync.standby import Standby
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
+from pgreplkit.plans.standby_config import standby_config
 
 SettingText: TypeAlias = str | int | float | bool
 
@@ -97,18 +98,17 @@ class Node:
 
     def follow(self, upstream: Node, *, slot: str | None = None) -> None:
         """Configure it as a standby of ``upstream`` from its next start on."""
-        primary_conninfo = make_conninfo(upstream.conninfo, dbname=None, application_name=self.name)
-        settings: dict[str, SettingText | None] = {
-            "primary_conninfo": primary_conninfo,
-            # Taken out without a slot: a copy of a standby has that standby's.
-            "primary_slot_name": slot,
-        }
-        if self.major < 12:
-            settings |= {"standby_mode": True, "recovery_target_timeline": "latest"}
-            self._edit(self.data_dir / "recovery.conf", settings)
-        else:
-            self.configure(settings)
-            self._place.make_file(self.data_dir / "standby.signal")
+        config = standby_config(
+            make_conninfo(upstream.conninfo, dbname=None),
+            server_version=self.version,
+            slot=slot,
+            application_name=self.name,
+        )
+        # Taken out without a slot: a copy of a standby has that standby's.
+        settings = {"primary_slot_name": None, **config.settings}
+        self._edit(self.data_dir / config.settings_file, settings)
+        if config.signal_file:
+            self._place.make_file(self.data_dir / config.signal_file)
 
     def start(self) -> None:
         """Start it and wait until it takes connections; on a free port at the first start.

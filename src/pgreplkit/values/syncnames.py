@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import attrs
@@ -88,10 +88,10 @@ class SyncStandbyNames:
             return cls()
         return _Parser(text).value()
 
-    def adding(self, *names: str) -> SyncStandbyNames:
+    def add(self, *names: str) -> SyncStandbyNames:
         """The same with these names at the end; those that are there already stay where they are.
 
-        >>> str(SyncStandbyNames.parse("ANY 1 (a)").adding("b", "A"))
+        >>> str(SyncStandbyNames.parse("ANY 1 (a)").add("b", "A"))
         'ANY 1 (a, b)'
         """
         there = {_folded(name) for name in self.names}
@@ -101,16 +101,37 @@ class SyncStandbyNames:
                 new.setdefault(_folded(name), name)
         return attrs.evolve(self, names=(*self.names, *new.values()))
 
-    def removing(self, *names: str) -> SyncStandbyNames:
-        """The same without these names; the count stays, so it may be more than what is left.
+    def remove(self, *names: str, force: bool = False) -> SyncStandbyNames:
+        """The same without these names; the count stays.
 
-        >>> str(SyncStandbyNames.parse("FIRST 1 (a, b)").removing("A"))
+        Raises: InvalidSyncStandbyNames when less names are left than have to confirm, so that no
+        commit could ever end, or none at all, so that commits would wait for nobody any more;
+        ``force`` allows both.
+
+        >>> str(SyncStandbyNames.parse("FIRST 1 (a, b)").remove("A"))
         'FIRST 1 (b)'
         """
         gone = {_folded(name) for name in names}
-        return attrs.evolve(
-            self, names=tuple(name for name in self.names if _folded(name) not in gone)
-        )
+        left = tuple(name for name in self.names if _folded(name) not in gone)
+        if not force and left != self.names and "*" not in left and len(left) < self.count:
+            raise InvalidSyncStandbyNames(
+                str(self),
+                f"without {', '.join(names)} there are {len(left)} names for {self.count} that"
+                " must confirm: lower the count first, or force=True does it nevertheless",
+            )
+        return attrs.evolve(self, names=left)
+
+    def met_by(self, connected: Iterable[str]) -> bool:
+        """Whether commits can end while standbys of these application names are connected.
+
+        >>> names = SyncStandbyNames.parse("ANY 2 (a, b, c)")
+        >>> names.met_by(["a", "B"]), names.met_by(["a", "x"])
+        (True, False)
+        """
+        if not self.names:
+            return True
+        fitting = [name for name in connected if "*" in self.names or name in self]
+        return len(fitting) >= self.count
 
     def __contains__(self, name: str) -> bool:
         # The server compares application names without regard to case, in ASCII.

@@ -1,0 +1,27 @@
+"""The SQL that pauses replay, lets it go on, and looks how far it is."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.catalog.replay import PAUSE_STATE, PauseState
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.lsn import LSN
+
+PAUSE = "SELECT pg_wal_replay_pause()"
+RESUME = "SELECT pg_wal_replay_resume()"
+
+
+@attrs.frozen(kw_only=True)
+class ReplayPosition:
+    """How far replay is, and whether it goes on: what waiting for it looks at, cheaply."""
+
+    in_recovery: bool = attrs.field(metadata=lives(sql="pg_is_in_recovery()"))
+    replayed_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_replay_lsn()"))
+    pause_state: PauseState | None = attrs.field(
+        converter=attrs.converters.optional(PauseState), metadata=PAUSE_STATE
+    )
+
+
+REPLAY_POSITION = View(ReplayPosition, "(SELECT) AS one")
+APPLY_DELAY = "recovery_min_apply_delay"

@@ -1,0 +1,1 @@
+"""What is to be done, worked out from facts alone; nothing here talks to a server."""

@@ -1,0 +1,63 @@
+"""synchronous_standby_names on a primary: read, set, and kept from blocking every commit."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from clusters import Cluster, one, rows, run, wait_until
+from colours import Colour, close, execute
+
+import pgreplkit
+from pgreplkit import SyncStandbyNames
+
+
+async def test_names_are_set_and_read_and_count_at_once(cluster: Cluster, colour: Colour) -> None:
+    node = cluster.standby.name
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        assert await primary.sync_standby_names() == SyncStandbyNames()
+        names = SyncStandbyNames((node, 'it\'s "odd" é'))
+        await primary.set_sync_standby_names(names)
+        try:
+            assert await primary.sync_standby_names() == names
+            assert one(cluster.primary, "SHOW synchronous_standby_names") == str(names)
+            [replica] = await primary.replicas()
+            assert replica.sync_state == "sync"
+            run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+            edited = (await primary.sync_standby_names()).remove('it\'s "odd" é')
+            await primary.set_sync_standby_names(edited)
+            with pytest.raises(pgreplkit.InvalidSyncStandbyNames, match="force=True"):
+                edited.remove(node)
+        finally:
+            await primary.set_sync_standby_names(SyncStandbyNames())
+        assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
+
+
+async def test_names_that_would_make_every_commit_wait_are_refused(
+    cluster: Cluster, colour: Colour
+) -> None:
+    missing = SyncStandbyNames.parse(f'ANY 2 ("{cluster.standby.name}", other)')
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(pgreplkit.QuorumUnreachable) as caught:
+            await primary.set_sync_standby_names(missing)
+        assert caught.value.connected == (cluster.standby.name,)
+        assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
+        await primary.set_sync_standby_names(missing, force=True)
+        try:
+            writer = threading.Thread(
+                target=run, args=[cluster.primary, f"CREATE TABLE waits_{colour.name} (a int)"]
+            )
+            writer.start()
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            wait_until(lambda: bool(rows(cluster.primary, waiting)))
+        finally:
+            await primary.set_sync_standby_names(SyncStandbyNames())
+        writer.join()
+
+
+async def test_names_are_not_set_in_a_transaction(cluster: Cluster, colour: Colour) -> None:
+    theirs = await colour.primary_on(cluster.primary.conninfo)
+    await execute(theirs.connection, "BEGIN")
+    with pytest.raises(pgreplkit.ServerError, match="in no transaction"):
+        await theirs.set_sync_standby_names(SyncStandbyNames((cluster.standby.name,)))
+    await close(theirs.connection)
