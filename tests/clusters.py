@@ -83,15 +83,16 @@ def conninfo_as(node: Node, role: str) -> str:
 
 
 @contextmanager
-def streaming(node: Node, slot: str, *, name: str = "holder") -> Iterator[int]:
-    """A client that streams from a physical slot and never answers; gives its walsender's pid."""
+def streaming(node: Node, slot: str | None, *, name: str = "holder") -> Iterator[int]:
+    """A client that streams, from a slot or without, and never answers; gives its sender's pid."""
     conninfo = psycopg.conninfo.make_conninfo(
         node.conninfo, replication="true", application_name=name
     )
     client = psycopg.pq.PGconn.connect(conninfo.encode())
     try:
         start = client.exec_(b"IDENTIFY_SYSTEM").get_value(0, 2) or b""
-        result = client.exec_(f"START_REPLICATION SLOT {slot} PHYSICAL ".encode() + start)
+        using = f"SLOT {slot} " if slot else ""
+        result = client.exec_(f"START_REPLICATION {using}PHYSICAL ".encode() + start)
         assert result.status == psycopg.pq.ExecStatus.COPY_BOTH, result.error_message
         yield client.backend_pid
     finally:

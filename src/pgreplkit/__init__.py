@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ReplayLag as ReplayLag,
         ReplayStatus as ReplayStatus,
     )
+    from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
     from pgreplkit.catalog.senders import (
         ByteLag as ByteLag,
         SenderState as SenderState,
@@ -91,6 +92,11 @@ if TYPE_CHECKING:
         UnsupportedByServer as UnsupportedByServer,
         WaitTimeout as WaitTimeout,
     )
+    from pgreplkit.plans.retention import (
+        HolderKind as HolderKind,
+        WalHolder as WalHolder,
+        WalRetention as WalRetention,
+    )
     from pgreplkit.plans.standby_config import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
@@ -98,6 +104,11 @@ if TYPE_CHECKING:
         standby_config as standby_config,
     )
     from pgreplkit.values.backup import BackupLabel as BackupLabel
+    from pgreplkit.values.finding import (
+        Finding as Finding,
+        Severity as Severity,
+        Takes as Takes,
+    )
     from pgreplkit.values.identity import SystemIdentity as SystemIdentity
     from pgreplkit.values.lsn import LSN as LSN
     from pgreplkit.values.manifest import (
@@ -105,6 +116,7 @@ if TYPE_CHECKING:
         ManifestFile as ManifestFile,
         ManifestWalRange as ManifestWalRange,
     )
+    from pgreplkit.values.plain import Plain as Plain
     from pgreplkit.values.segment import SegmentSize as SegmentSize
     from pgreplkit.values.serverfuncs import (
         SplitWalFileName as SplitWalFileName,
@@ -154,6 +166,7 @@ _ROOMS = {
     "catalog.positions": ["WalPosition"],
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
     "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
+    "catalog.retention": ["ArchiverStatus"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
     "catalog.settings": ["Setting", "SettingContext", "SettingValue", "VarType"],
     "catalog.slotactions": ["SlotChange"],
@@ -195,11 +208,14 @@ _ROOMS = {
         "UnsupportedByServer",
         "WaitTimeout",
     ],
+    "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "values.backup": ["BackupLabel"],
+    "values.finding": ["Finding", "Severity", "Takes"],
     "values.identity": ["SystemIdentity"],
     "values.lsn": ["LSN"],
     "values.manifest": ["BackupManifest", "ManifestFile", "ManifestWalRange"],
+    "values.plain": ["Plain"],
     "values.segment": ["SegmentSize"],
     "values.serverfuncs": [
         "SplitWalFileName",

@@ -10,16 +10,18 @@ from psycopg import AsyncConnection
 
 from pgreplkit._adapters import register
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.retention import read_retention, read_senders
 from pgreplkit._async.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._conninfo import address, complete
 from pgreplkit._failures import UNDEFINED_OBJECT, telling
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
-from pgreplkit.catalog.senders import SENDERS, WalSender
+from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
+from pgreplkit.errors import SettingNotFound
+from pgreplkit.plans.retention import WalRetention
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 
@@ -157,11 +159,7 @@ class AsyncServer:
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        tried = "read pg_stat_replication"
-        records = await self._link.all(tried, SENDERS.sql(self.version.major))
-        if any(record["state"] is None for record in records):
-            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
-        return [SENDERS.read(record) for record in records]
+        return await read_senders(self._link)
 
     async def slots(self) -> list[AsyncSlot]:
         """All its replication slots, in the order of their names.
@@ -184,7 +182,7 @@ class AsyncServer:
     ) -> AsyncSlot:
         """Create a slot for a standby or another receiver of WAL.
 
-        It keeps WAL from the moment on when it is first used, or with ``reserve_wal`` from now on.
+        It keeps WAL from its first use on, or with ``reserve_wal`` from the last checkpoint on.
         A ``temporary`` one goes with this session.
 
         Raises: AlreadyExists; InvalidSlotName; ServerError when all slots are in use.
@@ -225,6 +223,19 @@ class AsyncServer:
             temporary=temporary,
             timeout=timeout,
         )
+
+    async def wal_retention(
+        self, *, window: float | None = None, disk_size: int | None = None
+    ) -> WalRetention:
+        """Who keeps how much WAL: slots, walsenders, wal_keep_size, the archiver, the checkpoint.
+
+        With a ``window`` in seconds it measures the rate of WAL for so long, and then says how long
+        each slot has until max_slot_wal_keep_size, and pg_wal until ``disk_size`` bytes.
+
+        Raises: InsufficientPrivilege.  Needs: pg_monitor.
+        Source: as of WalRetention.
+        """
+        return await read_retention(self._link, window=window, disk_size=disk_size)
 
     async def wal_files(self) -> list[WalFile]:
         """The segments in its pg_wal, in the order of their names.

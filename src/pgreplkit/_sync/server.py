@@ -13,14 +13,16 @@ from pgreplkit._adapters import register
 from pgreplkit._conninfo import address, complete
 from pgreplkit._failures import UNDEFINED_OBJECT, telling
 from pgreplkit._sync.link import Link
+from pgreplkit._sync.retention import read_retention, read_senders
 from pgreplkit._sync.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
-from pgreplkit.catalog.senders import SENDERS, WalSender
+from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
+from pgreplkit.errors import SettingNotFound
+from pgreplkit.plans.retention import WalRetention
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 
@@ -158,11 +160,7 @@ class Server:
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        tried = "read pg_stat_replication"
-        records = self._link.all(tried, SENDERS.sql(self.version.major))
-        if any(record["state"] is None for record in records):
-            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
-        return [SENDERS.read(record) for record in records]
+        return read_senders(self._link)
 
     def slots(self) -> list[Slot]:
         """All its replication slots, in the order of their names.
@@ -185,7 +183,7 @@ class Server:
     ) -> Slot:
         """Create a slot for a standby or another receiver of WAL.
 
-        It keeps WAL from the moment on when it is first used, or with ``reserve_wal`` from now on.
+        It keeps WAL from its first use on, or with ``reserve_wal`` from the last checkpoint on.
         A ``temporary`` one goes with this session.
 
         Raises: AlreadyExists; InvalidSlotName; ServerError when all slots are in use.
@@ -224,6 +222,19 @@ class Server:
             temporary=temporary,
             timeout=timeout,
         )
+
+    def wal_retention(
+        self, *, window: float | None = None, disk_size: int | None = None
+    ) -> WalRetention:
+        """Who keeps how much WAL: slots, walsenders, wal_keep_size, the archiver, the checkpoint.
+
+        With a ``window`` in seconds it measures the rate of WAL for so long, and then says how long
+        each slot has until max_slot_wal_keep_size, and pg_wal until ``disk_size`` bytes.
+
+        Raises: InsufficientPrivilege.  Needs: pg_monitor.
+        Source: as of WalRetention.
+        """
+        return read_retention(self._link, window=window, disk_size=disk_size)
 
     def wal_files(self) -> list[WalFile]:
         """The segments in its pg_wal, in the order of their names.
