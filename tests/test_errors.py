@@ -37,6 +37,7 @@ SAMPLES: list[Error] = [
     errors.AlreadyExists("create the slot 'a'", "replication slot already exists", "42710"),
     errors.RoleNotFound("alter the role 'a'", "role does not exist", "42704"),
     errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
+    errors.HostFileError("add a line to /x/pg_hba.conf", "Permission denied"),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),

@@ -27,7 +27,7 @@ LAYERS = [
     "testing",
 ]
 """Each may import from those before it, and from its own."""
-SHARED = {"_adapters", "_conninfo", "_failures", "_pace"}
+SHARED = {"_adapters", "_conninfo", "_failures", "_hostfiles", "_pace"}
 """What both colours stand on; with them psycopg may be imported from here on."""
 PURE = {"errors", "values", "catalog", "plans"}
 UPWARD = {("values/lsn.py", "values.walfile"), ("values/lsn.py", "values.segment")}

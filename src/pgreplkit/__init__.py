@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
+    from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.connect import connect as connect
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.standby import Standby as Standby
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
+    from pgreplkit.catalog.hba import HbaRule as HbaRule
     from pgreplkit.catalog.positions import WalPosition as WalPosition
     from pgreplkit.catalog.receivers import (
         ReceiverState as ReceiverState,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         ReplayStatus as ReplayStatus,
     )
     from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
+    from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
     from pgreplkit.catalog.senders import (
         ByteLag as ByteLag,
         SenderState as SenderState,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         AlreadyExists as AlreadyExists,
         ConnectionFailed as ConnectionFailed,
         Error as Error,
+        HostFileError as HostFileError,
         InsufficientPrivilege as InsufficientPrivilege,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
         UnsupportedByServer as UnsupportedByServer,
         WaitTimeout as WaitTimeout,
     )
+    from pgreplkit.plans.access import AccessVerdict as AccessVerdict
     from pgreplkit.plans.retention import (
         HolderKind as HolderKind,
         WalHolder as WalHolder,
@@ -156,6 +161,7 @@ _ROOMS = {
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
+    "_hostfiles": ["add_passfile_entry"],
     "_sync.connect": ["connect"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
@@ -163,10 +169,12 @@ _ROOMS = {
     "_sync.standby": ["Standby"],
     "catalog.checkpoints": ["CheckpointStatus"],
     "catalog.conflicts": ["DatabaseConflicts"],
+    "catalog.hba": ["HbaRule"],
     "catalog.positions": ["WalPosition"],
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
     "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
     "catalog.retention": ["ArchiverStatus"],
+    "catalog.roles": ["ReplicationRole"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
     "catalog.settings": ["Setting", "SettingContext", "SettingValue", "VarType"],
     "catalog.slotactions": ["SlotChange"],
@@ -177,6 +185,7 @@ _ROOMS = {
         "AlreadyExists",
         "ConnectionFailed",
         "Error",
+        "HostFileError",
         "InsufficientPrivilege",
         "InvalidBackupLabel",
         "InvalidBackupManifest",
@@ -208,6 +217,7 @@ _ROOMS = {
         "UnsupportedByServer",
         "WaitTimeout",
     ],
+    "plans.access": ["AccessVerdict"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "values.backup": ["BackupLabel"],

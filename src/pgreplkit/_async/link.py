@@ -112,19 +112,19 @@ class AsyncLink:
     async def run(
         self,
         tried: str,
-        statement: Composed,
-        *,
+        *statements: Composed,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
     ) -> None:
-        """Execute a statement that takes no parameters and gives no rows, such as CREATE ROLE."""
+        """Execute statements that take no parameters and give no rows, all of them or none."""
         with self._telling(tried, grant, meaning):
-            text = statement.as_bytes(self.connection)
-            if self.is_autocommit:
-                await self._fetch(text, None)
+            texts = [statement.as_bytes(self.connection) for statement in statements]
+            if self.is_autocommit and len(texts) == 1:
+                await self._fetch(texts[0], None)
                 return
             async with self.connection.transaction():
-                await self._fetch(text, None)
+                for text in texts:
+                    await self._fetch(text, None)
 
     async def alter_system(self, tried: str, name: str, value: str) -> None:
         """Set a setting for the whole server, reload, and wait until it counts.

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
+from pgreplkit._sync import roles
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
+from pgreplkit.catalog.roles import ReplicationRole
 from pgreplkit.catalog.senders import SenderState
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.errors import NotAPrimary, QuorumUnreachable
@@ -102,3 +104,66 @@ class Primary(Server):
             raise QuorumUnreachable(str(names), connected)
         tried = "set synchronous_standby_names"
         self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
+
+    def replication_roles(self) -> list[ReplicationRole]:
+        """The roles that may make replication connections, superusers among them, by name.
+
+        Source: pg_roles.
+        """
+        return roles.read_roles(self._link)
+
+    def create_replication_role(
+        self,
+        name: str,
+        *,
+        password: str | None = None,
+        connection_limit: int = -1,
+        monitor: bool = False,
+    ) -> ReplicationRole:
+        """Create a role that may log in and replicate, with ``monitor`` in pg_monitor too.
+
+        The password is hashed (SCRAM-SHA-256) before it is sent. ``connection_limit`` is for its
+        ordinary connections; -1 is none.
+
+        Raises: AlreadyExists; InvalidRoleName; InsufficientPrivilege.
+        Needs: superuser; from 16 on CREATEROLE with REPLICATION, and for ``monitor`` the admin
+        option on pg_monitor.
+        Source: CREATE ROLE.
+        """
+        return roles.create_role(
+            self._link,
+            name,
+            password=password,
+            connection_limit=connection_limit,
+            monitor=monitor,
+        )
+
+    def alter_replication_role(
+        self,
+        name: str,
+        *,
+        password: str | None = None,
+        connection_limit: int | None = None,
+        monitor: bool | None = None,
+    ) -> ReplicationRole:
+        """Change what is given of a replication role, all of it or nothing.
+
+        Raises: RoleNotFound, also for a role without REPLICATION; InsufficientPrivilege.
+        Needs: as ``create_replication_role``.  Source: ALTER ROLE, GRANT, REVOKE.
+        """
+        return roles.alter_role(
+            self._link,
+            name,
+            password=password,
+            connection_limit=connection_limit,
+            monitor=monitor,
+        )
+
+    def drop_replication_role(self, name: str) -> None:
+        """Drop a replication role; the server refuses one that owns something.
+
+        Raises: RoleNotFound, also for a role without REPLICATION; ServerError;
+        InsufficientPrivilege.
+        Needs: as ``create_replication_role``.  Source: DROP ROLE.
+        """
+        roles.drop_role(self._link, name)

@@ -12,6 +12,7 @@ from psycopg import Connection
 from pgreplkit._adapters import register
 from pgreplkit._conninfo import address, complete
 from pgreplkit._failures import UNDEFINED_OBJECT, telling
+from pgreplkit._sync.access import allow_access, check_access
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.retention import read_retention, read_senders
 from pgreplkit._sync.slot import Slot, make_logical_slot, make_physical_slot, read_slot
@@ -22,6 +23,7 @@ from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, S
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.errors import SettingNotFound
+from pgreplkit.plans.access import AccessVerdict, Asked
 from pgreplkit.plans.retention import WalRetention
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
@@ -235,6 +237,52 @@ class Server:
         Source: as of WalRetention.
         """
         return read_retention(self._link, window=window, disk_size=disk_size)
+
+    def check_access(
+        self,
+        role: str,
+        *,
+        address: str | None,
+        database: str = "replication",
+        ssl: bool = False,
+        method: str = "scram-sha-256",
+    ) -> AccessVerdict:
+        """Which line of pg_hba.conf decides about connections of ``role``, and what to add.
+
+        ``address`` is an IP address, a network as in 10.0.0.0/8, or None for a Unix socket.
+        ``database`` is "replication" for physical replication, which the keyword ``all`` does not
+        match; logical replication connects to a database like anyone. ``method`` is for the line
+        to add.
+
+        It looks at the file as it is on disk; the server goes by what it loaded last.
+
+        Raises: RoleNotFound; InsufficientPrivilege; ValueError for an address that is none.
+        Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
+        """
+        asked = Asked(role, address=address, database=database, ssl=ssl, method=method)
+        return check_access(self._link, asked)
+
+    def allow_access(
+        self,
+        role: str,
+        *,
+        address: str | None,
+        database: str = "replication",
+        ssl: bool = False,
+        method: str = "scram-sha-256",
+    ) -> AccessVerdict:
+        """Let connections of ``role`` in: add a line to this host's pg_hba.conf, and reload.
+
+        Nothing happens where they are let in already. Else the line is put before the one that
+        keeps them out; a backup of the file stays beside it. Afterwards the server is asked again,
+        and when it does not read the line, the file is as it was.
+
+        Raises: HostFileError when the server's file is not on this host, or cannot be changed; and
+        as ``check_access``.
+        Needs: as ``check_access``, and EXECUTE on pg_reload_conf(); an account that may write it.
+        """
+        asked = Asked(role, address=address, database=database, ssl=ssl, method=method)
+        return allow_access(self._link, asked)
 
     def wal_files(self) -> list[WalFile]:
         """The segments in its pg_wal, in the order of their names.

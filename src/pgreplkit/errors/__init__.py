@@ -21,6 +21,7 @@
     │   ├── SlotNotFound (also a LookupError)
     │   └── RoleNotFound (also a LookupError)
     ├── WaitTimeout (also a TimeoutError)
+    ├── HostFileError
     └── LabError
         └── ServerNotFound             ServerStartFailed
 
@@ -32,6 +33,7 @@ from __future__ import annotations
 from pgreplkit.errors.base import (
     Error as Error,
 )
+from pgreplkit.errors.files import HostFileError as HostFileError
 from pgreplkit.errors.lab import (
     LabError as LabError,
     ServerNotFound as ServerNotFound,

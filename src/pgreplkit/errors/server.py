@@ -85,12 +85,16 @@ class UnsupportedByServer(ServerError):
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
+_ATTRIBUTES = {"CREATEROLE", "REPLICATION", "SUPERUSER"}
+"""What ALTER ROLE gives, and not GRANT."""
+
+
 class InsufficientPrivilege(ServerError):
     """The role may not see or do this.
 
     Attributes:
         role: the role that asked, where it is known.
-        grant: the role to grant to it, or REPLICATION.
+        grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION.
     """
 
     __module__ = "pgreplkit"
@@ -107,8 +111,8 @@ class InsufficientPrivilege(ServerError):
 
     def __str__(self) -> str:
         name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
-        if self.grant == "REPLICATION":  # an attribute, not a role
-            return f"{super().__str__()}; to allow it: ALTER ROLE {name} REPLICATION"
+        if {*self.grant.split()} <= _ATTRIBUTES:
+            return f"{super().__str__()}; to allow it: ALTER ROLE {name} {self.grant}"
         return f"{super().__str__()}; to allow it: GRANT {self.grant} TO {name}"
 
 

@@ -1,0 +1,136 @@
+"""Files of this host that are edited line by line: pg_hba.conf and password files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgtoolkit.hba import HBARecord
+from pgtoolkit.pgpass import PassEntry
+
+from pgreplkit.errors import HostFileError
+from pgreplkit.plans.access import PHYSICAL, Asked
+
+_KEYWORDS = {"all", "replication", "sameuser", "samerole", "samegroup"}
+_PRIVATE = 0o600
+
+
+def hba_line(asked: Asked) -> str:
+    """A line of pg_hba.conf that lets them in, with names quoted where they need it."""
+    network, database = asked.network, asked.database
+    fields = {
+        "conntype": "local" if network is None else "hostssl" if asked.ssl else "host",
+        "database": PHYSICAL if database == PHYSICAL else _quoted(database),
+        "user": _quoted(asked.role),
+        **({} if network is None else {"address": str(network)}),
+        "method": asked.method,
+    }
+    return str(HBARecord(**fields))
+
+
+def _quoted(name: str) -> str:
+    plain = name.replace("_", "a").isalnum() and name.isascii() and name not in _KEYWORDS
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def insert_line(path: Path, line: str, *, before: int | None) -> Path:
+    """Put a line before that line number, or at the end; gives the backup that was made.
+
+    Raises: HostFileError.
+    """
+    with _telling(f"add a line to {path}"):
+        text = path.read_bytes()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        backup = path.with_name(f"{path.name}.{stamp}.bak")
+        shutil.copy2(path, backup)
+        lines = text.splitlines(keepends=True)
+        at = len(lines) if before is None else before - 1
+        if lines and not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        lines.insert(at, f"{line}\n".encode())
+        replace_file(path, b"".join(lines))
+        return backup
+
+
+def restore(path: Path, backup: Path) -> None:
+    """Put the backup's content back, and remove the backup."""
+    with _telling(f"restore {path} from {backup}"):
+        replace_file(path, backup.read_bytes())
+        backup.unlink()
+
+
+def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file at once, or not at all; it keeps its owner, and its mode unless told."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if path.exists():
+                found = path.stat()
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+                os.fchmod(file.fileno(), found.st_mode if mode is None else mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def add_passfile_entry(
+    *,
+    host: str,
+    port: int | str,
+    database: str,
+    user: str,
+    password: str,
+    path: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write a password into a password file of libpq, of mode 0600; gives the file's path.
+
+    ``*`` stands for any host, port, database or user; for a standby's or a receiver's connection
+    the database is ``replication``. An entry for the same is replaced, all others stay as they
+    are. libpq takes the first that fits, so it is put before the first one that is less specific.
+    The file is ``path``, else what PGPASSFILE names, else ~/.pgpass.
+
+    Raises: HostFileError; ValueError for a line break in a part.
+    """
+    if any(mark in part for part in (host, database, user, password) for mark in "\n\r\0"):
+        raise ValueError("a part of a password file's entry has no line break and no NUL in it")
+    file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
+    entry = PassEntry(host, port, database, user, password)
+    with _telling(f"add an entry to {file}"):
+        lines = file.read_text().splitlines() if file.exists() else []
+        parsed = [_entry(line) for line in lines]
+        kept = [(line, other) for line, other in zip(lines, parsed, strict=True) if other != entry]
+        at = next((n for n, (_, other) in enumerate(kept) if other and entry < other), len(kept))
+        new = [line for line, _ in kept]
+        new.insert(at, str(entry))
+        replace_file(file, "".join(f"{line}\n" for line in new).encode(), mode=_PRIVATE)
+    return file
+
+
+add_passfile_entry.__module__ = "pgreplkit"
+
+
+def _entry(line: str) -> PassEntry | None:
+    if not line.strip() or line.lstrip().startswith("#"):
+        return None
+    try:
+        return PassEntry.parse(line)
+    except ValueError:  # libpq passes over it too
+        return None
+
+
+@contextmanager
+def _telling(tried: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HostFileError(tried, error.strerror or str(error)) from error

@@ -1,0 +1,116 @@
+# Generated from pgreplkit/_async/roles.py by `nox -s sync`. Do not edit.
+"""Making, changing and dropping the roles that replicate."""
+
+from __future__ import annotations
+
+from psycopg.sql import SQL, Composable, Identifier, Literal
+
+from pgreplkit._failures import DUPLICATE_OBJECT, UNDEFINED_OBJECT
+from pgreplkit._sync.link import Link
+from pgreplkit.catalog.roles import ONE_ROLE, ROLES, ReplicationRole
+from pgreplkit.errors import AlreadyExists, RoleNotFound
+from pgreplkit.values.rolename import checked_role_name
+
+_GONE = {UNDEFINED_OBJECT: RoleNotFound}
+
+
+def read_roles(link: Link) -> list[ReplicationRole]:
+    """All that may replicate, by name."""
+    sql = f"{ROLES.sql(link.version.major)} ORDER BY rolname"
+    return [ROLES.read(record) for record in link.all("read the roles", sql)]
+
+
+def read_role(link: Link, name: str) -> ReplicationRole:
+    """The role of that name.
+
+    Raises: RoleNotFound.
+    """
+    tried = f"read the role {name!r}"
+    for record in link.all(tried, ONE_ROLE.sql(link.version.major), [name]):
+        return ONE_ROLE.read(record)
+    raise RoleNotFound(tried, "there is no role of that name")
+
+
+def create_role(
+    link: Link,
+    name: str,
+    *,
+    password: str | None,
+    connection_limit: int,
+    monitor: bool,
+) -> ReplicationRole:
+    """CREATE ROLE … LOGIN REPLICATION."""
+    limit = Literal(_checked_limit(connection_limit))
+    options: list[Composable] = [
+        SQL("LOGIN REPLICATION CONNECTION LIMIT {}").format(limit),
+        *_password(link, name, password),
+        *([SQL("IN ROLE pg_monitor")] if monitor else []),
+    ]
+    statement = SQL("CREATE ROLE {} {}").format(
+        Identifier(checked_role_name(name)), SQL(" ").join(options)
+    )
+    tried = f"create the role {name!r}"
+    link.run(tried, statement, grant=_needed(link), meaning={DUPLICATE_OBJECT: AlreadyExists})
+    return read_role(link, name)
+
+
+def alter_role(
+    link: Link,
+    name: str,
+    *,
+    password: str | None,
+    connection_limit: int | None,
+    monitor: bool | None,
+) -> ReplicationRole:
+    """ALTER ROLE, in one transaction with the membership in pg_monitor."""
+    tried = f"alter the role {name!r}"
+    _insist_on_replication(link, name, tried)
+    role = Identifier(name)
+    options = _password(link, name, password)
+    if connection_limit is not None:
+        limit = Literal(_checked_limit(connection_limit))
+        options.append(SQL("CONNECTION LIMIT {}").format(limit))
+    statements = []
+    if options:
+        statements.append(SQL("ALTER ROLE {} {}").format(role, SQL(" ").join(options)))
+    if monitor is not None:
+        words = "GRANT pg_monitor TO {}" if monitor else "REVOKE pg_monitor FROM {}"
+        statements.append(SQL(words).format(role))
+    link.run(tried, *statements, grant=_needed(link), meaning=_GONE)
+    return read_role(link, name)
+
+
+def drop_role(link: Link, name: str) -> None:
+    """DROP ROLE."""
+    tried = f"drop the role {name!r}"
+    _insist_on_replication(link, name, tried)
+    link.run(
+        tried, SQL("DROP ROLE {}").format(Identifier(name)), grant=_needed(link), meaning=_GONE
+    )
+
+
+def _insist_on_replication(link: Link, name: str, tried: str) -> None:
+    if not (read_role(link, checked_role_name(name))).rolreplication:
+        raise RoleNotFound(tried, "the role of that name is none for replication")
+
+
+def _needed(link: Link) -> str:
+    return "CREATEROLE REPLICATION" if link.version.major >= 16 else "SUPERUSER"
+
+
+def _checked_limit(limit: int) -> int:
+    if type(limit) is not int or limit < -1:
+        raise ValueError(f"a connection limit is an int from -1 on, not {limit!r}")
+    return limit
+
+
+def _password(link: Link, name: str, password: str | None) -> list[Composable]:
+    if password is None:
+        return []
+    if not password:
+        raise ValueError("an empty password lets nobody in")
+    # Hashed here, so that the password is neither sent nor logged by the server.
+    verifier = link.connection.pgconn.encrypt_password(
+        password.encode(), name.encode(), b"scram-sha-256"
+    )
+    return [SQL("PASSWORD {}").format(Literal(verifier.decode()))]

@@ -1,0 +1,57 @@
+"""ReplicationRole: who may replicate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+
+
+@attrs.frozen(kw_only=True)
+class ReplicationRole:
+    """A role that may make replication connections.
+
+    Source: pg_roles and pg_auth_members.
+    """
+
+    __module__ = "pgreplkit"
+
+    rolname: str
+    rolcanlogin: bool
+    rolreplication: bool
+    rolsuper: bool
+    """A superuser may replicate without ``rolreplication``."""
+    rolconnlimit: int
+    """How many connections it may have at once; -1 without a limit. Replication connections do
+    not count."""
+    rolvaliduntil: datetime | None = attrs.field(
+        metadata=lives(sql="nullif(rolvaliduntil, 'infinity')")
+    )
+    """When its password expires; None for never."""
+    is_monitor: bool = attrs.field(
+        metadata=lives(
+            sql="""EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                WHERE m.member = pg_roles.oid AND g.rolname = 'pg_monitor')"""
+        )
+    )
+    """Whether it is a member of pg_monitor itself."""
+    connections: int = attrs.field(
+        metadata=lives(
+            sql="(SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = pg_roles.oid)"
+        )
+    )
+    """How many it has now, walsenders included."""
+
+
+_FROM = "pg_roles WHERE (rolreplication OR rolsuper)"
+ROLES = View(ReplicationRole, f"{_FROM} AND rolname !~ '^pg_'")
+ONE_ROLE = View(ReplicationRole, "pg_roles WHERE rolname = %s::name")
+# The groups that pg_hba.conf's +name looks at: superusers are not in all of them.
+GROUPS = """
+    WITH RECURSIVE groups (oid) AS (
+        SELECT oid FROM pg_roles WHERE rolname = %s::name
+        UNION SELECT m.roleid FROM pg_auth_members m JOIN groups ON m.member = groups.oid)
+    SELECT rolname::text AS name FROM groups JOIN pg_roles USING (oid)
+"""

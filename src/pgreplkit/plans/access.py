@@ -1,0 +1,163 @@
+"""decide_access: which line of pg_hba.conf decides about a connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.catalog.hba import HbaRule
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+PHYSICAL = "replication"
+"""The keyword for physical replication connections, which ``all`` does not match."""
+
+
+@attrs.frozen(kw_only=True)
+class AccessVerdict:
+    """What pg_hba.conf says about a connection, and what to add where it does not let it in."""
+
+    __module__ = "pgreplkit"
+
+    allowed: bool | None
+    """Whether it is let in, if it also authenticates; None when ``undecided`` rules matter."""
+    rule: HbaRule | None
+    """The line that decides; None when none does, which means no."""
+    undecided: tuple[HbaRule, ...]
+    """Lines before it of which only the server knows whether they match: host names, and the
+    server's own networks."""
+    errors: tuple[HbaRule, ...]
+    """Lines that the server cannot read: as long as there are any, it loads no change at all."""
+    line: str
+    """The line that lets it in, to be put before the deciding and the undecided ones."""
+
+
+@attrs.frozen
+class Asked:
+    """The connections that are asked about: of a role, from an address, to a database."""
+
+    role: str
+    address: str | None = attrs.field(kw_only=True)
+    database: str = attrs.field(kw_only=True)
+    ssl: bool = attrs.field(kw_only=True)
+    method: str = attrs.field(kw_only=True)
+
+    @property
+    def network(self) -> Network | None:
+        """The address as a network; None for a Unix socket.
+
+        Raises: ValueError.
+        """
+        return None if self.address is None else ip_network(self.address)
+
+
+def decide_access(
+    asked: Asked, rules: Sequence[HbaRule], *, groups: Collection[str], line: str
+) -> AccessVerdict:
+    """The first rule that matches, as the server goes through them.
+
+    ``groups`` are the roles that the role is in, itself included.
+    """
+    role, database, network = asked.role, asked.database, asked.network
+    undecided = []
+    decided = None
+    for rule in rules:
+        if rule.error is not None:
+            continue
+        matches = _all_of(
+            _connects(rule.type, network, asked.ssl),
+            _any_of(_fits_database(word, database, role, groups) for word in rule.database),
+            _any_of(_fits_role(word, role, groups) for word in rule.user_name),
+            _fits_address(rule, network),
+        )
+        if matches:
+            decided = rule
+            break
+        if matches is None:
+            undecided.append(rule)
+    allowed: bool | None = decided is not None and decided.auth_method != "reject"
+    if any((rule.auth_method != "reject") is not allowed for rule in undecided):
+        allowed = None
+    return AccessVerdict(
+        allowed=allowed,
+        rule=decided,
+        undecided=tuple(undecided),
+        errors=tuple(rule for rule in rules if rule.type is None),
+        line=line,
+    )
+
+
+def _all_of(*answers: bool | None) -> bool | None:
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def _any_of(given: Iterable[bool | None]) -> bool | None:
+    answers = list(given)
+    if True in answers:
+        return True
+    return None if None in answers else False
+
+
+def _connects(kind: str | None, network: Network | None, ssl: bool) -> bool:
+    if network is None:
+        return kind == "local"
+    return kind in {"host", "hostnogssenc", "hostssl" if ssl else "hostnossl"}
+
+
+def _fits_database(word: str, database: str, role: str, groups: Collection[str]) -> bool | None:
+    if word == PHYSICAL or database == PHYSICAL:
+        return word == database
+    match word:
+        case "all":
+            return True
+        case "sameuser":
+            return database == role
+        case "samerole" | "samegroup":
+            return database in groups
+    return _fits_name(word, database)
+
+
+def _fits_role(word: str, role: str, groups: Collection[str]) -> bool | None:
+    if word == "all":
+        return True
+    if word.startswith("+"):
+        return word[1:] in groups
+    return _fits_name(word, role)
+
+
+def _fits_name(word: str, name: str) -> bool | None:
+    if not word.startswith("/"):
+        return word == name
+    try:
+        return re.search(word[1:], name) is not None
+    except re.error:  # one that only the server's own kind of expressions has
+        return None
+
+
+def _fits_address(rule: HbaRule, network: Network | None) -> bool | None:
+    if network is None or rule.address == "all":
+        return True
+    if rule.address == "samehost" and network.is_loopback:
+        return True
+    try:
+        allowed = _network(str(rule.address), rule.netmask)
+    except ValueError:  # a host name, samehost or samenet
+        return None
+    if allowed.version != network.version:
+        return False
+    if network.subnet_of(allowed):  # type: ignore[arg-type]
+        return True
+    return None if network.overlaps(allowed) else False
+
+
+def _network(address: str, netmask: str | None) -> Network:
+    if netmask is None:
+        return ip_network(address)
+    length = int(ip_address(netmask)).bit_count()
+    return ip_network(f"{address}/{length}", strict=False)
