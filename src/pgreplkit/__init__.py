@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
+    from pgreplkit.catalog.basebackups import (
+        BackupPhase as BackupPhase,
+        BaseBackup as BaseBackup,
+    )
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
     from pgreplkit.catalog.hba import HbaRule as HbaRule
@@ -97,6 +101,8 @@ if TYPE_CHECKING:
         WaitTimeout as WaitTimeout,
     )
     from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.primaryreadiness import Replication as Replication
+    from pgreplkit.plans.readiness import Readiness as Readiness
     from pgreplkit.plans.retention import (
         HolderKind as HolderKind,
         WalHolder as WalHolder,
@@ -167,6 +173,7 @@ _ROOMS = {
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
+    "catalog.basebackups": ["BackupPhase", "BaseBackup"],
     "catalog.checkpoints": ["CheckpointStatus"],
     "catalog.conflicts": ["DatabaseConflicts"],
     "catalog.hba": ["HbaRule"],
@@ -218,6 +225,8 @@ _ROOMS = {
         "WaitTimeout",
     ],
     "plans.access": ["AccessVerdict"],
+    "plans.primaryreadiness": ["Replication"],
+    "plans.readiness": ["Readiness"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "values.backup": ["BackupLabel"],

@@ -17,15 +17,18 @@ from pgreplkit._conninfo import address, complete
 from pgreplkit._failures import UNDEFINED_OBJECT, telling
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
+from pgreplkit.catalog.identity import HISTORY
 from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import SettingNotFound
+from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked
 from pgreplkit.plans.retention import WalRetention
+from pgreplkit.plans.standbyreadiness import NodeFacts
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
 
 
 class AsyncServer:
@@ -300,6 +303,22 @@ class AsyncServer:
         """
         sql = CHECKPOINT.sql(self.version.major)
         return CHECKPOINT.read(await self._link.one("read the last checkpoint", sql))
+
+    async def _facts(self) -> NodeFacts:
+        """What is compared between two servers."""
+        settings, identity = await self.settings(), await self.identity()
+        return NodeFacts(major=self.version.major, identity=identity, settings=settings)
+
+    async def _history(self, timeline: int) -> TimelineHistory | None:
+        """How the server came to that timeline; None when the role may not read the file."""
+        if timeline == 1:
+            return TimelineHistory(1)
+        tried = "read the timeline's history"
+        try:
+            record = await self._link.one(tried, HISTORY, [timeline], grant="pg_read_server_files")
+        except InsufficientPrivilege:
+            return None
+        return TimelineHistory.parse(record["text"], timeline=timeline)
 
     def __repr__(self) -> str:
         info = self.connection.info

@@ -25,6 +25,8 @@ from pgreplkit.catalog.replaycontrol import (
 )
 from pgreplkit.catalog.senders import WalSender
 from pgreplkit.errors import InsufficientPrivilege, NotAStandby, WaitTimeout
+from pgreplkit.plans.readiness import Readiness
+from pgreplkit.plans.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
@@ -221,6 +223,23 @@ class AsyncStandby(AsyncServer):
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
+
+    async def check_readiness(self, primary: AsyncServer | None = None) -> Readiness:
+        """Whether it can follow its primary and could take its place, one finding for each thing.
+
+        What must agree with the primary is checked when that is given: settings that must not be
+        lower, system identifier, major, sizes, and whether its timeline can be followed.
+
+        Raises: NotAStandby, InsufficientPrivilege.
+        Needs: pg_monitor on both; to follow across timelines pg_read_server_files on the primary.
+        Source: pg_settings, pg_control_system(), and as ``replay_status``.
+        """
+        status, own = await self.replay_status(), await self._facts()
+        its = history = None
+        if primary is not None:
+            its = await primary._facts()
+            history = await primary._history(its.identity.timeline)
+        return standby_readiness(own, status, primary=its, history=history)
 
     async def _position(self, tried: str) -> ReplayPosition:
         sql = REPLAY_POSITION.sql(self.version.major)

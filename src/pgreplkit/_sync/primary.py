@@ -6,11 +6,15 @@ from __future__ import annotations
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._sync import roles
 from pgreplkit._sync.server import Server
+from pgreplkit.catalog.basebackups import BASE_BACKUPS, BaseBackup
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
+from pgreplkit.catalog.retention import ARCHIVER
 from pgreplkit.catalog.roles import ReplicationRole
 from pgreplkit.catalog.senders import SenderState
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
-from pgreplkit.errors import NotAPrimary, QuorumUnreachable
+from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
+from pgreplkit.plans.primaryreadiness import PrimaryFacts, Replication, primary_readiness
+from pgreplkit.plans.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.walfile import WalFileName
@@ -104,6 +108,38 @@ class Primary(Server):
             raise QuorumUnreachable(str(names), connected)
         tried = "set synchronous_standby_names"
         self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
+
+    def check_readiness(self, for_: Replication = "physical", *, standbys: int = 1) -> Readiness:
+        """Whether it can have so many receivers altogether, one finding for each thing needed.
+
+        A finding tells what is, what is needed, the SQL that gets there, and whether that takes a
+        reload or a restart.
+
+        Raises: InsufficientPrivilege; ValueError for another word than physical or logical.
+        Needs: pg_monitor.
+        Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
+        """
+        sql = ARCHIVER.sql(self.version.major)
+        facts = PrimaryFacts(
+            settings=self.settings(),
+            senders=self.replicas(),
+            slots=[slot.state for slot in self.slots()],
+            archiver=ARCHIVER.read(self._link.one("read pg_stat_archiver", sql)),
+        )
+        return primary_readiness(facts, for_=for_, standbys=standbys)
+
+    def base_backups(self) -> list[BaseBackup]:
+        """The base backups that run now, with how far each is and what it waits for.
+
+        Raises: UnsupportedByServer before 13; InsufficientPrivilege.
+        Needs: pg_monitor.  Source: pg_stat_progress_basebackup.
+        """
+        self._link.require("basebackup.progress")
+        tried = "read pg_stat_progress_basebackup"
+        records = self._link.all(tried, BASE_BACKUPS.sql(self.version.major))
+        if any(record["phase"] is None for record in records):
+            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+        return [BASE_BACKUPS.read(record) for record in records]
 
     def replication_roles(self) -> list[ReplicationRole]:
         """The roles that may make replication connections, superusers among them, by name.

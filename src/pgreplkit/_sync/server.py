@@ -18,15 +18,18 @@ from pgreplkit._sync.retention import read_retention, read_senders
 from pgreplkit._sync.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
+from pgreplkit.catalog.identity import HISTORY
 from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import SettingNotFound
+from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked
 from pgreplkit.plans.retention import WalRetention
+from pgreplkit.plans.standbyreadiness import NodeFacts
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
 
 
 class Server:
@@ -299,6 +302,22 @@ class Server:
         """
         sql = CHECKPOINT.sql(self.version.major)
         return CHECKPOINT.read(self._link.one("read the last checkpoint", sql))
+
+    def _facts(self) -> NodeFacts:
+        """What is compared between two servers."""
+        settings, identity = self.settings(), self.identity()
+        return NodeFacts(major=self.version.major, identity=identity, settings=settings)
+
+    def _history(self, timeline: int) -> TimelineHistory | None:
+        """How the server came to that timeline; None when the role may not read the file."""
+        if timeline == 1:
+            return TimelineHistory(1)
+        tried = "read the timeline's history"
+        try:
+            record = self._link.one(tried, HISTORY, [timeline], grant="pg_read_server_files")
+        except InsufficientPrivilege:
+            return None
+        return TimelineHistory.parse(record["text"], timeline=timeline)
 
     def __repr__(self) -> str:
         info = self.connection.info

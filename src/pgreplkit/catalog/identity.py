@@ -24,3 +24,8 @@ IDENTITY = f"""
         current_database()::text AS database
     FROM pg_control_system()
 """
+# A name as in 00000003.history, made from the timeline.
+HISTORY = """
+    SELECT convert_from(pg_read_binary_file(
+        'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history'), 'UTF8') AS text
+"""

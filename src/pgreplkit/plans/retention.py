@@ -38,7 +38,7 @@ class WalHolder:
     """Something that keeps WAL, or needs it."""
 
     __module__ = "pgreplkit"
-    also_plain = ("is_binding",)
+    _also_plain = ("is_binding",)
 
     kind: HolderKind
     name: str
@@ -71,7 +71,7 @@ class WalRetention:
     """
 
     __module__ = "pgreplkit"
-    also_plain = ("severity", "time_left")
+    _also_plain = ("severity", "time_left")
 
     observed_at: datetime
     current_lsn: LSN

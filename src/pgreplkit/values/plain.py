@@ -17,7 +17,7 @@ Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | 
 def plain(value: object) -> Plain:
     """LSNs and names as text, sizes in bytes, times in ISO form, durations in seconds.
 
-    Rows become dicts, of their fields and of what they say in ``also_plain``.
+    Rows become dicts, of their fields and of what they say in ``_also_plain``.
     """
     if value is None or isinstance(value, bool | float):
         return value
@@ -36,7 +36,7 @@ def plain(value: object) -> Plain:
     # Values have a text of their own, rows have none.
     if attrs.has(type(value)) and type(value).__str__ is object.__str__:
         names = [field.name for field in attrs.fields(cast(type[attrs.AttrsInstance], type(value)))]
-        names += getattr(value, "also_plain", ())
+        names += getattr(value, "_also_plain", ())
         return {name: plain(getattr(value, name)) for name in names}
     return str(value)
 
