@@ -193,7 +193,8 @@ def copying(node: Node) -> psycopg.pq.abc.PGconn:
         node.conninfo, replication="true", application_name="copier"
     )
     client = psycopg.pq.PGconn.connect(conninfo.encode())
-    client.send_query(b"BASE_BACKUP LABEL 'test' PROGRESS")
+    options = b"(LABEL 'test', PROGRESS)" if node.major >= 15 else b"LABEL 'test' PROGRESS"
+    client.send_query(b"BASE_BACKUP " + options)
     return client
 
 
