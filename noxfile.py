@@ -107,3 +107,4 @@ def bench(session: nox.Session) -> None:
     """Speed beside the tools that people use, as ratios in one run."""
     install(session, "bench")
     session.run("python", "bench/run.py")
+    session.run("python", "bench/watch.py")

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
+    from pgreplkit._async.watch import AsyncWatch as AsyncWatch
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.connect import connect as connect
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
+    from pgreplkit._sync.watch import Watch as Watch
     from pgreplkit.catalog.basebackups import (
         BackupPhase as BackupPhase,
         BaseBackup as BaseBackup,
@@ -108,6 +110,11 @@ if TYPE_CHECKING:
         WalHolder as WalHolder,
         WalRetention as WalRetention,
     )
+    from pgreplkit.plans.samples import (
+        NodeSample as NodeSample,
+        WatchSample as WatchSample,
+        WatchSamples as WatchSamples,
+    )
     from pgreplkit.plans.standby_config import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
@@ -167,12 +174,14 @@ _ROOMS = {
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
+    "_async.watch": ["AsyncWatch"],
     "_hostfiles": ["add_passfile_entry"],
     "_sync.connect": ["connect"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
+    "_sync.watch": ["Watch"],
     "catalog.basebackups": ["BackupPhase", "BaseBackup"],
     "catalog.checkpoints": ["CheckpointStatus"],
     "catalog.conflicts": ["DatabaseConflicts"],
@@ -228,6 +237,7 @@ _ROOMS = {
     "plans.primaryreadiness": ["Replication"],
     "plans.readiness": ["Readiness"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
+    "plans.samples": ["NodeSample", "WatchSample", "WatchSamples"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "values.backup": ["BackupLabel"],
     "values.finding": ["Finding", "Severity", "Takes"],

@@ -1,5 +1,33 @@
-"""What differs between the colours: here, waiting in this thread. Written by hand."""
+"""What differs between the colours: waiting, and doing several things at once, in threads.
+
+Written by hand.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import sleep as sleep
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+Job: TypeAlias = Future[T]
+
+
+class Crew:
+    """Does things at once, each for as long as it takes, in at most ``size`` threads."""
+
+    def __init__(self, size: int) -> None:
+        self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit-watch")
+
+    def start(self, call: Callable[[], T]) -> Job[T]:
+        """Begin with it."""
+        return self._threads.submit(call)
+
+    def wait(self, jobs: Sequence[Job[T]], timeout: float) -> None:
+        """Wait until they are done, or that many seconds."""
+        wait(jobs, timeout=timeout)
+
+    def close(self) -> None:
+        """Give up what is not done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -39,6 +39,9 @@ class LagReason(OpenEnum):
     """The age of the last commit replayed, to which recovery_min_apply_delay contributes."""
     REPLAYING = "replaying"
     """The age of the last commit replayed, while there is more to replay."""
+    UPSTREAM_BEHIND = "upstream behind"
+    """No time: it has all that its upstream has, but that is a standby which is behind itself.
+    Only a watch over all of them can tell; the bytes are at least so many."""
     CLOCKS_DIFFER = "clocks differ"
     """No time: the last commit replayed is later than the standby's clock."""
     NO_COMMIT = "no commit"

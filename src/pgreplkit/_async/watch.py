@@ -1,0 +1,162 @@
+"""AsyncWatch: samples of several servers at once, round after round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from pgreplkit._async._io import Crew, Job, sleep
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._conninfo import address
+from pgreplkit.catalog.nodestate import NODE_STATE
+from pgreplkit.errors import Error, WaitTimeout
+from pgreplkit.plans.samples import NodeSample, WatchSample, WatchSamples, beside
+
+
+class AsyncWatch:
+    """Samples of several servers, one round every so often; iterate over it.
+
+    ``servers`` are connection strings or servers, with names as a mapping, else named by their
+    address. It connects to those that are given as text, again and again when one goes away; the
+    others stay the caller's. A server that fails, or does not answer within ``timeout`` seconds
+    (``every`` unless told), is a value in the sample: the others are not held up.
+
+    Close it, or use it as a context manager. Needs: pg_monitor on each server.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(
+        self,
+        servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],
+        *,
+        every: float = 1.0,
+        timeout: float | None = None,
+    ) -> None:
+        named = servers.items() if isinstance(servers, Mapping) else map(_named, servers)
+        self._watched = [_Watched(name, server) for name, server in named]
+        if len({watched.name for watched in self._watched}) < len(self._watched):
+            raise ValueError("two of the servers have the same name: give them as a mapping")
+        if every <= 0:
+            raise ValueError(f"the time from round to round is more than 0 seconds, not {every}")
+        self.every = every
+        self.timeout = every if timeout is None else timeout
+        self._crew = Crew(len(self._watched))
+        self._next_round: float | None = None
+        self._before: WatchSample | None = None
+        self._is_closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchSample:
+        """The next sample, when it is time for it; the first comes at once."""
+        if self._is_closed:
+            raise StopAsyncIteration
+        now = time.monotonic()
+        due = now if self._next_round is None else self._next_round
+        if due > now:
+            await sleep(due - now)
+        # Rounds that were missed are not made up for.
+        self._next_round = max(due + self.every, time.monotonic())
+        sample = await self._round()
+        self._before = sample
+        return sample
+
+    async def take(self, count: int) -> WatchSamples:
+        """That many samples from now on."""
+        return WatchSamples(tuple([await self.__anext__() for _ in range(count)]))
+
+    async def close(self) -> None:
+        """End it, and close the connections that it opened."""
+        self._is_closed = True
+        for watched in self._watched:
+            await watched.close()
+        await self._crew.close()
+
+    async def _round(self) -> WatchSample:
+        for watched in self._watched:
+            watched.start(self._crew)
+        await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
+        nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
+        return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class _Watched:
+    """One server that is watched, and the question that is on its way to it."""
+
+    def __init__(self, name: str, server: str | AsyncServer) -> None:
+        self.name = name
+        self.job: Job[NodeSample] | None = None
+        self._conninfo = server if isinstance(server, str) else None
+        # A standby's methods, whichever role the server has when it is asked.
+        self._server = None if isinstance(server, str) else AsyncStandby._taking_over(server)
+
+    def start(self, crew: Crew) -> None:
+        """Ask, unless the last question is not answered yet."""
+        if self.job is None:
+            self.job = crew.start(self._ask)
+
+    def said(self, timeout: float) -> NodeSample:
+        """The answer, or that there is none."""
+        if self.job is None or not self.job.done():
+            error = WaitTimeout(f"watch {self.name}: no answer within {timeout:g} s")
+            return NodeSample(name=self.name, error=error)
+        job, self.job = self.job, None
+        return job.result()
+
+    async def close(self) -> None:
+        """Close the connection if it was opened here."""
+        if self._conninfo is not None and self._server is not None:
+            await self._server.close()
+
+    async def _ask(self) -> NodeSample:
+        try:
+            if self._server is None:
+                opened = await AsyncServer.connect(self._conninfo or "")
+                self._server = AsyncStandby._taking_over(opened)
+            return await _sampled(self.name, self._server)
+        except Error as error:
+            if self._conninfo is not None and self._server is not None:
+                # The next round connects anew.
+                broken, self._server = self._server, None
+                await broken.close()
+            return NodeSample(name=self.name, error=error)
+
+
+async def _sampled(name: str, server: AsyncStandby) -> NodeSample:
+    tried, sql = f"watch {name}", NODE_STATE.sql(server.version.major)
+    state = NODE_STATE.read(await server._link.one(tried, sql))
+    return NodeSample(
+        name=name,
+        is_primary=not state.in_recovery,
+        system_id=state.system_id,
+        timeline=state.timeline,
+        lsn=state.lsn,
+        lag=await server.replay_lag() if state.in_recovery else None,
+        senders=tuple(await server.replicas()),
+        slots=tuple([slot.state for slot in await server.slots()]),
+        observed_at=state.observed_at,
+    )
+
+
+def _named(server: str | AsyncServer) -> tuple[str, str | AsyncServer]:
+    if isinstance(server, str):
+        return address(server), server
+    info = server.connection.info
+    return f"{info.host}:{info.port}", server

@@ -1,0 +1,215 @@
+"""Watch: several servers at once, and the failure of one as a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import psutil
+import pytest
+from clusters import SLOT, Cluster, Clusters, conninfo_as, one, run, wait_until
+from colours import Awaited, Colour
+
+import pgreplkit
+from pgreplkit import AsyncWatch, LagReason, Watch, WatchSample
+
+
+def watch(colour: Colour, servers: Mapping[str, str] | list[str], **options: float) -> AsyncWatch:
+    if colour.name == "async":
+        return AsyncWatch(servers, **options)
+    return cast(AsyncWatch, WatchAwaited(Watch(servers, **options)))
+
+
+class WatchAwaited(Awaited):
+    """A sync watch behind the async interface."""
+
+    def __aiter__(self) -> WatchAwaited:
+        return self
+
+    async def __anext__(self) -> WatchSample:
+        try:
+            return next(cast(Watch, self._target))
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def both(cluster: Cluster) -> dict[str, str]:
+    return {"p": cluster.primary.conninfo, "s": cluster.standby.conninfo}
+
+
+async def test_a_sample_has_the_state_of_every_server(cluster: Cluster, colour: Colour) -> None:
+    cluster.catch_up()
+    async with watch(colour, both(cluster), every=0.2) as watching:
+        sample = await anext(watching)
+        run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', repeat('x', 100000))")
+        cluster.catch_up()
+        after = await anext(watching)
+    primary, standby = sample["p"], sample["s"]
+    assert (primary.is_primary, standby.is_primary) == (True, False)
+    assert primary.system_id == standby.system_id
+    assert (primary.timeline, primary.lag) == (1, None)
+    assert [sender.application_name for sender in primary.senders] == [cluster.standby.name]
+    assert SLOT in [slot.slot_name for slot in primary.slots]
+    assert standby.lag is not None
+    assert standby.lag.reason is LagReason.CAUGHT_UP
+    assert standby.lag.bytes == 0
+    assert primary.wal_rate is None
+    assert after["p"].wal_rate is not None
+    assert after["p"].wal_rate > 100_000
+    assert after["s"].lsn is not None
+    assert after.taken_at - sample.taken_at > timedelta(milliseconds=150)
+
+
+async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour) -> None:
+    async with watch(colour, both(cluster), every=0.1) as watching:
+        samples = await watching.take(3)
+        assert len(samples) == 3
+        assert next(iter(samples)) is samples[0]
+        records = samples.to_records()
+    assert len(records) == 6
+    assert len({tuple(record) for record in records}) == 1
+    assert all(isinstance(v, str | int | float | None) for r in records for v in r.values())
+    assert json.loads(json.dumps(records)) == records
+    assert [record["name"] for record in records] == ["p", "s"] * 3
+    assert samples[1:].to_records() == records[2:]
+
+
+async def test_a_server_that_is_away_is_a_value_and_comes_back(
+    clusters: Clusters, cluster: Cluster, colour: Colour
+) -> None:
+    node = clusters.lab.primary(version=cluster.major)
+    try:
+        servers = {"p": cluster.primary.conninfo, "away": node.conninfo}
+        async with watch(colour, servers, every=0.1, timeout=5) as watching:
+            assert (await anext(watching))["away"].error is None
+            node.stop("immediate")
+            sample = await anext(watching)
+            assert isinstance(sample["away"].error, pgreplkit.ConnectionFailed)
+            assert sample["away"].lsn is None
+            assert sample["p"].error is None
+            [record] = [r for r in sample.to_records() if r["name"] == "away"]
+            assert record["error"] == str(sample["away"].error)
+            assert isinstance((await anext(watching))["away"].error, pgreplkit.ConnectionFailed)
+            node.start()
+            assert (await anext(watching))["away"].error is None
+    finally:
+        node.stop()
+
+
+async def test_a_server_that_does_not_answer_holds_nobody_up(
+    clusters: Clusters, cluster: Cluster, colour: Colour
+) -> None:
+    node = clusters.lab.primary(version=cluster.major)
+    pid = int((node.data_dir / "postmaster.pid").read_text().split("\n")[0])
+    servers = {"p": cluster.primary.conninfo, "silent": node.conninfo}
+    stopped: list[psutil.Process] = []
+    try:
+        async with watch(colour, servers, every=0.3) as watching:
+            assert (await anext(watching))["silent"].error is None
+            stopped = [psutil.Process(pid), *psutil.Process(pid).children()]
+            for process in stopped:
+                process.send_signal(signal.SIGSTOP)
+            started = time.monotonic()
+            for _ in range(3):
+                sample = await anext(watching)
+                assert isinstance(sample["silent"].error, pgreplkit.WaitTimeout)
+                assert sample["p"].error is None
+            assert time.monotonic() - started < 2.5
+            for process in stopped:
+                process.send_signal(signal.SIGCONT)
+            for _ in range(20):
+                sample = await anext(watching)
+                if sample["silent"].error is None:
+                    break
+            assert sample["silent"].error is None
+            for process in stopped:
+                process.send_signal(signal.SIGSTOP)
+            await anext(watching)
+            started = time.monotonic()
+        assert time.monotonic() - started < 5
+    finally:
+        for process in stopped:
+            process.send_signal(signal.SIGCONT)
+        node.stop()
+
+
+async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
+    clusters: Clusters, cluster: Cluster, colour: Colour
+) -> None:
+    cluster.catch_up()
+    leaf = clusters.lab.standby(cluster.standby)
+    servers = {**both(cluster), "leaf": leaf.conninfo}
+    try:
+        async with watch(colour, servers, every=0.3) as watching:
+            await anext(watching)
+            # The standby receives no more, so the leaf below has all that there is for it.
+            walreceiver = int(str(one(cluster.standby, "SELECT pid FROM pg_stat_wal_receiver")))
+            os.kill(walreceiver, signal.SIGSTOP)
+            try:
+                run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', repeat('x', 9999))")
+                await anext(watching)
+                sample = await anext(watching)
+            finally:
+                os.kill(walreceiver, signal.SIGCONT)
+            lag = sample["leaf"].lag
+            assert lag is not None
+            assert lag.reason is LagReason.UPSTREAM_BEHIND
+            assert lag.bytes is not None
+            assert lag.bytes >= 9999
+            assert lag.time is None
+    finally:
+        leaf.stop()
+
+
+async def test_a_role_without_the_right_is_a_value(cluster: Cluster, colour: Colour) -> None:
+    servers = {"p": cluster.primary.conninfo, "no": conninfo_as(cluster.primary, "stranger")}
+    async with watch(colour, servers, every=0.1, timeout=5) as watching:
+        sample = await anext(watching)
+    assert isinstance(sample["no"].error, pgreplkit.InsufficientPrivilege)
+    assert sample["p"].error is None
+
+
+async def test_it_is_over_when_it_is_closed(cluster: Cluster, colour: Colour) -> None:
+    watching = watch(colour, [cluster.primary.conninfo], every=0.1, timeout=5)
+    async for sample in watching:
+        [name] = sample.nodes
+        assert name == f"127.0.0.1:{cluster.primary.port}"
+        await watching.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(watching)
+
+
+async def test_servers_of_the_callers_stay_open(cluster: Cluster, colour: Colour) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+    XX
+        async with watch(colour, {"p": server}, every=0.1, timeout=5) as watching:
+            assert (await anext(watching))["p"].is_primary
+        assert await primary.is_in_recovery() is False
+
+
+async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
+    with pytest.raises(ValueError, match="same name"):
+        watch(colour, [cluster.primary.conninfo] * 2)
+    with pytest.raises(ValueError, match="more than 0"):
+        watch(colour, [], every=0)
+    async with watch(colour, [], every=0.1) as nobody:
+        assert (await anext(nobody)).to_records() == []
+
+
+def test_a_promotion_is_seen(clusters: Clusters, cluster: Cluster, tmp_path: Path) -> None:
+    node = clusters.lab.standby(cluster.primary)
+    try:
+        with Watch({"n": node.conninfo}, every=0.1, timeout=5) as watching:
+            assert next(watching)["n"].is_primary is False
+            node.promote()
+            sample = next(watching)["n"]
+            assert (sample.is_primary, sample.timeline) == (True, 2)
+            wait_until(lambda: next(watching)["n"].wal_rate is not None)
+    finally:
+        node.stop()
