@@ -187,7 +187,7 @@ async def test_it_is_over_when_it_is_closed(cluster: Cluster, colour: Colour) ->
 
 async def test_servers_of_the_callers_stay_open(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-    XX
+        server: Any = getattr(primary, "_target", primary)
         async with watch(colour, {"p": server}, every=0.1, timeout=5) as watching:
             assert (await anext(watching))["p"].is_primary
         assert await primary.is_in_recovery() is False
