@@ -19,14 +19,17 @@ from pgreplkit import (
     BackupLabel,
     BackupManifest,
     CompressedWalName,
+    Finding,
     ManifestFile,
     ManifestWalRange,
     PartialWalFileName,
     SegmentSize,
+    Severity,
     SplitWalFileName,
     SyncMethod,
     SyncStandbyNames,
     SystemIdentity,
+    Takes,
     TimelineHistory,
     TimelineHistoryFileName,
     TimelineSection,
@@ -71,6 +74,15 @@ compressed = st.builds(
     st.sampled_from(("gz", "lz4", "zst", "bz2", "xz")),
 )
 
+findings = st.builds(
+    Finding,
+    check=texts,
+    severity=st.sampled_from(Severity),
+    found=texts,
+    needed=texts,
+    remedy=texts,
+    takes=st.sampled_from(Takes),
+)
 KINDS: dict[type, st.SearchStrategy[object]] = {
     LSN: ours.lsns(),
     SegmentSize: ours.segment_sizes(),
@@ -92,10 +104,13 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     BackupManifest: manifests,
     WalFileOffset: st.builds(WalFileOffset, ours.wal_file_names(), counts),
     SplitWalFileName: st.builds(SplitWalFileName, counts, ours.timelines()),
+    Severity: st.builds(Severity, st.sampled_from(Severity) | texts),
+    Takes: st.builds(Takes, st.sampled_from(Takes) | texts),
+    Finding: findings,
 }
 # A tuple or a text is what json and Python's order know already.
 TUPLES = {WalFileOffset, SplitWalFileName}
-WORDS = {SyncMethod}
+WORDS = {SyncMethod, Severity, Takes}
 ORDERED = [LSN, SegmentSize, WalFileName]
 UNORDERED = sorted(KINDS.keys() - TUPLES - WORDS - {*ORDERED}, key=lambda kind: kind.__name__)
 STRANGERS: tuple[object, ...] = (
@@ -243,6 +258,15 @@ def taken_apart(value: object) -> object:
             return WalFileOffset(file_name, offset)
         case SplitWalFileName(number, timeline):
             return SplitWalFileName(number, timeline)
+        case Finding(check=check, severity=severity, found=found):
+            return Finding(
+                check=check,
+                severity=severity,
+                found=found,
+                needed=value.needed,
+                remedy=value.remedy,
+                takes=value.takes,
+            )
         case BackupLabel(start_lsn=lsn) | ManifestFile(size=lsn) | BackupManifest(version=lsn):
             return value if lsn is not None else None
     return None

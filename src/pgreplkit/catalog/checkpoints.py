@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -45,7 +45,7 @@ class CheckpointStatus:
         metadata=lives(sql=f"{_setting('checkpoint_completion_target')}::float8")
     )
     segment_size: SegmentSize = attrs.field(
-        converter=SegmentSize,
+        converter=sized,
         metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
     current_lsn: LSN = attrs.field(

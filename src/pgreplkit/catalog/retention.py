@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from pgreplkit.catalog.identity import TIMELINE
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -52,9 +52,7 @@ class KeptWal:
 
     current_lsn: LSN = attrs.field(metadata=lives(sql=_CURRENT_LSN))
     timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))
-    segment_size: SegmentSize = attrs.field(
-        converter=SegmentSize, metadata=lives(sql=_SEGMENT_SIZE)
-    )
+    segment_size: SegmentSize = attrs.field(converter=sized, metadata=lives(sql=_SEGMENT_SIZE))
     redo_lsn: LSN = attrs.field(
         metadata=lives(sql="(SELECT redo_lsn FROM pg_control_checkpoint())")
     )

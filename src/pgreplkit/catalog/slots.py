@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.segment import SegmentSize
@@ -115,7 +115,7 @@ class SlotState:
     )
     """The server's position: what it has written, on a standby what it has replayed."""
     segment_size: SegmentSize = attrs.field(
-        converter=SegmentSize,
+        converter=sized,
         metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
     observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar, cast
+from typing import Generic, SupportsInt, TypeVar, cast
 
 import attrs
+
+from pgreplkit.values.segment import SegmentSize
 
 Row = TypeVar("Row", bound=attrs.AttrsInstance)
 
@@ -21,6 +23,11 @@ def lives(
     ``older_sql``.
     """
     return {"since": since, "until": until, "sql": sql, "before": before, "older_sql": older_sql}
+
+
+def sized(size: SupportsInt) -> SegmentSize:
+    """A converter for segment sizes, which the server gives in bytes."""
+    return SegmentSize(int(size))
 
 
 @attrs.frozen

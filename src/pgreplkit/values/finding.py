@@ -26,16 +26,20 @@ class Severity(OpenEnum):
     """It does not work, or something is being lost."""
 
     def __lt__(self, other: str) -> bool:
-        return _ORDER.index(self) < _ORDER.index(other)
+        return _rank(self) < _rank(other)
 
     def __le__(self, other: str) -> bool:
-        return _ORDER.index(self) <= _ORDER.index(other)
+        return _rank(self) <= _rank(other)
 
     def __gt__(self, other: str) -> bool:
-        return _ORDER.index(self) > _ORDER.index(other)
+        return _rank(self) > _rank(other)
 
     def __ge__(self, other: str) -> bool:
-        return _ORDER.index(self) >= _ORDER.index(other)
+        return _rank(self) >= _rank(other)
+
+
+def _rank(word: str) -> int:
+    return _ORDER.index(word) if word in _ORDER else len(_ORDER)
 
 
 class Takes(OpenEnum):
