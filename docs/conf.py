@@ -17,3 +17,5 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
+# Fields that are called bytes make the builtin type ambiguous as the target of a link.
+suppress_warnings = ["ref.python"]

@@ -49,7 +49,7 @@ class AsyncSlot(SlotColumns):
 
     def __init__(self, link: AsyncLink, state: SlotState) -> None:
         self._link = link
-        self.state = state
+        self.state: SlotState = state
 
     @property
     def name(self) -> str:

@@ -43,8 +43,8 @@ class AsyncWatch:
             raise ValueError("two of the servers have the same name: give them as a mapping")
         if every <= 0:
             raise ValueError(f"the time from round to round is more than 0 seconds, not {every}")
-        self.every = every
-        self.timeout = every if timeout is None else timeout
+        self.every: float = every
+        self.timeout: float = every if timeout is None else timeout
         self._crew = Crew(len(self._watched))
         self._next_round: float | None = None
         self._before: WatchSample | None = None

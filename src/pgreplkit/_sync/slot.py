@@ -50,7 +50,7 @@ class Slot(SlotColumns):
 
     def __init__(self, link: Link, state: SlotState) -> None:
         self._link = link
-        self.state = state
+        self.state: SlotState = state
 
     @property
     def name(self) -> str:
