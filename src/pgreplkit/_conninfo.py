@@ -18,8 +18,10 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     """The connection string with ``params`` and, where it leaves them open, our defaults.
 
     Raises: ConnectionFailed when it is no connection string; the text does not repeat it, because
-    libpq cannot say what in it would be a password.
+    libpq cannot say what in it would be a password. TypeError when it is not a str.
     """
+    if not isinstance(conninfo, str):
+        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
     try:
         parts = conninfo_to_dict(conninfo, **params)
         defaults = {"client_encoding": "UTF8", "fallback_application_name": "pgreplkit"}

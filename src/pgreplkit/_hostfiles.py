@@ -66,6 +66,7 @@ def restore(path: Path, backup: Path) -> None:
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
     """Write a file at once, or not at all; it keeps its owner, and its mode unless told."""
+    path = path.resolve()  # a link stays one
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     new = Path(name)
     try:
@@ -106,13 +107,15 @@ def add_passfile_entry(
     file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
     entry = PassEntry(host, port, database, user, password)
     with _telling(f"add an entry to {file}"):
-        lines = file.read_text().splitlines() if file.exists() else []
+        text = file.read_bytes().decode(errors="surrogateescape") if file.exists() else ""
+        lines = text.splitlines()
         parsed = [_entry(line) for line in lines]
         kept = [(line, other) for line, other in zip(lines, parsed, strict=True) if other != entry]
         at = next((n for n, (_, other) in enumerate(kept) if other and entry < other), len(kept))
         new = [line for line, _ in kept]
         new.insert(at, str(entry))
-        replace_file(file, "".join(f"{line}\n" for line in new).encode(), mode=_PRIVATE)
+        content = "".join(f"{line}\n" for line in new).encode(errors="surrogateescape")
+        replace_file(file, content, mode=_PRIVATE)
     return file
 
 

@@ -191,6 +191,16 @@ def test_a_password_is_found_by_libpq(gate: Node, tmp_path: Path) -> None:
         run(gate, "ALTER ROLE rep PASSWORD 'rep'")
 
 
+def test_a_password_file_keeps_what_is_in_it_and_a_link_stays_one(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    odd = b"# \xff not UTF-8\nh:1:d:u:\xe4\n"
+    real.write_bytes(odd)
+    link.symlink_to(real)
+    add_passfile_entry(host="*", port="*", database="*", user="v", password="p", path=link)
+    assert link.is_symlink()
+    assert real.read_bytes() == odd + b"*:*:*:v:p\n"
+
+
 def test_a_password_file_is_made_where_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

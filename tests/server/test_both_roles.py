@@ -256,3 +256,8 @@ async def test_a_lost_connection_is_told_each_time(cluster: Cluster, colour: Col
                 await server.replicas()
         with pytest.raises(pgreplkit.ConnectionFailed, match="lost"):
             server.version  # noqa: B018
+
+
+async def test_what_is_no_connection_string_is_told(colour: Colour) -> None:
+    with pytest.raises(TypeError, match="a connection string is a str"):
+        await colour.connect(None)  # type: ignore[arg-type]

@@ -38,6 +38,8 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
 ) -> None:
     missing = SyncStandbyNames.parse(f'ANY 2 ("{cluster.standby.name}", other)')
     async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(TypeError):
+            await primary.set_sync_standby_names("a")  # type: ignore[arg-type]
         with pytest.raises(pgreplkit.QuorumUnreachable) as caught:
             await primary.set_sync_standby_names(missing)
         assert caught.value.connected == (cluster.standby.name,)

@@ -8,11 +8,11 @@ from pgreplkit._async.link import AsyncLink
 from pgreplkit._hostfiles import hba_line, insert_line, restore
 from pgreplkit.catalog.hba import HBA_RULES
 from pgreplkit.catalog.roles import GROUPS
-from pgreplkit.catalog.settings import ONE_TEXT, RELOAD
+from pgreplkit.catalog.settings import CURRENT_SETTING, RELOAD
 from pgreplkit.errors import HostFileError, RoleNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked, decide_access
 
-_GRANT = "SELECT ON pg_hba_file_rules, EXECUTE ON FUNCTION pg_hba_file_rules()"
+_GRANT = "SELECT ON pg_hba_file_rules; EXECUTE ON FUNCTION pg_hba_file_rules()"
 
 
 async def check_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
@@ -34,9 +34,9 @@ async def allow_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
     if verdict.allowed:
         return verdict
     tried = f"let the role {asked.role!r} in"
-    setting = await link.one(tried, ONE_TEXT, ["hba_file"], grant="pg_read_all_settings")
+    file = await link.one(tried, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
     ahead_of = next(iter(verdict.undecided), verdict.rule)
-    path = Path((ahead_of and ahead_of.file_name) or setting["setting"])
+    path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
     backup = insert_line(path, verdict.line, before=ahead_of.line_number if ahead_of else None)
     try:
         after = await check_access(link, asked)

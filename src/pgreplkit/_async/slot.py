@@ -140,6 +140,8 @@ class AsyncSlot(SlotColumns):
         Raises: WaitTimeout after ``timeout`` seconds; SlotLost; SlotNotFound.
         Source: pg_replication_slots.
         """
+        if not isinstance(lsn, LSN):
+            raise TypeError(f"a slot is awaited up to an LSN, not a {type(lsn).__name__}")
         pace = Pace(timeout)
         while True:
             reached = (await self.refresh()).state.reached_lsn

@@ -9,11 +9,11 @@ from pgreplkit._hostfiles import hba_line, insert_line, restore
 from pgreplkit._sync.link import Link
 from pgreplkit.catalog.hba import HBA_RULES
 from pgreplkit.catalog.roles import GROUPS
-from pgreplkit.catalog.settings import ONE_TEXT, RELOAD
+from pgreplkit.catalog.settings import CURRENT_SETTING, RELOAD
 from pgreplkit.errors import HostFileError, RoleNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked, decide_access
 
-_GRANT = "SELECT ON pg_hba_file_rules, EXECUTE ON FUNCTION pg_hba_file_rules()"
+_GRANT = "SELECT ON pg_hba_file_rules; EXECUTE ON FUNCTION pg_hba_file_rules()"
 
 
 def check_access(link: Link, asked: Asked) -> AccessVerdict:
@@ -35,9 +35,9 @@ def allow_access(link: Link, asked: Asked) -> AccessVerdict:
     if verdict.allowed:
         return verdict
     tried = f"let the role {asked.role!r} in"
-    setting = link.one(tried, ONE_TEXT, ["hba_file"], grant="pg_read_all_settings")
+    file = link.one(tried, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
     ahead_of = next(iter(verdict.undecided), verdict.rule)
-    path = Path((ahead_of and ahead_of.file_name) or setting["setting"])
+    path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
     backup = insert_line(path, verdict.line, before=ahead_of.line_number if ahead_of else None)
     try:
         after = check_access(link, asked)

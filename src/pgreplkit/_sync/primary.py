@@ -102,6 +102,8 @@ class Primary(Server):
         and pg_monitor; a connection in autocommit.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
         """
+        if not isinstance(names, SyncStandbyNames):
+            raise TypeError(f"the names are SyncStandbyNames, not {type(names).__name__}")
         streaming = [r for r in self.replicas() if r.state is SenderState.STREAMING]
         connected = tuple(replica.application_name for replica in streaming)
         if not force and not names.met_by(connected):

@@ -139,6 +139,8 @@ class Slot(SlotColumns):
         Raises: WaitTimeout after ``timeout`` seconds; SlotLost; SlotNotFound.
         Source: pg_replication_slots.
         """
+        if not isinstance(lsn, LSN):
+            raise TypeError(f"a slot is awaited up to an LSN, not a {type(lsn).__name__}")
         pace = Pace(timeout)
         while True:
             reached = (self.refresh()).state.reached_lsn

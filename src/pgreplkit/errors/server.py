@@ -94,7 +94,8 @@ class InsufficientPrivilege(ServerError):
 
     Attributes:
         role: the role that asked, where it is known.
-        grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION.
+        grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION;
+            several are separated by '; '.
     """
 
     __module__ = "pgreplkit"
@@ -113,7 +114,8 @@ class InsufficientPrivilege(ServerError):
         name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
         if {*self.grant.split()} <= _ATTRIBUTES:
             return f"{super().__str__()}; to allow it: ALTER ROLE {name} {self.grant}"
-        return f"{super().__str__()}; to allow it: GRANT {self.grant} TO {name}"
+        grants = "; ".join(f"GRANT {grant} TO {name}" for grant in self.grant.split("; "))
+        return f"{super().__str__()}; to allow it: {grants}"
 
 
 class SettingNotFound(ServerError, LookupError):
