@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 
 import pytest
@@ -26,6 +27,11 @@ def majors(config: pytest.Config) -> list[int]:
     chosen = config.getoption("--pg")
     if chosen:
         return [int(major) for major in chosen.split(",")]
+    return newest_found()
+
+
+@functools.cache
+def newest_found() -> list[int]:
     return [server.version.major for server in find_servers()[:1]]
 
 
@@ -33,6 +39,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "major" in metafunc.fixturenames:
         ids = [f"pg{major}" for major in majors(metafunc.config)]
         metafunc.parametrize("major", majors(metafunc.config), ids=ids, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With many majors, those between the oldest and the newest are tested in one colour each.
+
+    The sync classes are generated from the async ones: the colour does not depend on the major.
+    """
+    between = majors(config)[1:-1]
+    colour_of = {major: ("sync", "async")[major % 2] for major in between}
+
+    def is_wanted(item: pytest.Item) -> bool:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        wanted = colour_of.get(params.get("major", 0))
+        return wanted is None or params.get("colour") in {None, wanted}
+
+    config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
+    items[:] = [item for item in items if is_wanted(item)]
 
 
 @pytest.hookimpl(tryfirst=True)

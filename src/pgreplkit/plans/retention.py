@@ -93,8 +93,12 @@ class WalRetention:
 
     @property
     def worst(self) -> WalHolder | None:
-        """Who keeps the oldest WAL, and so decides how much stands in pg_wal."""
-        return next((holder for holder in self.holders if holder.is_binding), None)
+        """Who keeps the oldest WAL beyond what recovery after a crash needs anyway.
+
+        None when nobody does. Its ``freed_bytes`` are 0 as long as the checkpoint needs as much.
+        """
+        keepers = [h for h in self.holders if h.is_binding and h.kind is not HolderKind.CHECKPOINT]
+        return next((holder for holder in keepers if holder.oldest_lsn is not None), None)
 
     @property
     def severity(self) -> Severity:
