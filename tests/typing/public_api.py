@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import assert_type
 
 import pgreplkit
 from pgreplkit import (
     LSN,
     AsyncPrimary,
+    AsyncSlot,
     AsyncStandby,
+    AsyncWatch,
+    BaseBackup,
     ByteLag,
     CompressedWalName,
+    Finding,
+    HbaRule,
     LagReason,
     Primary,
+    ReplayLag,
     ReplayStatus,
     SegmentSize,
+    Slot,
+    SlotChange,
+    SlotState,
     Standby,
+    SyncStandbyNames,
     SystemIdentity,
     TimelineHistory,
     Upstream,
     WalFileName,
+    WalHolder,
     WalPosition,
     WalRange,
     WalReceiver,
     WalSender,
+    Watch,
+    WatchSample,
+    WatchSamples,
 )
 from pgreplkit.lab import Lab, Node
 
@@ -70,20 +85,49 @@ def sync() -> None:
         assert_type(primary.replicas(), list[WalSender])
         assert_type(primary.replicas()[0].lag, ByteLag)
         assert_type(primary.replicas()[0].lag.replay_bytes, int | None)
+        slot = primary.create_physical_slot("a")
+        assert_type(slot.refresh(), Slot)
+        assert_type(slot.restart_lsn, LSN | None)
+        assert_type(slot.state, SlotState)
+        assert_type(primary.create_logical_slot("b").peek(), list[SlotChange])
+        assert_type(primary.wal_retention().worst, WalHolder | None)
+        assert_type(primary.check_readiness("logical").problems, tuple[Finding, ...])
+        assert_type(primary.check_access("r", address=None).rule, HbaRule | None)
+        assert_type(primary.base_backups(), list[BaseBackup])
+        assert_type(primary.sync_standby_names().remove("a"), SyncStandbyNames)
     with Standby.connect() as standby:
         assert_type(standby.replay_status(), ReplayStatus)
         assert_type(standby.replay_status().lag_reason, LagReason)
         assert_type(standby.receiver(), WalReceiver | None)
+        assert_type(standby.replay_lag().time, timedelta | None)
+        assert_type(standby.wait_for_replay(LSN(0)), LSN)
+        assert_type(standby.apply_delay(), timedelta | None)
+        with standby.paused() as nothing:
+            assert_type(nothing, None)
         assert_type(standby.upstream(), Upstream | None)
 
 
+def watching() -> None:
+    with Watch({"a": "host=a"}) as watch:
+        for sample in watch:
+            assert_type(sample["a"].lag, ReplayLag | None)
+        assert_type(watch.take(3), WatchSamples)
+        assert_type(watch.take(3)[1:], WatchSamples)
+
+
 async def asynchronous() -> None:
+    async with AsyncWatch(["host=a"]) as watch:
+        async for sample in watch:
+            assert_type(sample, WatchSample)
     async with await pgreplkit.aconnect("host=db1") as server:
         assert_type(server, AsyncPrimary | AsyncStandby)
         assert_type(await server.timeline(), int)
     async with await AsyncPrimary.connect() as primary:
         assert_type(primary, AsyncPrimary)
         assert_type(await primary.current_wal_file(), WalFileName)
+        assert_type(await primary.slots(), list[AsyncSlot])
+    async with await AsyncStandby.connect() as standby, standby.paused() as nothing:
+        assert_type(nothing, None)
 
 
 def lab() -> None:

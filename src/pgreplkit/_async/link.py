@@ -17,12 +17,15 @@ from pgreplkit._async._io import sleep
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace
 from pgreplkit.catalog.features import FEATURES
-from pgreplkit.catalog.settings import ONE_TEXT, RELOAD
+from pgreplkit.catalog.settings import (
+    ONE_TEXT,
+    RELOAD,
+    SET_STATEMENT_TIMEOUT,
+    STATEMENT_TIMEOUT,
+)
 from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer, WaitTimeout
 from pgreplkit.values.version import server_version
 
-_TIMEOUT_MS = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
-_SET_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
 _RELOADED_WITHIN = 10.0
 _BYTEA = types["bytea"].oid
 
@@ -99,14 +102,14 @@ class AsyncLink:
             async with self.connection.transaction():
                 if timeout is None:
                     return await self._fetch(sql.encode(), params)
-                [before] = await self._fetch(_TIMEOUT_MS.encode(), None)
+                [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 milliseconds = max(1, round(timeout * 1000))
                 if before["ms"]:
                     milliseconds = min(milliseconds, before["ms"])
-                await self._fetch(_SET_TIMEOUT.encode(), [milliseconds])
+                await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [milliseconds])
                 records = await self._fetch(sql.encode(), params)
                 # The caller's transaction goes on with what it had.
-                await self._fetch(_SET_TIMEOUT.encode(), [before["ms"]])
+                await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
                 return records
 
     async def run(

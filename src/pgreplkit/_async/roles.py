@@ -15,8 +15,8 @@ _GONE = {UNDEFINED_OBJECT: RoleNotFound}
 
 async def read_roles(link: AsyncLink) -> list[ReplicationRole]:
     """All that may replicate, by name."""
-    sql = f"{ROLES.sql(link.version.major)} ORDER BY rolname"
-    return [ROLES.read(record) for record in await link.all("read the roles", sql)]
+    records = await link.all("read the roles", ROLES.sql(link.version.major))
+    return [ROLES.read(record) for record in records]
 
 
 async def read_role(link: AsyncLink, name: str) -> ReplicationRole:

@@ -171,7 +171,7 @@ class AsyncServer:
 
         Source: pg_replication_slots.
         """
-        sql = f"{SLOTS.sql(self.version.major)} ORDER BY slot_name"
+        sql = SLOTS.sql(self.version.major)
         records = await self._link.all("read pg_replication_slots", sql)
         return [AsyncSlot(self._link, SLOTS.read(record)) for record in records]
 

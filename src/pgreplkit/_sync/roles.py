@@ -16,8 +16,8 @@ _GONE = {UNDEFINED_OBJECT: RoleNotFound}
 
 def read_roles(link: Link) -> list[ReplicationRole]:
     """All that may replicate, by name."""
-    sql = f"{ROLES.sql(link.version.major)} ORDER BY rolname"
-    return [ROLES.read(record) for record in link.all("read the roles", sql)]
+    records = link.all("read the roles", ROLES.sql(link.version.major))
+    return [ROLES.read(record) for record in records]
 
 
 def read_role(link: Link, name: str) -> ReplicationRole:

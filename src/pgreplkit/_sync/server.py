@@ -172,7 +172,7 @@ class Server:
 
         Source: pg_replication_slots.
         """
-        sql = f"{SLOTS.sql(self.version.major)} ORDER BY slot_name"
+        sql = SLOTS.sql(self.version.major)
         records = self._link.all("read pg_replication_slots", sql)
         return [Slot(self._link, SLOTS.read(record)) for record in records]
 

@@ -45,8 +45,10 @@ class ReplicationRole:
     """How many it has now, walsenders included."""
 
 
-_FROM = "pg_roles WHERE (rolreplication OR rolsuper)"
-ROLES = View(ReplicationRole, f"{_FROM} AND rolname !~ '^pg_'")
+ROLES = View(
+    ReplicationRole,
+    "pg_roles WHERE (rolreplication OR rolsuper) AND rolname !~ '^pg_' ORDER BY rolname",
+)
 ONE_ROLE = View(ReplicationRole, "pg_roles WHERE rolname = %s::name")
 # The groups that pg_hba.conf's +name looks at: superusers are not in all of them.
 GROUPS = """

@@ -126,3 +126,6 @@ ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
 ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
 RELOAD = "SELECT pg_reload_conf()"
+STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
+SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
+"""Until the transaction ends."""

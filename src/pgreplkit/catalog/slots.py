@@ -151,5 +151,5 @@ class SlotState:
         return self.confirmed_flush_lsn if self.slot_type is SlotType.LOGICAL else self.restart_lsn
 
 
-SLOTS = View(SlotState, "pg_replication_slots")
+SLOTS = View(SlotState, "pg_replication_slots ORDER BY slot_name")
 ONE_SLOT = View(SlotState, "pg_replication_slots WHERE slot_name = %s::name")
