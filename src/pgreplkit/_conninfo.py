@@ -38,7 +38,10 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
 
 def address(conninfo: str) -> str:
     """Where a connection string leads, for error texts."""
-    parts = conninfo_to_dict(conninfo)
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except ProgrammingError:
+        return "a malformed connection string"
     host = parts.get("host") or parts.get("hostaddr") or "the default host"
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
+
+
+def checked_seconds(seconds: float, what: str) -> float:
+    """The number itself, when it can be waited for.
+
+    Raises: ValueError when it is negative or not finite; TypeError when it is no number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{what} is a number of seconds, not {type(seconds).__name__}")
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{what} is 0 seconds or more, and ends: not {seconds}")
+    return seconds
 
 
 class Pace:
@@ -14,9 +27,7 @@ class Pace:
     """
 
     def __init__(self, timeout: float) -> None:
-        if timeout < 0:
-            raise ValueError(f"a timeout is not negative: {timeout}")
-        self._deadline = time.monotonic() + timeout
+        self._deadline = time.monotonic() + checked_seconds(timeout, "a timeout")
         self._pause = _FIRST
 
     @property

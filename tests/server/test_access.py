@@ -150,6 +150,16 @@ async def test_who_asks_for_nobody_or_may_not_ask(gate: Node, colour: Colour) ->
             await primary.check_access("nobody", address=None)
         with pytest.raises(ValueError, match="does not appear to be"):
             await primary.check_access("rep", address="not an address")
+        # A line break would smuggle a rule of its own into the file.
+        smuggled = "trust\nhost all all all trust"
+        with pytest.raises(ValueError, match="line break"):
+            await primary.allow_access("rep", address=None, method=smuggled)
+        with pytest.raises(ValueError, match="line break"):
+            await primary.allow_access("rep", address=None, database=smuggled)
+        with pytest.raises(ValueError, match="one word"):
+            await primary.allow_access("rep", address=None, method="trust all")
+        with pytest.raises(TypeError):
+            await primary.check_access(5, address=None)  # type: ignore[arg-type]
     async with await colour.primary(conninfo_as(gate, "rep")) as primary:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_hba_file_rules"):
             await primary.check_access("rep", address=None)

@@ -112,6 +112,16 @@ async def test_what_would_be_freed_is_what_a_checkpoint_then_removes(
         await second.drop()
 
 
+async def test_a_window_that_cannot_be_waited_for_is_refused(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with pytest.raises(ValueError, match="a window is 0 seconds or more"):
+            await primary.wal_retention(window=-1)
+        with pytest.raises(TypeError):
+            await primary.wal_retention(window="1")  # type: ignore[arg-type]
+
+
 async def test_a_report_is_json(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         report = await primary.wal_retention(window=0.2, disk_size=1 << 40)

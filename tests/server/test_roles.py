@@ -101,15 +101,18 @@ async def test_a_role_that_does_not_replicate_is_left_alone(
 
 async def test_names_and_limits_that_no_role_can_have(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        for bad in ("", "a\0", "ä" * 32, "pg_mine"):
+        for bad in ("", "a\0", "ä" * 32, "pg_mine", "half\udc80"):
             with pytest.raises(pgreplkit.InvalidRoleName):
                 await primary.create_replication_role(bad)
         with pytest.raises(TypeError):
             await primary.create_replication_role(5)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="connection limit"):
             await primary.create_replication_role("limited", connection_limit=-2)
-        with pytest.raises(ValueError, match="empty password"):
-            await primary.create_replication_role("limited", password="")
+        for password in ("", "cut\0off"):
+            with pytest.raises(ValueError, match="a password is not empty"):
+                await primary.create_replication_role("limited", password=password)
+        with pytest.raises(TypeError, match="a password is a str"):
+            await primary.create_replication_role("limited", password=5)  # type: ignore[arg-type]
         assert not rows(cluster.primary, "SELECT FROM pg_roles WHERE rolname = 'limited'")
 
 

@@ -348,6 +348,13 @@ async def test_options_of_later_majors_are_refused_before_anything_is_sent(
         plain = await primary.create_logical_slot(name + "plain", temporary=True)
         assert plain.two_phase is (False if cluster.major >= 14 else None)
         assert plain.failover is (False if cluster.major >= 17 else None)
+        for seconds in (-1, float("inf"), float("nan")):
+            with pytest.raises(ValueError, match="a timeout is 0 seconds or more"):
+                await primary.create_logical_slot(name, timeout=seconds)
+        with pytest.raises(TypeError, match="a number of seconds"):
+            await primary.create_logical_slot(name, timeout="5")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="plugin"):
+            await primary.create_logical_slot(name, plugin=None)  # type: ignore[arg-type]
         with pytest.raises(pgreplkit.ServerError, match="no_such_plugin"):
             await primary.create_logical_slot(name, plugin="no_such_plugin")
 

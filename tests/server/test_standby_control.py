@@ -121,6 +121,8 @@ async def test_a_delay_is_set_without_a_restart_and_taken_back(
         finally:
             await standby.set_apply_delay(timedelta(0))
         await standby.wait_for_replay(target, timeout=20)
+        with pytest.raises(TypeError, match="a delay is a timedelta"):
+            await standby.set_apply_delay(5)  # type: ignore[arg-type]
         for wrong in (timedelta(-1), timedelta(days=25)):
             with pytest.raises(ValueError, match="a delay is from 0"):
                 await standby.set_apply_delay(wrong)

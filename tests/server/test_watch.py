@@ -196,8 +196,15 @@ async def test_servers_of_the_callers_stay_open(cluster: Cluster, colour: Colour
 async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(ValueError, match="same name"):
         watch(colour, [cluster.primary.conninfo] * 2)
-    with pytest.raises(ValueError, match="more than 0"):
-        watch(colour, [], every=0)
+    for every in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="the time from round to round"):
+            watch(colour, [], every=every)
+    for strange in ([5], {"a": None}):
+        with pytest.raises(TypeError, match="is watched"):
+            watch(colour, strange)  # type: ignore[arg-type]
+    async with watch(colour, ["no=such"], every=0.1, timeout=5) as malformed:
+        [node] = (await anext(malformed)).nodes.values()
+        assert isinstance(node.error, pgreplkit.ConnectionFailed)
     async with watch(colour, [], every=0.1) as nobody:
         assert (await anext(nobody)).to_records() == []
 

@@ -12,10 +12,12 @@ Job: TypeAlias = Task[T]
 
 
 class Crew:
-    """Does things at once, each for as long as it takes."""
+    """Does things at once, each for as long as it takes.
+
+    ``size`` is how many there are, which matters to threads only.
+    """
 
     def __init__(self, size: int) -> None:
-        self._size = size
         self._jobs: set[Task[object]] = set()
 
     def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._adapters import register
 from pgreplkit._async._io import sleep
 from pgreplkit._failures import Meaning, telling
-from pgreplkit._pace import Pace
+from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
@@ -27,6 +27,7 @@ from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer,
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
+_LONGEST_TIMEOUT = (1 << 31) - 1
 _BYTEA = types["bytea"].oid
 
 
@@ -95,6 +96,10 @@ class AsyncLink:
 
         ``grant`` is what allows it, ``timeout`` the seconds that it may take.
         """
+        milliseconds = 0
+        if timeout is not None:
+            seconds = checked_seconds(timeout, "a timeout")
+            milliseconds = min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
         with self._telling(tried, grant, meaning):
             if self.is_autocommit and timeout is None:
                 return await self._fetch(sql.encode(), params)
@@ -103,7 +108,6 @@ class AsyncLink:
                 if timeout is None:
                     return await self._fetch(sql.encode(), params)
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
-                milliseconds = max(1, round(timeout * 1000))
                 if before["ms"]:
                     milliseconds = min(milliseconds, before["ms"])
                 await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [milliseconds])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
 from pgreplkit.catalog.senders import SENDERS, WalSender
 from pgreplkit.catalog.slots import SLOTS
@@ -17,6 +18,8 @@ async def read_retention(
 ) -> WalRetention:
     """The report of this server, with the WAL rate over ``window`` seconds."""
     tried, major = "read the WAL retention", link.version.major
+    if window is not None:
+        checked_seconds(window, "a window")
     wal_rate = None if window is None else await _wal_rate(link, window)
     kept = KEPT_WAL.read(await link.one(tried, KEPT_WAL.sql(major)))
     slots = await link.all(tried, SLOTS.sql(major))

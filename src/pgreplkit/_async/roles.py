@@ -106,8 +106,10 @@ def _checked_limit(limit: int) -> int:
 def _password(link: AsyncLink, name: str, password: str | None) -> list[Composable]:
     if password is None:
         return []
-    if not password:
-        raise ValueError("an empty password lets nobody in")
+    if not isinstance(password, str):
+        raise TypeError(f"a password is a str, not {type(password).__name__}")
+    if not password or "\0" in password:
+        raise ValueError("a password is not empty, and has no NUL in it")
     # Hashed here, so that the password is neither sent nor logged by the server.
     verifier = link.connection.pgconn.encrypt_password(
         password.encode(), name.encode(), b"scram-sha-256"

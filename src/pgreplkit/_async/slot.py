@@ -283,6 +283,8 @@ async def make_logical_slot(
 ) -> AsyncSlot:
     """Create a logical slot and read it."""
     checked_slot_name(name)
+    if not isinstance(plugin, str):
+        raise TypeError(f"a plugin's name is a str, not {type(plugin).__name__}")
     if two_phase:
         link.require("slot.two_phase")
     if failover:

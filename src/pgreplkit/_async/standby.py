@@ -219,6 +219,8 @@ class AsyncStandby(AsyncServer):
         Source: ALTER SYSTEM, pg_reload_conf().
         """
         self._link.require("standby.apply_delay")
+        if not isinstance(delay, timedelta):
+            raise TypeError(f"a delay is a timedelta, not {type(delay).__name__}")
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
@@ -234,6 +236,8 @@ class AsyncStandby(AsyncServer):
         Needs: pg_monitor on both; to follow across timelines pg_read_server_files on the primary.
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
+        if primary is not None and not isinstance(primary, AsyncServer):
+            raise TypeError(f"the primary is a Primary, not {type(primary).__name__}")
         status, own = await self.replay_status(), await self._facts()
         its = history = None
         if primary is not None:

@@ -12,6 +12,7 @@ from pgreplkit._async._io import Crew, Job, sleep
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._conninfo import address
+from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.nodestate import NODE_STATE
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.samples import NodeSample, WatchSample, WatchSamples, beside
@@ -41,8 +42,8 @@ class AsyncWatch:
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two of the servers have the same name: give them as a mapping")
-        if every <= 0:
-            raise ValueError(f"the time from round to round is more than 0 seconds, not {every}")
+        if not checked_seconds(every, "the time from round to round"):
+            raise ValueError("the time from round to round is more than 0 seconds")
         self.every: float = every
         self.timeout: float = every if timeout is None else timeout
         self._crew = Crew(len(self._watched))
@@ -103,6 +104,8 @@ class _Watched:
     def __init__(self, name: str, server: str | AsyncServer) -> None:
         self.name = name
         self.job: Job[NodeSample] | None = None
+        if not isinstance(server, str | AsyncServer):
+            raise TypeError(f"a connection string or a server is watched, not {server!r}")
         self._conninfo = server if isinstance(server, str) else None
         # A standby's methods, whichever role the server has when it is asked.
         self._server = None if isinstance(server, str) else AsyncStandby._taking_over(server)
@@ -156,7 +159,8 @@ async def _sampled(name: str, server: AsyncStandby) -> NodeSample:
 
 
 def _named(server: str | AsyncServer) -> tuple[str, str | AsyncServer]:
-    if isinstance(server, str):
-        return address(server), server
-    info = server.connection.info
-    return f"{info.host}:{info.port}", server
+    if isinstance(server, AsyncServer):
+        info = server.connection.info
+        return f"{info.host}:{info.port}", server
+    # What is neither is refused where it is taken up.
+    return address(server) if isinstance(server, str) else repr(server), server

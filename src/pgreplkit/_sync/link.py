@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._adapters import register
 from pgreplkit._failures import Meaning, telling
-from pgreplkit._pace import Pace
+from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit._sync._io import sleep
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.catalog.settings import (
@@ -28,6 +28,7 @@ from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer,
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
+_LONGEST_TIMEOUT = (1 << 31) - 1
 _BYTEA = types["bytea"].oid
 
 
@@ -96,6 +97,10 @@ class Link:
 
         ``grant`` is what allows it, ``timeout`` the seconds that it may take.
         """
+        milliseconds = 0
+        if timeout is not None:
+            seconds = checked_seconds(timeout, "a timeout")
+            milliseconds = min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
         with self._telling(tried, grant, meaning):
             if self.is_autocommit and timeout is None:
                 return self._fetch(sql.encode(), params)
@@ -104,7 +109,6 @@ class Link:
                 if timeout is None:
                     return self._fetch(sql.encode(), params)
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
-                milliseconds = max(1, round(timeout * 1000))
                 if before["ms"]:
                     milliseconds = min(milliseconds, before["ms"])
                 self._fetch(SET_STATEMENT_TIMEOUT.encode(), [milliseconds])

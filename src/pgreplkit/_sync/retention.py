@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.link import Link
 from pgreplkit.catalog.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
@@ -16,6 +17,8 @@ from pgreplkit.plans.retention import WalRetention
 def read_retention(link: Link, *, window: float | None, disk_size: int | None) -> WalRetention:
     """The report of this server, with the WAL rate over ``window`` seconds."""
     tried, major = "read the WAL retention", link.version.major
+    if window is not None:
+        checked_seconds(window, "a window")
     wal_rate = None if window is None else _wal_rate(link, window)
     kept = KEPT_WAL.read(link.one(tried, KEPT_WAL.sql(major)))
     slots = link.all(tried, SLOTS.sql(major))

@@ -280,6 +280,8 @@ def make_logical_slot(
 ) -> Slot:
     """Create a logical slot and read it."""
     checked_slot_name(name)
+    if not isinstance(plugin, str):
+        raise TypeError(f"a plugin's name is a str, not {type(plugin).__name__}")
     if two_phase:
         link.require("slot.two_phase")
     if failover:

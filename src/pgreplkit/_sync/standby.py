@@ -220,6 +220,8 @@ class Standby(Server):
         Source: ALTER SYSTEM, pg_reload_conf().
         """
         self._link.require("standby.apply_delay")
+        if not isinstance(delay, timedelta):
+            raise TypeError(f"a delay is a timedelta, not {type(delay).__name__}")
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
@@ -235,6 +237,8 @@ class Standby(Server):
         Needs: pg_monitor on both; to follow across timelines pg_read_server_files on the primary.
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
+        if primary is not None and not isinstance(primary, Server):
+            raise TypeError(f"the primary is a Primary, not {type(primary).__name__}")
         status, own = self.replay_status(), self._facts()
         its = history = None
         if primary is not None:

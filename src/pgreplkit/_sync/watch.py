@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from pgreplkit._conninfo import address
+from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import Crew, Job, sleep
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
@@ -42,8 +43,8 @@ class Watch:
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two of the servers have the same name: give them as a mapping")
-        if every <= 0:
-            raise ValueError(f"the time from round to round is more than 0 seconds, not {every}")
+        if not checked_seconds(every, "the time from round to round"):
+            raise ValueError("the time from round to round is more than 0 seconds")
         self.every: float = every
         self.timeout: float = every if timeout is None else timeout
         self._crew = Crew(len(self._watched))
@@ -104,6 +105,8 @@ class _Watched:
     def __init__(self, name: str, server: str | Server) -> None:
         self.name = name
         self.job: Job[NodeSample] | None = None
+        if not isinstance(server, str | Server):
+            raise TypeError(f"a connection string or a server is watched, not {server!r}")
         self._conninfo = server if isinstance(server, str) else None
         # A standby's methods, whichever role the server has when it is asked.
         self._server = None if isinstance(server, str) else Standby._taking_over(server)
@@ -157,7 +160,8 @@ def _sampled(name: str, server: Standby) -> NodeSample:
 
 
 def _named(server: str | Server) -> tuple[str, str | Server]:
-    if isinstance(server, str):
-        return address(server), server
-    info = server.connection.info
-    return f"{info.host}:{info.port}", server
+    if isinstance(server, Server):
+        info = server.connection.info
+        return f"{info.host}:{info.port}", server
+    # What is neither is refused where it is taken up.
+    return address(server) if isinstance(server, str) else repr(server), server

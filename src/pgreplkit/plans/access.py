@@ -13,6 +13,7 @@ from pgreplkit.catalog.hba import HbaRule
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
+_METHOD = re.compile("[a-z0-9-]+")
 PHYSICAL = "replication"
 """The keyword for physical replication connections, which ``all`` does not match."""
 
@@ -45,6 +46,18 @@ class Asked:
     database: str = attrs.field(kw_only=True)
     ssl: bool = attrs.field(kw_only=True)
     method: str = attrs.field(kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        for text in (self.role, self.database, self.method):
+            if not isinstance(text, str):
+                raise TypeError(f"who asks for access to what is text, not {type(text).__name__}")
+            # A line break would begin another rule.
+            if not text or any(mark in text for mark in "\n\r\0"):
+                raise ValueError(
+                    f"there is no line break in a rule, and no part is empty: {text!r}"
+                )
+        if not _METHOD.fullmatch(self.method):
+            raise ValueError(f"a method is one word as in scram-sha-256, not {self.method!r}")
 
     @property
     def network(self) -> Network | None:

@@ -18,7 +18,9 @@ def checked_role_name(name: str) -> str:
         raise TypeError(f"a role's name is a str, not {type(name).__name__}")
     if not name or "\0" in name:
         raise InvalidRoleName(name, "it is empty or has a NUL in it")
-    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InvalidRoleName(name, "it has half of a surrogate pair in it")
+    if len(name.encode()) > _LONGEST:
         raise InvalidRoleName(name, f"it is longer than {_LONGEST} bytes")
     if name.startswith("pg_"):
         raise InvalidRoleName(name, "names that begin with pg_ are the server's own")
