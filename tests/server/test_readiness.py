@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, conninfo_as, one, run, wait_until
+from clusters import Cluster, Clusters, conninfo_as, one, rows, run, wait_until
 from colours import Colour
 
 import pgreplkit
@@ -87,6 +88,7 @@ async def test_what_a_primary_lacks_is_told_with_the_sql_that_brings_it(
 async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour) -> None:
     check = "synchronous_standby_names"
     me = cluster.standby.name
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
     async with await colour.primary(cluster.primary.conninfo) as primary:
         try:
             await primary.set_sync_standby_names(SyncStandbyNames((me,)))
@@ -94,12 +96,18 @@ async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour
             assert last.severity is WARNING
             assert "commits wait when one more goes" in last.found
             await primary.set_sync_standby_names(SyncStandbyNames((me, "x"), 2), force=True)
+            writer = threading.Thread(
+                target=run, args=[cluster.primary, f"CREATE TABLE hangs_{colour.name} (a int)"]
+            )
+            writer.start()
+            wait_until(lambda: bool(rows(cluster.primary, waiting)))
             hangs = (await primary.check_readiness())[check]
             assert hangs.severity is CRITICAL
-            assert f"connected of them: {me}; commits wait now" in hangs.found
+            assert f"connected of them: {me}; commits wait, 1 of them now" in hangs.found
             assert hangs.needed == "3 of them connected, so that one can go"
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
+        writer.join()
 
 
 async def test_a_standby_beside_its_primary(cluster: Cluster, colour: Colour) -> None:

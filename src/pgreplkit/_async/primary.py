@@ -9,7 +9,7 @@ from pgreplkit.catalog.basebackups import BASE_BACKUPS, BaseBackup
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.retention import ARCHIVER
 from pgreplkit.catalog.roles import ReplicationRole
-from pgreplkit.catalog.senders import SenderState
+from pgreplkit.catalog.senders import WAITING_COMMITS, SenderState
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.plans.primaryreadiness import PrimaryFacts, Replication, primary_readiness
@@ -127,11 +127,13 @@ class AsyncPrimary(AsyncServer):
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
         sql = ARCHIVER.sql(self.version.major)
+        waiting = await self._link.one("count the waiting commits", WAITING_COMMITS)
         facts = PrimaryFacts(
             settings=await self.settings(),
             senders=await self.replicas(),
             slots=[slot.state for slot in await self.slots()],
             archiver=ARCHIVER.read(await self._link.one("read pg_stat_archiver", sql)),
+            waiting_commits=waiting["number"],
         )
         return primary_readiness(facts, for_=for_, standbys=standbys)
 

@@ -110,3 +110,4 @@ class WalSender:
 
 
 SENDERS = View(WalSender, "pg_stat_replication")
+WAITING_COMMITS = "SELECT count(*) AS number FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

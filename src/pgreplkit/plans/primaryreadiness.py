@@ -40,6 +40,8 @@ class PrimaryFacts:
     senders: Sequence[WalSender]
     slots: Sequence[SlotState]
     archiver: ArchiverStatus
+    waiting_commits: int
+    """How many sessions wait for a standby to confirm, now."""
 
 
 def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) -> Readiness:
@@ -190,7 +192,9 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     severity = Severity.WARNING
     if not met and waits:
         severity = Severity.CRITICAL
-    state = "commits wait now" if not met else "commits wait when one more goes"
+    state = "commits wait when one more goes"
+    if not met:
+        state = f"commits wait, {facts.waiting_commits} of them now"
     yield found(
         check,
         met and spare > 0,
