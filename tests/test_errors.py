@@ -38,6 +38,7 @@ SAMPLES: list[Error] = [
     errors.RoleNotFound("alter the role 'a'", "role does not exist", "42704"),
     errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
     errors.HostFileError("add a line to /x/pg_hba.conf", "Permission denied"),
+    errors.SplitBrain({"a": 1, "b": 2}, 1, LSN("0/5")),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),

@@ -10,6 +10,7 @@ from importlib import import_module as _import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
+    from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
     from pgreplkit._async.connect import aconnect as aconnect
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.server import AsyncServer as AsyncServer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
     from pgreplkit._async.watch import AsyncWatch as AsyncWatch
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
+    from pgreplkit._sync.cluster import Cluster as Cluster
     from pgreplkit._sync.connect import connect as connect
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         ReplayLag as ReplayLag,
         ReplayStatus as ReplayStatus,
     )
+    from pgreplkit.catalog.replaycontrol import Promotion as Promotion
     from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
     from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
     from pgreplkit.catalog.senders import (
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
         SlotActive as SlotActive,
         SlotLost as SlotLost,
         SlotNotFound as SlotNotFound,
+        SplitBrain as SplitBrain,
         StatementTimeout as StatementTimeout,
         TimelineNotInHistory as TimelineNotInHistory,
         UnsupportedByServer as UnsupportedByServer,
@@ -120,6 +124,10 @@ if TYPE_CHECKING:
         TargetAction as TargetAction,
         TargetTimeline as TargetTimeline,
         standby_config as standby_config,
+    )
+    from pgreplkit.plans.topology import (
+        ClusterNode as ClusterNode,
+        Topology as Topology,
     )
     from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.finding import (
@@ -169,6 +177,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "_adapters": ["register"],
+    "_async.cluster": ["AsyncCluster"],
     "_async.connect": ["aconnect"],
     "_async.primary": ["AsyncPrimary"],
     "_async.server": ["AsyncServer"],
@@ -176,6 +185,7 @@ _ROOMS = {
     "_async.standby": ["AsyncStandby"],
     "_async.watch": ["AsyncWatch"],
     "_hostfiles": ["add_passfile_entry"],
+    "_sync.cluster": ["Cluster"],
     "_sync.connect": ["connect"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
@@ -189,6 +199,7 @@ _ROOMS = {
     "catalog.positions": ["WalPosition"],
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
     "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
+    "catalog.replaycontrol": ["Promotion"],
     "catalog.retention": ["ArchiverStatus"],
     "catalog.roles": ["ReplicationRole"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
@@ -228,6 +239,7 @@ _ROOMS = {
         "SlotActive",
         "SlotLost",
         "SlotNotFound",
+        "SplitBrain",
         "StatementTimeout",
         "TimelineNotInHistory",
         "UnsupportedByServer",
@@ -239,6 +251,7 @@ _ROOMS = {
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.samples": ["NodeSample", "WatchSample", "WatchSamples"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
+    "plans.topology": ["ClusterNode", "Topology"],
     "values.backup": ["BackupLabel"],
     "values.finding": ["Finding", "Severity", "Takes"],
     "values.identity": ["SystemIdentity"],

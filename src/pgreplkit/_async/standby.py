@@ -19,12 +19,15 @@ from pgreplkit.catalog.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
 from pgreplkit.catalog.replaycontrol import (
     APPLY_DELAY,
     PAUSE,
+    PROMOTE,
+    PROMOTED,
     REPLAY_POSITION,
     RESUME,
+    Promotion,
     ReplayPosition,
 )
 from pgreplkit.catalog.senders import WalSender
-from pgreplkit.errors import InsufficientPrivilege, NotAStandby, WaitTimeout
+from pgreplkit.errors import InsufficientPrivilege, NotAStandby, ServerError, WaitTimeout
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
@@ -225,6 +228,46 @@ class AsyncStandby(AsyncServer):
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
+
+    async def promote(self, *, timeout: float = 60.0) -> Promotion:
+        """Make it a primary, and wait until it writes; then ``Primary(standby.connection)`` is it.
+
+        Nothing makes sure here that its old primary does not write any more: that is to be done
+        before.
+
+        Raises: UnsupportedByServer before 12; NotAStandby; ServerError on 12 while replay is
+        paused, which would keep the promotion waiting; WaitTimeout when it does not write after
+        ``timeout`` seconds: the promotion goes on nevertheless.
+        Needs: EXECUTE on pg_promote(), which superusers have.
+        Source: pg_promote().
+        """
+        self._link.require("standby.promote")
+        tried = "promote the standby"
+        position = await self._position(tried)
+        if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
+            raise ServerError(tried, "replay is paused, and would stay so: resume() first")
+        old = await self.timeline()
+        pace = Pace(timeout)
+        grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
+        signalled = await self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
+        if not signalled["is_signalled"]:
+            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
+        while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
+            if pace.is_over:
+                raise WaitTimeout(
+                    f"{tried}: it is asked for, and goes on, but it is still in recovery after"
+                    f" {timeout:g} s, at {state['replayed_lsn']}"
+                )
+            await sleep(pace.next_pause())
+        new = await self.timeline()
+        history = await self._history(new)
+        switchpoint = history.switchpoint(old) if history and old in history.timelines else None
+        # What was replayed last is where it parted, where the file may not be read.
+        return Promotion(
+            old_timeline=old,
+            new_timeline=new,
+            switchpoint=switchpoint or state["replayed_lsn"],
+        )
 
     async def check_readiness(self, primary: AsyncServer | None = None) -> Readiness:
         """Whether it can follow its primary and could take its place, one finding for each thing.

@@ -22,5 +22,6 @@ FEATURES = {
     "standby.apply_delay": Feature(
         "recovery_min_apply_delay without a restart (it stands in recovery.conf)", 12
     ),
+    "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }

@@ -24,4 +24,23 @@ class ReplayPosition:
 
 
 REPLAY_POSITION = View(ReplayPosition, "(SELECT) AS one")
+PROMOTE = "SELECT pg_promote(false) AS is_signalled"
+PROMOTED = """
+    SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_replay_lsn() AS replayed_lsn
+"""
 APPLY_DELAY = "recovery_min_apply_delay"
+
+
+@attrs.frozen(kw_only=True)
+class Promotion:
+    """What a promotion has made of a standby.
+
+    Source: pg_promote(), and the history file of the new timeline.
+    """
+
+    __module__ = "pgreplkit"
+
+    old_timeline: int
+    new_timeline: int
+    switchpoint: LSN
+    """Where the old timeline ended and the new one began."""

@@ -21,7 +21,7 @@
     │   ├── SlotNotFound (also a LookupError)
     │   └── RoleNotFound (also a LookupError)
     ├── WaitTimeout (also a TimeoutError)
-    ├── HostFileError
+    ├── HostFileError                  SplitBrain
     └── LabError
         └── ServerNotFound             ServerStartFailed
 
@@ -52,6 +52,7 @@ from pgreplkit.errors.server import (
     SlotActive as SlotActive,
     SlotLost as SlotLost,
     SlotNotFound as SlotNotFound,
+    SplitBrain as SplitBrain,
     StatementTimeout as StatementTimeout,
     UnsupportedByServer as UnsupportedByServer,
     WaitTimeout as WaitTimeout,

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pgreplkit.errors.base import Error
 
+# Importing typing would cost more than all of the errors.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pgreplkit.values.lsn import LSN
+
 
 class ServerError(Error):
     """What a server answered when it could not do what was asked.
@@ -220,3 +225,35 @@ class WaitTimeout(Error, TimeoutError):
     """Something did not happen in time; the text says what, and how far it got."""
 
     __module__ = "pgreplkit"
+
+
+class SplitBrain(Error):
+    """Several servers of one cluster write.
+
+    Attributes:
+        primaries: the timeline of each, by name.
+        timeline: the last timeline that they share; None when it is not known.
+        lsn: where on it they parted; None when it is not known.
+    """
+
+    __module__ = "pgreplkit"
+
+    primaries: dict[str, int]
+    timeline: int | None
+    lsn: LSN | None
+
+    def __init__(
+        self, primaries: dict[str, int], timeline: int | None = None, lsn: LSN | None = None
+    ) -> None:
+        super().__init__(primaries, timeline, lsn)
+        self.primaries, self.timeline, self.lsn = primaries, timeline, lsn
+
+    def __str__(self) -> str:
+        who = " and ".join(f"{name} (timeline {n})" for name, n in self.primaries.items())
+        where = ""
+        if self.lsn is not None:
+            where = f", which parted on timeline {self.timeline} at {self.lsn}"
+        return (
+            f"split brain: {who} both write{where}; stop all but one of them now,"
+            " before their clients write more that only one has"
+        )

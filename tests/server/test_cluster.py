@@ -1,0 +1,155 @@
+"""Cluster: who follows whom, found from the servers alone."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+from clusters import Cluster as Pair, Clusters, conninfo_as, run
+from colours import Awaited, Colour
+
+import pgreplkit
+from pgreplkit import AsyncCluster, Cluster, Severity
+
+
+async def discovered(colour: Colour, servers: dict[str, str], **options: float) -> AsyncCluster:
+    if colour.name == "async":
+        return await AsyncCluster.discover(servers, **options)
+    return cast(AsyncCluster, Named(Cluster.discover(servers, **options)))
+
+
+class Named(Awaited):
+    """A sync cluster behind the async interface."""
+
+    def __getitem__(self, name: str) -> object:
+        return cast(Cluster, self._target)[name]
+
+    def __str__(self) -> str:
+        return str(self._target)
+
+
+def both(pair: Pair) -> dict[str, str]:
+    return {"one": pair.primary.conninfo, "two": pair.standby.conninfo}
+
+
+async def test_a_cascade_is_drawn_as_a_tree(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    leaf = clusters.lab.standby(cluster.standby, slot="leaf")
+    other = clusters.lab.primary(version=cluster.major)
+    try:
+        cluster.catch_up()
+        servers = {"three": leaf.conninfo, **both(cluster), "other": other.conninfo}
+        gone = clusters.lab.primary(version=cluster.major)
+        gone.stop()
+        servers |= {"gone": gone.conninfo}
+        found = await discovered(colour, servers)
+        assert found.primary is not None
+        assert found.primary.name == "one"
+        assert (found["two"].upstream, found["three"].upstream) == ("one", "two")
+        assert (found["one"].upstream, found["other"].upstream) == (None, None)
+        assert [node.name for node in found.topology.strangers] == ["other"]
+        assert [node.name for node in found.topology.down] == ["gone"]
+        assert [node.name for node in found.topology.followers("two")] == ["three"]
+        lines = str(found).splitlines()
+        assert lines[0].startswith("one: primary, timeline ")
+        assert lines[1].startswith("└── two: standby, ")
+        assert lines[2].startswith("    └── three: standby, ")
+        assert lines[3].startswith("gone: down (")
+        assert lines[4].startswith("other: of another system (")
+        critical = [f.check for f in found.findings if f.severity is Severity.CRITICAL]
+        assert critical == ["gone", "other"]
+        told = json.loads(json.dumps(found.topology.to_dict()))
+        assert {node["name"]: node["upstream"] for node in told["nodes"]} == {
+            "one": None,
+            "two": "one",
+            "three": "two",
+            "other": None,
+            "gone": None,
+        }
+        best = found.topology.best_candidate()
+        assert best is not None
+        assert best.name == "two"
+    finally:
+        leaf.stop()
+        other.stop()
+
+
+async def test_two_primaries_are_told_loudly_with_where_they_parted(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    astray = clusters.lab.standby(primary)
+    try:
+        found = await discovered(colour, {"a": primary.conninfo, "b": astray.conninfo})
+        assert [*found.findings] == []
+        astray.promote()
+        with astray.connect() as promoted:
+            history = promoted._history(2)
+        assert history is not None
+        run(primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+        await found.refresh()
+        with pytest.raises(pgreplkit.SplitBrain) as caught:
+            _ = found.primary
+        error = caught.value
+        assert error.primaries == {"a": 1, "b": 2}
+        assert (error.timeline, error.lsn) == (1, history.switchpoint(1))
+        assert str(found).splitlines()[0] == f"!! {error}"
+        assert f"parted on timeline 1 at {error.lsn}" in str(error)
+        [finding] = found.findings
+        assert finding.severity is Severity.CRITICAL
+    finally:
+        primary.stop()
+        astray.stop()
+
+
+async def test_a_standby_without_its_upstream_is_a_root_with_a_warning(
+    cluster: Pair, colour: Colour
+) -> None:
+    found = await discovered(colour, {"two": cluster.standby.conninfo})
+    assert found.primary is None
+    checks = {finding.check: finding.severity for finding in found.findings}
+    assert checks == {"primary": Severity.CRITICAL, "two": Severity.WARNING}
+    assert str(found).startswith("two: standby")
+
+
+async def test_a_promotion_is_seen_when_it_is_asked_again(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    standby = clusters.lab.standby(primary)
+    try:
+        found = await discovered(colour, {"a": primary.conninfo, "b": standby.conninfo})
+        primary.stop()
+        standby.promote()
+        await found.refresh()
+        assert found.primary is not None
+        assert (found.primary.name, found.primary.timeline) == ("b", 2)
+        assert not found["a"].is_reachable
+    finally:
+        standby.stop()
+
+
+async def test_a_role_that_may_not_see_is_told_as_the_nodes_error(
+    cluster: Pair, colour: Colour
+) -> None:
+    servers = {"one": conninfo_as(cluster.primary, "stranger")}
+    found = await discovered(colour, servers)
+    assert isinstance(found["one"].error, pgreplkit.InsufficientPrivilege)
+    observer = {"one": conninfo_as(cluster.primary, "observer")}
+    found = await discovered(colour, observer)
+    assert found["one"].is_primary
+
+
+def test_servers_are_named_by_their_address(cluster: Pair) -> None:
+    found = Cluster.discover([cluster.primary.conninfo])
+    [node] = found.nodes
+    assert node.name == f"127.0.0.1:{cluster.primary.port}"
+    assert repr(found) == f"<Cluster of {node.name}>"
+    assert found._repr_html_().startswith(f"<pre>{node.name}: primary, timeline ")
+    assert found.to_dict() == found.topology.to_dict()
+    assert found.best_candidate() is None
+    with pytest.raises(ValueError, match="same address"):
+        Cluster.discover([cluster.primary.conninfo] * 2)
+    assert str(Cluster.discover([])) == ""
