@@ -43,6 +43,11 @@ class Clusters:
         self.lab = lab
         self._made: dict[int, Cluster] = {}
 
+    def kept(self) -> set[str]:
+        """The names of the nodes of these clusters."""
+        pairs = self._made.values()
+        return {node.name for pair in pairs for node in (pair.primary, pair.standby)}
+
     def of(self, major: int) -> Cluster:
         if major not in self._made:
             name = f"pg{major}"

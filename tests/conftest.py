@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from collections.abc import Iterator
 
 import pytest
 from clusters import Cluster, Clusters
@@ -71,6 +72,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 @pytest.fixture(scope="session")
 def clusters(pgreplkit_lab: Lab) -> Clusters:
     return Clusters(pgreplkit_lab)
+
+
+@pytest.fixture(autouse=True)
+def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove the nodes that a test adds to the lab of all tests: they take much of a disk."""
+    if "clusters" not in request.fixturenames:
+        yield
+        return
+    clusters: Clusters = request.getfixturevalue("clusters")
+    before = {*clusters.lab.nodes}
+    yield
+    for name in {*clusters.lab.nodes} - before - clusters.kept():
+        clusters.lab.remove(clusters.lab.nodes[name])
 
 
 @pytest.fixture

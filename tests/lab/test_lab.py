@@ -19,7 +19,7 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, run, wait_until
 
 import pgreplkit
-from pgreplkit import Primary, SegmentSize, ServerNotFound, Standby
+from pgreplkit import LabError, Primary, SegmentSize, ServerNotFound, Standby
 from pgreplkit.lab import Lab, Node, find_servers
 
 CHILD = """
@@ -344,3 +344,15 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
 def test_a_slot_that_cannot_be_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
     with pytest.raises(pgreplkit.LabError, match="the slot 'No-Slot' cannot be created"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")
+
+
+def test_a_node_that_is_removed_leaves_nothing_and_its_name_is_free() -> None:
+    with Lab() as lab:
+        node = lab.primary(name="brief")
+        lab.remove(node)
+        assert not node.is_running
+        assert not [path for path in lab.root.iterdir() if path.name.startswith("brief")]
+        assert lab.nodes == {}
+        with pytest.raises(LabError, match="no such node"):
+            lab.remove(node)
+        lab.remove(lab.primary(name="brief"))

@@ -24,7 +24,7 @@ def gate(clusters: Clusters, major: int) -> Iterator[Node]:
     run(node, "CREATE ROLE crew")
     run(node, "GRANT crew TO rep")
     yield node
-    node.stop()
+    clusters.lab.remove(node)
 
 
 OWN = "host all postgres 127.0.0.1/32 scram-sha-256\n"

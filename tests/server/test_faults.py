@@ -24,8 +24,8 @@ def pair(clusters: Clusters, major: int) -> Iterator[Cluster]:
     primary = clusters.lab.primary(version=major, settings={"wal_level": "logical"})
     standby = clusters.lab.standby(primary, slot="faulty")
     yield Cluster(primary, standby)
-    standby.stop()
-    primary.stop()
+    clusters.lab.remove(standby)
+    clusters.lab.remove(primary)
 
 
 def of_primary(primary: AsyncPrimary) -> dict[str, Call]:

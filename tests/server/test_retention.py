@@ -33,7 +33,7 @@ def small(clusters: Clusters, major: int) -> Iterator[Node]:
         },
     )
     yield node
-    node.stop()
+    clusters.lab.remove(node)
 
 
 def fill(node: Node, segments: int) -> None:

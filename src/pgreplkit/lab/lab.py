@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import weakref
@@ -107,6 +108,7 @@ class Lab:
             no_locale=True,
             **options,
         )
+        pwfile.unlink()
         node.configure({**_SETTINGS, **(settings or {})})
         return self._started(node)
 
@@ -146,6 +148,18 @@ class Lab:
         node.configure(settings or {})
         self._started(node).wait_until_streaming()
         return node
+
+    def remove(self, node: Node) -> None:
+        """Stop one of its servers at once, and remove its files; its name can be used again.
+
+        Raises: LabError when it is not one of them.
+        """
+        if self.nodes.get(node.name) is not node:
+            raise LabError(f"there is no such node of this lab: {node!r}")
+        node.stop("immediate")
+        shutil.rmtree(node.data_dir)
+        node.log_file.unlink(missing_ok=True)
+        del self.nodes[node.name]
 
     def close(self) -> None:
         """End every server and remove every file of the lab."""
