@@ -74,6 +74,8 @@ async def test_a_cascade_is_drawn_as_a_tree(
     finally:
         leaf.stop()
         other.stop()
+        with cluster.standby.connect() as standby:
+            standby.slot("leaf").drop(force=True)
 
 
 async def test_two_primaries_are_told_loudly_with_where_they_parted(
