@@ -18,6 +18,7 @@ from pgreplkit.errors import (
 
 UNDEFINED_OBJECT, DUPLICATE_OBJECT, OBJECT_IN_USE = "42704", "42710", "55006"
 NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED = "55000", "0A000"
+READ_ONLY_TRANSACTION, FILE_MISSING = "25006", "58P01"
 
 Meaning: TypeAlias = Mapping[str, type[ServerError]]
 """Which of our errors an SQLSTATE is, for one statement."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -100,35 +101,63 @@ def add_passfile_entry(
     are. libpq takes the first that fits, so it is put before the first one that is less specific.
     The file is ``path``, else what PGPASSFILE names, else ~/.pgpass.
 
-    Raises: HostFileError; ValueError for a line break in a part.
+    Raises: HostFileError; ValueError for a line break in a part, or a port that is none.
     """
-    if any(mark in part for part in (host, database, user, password) for mark in "\n\r\0"):
-        raise ValueError("a part of a password file's entry has no line break and no NUL in it")
+    entry = _passfile_entry(host, port, database, user, password)
     file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
-    entry = PassEntry(host, port, database, user, password)
     with _telling(f"add an entry to {file}"):
-        text = file.read_bytes().decode(errors="surrogateescape") if file.exists() else ""
-        lines = text.splitlines()
-        parsed = [_entry(line) for line in lines]
-        kept = [(line, other) for line, other in zip(lines, parsed, strict=True) if other != entry]
-        at = next((n for n, (_, other) in enumerate(kept) if other and entry < other), len(kept))
+        # Bytes, because what stands in it is others' and of any encoding.
+        content = file.read_bytes() if file.exists() else b""
+        lines = content.removesuffix(b"\n").split(b"\n") if content else []
+        kept = [(line, other) for line in lines if not _is_for_the_same(other := _key(line), entry)]
+        key = entry.sort_key()
+        at = next((n for n, (_, other) in enumerate(kept) if _is_after(other, key)), len(kept))
         new = [line for line, _ in kept]
-        new.insert(at, str(entry))
-        content = "".join(f"{line}\n" for line in new).encode(errors="surrogateescape")
-        replace_file(file, content, mode=_PRIVATE)
+        new.insert(at, str(entry).encode())
+        replace_file(file, b"".join(line + b"\n" for line in new), mode=_PRIVATE)
     return file
 
 
 add_passfile_entry.__module__ = "pgreplkit"
 
 
-def _entry(line: str) -> PassEntry | None:
-    if not line.strip() or line.lstrip().startswith("#"):
+def _passfile_entry(
+    host: str, port: int | str, database: str, user: str, password: str
+) -> PassEntry:
+    if port != "*" and not (str(port).isascii() and str(port).isdecimal()):
+        raise ValueError(f"a port is a number or '*', not {port!r}")
+    for part in (host, database, user, password):
+        if not isinstance(part, str):
+            raise TypeError(f"a part of a password file's entry is text, not {type(part).__name__}")
+        # The texts of these errors repeat no part, which may be the password.
+        if any(mark in part for mark in "\n\r\0"):
+            raise ValueError("a part of a password file's entry has a line break or a NUL in it")
+        if any("\ud800" <= letter <= "\udfff" for letter in part):
+            raise ValueError("a part of a password file's entry has half of a surrogate pair in it")
+    if host.startswith("#"):
+        raise ValueError("a host that begins with '#' would make the entry a comment")
+    return PassEntry(host, port, database, user, password)
+
+
+def _key(line: bytes) -> PassEntry | None:
+    """The entry of a line without its password, which libpq takes as it stands."""
+    if not line.strip() or line.lstrip().startswith(b"#"):
+        return None
+    fields = re.split(rb"(?<!\\):", line, maxsplit=4)
+    if len(fields) != 5:  # libpq passes over it too
         return None
     try:
-        return PassEntry.parse(line)
-    except ValueError:  # libpq passes over it too
+        return PassEntry.parse(b":".join([*fields[:4], b""]).decode(errors="surrogateescape"))
+    except ValueError:
         return None
+
+
+def _is_for_the_same(other: PassEntry | None, entry: PassEntry) -> bool:
+    return other is not None and other == entry
+
+
+def _is_after(other: PassEntry | None, key: object) -> bool:
+    return other is not None and key < other.sort_key()  # type: ignore[operator]
 
 
 @contextmanager

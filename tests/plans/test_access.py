@@ -64,6 +64,7 @@ def verdict(
         ("host replication /^re 10.0.0.0/8 md5", {}, True),
         ("host replication /^x 10.0.0.0/8 md5", {}, False),
         ("host replication /( 10.0.0.0/8 md5", {}, None),
+        ("host replication /[[:alpha:]] 10.0.0.0/8 md5", {}, None),
         ("host replication rep 10.1.0.0/16 md5", {}, False),
         ("host replication rep all md5", {}, True),
         ("host replication rep samenet md5", {}, None),

@@ -106,7 +106,7 @@ async def test_a_line_is_added_where_it_counts_and_the_file_is_backed_up(
         [backup] = path.parent.glob("pg_hba.conf.*.bak")
         assert backup.read_bytes() == before
         backup.unlink()
-        # What is there already is not added again.
+        # What is there already is not added again, but loaded.
         await primary.allow_access("rep", address="127.0.0.1")
         assert path.read_text() == text
         assert not [*path.parent.glob("pg_hba.conf.*.bak")]
@@ -138,7 +138,9 @@ async def test_a_line_that_the_server_does_not_read_is_taken_back(
         path.write_bytes(before + b"nonsense\n")
         verdict = await primary.check_access("rep", address="127.0.0.1")
         assert [rule.line_number for rule in verdict.errors] == [2]
-        with pytest.raises(pgreplkit.HostFileError):
+        with pytest.raises(
+            pgreplkit.HostFileError, match=r"no change of pg_hba\.conf counts: line 2"
+        ):
             await primary.allow_access("rep", address="127.0.0.1")
         load(gate)
 
@@ -156,6 +158,10 @@ async def test_who_asks_for_nobody_or_may_not_ask(gate: Node, colour: Colour) ->
             await primary.allow_access("rep", address=None, method=smuggled)
         with pytest.raises(ValueError, match="line break"):
             await primary.allow_access("rep", address=None, database=smuggled)
+        with pytest.raises(ValueError, match="lets in"):
+            await primary.allow_access("rep", address=None, method="reject")
+        with pytest.raises(ValueError, match="special in a rule"):
+            await primary.allow_access("all", address=None)
         with pytest.raises(ValueError, match="one word"):
             await primary.allow_access("rep", address=None, method="trust all")
         with pytest.raises(TypeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -156,6 +157,52 @@ async def test_no_call_leaves_a_transaction_or_undoes_the_callers(
     assert await execute(theirs.connection, "SELECT 2") == [(2,)]
     await (await theirs.slot("fault")).drop()
     await close(theirs.connection)
+
+
+async def test_calls_at_once_take_turns(pair: Cluster) -> None:
+    theirs = await psycopg.AsyncConnection.connect(pair.primary.conninfo)
+    primary, again = AsyncPrimary(theirs), AsyncPrimary(theirs)
+    slots, replicas, identity, made, settings = await asyncio.gather(
+        primary.slots(),
+        again.replicas(),
+        primary.identity(),
+        again.create_logical_slot("at_once", temporary=True),
+        primary.settings(),
+    )
+    assert slots is not None
+    assert replicas is not None
+    assert identity.timeline >= 1
+    assert made.temporary
+    assert settings
+    assert theirs.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    await theirs.close()
+
+
+async def test_a_pipeline_is_refused(pair: Cluster) -> None:
+    with psycopg.connect(pair.primary.conninfo, autocommit=True) as theirs:
+        primary = pgreplkit.Primary(theirs)
+        with theirs.pipeline(), pytest.raises(pgreplkit.ServerError, match="pipeline mode"):
+            primary.slots()
+        assert primary.slots()
+
+
+async def test_a_block_that_fails_is_told_as_it_failed(pair: Cluster, colour: Colour) -> None:
+    standby = await colour.standby_on(pair.standby.conninfo)
+
+    async def block() -> None:
+        async with standby.paused():
+            await close(standby.connection)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError) as caught:
+        await block()
+    [note] = caught.value.__notes__
+    assert note.startswith("replay may be paused still: ")
+    async with await colour.standby(pair.standby.conninfo) as again:
+        await again.resume()
+        with pytest.raises(TypeError):
+            await again.pause(timeout="x")  # type: ignore[arg-type]
+        assert (await again.replay_status()).pause_state == "not paused"
 
 
 async def test_after_a_restart_a_new_connection_works(pair: Cluster, colour: Colour) -> None:

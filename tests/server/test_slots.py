@@ -283,6 +283,7 @@ async def test_peeking_leaves_the_changes_and_consuming_takes_them(
         rest = await slot.consume(options=options)
         assert {change.xid for change in rest} == {seen[-1].xid}
         assert await slot.consume(options=options) == []
+        assert (await slot.refresh()).confirmed_flush_lsn is not None
         assert slot.confirmed_flush_lsn is not None
         assert slot.confirmed_flush_lsn >= seen[-1].lsn
         with pytest.raises(pgreplkit.ServerError, match="proto_version"):

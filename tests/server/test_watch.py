@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
+import psycopg
 import pytest
 from clusters import SLOT, Cluster, Clusters, conninfo_as, one, run, wait_until
 from colours import Awaited, Colour
@@ -102,6 +107,13 @@ async def test_a_server_that_is_away_is_a_value_and_comes_back(
         node.stop()
 
 
+def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        # The process of a connection that was given up is gone.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
 async def test_a_server_that_does_not_answer_holds_nobody_up(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -113,29 +125,25 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
         async with watch(colour, servers, every=0.3) as watching:
             assert (await anext(watching))["silent"].error is None
             stopped = [psutil.Process(pid), *psutil.Process(pid).children()]
-            for process in stopped:
-                process.send_signal(signal.SIGSTOP)
+            signal_all(stopped, signal.SIGSTOP)
             started = time.monotonic()
             for _ in range(3):
                 sample = await anext(watching)
                 assert isinstance(sample["silent"].error, pgreplkit.WaitTimeout)
                 assert sample["p"].error is None
             assert time.monotonic() - started < 2.5
-            for process in stopped:
-                process.send_signal(signal.SIGCONT)
+            signal_all(stopped, signal.SIGCONT)
             for _ in range(20):
                 sample = await anext(watching)
                 if sample["silent"].error is None:
                     break
             assert sample["silent"].error is None
-            for process in stopped:
-                process.send_signal(signal.SIGSTOP)
+            signal_all(stopped, signal.SIGSTOP)
             await anext(watching)
             started = time.monotonic()
         assert time.monotonic() - started < 5
     finally:
-        for process in stopped:
-            process.send_signal(signal.SIGCONT)
+        signal_all(stopped, signal.SIGCONT)
         node.stop()
 
 
@@ -220,3 +228,70 @@ def test_a_promotion_is_seen(clusters: Clusters, cluster: Cluster, tmp_path: Pat
             wait_until(lambda: next(watching)["n"].wal_rate is not None)
     finally:
         node.stop()
+
+
+class Proxy:
+    """A TCP proxy that can go silent, as a network does that loses every packet."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._silent: set[int] = set()
+        self._sockets: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def silence(self) -> None:
+        """From now on nothing passes on the connections that there are."""
+        self._silent = {id(each) for each in self._sockets}
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if id(source) not in self._silent:
+                    target.sendall(data)
+
+
+async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colour: Colour) -> None:
+    proxy = Proxy(cluster.primary.port)
+    conninfo = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, port=proxy.port)
+    try:
+        async with watch(colour, {"p": conninfo}, every=0.2) as watching:
+            assert (await anext(watching))["p"].error is None
+            proxy.silence()
+            assert isinstance((await anext(watching))["p"].error, pgreplkit.WaitTimeout)
+            for _ in range(20):
+                sample = await anext(watching)
+                if sample["p"].error is None:
+                    break
+            assert sample["p"].error is None
+    finally:
+        proxy.close()
+
+
+async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None:
+    with Watch([cluster.primary.conninfo], every=0.4, timeout=5) as watching:
+        next(watching)
+        threading.Timer(0.1, watching.close).start()
+        assert len(watching.take(5)) == 0
+    asynchronous = AsyncWatch([cluster.primary.conninfo], every=0.4, timeout=5)
+    await anext(asynchronous)
+    samples = asyncio.create_task(asynchronous.take(5))
+    await asyncio.sleep(0.1)
+    await asynchronous.close()
+    assert len(await samples) == 0

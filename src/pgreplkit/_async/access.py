@@ -25,15 +25,20 @@ async def check_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
     sql = HBA_RULES.sql(link.version.major)
     records = await link.all(tried, sql, grant=_GRANT)
     rules = [HBA_RULES.read(record) for record in records]
-    return decide_access(asked, rules, groups=groups, line=line)
+    major = link.version.major
+    return decide_access(asked, rules, groups=groups, line=line, has_regexes=major >= 16)
 
 
 async def allow_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
     """Add the line that is missing, if one is, and reload."""
     verdict = await check_access(link, asked)
-    if verdict.allowed:
-        return verdict
     tried = f"let the role {asked.role!r} in"
+    if verdict.errors:
+        raise HostFileError(tried, f"no change of pg_hba.conf counts: {_said(verdict)}")
+    if verdict.allowed:
+        # It may have been written, and not loaded yet.
+        await _reload(link, tried)
+        return verdict
     file = await link.one(tried, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
     ahead_of = next(iter(verdict.undecided), verdict.rule)
     path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
@@ -41,11 +46,19 @@ async def allow_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
     try:
         after = await check_access(link, asked)
         if not after.allowed or after.errors:
-            said = "; ".join(f"line {rule.line_number}: {rule.error}" for rule in after.errors)
-            found = said or "the server does not go by that line: the file may be another host's"
+            found = _said(after) or "the server does not go by that line: see ``undecided``"
             raise HostFileError(tried, f"{found}; {path} is as it was")
-        await link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        await _reload(link, tried)
     except BaseException:
         restore(path, backup)
         raise
     return after
+
+
+async def _reload(link: AsyncLink, tried: str) -> None:
+    await link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+
+
+def _said(verdict: AccessVerdict) -> str:
+    lines = (*verdict.errors, *verdict.unmatchable)
+    return "; ".join(f"line {rule.line_number}: {rule.error}" for rule in lines)

@@ -40,7 +40,8 @@ class AsyncCluster:
         ``servers`` are connection strings, with names as a mapping, else named by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 
-        Needs: pg_monitor on each; pg_read_server_files, to tell where two primaries parted.
+        Needs: pg_monitor on each; EXECUTE on pg_read_binary_file(text), to tell where two
+        primaries parted.
         Source: as of Watch, pg_stat_wal_receiver, and the timelines' history files.
         """
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)

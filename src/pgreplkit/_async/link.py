@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 from packaging.version import Version
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.postgres import types
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._adapters import register
-from pgreplkit._async._io import sleep
+from pgreplkit._async._io import Lock, sleep
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit.catalog.features import FEATURES
@@ -27,6 +28,9 @@ from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer,
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
+# For all that is bound to a connection, whichever object it is: two transactions of ours on it
+# at once would undo each other.
+_TURNS: WeakKeyDictionary[AsyncConnection[object], Lock] = WeakKeyDictionary()
 _LONGEST_TIMEOUT = (1 << 31) - 1
 _BYTEA = types["bytea"].oid
 
@@ -36,6 +40,7 @@ class AsyncLink:
 
     def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
         self.connection = connection
+        self._turn = _TURNS.setdefault(connection, Lock())
         self.opened_here = opened_here
 
     @property
@@ -100,12 +105,24 @@ class AsyncLink:
         if timeout is not None:
             seconds = checked_seconds(timeout, "a timeout")
             milliseconds = min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
+        async with self._turn:
+            return await self._all(tried, sql, params, grant, meaning, milliseconds)
+
+    async def _all(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None,
+        grant: str,
+        meaning: Meaning | None,
+        milliseconds: int,
+    ) -> list[DictRow]:
         with self._telling(tried, grant, meaning):
-            if self.is_autocommit and timeout is None:
+            if self.is_autocommit and not milliseconds:
                 return await self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
             async with self.connection.transaction():
-                if timeout is None:
+                if not milliseconds:
                     return await self._fetch(sql.encode(), params)
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 if before["ms"]:
@@ -124,14 +141,24 @@ class AsyncLink:
         meaning: Meaning | None = None,
     ) -> None:
         """Execute statements that take no parameters and give no rows, all of them or none."""
+        async with self._turn:
+            await self._run(tried, statements, grant, meaning)
+
+    async def _run(
+        self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
+    ) -> None:
         with self._telling(tried, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
-                await self._fetch(texts[0], None)
+                await self._execute(texts[0])
                 return
             async with self.connection.transaction():
                 for text in texts:
-                    await self._fetch(text, None)
+                    await self._execute(text)
+
+    async def _execute(self, text: bytes) -> None:
+        async with AsyncCursor(self.connection) as cursor:
+            await cursor.execute(text, prepare=False)
 
     async def alter_system(self, tried: str, name: str, value: str) -> None:
         """Set a setting for the whole server, reload, and wait until it counts.
@@ -146,7 +173,9 @@ class AsyncLink:
                 tried, "ALTER SYSTEM runs in no transaction: use an autocommit connection"
             )
         statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
-        await self.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+        privilege = f"ALTER SYSTEM ON PARAMETER {name}"
+        grant = privilege if self.version.major >= 15 else "SUPERUSER"
+        await self.run(tried, statement, grant=grant)
         await self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         pace = Pace(_RELOADED_WITHIN)
         while (shown := await self.one(tried, ONE_TEXT, [name]))["setting"] != value:
@@ -164,7 +193,14 @@ class AsyncLink:
         with telling(tried, role=role, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 raise ServerError(tried, "the connection's transaction has failed: roll it back")
-            yield
+            if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
+                raise ServerError(tried, "the connection is in pipeline mode: end that first")
+            try:
+                yield
+            except UnicodeEncodeError:
+                # Its own text would repeat what may be a password.
+                found = "a text cannot be written in the connection's encoding"
+                raise ServerError(tried, found) from None
 
     async def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
         # A plain cursor, whatever kind the connection makes. Binary, because the text of times
@@ -172,9 +208,8 @@ class AsyncLink:
         async with AsyncCursor(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
             await cursor.execute(sql, params, prepare=False, binary=True)
-            if cursor.description is None:
-                return []
-            octets = {column.name for column in cursor.description if column.type_code == _BYTEA}
+            columns = cursor.description or []
+            octets = {column.name for column in columns if column.type_code == _BYTEA}
             return [_readable(record, octets) for record in await cursor.fetchall()]
 
 

@@ -34,7 +34,7 @@ class AsyncPrimary(AsyncServer):
 
     async def _insist_on_role(self) -> None:
         if await self.is_in_recovery():
-            raise NotAPrimary("connect to a primary", "the server is in recovery")
+            raise NotAPrimary("ask a primary", "the server is in recovery")
 
     async def wal_position(self) -> WalPosition:
         """How far its WAL is made, written, and flushed to disk.
@@ -107,6 +107,7 @@ class AsyncPrimary(AsyncServer):
         """
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"the names are SyncStandbyNames, not {type(names).__name__}")
+        await self._insist_on_role()
         streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
         connected = tuple(replica.application_name for replica in streaming)
         if not force and not names.met_by(connected):
@@ -126,6 +127,7 @@ class AsyncPrimary(AsyncServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
+        await self._insist_on_role()
         sql = ARCHIVER.sql(self.version.major)
         waiting = await self._link.one("count the waiting commits", WAITING_COMMITS)
         facts = PrimaryFacts(
@@ -167,8 +169,8 @@ class AsyncPrimary(AsyncServer):
     ) -> ReplicationRole:
         """Create a role that may log in and replicate, with ``monitor`` in pg_monitor too.
 
-        The password is hashed (SCRAM-SHA-256) before it is sent. ``connection_limit`` is for its
-        ordinary connections; -1 is none.
+        The password is hashed (SCRAM-SHA-256) before it is sent. ``connection_limit`` counts its
+        ordinary connections, before 13 its replication connections too; -1 is none.
 
         Raises: AlreadyExists; InvalidRoleName; InsufficientPrivilege.
         Needs: superuser; from 16 on CREATEROLE with REPLICATION, and for ``monitor`` the admin

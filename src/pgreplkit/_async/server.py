@@ -14,7 +14,7 @@ from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.retention import read_retention, read_senders
 from pgreplkit._async.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._conninfo import address, complete
-from pgreplkit._failures import UNDEFINED_OBJECT, telling
+from pgreplkit._failures import FILE_MISSING, UNDEFINED_OBJECT, telling
 from pgreplkit.catalog import identity
 from pgreplkit.catalog.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.identity import HISTORY
@@ -22,13 +22,17 @@ from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
+from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked
 from pgreplkit.plans.retention import WalRetention
 from pgreplkit.plans.standbyreadiness import NodeFacts
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
+
+
+class _NoFile(ServerError):
+    """The file is not there."""
 
 
 class AsyncServer:
@@ -310,13 +314,15 @@ class AsyncServer:
         return NodeFacts(major=self.version.major, identity=identity, settings=settings)
 
     async def _history(self, timeline: int) -> TimelineHistory | None:
-        """How the server came to that timeline; None when the role may not read the file."""
+        """How the server came to that timeline; None when its file is gone, or not to be read."""
         if timeline == 1:
             return TimelineHistory(1)
         tried = "read the timeline's history"
         try:
-            record = await self._link.one(tried, HISTORY, [timeline], grant="pg_read_server_files")
-        except InsufficientPrivilege:
+            record = await self._link.one(
+                tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
+            )
+        except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

@@ -74,7 +74,7 @@ class AsyncSlot(SlotColumns):
         Needs: REPLICATION; with ``force`` pg_signal_backend too.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
-        pace = Pace(timeout)
+        pace, was_ended = Pace(timeout), False
         while True:
             try:
                 await self._do(f"drop the slot {self.name!r}", sql.DROP, [self.name])
@@ -88,7 +88,13 @@ class AsyncSlot(SlotColumns):
                     [self.name, error.pid],
                     grant="pg_signal_backend",
                 )
+                was_ended = True
                 await sleep(pace.next_pause())
+            except SlotNotFound:
+                # A temporary slot goes with the process that was ended.
+                if not was_ended:
+                    raise
+                return
             else:
                 return
 
@@ -186,11 +192,12 @@ class AsyncSlot(SlotColumns):
     ) -> list[SlotChange]:
         """Like ``peek``, and the changes are gone from the slot: nobody gets them again.
 
+        ``refresh`` tells how far the slot is then.
+
         Raises and needs: as ``peek``.  Source: pg_logical_slot_get_binary_changes().
         """
-        changes = await self._changes("consume", CONSUME, limit, upto_lsn, options)
-        await self.refresh()
-        return changes
+        # Nothing comes after it that could fail, and lose what was taken.
+        return await self._changes("consume", CONSUME, limit, upto_lsn, options)
 
     async def _changes(
         self,
@@ -200,8 +207,8 @@ class AsyncSlot(SlotColumns):
         upto_lsn: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
-        if limit is not None and limit < 1:
-            raise ValueError(f"a limit of changes is at least 1, not {limit}")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"a limit of changes is an int of at least 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]
         records = await self._do(
             f"{verb} the slot {self.name!r}",
@@ -267,7 +274,7 @@ async def make_physical_slot(
     link: AsyncLink, name: str, *, reserve_wal: bool, temporary: bool
 ) -> AsyncSlot:
     """Create a physical slot and read it."""
-    params = [checked_slot_name(name), reserve_wal, temporary]
+    params = [checked_slot_name(name), bool(reserve_wal), bool(temporary)]
     return await _made(link, name, sql.CREATE_PHYSICAL, params, f"create the slot {name!r}", None)
 
 

@@ -17,6 +17,9 @@ from pgreplkit.catalog.nodestate import NODE_STATE
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.samples import NodeSample, WatchSample, WatchSamples, beside
 
+_GIVEN_UP_AFTER = 3
+"""Rounds without an answer after which a connection is taken to be dead."""
+
 
 class AsyncWatch:
     """Samples of several servers, one round every so often; iterate over it.
@@ -38,6 +41,8 @@ class AsyncWatch:
         every: float = 1.0,
         timeout: float | None = None,
     ) -> None:
+        if isinstance(servers, str):
+            raise TypeError("the servers are several: a list or a mapping, not one text")
         named = servers.items() if isinstance(servers, Mapping) else map(_named, servers)
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
@@ -45,7 +50,9 @@ class AsyncWatch:
         if not checked_seconds(every, "the time from round to round"):
             raise ValueError("the time from round to round is more than 0 seconds")
         self.every: float = every
-        self.timeout: float = every if timeout is None else timeout
+        self.timeout: float = every
+        if timeout is not None:
+            self.timeout = checked_seconds(timeout, "a timeout")
         self._crew = Crew(len(self._watched))
         self._next_round: float | None = None
         self._before: WatchSample | None = None
@@ -62,15 +69,29 @@ class AsyncWatch:
         due = now if self._next_round is None else self._next_round
         if due > now:
             await sleep(due - now)
+        if self._is_closed:
+            raise StopAsyncIteration
         # Rounds that were missed are not made up for.
         self._next_round = max(due + self.every, time.monotonic())
-        sample = await self._round()
+        try:
+            sample = await self._round()
+        except RuntimeError:
+            if self._is_closed:  # and so are the threads
+                raise StopAsyncIteration from None
+            raise
+        if self._is_closed:
+            raise StopAsyncIteration
         self._before = sample
         return sample
 
     async def take(self, count: int) -> WatchSamples:
-        """That many samples from now on."""
-        return WatchSamples(tuple([await self.__anext__() for _ in range(count)]))
+        """That many samples from now on; fewer when it is closed meanwhile."""
+        samples: list[WatchSample] = []
+        async for sample in self:
+            samples.append(sample)
+            if len(samples) >= count:
+                break
+        return WatchSamples(tuple(samples))
 
     async def close(self) -> None:
         """End it, and close the connections that it opened."""
@@ -81,7 +102,7 @@ class AsyncWatch:
 
     async def _round(self) -> WatchSample:
         for watched in self._watched:
-            watched.start(self._crew)
+            await watched.start(self._crew)
         await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
@@ -104,41 +125,56 @@ class _Watched:
     def __init__(self, name: str, server: str | AsyncServer) -> None:
         self.name = name
         self.job: Job[NodeSample] | None = None
+        self._missed = 0
+        self._generation = 0
         if not isinstance(server, str | AsyncServer):
             raise TypeError(f"a connection string or a server is watched, not {server!r}")
         self._conninfo = server if isinstance(server, str) else None
         # A standby's methods, whichever role the server has when it is asked.
         self._server = None if isinstance(server, str) else AsyncStandby._taking_over(server)
 
-    def start(self, crew: Crew) -> None:
-        """Ask, unless the last question is not answered yet."""
+    async def start(self, crew: Crew) -> None:
+        """Ask, unless the last question is not answered yet; one that never is, is given up."""
+        if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
+            self.job.cancel()
+            self.job = None
+            await self.close()
         if self.job is None:
+            self._missed = 0
             self.job = crew.start(self._ask)
 
     def said(self, timeout: float) -> NodeSample:
         """The answer, or that there is none."""
         if self.job is None or not self.job.done():
+            self._missed += 1
             error = WaitTimeout(f"watch {self.name}: no answer within {timeout:g} s")
             return NodeSample(name=self.name, error=error)
         job, self.job = self.job, None
         return job.result()
 
     async def close(self) -> None:
-        """Close the connection if it was opened here."""
+        """Close the connection if it was opened here, also one that is being opened."""
+        self._generation += 1
         if self._conninfo is not None and self._server is not None:
-            await self._server.close()
+            server, self._server = self._server, None
+            await server.close()
 
     async def _ask(self) -> NodeSample:
+        server, generation = self._server, self._generation
         try:
-            if self._server is None:
+            if server is None:
                 opened = await AsyncServer.connect(self._conninfo or "")
-                self._server = AsyncStandby._taking_over(opened)
-            return await _sampled(self.name, self._server)
+                server = AsyncStandby._taking_over(opened)
+                if generation != self._generation:
+                    raise WaitTimeout(f"watch {self.name}: it was given up")
+                self._server = server
+            return await _sampled(self.name, server)
         except Error as error:
-            if self._conninfo is not None and self._server is not None:
+            if self._conninfo is not None and server is not None:
                 # The next round connects anew.
-                broken, self._server = self._server, None
-                await broken.close()
+                if self._server is server:
+                    self._server = None
+                await server.close()
             return NodeSample(name=self.name, error=error)
 
 
@@ -160,6 +196,8 @@ async def _sampled(name: str, server: AsyncStandby) -> NodeSample:
 
 def _named(server: str | AsyncServer) -> tuple[str, str | AsyncServer]:
     if isinstance(server, AsyncServer):
+        if server.connection.closed:
+            return repr(server), server
         info = server.connection.info
         return f"{info.host}:{info.port}", server
     # What is neither is refused where it is taken up.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Lock as Lock
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
 

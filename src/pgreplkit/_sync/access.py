@@ -26,15 +26,20 @@ def check_access(link: Link, asked: Asked) -> AccessVerdict:
     sql = HBA_RULES.sql(link.version.major)
     records = link.all(tried, sql, grant=_GRANT)
     rules = [HBA_RULES.read(record) for record in records]
-    return decide_access(asked, rules, groups=groups, line=line)
+    major = link.version.major
+    return decide_access(asked, rules, groups=groups, line=line, has_regexes=major >= 16)
 
 
 def allow_access(link: Link, asked: Asked) -> AccessVerdict:
     """Add the line that is missing, if one is, and reload."""
     verdict = check_access(link, asked)
-    if verdict.allowed:
-        return verdict
     tried = f"let the role {asked.role!r} in"
+    if verdict.errors:
+        raise HostFileError(tried, f"no change of pg_hba.conf counts: {_said(verdict)}")
+    if verdict.allowed:
+        # It may have been written, and not loaded yet.
+        _reload(link, tried)
+        return verdict
     file = link.one(tried, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
     ahead_of = next(iter(verdict.undecided), verdict.rule)
     path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
@@ -42,11 +47,19 @@ def allow_access(link: Link, asked: Asked) -> AccessVerdict:
     try:
         after = check_access(link, asked)
         if not after.allowed or after.errors:
-            said = "; ".join(f"line {rule.line_number}: {rule.error}" for rule in after.errors)
-            found = said or "the server does not go by that line: the file may be another host's"
+            found = _said(after) or "the server does not go by that line: see ``undecided``"
             raise HostFileError(tried, f"{found}; {path} is as it was")
-        link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        _reload(link, tried)
     except BaseException:
         restore(path, backup)
         raise
     return after
+
+
+def _reload(link: Link, tried: str) -> None:
+    link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+
+
+def _said(verdict: AccessVerdict) -> str:
+    lines = (*verdict.errors, *verdict.unmatchable)
+    return "; ".join(f"line {rule.line_number}: {rule.error}" for rule in lines)

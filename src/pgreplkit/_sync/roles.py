@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
-from pgreplkit._failures import DUPLICATE_OBJECT, UNDEFINED_OBJECT
+from pgreplkit._failures import DUPLICATE_OBJECT, READ_ONLY_TRANSACTION, UNDEFINED_OBJECT, telling
 from pgreplkit._sync.link import Link
 from pgreplkit.catalog.roles import ONE_ROLE, ROLES, ReplicationRole
-from pgreplkit.errors import AlreadyExists, RoleNotFound
+from pgreplkit.errors import AlreadyExists, NotAPrimary, RoleNotFound
 from pgreplkit.values.rolename import checked_role_name
 
-_GONE = {UNDEFINED_OBJECT: RoleNotFound}
+_STANDBY = {READ_ONLY_TRANSACTION: NotAPrimary}
+_GONE = {UNDEFINED_OBJECT: RoleNotFound, **_STANDBY}
+_THERE = {DUPLICATE_OBJECT: AlreadyExists, **_STANDBY}
 
 
 def read_roles(link: Link) -> list[ReplicationRole]:
@@ -40,6 +42,7 @@ def create_role(
     monitor: bool,
 ) -> ReplicationRole:
     """CREATE ROLE … LOGIN REPLICATION."""
+    checked_role_name(name)
     limit = Literal(_checked_limit(connection_limit))
     options: list[Composable] = [
         SQL("LOGIN REPLICATION CONNECTION LIMIT {}").format(limit),
@@ -50,7 +53,7 @@ def create_role(
         Identifier(checked_role_name(name)), SQL(" ").join(options)
     )
     tried = f"create the role {name!r}"
-    link.run(tried, statement, grant=_needed(link), meaning={DUPLICATE_OBJECT: AlreadyExists})
+    link.run(tried, statement, grant=_needed(link), meaning=_THERE)
     return read_role(link, name)
 
 
@@ -112,7 +115,11 @@ def _password(link: Link, name: str, password: str | None) -> list[Composable]:
     if not password or "\0" in password:
         raise ValueError("a password is not empty, and has no NUL in it")
     # Hashed here, so that the password is neither sent nor logged by the server.
-    verifier = link.connection.pgconn.encrypt_password(
-        password.encode(), name.encode(), b"scram-sha-256"
-    )
+    try:
+        secret = password.encode()
+    except UnicodeEncodeError:
+        # The error would repeat the password.
+        raise ValueError("a password has half of a surrogate pair in it") from None
+    with telling(f"hash the password of {name!r}"):
+        verifier = link.connection.pgconn.encrypt_password(secret, name.encode(), b"scram-sha-256")
     return [SQL("PASSWORD {}").format(Literal(verifier.decode()))]

@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from pgreplkit._adapters import register
 from pgreplkit._conninfo import address, complete
-from pgreplkit._failures import UNDEFINED_OBJECT, telling
+from pgreplkit._failures import FILE_MISSING, UNDEFINED_OBJECT, telling
 from pgreplkit._sync.access import allow_access, check_access
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.retention import read_retention, read_senders
@@ -23,13 +23,17 @@ from pgreplkit.catalog.senders import WalSender
 from pgreplkit.catalog.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.catalog.waldir import WAL_FILES, WalFile, wal_file_in
-from pgreplkit.errors import InsufficientPrivilege, SettingNotFound
+from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
 from pgreplkit.plans.access import AccessVerdict, Asked
 from pgreplkit.plans.retention import WalRetention
 from pgreplkit.plans.standbyreadiness import NodeFacts
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
+
+
+class _NoFile(ServerError):
+    """The file is not there."""
 
 
 class Server:
@@ -309,13 +313,13 @@ class Server:
         return NodeFacts(major=self.version.major, identity=identity, settings=settings)
 
     def _history(self, timeline: int) -> TimelineHistory | None:
-        """How the server came to that timeline; None when the role may not read the file."""
+        """How the server came to that timeline; None when its file is gone, or not to be read."""
         if timeline == 1:
             return TimelineHistory(1)
         tried = "read the timeline's history"
         try:
-            record = self._link.one(tried, HISTORY, [timeline], grant="pg_read_server_files")
-        except InsufficientPrivilege:
+            record = self._link.one(tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
+        except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

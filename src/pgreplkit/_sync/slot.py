@@ -75,7 +75,7 @@ class Slot(SlotColumns):
         Needs: REPLICATION; with ``force`` pg_signal_backend too.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
-        pace = Pace(timeout)
+        pace, was_ended = Pace(timeout), False
         while True:
             try:
                 self._do(f"drop the slot {self.name!r}", sql.DROP, [self.name])
@@ -89,7 +89,13 @@ class Slot(SlotColumns):
                     [self.name, error.pid],
                     grant="pg_signal_backend",
                 )
+                was_ended = True
                 sleep(pace.next_pause())
+            except SlotNotFound:
+                # A temporary slot goes with the process that was ended.
+                if not was_ended:
+                    raise
+                return
             else:
                 return
 
@@ -185,11 +191,12 @@ class Slot(SlotColumns):
     ) -> list[SlotChange]:
         """Like ``peek``, and the changes are gone from the slot: nobody gets them again.
 
+        ``refresh`` tells how far the slot is then.
+
         Raises and needs: as ``peek``.  Source: pg_logical_slot_get_binary_changes().
         """
-        changes = self._changes("consume", CONSUME, limit, upto_lsn, options)
-        self.refresh()
-        return changes
+        # Nothing comes after it that could fail, and lose what was taken.
+        return self._changes("consume", CONSUME, limit, upto_lsn, options)
 
     def _changes(
         self,
@@ -199,8 +206,8 @@ class Slot(SlotColumns):
         upto_lsn: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
-        if limit is not None and limit < 1:
-            raise ValueError(f"a limit of changes is at least 1, not {limit}")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"a limit of changes is an int of at least 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]
         records = self._do(
             f"{verb} the slot {self.name!r}",
@@ -264,7 +271,7 @@ def read_slot(link: Link, name: str) -> SlotState:
 
 def make_physical_slot(link: Link, name: str, *, reserve_wal: bool, temporary: bool) -> Slot:
     """Create a physical slot and read it."""
-    params = [checked_slot_name(name), reserve_wal, temporary]
+    params = [checked_slot_name(name), bool(reserve_wal), bool(temporary)]
     return _made(link, name, sql.CREATE_PHYSICAL, params, f"create the slot {name!r}", None)
 
 

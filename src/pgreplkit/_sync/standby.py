@@ -28,7 +28,13 @@ from pgreplkit.catalog.replaycontrol import (
     ReplayPosition,
 )
 from pgreplkit.catalog.senders import WalSender
-from pgreplkit.errors import InsufficientPrivilege, NotAStandby, ServerError, WaitTimeout
+from pgreplkit.errors import (
+    Error,
+    InsufficientPrivilege,
+    NotAStandby,
+    ServerError,
+    WaitTimeout,
+)
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
@@ -137,8 +143,8 @@ class Standby(Server):
         """
         tried, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
-        self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
         pace = Pace(timeout)
+        self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
         while True:
             position = self._position(tried)
             stands = self.version.major >= 14 or position.replayed_lsn == before
@@ -166,17 +172,33 @@ class Standby(Server):
     def paused(self, *, timeout: float = 30.0) -> Iterator[None]:
         """Replay stands still within the block, and is as it was found after it.
 
-        Raises and needs: as ``pause`` and ``resume``.
+        When it cannot be resumed, as when the connection is lost, the error says so; one of the
+        block's own is raised as it is, with a note.
+
+        Raises and needs: as ``pause`` and ``resume``; ServerError unless the connection is in
+        autocommit, because replay could not be resumed in a transaction that failed.
         """
-        found = self._position("pause replay")
+        tried = "pause replay for a while"
+        if not self._link.is_autocommit:
+            raise ServerError(
+                tried, "it is not done in a transaction: use an autocommit connection"
+            )
+        found = self._position(tried)
         try:
-            if found.pause_state is not PauseState.PAUSED:
-                self.pause(timeout=timeout)
+            self.pause(timeout=timeout)
             yield
-        finally:
-            # A standby that was promoted meanwhile has no replay that could be resumed.
-            if found.pause_state is PauseState.NOT_PAUSED and self.is_in_recovery():
-                self.resume()
+        except BaseException as error:
+            try:
+                self._restore(found)
+            except Error as failed:
+                error.add_note(f"replay may be paused still: {failed}")
+            raise
+        self._restore(found)
+
+    def _restore(self, found: ReplayPosition) -> None:
+        # A standby that was promoted meanwhile has no replay that could be resumed.
+        if found.pause_state is PauseState.NOT_PAUSED and self.is_in_recovery():
+            self.resume()
 
     def wait_for_replay(self, lsn: LSN, *, timeout: float = 60.0) -> LSN:
         """Wait until it has replayed up to ``lsn``; gives how far it is then.
@@ -192,9 +214,11 @@ class Standby(Server):
             raise TypeError(f"replay is awaited up to an LSN, not a {type(lsn).__name__}")
         pace = Pace(timeout)
         while True:
-            position = self._position(tried)
+            position = self._look()
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
+            if not position.in_recovery:
+                raise NotAStandby(tried, "the server is not in recovery")
             if pace.is_over:
                 raise WaitTimeout(
                     f"{tried}: it was not in {timeout:g} s: replay is {position.pause_state}"
@@ -225,6 +249,7 @@ class Standby(Server):
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
             raise TypeError(f"a delay is a timedelta, not {type(delay).__name__}")
+        self._insist_on_recovery("set the apply delay")
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
@@ -277,7 +302,8 @@ class Standby(Server):
         lower, system identifier, major, sizes, and whether its timeline can be followed.
 
         Raises: NotAStandby, InsufficientPrivilege.
-        Needs: pg_monitor on both; to follow across timelines pg_read_server_files on the primary.
+        Needs: pg_monitor on both; to follow across timelines, EXECUTE on
+        pg_read_binary_file(text) on the primary, which superusers have.
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
         if primary is not None and not isinstance(primary, Server):
@@ -290,8 +316,11 @@ class Standby(Server):
         return standby_readiness(own, status, primary=its, history=history)
 
     def _position(self, tried: str) -> ReplayPosition:
-        sql = REPLAY_POSITION.sql(self.version.major)
-        position = REPLAY_POSITION.read(self._link.one(tried, sql))
+        position = self._look()
         if not position.in_recovery:
             raise NotAStandby(tried, "the server is not in recovery")
         return position
+
+    def _look(self) -> ReplayPosition:
+        sql = REPLAY_POSITION.sql(self.version.major)
+        return REPLAY_POSITION.read(self._link.one("look how far replay is", sql))

@@ -70,6 +70,9 @@ class KeptWal:
     freeze_max_age: int = attrs.field(
         metadata=lives(sql=f"{_setting('autovacuum_freeze_max_age')}::bigint")
     )
+    server_major: int = attrs.field(
+        metadata=lives(sql="current_setting('server_version_num')::int / 10000")
+    )
     directory_bytes: int = attrs.field(
         metadata=lives(sql="(SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir())")
     )

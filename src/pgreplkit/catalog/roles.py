@@ -24,12 +24,15 @@ class ReplicationRole:
     rolsuper: bool
     """A superuser may replicate without ``rolreplication``."""
     rolconnlimit: int
-    """How many connections it may have at once; -1 without a limit. Replication connections do
-    not count."""
+    """How many connections it may have at once; -1 without a limit. From 13 on replication
+    connections do not count."""
     rolvaliduntil: datetime | None = attrs.field(
-        metadata=lives(sql="nullif(rolvaliduntil, 'infinity')")
+        metadata=lives(
+            sql="""CASE WHEN rolvaliduntil < '9999-12-31'
+                THEN greatest(rolvaliduntil, '0001-01-03 00:00+00') END"""
+        )
     )
-    """When its password expires; None for never."""
+    """When its password expires; None for never, or in more years than Python counts."""
     is_monitor: bool = attrs.field(
         metadata=lives(
             sql="""EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid

@@ -14,6 +14,8 @@ from pgreplkit.catalog.hba import HbaRule
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _METHOD = re.compile("[a-z0-9-]+")
+_PLAIN_REGEX = re.compile(r"[\w .^$|*+?()-]*|[\w .^$|*+?()-]*\[[\w-]+\][\w .^$|*+?()-]*", re.ASCII)
+_KEYWORDS = {"all", "sameuser", "samerole", "samegroup"}
 PHYSICAL = "replication"
 """The keyword for physical replication connections, which ``all`` does not match."""
 
@@ -33,6 +35,8 @@ class AccessVerdict:
     server's own networks."""
     errors: tuple[HbaRule, ...]
     """Lines that the server cannot read: as long as there are any, it loads no change at all."""
+    unmatchable: tuple[HbaRule, ...]
+    """Lines that the server reads and that can match nothing, as hostssl where SSL is off."""
     line: str
     """The line that lets it in, to be put before the deciding and the undecided ones."""
 
@@ -56,8 +60,16 @@ class Asked:
                 raise ValueError(
                     f"there is no line break in a rule, and no part is empty: {text!r}"
                 )
-        if not _METHOD.fullmatch(self.method):
-            raise ValueError(f"a method is one word as in scram-sha-256, not {self.method!r}")
+        for name in (self.role, self.database):
+            # Quoted in the file it would be a name, but the server does not show the quotes.
+            if name in _KEYWORDS or name[0] in "+/@" or self.role == PHYSICAL:
+                raise ValueError(
+                    f"the server does not tell {name!r} from what is special in a rule"
+                )
+        if self.method == "reject" or not _METHOD.fullmatch(self.method):
+            raise ValueError(
+                f"a method that lets in is one word as in scram-sha-256, not {self.method!r}"
+            )
 
     @property
     def network(self) -> Network | None:
@@ -69,11 +81,17 @@ class Asked:
 
 
 def decide_access(
-    asked: Asked, rules: Sequence[HbaRule], *, groups: Collection[str], line: str
+    asked: Asked,
+    rules: Sequence[HbaRule],
+    *,
+    groups: Collection[str],
+    line: str,
+    has_regexes: bool = True,
 ) -> AccessVerdict:
     """The first rule that matches, as the server goes through them.
 
-    ``groups`` are the roles that the role is in, itself included.
+    ``groups`` are the roles that the role is in, itself included; ``has_regexes`` is whether
+    a name that begins with a slash is a regular expression (16 on).
     """
     role, database, network = asked.role, asked.database, asked.network
     undecided = []
@@ -83,8 +101,10 @@ def decide_access(
             continue
         matches = _all_of(
             _connects(rule.type, network, asked.ssl),
-            _any_of(_fits_database(word, database, role, groups) for word in rule.database),
-            _any_of(_fits_role(word, role, groups) for word in rule.user_name),
+            _any_of(
+                _fits_database(word, database, role, groups, has_regexes) for word in rule.database
+            ),
+            _any_of(_fits_role(word, role, groups, has_regexes) for word in rule.user_name),
             _fits_address(rule, network),
         )
         if matches:
@@ -100,6 +120,7 @@ def decide_access(
         rule=decided,
         undecided=tuple(undecided),
         errors=tuple(rule for rule in rules if rule.type is None),
+        unmatchable=tuple(rule for rule in rules if rule.type and rule.error is not None),
         line=line,
     )
 
@@ -123,7 +144,9 @@ def _connects(kind: str | None, network: Network | None, ssl: bool) -> bool:
     return kind in {"host", "hostnogssenc", "hostssl" if ssl else "hostnossl"}
 
 
-def _fits_database(word: str, database: str, role: str, groups: Collection[str]) -> bool | None:
+def _fits_database(
+    word: str, database: str, role: str, groups: Collection[str], has_regexes: bool
+) -> bool | None:
     if word == PHYSICAL or database == PHYSICAL:
         return word == database
     match word:
@@ -133,23 +156,26 @@ def _fits_database(word: str, database: str, role: str, groups: Collection[str])
             return database == role
         case "samerole" | "samegroup":
             return database in groups
-    return _fits_name(word, database)
+    return _fits_name(word, database, has_regexes)
 
 
-def _fits_role(word: str, role: str, groups: Collection[str]) -> bool | None:
+def _fits_role(word: str, role: str, groups: Collection[str], has_regexes: bool) -> bool | None:
     if word == "all":
         return True
     if word.startswith("+"):
         return word[1:] in groups
-    return _fits_name(word, role)
+    return _fits_name(word, role, has_regexes)
 
 
-def _fits_name(word: str, name: str) -> bool | None:
-    if not word.startswith("/"):
+def _fits_name(word: str, name: str, has_regexes: bool) -> bool | None:
+    if not (has_regexes and word.startswith("/")):
         return word == name
+    # What means the same to the server's kind of expressions and to Python's.
+    if not _PLAIN_REGEX.fullmatch(word[1:]):
+        return None
     try:
         return re.search(word[1:], name) is not None
-    except re.error:  # one that only the server's own kind of expressions has
+    except re.error:
         return None
 
 

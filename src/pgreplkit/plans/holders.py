@@ -13,7 +13,6 @@ from pgreplkit.catalog.slots import SlotState
 from pgreplkit.plans.retention import HolderKind, WalHolder, WalRetention, lasting
 from pgreplkit.plans.retentionfindings import findings_of
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 
@@ -49,7 +48,7 @@ def wal_retention(
         wal_rate=wal_rate,
         archiver=archiver,
         ready_count=None if ready is None else len(ready),
-        holders=tuple(sorted(_with_freed(holders, kept.segment_size), key=_oldest_first)),
+        holders=tuple(sorted(_with_freed(holders, kept), key=_oldest_first)),
     )
     return attrs.evolve(report, findings=tuple(findings_of(report, kept.freeze_max_age)))
 
@@ -63,19 +62,23 @@ def _oldest_first(holder: WalHolder) -> tuple[bool, int]:
     return (lsn is None, 0 if lsn is None else int(lsn))
 
 
-def _with_freed(holders: Sequence[WalHolder], size: SegmentSize) -> Iterator[WalHolder]:
-    """Each with what goes when it alone keeps nothing any more."""
+def _with_freed(holders: Sequence[WalHolder], kept: KeptWal) -> Iterator[WalHolder]:
+    """Each with what the next checkpoint removes when it alone keeps nothing any more."""
+    size = kept.segment_size.bytes
+    # A checkpoint makes the WAL before it superfluous; until 10, that before the one before it.
+    needed = kept.redo_lsn if kept.server_major < 11 else kept.current_lsn
     firsts = [
-        (holder, int(holder.oldest_lsn) // size.bytes)
+        (holder, int(holder.oldest_lsn) // size)
         for holder in holders
-        if holder.is_binding and holder.oldest_lsn is not None
+        if holder.is_binding
+        and holder.kind is not HolderKind.CHECKPOINT
+        and holder.oldest_lsn is not None
     ]
     for holder in holders:
         own = [first for other, first in firsts if other is holder]
         others = [first for other, first in firsts if other is not holder]
-        freed = max(0, min(others) - own[0]) * size.bytes if own and others else 0
-        droppable = holder.kind is not HolderKind.CHECKPOINT
-        yield attrs.evolve(holder, freed_bytes=freed if droppable else 0)
+        freed = min([*others, int(needed) // size]) - own[0] if own else 0
+        yield attrs.evolve(holder, freed_bytes=max(0, freed) * size)
 
 
 class _Workshop:

@@ -95,7 +95,7 @@ class WalRetention:
     def worst(self) -> WalHolder | None:
         """Who keeps the oldest WAL beyond what recovery after a crash needs anyway.
 
-        None when nobody does. Its ``freed_bytes`` are 0 as long as the checkpoint needs as much.
+        None when nobody does.
         """
         keepers = [h for h in self.holders if h.is_binding and h.kind is not HolderKind.CHECKPOINT]
         return next((holder for holder in keepers if holder.oldest_lsn is not None), None)

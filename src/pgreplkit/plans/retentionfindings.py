@@ -44,7 +44,7 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
             remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
             takes=Takes.RELOAD,
         )
-    elif holder.time_left is not None and holder.time_left < _TODAY:
+    elif _is_ending(holder, slot) and holder.time_left is not None:
         yield Finding(
             check=check,
             severity=Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
@@ -62,6 +62,13 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
             needed="a receiver",
             remedy=f"start its receiver; if there is none any more: {drop}",
         )
+
+
+def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
+    """Whether its time is short. One that is used has used up half of its limit at least."""
+    if holder.time_left is None or holder.time_left >= _TODAY:
+        return False
+    return not slot.active or holder.bytes > (slot.safe_wal_size or 0)
 
 
 def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:

@@ -60,10 +60,10 @@ class NodeSample:
             "lag_seconds": plain(lag.time) if lag else None,
             "lag_stage": plain(lag.stage) if lag else None,
             "lag_reason": plain(lag.reason) if lag else None,
-            "senders": len(self.senders),
+            "senders": None if self.error else len(self.senders),
             "senders_lag_bytes": max(replays, default=None),
-            "slots": len(self.slots),
-            "retained_bytes": self.retained_bytes,
+            "slots": None if self.error else len(self.slots),
+            "retained_bytes": None if self.error else self.retained_bytes,
             "error": None if self.error is None else str(self.error),
         }
 

@@ -79,11 +79,12 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             remedy="ALTER SYSTEM SET primary_conninfo = '…'",
             takes=Takes.RELOAD,
         )
+    from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
     yield found(
         "receiver",
-        status.is_streaming,
+        status.is_streaming or from_archive,
         found=str(status.receiver_status or "none runs"),
-        needed="streaming",
+        needed="none, it reads an archive" if from_archive else "streaming",
         remedy="see the standby's log for why its walreceiver does not connect",
         otherwise=Severity.WARNING,
     )
