@@ -85,11 +85,41 @@ def test_before_12_the_timeline_of_the_backup_has_no_word() -> None:
         {"apply_delay": timedelta(-1)},
         {"apply_delay": timedelta(25)},
         {"slot": "Not-A-Slot"},
+        {"recovery_target_timeline": "foo"},
+        {"recovery_target_timeline": 0},
+        {"recovery_target_timeline": True},
+        {"recovery_target_action": "bogus"},
+        {"recovery_target_xid": -4},
+        {"application_name": "x" * 64},
     ],
 )
 def test_what_no_server_would_take_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"target|delay|slot"):
+    with pytest.raises(ValueError, match=r"target|delay|slot|timeline|number|application_name"):
         standby_config(CONNINFO, server_version=18, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"primary_conninfo": None},
+        {"apply_delay": 5},
+        {"recovery_target_time": "2026-01-01"},
+        {"recovery_target_lsn": "0/1"},
+        {"recovery_target_inclusive": "no"},
+        {"restore_command": 5},
+        {"application_name": 5},
+        {"slot": 5},
+    ],
+)
+def test_what_is_of_another_type_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(TypeError):
+        standby_config(**{"primary_conninfo": CONNINFO, "server_version": 18, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_password_is_not_shown() -> None:
+    config = standby_config("host=db1 password=secret", server_version=18)
+    assert "secret" not in repr(config)
+    assert "secret" in str(config)
 
 
 @given(texts)

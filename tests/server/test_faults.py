@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, one, run, wait_until
+from clusters import Cluster, Clusters, one, run, streaming, wait_until
 from colours import Colour, close, execute
 
 import pgreplkit
@@ -176,6 +176,17 @@ async def test_calls_at_once_take_turns(pair: Cluster) -> None:
     assert settings
     assert theirs.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     await theirs.close()
+
+
+async def test_replicas_are_those_of_now_within_a_transaction_too(
+    pair: Cluster, colour: Colour
+) -> None:
+    theirs = await colour.primary_on(pair.primary.conninfo, autocommit=False)
+    await execute(theirs.connection, "SELECT 1")
+    before = len(await theirs.replicas())
+    with streaming(pair.primary, None):
+        assert len(await theirs.replicas()) == before + 1
+    await close(theirs.connection)
 
 
 async def test_a_pipeline_is_refused(pair: Cluster) -> None:

@@ -6,7 +6,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.link import AsyncLink
 from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
-from pgreplkit.catalog.senders import SENDERS, WalSender
+from pgreplkit.catalog.senders import CLEAR_SNAPSHOT, SENDERS, WalSender
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.holders import wal_retention
@@ -40,6 +40,9 @@ async def read_senders(link: AsyncLink) -> list[WalSender]:
     Raises: InsufficientPrivilege when the role sees only parts of them.
     """
     tried = "read pg_stat_replication"
+    if not link.is_autocommit:
+        # Within a transaction the server shows the same sessions again and again.
+        await link.all(tried, CLEAR_SNAPSHOT)
     records = await link.all(tried, SENDERS.sql(link.version.major))
     if any(record["state"] is None for record in records):
         raise InsufficientPrivilege(tried, link.role, "pg_monitor")

@@ -244,6 +244,8 @@ class AsyncServer:
         Raises: InsufficientPrivilege.  Needs: pg_monitor.
         Source: as of WalRetention.
         """
+        if disk_size is not None and not isinstance(disk_size, int):
+            raise TypeError(f"a disk's size is an int of bytes, not {type(disk_size).__name__}")
         return await read_retention(self._link, window=window, disk_size=disk_size)
 
     async def check_access(

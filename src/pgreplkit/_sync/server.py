@@ -243,6 +243,8 @@ class Server:
         Raises: InsufficientPrivilege.  Needs: pg_monitor.
         Source: as of WalRetention.
         """
+        if disk_size is not None and not isinstance(disk_size, int):
+            raise TypeError(f"a disk's size is an int of bytes, not {type(disk_size).__name__}")
         return read_retention(self._link, window=window, disk_size=disk_size)
 
     def check_access(

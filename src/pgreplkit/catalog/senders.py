@@ -110,4 +110,5 @@ class WalSender:
 
 
 SENDERS = View(WalSender, "pg_stat_replication")
+CLEAR_SNAPSHOT = "SELECT pg_stat_clear_snapshot()"
 WAITING_COMMITS = "SELECT count(*) AS number FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

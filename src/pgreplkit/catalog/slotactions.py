@@ -22,7 +22,9 @@ END_PROCESS = """
     WHERE slot_name = %s::name AND active_pid = %s::int AND active_pid <> pg_backend_pid()
 """
 USED_BY = """
-    SELECT active_pid AS pid, host(client_addr) AS client_addr, application_name
+    SELECT active_pid AS pid, application_name,
+        CASE WHEN backend_start IS NULL THEN 'an address that this role may not see'
+            ELSE host(client_addr) END AS client_addr
     FROM pg_replication_slots LEFT JOIN pg_stat_activity ON pid = active_pid
     WHERE slot_name = %s::name
 """

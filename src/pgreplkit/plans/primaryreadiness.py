@@ -46,8 +46,10 @@ class PrimaryFacts:
 
 def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) -> Readiness:
     """Whether that primary can have so many receivers altogether."""
-    if for_ not in _LEVELS:
+    if for_ not in ("physical", "logical"):
         raise ValueError(f"a server is ready for 'physical' or 'logical', not {for_!r}")
+    if not isinstance(standbys, int):
+        raise TypeError(f"the number of standbys is an int, not {type(standbys).__name__}")
     kind = SlotType(for_)
     there = sum(slot.slot_type is kind and slot.active for slot in facts.slots)
     if for_ == "physical":

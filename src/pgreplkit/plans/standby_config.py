@@ -19,6 +19,7 @@ TargetAction: TypeAlias = Literal["pause", "promote", "shutdown"]
 
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
+_LONGEST_NAME = 63
 _LONGEST_DELAY = (1 << 31) - 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -32,8 +33,8 @@ class StandbyConfig:
 
     __module__ = "pgreplkit"
 
-    settings: Mapping[str, str]
-    """By name, in the order in which they are written."""
+    settings: Mapping[str, str] = attrs.field(repr=False)
+    """By name, in the order in which they are written; a connection string may hold a password."""
     settings_file: str
     """In the data directory: recovery.conf before 12; postgresql.auto.conf from 12 on, to whose
     end they are appended."""
@@ -90,8 +91,19 @@ def standby_config(
     recovery_target_timeline = 'latest'
 
     Raises: UnsupportedByServer for a ``trigger_file`` from 16 on; InvalidSlotName; ValueError for
-    more than one target, a time without a time zone, or a delay out of range.
+    more than one target, a time without a time zone, and what is out of its range; TypeError.
     """
+    texts = (primary_conninfo, application_name, restore_command, trigger_file)
+    _insist_on(str, primary_conninfo, *(t for t in (*texts, recovery_target_name) if t is not None))
+    _insist_on(bool, recovery_target_immediate, *_given(recovery_target_inclusive))
+    _insist_on(timedelta, *_given(apply_delay))
+    _insist_on(LSN, *_given(recovery_target_lsn))
+    _insist_on(datetime, *_given(recovery_target_time))
+    _insist_on(int, *_given(recovery_target_xid))
+    if recovery_target_action not in {None, "pause", "promote", "shutdown"}:
+        raise ValueError(f"no server has the recovery_target_action {recovery_target_action!r}")
+    if application_name is not None and len(application_name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"an application_name has at most {_LONGEST_NAME} bytes")
     version = _version_of(server_version)
     if trigger_file is not None and version.major >= 16:
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
@@ -154,6 +166,16 @@ def named(conninfo: str, application_name: str | None) -> str:
 _version_of = server_version
 
 
+def _insist_on(kind: type, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"a {kind.__name__} was expected, not {type(value).__name__}")
+
+
+def _given(value: object) -> tuple[object, ...]:
+    return () if value is None else (value,)
+
+
 def _milliseconds(delay: timedelta | None) -> str | None:
     if delay is None:
         return None
@@ -168,6 +190,9 @@ def _on_or_off(value: bool | None) -> str | None:
 
 
 def _timeline(timeline: TargetTimeline, major: int) -> dict[str, str | None]:
+    is_number = type(timeline) is int and 0 < timeline < 1 << 32
+    if not is_number and timeline not in ("latest", "current"):
+        raise ValueError(f"a timeline is a number, 'latest' or 'current', not {timeline!r}")
     # Before 12 there was no word for the timeline of the backup, which was the default.
     if timeline == "current" and major < 12:
         return {}
@@ -184,6 +209,8 @@ def _target(
 ) -> dict[str, str | None]:
     if time is not None and time.tzinfo is None:
         raise ValueError("a recovery target's time has a time zone")
+    if xid is not None and not 0 <= xid < 1 << 64:
+        raise ValueError(f"a transaction's number has 64 bits, unlike {xid}")
     targets = {
         "recovery_target_lsn": None if lsn is None else str(lsn),
         "recovery_target_time": None if time is None else str(time),

@@ -133,9 +133,9 @@ class SyncStandbyNames:
         fitting = [name for name in connected if "*" in self.names or name in self]
         return len(fitting) >= self.count
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         # The server compares application names without regard to case, in ASCII.
-        return any(_folded(name) == _folded(other) for other in self.names)
+        return isinstance(name, str) and any(_folded(name) == _folded(n) for n in self.names)
 
     def __str__(self) -> str:
         if not self.names:
@@ -144,6 +144,8 @@ class SyncStandbyNames:
 
 
 def _folded(name: str) -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"a standby's name is a str, not {type(name).__name__}")
     return name.encode("utf-8", "surrogatepass").lower()
 
 
