@@ -38,3 +38,8 @@ class Crew:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+
+
+async def aside(call: Callable[[], T]) -> T:
+    """Do what blocks out of the loop's way, in a thread."""
+    return await asyncio.to_thread(call)

@@ -32,3 +32,8 @@ class Crew:
     def close(self) -> None:
         """Give up what is not done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def aside(call: Callable[[], T]) -> T:
+    """Do what blocks, here and now."""
+    return call()
