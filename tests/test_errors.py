@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import pgreplkit
-from pgreplkit import LSN, Error, InvalidValue, errors
+from pgreplkit import LSN, Error, Finding, InvalidValue, Severity, errors
 
 CLASSES = {
     name: found
@@ -17,6 +17,7 @@ CLASSES = {
     if inspect.isclass(found) and issubclass(found, Error)
 }
 REFUSALS = [kind for kind in CLASSES.values() if issubclass(kind, InvalidValue)]
+STUCK = Finding(check="archiver", severity=Severity.CRITICAL, found="stuck", needed="not stuck")
 SAMPLES: list[Error] = [
     *(kind("x" * 500, "it is too long") for kind in REFUSALS),
     Error("something"),
@@ -39,6 +40,11 @@ SAMPLES: list[Error] = [
     errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
     errors.HostFileError("add a line to /x/pg_hba.conf", "Permission denied"),
     errors.SplitBrain({"a": 1, "b": 2}, 1, LSN("0/5")),
+    errors.ControlFailed("stop db1", "pg_ctl: server does not shut down"),
+    errors.PlanRefused("switchover to db2", (STUCK,)),
+    errors.PlanFailed(
+        "switchover to db2", "stop db1", "it does not shut down", ("checkpoint",), "resume()", "-"
+    ),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),

@@ -27,11 +27,11 @@ LAYERS = [
     "testing",
 ]
 """Each may import from those before it, and from its own."""
-SHARED = {"_adapters", "_conninfo", "_failures", "_hostfiles", "_pace"}
+SHARED = {"_adapters", "_conninfo", "_failures", "_hostfiles", "_pace", "_recoveryfiles", "control"}
 """What both colours stand on; with them psycopg may be imported from here on."""
 PURE = {"errors", "values", "catalog", "plans"}
-UPWARD = {("errors/server.py", "values.lsn")}
-"""For type checkers only: an error that tells of a position."""
+UPWARD = {("errors/server.py", "values.lsn"), ("errors/operations.py", "values.finding")}
+"""For type checkers only: errors that tell of a position, and of findings."""
 
 
 PUBLIC: list[str] = vars(pgreplkit)["__all__"]

@@ -60,18 +60,22 @@ def formatted(source: str) -> str:
     return source
 
 
+def _modules(colour: str) -> list[Path]:
+    return sorted((ROOM / colour).rglob("[!_]*.py"))
+
+
 def main(check: bool) -> int:
     stale = []
-    sources = sorted((ROOM / "_async").glob("[!_]*.py"))
-    for source in sources:
-        target = ROOM / "_sync" / source.name
-        text = formatted(HEADER.format(name=source.name) + translated(source.read_text()))
+    sources = {path.relative_to(ROOM / "_async"): path for path in _modules("_async")}
+    for name, source in sources.items():
+        target = ROOM / "_sync" / name
+        text = formatted(HEADER.format(name=name) + translated(source.read_text()))
         compile(text, str(target), "exec")
         if not target.exists() or target.read_text() != text:
             stale.append(target)
             if not check:
                 target.write_text(text)
-    orphans = {path.name for path in (ROOM / "_sync").glob("[!_]*.py")} - {s.name for s in sources}
+    orphans = {path.relative_to(ROOM / "_sync") for path in _modules("_sync")} - sources.keys()
     for path in stale:
         print("stale" if check else "written", path.relative_to(ROOM))
     for orphan in sorted(orphans):

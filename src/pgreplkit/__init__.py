@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
     from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
     from pgreplkit._async.connect import aconnect as aconnect
+    from pgreplkit._async.operations.failover import Proof as Proof
+    from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.cluster import Cluster as Cluster
     from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._sync.operations.plan import Plan as Plan
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
@@ -69,14 +72,19 @@ if TYPE_CHECKING:
         WalStatus as WalStatus,
     )
     from pgreplkit.catalog.waldir import WalFile as WalFile
+    from pgreplkit.control.command import CommandControl as CommandControl
+    from pgreplkit.control.local import LocalControl as LocalControl
+    from pgreplkit.control.protocol import NodeControl as NodeControl
     from pgreplkit.errors import (
         AlreadyExists as AlreadyExists,
         ConnectionFailed as ConnectionFailed,
+        ControlFailed as ControlFailed,
         Error as Error,
         HostFileError as HostFileError,
         InsufficientPrivilege as InsufficientPrivilege,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
+        InvalidControlFile as InvalidControlFile,
         InvalidLSN as InvalidLSN,
         InvalidRoleName as InvalidRoleName,
         InvalidSegmentSize as InvalidSegmentSize,
@@ -91,6 +99,8 @@ if TYPE_CHECKING:
         LabError as LabError,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
+        PlanFailed as PlanFailed,
+        PlanRefused as PlanRefused,
         QuorumUnreachable as QuorumUnreachable,
         RoleNotFound as RoleNotFound,
         ServerError as ServerError,
@@ -107,6 +117,11 @@ if TYPE_CHECKING:
         WaitTimeout as WaitTimeout,
     )
     from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.journal import (
+        Result as Result,
+        StepProgress as StepProgress,
+        StepResult as StepResult,
+    )
     from pgreplkit.plans.primaryreadiness import Replication as Replication
     from pgreplkit.plans.readiness import Readiness as Readiness
     from pgreplkit.plans.retention import (
@@ -125,11 +140,16 @@ if TYPE_CHECKING:
         TargetTimeline as TargetTimeline,
         standby_config as standby_config,
     )
+    from pgreplkit.plans.steps import Step as Step
     from pgreplkit.plans.topology import (
         ClusterNode as ClusterNode,
         Topology as Topology,
     )
     from pgreplkit.values.backup import BackupLabel as BackupLabel
+    from pgreplkit.values.controlfile import (
+        ControlFile as ControlFile,
+        ControlState as ControlState,
+    )
     from pgreplkit.values.finding import (
         Finding as Finding,
         Severity as Severity,
@@ -179,6 +199,8 @@ _ROOMS = {
     "_adapters": ["register"],
     "_async.cluster": ["AsyncCluster"],
     "_async.connect": ["aconnect"],
+    "_async.operations.failover": ["Proof"],
+    "_async.operations.plan": ["AsyncPlan"],
     "_async.primary": ["AsyncPrimary"],
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
@@ -187,6 +209,7 @@ _ROOMS = {
     "_hostfiles": ["add_passfile_entry"],
     "_sync.cluster": ["Cluster"],
     "_sync.connect": ["connect"],
+    "_sync.operations.plan": ["Plan"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
@@ -208,14 +231,19 @@ _ROOMS = {
     "catalog.slotcolumns": ["SlotColumns"],
     "catalog.slots": ["InvalidationReason", "SlotState", "SlotType", "WalStatus"],
     "catalog.waldir": ["WalFile"],
+    "control.command": ["CommandControl"],
+    "control.local": ["LocalControl"],
+    "control.protocol": ["NodeControl"],
     "errors": [
         "AlreadyExists",
         "ConnectionFailed",
+        "ControlFailed",
         "Error",
         "HostFileError",
         "InsufficientPrivilege",
         "InvalidBackupLabel",
         "InvalidBackupManifest",
+        "InvalidControlFile",
         "InvalidLSN",
         "InvalidRoleName",
         "InvalidSegmentSize",
@@ -230,6 +258,8 @@ _ROOMS = {
         "LabError",
         "NotAPrimary",
         "NotAStandby",
+        "PlanFailed",
+        "PlanRefused",
         "QuorumUnreachable",
         "RoleNotFound",
         "ServerError",
@@ -246,13 +276,16 @@ _ROOMS = {
         "WaitTimeout",
     ],
     "plans.access": ["AccessVerdict"],
+    "plans.journal": ["Result", "StepProgress", "StepResult"],
     "plans.primaryreadiness": ["Replication"],
     "plans.readiness": ["Readiness"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.samples": ["NodeSample", "WatchSample", "WatchSamples"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
+    "plans.steps": ["Step"],
     "plans.topology": ["ClusterNode", "Topology"],
     "values.backup": ["BackupLabel"],
+    "values.controlfile": ["ControlFile", "ControlState"],
     "values.finding": ["Finding", "Severity", "Takes"],
     "values.identity": ["SystemIdentity"],
     "values.lsn": ["LSN"],

@@ -55,6 +55,19 @@ def without_password(conninfo: str | None) -> str | None:
     return make_conninfo("", **{k: v for k, v in parts.items() if k not in _SECRET}) or None
 
 
+def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
+    """A connection string that may stand in a process list, and the password file that it needs.
+
+    The file is None when no password stands in the string.
+    """
+    parts = conninfo_to_dict(conninfo)
+    password = parts.pop("password", None)
+    if password is None:
+        return make_conninfo("", **parts), None
+    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
+    return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
+
+
 def upstream_of(receiver: WalReceiver) -> Upstream:
     """Whom a walreceiver is connected to: what it says, before 11 what its conninfo says."""
     parts = conninfo_to_dict(receiver.conninfo or "")

@@ -13,10 +13,10 @@ import pgreplkit
 from pgreplkit import AsyncCluster, Cluster, Severity
 
 
-async def discovered(colour: Colour, servers: dict[str, str], **options: float) -> AsyncCluster:
+async def discovered(colour: Colour, servers: dict[str, str], timeout: float = 9) -> AsyncCluster:
     if colour.name == "async":
-        return await AsyncCluster.discover(servers, **options)
-    return cast(AsyncCluster, Named(Cluster.discover(servers, **options)))
+        return await AsyncCluster.discover(servers, timeout=timeout)
+    return cast(AsyncCluster, Named(Cluster.discover(servers, timeout=timeout)))
 
 
 class Named(Awaited):

@@ -19,6 +19,8 @@ from pgreplkit import (
     BackupLabel,
     BackupManifest,
     CompressedWalName,
+    ControlFile,
+    ControlState,
     Finding,
     ManifestFile,
     ManifestWalRange,
@@ -83,6 +85,17 @@ findings = st.builds(
     remedy=texts,
     takes=st.sampled_from(Takes),
 )
+control_files = st.builds(
+    ControlFile,
+    system_id=counts,
+    state=st.sampled_from(ControlState),
+    checkpoint_lsn=ours.lsns(),
+    timeline=ours.timelines(),
+    min_recovery_lsn=ours.lsns(),
+    min_recovery_timeline=ours.timelines(),
+    wal_log_hints=st.booleans(),
+    data_checksums=st.booleans(),
+)
 KINDS: dict[type, st.SearchStrategy[object]] = {
     LSN: ours.lsns(),
     SegmentSize: ours.segment_sizes(),
@@ -107,10 +120,12 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     Severity: st.builds(Severity, st.sampled_from(Severity) | texts),
     Takes: st.builds(Takes, st.sampled_from(Takes) | texts),
     Finding: findings,
+    ControlState: st.builds(ControlState, st.sampled_from(ControlState) | texts),
+    ControlFile: control_files,
 }
 # A tuple or a text is what json and Python's order know already.
 TUPLES = {WalFileOffset, SplitWalFileName}
-WORDS = {SyncMethod, Severity, Takes}
+WORDS = {SyncMethod, Severity, Takes, ControlState}
 ORDERED = [LSN, SegmentSize, WalFileName]
 UNORDERED = sorted(KINDS.keys() - TUPLES - WORDS - {*ORDERED}, key=lambda kind: kind.__name__)
 STRANGERS: tuple[object, ...] = (
@@ -258,6 +273,17 @@ def taken_apart(value: object) -> object:
             return WalFileOffset(file_name, offset)
         case SplitWalFileName(number, timeline):
             return SplitWalFileName(number, timeline)
+        case ControlFile(state=state, checkpoint_lsn=checkpoint_lsn):
+            return ControlFile(
+                system_id=value.system_id,
+                state=state,
+                checkpoint_lsn=checkpoint_lsn,
+                timeline=value.timeline,
+                min_recovery_lsn=value.min_recovery_lsn,
+                min_recovery_timeline=value.min_recovery_timeline,
+                wal_log_hints=value.wal_log_hints,
+                data_checksums=value.data_checksums,
+            )
         case Finding(check=check, severity=severity, found=found):
             return Finding(
                 check=check,

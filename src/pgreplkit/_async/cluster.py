@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
 from html import escape
+from pathlib import Path
+from typing import TypeVar
 
 from pgreplkit._async._io import Crew, Job
-from pgreplkit._async.server import AsyncServer
-from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.nodes import AsyncQuestion, silent
+from pgreplkit._async.operations.failover import (
+    PROOFS,
+    AsyncFailoverChecks,
+    Proof,
+    read_statuses,
+)
+from pgreplkit._async.operations.plan import AsyncChecks, AsyncPlan
+from pgreplkit._async.operations.rejoin import (
+    AsyncFollowChecks,
+    AsyncReturnChecks,
+    read_return,
+    return_steps,
+)
+from pgreplkit._async.operations.site import AsyncSite
+from pgreplkit._async.operations.switchover import AsyncSwitchoverChecks, read_handover
 from pgreplkit._conninfo import address
 from pgreplkit._pace import checked_seconds
-from pgreplkit.catalog.nodestate import NODE_STATE
-from pgreplkit.errors import Error, WaitTimeout
+from pgreplkit.control.protocol import NodeControl
+from pgreplkit.errors import ServerError
+from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.steps import Follow, MakeSlots, Step
+from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
+
+GivenT = TypeVar("GivenT")
 
 
 class AsyncCluster:
@@ -26,26 +48,44 @@ class AsyncCluster:
 
     __module__ = "pgreplkit"
 
-    def __init__(self, servers: Mapping[str, str], topology: Topology, timeout: float) -> None:
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        controls: Mapping[str, NodeControl],
+        replication: Mapping[str, str],
+        timeout: float,
+    ) -> None:
         self._servers = dict(servers)
+        self._controls, self._replication = dict(controls), dict(replication)
         self._timeout = timeout
-        self.topology: Topology = topology
+        self._writer: ClusterNode | None = None
+        self.topology: Topology = Topology(())
 
     @classmethod
     async def discover(
-        cls, servers: Mapping[str, str] | Iterable[str], *, timeout: float = 10.0
+        cls,
+        servers: Mapping[str, str] | Iterable[str],
+        *,
+        controls: Mapping[str, NodeControl] | None = None,
+        replication: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
     ) -> AsyncCluster:
         """Ask all these servers at once who they are.
 
         ``servers`` are connection strings, with names as a mapping, else named by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 
+        For operations, ``controls`` act on the servers' hosts, by name. ``replication`` holds, for
+        a server that others are to follow, the connection string with which they do; without it
+        they go on with the one that they have, led to the host and port in ``servers``.
+
         Needs: pg_monitor on each; EXECUTE on pg_read_binary_file(text), to tell where two
         primaries parted.
         Source: as of Watch, pg_stat_wal_receiver, and the timelines' history files.
         """
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
-        cluster = cls(named, Topology(()), checked_seconds(timeout, "a timeout"))
+        seconds = checked_seconds(timeout, "a timeout")
+        cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()
         return cluster
 
@@ -53,16 +93,19 @@ class AsyncCluster:
         """Ask the servers again."""
         crew = Crew(len(self._servers))
         jobs: dict[str, Job[ClusterNode]] = {
-            name: crew.start(_Question(name, conninfo).ask)
+            name: crew.start(AsyncQuestion(name, conninfo).ask)
             for name, conninfo in self._servers.items()
         }
         await crew.wait([*jobs.values()], self._timeout)
         nodes = [
-            job.result() if job.done() else _silent(name, self._timeout)
+            job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
         await crew.close()
         self.topology = Topology.of(nodes)
+        if len(self.topology.primaries) == 1:
+            # What it was when it was last seen matters when it is gone.
+            self._writer = self.topology.primaries[0]
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
@@ -86,6 +129,176 @@ class AsyncCluster:
         """The standby with the most WAL on the newest timeline; see Topology.best_candidate."""
         return self.topology.best_candidate()
 
+    async def switchover(
+        self,
+        to: str,
+        *,
+        max_lag: int = 1 << 24,
+        timeout: float = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """The plan of handing the writing over to the standby ``to``, which follows the primary.
+
+        The primary is shut down, ``to`` promoted when it has replayed all, and the others and the
+        old primary follow it: no commit that was acknowledged is lost. Slots are made for them,
+        those that nobody uses any more are dropped, and commits wait for standbys as before.
+        ``max_lag`` is in bytes, ``timeout`` in seconds for each thing that is waited for.
+        ``journal`` is a file from which another process can ``resume`` it. Nothing is done before
+        the plan is run.
+
+        Raises: ServerError without a primary or when ``to`` is no standby of it; SplitBrain;
+        KeyError for a name that is not in the cluster.
+        Needs: superuser on all; a control for the primary, before 13 for its standbys too.
+        """
+        await self.refresh()
+        new, tried = self[to], f"switch over to {to}"
+        old = self.primary
+        if old is None:
+            raise ServerError(tried, "no primary answers: failover() is for that")
+        if new not in self.topology.standbys:
+            raise ServerError(tried, f"it is no standby: {new}")
+        site = self._site(timeout)
+        handover = await read_handover(site, self.topology, old, new)
+        checks = AsyncSwitchoverChecks(site, handover, max_lag)
+        operation = f"switchover from {old.name} to {to}"
+        return _plan(site, operation, switchover_steps(handover), checks, journal)
+
+    async def failover(
+        self,
+        to: str | None = None,
+        *,
+        primary: str | None = None,
+        proofs: Collection[Proof] = ("connection", "standbys"),
+        fence: Callable[[str], object] | None = None,
+        timeout: float = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """The plan of promoting ``to``, else the standby with most WAL, when the primary is lost.
+
+        The plan is refused unless the primary is out of reach in each of the ways ``proofs``:
+        ``"connection"``, it takes none from here; ``"standbys"``, none of them streams from it;
+        ``"process"``, its control says that it does not run. ``fence`` is called with its name
+        before anything else, and is to see that it cannot write any more; if it raises, nothing is
+        done. ``primary`` names the lost one where this cluster never saw it, and more than one
+        server is down.
+
+        Commits that no standby received are lost. Nothing decides here on its own: for automatic
+        failover by consensus see PatroniCluster.
+
+        Raises: ServerError when there is no standby, or it is not known which primary is lost;
+        KeyError; ValueError for another proof.
+        """
+        unknown = {*proofs} - {*PROOFS}
+        if unknown or not proofs:
+            raise ValueError(f"proofs are some of {', '.join(PROOFS)}, not {unknown or 'none'}")
+        await self.refresh()
+        old, new = self._lost(primary), self[to] if to else self.best_candidate()
+        if new is None or new not in self.topology.standbys:
+            raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
+        site = self._site(timeout, fence)
+        handover = await read_handover(site, self.topology, old, new, lost=True)
+        lost = lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()])
+        operation = f"failover from {old.name} to {new.name}"
+        checks = AsyncFailoverChecks(site, handover, tuple(proofs))
+        steps = failover_steps(handover, fenced=fence is not None)
+        return _plan(site, operation, steps, checks, journal, lost_bytes=lost)
+
+    async def follow(
+        self,
+        standby: str,
+        upstream: str,
+        *,
+        slot: str | None = None,
+        timeout: float = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """The plan of letting a running standby follow another server of the cluster.
+
+        With ``slot`` it streams from that slot, which is made where it is missing. It takes a
+        reload from 13 on, and a restart before.
+
+        Raises: ServerError when one of them does not answer, or is no standby; KeyError.
+        Needs: superuser on both; before 13 a control for the standby.
+        """
+        await self.refresh()
+        node, above = self[standby], self[upstream]
+        if node not in self.topology.standbys or not above.is_reachable or node is above:
+            raise ServerError(f"let {standby} follow {upstream}", f"they are {node}, and {above}")
+        site = self._site(timeout)
+        use = await site.use_of(node)
+        steps: list[Step] = []
+        if slot and slot not in {there.slot_name for there in above.slots}:
+            steps.append(MakeSlots(upstream, (slot,)))
+        address = site.address(upstream)
+        steps.append(Follow(standby, upstream, address, slot, use.application_name))
+        checks = AsyncFollowChecks(site, standby, upstream)
+        return _plan(site, f"let {standby} follow {upstream}", steps, checks, journal)
+
+    async def rejoin(
+        self,
+        name: str,
+        *,
+        slot: str | None = None,
+        timeout: float = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """The plan of bringing a former primary, or a standby astray, back under the primary.
+
+        Where its WAL has left the primary's, pg_rewind takes that back; its own configuration
+        files are kept. With ``slot`` it streams from that slot, which is made where it is missing.
+
+        Raises: ServerError without a primary, or when its history cannot be read; ControlFailed
+        without a control for it; SplitBrain, unless it is the other primary; KeyError.
+        Needs: superuser on the primary.
+        """
+        await self.refresh()
+        self[name]
+        others = [node for node in self.topology.primaries if node.name != name]
+        if len(others) > 1:
+            raise self.topology.split_brain()
+        if not others:
+            raise ServerError(f"bring {name} back", "there is no primary that it could follow")
+        site = self._site(timeout)
+        back = await read_return(site, name, others[0], slot=slot)
+        checks = AsyncReturnChecks(site, back)
+        operation = f"bring {name} back under {others[0].name}"
+        return _plan(site, operation, return_steps(site, back), checks, journal)
+
+    async def resume(
+        self,
+        journal: str | os.PathLike[str],
+        *,
+        fence: Callable[[str], object] | None = None,
+        timeout: float = 60.0,
+    ) -> AsyncPlan:
+        """The plan in a journal file, of which another process did some steps: ``resume()`` it.
+
+        Raises: ValueError when the file is no journal, or names servers that are not in the
+        cluster; OSError when it cannot be read.
+        """
+        path = Path(journal)
+        kept = Journal.from_json(path.read_text())
+        strange = {step.node for step in kept.steps} - self._servers.keys()
+        if strange:
+            raise ValueError(f"the journal is about servers that are not here: {strange}")
+        return AsyncPlan(self._site(timeout, fence), kept, None, path)
+
+    def _lost(self, primary: str | None) -> ClusterNode:
+        if primary is not None:
+            return self[primary]
+        down = self.topology.down
+        seen = self._writer
+        if seen is not None and (seen.name in {node.name for node in down} or not down):
+            return seen
+        if len(down) != 1:
+            names = ", ".join(node.name for node in down) or "none"
+            raise ServerError("fail over", f"which primary is lost? down: {names}; say primary=")
+        return down[0]
+
+    def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> AsyncSite:
+        seconds = checked_seconds(timeout, "a timeout")
+        return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
+
     def to_dict(self) -> dict[str, Plain]:
         """What was found, as JSON knows it."""
         return self.topology.to_dict()
@@ -103,49 +316,24 @@ class AsyncCluster:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-class _Question:
-    """What one server is asked, on a connection for that alone."""
-
-    def __init__(self, name: str, conninfo: str) -> None:
-        self.name, self.conninfo = name, conninfo
-
-    async def ask(self) -> ClusterNode:
-        """The node, or that it is down."""
-        try:
-            async with await AsyncServer.connect(self.conninfo) as server:
-                return await self._told(AsyncStandby._taking_over(server))
-        except Error as error:
-            return ClusterNode(name=self.name, error=error)
-
-    async def _told(self, server: AsyncStandby) -> ClusterNode:
-        tried = f"ask {self.name} who it is"
-        state = NODE_STATE.read(await server._link.one(tried, NODE_STATE.sql(server.version.major)))
-        lsn, lag, source = state.lsn, None, None
-        if state.in_recovery:
-            status = await server.replay_status()
-            lag, source = status.lag(), await server.upstream()
-            known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
-            lsn = max(known, default=None)
-        return ClusterNode(
-            name=self.name,
-            host=server.connection.info.host,
-            port=server.connection.info.port,
-            version=server.version,
-            system_id=state.system_id,
-            timeline=state.timeline,
-            is_primary=not state.in_recovery,
-            lsn=lsn,
-            lag=lag,
-            receives_from=source,
-            senders=tuple(await server.replicas()),
-            slots=tuple([slot.state for slot in await server.slots()]),
-            history=await server._history(state.timeline),
-        )
+def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:
+    strange = (given or {}).keys() - servers.keys()
+    if strange:
+        raise ValueError(f"these are names of no server: {', '.join(sorted(strange))}")
+    return given or {}
 
 
-def _silent(name: str, timeout: float) -> ClusterNode:
-    error = WaitTimeout(f"ask {name} who it is: no answer within {timeout:g} s")
-    return ClusterNode(name=name, error=error)
+def _plan(
+    site: AsyncSite,
+    operation: str,
+    steps: Iterable[Step],
+    checks: AsyncChecks,
+    journal: str | os.PathLike[str] | None,
+    *,
+    lost_bytes: int | None = None,
+) -> AsyncPlan:
+    begun = Journal(operation=operation, steps=tuple(steps), lost_bytes=lost_bytes)
+    return AsyncPlan(site, begun, checks, None if journal is None else Path(journal))
 
 
 def _named(servers: Iterable[str]) -> dict[str, str]:

@@ -310,6 +310,12 @@ class AsyncServer:
         sql = CHECKPOINT.sql(self.version.major)
         return CHECKPOINT.read(await self._link.one("read the last checkpoint", sql))
 
+    async def _reached_timeline(self) -> int:
+        """The timeline of the last of its WAL, also when nobody sends it any; needs pg_monitor."""
+        record = await self._link.one("ask for the timeline", identity.REACHED_TIMELINE)
+        timeline: int = record["timeline"]
+        return timeline
+
     async def _facts(self) -> NodeFacts:
         """What is compared between two servers."""
         settings, identity = await self.settings(), await self.identity()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
 
-from pgreplkit._async._io import sleep
+from pgreplkit._async._io import aside, sleep
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._conninfo import upstream_of, without_password
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
@@ -27,6 +27,7 @@ from pgreplkit.catalog.replaycontrol import (
     ReplayPosition,
 )
 from pgreplkit.catalog.senders import WalSender
+from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import (
     Error,
     InsufficientPrivilege,
@@ -254,29 +255,34 @@ class AsyncStandby(AsyncServer):
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
-    async def promote(self, *, timeout: float = 60.0) -> Promotion:
+    async def promote(
+        self, *, timeout: float = 60.0, control: NodeControl | None = None
+    ) -> Promotion:
         """Make it a primary, and wait until it writes; then ``Primary(standby.connection)`` is it.
 
         Nothing makes sure here that its old primary does not write any more: that is to be done
         before.
 
-        Raises: UnsupportedByServer before 12; NotAStandby; ServerError on 12 while replay is
-        paused, which would keep the promotion waiting; WaitTimeout when it does not write after
-        ``timeout`` seconds: the promotion goes on nevertheless.
+        Before 12 there is no SQL for it: then ``control`` does it, as ``pg_ctl promote``.
+
+        Raises: UnsupportedByServer before 12 without ``control``; NotAStandby; ServerError before
+        13 while replay is paused, which would keep the promotion waiting; WaitTimeout when it does
+        not write after ``timeout`` seconds: the promotion goes on nevertheless.
         Needs: EXECUTE on pg_promote(), which superusers have.
         Source: pg_promote().
         """
-        self._link.require("standby.promote")
+        if control is None:
+            self._link.require("standby.promote")
         tried = "promote the standby"
         position = await self._position(tried)
         if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
             raise ServerError(tried, "replay is paused, and would stay so: resume() first")
         old = await self.timeline()
         pace = Pace(timeout)
-        grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
-        signalled = await self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
-        if not signalled["is_signalled"]:
-            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
+        if control is not None and self.version.major < 12:
+            await aside(control.promote)
+        else:
+            await self._signal_promotion(tried)
         while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
             if pace.is_over:
                 raise WaitTimeout(
@@ -293,6 +299,12 @@ class AsyncStandby(AsyncServer):
             new_timeline=new,
             switchpoint=switchpoint or state["replayed_lsn"],
         )
+
+    async def _signal_promotion(self, tried: str) -> None:
+        grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
+        signalled = await self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
+        if not signalled["is_signalled"]:
+            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
 
     async def check_readiness(self, primary: AsyncServer | None = None) -> Readiness:
         """Whether it can follow its primary and could take its place, one finding for each thing.

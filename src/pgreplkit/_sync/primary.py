@@ -11,6 +11,7 @@ from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.retention import ARCHIVER
 from pgreplkit.catalog.roles import ReplicationRole
 from pgreplkit.catalog.senders import WAITING_COMMITS, SenderState
+from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
 from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.plans.primaryreadiness import PrimaryFacts, Replication, primary_readiness
@@ -19,7 +20,6 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.walfile import WalFileName
 
-SYNC_STANDBY_NAMES = "synchronous_standby_names"
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """What the functions of a primary raise in recovery."""
 

@@ -309,6 +309,12 @@ class Server:
         sql = CHECKPOINT.sql(self.version.major)
         return CHECKPOINT.read(self._link.one("read the last checkpoint", sql))
 
+    def _reached_timeline(self) -> int:
+        """The timeline of the last of its WAL, also when nobody sends it any; needs pg_monitor."""
+        record = self._link.one("ask for the timeline", identity.REACHED_TIMELINE)
+        timeline: int = record["timeline"]
+        return timeline
+
     def _facts(self) -> NodeFacts:
         """What is compared between two servers."""
         settings, identity = self.settings(), self.identity()

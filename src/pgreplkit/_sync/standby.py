@@ -12,7 +12,7 @@ from psycopg import Connection
 from pgreplkit._conninfo import upstream_of, without_password
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._pace import Pace
-from pgreplkit._sync._io import sleep
+from pgreplkit._sync._io import aside, sleep
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.conflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
@@ -28,6 +28,7 @@ from pgreplkit.catalog.replaycontrol import (
     ReplayPosition,
 )
 from pgreplkit.catalog.senders import WalSender
+from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import (
     Error,
     InsufficientPrivilege,
@@ -255,29 +256,32 @@ class Standby(Server):
             raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
         self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
-    def promote(self, *, timeout: float = 60.0) -> Promotion:
+    def promote(self, *, timeout: float = 60.0, control: NodeControl | None = None) -> Promotion:
         """Make it a primary, and wait until it writes; then ``Primary(standby.connection)`` is it.
 
         Nothing makes sure here that its old primary does not write any more: that is to be done
         before.
 
-        Raises: UnsupportedByServer before 12; NotAStandby; ServerError on 12 while replay is
-        paused, which would keep the promotion waiting; WaitTimeout when it does not write after
-        ``timeout`` seconds: the promotion goes on nevertheless.
+        Before 12 there is no SQL for it: then ``control`` does it, as ``pg_ctl promote``.
+
+        Raises: UnsupportedByServer before 12 without ``control``; NotAStandby; ServerError before
+        13 while replay is paused, which would keep the promotion waiting; WaitTimeout when it does
+        not write after ``timeout`` seconds: the promotion goes on nevertheless.
         Needs: EXECUTE on pg_promote(), which superusers have.
         Source: pg_promote().
         """
-        self._link.require("standby.promote")
+        if control is None:
+            self._link.require("standby.promote")
         tried = "promote the standby"
         position = self._position(tried)
         if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
             raise ServerError(tried, "replay is paused, and would stay so: resume() first")
         old = self.timeline()
         pace = Pace(timeout)
-        grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
-        signalled = self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
-        if not signalled["is_signalled"]:
-            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
+        if control is not None and self.version.major < 12:
+            aside(control.promote)
+        else:
+            self._signal_promotion(tried)
         while (state := self._link.one(tried, PROMOTED))["in_recovery"]:
             if pace.is_over:
                 raise WaitTimeout(
@@ -294,6 +298,12 @@ class Standby(Server):
             new_timeline=new,
             switchpoint=switchpoint or state["replayed_lsn"],
         )
+
+    def _signal_promotion(self, tried: str) -> None:
+        grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
+        signalled = self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
+        if not signalled["is_signalled"]:
+            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
 
     def check_readiness(self, primary: Server | None = None) -> Readiness:
         """Whether it can follow its primary and could take its place, one finding for each thing.

@@ -16,6 +16,21 @@ TIMELINE = """
         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
         END AS timeline
 """
+# A standby whose walreceiver is gone says nothing of a switch that it followed before its next
+# restartpoint; the name of the file in which its WAL ends does. Only a role of pg_monitor may ask.
+REACHED_TIMELINE = f"""
+    SELECT greatest(({TIMELINE}), (
+        SELECT max(('x' || left(name, 8))::bit(32)::bigint)
+        FROM pg_ls_waldir(), pg_control_init(), LATERAL (
+            SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0' AS bytes
+        ) AS here
+        WHERE pg_is_in_recovery() AND name ~ '^[0-9A-F]{{24}}$'
+            AND ('x' || substr(name, 9, 8))::bit(32)::bigint
+                * (4294967296 / bytes_per_wal_segment::bigint)
+                + ('x' || substr(name, 17, 8))::bit(32)::bigint
+                = div(bytes - 1, bytes_per_wal_segment)
+    )) AS timeline
+"""
 IDENTITY = f"""
     SELECT system_identifier AS system_id, ({TIMELINE}) AS timeline,
         CASE WHEN pg_is_in_recovery()

@@ -92,6 +92,8 @@ class KeptWal:
         return None if megabytes is None or megabytes < 0 else megabytes << 20
 
 
+IN_EXCLUSIVE_BACKUP = "SELECT pg_is_in_backup() AS is_so"
+"""Until 14; later there are none."""
 KEPT_WAL = View(KeptWal, "(SELECT) AS one")
 ARCHIVER = View(ArchiverStatus, "pg_stat_archiver")
 POSITION_NOW = f"SELECT {_CURRENT_LSN} AS lsn, clock_timestamp() AS at"

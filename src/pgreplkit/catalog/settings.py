@@ -125,6 +125,7 @@ SETTINGS = View(Setting, "pg_settings")
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
 ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
+SYNC_STANDBY_NAMES = "synchronous_standby_names"
 RELOAD = "SELECT pg_reload_conf()"
 STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
 SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"

@@ -9,7 +9,8 @@
     │   ├── InvalidTimelineHistory     InvalidSyncStandbyNames
     │   ├── InvalidBackupLabel         InvalidBackupManifest
     │   ├── InvalidSystemIdentity      InvalidServerVersion
-    │   └── InvalidSlotName            InvalidRoleName
+    │   ├── InvalidSlotName            InvalidRoleName
+    │   └── InvalidControlFile
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -22,6 +23,8 @@
     │   └── RoleNotFound (also a LookupError)
     ├── WaitTimeout (also a TimeoutError)
     ├── HostFileError                  SplitBrain
+    ├── ControlFailed
+    ├── PlanRefused                    PlanFailed
     └── LabError
         └── ServerNotFound             ServerStartFailed
 
@@ -38,6 +41,11 @@ from pgreplkit.errors.lab import (
     LabError as LabError,
     ServerNotFound as ServerNotFound,
     ServerStartFailed as ServerStartFailed,
+)
+from pgreplkit.errors.operations import (
+    ControlFailed as ControlFailed,
+    PlanFailed as PlanFailed,
+    PlanRefused as PlanRefused,
 )
 from pgreplkit.errors.server import (
     AlreadyExists as AlreadyExists,
@@ -60,6 +68,7 @@ from pgreplkit.errors.server import (
 from pgreplkit.errors.values import (
     InvalidBackupLabel as InvalidBackupLabel,
     InvalidBackupManifest as InvalidBackupManifest,
+    InvalidControlFile as InvalidControlFile,
     InvalidLSN as InvalidLSN,
     InvalidRoleName as InvalidRoleName,
     InvalidSegmentSize as InvalidSegmentSize,

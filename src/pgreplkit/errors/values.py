@@ -116,6 +116,14 @@ class InvalidBackupLabel(InvalidValue):
     expected: str = "the lines of a backup_label file, beginning with 'START WAL LOCATION: …'"
 
 
+class InvalidControlFile(InvalidValue):
+    """Bytes that are no control file of a server that is known."""
+
+    __module__ = "pgreplkit"
+    what = "control file"
+    expected = "the content of global/pg_control, of 10 to 18 and this machine's byte order"
+
+
 class InvalidBackupManifest(InvalidValue):
     """Text that is not a backup_manifest, or one whose own checksum does not fit."""
 

@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._sync.connect import connect
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.standby import Standby
+from pgreplkit.control.local import LocalControl
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
@@ -84,6 +85,11 @@ class Node:
     def is_running(self) -> bool:
         """Whether its postmaster lives."""
         return self._ctl.status(self.data_dir) is ctl.Status.running
+
+    @property
+    def control(self) -> LocalControl:
+        """What operations on a cluster act on it with."""
+        return LocalControl(self.data_dir, bindir=self.installation.bindir, log_file=self.log_file)
 
     def connect(self, **params: str | int | None) -> Primary | Standby:
         """A Primary or Standby on a connection of its own, as ``pgreplkit.connect``."""

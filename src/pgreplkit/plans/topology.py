@@ -127,7 +127,7 @@ class Topology:
         Raises: SplitBrain when there are several.
         """
         if len(self.primaries) > 1:
-            raise self._split_brain()
+            raise self.split_brain()
         return self.primaries[0] if self.primaries else None
 
     def followers(self, name: str) -> tuple[ClusterNode, ...]:
@@ -172,7 +172,7 @@ class Topology:
     def __str__(self) -> str:
         lines = []
         if len(self.primaries) > 1:
-            lines.append(f"!! {self._split_brain()}")
+            lines.append(f"!! {self.split_brain()}")
         drawn: set[str] = set()
         roots = [node for node in self.members if node.upstream is None]
         for root in sorted(roots, key=lambda node: (not node.is_primary, node.name)):
@@ -197,7 +197,8 @@ class Topology:
             yield f"{indent}{'└── ' if last else '├── '}{node}"
             yield from self._branches(node.name, indent + ("    " if last else "│   "), drawn)
 
-    def _split_brain(self) -> SplitBrain:
+    def split_brain(self) -> SplitBrain:
+        """The error that tells of several primaries, and where they parted."""
         first, *others = sorted(self.primaries, key=lambda node: (node.timeline or 0, node.name))
         fork = None
         for other in others:
@@ -208,7 +209,7 @@ class Topology:
 
     def _findings(self) -> Iterator[Finding]:
         if len(self.primaries) > 1:
-            yield _finding("primary", Severity.CRITICAL, str(self._split_brain()), "one primary")
+            yield _finding("primary", Severity.CRITICAL, str(self.split_brain()), "one primary")
         elif not self.primaries:
             yield _finding("primary", Severity.CRITICAL, "none answered", "one primary")
         for node in self.down:

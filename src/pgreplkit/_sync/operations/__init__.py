@@ -1,0 +1,1 @@
+"""What is done to the servers of a cluster, step by step."""

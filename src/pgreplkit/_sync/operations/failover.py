@@ -1,0 +1,122 @@
+# Generated from pgreplkit/_async/operations/failover.py by `nox -s sync`. Do not edit.
+"""Failover: that the primary is out of reach, in each of the ways that the caller lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+import attrs
+
+from pgreplkit._sync.operations.site import Site
+from pgreplkit._sync.operations.switchover import read_controls
+from pgreplkit.catalog.replay import ReplayStatus
+from pgreplkit.errors import ConnectionFailed, Error, ServerError
+from pgreplkit.plans.readiness import found
+from pgreplkit.plans.switchover import Handover, control_findings, lost_bytes
+from pgreplkit.plans.topology import Topology
+from pgreplkit.values.finding import Finding, Severity
+
+Proof: TypeAlias = Literal["connection", "standbys", "process"]
+PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
+
+
+@attrs.frozen
+class FailoverChecks:
+    """What a failover needs."""
+
+    site: Site
+    handover: Handover
+    proofs: Collection[Proof]
+
+    def findings(self) -> list[Finding]:
+        """One finding for each thing that was looked at."""
+        handover = self.handover
+        statuses = read_statuses(self.site, handover.topology)
+        told = [self._proven(proof, statuses) for proof in self.proofs]
+        controlled = read_controls(self.site)
+        told += control_findings(handover, controlled, old_too=False)
+        best = handover.topology.best_candidate()
+        told.append(
+            found(
+                "candidate",
+                best is None
+                or (best.timeline, best.lsn) == (handover.new.timeline, handover.new.lsn),
+                found=f"{handover.new}",
+                needed=f"the standby with the most WAL: {best}",
+            )
+        )
+        names = handover.new_sync_names
+        follow = [handover.uses[node.name].application_name for node in handover.followers]
+        told.append(
+            found(
+                "synchronous_standby_names",
+                names.met_by(tuple(name or "" for name in follow)),
+                found=f"{handover.new.name} has {str(names)!r}",
+                needed="met by those who will follow it: else every commit waits",
+                remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it writes",
+                otherwise=Severity.WARNING,
+            )
+        )
+        lost = lost_bytes(handover, [*statuses.values()])
+        told.append(
+            found(
+                "what is lost",
+                lost == 0,
+                found="not known" if lost is None else f"{lost} bytes of WAL",
+                needed="none: as far as the standbys were told, and the primary when it was seen",
+                otherwise=Severity.INFO if lost is None else Severity.WARNING,
+            )
+        )
+        return told
+
+    def _proven(self, proof: Proof, statuses: dict[str, ReplayStatus]) -> Finding:
+        old = self.handover.old.name
+        if proof == "connection":
+            answer = self._answer()
+            return found(
+                "connection",
+                answer.startswith("no"),
+                found=answer,
+                needed=f"{old} takes no connection from here",
+            )
+        if proof == "standbys":
+            streaming = [
+                node.name
+                for node in (self.handover.new, *self.handover.followers)
+                if node.name in statuses and statuses[node.name].is_streaming
+            ]
+            return found(
+                "standbys",
+                not streaming,
+                found=f"{', '.join(streaming) or 'none'} streams from it",
+                needed=f"no standby streams from {old}",
+            )
+        runs = self.site.controlled(old, lambda control: control.is_running())
+        return found(
+            "process",
+            not runs,
+            found="it runs" if runs else "it does not run",
+            needed=f"the control of {old} says that it does not run",
+        )
+
+    def _answer(self) -> str:
+        try:
+            with self.site.server(self.handover.old.name) as server:
+                return f"it answers, as {server!r}"
+        except ConnectionFailed as error:
+            return f"no connection: {error}"
+        except Error as error:
+            return f"it answers: {error}"
+
+
+def read_statuses(site: Site, topology: Topology) -> dict[str, ReplayStatus]:
+    """What each standby has received and replayed, as far as they answer."""
+    statuses = {}
+    for node in topology.standbys:
+        try:
+            with site.standby(node.name) as standby:
+                statuses[node.name] = standby.replay_status()
+        except ServerError:
+            continue
+    return statuses

@@ -1,0 +1,1 @@
+"""How a server is acted on where SQL does not reach: its programs, its files, its service."""

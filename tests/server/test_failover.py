@@ -1,0 +1,150 @@
+"""Failover, and coming back: proofs, fencing, pg_rewind, and who is refused."""
+
+from __future__ import annotations
+
+import pytest
+from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
+from colours import Colour
+from trees import Tree, grow, writing, written
+
+import pgreplkit
+from pgreplkit import PlanFailed, PlanRefused, Proof
+
+pytestmark = pytest.mark.pg("in {10, 12, 14, 15, 16, 18}")
+
+
+def can_rewind(pair: Pair) -> bool:
+    return (pair.primary.installation.bindir / "pg_rewind").exists()
+
+
+def diverge(tree: Tree, name: str) -> None:
+    """Let a standby write something of its own, and be a standby again."""
+    node = tree[name]
+    node.promote()
+    run(node, "INSERT INTO written VALUES (-1)")
+    node.stop()
+    node.follow(tree["a"])
+    node.start()
+
+
+async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major)
+    run(tree["a"], "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 (b, c)'")
+    run(tree["a"], "SELECT pg_reload_conf()")
+    found = await tree.discover(colour)
+    fenced: list[str] = []
+    with writing(tree, "a", "b", "c") as writer:
+        tree["a"].kill()
+        every: tuple[Proof, ...] = ("connection", "standbys", "process")
+        plan = await found.failover(proofs=every, fence=fenced.append)
+        new = plan.steps[-1].to_dict()["upstream"]
+        assert new in {"b", "c"}
+        result = await plan.run()
+        assert fenced == ["a"]
+        assert result.lost_bytes is not None
+    primary = tree[str(new)]
+    assert {*writer.acknowledged} <= written(primary)
+    await found.refresh()
+    other = "c" if new == "b" else "b"
+    assert {node.name: node.upstream for node in found.nodes} == {
+        "a": None,
+        new: None,
+        other: new,
+        "d": "b",
+    }
+
+    # It comes back as it was, takes writes that nobody else has, and is lost again.
+    tree["a"].start()
+    run(tree["a"], "SET synchronous_commit = local; INSERT INTO written VALUES (-1)")
+    await found.refresh()
+    with pytest.raises(pgreplkit.SplitBrain):
+        assert found.primary
+    with pytest.raises(pgreplkit.SplitBrain):
+        await found.switchover(other)
+    tree["a"].kill()
+    plan = await found.rejoin("a", slot="a")
+    if not can_rewind(cluster) or cluster.major < 13:
+        with pytest.raises(PlanRefused, match="clone_standby"):
+            await plan.run()
+        assert not tree["a"].is_running
+        return
+    own = (tree["a"].data_dir / "postgresql.conf").read_bytes()
+    await plan.run()
+    assert (tree["a"].data_dir / "postgresql.conf").read_bytes() == own
+    await found.refresh()
+    assert found["a"].upstream == new
+    assert not found.findings
+    wait_until(lambda: {*writer.acknowledged} <= written(tree["a"]))
+    assert -1 not in written(tree["a"])
+    slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'a'"
+    assert one(primary, slots) is True
+
+
+async def test_a_primary_that_can_be_reached_is_not_replaced(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
+    found = await tree.discover(colour)
+    plan = await found.failover(proofs=("connection", "standbys", "process"))
+    with pytest.raises(PlanRefused) as caught:
+        await plan.run()
+    assert {f.check for f in caught.value.findings} == {"connection", "standbys", "process"}
+    with pytest.raises(ValueError, match="proofs are some of"):
+        await found.failover(proofs=())
+    tree["a"].stop()
+
+    def refuse(name: str) -> None:
+        raise RuntimeError(f"{name} does not answer the switch")
+
+    plan = await found.failover("b", fence=refuse)
+    with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
+        await plan.run()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    fresh = await tree.discover(colour)
+    result = await (await fresh.failover("b")).run()
+    assert result.promotion is not None
+    wait_until(lambda: one(tree["b"], "SELECT pg_is_in_recovery()") is False)
+    back = await fresh.rejoin("a")
+    assert [step.what for step in back.steps if "rewind" in step.what] == []
+    await back.run()
+    await fresh.refresh()
+    assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
+
+
+async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    await (await found.follow("c", "b", slot="slot_c")).run()
+    await found.refresh()
+    assert found["c"].upstream == "b"
+    await (await found.follow("c", "a")).run()
+    await found.refresh()
+    assert found["c"].upstream == "a"
+    assert rows(tree["b"], "SELECT active FROM pg_replication_slots") == [{"active": False}]
+    diverge(tree, "c")
+    plan = await found.follow("c", "b")
+    with pytest.raises(PlanRefused, match="none of the upstream's: 1") as caught:
+        await plan.run()
+    [finding] = caught.value.findings
+    assert "pg_rewind" in finding.remedy
+    with pytest.raises(PlanFailed, match="none of the upstream's"):
+        await plan.run(force=True)
+    with pytest.raises(pgreplkit.ServerError, match="let a follow b"):
+        await found.follow("a", "b")
+    if can_rewind(cluster):
+        plan = await found.rejoin("c")
+        await plan.run()
+        await found.refresh()
+        assert found["c"].upstream == "a"
+        assert written(tree["c"]) == written(tree["a"])
+
+
+async def test_a_node_without_a_control_cannot_rejoin(cluster: Pair, colour: Colour) -> None:
+    servers = {"one": cluster.primary.conninfo, "two": cluster.standby.conninfo}
+    found = pgreplkit.Cluster.discover(servers)
+    with pytest.raises(pgreplkit.ControlFailed, match="controls="):
+        found.rejoin("two")

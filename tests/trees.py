@@ -1,0 +1,139 @@
+"""Clusters that operations change: a primary, standbys, and a writer that goes through it all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import attrs
+import psycopg
+from clusters import run
+from colours import Awaited, Colour
+
+from pgreplkit import AsyncCluster, Cluster, NodeControl
+from pgreplkit.lab import Lab, Node
+
+
+@attrs.frozen
+class Tree:
+    """``a`` writes, ``b`` and ``c`` follow it, ``d`` follows ``b``."""
+
+    nodes: dict[str, Node]
+
+    def __getitem__(self, name: str) -> Node:
+        return self.nodes[name]
+
+    @property
+    def servers(self) -> dict[str, str]:
+        return {name: node.conninfo for name, node in self.nodes.items()}
+
+    @property
+    def controls(self) -> dict[str, NodeControl]:
+        return {name: node.control for name, node in self.nodes.items()}
+
+    async def discover(self, colour: Colour, **controls: NodeControl) -> AsyncCluster:
+        """The cluster, in that colour; other controls than the nodes' own by name."""
+        acting = self.controls | controls
+        if colour.name == "async":
+            return await AsyncCluster.discover(self.servers, controls=acting)
+        found = Cluster.discover(self.servers, controls=acting)
+        return cast(AsyncCluster, Planning(found))
+
+
+class Planning(Awaited):
+    """A sync cluster or plan behind the async interface."""
+
+    def __getattr__(self, name: str) -> object:
+        value = super().__getattr__(name)
+        if name not in {"switchover", "failover", "follow", "rejoin", "resume"}:
+            return value
+        if not isinstance(self._target, Cluster):
+            return value
+
+        async def planned(*args: object, **kwargs: object) -> object:
+            return Planning(getattr(self._target, name)(*args, **kwargs))
+
+        return planned
+
+    def __getitem__(self, name: str) -> object:
+        return cast(Cluster, self._target)[name]
+
+    def __str__(self) -> str:
+        return str(self._target)
+
+
+def grow(lab: Lab, version: int, *, leaf: bool = True, slots: bool = True) -> Tree:
+    """A new tree; with ``leaf`` it has its fourth node."""
+    keep: dict[str, str | int] = (
+        {"wal_keep_size": "128MB"} if version >= 13 else {"wal_keep_segments": 8}
+    )
+    a = lab.primary(version=version, name="a", settings={"wal_log_hints": True, **keep})
+    run(a, "CREATE TABLE written (id int PRIMARY KEY)")
+    nodes = {"a": a}
+    for name, upstream in {"b": "a", "c": "a", **({"d": "b"} if leaf else {})}.items():
+        slot = f"slot_{name}" if slots else None
+        nodes[name] = lab.standby(nodes[upstream], slot=slot, name=name)
+    return Tree(nodes)
+
+
+class Writer:
+    """Commits one row after another, wherever one can write, and knows which were acknowledged."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self.acknowledged: list[int] = []
+        self._over = threading.Event()
+        self._conninfo = psycopg.conninfo.make_conninfo(
+            nodes[0].conninfo,
+            host=",".join(node.host for node in nodes),
+            port=",".join(str(node.port) for node in nodes),
+            target_session_attrs="read-write",
+            connect_timeout=2,
+        )
+        self._thread = threading.Thread(target=self._write)
+
+    def _write(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                    while not self._over.is_set():
+                        number += 1
+                        connection.execute("INSERT INTO written VALUES (%s)", [number])
+                        self.acknowledged.append(number)
+            except psycopg.Error:
+                self._over.wait(0.01)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def written(node: Node) -> set[int]:
+    """The rows that a server has."""
+    with psycopg.connect(node.conninfo) as connection:
+        return {number for (number,) in connection.execute("SELECT id FROM written")}
+
+
+@contextmanager
+def writing(tree: Tree, *nodes: str) -> Iterator[Writer]:
+    """A writer that goes on within the block, and has written before it and after."""
+    with Writer([tree[name] for name in nodes]) as writer:
+        _until_more(writer)
+        yield writer
+        _until_more(writer)
+
+
+def _until_more(writer: Writer) -> None:
+    before = len(writer.acknowledged)
+    deadline = threading.Event()
+    for _ in range(600):
+        if len(writer.acknowledged) > before + 5:
+            return
+        deadline.wait(0.05)
+    raise AssertionError("nothing could be written for 30 seconds")
