@@ -49,6 +49,11 @@ if TYPE_CHECKING:
         ReplayStatus as ReplayStatus,
     )
     from pgreplkit.catalog.replaycontrol import Promotion as Promotion
+    from pgreplkit.catalog.repmgr import (
+        RepmgrEvent as RepmgrEvent,
+        RepmgrNode as RepmgrNode,
+        RepmgrType as RepmgrType,
+    )
     from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
     from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
     from pgreplkit.catalog.senders import (
@@ -223,6 +228,7 @@ _ROOMS = {
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
     "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
     "catalog.replaycontrol": ["Promotion"],
+    "catalog.repmgr": ["RepmgrEvent", "RepmgrNode", "RepmgrType"],
     "catalog.retention": ["ArchiverStatus"],
     "catalog.roles": ["ReplicationRole"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],

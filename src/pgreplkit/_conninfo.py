@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from psycopg import Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.catalog.receivers import Upstream, WalReceiver
+from pgreplkit.catalog.repmgr import RepmgrNode
 from pgreplkit.errors import ConnectionFailed
 
+_PORT = 5432
 _SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
 
 
@@ -83,3 +85,19 @@ def upstream_of(receiver: WalReceiver) -> Upstream:
         application_name=part("application_name"),
         slot_name=receiver.slot_name,
     )
+
+
+def repmgr_node(
+    nodes: Sequence[RepmgrNode], address: tuple[str, int], source: Upstream | None
+) -> RepmgrNode | None:
+    """Which of the nodes that repmgr knows a server is: by its address, else by its name.
+
+    repmgr lets a standby connect to its upstream under the node's name.
+    """
+    for node in nodes:
+        parts = conninfo_to_dict(node.conninfo)
+        hosts = {parts.get("host"), parts.get("hostaddr")}
+        if address[0] in hosts and address[1] == int(parts.get("port") or _PORT):
+            return node
+    named = [node for node in nodes if source and node.node_name == source.application_name]
+    return named[0] if named else None

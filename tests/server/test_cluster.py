@@ -155,3 +155,60 @@ def test_servers_are_named_by_their_address(cluster: Pair) -> None:
     with pytest.raises(ValueError, match="same address"):
         Cluster.discover([cluster.primary.conninfo] * 2)
     assert str(Cluster.discover([])) == ""
+
+
+# As repmgr 4.0 to 5.3 makes them.
+REPMGR = """
+    CREATE SCHEMA repmgr;
+    CREATE TABLE repmgr.nodes (
+        node_id int PRIMARY KEY, upstream_node_id int, active bool NOT NULL DEFAULT true,
+        node_name text NOT NULL, type text NOT NULL, location text NOT NULL DEFAULT 'default',
+        priority int NOT NULL DEFAULT 100, conninfo text NOT NULL, repluser varchar(63) NOT NULL,
+        slot_name text, config_file text NOT NULL);
+    CREATE TABLE repmgr.events (
+        node_id int NOT NULL, event text NOT NULL, successful bool NOT NULL DEFAULT true,
+        event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, details text);
+"""
+
+
+async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    standbys = [clusters.lab.standby(primary, name=f"repmgr{number}") for number in range(3)]
+    run(primary, REPMGR)
+    for number, (node, name, priority) in enumerate(
+        zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
+    ):
+        kind = "primary" if node is primary else "standby"
+        # One is found by its name only.
+        conninfo = "host=elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
+        run(
+            primary,
+            "INSERT INTO repmgr.nodes (node_id, node_name, type, priority, conninfo, repluser,"
+            " config_file) VALUES"
+            f" ({number}, '{name}', '{kind}', {priority}, '{conninfo}', '', '')",
+        )
+    for event in ("primary_register", "standby_register"):
+        run(primary, f"INSERT INTO repmgr.events VALUES (1, '{event}', true, clock_timestamp())")
+    Pair(primary, standbys[2]).catch_up()
+    servers = [node.conninfo for node in (primary, *standbys)]
+    found = Cluster.discover(servers)
+    assert [node.name for node in found.nodes] == ["db1", "db2", "repmgr1", "db4"]
+    assert found["db4"].upstream == "db1"
+    assert found["db2"].repmgr is not None
+    assert found["db2"].repmgr.priority == 0
+    assert "elsewhere" not in repr(found["repmgr1"])
+    best = found.best_candidate()
+    assert best is not None
+    assert best.name == "db4"
+    found.refresh()
+    assert found.primary is not None
+    assert found.primary.name == "db1"
+    events = found.repmgr_events(limit=1)
+    assert [event.event for event in events] == ["standby_register"]
+    hidden = Cluster.discover([conninfo_as(cluster.primary, "observer")])
+    assert hidden.nodes[0].repmgr is None
+    assert hidden.repmgr_events() == []
+    as_observer = Cluster.discover({"x": primary.conninfo})
+    assert [node.name for node in as_observer.nodes] == ["x"]

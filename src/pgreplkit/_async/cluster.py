@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
+
 from pgreplkit._async._io import Crew, Job
-from pgreplkit._async.nodes import AsyncQuestion, silent
+from pgreplkit._async.nodes import AsyncQuestion, read_repmgr_events, silent
 from pgreplkit._async.operations.failover import (
     PROOFS,
     AsyncFailoverChecks,
@@ -25,8 +27,10 @@ from pgreplkit._async.operations.rejoin import (
 )
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._async.operations.switchover import AsyncSwitchoverChecks, read_handover
+from pgreplkit._async.server import AsyncServer
 from pgreplkit._conninfo import address
 from pgreplkit._pace import checked_seconds
+from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
 from pgreplkit.plans.journal import Journal
@@ -72,7 +76,8 @@ class AsyncCluster:
     ) -> AsyncCluster:
         """Ask all these servers at once who they are.
 
-        ``servers`` are connection strings, with names as a mapping, else named by their address.
+        ``servers`` are connection strings, with names as a mapping, else named as repmgr has
+        registered them in the database that is connected to, or by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 
         For operations, ``controls`` act on the servers' hosts, by name. ``replication`` holds, for
@@ -87,6 +92,8 @@ class AsyncCluster:
         seconds = checked_seconds(timeout, "a timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()
+        if not isinstance(servers, Mapping):
+            cluster._rename()
         return cluster
 
     async def refresh(self) -> None:
@@ -102,10 +109,36 @@ class AsyncCluster:
             for name, job in jobs.items()
         ]
         await crew.close()
+        self._found(nodes)
+
+    def _found(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes)
         if len(self.topology.primaries) == 1:
             # What it was when it was last seen matters when it is gone.
             self._writer = self.topology.primaries[0]
+
+    def _rename(self) -> None:
+        """Name the nodes as repmgr does, where it knows them."""
+        known = {node.name: node.repmgr.node_name for node in self.nodes if node.repmgr}
+        names = {name: known.get(name, name) for name in self._servers}
+        if len({*names.values()}) < len(names):
+            return  # Two of them would have the same name.
+        self._servers = {names[name]: conninfo for name, conninfo in self._servers.items()}
+        self._controls = {names[name]: control for name, control in self._controls.items()}
+        self._replication = {names[name]: text for name, text in self._replication.items()}
+        self._found([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
+
+    async def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+        """What repmgr did or noticed, the newest first; nothing where there is no repmgr.
+
+        Needs: SELECT on repmgr.events, in the database that is connected to.
+        Source: repmgr.events, on the primary, else on any node that answers.
+        """
+        members = sorted(self.topology.members, key=lambda node: not node.is_primary)
+        for node in members:
+            async with await AsyncServer.connect(self._servers[node.name]) as server:
+                return await read_repmgr_events(server, limit)
+        return []
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:

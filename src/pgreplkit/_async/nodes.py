@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._conninfo import repmgr_node
 from pgreplkit.catalog.nodestate import NODE_STATE
+from pgreplkit.catalog.repmgr import (
+    HAS_REPMGR,
+    REPMGR_EVENTS,
+    REPMGR_NODES,
+    RepmgrEvent,
+    RepmgrNode,
+)
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.topology import ClusterNode
 
@@ -33,10 +41,11 @@ class AsyncQuestion:
             lag, source = status.lag(), await server.upstream()
             known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
             lsn = max(known, default=None)
+        address = (server.connection.info.host, server.connection.info.port)
         return ClusterNode(
             name=self.name,
-            host=server.connection.info.host,
-            port=server.connection.info.port,
+            host=address[0],
+            port=address[1],
             version=server.version,
             system_id=state.system_id,
             timeline=timeline,
@@ -47,7 +56,28 @@ class AsyncQuestion:
             senders=tuple(await server.replicas()),
             slots=tuple([slot.state for slot in await server.slots()]),
             history=await server._history(timeline),
+            repmgr=repmgr_node(await read_repmgr_nodes(server), address, source),
         )
+
+
+async def read_repmgr_nodes(server: AsyncServer) -> list[RepmgrNode]:
+    """What is registered in repmgr.nodes; nothing where there is no repmgr, or not to be seen."""
+    tried, major = "look for repmgr's nodes", server.version.major
+    there = await server._link.one(tried, HAS_REPMGR)
+    if not there["is_so"]:
+        return []
+    records = await server._link.all(tried, REPMGR_NODES.sql(major))
+    return [REPMGR_NODES.read(record) for record in records]
+
+
+async def read_repmgr_events(server: AsyncServer, limit: int) -> list[RepmgrEvent]:
+    """The newest events; nothing where there is no repmgr, or not to be seen."""
+    tried, major = "look for repmgr's events", server.version.major
+    there = await server._link.one(tried, HAS_REPMGR)
+    if not there["is_so"]:
+        return []
+    records = await server._link.all(tried, REPMGR_EVENTS.sql(major), [limit])
+    return [REPMGR_EVENTS.read(record) for record in records]
 
 
 def silent(name: str, timeout: float) -> ClusterNode:

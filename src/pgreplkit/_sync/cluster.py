@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
+
 from pgreplkit._conninfo import address
 from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import Crew, Job
-from pgreplkit._sync.nodes import Question, silent
+from pgreplkit._sync.nodes import Question, read_repmgr_events, silent
 from pgreplkit._sync.operations.failover import (
     PROOFS,
     FailoverChecks,
@@ -28,6 +30,8 @@ from pgreplkit._sync.operations.rejoin import (
 )
 from pgreplkit._sync.operations.site import Site
 from pgreplkit._sync.operations.switchover import SwitchoverChecks, read_handover
+from pgreplkit._sync.server import Server
+from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
 from pgreplkit.plans.journal import Journal
@@ -73,7 +77,8 @@ class Cluster:
     ) -> Cluster:
         """Ask all these servers at once who they are.
 
-        ``servers`` are connection strings, with names as a mapping, else named by their address.
+        ``servers`` are connection strings, with names as a mapping, else named as repmgr has
+        registered them in the database that is connected to, or by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 
         For operations, ``controls`` act on the servers' hosts, by name. ``replication`` holds, for
@@ -88,6 +93,8 @@ class Cluster:
         seconds = checked_seconds(timeout, "a timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         cluster.refresh()
+        if not isinstance(servers, Mapping):
+            cluster._rename()
         return cluster
 
     def refresh(self) -> None:
@@ -103,10 +110,36 @@ class Cluster:
             for name, job in jobs.items()
         ]
         crew.close()
+        self._found(nodes)
+
+    def _found(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes)
         if len(self.topology.primaries) == 1:
             # What it was when it was last seen matters when it is gone.
             self._writer = self.topology.primaries[0]
+
+    def _rename(self) -> None:
+        """Name the nodes as repmgr does, where it knows them."""
+        known = {node.name: node.repmgr.node_name for node in self.nodes if node.repmgr}
+        names = {name: known.get(name, name) for name in self._servers}
+        if len({*names.values()}) < len(names):
+            return  # Two of them would have the same name.
+        self._servers = {names[name]: conninfo for name, conninfo in self._servers.items()}
+        self._controls = {names[name]: control for name, control in self._controls.items()}
+        self._replication = {names[name]: text for name, text in self._replication.items()}
+        self._found([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
+
+    def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+        """What repmgr did or noticed, the newest first; nothing where there is no repmgr.
+
+        Needs: SELECT on repmgr.events, in the database that is connected to.
+        Source: repmgr.events, on the primary, else on any node that answers.
+        """
+        members = sorted(self.topology.members, key=lambda node: not node.is_primary)
+        for node in members:
+            with Server.connect(self._servers[node.name]) as server:
+                return read_repmgr_events(server, limit)
+        return []
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:

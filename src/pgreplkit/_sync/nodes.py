@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+from pgreplkit._conninfo import repmgr_node
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.nodestate import NODE_STATE
+from pgreplkit.catalog.repmgr import (
+    HAS_REPMGR,
+    REPMGR_EVENTS,
+    REPMGR_NODES,
+    RepmgrEvent,
+    RepmgrNode,
+)
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.topology import ClusterNode
 
@@ -34,10 +42,11 @@ class Question:
             lag, source = status.lag(), server.upstream()
             known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
             lsn = max(known, default=None)
+        address = (server.connection.info.host, server.connection.info.port)
         return ClusterNode(
             name=self.name,
-            host=server.connection.info.host,
-            port=server.connection.info.port,
+            host=address[0],
+            port=address[1],
             version=server.version,
             system_id=state.system_id,
             timeline=timeline,
@@ -48,7 +57,28 @@ class Question:
             senders=tuple(server.replicas()),
             slots=tuple([slot.state for slot in server.slots()]),
             history=server._history(timeline),
+            repmgr=repmgr_node(read_repmgr_nodes(server), address, source),
         )
+
+
+def read_repmgr_nodes(server: Server) -> list[RepmgrNode]:
+    """What is registered in repmgr.nodes; nothing where there is no repmgr, or not to be seen."""
+    tried, major = "look for repmgr's nodes", server.version.major
+    there = server._link.one(tried, HAS_REPMGR)
+    if not there["is_so"]:
+        return []
+    records = server._link.all(tried, REPMGR_NODES.sql(major))
+    return [REPMGR_NODES.read(record) for record in records]
+
+
+def read_repmgr_events(server: Server, limit: int) -> list[RepmgrEvent]:
+    """The newest events; nothing where there is no repmgr, or not to be seen."""
+    tried, major = "look for repmgr's events", server.version.major
+    there = server._link.one(tried, HAS_REPMGR)
+    if not there["is_so"]:
+        return []
+    records = server._link.all(tried, REPMGR_EVENTS.sql(major), [limit])
+    return [REPMGR_EVENTS.read(record) for record in records]
 
 
 def silent(name: str, timeout: float) -> ClusterNode:

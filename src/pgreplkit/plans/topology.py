@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from pgreplkit.catalog.receivers import Upstream
 from pgreplkit.catalog.replay import ReplayLag
+from pgreplkit.catalog.repmgr import RepmgrNode
 from pgreplkit.catalog.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.slots import SlotState
 from pgreplkit.errors import Error, SplitBrain
@@ -45,6 +46,8 @@ class ClusterNode:
     slots: tuple[SlotState, ...] = ()
     history: TimelineHistory | None = None
     """How it came to its timeline, where the role may read that."""
+    repmgr: RepmgrNode | None = None
+    """What repmgr has registered of it, where the connection's database is the one it uses."""
     upstream: str | None = None
     """The node that it receives from, if that is one of these."""
 
@@ -137,8 +140,9 @@ class Topology:
     def best_candidate(self) -> ClusterNode | None:
         """The standby that has the most WAL on the newest timeline; None without a standby.
 
-        Among equals, one that a commit waits for comes first, then one that receives from
-        a primary itself, then the first by name.
+        Among equals, one that a commit waits for comes first, then one of a higher priority in
+        repmgr, then one that receives from a primary itself, then the first by name. One of
+        priority 0 is none.
         """
         writers = {node.name for node in self.primaries}
         confirming = {
@@ -148,13 +152,14 @@ class Topology:
             if sender.sync_state in _CONFIRMING
         }
 
-        def rank(node: ClusterNode) -> tuple[int, int, bool, bool, str]:
+        def rank(node: ClusterNode) -> tuple[int, int, bool, int, bool, str]:
             confirms = node.name in confirming or _application_name(node) in confirming
             lsn = 0 if node.lsn is None else int(node.lsn)
             direct = node.upstream in writers
-            return (-(node.timeline or 0), -lsn, not confirms, not direct, node.name)
+            priority = -_priority(node)
+            return (-(node.timeline or 0), -lsn, not confirms, priority, not direct, node.name)
 
-        return min(self.standbys, key=rank, default=None)
+        return min((node for node in self.standbys if _priority(node)), key=rank, default=None)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -239,7 +244,12 @@ def _plain_node(node: ClusterNode) -> Plain:
         "lsn": plain(node.lsn),
         "upstream": node.upstream,
         "lag": plain(node.lag),
+        "priority": None if node.repmgr is None else node.repmgr.priority,
     }
+
+
+def _priority(node: ClusterNode) -> int:
+    return 100 if node.repmgr is None else node.repmgr.priority
 
 
 def _application_name(node: ClusterNode) -> str | None:
