@@ -108,3 +108,5 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
+    session.run("python", "bench/clone.py")
+    session.run("python", "bench/switchover.py")

@@ -45,15 +45,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What costs much is tested in one colour: tests that start servers of their own, and with
-    many majors those between the oldest and the newest.
+    """Tests that take long are left to the matrix; what costs much is tested in one colour: tests
+    that start servers of their own, and with many majors those between the oldest and the newest.
 
     The sync classes are generated from the async ones: the colour does not depend on the major.
     Which colour it is alternates, from test to test and from major to major.
     """
     between = majors(config)[1:-1]
+    is_matrix = bool(config.getoption("--pg"))
 
     def is_wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("matrix") and not is_matrix:
+            return False
         if not isinstance(item, pytest.Function):
             return True
         params = item.callspec.params if hasattr(item, "callspec") else {}

@@ -24,6 +24,8 @@ NAMES = {
     "StopAsyncIteration": "StopIteration",
     "_async": "_sync",
     "aconnect": "connect",
+    "aclone_standby": "clone_standby",
+    "aclose": "close",
 }
 
 

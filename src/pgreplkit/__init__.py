@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
     from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
     from pgreplkit._async.connect import aconnect as aconnect
+    from pgreplkit._async.operations.clone import (
+        AsyncClone as AsyncClone,
+        aclone_standby as aclone_standby,
+    )
     from pgreplkit._async.operations.failover import Proof as Proof
     from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.cluster import Cluster as Cluster
     from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._sync.operations.clone import (
+        Clone as Clone,
+        clone_standby as clone_standby,
+    )
     from pgreplkit._sync.operations.plan import Plan as Plan
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
@@ -122,6 +130,10 @@ if TYPE_CHECKING:
         WaitTimeout as WaitTimeout,
     )
     from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.clone import (
+        ClonePhase as ClonePhase,
+        CloneProgress as CloneProgress,
+    )
     from pgreplkit.plans.journal import (
         Result as Result,
         StepProgress as StepProgress,
@@ -204,6 +216,7 @@ _ROOMS = {
     "_adapters": ["register"],
     "_async.cluster": ["AsyncCluster"],
     "_async.connect": ["aconnect"],
+    "_async.operations.clone": ["AsyncClone", "aclone_standby"],
     "_async.operations.failover": ["Proof"],
     "_async.operations.plan": ["AsyncPlan"],
     "_async.primary": ["AsyncPrimary"],
@@ -214,6 +227,7 @@ _ROOMS = {
     "_hostfiles": ["add_passfile_entry"],
     "_sync.cluster": ["Cluster"],
     "_sync.connect": ["connect"],
+    "_sync.operations.clone": ["Clone", "clone_standby"],
     "_sync.operations.plan": ["Plan"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
@@ -282,6 +296,7 @@ _ROOMS = {
         "WaitTimeout",
     ],
     "plans.access": ["AccessVerdict"],
+    "plans.clone": ["ClonePhase", "CloneProgress"],
     "plans.journal": ["Result", "StepProgress", "StepResult"],
     "plans.primaryreadiness": ["Replication"],
     "plans.readiness": ["Readiness"],

@@ -70,6 +70,12 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
     return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
 
 
+def with_database(conninfo: str) -> str:
+    """A connection string that leads to a database, as one for replication may not."""
+    parts = conninfo_to_dict(conninfo)
+    return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
+
+
 def upstream_of(receiver: WalReceiver) -> Upstream:
     """Whom a walreceiver is connected to: what it says, before 11 what its conninfo says."""
     parts = conninfo_to_dict(receiver.conninfo or "")

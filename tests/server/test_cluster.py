@@ -171,6 +171,7 @@ REPMGR = """
 """
 
 
+@pytest.mark.matrix
 async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:

@@ -27,6 +27,7 @@ def diverge(tree: Tree, name: str) -> None:
     node.start()
 
 
+@pytest.mark.matrix
 async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
@@ -98,6 +99,10 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     def refuse(name: str) -> None:
         raise RuntimeError(f"{name} does not answer the switch")
 
+    run(tree["b"], "SELECT pg_wal_replay_pause()")
+    with pytest.raises(PlanRefused, match="neither paused nor delayed"):
+        await (await found.failover("b")).run()
+    run(tree["b"], "SELECT pg_wal_replay_resume()")
     plan = await found.failover("b", fence=refuse)
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()

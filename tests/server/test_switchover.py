@@ -86,6 +86,7 @@ async def test_looking_and_checking_change_nothing(
     assert snapshot(tree) == before
 
 
+@pytest.mark.matrix
 async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
@@ -119,6 +120,7 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
         await found.switchover("nobody")
 
 
+@pytest.mark.matrix
 async def test_without_the_control_of_its_host_the_primary_is_not_touched(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
@@ -130,6 +132,7 @@ async def test_without_the_control_of_its_host_the_primary_is_not_touched(
         await plan.run()
 
 
+@pytest.mark.matrix
 async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -181,6 +184,7 @@ time.sleep(delay + 1)
 """
 
 
+@pytest.mark.matrix
 def test_killed_at_any_step_another_process_goes_on(
     clusters: Clusters, cluster: Pair, tmp_path: Path
 ) -> None:

@@ -23,5 +23,6 @@ FEATURES = {
         "recovery_min_apply_delay without a restart (it stands in recovery.conf)", 12
     ),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
+    "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }

@@ -20,9 +20,9 @@ class CommandControl:
     Without a restart it is stopped and started; without ``promote`` that is pg_ctl's.
 
     ``run`` goes before the programs that act on its files, as in
-    ``["ssh", "db2", "sudo", "-u", "postgres"]``: test, cat, dd, mv, rm, mkdir, mktemp, env, and the
-    server's own in ``bindir``. ``through_shell`` says that it hands them to a shell, as ssh does;
-    then they are quoted for it.
+    ``["ssh", "db2", "sudo", "-u", "postgres"]``: test, cat, dd, mv, rm, mkdir, mktemp, ls, find,
+    env, and the server's own in ``bindir``. ``through_shell`` says that it hands them to a shell,
+    as ssh does; then they are quoted for it.
     """
 
     __module__ = "pgreplkit"
@@ -108,6 +108,23 @@ class CommandControl:
         self._write(new, content)
         self._must(f"write {path}", self._at_host(["mv", "-f", new, path]))
 
+    def list_folder(self, path: str) -> list[str] | None:
+        """The names in a folder of the host; None when there is none."""
+        there = self._done(f"look for {path}", self._at_host(["test", "-e", path]))
+        if there.returncode == 1:
+            return None
+        listed = self._must(f"list {path}", self._at_host(["ls", "-A", path]))
+        return listed.output.decode(errors="replace").splitlines()
+
+    def remove_folder(self, path: str, *, content_only: bool = False) -> None:
+        """Remove a folder of the host with all that is in it, or only what is in it."""
+        if self.list_folder(path) is None:
+            return
+        command = (
+            ["find", path, "-mindepth", "1", "-delete"] if content_only else ["rm", "-rf", path]
+        )
+        self._must(f"remove {path}", self._at_host(command))
+
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
         """A file that only the server's account can read, gone after the block; gives its path."""
@@ -125,11 +142,12 @@ class CommandControl:
         arguments: Sequence[str],
         *,
         on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program}"
         command = self._at_host(["env", "LC_ALL=C", self._program(program), *arguments])
-        run = self._programs.follow(tried, command, on_line)
+        run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,29 @@ class LocalControl:
         except OSError as error:
             raise ControlFailed(f"write {name}", error.strerror or str(error)) from error
 
+    def list_folder(self, path: str) -> list[str] | None:
+        """The names in a folder; None when there is none."""
+        try:
+            return sorted(entry.name for entry in Path(path).iterdir())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ControlFailed(f"list {path}", error.strerror or str(error)) from error
+
+    def remove_folder(self, path: str, *, content_only: bool = False) -> None:
+        """Remove a folder with all that is in it, or only what is in it."""
+        folder = Path(path)
+        try:
+            for entry in [*folder.iterdir()] if folder.exists() else []:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+            if folder.exists() and not content_only:
+                folder.rmdir()
+        except OSError as error:
+            raise ControlFailed(f"remove {path}", error.strerror or str(error)) from error
+
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
         """A file that only the server's account can read, gone after the block; gives its path."""
@@ -125,11 +149,12 @@ class LocalControl:
         arguments: Sequence[str],
         *,
         on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program} on the server in {self._data_dir}"
         command = [str(self._ctl.bindir / program), *arguments]
-        run = self._programs.follow(tried, command, on_line)
+        run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit.errors import ControlFailed
 
 _KEPT_LINES = 12
+_LOOK_EVERY = 0.2
 
 
 @attrs.frozen
@@ -54,24 +58,31 @@ class Programs:
             return Run(process.returncode, output, errors)
 
     def follow(
-        self, tried: str, arguments: Sequence[str], on_line: Callable[[str], None] | None
+        self,
+        tried: str,
+        arguments: Sequence[str],
+        on_line: Callable[[str], None] | None,
+        is_wanted: Callable[[], bool] | None,
     ) -> Run:
         """Run it to its end, however long that takes, telling each line that it prints.
 
-        It is ended when ``on_line`` raises.
+        It is ended when ``is_wanted`` says no, or one of them raises.
         """
-        lines: list[bytes] = []
+        kept: list[str] = []
         null, same = subprocess.DEVNULL, subprocess.STDOUT
         with self._started(tried, arguments, stdin=null, stderr=same) as process:
             try:
-                for line in process.stdout or ():
-                    lines = [*lines[-_KEPT_LINES:], line]
-                    if on_line:
-                        on_line(line.decode(errors="replace").rstrip())
+                for line in _lines(process):
+                    if is_wanted is not None and not is_wanted():
+                        raise ControlFailed(tried, "it is not wanted any more, and was ended")
+                    if line:
+                        kept = [*kept[-_KEPT_LINES:], line]
+                        if on_line:
+                            on_line(line)
             except BaseException:
                 process.terminate()
                 raise
-        return Run(process.returncode, b"\n".join(lines))
+        return Run(process.returncode, "\n".join(kept).encode())
 
     def _started(
         self, tried: str, arguments: Sequence[str], *, stdin: int, stderr: int
@@ -94,3 +105,22 @@ class Programs:
             )
         except OSError as error:
             raise ControlFailed(tried, f"{arguments[0]}: {error.strerror or error}") from error
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines that it prints until it ends, and empty ones while it prints nothing."""
+    output = process.stdout
+    if output is None:
+        return
+    rest = b""
+    while True:
+        if not select.select([output], [], [], _LOOK_EVERY)[0]:
+            yield ""
+            continue
+        read = os.read(output.fileno(), 1 << 16)
+        *lines, rest = re.split(rb"[\r\n]", rest + read)
+        yield from (line.decode(errors="replace") for line in lines if line.strip())
+        if not read:
+            if rest.strip():
+                yield rest.decode(errors="replace")
+            return

@@ -48,6 +48,17 @@ class NodeControl(Protocol):
         """Write a file at once or not at all, for the server's account only; None removes it."""
         ...
 
+    def list_folder(self, path: str) -> list[str] | None:
+        """The names in a folder of the host; None when there is none."""
+        ...
+
+    def remove_folder(self, path: str, *, content_only: bool = False) -> None:
+        """Remove a folder of the host with all that is in it, or only what is in it.
+
+        Nothing happens when it is not there.
+        """
+        ...
+
     def private_file(self, content: bytes) -> AbstractContextManager[str]:
         """A file that only the server's account can read, gone after the block; gives its path."""
         ...
@@ -58,10 +69,12 @@ class NodeControl(Protocol):
         arguments: Sequence[str],
         *,
         on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Run one of the server's own programs, as pg_rewind, as the server's account.
 
-        ``on_line`` gets each line that it prints, when it prints it.
+        ``on_line`` gets each line that it prints, when it prints it. ``is_wanted`` is asked some
+        times a second; when it says no, or one of them raises, the program is ended.
         """
         ...
 

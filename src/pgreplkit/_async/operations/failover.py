@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._async.operations.switchover import read_controls
-from pgreplkit.catalog.replay import ReplayStatus
+from pgreplkit.catalog.replay import PauseState, ReplayStatus
 from pgreplkit.errors import ConnectionFailed, Error, ServerError
 from pgreplkit.plans.readiness import found
 from pgreplkit.plans.switchover import Handover, control_findings, lost_bytes
@@ -43,6 +43,20 @@ class AsyncFailoverChecks:
                 or (best.timeline, best.lsn) == (handover.new.timeline, handover.new.lsn),
                 found=f"{handover.new}",
                 needed=f"the standby with the most WAL: {best}",
+            )
+        )
+        status = statuses.get(handover.new.name)
+        told.append(
+            found(
+                "replay",
+                status is not None
+                and status.pause_state is PauseState.NOT_PAUSED
+                and not status.apply_delay,
+                found="it does not answer"
+                if status is None
+                else f"{status.pause_state}, delayed by {status.apply_delay or 0}",
+                needed="neither paused nor delayed: all that it received is replayed first",
+                remedy="SELECT pg_wal_replay_resume(); recovery_min_apply_delay = 0",
             )
         )
         names = handover.new_sync_names

@@ -1,0 +1,49 @@
+"""How long nobody can write during a switchover, beside the servers' own stop and promotion."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+from pgreplkit import Cluster, Primary
+from pgreplkit.lab import Lab, Node
+
+ROUNDS = 5
+
+
+def by_hand(old: Node, new: Node) -> float:
+    """Seconds that pg_ctl needs to stop the one and to promote the other."""
+    with old.connect() as server, new.connect() as standby:
+        server.connection.execute("CHECKPOINT")
+        assert isinstance(server, Primary), standby
+    began = time.perf_counter()
+    old.stop()
+    new.promote()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Switch to and fro, in turn with the library and by hand."""
+    with Lab() as lab:
+        a = lab.primary(name="a")
+        b = lab.standby(a, slot="b", name="b")
+        nodes = {"a": a, "b": b}
+        cluster = Cluster.discover(
+            {name: node.conninfo for name, node in nodes.items()},
+            controls={name: node.control for name, node in nodes.items()},
+        )
+        ours, theirs, whole = [], [], []
+        for _ in range(ROUNDS):
+            result = cluster.switchover("b").run()
+            assert result.write_outage is not None
+            ours.append(result.write_outage.total_seconds())
+            whole.append(result.elapsed.total_seconds())
+            theirs.append(by_hand(b, a))
+            cluster.rejoin("b").run()
+        ratio = median(ours) / median(theirs)
+        print(f"switchover: nobody could write for {median(ours):.3f} s, of {median(whole):.3f} s;")
+        print(f"  pg_ctl stop and promote: {median(theirs):.3f} s; ratio {ratio:.2f} (limit 1.5)")
+
+
+if __name__ == "__main__":
+    main()
