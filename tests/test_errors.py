@@ -45,6 +45,9 @@ SAMPLES: list[Error] = [
     errors.PlanFailed(
         "switchover to db2", "stop db1", "it does not shut down", ("checkpoint",), "resume()", "-"
     ),
+    errors.PatroniError("read Patroni's cluster", "the answer is not Patroni's"),
+    errors.PatroniUnreachable("read Patroni's cluster", "no member answers: http://a"),
+    errors.PatroniRefused("switch over by Patroni", "candidate does not exist", 412),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),

@@ -27,7 +27,16 @@ LAYERS = [
     "testing",
 ]
 """Each may import from those before it, and from its own."""
-SHARED = {"_adapters", "_conninfo", "_failures", "_hostfiles", "_pace", "_recoveryfiles", "control"}
+SHARED = {
+    "_adapters",
+    "_conninfo",
+    "_failures",
+    "_hostfiles",
+    "_pace",
+    "_recoveryfiles",
+    "_rest",
+    "control",
+}
 """What both colours stand on; with them psycopg may be imported from here on."""
 PURE = {"errors", "values", "catalog", "plans"}
 UPWARD = {("errors/server.py", "values.lsn"), ("errors/operations.py", "values.finding")}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from pgreplkit._async.operations.failover import Proof as Proof
     from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
+    from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         clone_standby as clone_standby,
     )
     from pgreplkit._sync.operations.plan import Plan as Plan
+    from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
@@ -112,6 +114,9 @@ if TYPE_CHECKING:
         LabError as LabError,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
+        PatroniError as PatroniError,
+        PatroniRefused as PatroniRefused,
+        PatroniUnreachable as PatroniUnreachable,
         PlanFailed as PlanFailed,
         PlanRefused as PlanRefused,
         QuorumUnreachable as QuorumUnreachable,
@@ -138,6 +143,12 @@ if TYPE_CHECKING:
         Result as Result,
         StepProgress as StepProgress,
         StepResult as StepResult,
+    )
+    from pgreplkit.plans.patroni import (
+        PatroniChange as PatroniChange,
+        PatroniMember as PatroniMember,
+        PatroniRole as PatroniRole,
+        PatroniStatus as PatroniStatus,
     )
     from pgreplkit.plans.primaryreadiness import Replication as Replication
     from pgreplkit.plans.readiness import Readiness as Readiness
@@ -219,6 +230,7 @@ _ROOMS = {
     "_async.operations.clone": ["AsyncClone", "aclone_standby"],
     "_async.operations.failover": ["Proof"],
     "_async.operations.plan": ["AsyncPlan"],
+    "_async.patroni": ["AsyncPatroniCluster"],
     "_async.primary": ["AsyncPrimary"],
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
@@ -229,6 +241,7 @@ _ROOMS = {
     "_sync.connect": ["connect"],
     "_sync.operations.clone": ["Clone", "clone_standby"],
     "_sync.operations.plan": ["Plan"],
+    "_sync.patroni": ["PatroniCluster"],
     "_sync.primary": ["Primary"],
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
@@ -278,6 +291,9 @@ _ROOMS = {
         "LabError",
         "NotAPrimary",
         "NotAStandby",
+        "PatroniError",
+        "PatroniRefused",
+        "PatroniUnreachable",
         "PlanFailed",
         "PlanRefused",
         "QuorumUnreachable",
@@ -298,6 +314,7 @@ _ROOMS = {
     "plans.access": ["AccessVerdict"],
     "plans.clone": ["ClonePhase", "CloneProgress"],
     "plans.journal": ["Result", "StepProgress", "StepResult"],
+    "plans.patroni": ["PatroniChange", "PatroniMember", "PatroniRole", "PatroniStatus"],
     "plans.primaryreadiness": ["Replication"],
     "plans.readiness": ["Readiness"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],

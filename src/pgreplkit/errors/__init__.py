@@ -25,6 +25,8 @@
     ├── HostFileError                  SplitBrain
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
+    ├── PatroniError
+    │   └── PatroniUnreachable         PatroniRefused
     └── LabError
         └── ServerNotFound             ServerStartFailed
 
@@ -46,6 +48,11 @@ from pgreplkit.errors.operations import (
     ControlFailed as ControlFailed,
     PlanFailed as PlanFailed,
     PlanRefused as PlanRefused,
+)
+from pgreplkit.errors.patroni import (
+    PatroniError as PatroniError,
+    PatroniRefused as PatroniRefused,
+    PatroniUnreachable as PatroniUnreachable,
 )
 from pgreplkit.errors.server import (
     AlreadyExists as AlreadyExists,
