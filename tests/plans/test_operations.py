@@ -42,7 +42,7 @@ every_step: st.SearchStrategy[Step] = st.one_of(
         st.builds(
             kind,
             **{
-                field.name: st.lists(names) if field.name == "slots" else names
+                field.name: st.lists(names, min_size=1) if field.name == "slots" else names
                 for field in attrs.fields(kind)
             },
         )
@@ -122,6 +122,13 @@ def test_the_two_change_places_in_the_names_that_commits_wait_for() -> None:
     ]
     assert setting.names == 'ANY 1 ("Db-1", app3)'
     assert setting.does.startswith('ALTER SYSTEM SET synchronous_standby_names = \'ANY 1 ("Db-1"')
+
+
+def test_no_more_are_waited_for_than_there_are() -> None:
+    told = handover(sync_names=SyncStandbyNames.parse('FIRST 2 (app2, "Db-1")'))
+    assert str(told.swapped_names) == 'FIRST 1 ("Db-1")'
+    anyone = handover(sync_names=SyncStandbyNames.parse("ANY 2 (*)"))
+    assert str(anyone.swapped_names) == "ANY 2 (*)"
 
 
 def test_a_failover_does_not_wait_for_the_lost_primary() -> None:

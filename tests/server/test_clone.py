@@ -249,6 +249,8 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     if cluster.major < 15:
         with pytest.raises(pgreplkit.UnsupportedByServer, match="compression"):
             await clone(colour, cluster.primary.conninfo, control, compression="gzip").run()
+    with pytest.raises(ValueError, match="the control is of"):
+        pgreplkit.clone_standby("", "/elsewhere", control=control)
     for bad in (
         {"max_rate": 5},
         {"wal_method": "none"},

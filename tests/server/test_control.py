@@ -152,6 +152,15 @@ def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) ->
     stubborn = CommandControl("/x", start=["false"], stop=["true"], is_running=["true"])
     with pytest.raises(ControlFailed, match="still runs"):
         stubborn.stop()
+    silent = CommandControl("/x", start=["true"], stop=["true"], is_running=["false"])
+    with pytest.raises(ControlFailed, match="status 1, which tells neither"):
+        silent.is_running()
+    with pytest.raises(ControlFailed, match="tells neither"):
+        silent.start()
+    sure = CommandControl(
+        "/x", start=["true"], stop=["true"], is_running=["false"], not_running=[1]
+    )
+    assert not sure.is_running()
     with pytest.raises(ControlFailed, match="restart the server by false"):
         by_shell(node).restart()
 

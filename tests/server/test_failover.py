@@ -10,7 +10,7 @@ from trees import Tree, grow, writing, written
 import pgreplkit
 from pgreplkit import PlanFailed, PlanRefused, Proof
 
-pytestmark = pytest.mark.pg("in {10, 12, 14, 15, 16, 18}")
+pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
 
 
 def can_rewind(pair: Pair) -> bool:

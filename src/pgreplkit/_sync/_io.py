@@ -19,7 +19,7 @@ class Crew:
     """Does things at once, each for as long as it takes, in at most ``size`` threads."""
 
     def __init__(self, size: int) -> None:
-        self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit-watch")
+        self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit")
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """Begin with it."""

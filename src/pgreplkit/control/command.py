@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from posixpath import dirname, join, normpath
 
@@ -16,8 +16,10 @@ class CommandControl:
     """A server behind the user's own commands, each a list of arguments; no shell is used.
 
     ``start``, ``stop``, ``restart`` and ``is_running`` are whole commands, as in
-    ``["systemctl", "start", "postgresql@16-main"]``; the last succeeds when the server runs.
-    Without a restart it is stopped and started; without ``promote`` that is pg_ctl's.
+    ``["systemctl", "start", "postgresql@16-main"]``. The last succeeds when the server runs, and
+    ends with one of the statuses ``not_running`` when it does not: 3 is what
+    ``systemctl is-active`` and ``pg_ctl status`` say. Any other, as ssh's 255, tells neither, and
+    is an error. Without a restart it is stopped and started; without ``promote`` that is pg_ctl's.
 
     ``run`` goes before the programs that act on its files, as in
     ``["ssh", "db2", "sudo", "-u", "postgres"]``: test, cat, dd, mv, rm, mkdir, mktemp, ls, find,
@@ -34,6 +36,7 @@ class CommandControl:
         start: Sequence[str],
         stop: Sequence[str],
         is_running: Sequence[str],
+        not_running: Collection[int] = (3,),
         restart: Sequence[str] | None = None,
         promote: Sequence[str] | None = None,
         run: Sequence[str] = (),
@@ -46,6 +49,7 @@ class CommandControl:
                 raise TypeError("a command is a list of arguments, not a text")
         self._data_dir = data_dir
         self._start, self._stop, self._is_running = [*start], [*stop], [*is_running]
+        self._not_running = {*not_running}
         self._restart = [*restart] if restart is not None else None
         self._prefix, self._through_shell, self._bindir = [*run], through_shell, bindir
         pg_ctl = self._at_host([self._program("pg_ctl"), "promote", "-D", data_dir, "--no-wait"])
@@ -59,8 +63,13 @@ class CommandControl:
         return self._data_dir
 
     def is_running(self) -> bool:
-        """Whether the command for it succeeds."""
-        return self._done("ask whether the server runs", self._is_running).returncode == 0
+        """Whether the command for it succeeds; an error when it does not say."""
+        tried = "ask whether the server runs"
+        asked = self._done(tried, self._is_running)
+        if asked.returncode and asked.returncode not in self._not_running:
+            found = f"{shlex.join(self._is_running)} ended with status {asked.returncode}"
+            raise ControlFailed(tried, f"{found}, which tells neither: {asked.text}")
+        return asked.returncode == 0
 
     def start(self) -> None:
         """Start it; nothing happens when it runs."""

@@ -75,7 +75,11 @@ class Handover:
         """The old primary's names, with the two having changed places."""
         leaves, comes = self.uses[self.new.name].application_name or self.new.name, self.old.name
         names = tuple(comes if name == leaves else name for name in self.sync_names.names)
-        return attrs.evolve(self.sync_names, names=tuple(dict.fromkeys(names)))
+        names = tuple(dict.fromkeys(names))
+        # More than there are would let every commit wait; * stands for any number.
+        count = self.sync_names.count
+        most = count if "*" in names else min(count, max(1, len(names)))
+        return attrs.evolve(self.sync_names, names=names, count=most)
 
     def missing_slots(self, *, with_old: bool) -> tuple[str, ...]:
         """The slots that are to be made on the new primary."""

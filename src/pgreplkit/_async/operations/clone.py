@@ -25,7 +25,7 @@ from pgreplkit._recoveryfiles import with_settings, write_standby_files
 from pgreplkit.catalog.senders import SenderState
 from pgreplkit.control.local import LocalControl
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import ControlFailed, SlotActive, SlotNotFound, WaitTimeout
+from pgreplkit.errors import ControlFailed, Error, SlotActive, SlotNotFound, WaitTimeout
 from pgreplkit.plans.clone import (
     CheckpointMode,
     CloneOptions,
@@ -76,6 +76,8 @@ def aclone_standby(
     Raises: ValueError for options that no server takes; ControlFailed when there is no pg_ctl.
     """
     folder = os.fspath(target_dir)
+    if control is not None and control.data_dir != folder:
+        raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
         application_name=application_name or slot or PurePath(folder).name,
@@ -171,14 +173,15 @@ class AsyncClone:
                 job.result()
                 yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
                 await aside(lambda: self._configure(server.version.major))
-            except BaseException:
+            except BaseException as error:
                 self._given_up.set()
                 await crew.wait([job], _ENDED_WITHIN)
                 if job.done():
                     job.exception()  # What ended it is known.
-                await aside(lambda: _remove(control, before))
-                if self._made_slot and options.slot:
-                    await (await server.slot(options.slot)).drop(force=True)
+                try:
+                    await self._clean(server, before)
+                except Error as failed:
+                    error.add_note(f"something of it is left: {failed}")
                 raise
             finally:
                 await crew.close()
@@ -188,6 +191,12 @@ class AsyncClone:
                 await self._until_streaming(server, self._start_timeout)
             elapsed = timedelta(seconds=time.monotonic() - began)
             yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
+
+    async def _clean(self, server: AsyncServer, before: Mapping[str, bool]) -> None:
+        """Remove what was made."""
+        await aside(lambda: _remove(self._control, before))
+        if self._made_slot and self._options.slot:
+            await (await server.slot(self._options.slot)).drop(force=True)
 
     async def _prepare(self, server: AsyncServer) -> timedelta | None:
         """Look at the server and the programs, and see that the slot is there."""

@@ -26,7 +26,7 @@ from pgreplkit._sync.server import Server
 from pgreplkit.catalog.senders import SenderState
 from pgreplkit.control.local import LocalControl
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import ControlFailed, SlotActive, SlotNotFound, WaitTimeout
+from pgreplkit.errors import ControlFailed, Error, SlotActive, SlotNotFound, WaitTimeout
 from pgreplkit.plans.clone import (
     CheckpointMode,
     CloneOptions,
@@ -77,6 +77,8 @@ def clone_standby(
     Raises: ValueError for options that no server takes; ControlFailed when there is no pg_ctl.
     """
     folder = os.fspath(target_dir)
+    if control is not None and control.data_dir != folder:
+        raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
         application_name=application_name or slot or PurePath(folder).name,
@@ -172,14 +174,15 @@ class Clone:
                 job.result()
                 yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
                 aside(lambda: self._configure(server.version.major))
-            except BaseException:
+            except BaseException as error:
                 self._given_up.set()
                 crew.wait([job], _ENDED_WITHIN)
                 if job.done():
                     job.exception()  # What ended it is known.
-                aside(lambda: _remove(control, before))
-                if self._made_slot and options.slot:
-                    (server.slot(options.slot)).drop(force=True)
+                try:
+                    self._clean(server, before)
+                except Error as failed:
+                    error.add_note(f"something of it is left: {failed}")
                 raise
             finally:
                 crew.close()
@@ -189,6 +192,12 @@ class Clone:
                 self._until_streaming(server, self._start_timeout)
             elapsed = timedelta(seconds=time.monotonic() - began)
             yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
+
+    def _clean(self, server: Server, before: Mapping[str, bool]) -> None:
+        """Remove what was made."""
+        aside(lambda: _remove(self._control, before))
+        if self._made_slot and self._options.slot:
+            (server.slot(self._options.slot)).drop(force=True)
 
     def _prepare(self, server: Server) -> timedelta | None:
         """Look at the server and the programs, and see that the slot is there."""
