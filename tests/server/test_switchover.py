@@ -42,7 +42,7 @@ def snapshot(tree: Tree) -> dict[str, object]:
 
 
 async def test_a_switchover_loses_no_commit_and_moves_everything(
-    clusters: Clusters, cluster: Pair, colour: Colour
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
     found = await tree.discover(colour)
@@ -51,7 +51,7 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
     wait_until(lambda: one(tree["a"], "SHOW synchronous_standby_names") == "b, c")
     told: list[StepProgress] = []
     with writing(tree, "a", "b") as writer:
-        plan = await found.switchover("b")
+        plan = await found.switchover("b", journal=tmp_path / "journal")
         readiness = await plan.check()
         assert readiness.is_ready, readiness.problems
         result = await plan.run(told.append)
@@ -74,6 +74,14 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
     assert [p.number for p in told if p.elapsed is None] == [*range(1, len(plan.steps) + 1)]
     assert json.loads(json.dumps(result.to_dict()))["promotion"]["new_timeline"] == 2
     assert "nobody could write for" in str(result)
+    with pytest.raises(PlanFailed, match="nothing takes it back"):
+        await plan.undo()
+    # Killed when it was about to promote, it may have done so.
+    told_of = json.loads((tmp_path / "journal").read_text())
+    at = next(n for n, step in enumerate(told_of["steps"]) if step["kind"] == "Promote")
+    (tmp_path / "journal").write_text(json.dumps(told_of | {"done": told_of["done"][:at]}))
+    with pytest.raises(PlanFailed, match="nothing takes it back"):
+        await (await found.resume(tmp_path / "journal")).undo()
 
 
 async def test_looking_and_checking_change_nothing(

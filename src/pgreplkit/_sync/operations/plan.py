@@ -119,7 +119,9 @@ class Plan:
         """
         begun = self.steps[: len(self._journal.done) + 1]
         final = next((step for step in begun if step.is_final), None)
-        if final and (final is not begun[-1] or final is self._failed):
+        # What another process was about to do when it was killed, it may have done.
+        is_certain = final is begun[-1] and final is not self._failed and self._checks is not None
+        if final and not is_certain:
             raise self._failure(f"take back: {final}", "it may be done, and nothing takes it back")
         undone = []
         for step in reversed(begun):
