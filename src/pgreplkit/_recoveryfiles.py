@@ -66,10 +66,8 @@ def _written(control: NodeControl, setting: str) -> str | None:
 
 
 def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
-    """Write them; what else stands in postgresql.auto.conf stays."""
-    before = b""
-    if config.signal_file is not None:
-        before = control.read_file(config.settings_file) or b""
+    """Write them; what else stands in postgresql.auto.conf or recovery.conf stays."""
+    before = control.read_file(config.settings_file) or b""
     text = before.decode(errors="surrogateescape")
     settings = {"primary_slot_name": None, **config.settings}
     changed = with_settings(text, settings).encode(errors="surrogateescape")

@@ -123,7 +123,11 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     found = await tree.discover(colour)
+    old = tree["c"].data_dir / "recovery.conf"
+    if old.exists():
+        old.write_text(f"{old.read_text()}restore_command = 'false'\n")
     await (await found.follow("c", "b", slot="slot_c")).run()
+    assert not old.exists() or "restore_command = 'false'" in old.read_text()
     await found.refresh()
     assert found["c"].upstream == "b"
     await (await found.follow("c", "a")).run()
