@@ -37,9 +37,9 @@ class Site:
         *,
         fence: Callable[[str], object] | None = None,
     ) -> None:
-        self.servers = dict(servers)
-        self.controls = dict(controls)
-        self.replication = dict(replication)
+        self.servers: dict[str, str] = dict(servers)
+        self.controls: dict[str, NodeControl] = dict(controls)
+        self.replication: dict[str, str] = dict(replication)
         self.timeout = timeout
         self.fence = fence
 
