@@ -9,12 +9,17 @@ from trees import Tree, grow, writing, written
 
 import pgreplkit
 from pgreplkit import PlanFailed, PlanRefused, Proof
+from pgreplkit.lab import Node
 
 pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
 
 
 def can_rewind(pair: Pair) -> bool:
     return (pair.primary.installation.bindir / "pg_rewind").exists()
+
+
+def is_receiving(node: Node) -> object:
+    return one(node, "SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'")
 
 
 def diverge(tree: Tree, name: str) -> None:
@@ -38,6 +43,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
     fenced: list[str] = []
     with writing(tree, "a", "b", "c") as writer:
         tree["a"].kill()
+        wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
         every: tuple[Proof, ...] = ("connection", "standbys", "process")
         plan = await found.failover(proofs=every, fence=fenced.append)
         new = plan.steps[-1].to_dict()["upstream"]
@@ -47,6 +53,8 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
         assert result.lost_bytes is not None
     primary = tree[str(new)]
     assert {*writer.acknowledged} <= written(primary)
+    # Before 13 a standby is restarted to follow another, which its own standbys have to notice.
+    wait_until(lambda: bool(is_receiving(tree["d"])))
     await found.refresh()
     other = "c" if new == "b" else "b"
     assert {node.name: node.upstream for node in found.nodes} == {
@@ -94,7 +102,14 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     assert {f.check for f in caught.value.findings} == {"connection", "standbys", "process"}
     with pytest.raises(ValueError, match="proofs are some of"):
         await found.failover(proofs=())
+    tree["c"].stop()
+    run(tree["a"], "INSERT INTO written VALUES (1)")
+    wait_until(lambda: written(tree["b"]) == {1})
     tree["a"].stop()
+    tree["c"].start()
+    wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
+    with pytest.raises(PlanRefused, match="needed: the standby with the most WAL"):
+        await (await found.failover("c")).run()
 
     def refuse(name: str) -> None:
         raise RuntimeError(f"{name} does not answer the switch")

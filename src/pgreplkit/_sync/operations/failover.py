@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, TypeAlias
 
 import attrs
@@ -16,6 +16,7 @@ from pgreplkit.plans.readiness import found
 from pgreplkit.plans.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 
 Proof: TypeAlias = Literal["connection", "standbys", "process"]
 PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
@@ -36,16 +37,7 @@ class FailoverChecks:
         told = [self._proven(proof, statuses) for proof in self.proofs]
         controlled = read_controls(self.site)
         told += control_findings(handover, controlled, old_too=False)
-        best = handover.topology.best_candidate()
-        told.append(
-            found(
-                "candidate",
-                best is None
-                or (best.timeline, best.lsn) == (handover.new.timeline, handover.new.lsn),
-                found=f"{handover.new}",
-                needed=f"the standby with the most WAL: {best}",
-            )
-        )
+        told.append(_most_advanced(handover, statuses))
         status = statuses.get(handover.new.name)
         told.append(
             found(
@@ -122,6 +114,34 @@ class FailoverChecks:
             return f"no connection: {error}"
         except Error as error:
             return f"it answers: {error}"
+
+
+def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:
+    """Whether nobody has more WAL, now that nobody receives any."""
+    new = handover.new
+    reached = {
+        node.name: (node.timeline or 0, _position(statuses[node.name]))
+        for node in handover.topology.standbys
+        if node.name in statuses
+    }
+    own = reached.get(new.name, (0, LSN.INVALID))
+    ahead = [
+        f"{name} is at {lsn} of {timeline}"
+        for name, (timeline, lsn) in reached.items()
+        if (timeline, lsn) > own
+    ]
+    return found(
+        "candidate",
+        not ahead,
+        found="; ".join([f"{new.name} is at {own[1]} of {own[0]}", *ahead]),
+        needed="the standby with the most WAL",
+        remedy="promote that one, or plan again",
+    )
+
+
+def _position(status: ReplayStatus) -> LSN:
+    known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
+    return max(known, default=LSN.INVALID)
 
 
 def read_statuses(site: Site, topology: Topology) -> dict[str, ReplayStatus]:
