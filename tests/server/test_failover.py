@@ -11,7 +11,7 @@ import pgreplkit
 from pgreplkit import PlanFailed, PlanRefused, Proof
 from pgreplkit.lab import Node
 
-pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
+pytestmark = [pytest.mark.matrix, pytest.mark.pg("in {10, 12, 14, 16, 18}")]
 
 
 def can_rewind(pair: Pair) -> bool:
