@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 from clusters import Cluster, Clusters
 from colours import Colour
+from databases import Database, make_database, remove_databases
 from hypothesis import settings
 
 from pgreplkit.lab import Lab, find_servers
@@ -106,6 +107,14 @@ def cluster(clusters: Clusters, major: int, request: pytest.FixtureRequest) -> C
         if not eval(f"{major} {mark.args[0]}"):
             pytest.skip(f"needs PostgreSQL {mark.args[0]}")
     return clusters.of(major)
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> Iterator[Database]:
+    """A database on the primary under test."""
+    database = make_database(cluster.primary)
+    yield database
+    remove_databases(database)
 
 
 @pytest.fixture(params=["sync", "async"])

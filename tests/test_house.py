@@ -35,6 +35,7 @@ SHARED = {
     "_pace",
     "_recoveryfiles",
     "_rest",
+    "_statements",
     "control",
 }
 """What both colours stand on; with them psycopg may be imported from here on."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
     from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
+    from pgreplkit._async.publication import AsyncPublication as AsyncPublication
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.operations.plan import Plan as Plan
     from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
     from pgreplkit._sync.primary import Primary as Primary
+    from pgreplkit._sync.publication import Publication as Publication
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
     from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
     from pgreplkit.catalog.hba import HbaRule as HbaRule
     from pgreplkit.catalog.positions import WalPosition as WalPosition
+    from pgreplkit.catalog.publications import (
+        GeneratedColumns as GeneratedColumns,
+        Operation as Operation,
+        PublicationState as PublicationState,
+        PublishedTable as PublishedTable,
+    )
     from pgreplkit.catalog.receivers import (
         ReceiverState as ReceiverState,
         Upstream as Upstream,
@@ -59,6 +67,10 @@ if TYPE_CHECKING:
         ReplayStatus as ReplayStatus,
     )
     from pgreplkit.catalog.replaycontrol import Promotion as Promotion
+    from pgreplkit.catalog.replicaidentity import (
+        IdentityKind as IdentityKind,
+        ReplicaIdentity as ReplicaIdentity,
+    )
     from pgreplkit.catalog.repmgr import (
         RepmgrEvent as RepmgrEvent,
         RepmgrNode as RepmgrNode,
@@ -107,6 +119,7 @@ if TYPE_CHECKING:
         InvalidSlotName as InvalidSlotName,
         InvalidSyncStandbyNames as InvalidSyncStandbyNames,
         InvalidSystemIdentity as InvalidSystemIdentity,
+        InvalidTableName as InvalidTableName,
         InvalidTimelineHistory as InvalidTimelineHistory,
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,
@@ -119,7 +132,9 @@ if TYPE_CHECKING:
         PatroniUnreachable as PatroniUnreachable,
         PlanFailed as PlanFailed,
         PlanRefused as PlanRefused,
+        PublicationNotFound as PublicationNotFound,
         QuorumUnreachable as QuorumUnreachable,
+        ReplicaIdentityMissing as ReplicaIdentityMissing,
         RoleNotFound as RoleNotFound,
         ServerError as ServerError,
         ServerNotFound as ServerNotFound,
@@ -130,6 +145,7 @@ if TYPE_CHECKING:
         SlotNotFound as SlotNotFound,
         SplitBrain as SplitBrain,
         StatementTimeout as StatementTimeout,
+        TableNotFound as TableNotFound,
         TimelineNotInHistory as TimelineNotInHistory,
         UnsupportedByServer as UnsupportedByServer,
         WaitTimeout as WaitTimeout,
@@ -204,6 +220,7 @@ if TYPE_CHECKING:
         SyncMethod as SyncMethod,
         SyncStandbyNames as SyncStandbyNames,
     )
+    from pgreplkit.values.tablename import TableName as TableName
     from pgreplkit.values.timeline import (
         TimelineHistory as TimelineHistory,
         TimelineSection as TimelineSection,
@@ -232,6 +249,7 @@ _ROOMS = {
     "_async.operations.plan": ["AsyncPlan"],
     "_async.patroni": ["AsyncPatroniCluster"],
     "_async.primary": ["AsyncPrimary"],
+    "_async.publication": ["AsyncPublication"],
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
@@ -243,6 +261,7 @@ _ROOMS = {
     "_sync.operations.plan": ["Plan"],
     "_sync.patroni": ["PatroniCluster"],
     "_sync.primary": ["Primary"],
+    "_sync.publication": ["Publication"],
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
@@ -252,9 +271,11 @@ _ROOMS = {
     "catalog.conflicts": ["DatabaseConflicts"],
     "catalog.hba": ["HbaRule"],
     "catalog.positions": ["WalPosition"],
+    "catalog.publications": ["GeneratedColumns", "Operation", "PublicationState", "PublishedTable"],
     "catalog.receivers": ["ReceiverState", "Upstream", "WalReceiver"],
     "catalog.replay": ["LagReason", "LagStage", "PauseState", "ReplayLag", "ReplayStatus"],
     "catalog.replaycontrol": ["Promotion"],
+    "catalog.replicaidentity": ["IdentityKind", "ReplicaIdentity"],
     "catalog.repmgr": ["RepmgrEvent", "RepmgrNode", "RepmgrType"],
     "catalog.retention": ["ArchiverStatus"],
     "catalog.roles": ["ReplicationRole"],
@@ -284,6 +305,7 @@ _ROOMS = {
         "InvalidSlotName",
         "InvalidSyncStandbyNames",
         "InvalidSystemIdentity",
+        "InvalidTableName",
         "InvalidTimelineHistory",
         "InvalidValue",
         "InvalidWalFileName",
@@ -296,7 +318,9 @@ _ROOMS = {
         "PatroniUnreachable",
         "PlanFailed",
         "PlanRefused",
+        "PublicationNotFound",
         "QuorumUnreachable",
+        "ReplicaIdentityMissing",
         "RoleNotFound",
         "ServerError",
         "ServerNotFound",
@@ -307,6 +331,7 @@ _ROOMS = {
         "SlotNotFound",
         "SplitBrain",
         "StatementTimeout",
+        "TableNotFound",
         "TimelineNotInHistory",
         "UnsupportedByServer",
         "WaitTimeout",
@@ -339,6 +364,7 @@ _ROOMS = {
         "pg_walfile_name_offset",
     ],
     "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
+    "values.tablename": ["TableName"],
     "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
     "values.version": ["ServerVersion"],
     "values.walfile": ["WalFileName"],

@@ -18,6 +18,7 @@ from pgreplkit import (
     Error,
     SegmentSize,
     SyncStandbyNames,
+    TableName,
     TimelineHistory,
     WalFileName,
     parse_wal_name,
@@ -57,6 +58,7 @@ PARSERS = {
     "SyncStandbyNames.parse": Parser(SyncStandbyNames.parse, ours.sync_standby_names().map(str)),
     "BackupLabel.parse": Parser(BackupLabel.parse, st.sampled_from([BACKUP_LABEL, BACKUP_HISTORY])),
     "BackupManifest.parse": Parser(BackupManifest.parse, st.builds(manifest_text), (str, bytes)),
+    "TableName.parse": Parser(TableName.parse, st.sampled_from(["users", 'a."B ""c"'])),
     "server_version": Parser(server_version, versions, (str, int)),
 }
 HOSTILE = [

@@ -31,6 +31,7 @@ from pgreplkit import (
     SyncMethod,
     SyncStandbyNames,
     SystemIdentity,
+    TableName,
     Takes,
     TimelineHistory,
     TimelineHistoryFileName,
@@ -44,6 +45,7 @@ from pgreplkit.testing import strategies as ours
 
 texts = st.text(max_size=8)
 counts = st.integers(0, (1 << 64) - 1)
+table_words = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=8)
 switches = st.builds(TimelineSwitch, ours.timelines(), ours.lsns(), st.just("no recovery target"))
 sections = st.builds(TimelineSection, ours.timelines(), ours.lsns(), st.none() | ours.lsns())
 labels = st.builds(
@@ -122,11 +124,12 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     Finding: findings,
     ControlState: st.builds(ControlState, st.sampled_from(ControlState) | texts),
     ControlFile: control_files,
+    TableName: st.builds(TableName, table_words, table_words),
 }
 # A tuple or a text is what json and Python's order know already.
 TUPLES = {WalFileOffset, SplitWalFileName}
 WORDS = {SyncMethod, Severity, Takes, ControlState}
-ORDERED = [LSN, SegmentSize, WalFileName]
+ORDERED = [LSN, SegmentSize, WalFileName, TableName]
 UNORDERED = sorted(KINDS.keys() - TUPLES - WORDS - {*ORDERED}, key=lambda kind: kind.__name__)
 STRANGERS: tuple[object, ...] = (
     *(LSN(5), SegmentSize.DEFAULT, WalFileName(1, 5), PartialWalFileName(WalFileName(1, 5))),
@@ -271,6 +274,8 @@ def taken_apart(value: object) -> object:
             return ManifestWalRange(timeline, wal)
         case WalFileOffset(file_name, offset):
             return WalFileOffset(file_name, offset)
+        case TableName(schema, name):
+            return TableName(schema, name)
         case SplitWalFileName(number, timeline):
             return SplitWalFileName(number, timeline)
         case ControlFile(state=state, checkpoint_lsn=checkpoint_lsn):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 from packaging.version import Version
@@ -101,10 +101,7 @@ class AsyncLink:
 
         ``grant`` is what allows it, ``timeout`` the seconds that it may take.
         """
-        milliseconds = 0
-        if timeout is not None:
-            seconds = checked_seconds(timeout, "a timeout")
-            milliseconds = min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
+        milliseconds = 0 if timeout is None else _milliseconds(timeout)
         async with self._turn:
             return await self._all(tried, sql, params, grant, meaning, milliseconds)
 
@@ -121,17 +118,35 @@ class AsyncLink:
             if self.is_autocommit and not milliseconds:
                 return await self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
-            async with self.connection.transaction():
-                if not milliseconds:
-                    return await self._fetch(sql.encode(), params)
-                [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
-                if before["ms"]:
-                    milliseconds = min(milliseconds, before["ms"])
-                await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [milliseconds])
-                records = await self._fetch(sql.encode(), params)
-                # The caller's transaction goes on with what it had.
-                await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
-                return records
+            async with self.connection.transaction(), self._limited(milliseconds):
+                return await self._fetch(sql.encode(), params)
+
+    @asynccontextmanager
+    async def _limited(self, milliseconds: int) -> AsyncIterator[None]:
+        """Let each statement of a transaction take so long at most; 0 is no limit of ours."""
+        if not milliseconds:
+            yield
+            return
+        [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
+        limit = min(milliseconds, before["ms"] or milliseconds)
+        await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
+        yield
+        # The caller's transaction goes on with what it had; one that failed is rolled back to it.
+        await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
+
+    @asynccontextmanager
+    async def transaction(self, tried: str, *, timeout: float) -> AsyncIterator[AsyncLink]:
+        """What is done on the link that it gives stands or falls together, and alone.
+
+        An error within undoes it; each statement may take ``timeout`` seconds.
+        """
+        milliseconds = _milliseconds(timeout)
+        async with self._turn:
+            within = AsyncLink(self.connection)
+            with self._telling(tried, "pg_monitor", None):
+                within._turn = Lock()
+                async with self.connection.transaction(), self._limited(milliseconds):
+                    yield within
 
     async def run(
         self,
@@ -211,6 +226,11 @@ class AsyncLink:
             columns = cursor.description or []
             octets = {column.name for column in columns if column.type_code == _BYTEA}
             return [_readable(record, octets) for record in await cursor.fetchall()]
+
+
+def _milliseconds(timeout: float) -> int:
+    seconds = checked_seconds(timeout, "a timeout")
+    return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
 
 
 def _readable(record: DictRow, octets: set[str]) -> DictRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgreplkit._async import roles
-from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.logical import AsyncLogicalServer
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.catalog.basebackups import BASE_BACKUPS, BaseBackup
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
@@ -23,7 +23,7 @@ _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """What the functions of a primary raise in recovery."""
 
 
-class AsyncPrimary(AsyncServer):
+class AsyncPrimary(AsyncLogicalServer):
     """A primary: a server that writes WAL.
 
     ``connect`` raises NotAPrimary on a standby; with a connection of your own, the methods that

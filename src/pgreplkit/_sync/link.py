@@ -102,10 +102,7 @@ class Link:
 
         ``grant`` is what allows it, ``timeout`` the seconds that it may take.
         """
-        milliseconds = 0
-        if timeout is not None:
-            seconds = checked_seconds(timeout, "a timeout")
-            milliseconds = min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
+        milliseconds = 0 if timeout is None else _milliseconds(timeout)
         with self._turn:
             return self._all(tried, sql, params, grant, meaning, milliseconds)
 
@@ -122,17 +119,35 @@ class Link:
             if self.is_autocommit and not milliseconds:
                 return self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
-            with self.connection.transaction():
-                if not milliseconds:
-                    return self._fetch(sql.encode(), params)
-                [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
-                if before["ms"]:
-                    milliseconds = min(milliseconds, before["ms"])
-                self._fetch(SET_STATEMENT_TIMEOUT.encode(), [milliseconds])
-                records = self._fetch(sql.encode(), params)
-                # The caller's transaction goes on with what it had.
-                self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
-                return records
+            with self.connection.transaction(), self._limited(milliseconds):
+                return self._fetch(sql.encode(), params)
+
+    @contextmanager
+    def _limited(self, milliseconds: int) -> Iterator[None]:
+        """Let each statement of a transaction take so long at most; 0 is no limit of ours."""
+        if not milliseconds:
+            yield
+            return
+        [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
+        limit = min(milliseconds, before["ms"] or milliseconds)
+        self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
+        yield
+        # The caller's transaction goes on with what it had; one that failed is rolled back to it.
+        self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
+
+    @contextmanager
+    def transaction(self, tried: str, *, timeout: float) -> Iterator[Link]:
+        """What is done on the link that it gives stands or falls together, and alone.
+
+        An error within undoes it; each statement may take ``timeout`` seconds.
+        """
+        milliseconds = _milliseconds(timeout)
+        with self._turn:
+            within = Link(self.connection)
+            with self._telling(tried, "pg_monitor", None):
+                within._turn = Lock()
+                with self.connection.transaction(), self._limited(milliseconds):
+                    yield within
 
     def run(
         self,
@@ -212,6 +227,11 @@ class Link:
             columns = cursor.description or []
             octets = {column.name for column in columns if column.type_code == _BYTEA}
             return [_readable(record, octets) for record in cursor.fetchall()]
+
+
+def _milliseconds(timeout: float) -> int:
+    seconds = checked_seconds(timeout, "a timeout")
+    return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
 
 
 def _readable(record: DictRow, octets: set[str]) -> DictRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._sync import roles
-from pgreplkit._sync.server import Server
+from pgreplkit._sync.logical import LogicalServer
 from pgreplkit.catalog.basebackups import BASE_BACKUPS, BaseBackup
 from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
 from pgreplkit.catalog.retention import ARCHIVER
@@ -24,7 +24,7 @@ _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """What the functions of a primary raise in recovery."""
 
 
-class Primary(Server):
+class Primary(LogicalServer):
     """A primary: a server that writes WAL.
 
     ``connect`` raises NotAPrimary on a standby; with a connection of your own, the methods that

@@ -24,5 +24,11 @@ FEATURES = {
     ),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
     "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
+    "publication.truncate": Feature("TRUNCATE in a publication", 11),
+    "publication.via_root": Feature("publish_via_partition_root of a publication", 13),
+    "publication.columns": Feature("columns of a published table", 15),
+    "publication.where": Feature("a row filter (WHERE) of a published table", 15),
+    "publication.schemas": Feature("TABLES IN SCHEMA in a publication", 15),
+    "publication.generated": Feature("publish_generated_columns of a publication", 18),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }

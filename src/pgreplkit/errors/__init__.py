@@ -10,7 +10,7 @@
     │   ├── InvalidBackupLabel         InvalidBackupManifest
     │   ├── InvalidSystemIdentity      InvalidServerVersion
     │   ├── InvalidSlotName            InvalidRoleName
-    │   └── InvalidControlFile
+    │   └── InvalidControlFile         InvalidTableName
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -18,6 +18,9 @@
     │   ├── UnsupportedByServer        InsufficientPrivilege
     │   ├── SlotActive                 AlreadyExists
     │   ├── SlotLost                   QuorumUnreachable
+    │   ├── ReplicaIdentityMissing
+    │   ├── PublicationNotFound (also a LookupError)
+    │   ├── TableNotFound (also a LookupError)
     │   ├── SettingNotFound (also a LookupError)
     │   ├── SlotNotFound (also a LookupError)
     │   └── RoleNotFound (also a LookupError)
@@ -43,6 +46,11 @@ from pgreplkit.errors.lab import (
     LabError as LabError,
     ServerNotFound as ServerNotFound,
     ServerStartFailed as ServerStartFailed,
+)
+from pgreplkit.errors.logical import (
+    PublicationNotFound as PublicationNotFound,
+    ReplicaIdentityMissing as ReplicaIdentityMissing,
+    TableNotFound as TableNotFound,
 )
 from pgreplkit.errors.operations import (
     ControlFailed as ControlFailed,
@@ -83,6 +91,7 @@ from pgreplkit.errors.values import (
     InvalidSlotName as InvalidSlotName,
     InvalidSyncStandbyNames as InvalidSyncStandbyNames,
     InvalidSystemIdentity as InvalidSystemIdentity,
+    InvalidTableName as InvalidTableName,
     InvalidTimelineHistory as InvalidTimelineHistory,
     InvalidValue as InvalidValue,
     InvalidWalFileName as InvalidWalFileName,

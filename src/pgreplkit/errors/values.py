@@ -164,6 +164,14 @@ class InvalidRoleName(InvalidValue):
     expected: str = "1 to 63 bytes of UTF-8 without NUL, not beginning with 'pg_'"
 
 
+class InvalidTableName(InvalidValue):
+    """A text that names no table."""
+
+    __module__ = "pgreplkit"
+    what: str = "table name"
+    expected: str = "name or schema.name as SQL writes it, each of 1 to 63 bytes"
+
+
 class TimelineNotInHistory(Error, LookupError):
     """A timeline that a history does not pass through.
 

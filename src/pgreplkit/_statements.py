@@ -1,0 +1,78 @@
+"""The parts of the statements of logical replication, put together from checked values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pgreplkit.catalog.publications import (
+    AnyPublished,
+    GeneratedColumns,
+    Operation,
+    published,
+)
+from pgreplkit.values.tablename import TableName
+
+Require: TypeAlias = Callable[[str], None]
+"""Refuses a feature that the server's major lacks."""
+
+
+def table(name: TableName) -> Identifier:
+    """A table."""
+    return Identifier(name.schema, name.name)
+
+
+def names(parts: Iterable[str]) -> Composed:
+    """Names, separated by commas."""
+    return SQL(", ").join([Identifier(part) for part in parts])
+
+
+def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed:
+    """Tables as CREATE and ALTER PUBLICATION take them, with their columns and filters."""
+    parts = []
+    for one in map(published, tables):
+        part = SQL("ONLY {}").format(table(one.table))
+        if one.columns is not None:
+            require("publication.columns")
+            part += SQL(" ({})").format(names(one.columns))
+        if one.where is not None:
+            require("publication.where")
+            # An expression cannot be a parameter; who may alter the publication writes it.
+            part += SQL(" WHERE (") + SQL(one.where) + SQL(")")
+        parts.append(part)
+    if not parts:
+        raise ValueError("no table is given")
+    return SQL(", ").join(parts)
+
+
+def publication_options(
+    require: Require,
+    publish: Iterable[Operation | str] | None,
+    via_partition_root: bool | None,
+    publish_generated_columns: GeneratedColumns | str | None,
+) -> list[Composable]:
+    """The options of a publication that are given."""
+    options: list[Composable] = []
+    if publish is not None:
+        if isinstance(publish, str):
+            raise TypeError("publish is a sequence of operations, not one str")
+        operations = [Operation(operation) for operation in publish]
+        for operation in operations:
+            if operation not in {*Operation}:
+                raise ValueError(f"{str(operation)!r} is none of {', '.join(Operation)}")
+        if Operation.TRUNCATE in operations:
+            require("publication.truncate")
+        options.append(SQL("publish = {}").format(Literal(", ".join(operations))))
+    if via_partition_root is not None:
+        require("publication.via_root")
+        options.append(
+            SQL("publish_via_partition_root = {}").format(Literal(bool(via_partition_root)))
+        )
+    if publish_generated_columns is not None:
+        require("publication.generated")
+        stored = GeneratedColumns(publish_generated_columns) is GeneratedColumns.STORED
+        word = "stored" if stored else "none"
+        options.append(SQL("publish_generated_columns = {}").format(Literal(word)))
+    return options

@@ -1,0 +1,104 @@
+# Generated from pgreplkit/_async/logical.py by `nox -s sync`. Do not edit.
+"""LogicalServer: what a primary publishes, and what it subscribes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pgreplkit import _statements as parts
+from pgreplkit._sync.publication import Publication, make_publication, read_publication
+from pgreplkit._sync.server import Server
+from pgreplkit.catalog.publications import (
+    PUBLICATIONS,
+    AnyPublished,
+    GeneratedColumns,
+    Operation,
+)
+from pgreplkit.catalog.replicaidentity import (
+    ALL_TABLES,
+    NAMED_TABLES,
+    ReplicaIdentity,
+    identities,
+    identity_in,
+)
+from pgreplkit.errors import TableNotFound
+from pgreplkit.values.tablename import AnyTable, table_of
+
+
+class LogicalServer(Server):
+    """A server's part in logical replication, in the database that it is connected to."""
+
+    def publications(self) -> list[Publication]:
+        """The publications of the database, in the order of their names.
+
+        Source: pg_publication.
+        """
+        sql = PUBLICATIONS.sql(self.version.major)
+        records = self._link.all("read pg_publication", sql)
+        return [Publication(self._link, PUBLICATIONS.read(record)) for record in records]
+
+    def publication(self, name: str) -> Publication:
+        """The publication of that name.
+
+        Raises: PublicationNotFound.  Source: pg_publication.
+        """
+        return Publication(self._link, read_publication(self._link, name))
+
+    def create_publication(
+        self,
+        name: str,
+        *,
+        tables: Iterable[AnyPublished] = (),
+        schemas: Sequence[str] = (),
+        all_tables: bool = False,
+        publish: Iterable[Operation | str] | None = None,
+        via_partition_root: bool | None = None,
+        publish_generated_columns: GeneratedColumns | str | None = None,
+        force: bool = False,
+        timeout: float = 10.0,
+    ) -> Publication:
+        """Publish tables, all tables of schemas, or all tables of the database.
+
+        A table is a name, or a PublishedTable for some of its columns or rows. What is not given
+        of the options is the server's default.
+
+        Raises: ReplicaIdentityMissing when UPDATE or DELETE would fail in one of the tables from
+        then on, unless ``force``; UnsupportedByServer for what the major lacks; AlreadyExists;
+        TableNotFound; StatementTimeout when locks are not to be had for ``timeout`` seconds. In
+        any case nothing is changed then.
+        Needs: CREATE on the database and the tables' owner; superuser for schemas and all tables.
+        Source: CREATE PUBLICATION.
+        """
+        return make_publication(
+            self._link,
+            name,
+            tables=[*tables],
+            schemas=schemas,
+            all_tables=all_tables,
+            options=parts.publication_options(
+                self._link.require, publish, via_partition_root, publish_generated_columns
+            ),
+            force=force,
+            timeout=timeout,
+        )
+
+    def replica_identity(self, tables: Iterable[AnyTable] | None = None) -> list[ReplicaIdentity]:
+        """By what the old rows of tables are told, and the ALTER for those that lack it, by name.
+
+        Of all permanent tables of the database unless told.
+
+        Raises: TableNotFound.  Source: pg_class, pg_index.
+        """
+        tried, major = "read the replica identities", self.version.major
+        if tables is None:
+            records = self._link.all(tried, identities(major, ALL_TABLES))
+            return [identity_in(record) for record in records]
+        asked = [table_of(table) for table in tables]
+        columns = [[table.schema for table in asked], [table.name for table in asked]]
+        records = self._link.all(tried, identities(major, NAMED_TABLES), columns)
+        found = [identity_in(record) for record in records]
+        missing = {*asked} - {identity.table for identity in found}
+        if missing:
+            which = ", ".join(map(str, sorted(missing)))
+            raise TableNotFound(tried, f"there is no table {which} in this database")
+        return found

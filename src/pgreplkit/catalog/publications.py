@@ -1,0 +1,141 @@
+"""PublicationState and PublishedTable: what a database publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
+
+
+class Operation(OpenEnum):
+    """What a publication publishes of its tables' changes."""
+
+    __module__ = "pgreplkit"
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+    """From 11 on."""
+
+
+class GeneratedColumns(OpenEnum):
+    """Which generated columns are published (18 on)."""
+
+    __module__ = "pgreplkit"
+
+    NONE = "n"
+    STORED = "s"
+
+
+def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(columns, str):
+        raise TypeError("the columns are a sequence of names, not one str")
+    return None if columns is None else tuple(columns)
+
+
+@attrs.frozen
+class PublishedTable:
+    """A table in a publication, or to be put there.
+
+    >>> PublishedTable("users", columns=["id", "name"], where="id > 0")
+    PublishedTable(table=TableName(schema='public', name='users'), columns=('id', 'name'), \
+where='id > 0')
+    """
+
+    __module__ = "pgreplkit"
+
+    table: TableName = attrs.field(converter=table_of)
+    columns: tuple[str, ...] | None = attrs.field(default=None, converter=_columns)
+    """Only these; all of them when it is None. Read from a server before 15 it is None."""
+    where: str | None = None
+    """Only rows for which this SQL expression holds. It is given to the server as it stands."""
+
+
+AnyPublished = AnyTable | PublishedTable
+
+
+def published(table: AnyPublished) -> PublishedTable:
+    """The table itself, or the whole table of that name."""
+    return table if isinstance(table, PublishedTable) else PublishedTable(table)
+
+
+@attrs.frozen(kw_only=True)
+class PublicationState:
+    """A publication as it was when it was read. A column that the server's major lacks is None.
+
+    Source: pg_publication.
+    """
+
+    __module__ = "pgreplkit"
+
+    pubname: str
+    pubowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(pubowner)"))
+    """The owner's name."""
+    puballtables: bool
+    """Whether every table of the database is in it, those that are yet to come too."""
+    pubinsert: bool
+    pubupdate: bool
+    pubdelete: bool
+    pubtruncate: bool | None = attrs.field(default=None, metadata=lives(since=11))
+    pubviaroot: bool | None = attrs.field(default=None, metadata=lives(since=13))
+    """Whether changes of partitions are published as changes of the partitioned table."""
+    pubgencols: GeneratedColumns | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(GeneratedColumns),
+        metadata=lives(since=18),
+    )
+    schemas: tuple[str, ...] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(tuple),
+        metadata=lives(
+            since=15,
+            sql="""ARRAY(SELECT nspname::text FROM pg_publication_namespace
+                JOIN pg_namespace ON pg_namespace.oid = pnnspid
+                WHERE pnpubid = pg_publication.oid ORDER BY 1)""",
+        ),
+    )
+    """The schemas all of whose tables are in it."""
+
+    @property
+    def publish(self) -> tuple[Operation, ...]:
+        """What it publishes of its tables' changes."""
+        chosen = {
+            Operation.INSERT: self.pubinsert,
+            Operation.UPDATE: self.pubupdate,
+            Operation.DELETE: self.pubdelete,
+            Operation.TRUNCATE: self.pubtruncate,
+        }
+        return tuple(operation for operation, is_on in chosen.items() if is_on)
+
+
+PUBLICATIONS = View(PublicationState, "pg_publication ORDER BY pubname")
+ONE_PUBLICATION = View(PublicationState, "pg_publication WHERE pubname = %s::name")
+
+
+def published_tables(major: int) -> str:
+    """The tables of one publication as the server expands them, by name."""
+    more = "attnames::text[] AS columns, rowfilter" if major >= 15 else "NULL AS columns, NULL"
+    return f"""
+        SELECT schemaname AS schema, tablename AS name, {more} AS where
+        FROM pg_publication_tables WHERE pubname = %s::name ORDER BY 1, 2
+    """
+
+
+LIMITED_TABLES = """
+    SELECT nspname AS schema, relname AS name, attname AS column
+    FROM ({}) AS written (oid)
+    JOIN pg_class ON pg_class.oid = written.oid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN LATERAL (SELECT attname FROM pg_attribute WHERE attrelid = written.oid AND attnum > 0
+        AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a'
+        ORDER BY attnum LIMIT 1) AS settable ON true
+    WHERE EXISTS (SELECT FROM pg_publication_rel WHERE (prqual IS NOT NULL OR prattrs IS NOT NULL)
+        AND prrelid IN (SELECT written.oid UNION ALL SELECT pg_partition_ancestors(written.oid)))
+    ORDER BY 1, 2
+"""
+"""Those of which not every row or column is published (15 on), each with a column to set."""

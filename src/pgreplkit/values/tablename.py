@@ -1,0 +1,79 @@
+"""TableName: a table's schema and name, as SQL writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.errors import InvalidTableName
+
+_LONGEST = 63
+_PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
+_WHOLE = re.compile(rf"(?:({_PART})\.)?({_PART})")
+_BARE = re.compile(r"[a-z_][a-z0-9_$]*", re.ASCII)
+
+
+@attrs.frozen(order=True, str=False)
+class TableName:
+    """A table of a database: its schema, and its name there.
+
+    ``str`` writes it as SQL does, with quotes where they are needed.
+
+    >>> TableName.parse('sales."Big Orders"')
+    TableName(schema='sales', name='Big Orders')
+    >>> str(TableName.parse("Users"))
+    'public.users'
+    """
+
+    __module__ = "pgreplkit"
+
+    schema: str = attrs.field()
+    name: str = attrs.field()
+
+    @schema.validator
+    @name.validator
+    def _check(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"a table's {attribute.name} is a str, not {type(value).__name__}")
+        if not value or "\0" in value:
+            raise InvalidTableName(value, f"its {attribute.name} is empty, or has a NUL in it")
+        if len(value.encode("utf-8", "surrogatepass")) > _LONGEST:
+            raise InvalidTableName(value, f"its {attribute.name} is longer than {_LONGEST} bytes")
+
+    @classmethod
+    def parse(cls, text: str) -> TableName:
+        """The table of a text as SQL reads it: what is not quoted becomes lower case.
+
+        Without a schema it is one of ``public``, whatever search_path says.
+
+        Raises: InvalidTableName.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"a table's name is parsed from a str, not {type(text).__name__}")
+        whole = _WHOLE.fullmatch(text)
+        if whole is None:
+            raise InvalidTableName(text, "it is not written as name or schema.name")
+        return cls(_unquoted(whole[1] or "public"), _unquoted(whole[2]))
+
+    def __str__(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+AnyTable: TypeAlias = str | TableName
+"""A table, or what ``TableName.parse`` makes one of."""
+
+
+def table_of(table: AnyTable) -> TableName:
+    """The table itself, parsed when it is text."""
+    return table if isinstance(table, TableName) else TableName.parse(table)
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it, without quotes where they are not needed."""
+    return name if _BARE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()

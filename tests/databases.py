@@ -1,0 +1,81 @@
+"""Databases for logical replication, which leave nothing behind."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import attrs
+import psycopg
+from clusters import rows
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit.lab import Node
+
+numbers = count(1)
+
+
+@attrs.frozen
+class Database:
+    """A database of its own on a node."""
+
+    node: Node
+    name: str
+
+    @property
+    def conninfo(self) -> str:
+        return make_conninfo(self.node.conninfo, dbname=self.name)
+
+    def as_role(self, role: str) -> str:
+        return make_conninfo(self.conninfo, user=role, password=role)
+
+    def run(self, *statements: str) -> None:
+        """Execute statements, each for itself."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def all(self, sql: str) -> list[tuple[object, ...]]:
+        """The records of a query."""
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+    def one(self, sql: str) -> object:
+        """The one value of a query."""
+        [[value]] = self.all(sql)
+        return value
+
+
+def make_database(node: Node) -> Database:
+    """A new database on that node."""
+    database = Database(node, f"logical_{next(numbers)}")
+    with psycopg.connect(node.conninfo, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database.name}".encode())
+    return database
+
+
+def remove_databases(*databases: Database) -> None:
+    """Drop them, with their subscriptions, slots and sessions."""
+    for database in databases:
+        for (name,) in database.all(
+            """SELECT quote_ident(subname) FROM pg_subscription
+            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        ):
+            # In the same breath, so that the worker of one whose publisher hangs is not awaited.
+            database.run(
+                f"ALTER SUBSCRIPTION {name} DISABLE",
+                f"ALTER SUBSCRIPTION {name} CONNECTION 'host=/nowhere password=x'",
+                f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+                f"DROP SUBSCRIPTION {name}",
+            )
+    for database in databases:
+        ended = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = '{database.name}' AND pid <> pg_backend_pid()"""
+        slots = f"""SELECT slot_name FROM pg_replication_slots
+            WHERE database = '{database.name}' AND NOT temporary"""
+        while rows(database.node, slots):
+            rows(database.node, ended)
+            for slot in rows(database.node, slots + " AND NOT active"):
+                rows(database.node, f"SELECT pg_drop_replication_slot('{slot['slot_name']}')")
+        rows(database.node, ended)
+        with psycopg.connect(database.node.conninfo, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {database.name}".encode())
