@@ -57,7 +57,7 @@ def awaited(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def wrapped(result: object) -> object:
-    kinds = (pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication)
+    kinds = (pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication, pgreplkit.Subscription)
     return Awaited(result) if isinstance(result, kinds) else result
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import pgreplkit
-from pgreplkit import LSN, Error, Finding, InvalidValue, Severity, errors
+from pgreplkit import LSN, Error, Finding, InvalidValue, Severity, Stuck, StuckReason, errors
 
 CLASSES = {
     name: found
@@ -18,6 +18,7 @@ CLASSES = {
 }
 REFUSALS = [kind for kind in CLASSES.values() if issubclass(kind, InvalidValue)]
 STUCK = Finding(check="archiver", severity=Severity.CRITICAL, found="stuck", needed="not stuck")
+NO_SLOT = Stuck(reason=StuckReason.DETACHED, found="it has no slot", remedy="attach_slot()")
 SAMPLES: list[Error] = [
     *(kind("x" * 500, "it is too long") for kind in REFUSALS),
     Error("something"),
@@ -39,6 +40,9 @@ SAMPLES: list[Error] = [
     errors.PublicationNotFound("read the publication 'a'", "there is none of that name"),
     errors.TableNotFound("read the replica identities", "there is no table public.a"),
     errors.ReplicaIdentityMissing("create the publication 'a'", {"public.t": "ALTER TABLE …"}),
+    errors.SubscriptionNotFound("read the subscription 'a'", "there is none of that name"),
+    errors.PublisherUnreachable("drop the subscription 'a'", "timeout expired"),
+    errors.SubscriptionStuck("'a' was not synchronized in 5 s", (NO_SLOT,)),
     errors.RoleNotFound("alter the role 'a'", "role does not exist", "42704"),
     errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
     errors.HostFileError("add a line to /x/pg_hba.conf", "Permission denied"),
@@ -61,6 +65,8 @@ ALSO = {
     "TimelineNotInHistory": LookupError,
     "SettingNotFound": LookupError,
     "PublicationNotFound": LookupError,
+    "SubscriptionNotFound": LookupError,
+    "SubscriptionStuck": TimeoutError,
     "TableNotFound": LookupError,
     "SlotNotFound": LookupError,
     "RoleNotFound": LookupError,

@@ -40,8 +40,12 @@ SHARED = {
 }
 """What both colours stand on; with them psycopg may be imported from here on."""
 PURE = {"errors", "values", "catalog", "plans"}
-UPWARD = {("errors/server.py", "values.lsn"), ("errors/operations.py", "values.finding")}
-"""For type checkers only: errors that tell of a position, and of findings."""
+UPWARD = {
+    ("errors/server.py", "values.lsn"),
+    ("errors/operations.py", "values.finding"),
+    ("errors/logical.py", "plans.stuck"),
+}
+"""For type checkers only: errors that tell of a position, of findings, and of reasons."""
 
 
 PUBLIC: list[str] = vars(pgreplkit)["__all__"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
+    from pgreplkit._async.subscription import AsyncSubscription as AsyncSubscription
     from pgreplkit._async.watch import AsyncWatch as AsyncWatch
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.cluster import Cluster as Cluster
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
+    from pgreplkit._sync.subscription import Subscription as Subscription
     from pgreplkit._sync.watch import Watch as Watch
     from pgreplkit.catalog.basebackups import (
         BackupPhase as BackupPhase,
@@ -98,6 +100,16 @@ if TYPE_CHECKING:
         SlotType as SlotType,
         WalStatus as WalStatus,
     )
+    from pgreplkit.catalog.subscriptions import (
+        Streaming as Streaming,
+        SubscribedTable as SubscribedTable,
+        SubscriptionState as SubscriptionState,
+        SubscriptionStats as SubscriptionStats,
+        SubscriptionWorker as SubscriptionWorker,
+        TableState as TableState,
+        TwoPhaseState as TwoPhaseState,
+        WorkerType as WorkerType,
+    )
     from pgreplkit.catalog.waldir import WalFile as WalFile
     from pgreplkit.control.command import CommandControl as CommandControl
     from pgreplkit.control.local import LocalControl as LocalControl
@@ -133,6 +145,7 @@ if TYPE_CHECKING:
         PlanFailed as PlanFailed,
         PlanRefused as PlanRefused,
         PublicationNotFound as PublicationNotFound,
+        PublisherUnreachable as PublisherUnreachable,
         QuorumUnreachable as QuorumUnreachable,
         ReplicaIdentityMissing as ReplicaIdentityMissing,
         RoleNotFound as RoleNotFound,
@@ -145,6 +158,8 @@ if TYPE_CHECKING:
         SlotNotFound as SlotNotFound,
         SplitBrain as SplitBrain,
         StatementTimeout as StatementTimeout,
+        SubscriptionNotFound as SubscriptionNotFound,
+        SubscriptionStuck as SubscriptionStuck,
         TableNotFound as TableNotFound,
         TimelineNotInHistory as TimelineNotInHistory,
         UnsupportedByServer as UnsupportedByServer,
@@ -185,6 +200,17 @@ if TYPE_CHECKING:
         standby_config as standby_config,
     )
     from pgreplkit.plans.steps import Step as Step
+    from pgreplkit.plans.stuck import (
+        Stuck as Stuck,
+        StuckReason as StuckReason,
+    )
+    from pgreplkit.plans.subscription import (
+        DroppedSubscription as DroppedSubscription,
+        Leftover as Leftover,
+        LeftoverKind as LeftoverKind,
+        SubscriptionOptions as SubscriptionOptions,
+        SubscriptionStatus as SubscriptionStatus,
+    )
     from pgreplkit.plans.topology import (
         ClusterNode as ClusterNode,
         Topology as Topology,
@@ -253,6 +279,7 @@ _ROOMS = {
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
+    "_async.subscription": ["AsyncSubscription"],
     "_async.watch": ["AsyncWatch"],
     "_hostfiles": ["add_passfile_entry"],
     "_sync.cluster": ["Cluster"],
@@ -265,6 +292,7 @@ _ROOMS = {
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
+    "_sync.subscription": ["Subscription"],
     "_sync.watch": ["Watch"],
     "catalog.basebackups": ["BackupPhase", "BaseBackup"],
     "catalog.checkpoints": ["CheckpointStatus"],
@@ -284,6 +312,16 @@ _ROOMS = {
     "catalog.slotactions": ["SlotChange"],
     "catalog.slotcolumns": ["SlotColumns"],
     "catalog.slots": ["InvalidationReason", "SlotState", "SlotType", "WalStatus"],
+    "catalog.subscriptions": [
+        "Streaming",
+        "SubscribedTable",
+        "SubscriptionState",
+        "SubscriptionStats",
+        "SubscriptionWorker",
+        "TableState",
+        "TwoPhaseState",
+        "WorkerType",
+    ],
     "catalog.waldir": ["WalFile"],
     "control.command": ["CommandControl"],
     "control.local": ["LocalControl"],
@@ -319,6 +357,7 @@ _ROOMS = {
         "PlanFailed",
         "PlanRefused",
         "PublicationNotFound",
+        "PublisherUnreachable",
         "QuorumUnreachable",
         "ReplicaIdentityMissing",
         "RoleNotFound",
@@ -331,6 +370,8 @@ _ROOMS = {
         "SlotNotFound",
         "SplitBrain",
         "StatementTimeout",
+        "SubscriptionNotFound",
+        "SubscriptionStuck",
         "TableNotFound",
         "TimelineNotInHistory",
         "UnsupportedByServer",
@@ -346,6 +387,14 @@ _ROOMS = {
     "plans.samples": ["NodeSample", "WatchSample", "WatchSamples"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "plans.steps": ["Step"],
+    "plans.stuck": ["Stuck", "StuckReason"],
+    "plans.subscription": [
+        "DroppedSubscription",
+        "Leftover",
+        "LeftoverKind",
+        "SubscriptionOptions",
+        "SubscriptionStatus",
+    ],
     "plans.topology": ["ClusterNode", "Topology"],
     "values.backup": ["BackupLabel"],
     "values.controlfile": ["ControlFile", "ControlState"],

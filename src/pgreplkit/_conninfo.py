@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from psycopg import Error, ProgrammingError
+from psycopg import BaseConnection, Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.catalog.receivers import Upstream, WalReceiver
@@ -13,6 +14,8 @@ from pgreplkit.catalog.repmgr import RepmgrNode
 from pgreplkit.errors import ConnectionFailed
 
 _PORT = 5432
+_HANDED_ON = ("hostaddr", "krbsrvname", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl")
+"""What every libpq from 10 on knows of how a server is reached."""
 _SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
 
 
@@ -68,6 +71,21 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
         return make_conninfo("", **parts), None
     escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
     return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
+
+
+def publisher_conninfo(connection: BaseConnection[Any]) -> str:
+    """How a subscriber connects to the server of that connection; with its password, if any."""
+    info = connection.info
+    parts = {k: v for k, v in info.get_parameters().items() if k in _HANDED_ON}
+    password = info.password or None
+    return make_conninfo(
+        make_conninfo("", **parts),
+        host=info.host,
+        port=info.port,
+        dbname=info.dbname,
+        user=info.user,
+        password=password,
+    )
 
 
 def with_database(conninfo: str) -> str:

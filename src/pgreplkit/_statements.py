@@ -13,6 +13,7 @@ from pgreplkit.catalog.publications import (
     Operation,
     published,
 )
+from pgreplkit.plans.subscription import SubscriptionOptions
 from pgreplkit.values.tablename import TableName
 
 Require: TypeAlias = Callable[[str], None]
@@ -76,3 +77,17 @@ def publication_options(
         word = "stored" if stored else "none"
         options.append(SQL("publish_generated_columns = {}").format(Literal(word)))
     return options
+
+
+def subscription_options(require: Require, options: SubscriptionOptions) -> list[Composable]:
+    """The options of a subscription that are given."""
+    parts: list[Composable] = []
+    for name, text, feature in options.given():
+        require(feature)
+        parts.append(SQL("{} = {}").format(Identifier(name), Literal(text)))
+    return parts
+
+
+def connection(conninfo: str) -> Composed:
+    """Where a subscription connects to."""
+    return SQL("CONNECTION {}").format(Literal(conninfo))

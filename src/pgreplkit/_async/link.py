@@ -21,6 +21,7 @@ from pgreplkit.catalog.features import FEATURES
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
     RELOAD,
+    SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
 )
@@ -183,10 +184,7 @@ class AsyncLink:
         Raises: ServerError in a transaction; WaitTimeout when the setting stays another, as when
         the server's command line has it too.
         """
-        if not self.is_autocommit:
-            raise ServerError(
-                tried, "ALTER SYSTEM runs in no transaction: use an autocommit connection"
-            )
+        self._insist_on_autocommit(tried)
         statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
         grant = privilege if self.version.major >= 15 else "SUPERUSER"
@@ -201,6 +199,33 @@ class AsyncLink:
                     f" still {shown['setting']!r}, from the {where}"
                 )
             await sleep(pace.next_pause())
+
+    async def alone(
+        self,
+        tried: str,
+        statement: Composed,
+        *,
+        timeout: float,
+        grant: str,
+        meaning: Meaning | None = None,
+    ) -> None:
+        """Execute a statement that no transaction may hold, for ``timeout`` seconds at most."""
+        self._insist_on_autocommit(tried)
+        async with self._turn:
+            limit = _milliseconds(timeout)
+            with self._telling(tried, grant, meaning):
+                [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
+                limit = min(limit, before["ms"] or limit)
+                await self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
+                try:
+                    await self._execute(statement.as_bytes(self.connection))
+                finally:
+                    if not self.connection.closed:
+                        await self._fetch(SET_SESSION_TIMEOUT.encode(), [before["ms"]])
+
+    def _insist_on_autocommit(self, tried: str) -> None:
+        if not self.is_autocommit:
+            raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
 
     @contextmanager
     def _telling(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from pgreplkit import _statements as parts
 from pgreplkit._async.publication import AsyncPublication, make_publication, read_publication
+from pgreplkit._async.publisher import set_fence
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.subscribing import make_subscription, read_subscription
+from pgreplkit._async.subscription import AsyncSubscription
 from pgreplkit.catalog.publications import (
     PUBLICATIONS,
     AnyPublished,
@@ -20,7 +23,10 @@ from pgreplkit.catalog.replicaidentity import (
     identities,
     identity_in,
 )
+from pgreplkit.catalog.subscriptions import SUBSCRIPTIONS
 from pgreplkit.errors import TableNotFound
+from pgreplkit.plans.subscription import SubscriptionOptions
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
 
 
@@ -80,6 +86,72 @@ class AsyncLogicalServer(AsyncServer):
             force=force,
             timeout=timeout,
         )
+
+    async def fence(self) -> LSN:
+        """Commit a message, and give the position by which it and all before it are committed.
+
+        A subscriber has all of that once it has come so far: ``wait_caught_up(lsn)``. The message
+        changes nothing, and waits for no synchronous standby.
+
+        Raises: NotAPrimary; ServerError in a transaction.
+        Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
+        """
+        return await set_fence(self._link)
+
+    async def subscriptions(self) -> list[AsyncSubscription]:
+        """The subscriptions of the database, in the order of their names.
+
+        Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
+        """
+        sql = SUBSCRIPTIONS.sql(self.version.major)
+        grant = "SELECT ON pg_subscription"
+        records = await self._link.all("read pg_subscription", sql, grant=grant)
+        return [AsyncSubscription(self._link, SUBSCRIPTIONS.read(record)) for record in records]
+
+    async def subscription(self, name: str) -> AsyncSubscription:
+        """The subscription of that name.
+
+        Raises: SubscriptionNotFound.
+        Needs: as ``subscriptions``.  Source: pg_subscription.
+        """
+        return AsyncSubscription(self._link, await read_subscription(self._link, name))
+
+    async def create_subscription(
+        self,
+        name: str,
+        publisher: str | AsyncServer,
+        publications: Sequence[str],
+        options: SubscriptionOptions | None = None,
+        *,
+        timeout: float = 60.0,
+    ) -> AsyncSubscription:
+        """Subscribe to publications of another database, and begin to copy their tables.
+
+        ``publisher`` is a connection string, with which this server connects there, or a server
+        that is connected to that database: then this server is told to connect as that connection
+        does. Where both are the same server its slot is made first; else the server would wait for
+        itself.
+
+        The tables must be here already; ``wait_synced`` waits until they are copied.
+
+        Raises: UnsupportedByServer for an option that the major lacks; PublicationNotFound;
+        PublisherUnreachable; AlreadyExists; TableNotFound; StatementTimeout, as when the slot
+        waits for an old transaction of the publisher; ServerError in a transaction.
+        Needs: superuser, from 16 on pg_create_subscription and CREATE on the database; on the
+        publisher REPLICATION, and SELECT on the tables.
+        Source: CREATE SUBSCRIPTION.
+        """
+        if isinstance(publications, str):
+            raise TypeError("the publications are a sequence of names, not one str")
+        state = await make_subscription(
+            self._link,
+            name,
+            publisher,
+            publications,
+            options or SubscriptionOptions(),
+            timeout=timeout,
+        )
+        return AsyncSubscription(self._link, state)
 
     async def replica_identity(
         self, tables: Iterable[AnyTable] | None = None

@@ -25,3 +25,10 @@ class WalPosition:
 
 POSITION = View(WalPosition, "(SELECT) AS one")
 SWITCH_WAL = "SELECT pg_switch_wal() AS lsn"
+
+FENCE = """
+    SELECT set_config('synchronous_commit', 'local', true),
+        pg_logical_emit_message(true, 'pgreplkit', 'fence')::text AS lsn
+"""
+"""A commit that waits for the disk and for no standby, and takes with it what is not flushed."""
+FLUSHED = "SELECT pg_current_wal_flush_lsn() AS lsn"

@@ -18,13 +18,15 @@
     │   ├── UnsupportedByServer        InsufficientPrivilege
     │   ├── SlotActive                 AlreadyExists
     │   ├── SlotLost                   QuorumUnreachable
-    │   ├── ReplicaIdentityMissing
+    │   ├── ReplicaIdentityMissing     PublisherUnreachable
     │   ├── PublicationNotFound (also a LookupError)
+    │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
     │   ├── SettingNotFound (also a LookupError)
     │   ├── SlotNotFound (also a LookupError)
     │   └── RoleNotFound (also a LookupError)
     ├── WaitTimeout (also a TimeoutError)
+    │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
@@ -49,7 +51,10 @@ from pgreplkit.errors.lab import (
 )
 from pgreplkit.errors.logical import (
     PublicationNotFound as PublicationNotFound,
+    PublisherUnreachable as PublisherUnreachable,
     ReplicaIdentityMissing as ReplicaIdentityMissing,
+    SubscriptionNotFound as SubscriptionNotFound,
+    SubscriptionStuck as SubscriptionStuck,
     TableNotFound as TableNotFound,
 )
 from pgreplkit.errors.operations import (

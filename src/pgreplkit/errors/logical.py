@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pgreplkit.errors.server import ServerError
+from pgreplkit.errors.server import ServerError, WaitTimeout
+
+# Importing typing would cost more than all of the errors.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pgreplkit.plans.stuck import Stuck
 
 
 class PublicationNotFound(ServerError, LookupError):
@@ -42,3 +47,37 @@ class ReplicaIdentityMissing(ServerError):
             f"{super().__str__()}, so nothing is changed; to make it right: {first};"
             " or publish inserts only; or force=True publishes them nevertheless"
         )
+
+
+class SubscriptionNotFound(ServerError, LookupError):
+    """A subscription that is not there."""
+
+    __module__ = "pgreplkit"
+
+
+class PublisherUnreachable(ServerError):
+    """The subscriber could not connect to the publisher, or got no answer from it in time."""
+
+    __module__ = "pgreplkit"
+
+
+class SubscriptionStuck(WaitTimeout):
+    """A subscription that did not get where it was awaited.
+
+    Attributes:
+        waited_for: what was awaited, and how far it got.
+        reasons: all that keeps it, as far as both servers tell.
+    """
+
+    __module__ = "pgreplkit"
+
+    waited_for: str
+    reasons: tuple[Stuck, ...]
+
+    def __init__(self, waited_for: str, reasons: tuple[Stuck, ...]) -> None:
+        super().__init__(waited_for, reasons)
+        self.waited_for, self.reasons = waited_for, reasons
+
+    def __str__(self) -> str:
+        lines = [f"{stuck.reason}: {stuck.found}; {stuck.remedy}" for stuck in self.reasons]
+        return "\n  ".join([f"{self.waited_for}:", *lines])

@@ -1,0 +1,83 @@
+"""Asking both servers why a subscription does not move."""
+
+from __future__ import annotations
+
+from pgreplkit import _statements as parts
+from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.publisher import asking, read_publisher
+from pgreplkit._async.server import AsyncServer
+from pgreplkit.catalog.subscribing import (
+    FORBIDDEN_TABLES,
+    HAS_ROWS,
+    MISSING_TABLES,
+    POOL,
+    WorkerPool,
+    table_named,
+)
+from pgreplkit.catalog.subscriptions import TableState
+from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
+from pgreplkit.plans.stuck import PublisherFacts, Stuck, SubscriptionFacts, stuck_reasons
+from pgreplkit.plans.subscription import SubscriptionStatus
+from pgreplkit.values.tablename import TableName
+
+_LOOKED_INTO = 20
+"""How many tables are looked into for rows: the first that wait show what is wrong."""
+
+
+async def find_reasons(
+    link: AsyncLink, status: SubscriptionStatus, publisher: AsyncServer | None
+) -> tuple[Stuck, ...]:
+    """What keeps a subscription; what cannot be asked is left out."""
+    unreachable, told = "", None
+    wanted: list[TableName] = []
+    try:
+        async with asking(link, status.state.oid, publisher) as asked:
+            told, wanted = await read_publisher(asked, status.state)
+    except ConnectionFailed as error:
+        unreachable = str(error)
+    except InsufficientPrivilege:
+        pass  # Who may not see where it connects to is told what the subscriber knows.
+    return stuck_reasons(await _facts(link, status, unreachable, told, wanted))
+
+
+async def _facts(
+    link: AsyncLink,
+    status: SubscriptionStatus,
+    unreachable: str,
+    publisher: PublisherFacts | None,
+    wanted: list[TableName],
+) -> SubscriptionFacts:
+    tried = f"look into the subscription {status.state.subname!r}"
+    columns = [[table.schema for table in wanted], [table.name for table in wanted]]
+    missing = await link.all(tried, MISSING_TABLES, columns)
+    forbidden = await link.all(tried, FORBIDDEN_TABLES, [status.state.oid])
+    return SubscriptionFacts(
+        state=status.state,
+        workers=status.workers,
+        tables=status.tables,
+        stats=status.stats,
+        pool=WorkerPool(**await link.one(tried, POOL)),
+        missing_tables=[table_named(record) for record in missing],
+        forbidden_tables=[table_named(record) for record in forbidden],
+        filled_tables=await _filled(link, status, tried),
+        unreachable=unreachable,
+        publisher=publisher,
+    )
+
+
+async def _filled(link: AsyncLink, status: SubscriptionStatus, tried: str) -> list[TableName]:
+    waiting = [
+        table.table
+        for table in status.tables
+        if table.state in {TableState.INIT, TableState.DATA_COPY} and not table.tuples_processed
+    ]
+    filled = []
+    for table in waiting[:_LOOKED_INTO]:
+        sql = HAS_ROWS.format(parts.table(table).as_string(link.connection))
+        try:
+            record = await link.one(tried, sql, timeout=1.0)
+        except ServerError:
+            continue  # Not to be read by this role, or locked: nothing is known of it.
+        if record["has_rows"]:
+            filled.append(table)
+    return filled

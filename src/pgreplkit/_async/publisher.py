@@ -1,0 +1,93 @@
+"""What a subscription's publisher tells when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.slot import read_slot
+from pgreplkit._failures import READ_ONLY_TRANSACTION
+from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.subscribing import (
+    OLD_TRANSACTIONS,
+    PUBLICATION_NAMES,
+    PUBLISHED,
+    table_named,
+)
+from pgreplkit.catalog.subscriptions import CONNECTION, SubscriptionState
+from pgreplkit.errors import NotAPrimary, ServerError, SlotNotFound
+from pgreplkit.plans.stuck import PublisherFacts
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
+
+_CONNECTED_WITHIN = 5
+"""Seconds."""
+
+
+@asynccontextmanager
+async def asking(
+    link: AsyncLink, oid: int, publisher: AsyncServer | None
+) -> AsyncIterator[AsyncServer]:
+    """The publisher that is given, or else the one to which the subscription connects.
+
+    Raises: ConnectionFailed; InsufficientPrivilege when the role may not see where that is.
+    """
+    if publisher is not None:
+        yield publisher
+        return
+    conninfo = await read_conninfo(link, oid)
+    async with await AsyncServer.connect(conninfo, connect_timeout=_CONNECTED_WITHIN) as opened:
+        yield opened
+
+
+async def read_conninfo(link: AsyncLink, oid: int) -> str:
+    """Where a subscription connects to; it may hold a password.
+
+    Raises: InsufficientPrivilege for other roles than superusers.
+    """
+    tried = "read where the subscription connects to (give publisher=… instead)"
+    record = await link.one(tried, CONNECTION, [oid], grant="SUPERUSER")
+    conninfo: str = record["conninfo"]
+    return conninfo
+
+
+async def read_publisher(
+    publisher: AsyncServer, state: SubscriptionState
+) -> tuple[PublisherFacts, list[TableName]]:
+    """What it tells of a subscription's publications and slot; and the tables that it publishes."""
+    link, names = publisher._link, [*state.subpublications]
+    there = await link.all("read the publications", PUBLICATION_NAMES, [names])
+    tables = await link.all("read the published tables", PUBLISHED, [names])
+    old = await link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
+    slot = None
+    try:
+        if state.subslotname is not None:
+            slot = await read_slot(link, state.subslotname)
+    except SlotNotFound:
+        pass
+    facts = PublisherFacts(
+        missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
+        unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
+        slot=slot,
+        old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
+    )
+    return facts, [table_named(record) for record in tables]
+
+
+async def missing_publications(publisher: AsyncServer, names: Sequence[str]) -> list[str]:
+    """Those that are not there."""
+    records = await publisher._link.all("read the publications", PUBLICATION_NAMES, [[*names]])
+    return sorted({*names} - {record["name"] for record in records})
+
+
+async def set_fence(link: AsyncLink) -> LSN:
+    """Commit a message, and give the position by which it and all before it are flushed."""
+    tried = "set a fence"
+    if not link.is_autocommit:
+        raise ServerError(tried, "it commits: use an autocommit connection")
+    await link.one(tried, FENCE, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
+    record = await link.one(tried, FLUSHED)
+    lsn: LSN = record["lsn"]
+    return lsn

@@ -1,0 +1,92 @@
+# Generated from pgreplkit/_async/publisher.py by `nox -s sync`. Do not edit.
+"""What a subscription's publisher tells when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pgreplkit._failures import READ_ONLY_TRANSACTION
+from pgreplkit._sync.link import Link
+from pgreplkit._sync.server import Server
+from pgreplkit._sync.slot import read_slot
+from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.subscribing import (
+    OLD_TRANSACTIONS,
+    PUBLICATION_NAMES,
+    PUBLISHED,
+    table_named,
+)
+from pgreplkit.catalog.subscriptions import CONNECTION, SubscriptionState
+from pgreplkit.errors import NotAPrimary, ServerError, SlotNotFound
+from pgreplkit.plans.stuck import PublisherFacts
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
+
+_CONNECTED_WITHIN = 5
+"""Seconds."""
+
+
+@contextmanager
+def asking(link: Link, oid: int, publisher: Server | None) -> Iterator[Server]:
+    """The publisher that is given, or else the one to which the subscription connects.
+
+    Raises: ConnectionFailed; InsufficientPrivilege when the role may not see where that is.
+    """
+    if publisher is not None:
+        yield publisher
+        return
+    conninfo = read_conninfo(link, oid)
+    with Server.connect(conninfo, connect_timeout=_CONNECTED_WITHIN) as opened:
+        yield opened
+
+
+def read_conninfo(link: Link, oid: int) -> str:
+    """Where a subscription connects to; it may hold a password.
+
+    Raises: InsufficientPrivilege for other roles than superusers.
+    """
+    tried = "read where the subscription connects to (give publisher=… instead)"
+    record = link.one(tried, CONNECTION, [oid], grant="SUPERUSER")
+    conninfo: str = record["conninfo"]
+    return conninfo
+
+
+def read_publisher(
+    publisher: Server, state: SubscriptionState
+) -> tuple[PublisherFacts, list[TableName]]:
+    """What it tells of a subscription's publications and slot; and the tables that it publishes."""
+    link, names = publisher._link, [*state.subpublications]
+    there = link.all("read the publications", PUBLICATION_NAMES, [names])
+    tables = link.all("read the published tables", PUBLISHED, [names])
+    old = link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
+    slot = None
+    try:
+        if state.subslotname is not None:
+            slot = read_slot(link, state.subslotname)
+    except SlotNotFound:
+        pass
+    facts = PublisherFacts(
+        missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
+        unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
+        slot=slot,
+        old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
+    )
+    return facts, [table_named(record) for record in tables]
+
+
+def missing_publications(publisher: Server, names: Sequence[str]) -> list[str]:
+    """Those that are not there."""
+    records = publisher._link.all("read the publications", PUBLICATION_NAMES, [[*names]])
+    return sorted({*names} - {record["name"] for record in records})
+
+
+def set_fence(link: Link) -> LSN:
+    """Commit a message, and give the position by which it and all before it are flushed."""
+    tried = "set a fence"
+    if not link.is_autocommit:
+        raise ServerError(tried, "it commits: use an autocommit connection")
+    link.one(tried, FENCE, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
+    record = link.one(tried, FLUSHED)
+    lsn: LSN = record["lsn"]
+    return lsn
