@@ -57,8 +57,16 @@ def awaited(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def wrapped(result: object) -> object:
-    kinds = (pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication, pgreplkit.Subscription)
+    kinds = (
+        *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
+        *(pgreplkit.Subscription, pgreplkit.SequencePlan),
+    )
     return Awaited(result) if isinstance(result, kinds) else result
+
+
+def inner(wrapped: object) -> object:
+    """The sync object itself; an async one is not wrapped."""
+    return getattr(wrapped, "_target", wrapped)
 
 
 class Colour:

@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 from clusters import Cluster, Clusters
 from colours import Colour
-from databases import Database, make_database, remove_databases
+from databases import Database, Pair, make_database, make_pair, remove_databases
 from hypothesis import settings
 
 from pgreplkit.lab import Lab, find_servers
@@ -115,6 +115,14 @@ def database(cluster: Cluster) -> Iterator[Database]:
     database = make_database(cluster.primary)
     yield database
     remove_databases(database)
+
+
+@pytest.fixture
+def pair(cluster: Cluster) -> Iterator[Pair]:
+    """Two databases of the primary under test, of which one can subscribe to the other."""
+    pair = make_pair(cluster.primary, cluster.primary)
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 
 import attrs
 import psycopg
 from clusters import rows
+from colours import Colour
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit import AsyncPrimary, AsyncSubscription, SubscriptionOptions
 from pgreplkit.lab import Node
 
 numbers = count(1)
@@ -79,3 +83,53 @@ def remove_databases(*databases: Database) -> None:
         rows(database.node, ended)
         with psycopg.connect(database.node.conninfo, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {database.name}".encode())
+
+
+TABLES = (
+    "CREATE TABLE one (id int PRIMARY KEY, name text)",
+    "CREATE TABLE two (id int PRIMARY KEY)",
+)
+
+
+@attrs.frozen
+class Pair:
+    """A publisher with rows, and a subscriber without."""
+
+    publisher: Database
+    subscriber: Database
+
+    def fill(self) -> None:
+        self.publisher.run(
+            "INSERT INTO one SELECT i, 'name ' || i FROM generate_series(1, 1000) AS i",
+            "INSERT INTO two SELECT i FROM generate_series(1, 10) AS i",
+        )
+
+    def rows(self, table: str) -> tuple[object, object]:
+        sql = f"SELECT count(*) FROM {table}"
+        return self.publisher.one(sql), self.subscriber.one(sql)
+
+
+def make_pair(publisher: Node, subscriber: Node) -> Pair:
+    """Two databases with the same tables; the publisher's are filled and published as p."""
+    pair = Pair(make_database(publisher), make_database(subscriber))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(*TABLES)
+    pair.fill()
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE one, two")
+    return pair
+
+
+@asynccontextmanager
+async def both(pair: Pair, colour: Colour) -> AsyncIterator[tuple[AsyncPrimary, AsyncPrimary]]:
+    """Connections to the publisher and to the subscriber."""
+    async with (
+        await colour.primary(pair.publisher.conninfo) as publisher,
+        await colour.primary(pair.subscriber.conninfo) as subscriber,
+    ):
+        yield publisher, subscriber
+
+
+async def subscribed(
+    pair: Pair, subscriber: AsyncPrimary, options: SubscriptionOptions | None = None
+) -> AsyncSubscription:
+    return await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], options)

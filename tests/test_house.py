@@ -36,6 +36,7 @@ SHARED = {
     "_recoveryfiles",
     "_rest",
     "_statements",
+    "_tablescan",
     "control",
 }
 """What both colours stand on; with them psycopg may be imported from here on."""

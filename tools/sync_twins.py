@@ -25,6 +25,8 @@ NAMES = {
     "_async": "_sync",
     "aconnect": "connect",
     "aclone_standby": "clone_standby",
+    "acompare": "compare",
+    "aorphans": "orphans",
     "aclose": "close",
 }
 

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
     from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
+    from pgreplkit._async.comparing import acompare as acompare
     from pgreplkit._async.connect import aconnect as aconnect
     from pgreplkit._async.operations.clone import (
         AsyncClone as AsyncClone,
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     )
     from pgreplkit._async.operations.failover import Proof as Proof
     from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
+    from pgreplkit._async.orphans import aorphans as aorphans
     from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.publication import AsyncPublication as AsyncPublication
+    from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
@@ -28,15 +31,18 @@ if TYPE_CHECKING:
     from pgreplkit._async.watch import AsyncWatch as AsyncWatch
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.cluster import Cluster as Cluster
+    from pgreplkit._sync.comparing import compare as compare
     from pgreplkit._sync.connect import connect as connect
     from pgreplkit._sync.operations.clone import (
         Clone as Clone,
         clone_standby as clone_standby,
     )
     from pgreplkit._sync.operations.plan import Plan as Plan
+    from pgreplkit._sync.orphans import orphans as orphans
     from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.publication import Publication as Publication
+    from pgreplkit._sync.sequences import SequencePlan as SequencePlan
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
     from pgreplkit._sync.standby import Standby as Standby
@@ -86,6 +92,7 @@ if TYPE_CHECKING:
         SyncState as SyncState,
         WalSender as WalSender,
     )
+    from pgreplkit.catalog.sequences import SequenceState as SequenceState
     from pgreplkit.catalog.settings import (
         Setting as Setting,
         SettingContext as SettingContext,
@@ -136,6 +143,7 @@ if TYPE_CHECKING:
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,
         InvalidWalRange as InvalidWalRange,
+        KeyMissing as KeyMissing,
         LabError as LabError,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
@@ -170,11 +178,17 @@ if TYPE_CHECKING:
         ClonePhase as ClonePhase,
         CloneProgress as CloneProgress,
     )
+    from pgreplkit.plans.comparing import (
+        CompareProgress as CompareProgress,
+        DiffKind as DiffKind,
+        RowDiff as RowDiff,
+    )
     from pgreplkit.plans.journal import (
         Result as Result,
         StepProgress as StepProgress,
         StepResult as StepResult,
     )
+    from pgreplkit.plans.orphans import Orphan as Orphan
     from pgreplkit.plans.patroni import (
         PatroniChange as PatroniChange,
         PatroniMember as PatroniMember,
@@ -193,6 +207,7 @@ if TYPE_CHECKING:
         WatchSample as WatchSample,
         WatchSamples as WatchSamples,
     )
+    from pgreplkit.plans.sequences import SequenceChange as SequenceChange
     from pgreplkit.plans.standby_config import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
@@ -269,13 +284,16 @@ __version__ = "0.1.0"
 _ROOMS = {
     "_adapters": ["register"],
     "_async.cluster": ["AsyncCluster"],
+    "_async.comparing": ["acompare"],
     "_async.connect": ["aconnect"],
     "_async.operations.clone": ["AsyncClone", "aclone_standby"],
     "_async.operations.failover": ["Proof"],
     "_async.operations.plan": ["AsyncPlan"],
+    "_async.orphans": ["aorphans"],
     "_async.patroni": ["AsyncPatroniCluster"],
     "_async.primary": ["AsyncPrimary"],
     "_async.publication": ["AsyncPublication"],
+    "_async.sequences": ["AsyncSequencePlan"],
     "_async.server": ["AsyncServer"],
     "_async.slot": ["AsyncSlot"],
     "_async.standby": ["AsyncStandby"],
@@ -283,12 +301,15 @@ _ROOMS = {
     "_async.watch": ["AsyncWatch"],
     "_hostfiles": ["add_passfile_entry"],
     "_sync.cluster": ["Cluster"],
+    "_sync.comparing": ["compare"],
     "_sync.connect": ["connect"],
     "_sync.operations.clone": ["Clone", "clone_standby"],
     "_sync.operations.plan": ["Plan"],
+    "_sync.orphans": ["orphans"],
     "_sync.patroni": ["PatroniCluster"],
     "_sync.primary": ["Primary"],
     "_sync.publication": ["Publication"],
+    "_sync.sequences": ["SequencePlan"],
     "_sync.server": ["Server"],
     "_sync.slot": ["Slot"],
     "_sync.standby": ["Standby"],
@@ -308,6 +329,7 @@ _ROOMS = {
     "catalog.retention": ["ArchiverStatus"],
     "catalog.roles": ["ReplicationRole"],
     "catalog.senders": ["ByteLag", "SenderState", "SyncState", "WalSender"],
+    "catalog.sequences": ["SequenceState"],
     "catalog.settings": ["Setting", "SettingContext", "SettingValue", "VarType"],
     "catalog.slotactions": ["SlotChange"],
     "catalog.slotcolumns": ["SlotColumns"],
@@ -348,6 +370,7 @@ _ROOMS = {
         "InvalidValue",
         "InvalidWalFileName",
         "InvalidWalRange",
+        "KeyMissing",
         "LabError",
         "NotAPrimary",
         "NotAStandby",
@@ -379,12 +402,15 @@ _ROOMS = {
     ],
     "plans.access": ["AccessVerdict"],
     "plans.clone": ["ClonePhase", "CloneProgress"],
+    "plans.comparing": ["CompareProgress", "DiffKind", "RowDiff"],
     "plans.journal": ["Result", "StepProgress", "StepResult"],
+    "plans.orphans": ["Orphan"],
     "plans.patroni": ["PatroniChange", "PatroniMember", "PatroniRole", "PatroniStatus"],
     "plans.primaryreadiness": ["Replication"],
     "plans.readiness": ["Readiness"],
     "plans.retention": ["HolderKind", "WalHolder", "WalRetention"],
     "plans.samples": ["NodeSample", "WatchSample", "WatchSamples"],
+    "plans.sequences": ["SequenceChange"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "plans.steps": ["Step"],
     "plans.stuck": ["Stuck", "StuckReason"],

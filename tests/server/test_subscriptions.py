@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-
-import attrs
 import pytest
 from clusters import Cluster, wait_until
 from colours import Colour
-from databases import Database, make_database, remove_databases
+from databases import Pair, both, subscribed
 
 import pgreplkit
 from pgreplkit import (
     LSN,
-    AsyncPrimary,
-    AsyncSubscription,
     LeftoverKind,
     Streaming,
     SubscriptionOptions,
@@ -23,56 +17,6 @@ from pgreplkit import (
     TableState,
     WorkerType,
 )
-
-TABLES = (
-    "CREATE TABLE one (id int PRIMARY KEY, name text)",
-    "CREATE TABLE two (id int PRIMARY KEY)",
-)
-
-
-@attrs.frozen
-class Pair:
-    """A publisher with rows, and a subscriber without."""
-
-    publisher: Database
-    subscriber: Database
-
-    def fill(self) -> None:
-        self.publisher.run(
-            "INSERT INTO one SELECT i, 'name ' || i FROM generate_series(1, 1000) AS i",
-            "INSERT INTO two SELECT i FROM generate_series(1, 10) AS i",
-        )
-
-    def rows(self, table: str) -> tuple[object, object]:
-        sql = f"SELECT count(*) FROM {table}"
-        return self.publisher.one(sql), self.subscriber.one(sql)
-
-
-@pytest.fixture
-def pair(cluster: Cluster) -> Iterator[Pair]:
-    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
-    for each in (pair.publisher, pair.subscriber):
-        each.run(*TABLES)
-    pair.fill()
-    pair.publisher.run("CREATE PUBLICATION p FOR TABLE one, two")
-    yield pair
-    remove_databases(pair.subscriber, pair.publisher)
-
-
-@asynccontextmanager
-async def both(pair: Pair, colour: Colour) -> AsyncIterator[tuple[AsyncPrimary, AsyncPrimary]]:
-    """Connections to the publisher and to the subscriber."""
-    async with (
-        await colour.primary(pair.publisher.conninfo) as publisher,
-        await colour.primary(pair.subscriber.conninfo) as subscriber,
-    ):
-        yield publisher, subscriber
-
-
-async def subscribed(
-    pair: Pair, subscriber: AsyncPrimary, options: SubscriptionOptions | None = None
-) -> AsyncSubscription:
-    return await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], options)
 
 
 async def test_a_subscription_of_the_same_server_copies_and_follows(

@@ -81,7 +81,7 @@ class AsyncPublication:
         Source: pg_publication_tables.
         """
         sql = published_tables(self._link.version.major)
-        records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.name])
+        records = await self._link.all(f"read the tables of {self.name!r}", sql, [[self.name]])
         return [
             PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
             for r in records

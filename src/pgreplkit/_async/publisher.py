@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import read_slot
 from pgreplkit._failures import READ_ONLY_TRANSACTION
 from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
     PUBLICATION_NAMES,
@@ -61,16 +62,16 @@ async def read_publisher(
     there = await link.all("read the publications", PUBLICATION_NAMES, [names])
     tables = await link.all("read the published tables", PUBLISHED, [names])
     old = await link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
-    slot = None
-    try:
+    slot, users = None, []
+    with suppress(SlotNotFound):
         if state.subslotname is not None:
             slot = await read_slot(link, state.subslotname)
-    except SlotNotFound:
-        pass
+            users = await link.all("ask who uses the slot", USED_BY, [slot.slot_name])
     facts = PublisherFacts(
         missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
         unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
         slot=slot,
+        slot_user=users[0]["application_name"] if users else None,
         old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
     )
     return facts, [table_named(record) for record in tables]

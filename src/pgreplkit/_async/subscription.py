@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal as OneOf
 
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit import _statements as parts
 from pgreplkit._async import subscribing
@@ -17,6 +17,7 @@ from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import AsyncSlot, read_slot
 from pgreplkit._pace import Pace
 from pgreplkit.catalog.subscriptions import (
+    ADVANCE_ORIGIN,
     STATS,
     WORKERS,
     SubscribedTable,
@@ -230,6 +231,32 @@ class AsyncSubscription:
         options = SubscriptionOptions(slot_name=checked_slot_name(name))
         await self.set_options(options, timeout=timeout)
 
+    async def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
+        """Leave out the transaction that finishes there, all of it, also what could be applied.
+
+        ``finish_lsn`` is where its commit record begins: what the server's log calls "finished
+        at", and ``failure`` tells. From 15 on the server checks that the next transaction is that
+        one. Before, the subscription is disabled meanwhile, and begins after that position: what
+        lies before and is not applied is left out too.
+
+        Raises: StatementTimeout; WaitTimeout.
+        Needs: superuser.  Source: ALTER SUBSCRIPTION … SKIP, before 15
+        pg_replication_origin_advance().
+        """
+        if not isinstance(finish_lsn, LSN):
+            raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
+        if self._link.version.major >= 15:
+            await self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            return
+        await self.refresh()
+        was_enabled = self.state.subenabled
+        await self.disable(timeout=timeout)
+        tried = f"skip a transaction of {self.name!r}"
+        origin = f"pg_{self.state.oid}"
+        await self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+        if was_enabled:
+            await self.enable(timeout=timeout)
+
     async def rename(self, name: str, *, timeout: float = 10.0) -> None:
         """Give it another name; its slot keeps its own.
 
@@ -315,7 +342,7 @@ class AsyncSubscription:
         return await find_reasons(self._link, await self.status(), publisher)
 
     async def drop(
-        self, *, publisher: Literal["reachable", "gone"] = "reachable", timeout: float = 30.0
+        self, *, publisher: OneOf["reachable", "gone"] = "reachable", timeout: float = 30.0
     ) -> DroppedSubscription:
         """Drop it, and tell what may be left of it elsewhere. Its tables stay as they are.
 

@@ -82,7 +82,7 @@ class Publication:
         Source: pg_publication_tables.
         """
         sql = published_tables(self._link.version.major)
-        records = self._link.all(f"read the tables of {self.name!r}", sql, [self.name])
+        records = self._link.all(f"read the tables of {self.name!r}", sql, [[self.name]])
         return [
             PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
             for r in records

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pgreplkit._failures import READ_ONLY_TRANSACTION
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import read_slot
 from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
     PUBLICATION_NAMES,
@@ -60,16 +61,16 @@ def read_publisher(
     there = link.all("read the publications", PUBLICATION_NAMES, [names])
     tables = link.all("read the published tables", PUBLISHED, [names])
     old = link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
-    slot = None
-    try:
+    slot, users = None, []
+    with suppress(SlotNotFound):
         if state.subslotname is not None:
             slot = read_slot(link, state.subslotname)
-    except SlotNotFound:
-        pass
+            users = link.all("ask who uses the slot", USED_BY, [slot.slot_name])
     facts = PublisherFacts(
         missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
         unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
         slot=slot,
+        slot_user=users[0]["application_name"] if users else None,
         old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
     )
     return facts, [table_named(record) for record in tables]

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal as OneOf
 
-from psycopg.sql import SQL, Composable, Composed, Identifier
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit import _statements as parts
 from pgreplkit._pace import Pace
@@ -18,6 +18,7 @@ from pgreplkit._sync.publisher import asking, set_fence
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import Slot, read_slot
 from pgreplkit.catalog.subscriptions import (
+    ADVANCE_ORIGIN,
     STATS,
     WORKERS,
     SubscribedTable,
@@ -227,6 +228,32 @@ class Subscription:
         options = SubscriptionOptions(slot_name=checked_slot_name(name))
         self.set_options(options, timeout=timeout)
 
+    def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
+        """Leave out the transaction that finishes there, all of it, also what could be applied.
+
+        ``finish_lsn`` is where its commit record begins: what the server's log calls "finished
+        at", and ``failure`` tells. From 15 on the server checks that the next transaction is that
+        one. Before, the subscription is disabled meanwhile, and begins after that position: what
+        lies before and is not applied is left out too.
+
+        Raises: StatementTimeout; WaitTimeout.
+        Needs: superuser.  Source: ALTER SUBSCRIPTION … SKIP, before 15
+        pg_replication_origin_advance().
+        """
+        if not isinstance(finish_lsn, LSN):
+            raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
+        if self._link.version.major >= 15:
+            self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            return
+        self.refresh()
+        was_enabled = self.state.subenabled
+        self.disable(timeout=timeout)
+        tried = f"skip a transaction of {self.name!r}"
+        origin = f"pg_{self.state.oid}"
+        self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+        if was_enabled:
+            self.enable(timeout=timeout)
+
     def rename(self, name: str, *, timeout: float = 10.0) -> None:
         """Give it another name; its slot keeps its own.
 
@@ -312,7 +339,7 @@ class Subscription:
         return find_reasons(self._link, self.status(), publisher)
 
     def drop(
-        self, *, publisher: Literal["reachable", "gone"] = "reachable", timeout: float = 30.0
+        self, *, publisher: OneOf["reachable", "gone"] = "reachable", timeout: float = 30.0
     ) -> DroppedSubscription:
         """Drop it, and tell what may be left of it elsewhere. Its tables stay as they are.
 

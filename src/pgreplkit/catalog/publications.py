@@ -118,11 +118,22 @@ ONE_PUBLICATION = View(PublicationState, "pg_publication WHERE pubname = %s::nam
 
 
 def published_tables(major: int) -> str:
-    """The tables of one publication as the server expands them, by name."""
-    more = "attnames::text[] AS columns, rowfilter" if major >= 15 else "NULL AS columns, NULL"
-    return f"""
-        SELECT schemaname AS schema, tablename AS name, {more} AS where
-        FROM pg_publication_tables WHERE pubname = %s::name ORDER BY 1, 2
+    """The tables of publications as the server expands them, by name.
+
+    Of a table that is in several, all rows that any of them publishes.
+    """
+    if major < 15:
+        return """
+            SELECT DISTINCT schemaname AS schema, tablename AS name, NULL::text[] AS columns,
+                NULL AS where
+            FROM pg_publication_tables WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
+        """
+    return """
+        SELECT schemaname AS schema, tablename AS name, min(attnames::text[]) AS columns,
+            CASE WHEN bool_and(rowfilter IS NOT NULL)
+                THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where
+        FROM pg_publication_tables WHERE pubname = ANY (%s::text[])
+        GROUP BY 1, 2 ORDER BY 1, 2
     """
 
 

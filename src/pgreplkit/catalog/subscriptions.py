@@ -90,6 +90,11 @@ SUBSCRIPTIONS = View(SubscriptionState, f"pg_subscription WHERE {_HERE} ORDER BY
 ONE_SUBSCRIPTION = View(SubscriptionState, f"pg_subscription WHERE {_HERE} AND subname = %s::name")
 CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s::oid"
 
+ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
+"""Of all databases."""
+ORIGINS = "SELECT roname AS name FROM pg_replication_origin"
+ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
+
 
 class WorkerType(OpenEnum):
     """What a worker of a subscription does; before 17 found from its other columns."""

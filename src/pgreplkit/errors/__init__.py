@@ -19,6 +19,7 @@
     │   ├── SlotActive                 AlreadyExists
     │   ├── SlotLost                   QuorumUnreachable
     │   ├── ReplicaIdentityMissing     PublisherUnreachable
+    │   ├── KeyMissing
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -50,6 +51,7 @@ from pgreplkit.errors.lab import (
     ServerStartFailed as ServerStartFailed,
 )
 from pgreplkit.errors.logical import (
+    KeyMissing as KeyMissing,
     PublicationNotFound as PublicationNotFound,
     PublisherUnreachable as PublisherUnreachable,
     ReplicaIdentityMissing as ReplicaIdentityMissing,

@@ -22,6 +22,12 @@ class TableNotFound(ServerError, LookupError):
     __module__ = "pgreplkit"
 
 
+class KeyMissing(ServerError):
+    """A table whose rows cannot be told from each other: it has no key."""
+
+    __module__ = "pgreplkit"
+
+
 class ReplicaIdentityMissing(ServerError):
     """Tables whose UPDATE or DELETE would fail on the publisher once they are published.
 

@@ -66,6 +66,8 @@ class PublisherFacts:
     missing_publications: tuple[str, ...]
     unreadable: tuple[TableName, ...]
     slot: SlotState | None
+    slot_user: str | None
+    """The application_name of who uses the slot."""
     old_transactions: tuple[OldTransaction, ...]
 
 
@@ -160,7 +162,7 @@ def _of_the_publisher(facts: SubscriptionFacts) -> Iterator[Stuck]:
             found=f"the slot {name!r} is {slot.invalidation_reason or slot.wal_status}",
             remedy="what was written since is lost to it: drop it, and subscribe anew with a copy",
         )
-    elif slot is not None and slot.active and not _applying(facts):
+    elif slot is not None and slot.active and not _receiving(facts, publisher):
         yield Stuck(
             reason=StuckReason.SLOT_TAKEN,
             found=f"process {slot.active_pid} of the publisher uses the slot {name!r}",
@@ -220,6 +222,12 @@ def _of_the_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
             found=f"its apply worker has failed {failures} times",
             remedy="failure() tells which transaction; mend what it meets, or skip() it",
         )
+
+
+def _receiving(facts: SubscriptionFacts, publisher: PublisherFacts) -> bool:
+    # A worker that has just been started has received nothing yet.
+    received = any(w.received_lsn for w in facts.workers if w.worker_type is WorkerType.APPLY)
+    return received or publisher.slot_user == facts.state.subname
 
 
 def _applying(facts: SubscriptionFacts) -> bool:

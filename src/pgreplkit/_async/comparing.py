@@ -1,0 +1,262 @@
+"""acompare: whether a subscriber has what its publisher has, row by row, while both are in use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
+
+from psycopg.rows import DictRow
+from psycopg.sql import Composed
+
+from pgreplkit._async._io import Crew, sleep
+from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.publisher import set_fence
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.slot import AsyncSlot, read_slot
+from pgreplkit._pace import Pace
+from pgreplkit._tablescan import TableScan, columns_named, key_in
+from pgreplkit.catalog.comparing import (
+    ESTIMATE,
+    WRITTEN_ALIKE,
+    ColumnShape,
+    columns_of,
+    key_of,
+)
+from pgreplkit.catalog.publications import (
+    AnyPublished,
+    PublishedTable,
+    published,
+    published_tables,
+)
+from pgreplkit.catalog.subscriptions import SUBSCRIPTIONS, SubscriptionState
+from pgreplkit.errors import (
+    KeyMissing,
+    SlotNotFound,
+    TableNotFound,
+)
+from pgreplkit.plans.comparing import (
+    CompareProgress,
+    DiffKind,
+    Hashes,
+    Key,
+    RowDiff,
+    judged,
+)
+from pgreplkit.values.tablename import TableName
+
+_TRIES = 6
+"""How often rows that change whenever they are looked at are looked at again."""
+
+
+async def acompare(
+    publisher: AsyncServer,
+    subscriber: AsyncServer,
+    tables: Iterable[AnyPublished] | None = None,
+    *,
+    range_rows: int = 20_000,
+    timeout: float = 60.0,
+) -> AsyncIterator[CompareProgress]:
+    """Compare tables of a publisher and a subscriber, range by range of their keys.
+
+    Nothing needs to stand still: ranges whose hashes differ are read again, the subscriber after
+    it has applied what the publisher had written, and a row counts as different only when the
+    publisher did not change it meanwhile. The ``diffs`` of each range are final; what is
+    ``undecided`` changed each time. Memory holds the rows of one range, keys and hashes only.
+
+    The tables are those of the subscriber's subscriptions unless told, each with the columns and
+    rows that are published. Columns that are generated are left out. ``range_rows`` is how many
+    rows are read by one statement, and ``timeout`` the seconds that one may take, and that the
+    subscriber may need to apply what is written.
+
+    Both connections must be in autocommit, and are in use until the end.
+
+    Raises: KeyMissing for a table without a key; TableNotFound; WaitTimeout when the subscriber
+    does not catch up; StatementTimeout; ServerError.
+    Needs: SELECT on the tables.
+    Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
+    """
+    sides = _Sides(publisher, subscriber, timeout)
+    asked = await sides.tables(tables)
+    scans = [await sides.scan(table) for table in asked]
+    estimated = await sides.estimate([scan.table for scan in scans])
+    done = 0
+    crew = Crew(1)
+    try:
+        for tables_done, scan in enumerate(scans):
+            low: Key | None = None
+            high = await sides.boundary(scan, low, range_rows)
+            while True:
+                # The next boundary is found while the subscriber is still at this range.
+                job = crew.start(partial(sides.digest, subscriber, scan, low, high))
+                rows, hashed = await sides.digest(publisher, scan, low, high)
+                following = None
+                if high is not None:
+                    following = await sides.boundary(scan, high, range_rows)
+                diffs: tuple[RowDiff, ...] = ()
+                undecided: tuple[dict[str, str], ...] = ()
+                await crew.wait([job], 2 * timeout)
+                if (rows, hashed) != job.result():
+                    diffs, undecided = await sides.recheck(scan, low, high)
+                done += rows
+                yield CompareProgress(
+                    table=scan.table,
+                    rows=rows,
+                    rows_done=done,
+                    rows_estimated=max(estimated, done),
+                    tables_done=tables_done + (high is None),
+                    tables=len(scans),
+                    diffs=diffs,
+                    undecided=undecided,
+                )
+                if high is None:
+                    break
+                low, high = high, following
+    finally:
+        await crew.close()
+
+
+class _Sides:
+    """Both servers, and what is asked of them."""
+
+    def __init__(self, publisher: AsyncServer, subscriber: AsyncServer, timeout: float) -> None:
+        self._publisher, self._subscriber = publisher._link, subscriber._link
+        self._timeout = timeout
+        self._slots: list[str] | None = None
+
+    async def tables(self, tables: Iterable[AnyPublished] | None) -> list[PublishedTable]:
+        """Those that are given, or else all to which the subscriber subscribes."""
+        if tables is not None:
+            return [published(table) for table in tables]
+        names = {name for state in await self._subscriptions() for name in state.subpublications}
+        sql = published_tables(self._publisher.version.major)
+        records = await self._publisher.all("read the published tables", sql, [sorted(names)])
+        return [
+            PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
+            for r in records
+        ]
+
+    async def _subscriptions(self) -> list[SubscriptionState]:
+        tried, grant = "read the subscriptions", "SELECT ON pg_subscription"
+        sql = SUBSCRIPTIONS.sql(self._subscriber.version.major)
+        records = await self._subscriber.all(tried, sql, grant=grant)
+        return [SUBSCRIPTIONS.read(record) for record in records]
+
+    async def scan(self, asked: PublishedTable) -> TableScan:
+        """How a table is read, alike on both.
+
+        Raises: TableNotFound, KeyMissing.
+        """
+        theirs = await self._shapes(self._publisher, asked.table, "publisher")
+        ours = {s.name: s for s in await self._shapes(self._subscriber, asked.table, "subscriber")}
+        wanted = asked.columns or [shape.name for shape in theirs]
+        left_out = {shape.name for shape in (*theirs, *ours.values()) if shape.is_generated}
+        names = [name for name in wanted if name not in left_out]
+        tried = f"compare {asked.table}"
+        lacking = [n for n in names if n not in ours or n not in {s.name for s in theirs}]
+        if lacking:
+            raise TableNotFound(tried, f"not both sides have the columns {', '.join(lacking)}")
+        key = await self._key(asked.table)
+        if not {*key} <= {*names}:
+            raise KeyMissing(tried, f"its key ({', '.join(key)}) is not among what is compared")
+        majors = [link.version.major for link in (self._publisher, self._subscriber)]
+        shapes = columns_named(theirs, key)
+        return TableScan(
+            table=asked.table,
+            columns=columns_named(theirs, names),
+            key=shapes,
+            where=asked.where,
+            is_ordered_alike=all(ours[s.name].collation == s.collation for s in shapes),
+            has_fast_hash=min(majors) >= 11,
+            has_short_floats=min(majors) >= 12,
+        )
+
+    async def _shapes(self, link: AsyncLink, table: TableName, side: str) -> list[ColumnShape]:
+        tried = f"compare {table}"
+        sql = columns_of(link.version.major)
+        records = await link.all(tried, sql, [table.schema, table.name])
+        if not records:
+            raise TableNotFound(tried, f"the {side} has no such table")
+        return [ColumnShape(**record) for record in records]
+
+    async def _key(self, table: TableName) -> list[str]:
+        tried = f"compare {table}"
+        sql = key_of(self._publisher.version.major)
+        for record in await self._publisher.all(tried, sql, [table.schema, table.name]):
+            key: list[str] = record["columns"]
+            return key
+        raise KeyMissing(tried, "it has no unique key of columns that are NOT NULL")
+
+    async def estimate(self, tables: Sequence[TableName]) -> int:
+        """How many rows the publisher's tables have, as its planner knows it."""
+        columns = [[table.schema for table in tables], [table.name for table in tables]]
+        record = await self._publisher.one("estimate the rows", ESTIMATE, columns)
+        rows: int | None = record["rows"]
+        return rows or 0
+
+    async def boundary(self, scan: TableScan, low: Key | None, rows: int) -> Key | None:
+        """The last key of the range of so many rows after ``low``; None for the last range."""
+        records = await self._read(self._publisher, scan, scan.boundary(low, rows))
+        return key_in(records[0], scan) if records else None
+
+    async def digest(
+        self, server: AsyncServer, scan: TableScan, low: Key | None, high: Key | None
+    ) -> tuple[int, object]:
+        """How many rows a range has on that side, and the sum of their hashes."""
+        [record] = await self._read(server._link, scan, scan.digest(low, high))
+        return record["rows"], record["hash"]
+
+    async def recheck(
+        self, scan: TableScan, low: Key | None, high: Key | None
+    ) -> tuple[tuple[RowDiff, ...], tuple[dict[str, str], ...]]:
+        """The rows of a range that differ, and those that never kept still."""
+        pace = Pace(self._timeout)
+        for _ in range(_TRIES):
+            before = await self._hashes(self._publisher, scan, low, high)
+            await self._catch_up()
+            replica = await self._hashes(self._subscriber, scan, low, high)
+            after = await self._hashes(self._publisher, scan, low, high)
+            diffs, changing = judged(before, replica, after)
+            if not changing:
+                break
+            await sleep(pace.next_pause())
+        found = [await self._diff(scan, key, kind) for key, kind in sorted(diffs.items())]
+        return tuple(found), tuple(scan.named(key) for key in sorted(changing))
+
+    async def _hashes(
+        self, link: AsyncLink, scan: TableScan, low: Key | None, high: Key | None
+    ) -> Hashes:
+        records = await self._read(link, scan, scan.hashes(low, high))
+        return {key_in(record, scan): record["hash"] for record in records}
+
+    async def _diff(self, scan: TableScan, key: Key, kind: DiffKind) -> RowDiff:
+        here = await self._read(self._publisher, scan, scan.row(key))
+        there = await self._read(self._subscriber, scan, scan.row(key))
+        return RowDiff(
+            table=scan.table,
+            kind=kind,
+            key=scan.named(key),
+            publisher=here[0] if here else None,
+            subscriber=there[0] if there else None,
+        )
+
+    async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
+        tried, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
+        async with link.transaction(tried, timeout=self._timeout) as within:
+            await within.one(tried, WRITTEN_ALIKE)
+            return await within.all(tried, statement.as_string(link.connection), grant=grant)
+
+    async def _catch_up(self) -> None:
+        """Wait until the subscriber has applied what the publisher has committed by now.
+
+        Raises: WaitTimeout.
+        """
+        lsn = await set_fence(self._publisher)
+        if self._slots is None:
+            states = await self._subscriptions()
+            self._slots = [s.subslotname for s in states if s.subenabled and s.subslotname]
+        for name in self._slots:
+            try:
+                slot = AsyncSlot(self._publisher, await read_slot(self._publisher, name))
+            except SlotNotFound:
+                continue  # The subscription is to another publisher.
+            await slot.wait_caught_up(lsn, timeout=self._timeout)

@@ -1,0 +1,261 @@
+"""Why subscriptions do not move: each reason provoked, and the answer read."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from clusters import Cluster, Clusters, wait_until
+from colours import Colour
+from databases import Pair, both, make_pair, remove_databases, subscribed
+
+import pgreplkit
+from pgreplkit import (
+    LSN,
+    AsyncPrimary,
+    AsyncSubscription,
+    StuckReason,
+    SubscriptionOptions,
+    TableName,
+)
+
+
+async def stuck(
+    subscription: AsyncSubscription, timeout: float = 0.0
+) -> pgreplkit.SubscriptionStuck:
+    with pytest.raises(pgreplkit.SubscriptionStuck) as caught:
+        await subscription.wait_synced(timeout=timeout)
+    return caught.value
+
+
+async def reasons_of(subscription: AsyncSubscription) -> list[StuckReason]:
+    return [one.reason for one in await subscription.diagnose()]
+
+
+async def test_rows_that_are_there_keep_a_copy_from_ending(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("INSERT INTO one VALUES (5, 'in the way')")
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        wait_until(lambda: bool(pair.subscriber.one("SELECT count(*) = 10 FROM two")))
+        error = await stuck(subscription, timeout=2)
+        assert "1 of 2 tables (public.one)" in str(error)
+        [reason] = error.reasons
+        assert reason.reason is StuckReason.ROWS_EXIST
+        assert reason.table == TableName("public", "one")
+        assert "TRUNCATE public.one" in reason.remedy
+        pair.subscriber.run("TRUNCATE one")
+        await subscription.wait_synced(timeout=30)
+        assert pair.rows("one") == (1000, 1000)
+
+
+async def test_disabled_and_detached(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        options = SubscriptionOptions(enabled=False)
+        subscription = await subscribed(pair, subscriber, options)
+        error = await stuck(subscription, timeout=60)  # at once: it cannot become better
+        assert [r.reason for r in error.reasons] == [StuckReason.DISABLED]
+        await subscription.enable()
+        await subscription.wait_synced(timeout=60)
+        await subscription.detach_slot()
+        assert subscription.state.subslotname is None
+        assert await reasons_of(subscription) == [StuckReason.DETACHED, StuckReason.DISABLED]
+        with pytest.raises(pgreplkit.ServerError, match="attach_slot"):
+            await subscription.wait_caught_up()
+        await subscription.attach_slot("s")
+        await subscription.enable()
+        pair.publisher.run("DELETE FROM two")
+        await subscription.wait_caught_up(timeout=30)
+        assert pair.rows("two") == (0, 0)
+        assert (await publisher.slot("s")).active
+
+
+async def test_the_publisher_lost_what_it_needs(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        await subscription.disable()
+        await (await publisher.slot("s")).drop()
+        pair.publisher.run("DROP PUBLICATION p")
+        await subscription.enable()
+        found = await reasons_of(subscription)
+        assert found == [StuckReason.PUBLICATION_MISSING, StuckReason.SLOT_MISSING]
+        with pytest.raises(pgreplkit.SlotNotFound):
+            await subscription.wait_caught_up(timeout=1)
+        await subscription.set_connection("host=/nowhere dbname=x")
+        [reason] = await subscription.diagnose()
+        assert reason.reason is StuckReason.PUBLISHER_UNREACHABLE
+        assert "/nowhere" in reason.found
+
+
+async def test_a_slot_that_another_uses(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        await subscription.disable()
+        conninfo = psycopg.conninfo.make_conninfo(pair.publisher.conninfo, replication="database")
+        wait_until(
+            lambda: (
+                not pair.publisher.one(
+                    "SELECT active FROM pg_replication_slots WHERE slot_name = 's'"
+                )
+            )
+        )
+        thief = psycopg.pq.PGconn.connect(conninfo.encode())
+        thief.exec_(
+            b"START_REPLICATION SLOT s LOGICAL 0/0 (proto_version '1', publication_names 'p')"
+        )
+        await subscription.enable()
+        try:
+            assert await reasons_of(subscription) == [StuckReason.SLOT_TAKEN]
+        finally:
+            thief.finish()
+
+
+async def test_old_transactions_keep_slots_from_being_made(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        slot = await publisher.create_logical_slot("s")
+        with psycopg.connect(pair.publisher.conninfo) as old:
+            old.execute("INSERT INTO two VALUES (1000)")
+            # The slot of a copy waits for it; the one of the subscription was there before.
+            subscription = await subscribed(
+                pair, subscriber, SubscriptionOptions(create_slot=False, slot_name=slot.name)
+            )
+            wait_until(
+                lambda: bool(
+                    pair.subscriber.one(
+                        "SELECT count(*) > 0 FROM pg_stat_subscription WHERE relid IS NOT NULL"
+                    )
+                )
+            )
+            error = await stuck(subscription, timeout=0.5)
+            told = [r for r in error.reasons if r.reason is StuckReason.OLD_TRANSACTION]
+            assert f"process {old.info.backend_pid} of postgres" in told[0].found
+            old.rollback()
+        await subscription.wait_synced(timeout=60)
+
+
+async def test_a_table_that_is_missing(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("ALTER TABLE two RENAME TO three")
+        [reason] = await subscription.diagnose()
+        assert reason.reason is StuckReason.TABLE_MISSING
+        assert reason.table == TableName("public", "two")
+
+
+async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
+    pair.publisher.run(
+        "CREATE ROLE copier LOGIN REPLICATION PASSWORD 'copier'",
+        "GRANT SELECT ON one TO copier",
+    )
+    try:
+        async with both(pair, colour) as (_, subscriber):
+            options = SubscriptionOptions(enabled=False)
+            subscription = await subscriber.create_subscription(
+                "s", pair.publisher.as_role("copier"), ["p"], options
+            )
+            found = {(r.reason, str(r.table)) for r in await subscription.diagnose()}
+            assert (StuckReason.PERMISSION, "public.two") in found
+            assert (StuckReason.PERMISSION, "public.one") not in found
+            await subscription.drop()
+    finally:
+        pair.publisher.run("DROP OWNED BY copier", "DROP ROLE copier")
+
+
+async def test_a_transaction_that_cannot_be_applied_is_skipped(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        await publisher.create_logical_slot("finder")
+        pair.subscriber.run("INSERT INTO two VALUES (500)")
+        pair.publisher.run("INSERT INTO two VALUES (500), (501)")
+        pair.publisher.run("INSERT INTO two VALUES (502)")
+        if cluster.major >= 15:
+            wait_until(
+                lambda: bool(
+                    pair.subscriber.one(
+                        "SELECT apply_error_count > 0 FROM pg_stat_subscription_stats"
+                        f" WHERE subid = {subscription.state.oid}"
+                    )
+                )
+            )
+        with pytest.raises(pgreplkit.SubscriptionStuck) as caught:
+            await subscription.wait_caught_up(timeout=1)
+        if cluster.major >= 15:
+            found = {r.reason for r in caught.value.reasons}
+            # Its worker may be in the middle of the next try.
+            assert found <= {StuckReason.FAILING_TRANSACTION, StuckReason.UNKNOWN}
+        await subscription.skip(await finish_of_the_first(publisher, "finder"))
+        await subscription.wait_caught_up(timeout=60)
+        left = pair.subscriber.all("SELECT id FROM two WHERE id >= 500 ORDER BY 1")
+        assert left == [(500,), (502,)]
+        with pytest.raises(TypeError):
+            await subscription.skip("0/5")  # type: ignore[arg-type]
+
+
+async def finish_of_the_first(publisher: AsyncPrimary, slot: str) -> LSN:
+    """Where the first transaction with changes finishes, as its begin says."""
+    options = {"proto_version": "1", "publication_names": "p"}
+    begin = None
+    for change in await (await publisher.slot(slot)).peek(options=options):
+        if change.data[:1] == b"B":
+            begin = LSN.from_bytes(change.data[1:9])
+        if change.data[:1] == b"I":
+            break
+    assert begin is not None
+    return begin
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """A host that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield f"host=127.0.0.1 port={server.getsockname()[1]} dbname=x user=y"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_dropping_never_hangs_on_a_publisher_that_swallows_all(
+    pair: Pair, colour: Colour, black_hole: str, enabled: bool
+) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=enabled))
+        await subscription.set_connection(black_hole)
+        with pytest.raises(pgreplkit.PublisherUnreachable, match="no answer in 1 s"):
+            await subscription.drop(timeout=1)
+        await subscription.refresh()
+        dropped = await subscription.drop(publisher="gone", timeout=20)
+        assert dropped.leftovers[0].name == "s"
+        assert dropped.leftovers[0].where.startswith("127.0.0.1:")
+        assert await subscriber.subscriptions() == []
+
+
+@pytest.fixture
+def small(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
+    """A subscriber with one worker for all of its subscriptions."""
+    settings = {"max_logical_replication_workers": "1"}
+    node = clusters.lab.primary(version=cluster.major, settings=settings)
+    pair = make_pair(cluster.primary, node)
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
+    async with both(small, colour) as (_, subscriber):
+        subscription = await subscribed(small, subscriber)
+        wait_until(
+            lambda: bool(
+                small.subscriber.one(
+                    "SELECT count(*) > 0 FROM pg_stat_subscription WHERE pid IS NOT NULL"
+                )
+            )
+        )
+        error = await stuck(subscription, timeout=1)
+        [reason] = error.reasons
+        assert reason.reason is StuckReason.NO_WORKER_FREE
+        assert "all 1 workers" in reason.found
+        await subscription.drop(timeout=20)
