@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
     from pgreplkit._async.comparing import acompare as acompare
     from pgreplkit._async.connect import aconnect as aconnect
+    from pgreplkit._async.drifting import aschema_drift as aschema_drift
     from pgreplkit._async.operations.clone import (
         AsyncClone as AsyncClone,
         aclone_standby as aclone_standby,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.cluster import Cluster as Cluster
     from pgreplkit._sync.comparing import compare as compare
     from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._sync.drifting import schema_drift as schema_drift
     from pgreplkit._sync.operations.clone import (
         Clone as Clone,
         clone_standby as clone_standby,
@@ -118,6 +120,11 @@ if TYPE_CHECKING:
         WorkerType as WorkerType,
     )
     from pgreplkit.catalog.waldir import WalFile as WalFile
+    from pgreplkit.catalog.writers import (
+        WriteGrant as WriteGrant,
+        Writers as Writers,
+        WritingSession as WritingSession,
+    )
     from pgreplkit.control.command import CommandControl as CommandControl
     from pgreplkit.control.local import LocalControl as LocalControl
     from pgreplkit.control.protocol import NodeControl as NodeControl
@@ -182,6 +189,11 @@ if TYPE_CHECKING:
         CompareProgress as CompareProgress,
         DiffKind as DiffKind,
         RowDiff as RowDiff,
+    )
+    from pgreplkit.plans.drift import (
+        Drift as Drift,
+        DriftKind as DriftKind,
+        SchemaDrift as SchemaDrift,
     )
     from pgreplkit.plans.journal import (
         Result as Result,
@@ -286,6 +298,7 @@ _ROOMS = {
     "_async.cluster": ["AsyncCluster"],
     "_async.comparing": ["acompare"],
     "_async.connect": ["aconnect"],
+    "_async.drifting": ["aschema_drift"],
     "_async.operations.clone": ["AsyncClone", "aclone_standby"],
     "_async.operations.failover": ["Proof"],
     "_async.operations.plan": ["AsyncPlan"],
@@ -303,6 +316,7 @@ _ROOMS = {
     "_sync.cluster": ["Cluster"],
     "_sync.comparing": ["compare"],
     "_sync.connect": ["connect"],
+    "_sync.drifting": ["schema_drift"],
     "_sync.operations.clone": ["Clone", "clone_standby"],
     "_sync.operations.plan": ["Plan"],
     "_sync.orphans": ["orphans"],
@@ -345,6 +359,7 @@ _ROOMS = {
         "WorkerType",
     ],
     "catalog.waldir": ["WalFile"],
+    "catalog.writers": ["WriteGrant", "Writers", "WritingSession"],
     "control.command": ["CommandControl"],
     "control.local": ["LocalControl"],
     "control.protocol": ["NodeControl"],
@@ -403,6 +418,7 @@ _ROOMS = {
     "plans.access": ["AccessVerdict"],
     "plans.clone": ["ClonePhase", "CloneProgress"],
     "plans.comparing": ["CompareProgress", "DiffKind", "RowDiff"],
+    "plans.drift": ["Drift", "DriftKind", "SchemaDrift"],
     "plans.journal": ["Result", "StepProgress", "StepResult"],
     "plans.orphans": ["Orphan"],
     "plans.patroni": ["PatroniChange", "PatroniMember", "PatroniRole", "PatroniStatus"],

@@ -10,7 +10,7 @@ from psycopg.sql import Composed
 
 from pgreplkit._async._io import Crew, sleep
 from pgreplkit._async.link import AsyncLink
-from pgreplkit._async.publisher import set_fence
+from pgreplkit._async.publisher import read_subscriptions, set_fence, tables_between
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import AsyncSlot, read_slot
 from pgreplkit._pace import Pace
@@ -22,13 +22,7 @@ from pgreplkit.catalog.comparing import (
     columns_of,
     key_of,
 )
-from pgreplkit.catalog.publications import (
-    AnyPublished,
-    PublishedTable,
-    published,
-    published_tables,
-)
-from pgreplkit.catalog.subscriptions import SUBSCRIPTIONS, SubscriptionState
+from pgreplkit.catalog.publications import AnyPublished, PublishedTable
 from pgreplkit.errors import (
     KeyMissing,
     SlotNotFound,
@@ -76,7 +70,7 @@ async def acompare(
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
     sides = _Sides(publisher, subscriber, timeout)
-    asked = await sides.tables(tables)
+    asked = await tables_between(publisher._link, subscriber._link, tables)
     scans = [await sides.scan(table) for table in asked]
     estimated = await sides.estimate([scan.table for scan in scans])
     done = 0
@@ -122,24 +116,6 @@ class _Sides:
         self._publisher, self._subscriber = publisher._link, subscriber._link
         self._timeout = timeout
         self._slots: list[str] | None = None
-
-    async def tables(self, tables: Iterable[AnyPublished] | None) -> list[PublishedTable]:
-        """Those that are given, or else all to which the subscriber subscribes."""
-        if tables is not None:
-            return [published(table) for table in tables]
-        names = {name for state in await self._subscriptions() for name in state.subpublications}
-        sql = published_tables(self._publisher.version.major)
-        records = await self._publisher.all("read the published tables", sql, [sorted(names)])
-        return [
-            PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
-            for r in records
-        ]
-
-    async def _subscriptions(self) -> list[SubscriptionState]:
-        tried, grant = "read the subscriptions", "SELECT ON pg_subscription"
-        sql = SUBSCRIPTIONS.sql(self._subscriber.version.major)
-        records = await self._subscriber.all(tried, sql, grant=grant)
-        return [SUBSCRIPTIONS.read(record) for record in records]
 
     async def scan(self, asked: PublishedTable) -> TableScan:
         """How a table is read, alike on both.
@@ -252,7 +228,7 @@ class _Sides:
         """
         lsn = await set_fence(self._publisher)
         if self._slots is None:
-            states = await self._subscriptions()
+            states = await read_subscriptions(self._subscriber)
             self._slots = [s.subslotname for s in states if s.subenabled and s.subslotname]
         for name in self._slots:
             try:

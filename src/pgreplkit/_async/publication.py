@@ -8,6 +8,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from pgreplkit import _statements as parts
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.publisher import read_published
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
     INVALID_COLUMN_REFERENCE,
@@ -23,7 +24,6 @@ from pgreplkit.catalog.publications import (
     Operation,
     PublicationState,
     PublishedTable,
-    published_tables,
 )
 from pgreplkit.catalog.replicaidentity import identities, identity_in, written_tables
 from pgreplkit.errors import (
@@ -80,12 +80,7 @@ class AsyncPublication:
 
         Source: pg_publication_tables.
         """
-        sql = published_tables(self._link.version.major)
-        records = await self._link.all(f"read the tables of {self.name!r}", sql, [[self.name]])
-        return [
-            PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
-            for r in records
-        ]
+        return await read_published(self._link, [self.name])
 
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from pgreplkit._async.link import AsyncLink
@@ -10,6 +10,12 @@ from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import read_slot
 from pgreplkit._failures import READ_ONLY_TRANSACTION
 from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.publications import (
+    AnyPublished,
+    PublishedTable,
+    published,
+    published_tables,
+)
 from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
@@ -17,7 +23,7 @@ from pgreplkit.catalog.subscribing import (
     PUBLISHED,
     table_named,
 )
-from pgreplkit.catalog.subscriptions import CONNECTION, SubscriptionState
+from pgreplkit.catalog.subscriptions import CONNECTION, SUBSCRIPTIONS, SubscriptionState
 from pgreplkit.errors import NotAPrimary, ServerError, SlotNotFound
 from pgreplkit.plans.stuck import PublisherFacts
 from pgreplkit.values.lsn import LSN
@@ -92,3 +98,28 @@ async def set_fence(link: AsyncLink) -> LSN:
     record = await link.one(tried, FLUSHED)
     lsn: LSN = record["lsn"]
     return lsn
+
+
+async def read_subscriptions(subscriber: AsyncLink) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = await subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]
+
+
+async def tables_between(
+    publisher: AsyncLink, subscriber: AsyncLink, tables: Iterable[AnyPublished] | None
+) -> list[PublishedTable]:
+    """The tables that are given, or else all to which the subscriber subscribes, by name."""
+    if tables is not None:
+        return [published(table) for table in tables]
+    states = await read_subscriptions(subscriber)
+    return await read_published(publisher, {name for s in states for name in s.subpublications})
+
+
+async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[PublishedTable]:
+    """The tables of publications as the server expands them, by name."""
+    sql = published_tables(publisher.version.major)
+    records = await publisher.all("read the published tables", sql, [[*names]])
+    return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]

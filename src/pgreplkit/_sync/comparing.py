@@ -12,7 +12,7 @@ from psycopg.sql import Composed
 from pgreplkit._pace import Pace
 from pgreplkit._sync._io import Crew, sleep
 from pgreplkit._sync.link import Link
-from pgreplkit._sync.publisher import set_fence
+from pgreplkit._sync.publisher import read_subscriptions, set_fence, tables_between
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import Slot, read_slot
 from pgreplkit._tablescan import TableScan, columns_named, key_in
@@ -23,13 +23,7 @@ from pgreplkit.catalog.comparing import (
     columns_of,
     key_of,
 )
-from pgreplkit.catalog.publications import (
-    AnyPublished,
-    PublishedTable,
-    published,
-    published_tables,
-)
-from pgreplkit.catalog.subscriptions import SUBSCRIPTIONS, SubscriptionState
+from pgreplkit.catalog.publications import AnyPublished, PublishedTable
 from pgreplkit.errors import (
     KeyMissing,
     SlotNotFound,
@@ -77,7 +71,7 @@ def compare(
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
     sides = _Sides(publisher, subscriber, timeout)
-    asked = sides.tables(tables)
+    asked = tables_between(publisher._link, subscriber._link, tables)
     scans = [sides.scan(table) for table in asked]
     estimated = sides.estimate([scan.table for scan in scans])
     done = 0
@@ -123,24 +117,6 @@ class _Sides:
         self._publisher, self._subscriber = publisher._link, subscriber._link
         self._timeout = timeout
         self._slots: list[str] | None = None
-
-    def tables(self, tables: Iterable[AnyPublished] | None) -> list[PublishedTable]:
-        """Those that are given, or else all to which the subscriber subscribes."""
-        if tables is not None:
-            return [published(table) for table in tables]
-        names = {name for state in self._subscriptions() for name in state.subpublications}
-        sql = published_tables(self._publisher.version.major)
-        records = self._publisher.all("read the published tables", sql, [sorted(names)])
-        return [
-            PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
-            for r in records
-        ]
-
-    def _subscriptions(self) -> list[SubscriptionState]:
-        tried, grant = "read the subscriptions", "SELECT ON pg_subscription"
-        sql = SUBSCRIPTIONS.sql(self._subscriber.version.major)
-        records = self._subscriber.all(tried, sql, grant=grant)
-        return [SUBSCRIPTIONS.read(record) for record in records]
 
     def scan(self, asked: PublishedTable) -> TableScan:
         """How a table is read, alike on both.
@@ -251,7 +227,7 @@ class _Sides:
         """
         lsn = set_fence(self._publisher)
         if self._slots is None:
-            states = self._subscriptions()
+            states = read_subscriptions(self._subscriber)
             self._slots = [s.subslotname for s in states if s.subenabled and s.subslotname]
         for name in self._slots:
             try:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from pgreplkit import _statements as parts
 from pgreplkit._sync.publication import Publication, make_publication, read_publication
-from pgreplkit._sync.publisher import set_fence
+from pgreplkit._sync.publisher import read_subscriptions, set_fence
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.subscribing import make_subscription, read_subscription
 from pgreplkit._sync.subscription import Subscription
+from pgreplkit._sync.writers import execute_all, read_writers
 from pgreplkit.catalog.publications import (
     PUBLICATIONS,
     AnyPublished,
@@ -24,7 +25,7 @@ from pgreplkit.catalog.replicaidentity import (
     identities,
     identity_in,
 )
-from pgreplkit.catalog.subscriptions import SUBSCRIPTIONS
+from pgreplkit.catalog.writers import Writers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.plans.subscription import SubscriptionOptions
 from pgreplkit.values.lsn import LSN
@@ -104,10 +105,8 @@ class LogicalServer(Server):
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
-        sql = SUBSCRIPTIONS.sql(self.version.major)
-        grant = "SELECT ON pg_subscription"
-        records = self._link.all("read pg_subscription", sql, grant=grant)
-        return [Subscription(self._link, SUBSCRIPTIONS.read(record)) for record in records]
+        states = read_subscriptions(self._link)
+        return [Subscription(self._link, state) for state in states]
 
     def subscription(self, name: str) -> Subscription:
         """The subscription of that name.
@@ -174,3 +173,33 @@ class LogicalServer(Server):
             which = ", ".join(map(str, sorted(missing)))
             raise TableNotFound(tried, f"there is no table {which} in this database")
         return found
+
+    def find_writers(self, tables: Iterable[AnyTable] | None = None) -> Writers:
+        """Who may write tables that only replication should, and who is writing them now.
+
+        A row that somebody else writes on a subscriber is a conflict to come. The tables are those
+        of all subscriptions unless told.
+
+        Needs: pg_monitor, to see other roles' sessions.
+        Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
+        """
+        asked = None if tables is None else [table_of(table) for table in tables]
+        return read_writers(self._link, asked)
+
+    def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+        """Take back what ``find_writers`` found to be granted, all of it or nothing.
+
+        What others granted on goes with it. Keep ``writers``, or its ``restore_sql``: the server
+        does not remember. Transactions that are open go on with what they have locked.
+
+        Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
+        Needs: the tables' owner.  Source: REVOKE.
+        """
+        execute_all(self._link, "revoke what writes", writers.revoke_sql, timeout=timeout)
+
+    def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+        """Grant again what ``revoke_writes`` took back, all of it or nothing.
+
+        Raises and needs: as ``revoke_writes``.  Source: GRANT.
+        """
+        execute_all(self._link, "grant what was revoked", writers.restore_sql, timeout=timeout)

@@ -16,6 +16,7 @@ from pgreplkit._failures import (
     UNDEFINED_TABLE,
 )
 from pgreplkit._sync.link import Link
+from pgreplkit._sync.publisher import read_published
 from pgreplkit.catalog.publications import (
     LIMITED_TABLES,
     ONE_PUBLICATION,
@@ -24,7 +25,6 @@ from pgreplkit.catalog.publications import (
     Operation,
     PublicationState,
     PublishedTable,
-    published_tables,
 )
 from pgreplkit.catalog.replicaidentity import identities, identity_in, written_tables
 from pgreplkit.errors import (
@@ -81,12 +81,7 @@ class Publication:
 
         Source: pg_publication_tables.
         """
-        sql = published_tables(self._link.version.major)
-        records = self._link.all(f"read the tables of {self.name!r}", sql, [[self.name]])
-        return [
-            PublishedTable(TableName(r["schema"], r["name"]), r["columns"], r["where"])
-            for r in records
-        ]
+        return read_published(self._link, [self.name])
 
     def add_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
         """Publish these tables too.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from pgreplkit._failures import READ_ONLY_TRANSACTION
@@ -11,6 +11,12 @@ from pgreplkit._sync.link import Link
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import read_slot
 from pgreplkit.catalog.positions import FENCE, FLUSHED
+from pgreplkit.catalog.publications import (
+    AnyPublished,
+    PublishedTable,
+    published,
+    published_tables,
+)
 from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
@@ -18,7 +24,7 @@ from pgreplkit.catalog.subscribing import (
     PUBLISHED,
     table_named,
 )
-from pgreplkit.catalog.subscriptions import CONNECTION, SubscriptionState
+from pgreplkit.catalog.subscriptions import CONNECTION, SUBSCRIPTIONS, SubscriptionState
 from pgreplkit.errors import NotAPrimary, ServerError, SlotNotFound
 from pgreplkit.plans.stuck import PublisherFacts
 from pgreplkit.values.lsn import LSN
@@ -91,3 +97,28 @@ def set_fence(link: Link) -> LSN:
     record = link.one(tried, FLUSHED)
     lsn: LSN = record["lsn"]
     return lsn
+
+
+def read_subscriptions(subscriber: Link) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]
+
+
+def tables_between(
+    publisher: Link, subscriber: Link, tables: Iterable[AnyPublished] | None
+) -> list[PublishedTable]:
+    """The tables that are given, or else all to which the subscriber subscribes, by name."""
+    if tables is not None:
+        return [published(table) for table in tables]
+    states = read_subscriptions(subscriber)
+    return read_published(publisher, {name for s in states for name in s.subpublications})
+
+
+def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable]:
+    """The tables of publications as the server expands them, by name."""
+    sql = published_tables(publisher.version.major)
+    records = publisher.all("read the published tables", sql, [[*names]])
+    return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]

@@ -90,6 +90,12 @@ SUBSCRIPTIONS = View(SubscriptionState, f"pg_subscription WHERE {_HERE} ORDER BY
 ONE_SUBSCRIPTION = View(SubscriptionState, f"pg_subscription WHERE {_HERE} AND subname = %s::name")
 CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s::oid"
 
+SUBSCRIBED_NAMES = """
+    SELECT DISTINCT nspname, relname FROM pg_subscription_rel
+    JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    ORDER BY 1, 2
+"""
+"""The tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
 """Of all databases."""
 ORIGINS = "SELECT roname AS name FROM pg_replication_origin"

@@ -1,0 +1,123 @@
+"""What a table is made of: columns, indexes, constraints, triggers, partitions."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.values.tablename import TableName
+
+_OF_TABLES = """
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name
+"""
+
+
+@attrs.frozen(kw_only=True)
+class TableColumn:
+    """A column of a table."""
+
+    name: str
+    type: str
+    not_null: bool
+    default: str | None
+    generated: str
+    """Empty for a column that is not; else "s" for a stored one, "v" for a virtual one."""
+    identity: str
+    collation: str | None
+
+
+@attrs.frozen(kw_only=True)
+class TableIndex:
+    """An index that no constraint stands for."""
+
+    name: str
+    definition: str
+    is_valid: bool
+
+
+@attrs.frozen(kw_only=True)
+class TableConstraint:
+    """A constraint; ``type`` is p, u, f, c or x."""
+
+    name: str
+    type: str
+    definition: str
+
+
+@attrs.frozen(kw_only=True)
+class TableTrigger:
+    """A trigger of the user; ``enabled`` is O, D, R or A."""
+
+    name: str
+    enabled: str
+    definition: str
+
+
+@attrs.frozen(kw_only=True)
+class TablePartition:
+    """A partition of a table, and what falls into it."""
+
+    name: str
+    bound: str
+
+
+@attrs.define(kw_only=True)
+class TableShape:
+    """All that a table is made of."""
+
+    table: TableName
+    is_partitioned: bool
+    columns: dict[str, TableColumn] = attrs.field(factory=dict)
+    indexes: dict[str, TableIndex] = attrs.field(factory=dict)
+    constraints: dict[str, TableConstraint] = attrs.field(factory=dict)
+    triggers: dict[str, TableTrigger] = attrs.field(factory=dict)
+    partitions: dict[str, TablePartition] = attrs.field(factory=dict)
+
+
+TABLES = f"SELECT nspname, relname, relkind = 'p' AS is_partitioned {_OF_TABLES}"
+
+
+def table_columns(major: int) -> str:
+    """The columns of tables, in their order."""
+    generated = "attgenerated" if major >= 12 else "''"
+    return f"""
+        SELECT nspname, relname, attname AS name, format_type(atttypid, atttypmod) AS type,
+            attnotnull AS not_null, pg_get_expr(adbin, adrelid) AS default,
+            {generated}::text AS generated, attidentity::text AS identity,
+            CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation
+        {_OF_TABLES}
+        JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+        JOIN pg_type ON pg_type.oid = atttypid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+        ORDER BY attnum
+    """
+
+
+INDEXES = f"""
+    SELECT own.nspname, own.relname, index.relname AS name,
+        pg_get_indexdef(indexrelid) AS definition, indisvalid AS is_valid
+    FROM (SELECT pg_class.oid, nspname, relname {_OF_TABLES}) AS own
+    JOIN pg_index ON indrelid = own.oid
+    JOIN pg_class index ON index.oid = indexrelid
+    WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype <> 'f')
+"""
+CONSTRAINTS = f"""
+    SELECT nspname, relname, conname AS name, contype::text AS type,
+        pg_get_constraintdef(pg_constraint.oid) AS definition
+    {_OF_TABLES} JOIN pg_constraint ON conrelid = pg_class.oid
+    WHERE contype IN ('p', 'u', 'f', 'c', 'x')
+"""
+TRIGGERS = f"""
+    SELECT nspname, relname, tgname AS name, tgenabled::text AS enabled,
+        pg_get_triggerdef(pg_trigger.oid) AS definition
+    {_OF_TABLES} JOIN pg_trigger ON tgrelid = pg_class.oid AND NOT tgisinternal
+"""
+PARTITIONS = f"""
+    SELECT own.nspname, own.relname, inhrelid::regclass::text AS name,
+        pg_get_expr(part.relpartbound, part.oid) AS bound
+    FROM (SELECT pg_class.oid, nspname, relname {_OF_TABLES}) AS own
+    JOIN pg_inherits ON inhparent = own.oid
+    JOIN pg_class part ON part.oid = inhrelid AND part.relispartition
+"""
