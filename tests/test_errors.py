@@ -67,7 +67,6 @@ ALSO = {
     "SettingNotFound": LookupError,
     "PublicationNotFound": LookupError,
     "SubscriptionNotFound": LookupError,
-    "SubscriptionStuck": TimeoutError,
     "TableNotFound": LookupError,
     "SlotNotFound": LookupError,
     "RoleNotFound": LookupError,

@@ -15,9 +15,11 @@ import pgreplkit
 ROOM = Path(pgreplkit.__file__).parent
 MODULES = sorted(path for path in ROOM.rglob("*.py"))
 LAYERS = [
+    "_rooms",
     "errors",
     "values",
     "catalog",
+    "protocol",
     "plans",
     "_shared",
     "_async",
@@ -40,7 +42,7 @@ SHARED = {
     "control",
 }
 """What both colours stand on; with them psycopg may be imported from here on."""
-PURE = {"errors", "values", "catalog", "plans"}
+PURE = {"errors", "values", "catalog", "protocol", "plans"}
 UPWARD = {
     ("errors/server.py", "values.lsn"),
     ("errors/operations.py", "values.finding"),

@@ -24,24 +24,19 @@ async def test_only_what_nobody_owns_is_found(pair: Pair, colour: Colour, cluste
         foreign = f"pg_{subscription.state.oid}_sync_1_{system + 1}"
         for name in (stale, living, foreign, "nobodys"):
             await publisher.create_logical_slot(name)
-        if cluster.major < 16:
-            pair.subscriber.run("SELECT pg_replication_origin_create('pg_999')")
-        else:  # only subscriptions may be called so
+        stale_origin = {"pg_999"} if cluster.major >= 13 else set()
+        if stale_origin:  # only subscriptions may be called so
             insert = "INSERT INTO pg_replication_origin VALUES (9000, 'pg_999')"
             pair.subscriber.run("SET allow_system_table_mods = on", insert)
         pair.subscriber.run("SELECT pg_replication_origin_create('mine')")
         try:
             found = {orphan.name: orphan for orphan in await orphans_of(publisher, subscriber)}
-            assert {*found} == {stale, foreign, "nobodys", "pg_999"}
-            assert {name: orphan.is_certain for name, orphan in found.items()} == {
-                stale: True,
-                foreign: False,
-                "nobodys": False,
-                "pg_999": True,
-            }
+            assert {*found} == {stale, foreign, "nobodys", *stale_origin}
+            certain = {name for name, orphan in found.items() if orphan.is_certain}
+            assert certain == {stale, *stale_origin}
             assert found[stale].kind is LeftoverKind.SYNC_SLOT
             assert found["nobodys"].kind is LeftoverKind.SLOT
-            assert found["pg_999"].kind is LeftoverKind.ORIGIN
+            assert all(found[name].kind is LeftoverKind.ORIGIN for name in stale_origin)
             assert found["nobodys"].retained_bytes > 0
             assert "subscription 999" in found[stale].why
             for orphan in found.values():

@@ -259,3 +259,53 @@ async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
         assert reason.reason is StuckReason.NO_WORKER_FREE
         assert "all 1 workers" in reason.found
         await subscription.drop(timeout=20)
+
+
+@pytest.fixture
+def logged(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
+    """A subscriber whose log can be read by SQL."""
+    node = clusters.lab.primary(version=cluster.major, settings={"logging_collector": "on"})
+    pair = make_pair(cluster.primary, node)
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+async def test_the_transaction_that_fails_is_found_read_and_skipped(
+    logged: Pair, colour: Colour, cluster: Cluster
+) -> None:
+    pair = logged
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        assert await subscription.failure(timeout=0.5) is None
+        pair.subscriber.run("INSERT INTO two VALUES (500)", "DELETE FROM one WHERE id = 1")
+        pair.publisher.run("CREATE TABLE unpublished (a int)", "INSERT INTO unpublished VALUES (1)")
+        with psycopg.connect(pair.publisher.conninfo) as connection:
+            connection.execute("UPDATE one SET name = NULL WHERE id = 2")
+            connection.execute("DELETE FROM one WHERE id = 3")
+            connection.execute("INSERT INTO two VALUES (500)")
+            connection.commit()
+            [xid] = connection.execute("SELECT txid_current()").fetchone() or [0]
+        pair.publisher.run("INSERT INTO two VALUES (501)")
+        if cluster.major >= 15:
+            failing = f"subid = {subscription.state.oid} AND apply_error_count > 0"
+            counted = f"SELECT count(*) > 0 FROM pg_stat_subscription_stats WHERE {failing}"
+            wait_until(lambda: bool(pair.subscriber.one(counted)))
+        failed = await subscription.failure(timeout=30)
+        assert failed is not None
+        assert failed.xid < int(str(xid))
+        told = [(c.operation.value, c.table.name, c.old, c.new) for c in failed.changes]
+        assert told == [
+            ("update", "one", None, {"id": "2", "name": None}),
+            ("delete", "one", {"id": "3"}, None),
+            ("insert", "two", None, {"id": "500"}),
+        ]
+        if cluster.major >= 15:
+            assert failed.error is not None
+            assert "two_pkey" in failed.error
+            assert "INSERT" in failed.error
+        await subscription.skip(failed.finish_lsn)
+        await subscription.wait_caught_up(timeout=60)
+        left = pair.subscriber.all("SELECT id FROM two WHERE id >= 500 ORDER BY 1")
+        assert left == [(500,), (501,)]
+        assert await subscription.failure(timeout=0.5) is None

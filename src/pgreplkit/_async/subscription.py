@@ -11,23 +11,17 @@ from pgreplkit import _statements as parts
 from pgreplkit._async import subscribing
 from pgreplkit._async._io import sleep
 from pgreplkit._async.diagnosing import find_reasons
-from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.failing import find_failed
 from pgreplkit._async.publisher import asking, set_fence
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import AsyncSlot, read_slot
+from pgreplkit._async.subscriptionreader import AsyncSubscriptionReader
 from pgreplkit._pace import Pace
 from pgreplkit.catalog.subscriptions import (
     ADVANCE_ORIGIN,
-    STATS,
-    WORKERS,
-    SubscribedTable,
-    SubscriptionState,
-    SubscriptionStats,
-    SubscriptionWorker,
-    subscribed_tables,
-    table_in,
 )
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.plans.failing import FailedTransaction
 from pgreplkit.plans.stuck import Stuck
 from pgreplkit.plans.subscription import (
     FIRST_ONLY,
@@ -39,7 +33,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class AsyncSubscription:
+class AsyncSubscription(AsyncSubscriptionReader):
     """A subscription: its ``state`` when it was last read, and what can be done to it.
 
     Made by ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber. Each
@@ -51,69 +45,6 @@ class AsyncSubscription:
     """
 
     __module__ = "pgreplkit"
-
-    def __init__(self, link: AsyncLink, state: SubscriptionState) -> None:
-        self._link = link
-        self.state: SubscriptionState = state
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.state.subname
-
-    async def refresh(self) -> AsyncSubscription:
-        """Read its state again; gives the subscription itself.
-
-        Raises: SubscriptionNotFound.  Source: pg_subscription.
-        """
-        self.state = await subscribing.read_subscription(self._link, self.name)
-        return self
-
-    async def tables(self) -> list[SubscribedTable]:
-        """Its tables, by name, with how far it is with each.
-
-        Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
-        """
-        sql = subscribed_tables(self._link.version.major)
-        records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [table_in(record) for record in records]
-
-    async def workers(self) -> list[SubscriptionWorker]:
-        """Its workers that run now.
-
-        Source: pg_stat_subscription.
-        """
-        sql = WORKERS.sql(self._link.version.major)
-        records = await self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
-        return [WORKERS.read(record) for record in records]
-
-    async def stats(self) -> SubscriptionStats:
-        """How often its workers failed, and from 18 on what conflicts they met.
-
-        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
-        """
-        self._link.require("subscription.stats")
-        sql = STATS.sql(self._link.version.major)
-        tried = f"read the counters of {self.name!r}"
-        return STATS.read(await self._link.one(tried, sql, [self.state.oid]))
-
-    async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
-        """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.
-
-        Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
-        """
-        await self.refresh()
-        has_stats = self._link.version.major >= 15
-        slot = None
-        if publisher is not None and self.state.subslotname is not None:
-            slot = await read_slot(publisher._link, self.state.subslotname)
-        return SubscriptionStatus(
-            state=self.state,
-            workers=tuple(await self.workers()),
-            tables=tuple(await self.tables()),
-            stats=await self.stats() if has_stats else None,
-            slot=slot,
-        )
 
     async def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
@@ -230,6 +161,24 @@ class AsyncSubscription:
         """
         options = SubscriptionOptions(slot_name=checked_slot_name(name))
         await self.set_options(options, timeout=timeout)
+
+    async def failure(
+        self, *, publisher: AsyncServer | None = None, timeout: float = 10.0
+    ) -> FailedTransaction | None:
+        """The transaction that its apply worker fails at; None when it does not fail.
+
+        It is the first that waits in the slot and is not applied. A worker that applies what comes
+        has the slot in use all the time: after ``timeout`` seconds of that the answer is None.
+
+        Raises: SlotNotFound, SlotLost; ConnectionFailed; InsufficientPrivilege.
+        Needs: superuser, or EXECUTE on pg_replication_origin_progress() from 14 on; REPLICATION on
+        the publisher.
+        Source: pg_replication_origin_progress(); the slot's changes; the subscriber's log, where
+        it is collected and may be read.
+        """
+        await self.refresh()
+        async with asking(self._link, self.state.oid, publisher) as asked:
+            return await find_failed(self._link, self.state, asked, timeout=timeout)
 
     async def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
         """Leave out the transaction that finishes there, all of it, also what could be applied.
@@ -383,11 +332,6 @@ class AsyncSubscription:
 
     def _altering(self, what: Composable) -> Composed:
         return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
-
-    def __repr__(self) -> str:
-        enabled = "enabled" if self.state.subenabled else "disabled"
-        publications = ", ".join(self.state.subpublications)
-        return f"<{type(self).__name__} {self.name!r}, {enabled}, to {publications}>"
 
 
 def _copying(copy_data: bool) -> Composable:

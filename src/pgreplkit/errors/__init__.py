@@ -10,7 +10,8 @@
     │   ├── InvalidBackupLabel         InvalidBackupManifest
     │   ├── InvalidSystemIdentity      InvalidServerVersion
     │   ├── InvalidSlotName            InvalidRoleName
-    │   └── InvalidControlFile         InvalidTableName
+    │   ├── InvalidControlFile         InvalidTableName
+    │   └── InvalidChangeMessage
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -90,6 +91,7 @@ from pgreplkit.errors.server import (
 from pgreplkit.errors.values import (
     InvalidBackupLabel as InvalidBackupLabel,
     InvalidBackupManifest as InvalidBackupManifest,
+    InvalidChangeMessage as InvalidChangeMessage,
     InvalidControlFile as InvalidControlFile,
     InvalidLSN as InvalidLSN,
     InvalidRoleName as InvalidRoleName,

@@ -172,6 +172,14 @@ class InvalidTableName(InvalidValue):
     expected: str = "name or schema.name as SQL writes it, each of 1 to 63 bytes"
 
 
+class InvalidChangeMessage(InvalidValue):
+    """Bytes that are no message of pgoutput."""
+
+    __module__ = "pgreplkit"
+    what: str = "message of pgoutput"
+    expected: str = "a message of its protocol, whole and nothing after it"
+
+
 class TimelineNotInHistory(Error, LookupError):
     """A timeline that a history does not pass through.
 

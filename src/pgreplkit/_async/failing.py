@@ -1,0 +1,79 @@
+"""Finding the transaction that a subscription cannot get over."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.slot import AsyncSlot, read_slot
+from pgreplkit._failures import UNDEFINED_OBJECT
+from pgreplkit._pace import Pace
+from pgreplkit.catalog.subscriptions import LOG_TAIL, ORIGIN_POSITION, SubscriptionState
+from pgreplkit.errors import ServerError, SlotActive, SubscriptionNotFound
+from pgreplkit.plans.failing import FailedTransaction, first_failed, logged_error
+from pgreplkit.values.lsn import LSN
+
+_TAIL = 256 * 1024
+"""So many bytes of the log are looked through."""
+
+
+async def find_failed(
+    link: AsyncLink, state: SubscriptionState, publisher: AsyncServer, *, timeout: float
+) -> FailedTransaction | None:
+    """The transaction that its apply worker fails at; None when it does not fail."""
+    if state.subslotname is None:
+        raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
+    slot = AsyncSlot(publisher._link, await read_slot(publisher._link, state.subslotname))
+    pace = Pace(timeout)
+    while True:
+        try:
+            failed = await _peek(slot, state, await _applied(link, state))
+        except SlotActive:
+            # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
+            if pace.is_over:
+                return None
+            await sleep(pace.next_pause())
+        else:
+            break
+    if failed is None:
+        return None
+    return attrs.evolve(failed, error=await _logged(link, state, failed))
+
+
+async def _applied(link: AsyncLink, state: SubscriptionState) -> LSN:
+    """Up to where the publisher's transactions are applied."""
+    record = await link.one(
+        f"ask how far {state.subname!r} is",
+        ORIGIN_POSITION,
+        [f"pg_{state.oid}"],
+        grant="EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean)",
+        meaning={UNDEFINED_OBJECT: SubscriptionNotFound},
+    )
+    return record["lsn"] or LSN.INVALID
+
+
+async def _peek(
+    slot: AsyncSlot, state: SubscriptionState, applied: LSN
+) -> FailedTransaction | None:
+    publications = ",".join('"' + name.replace('"', '""') + '"' for name in state.subpublications)
+    options = {"proto_version": "1", "publication_names": publications}
+    limit = 1
+    while True:
+        changes = await slot.peek(limit, options=options)
+        failed = first_failed((change.data for change in changes), applied)
+        if failed is not None or len(changes) < limit:
+            return failed
+        # Transactions that are applied, and not yet confirmed, come first; empty ones too.
+        limit = 4 * len(changes)
+
+
+async def _logged(
+    link: AsyncLink, state: SubscriptionState, failed: FailedTransaction
+) -> str | None:
+    try:
+        record = await link.one("read the server's log", LOG_TAIL, [_TAIL, _TAIL])
+    except ServerError:
+        return None  # No log is collected, or it is not this role's to read.
+    return logged_error(record["log"] or "", state.oid, failed.finish_lsn)

@@ -1,0 +1,76 @@
+# Generated from pgreplkit/_async/failing.py by `nox -s sync`. Do not edit.
+"""Finding the transaction that a subscription cannot get over."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit._failures import UNDEFINED_OBJECT
+from pgreplkit._pace import Pace
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.link import Link
+from pgreplkit._sync.server import Server
+from pgreplkit._sync.slot import Slot, read_slot
+from pgreplkit.catalog.subscriptions import LOG_TAIL, ORIGIN_POSITION, SubscriptionState
+from pgreplkit.errors import ServerError, SlotActive, SubscriptionNotFound
+from pgreplkit.plans.failing import FailedTransaction, first_failed, logged_error
+from pgreplkit.values.lsn import LSN
+
+_TAIL = 256 * 1024
+"""So many bytes of the log are looked through."""
+
+
+def find_failed(
+    link: Link, state: SubscriptionState, publisher: Server, *, timeout: float
+) -> FailedTransaction | None:
+    """The transaction that its apply worker fails at; None when it does not fail."""
+    if state.subslotname is None:
+        raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
+    slot = Slot(publisher._link, read_slot(publisher._link, state.subslotname))
+    pace = Pace(timeout)
+    while True:
+        try:
+            failed = _peek(slot, state, _applied(link, state))
+        except SlotActive:
+            # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
+            if pace.is_over:
+                return None
+            sleep(pace.next_pause())
+        else:
+            break
+    if failed is None:
+        return None
+    return attrs.evolve(failed, error=_logged(link, state, failed))
+
+
+def _applied(link: Link, state: SubscriptionState) -> LSN:
+    """Up to where the publisher's transactions are applied."""
+    record = link.one(
+        f"ask how far {state.subname!r} is",
+        ORIGIN_POSITION,
+        [f"pg_{state.oid}"],
+        grant="EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean)",
+        meaning={UNDEFINED_OBJECT: SubscriptionNotFound},
+    )
+    return record["lsn"] or LSN.INVALID
+
+
+def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransaction | None:
+    publications = ",".join('"' + name.replace('"', '""') + '"' for name in state.subpublications)
+    options = {"proto_version": "1", "publication_names": publications}
+    limit = 1
+    while True:
+        changes = slot.peek(limit, options=options)
+        failed = first_failed((change.data for change in changes), applied)
+        if failed is not None or len(changes) < limit:
+            return failed
+        # Transactions that are applied, and not yet confirmed, come first; empty ones too.
+        limit = 4 * len(changes)
+
+
+def _logged(link: Link, state: SubscriptionState, failed: FailedTransaction) -> str | None:
+    try:
+        record = link.one("read the server's log", LOG_TAIL, [_TAIL, _TAIL])
+    except ServerError:
+        return None  # No log is collected, or it is not this role's to read.
+    return logged_error(record["log"] or "", state.oid, failed.finish_lsn)

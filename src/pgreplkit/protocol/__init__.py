@@ -1,0 +1,1 @@
+"""What servers say in the replication protocol, taken apart."""
