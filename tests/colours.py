@@ -60,6 +60,7 @@ def wrapped(result: object) -> object:
     kinds = (
         *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
         *(pgreplkit.Subscription, pgreplkit.SequencePlan),
+        *(pgreplkit.PglogicalNode, pgreplkit.PglogicalSubscription),
     )
     return Awaited(result) if isinstance(result, kinds) else result
 

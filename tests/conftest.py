@@ -47,7 +47,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that take long are left to the matrix; what costs much is tested in one colour: tests
-    that start servers of their own, and with many majors those between the oldest and the newest.
+    that start servers or make databases of their own, and with many majors those between the
+    oldest and the newest.
 
     The sync classes are generated from the async ones: the colour does not depend on the major.
     Which colour it is alternates, from test to test and from major to major.
@@ -62,10 +63,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return True
         params = item.callspec.params if hasattr(item, "callspec") else {}
         major = cast(int, params.get("major", 0))
-        starts_servers = "clusters" in inspect.signature(item.function).parameters
-        if major not in between and not starts_servers:
+        is_costly = "clusters" in inspect.signature(item.function).parameters
+        is_costly = is_costly or not {"pair", "database"}.isdisjoint(item.fixturenames)
+        if major not in between and not is_costly:
             return True
-        turn = major + (crc32(item.originalname.encode()) if starts_servers else 0)
+        turn = major + (crc32(item.originalname.encode()) if is_costly else 0)
         return params.get("colour") in {None, ("sync", "async")[turn % 2]}
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])

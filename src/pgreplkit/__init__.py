@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
     from pgreplkit._async.orphans import aorphans as aorphans
     from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
+    from pgreplkit._async.pglogical import (
+        AsyncPglogicalNode as AsyncPglogicalNode,
+        AsyncPglogicalSubscription as AsyncPglogicalSubscription,
+    )
     from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
     from pgreplkit._async.publication import AsyncPublication as AsyncPublication
     from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
@@ -44,6 +48,10 @@ if TYPE_CHECKING:
     from pgreplkit._sync.operations.plan import Plan as Plan
     from pgreplkit._sync.orphans import orphans as orphans
     from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
+    from pgreplkit._sync.pglogical import (
+        PglogicalNode as PglogicalNode,
+        PglogicalSubscription as PglogicalSubscription,
+    )
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.publication import Publication as Publication
     from pgreplkit._sync.sequences import SequencePlan as SequencePlan
@@ -59,6 +67,13 @@ if TYPE_CHECKING:
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
     from pgreplkit.catalog.hba import HbaRule as HbaRule
+    from pgreplkit.catalog.pglogical import (
+        PglogicalState as PglogicalState,
+        PglogicalStatus as PglogicalStatus,
+        PglogicalSync as PglogicalSync,
+        PglogicalTable as PglogicalTable,
+        ReplicationSet as ReplicationSet,
+    )
     from pgreplkit.catalog.positions import WalPosition as WalPosition
     from pgreplkit.catalog.publications import (
         GeneratedColumns as GeneratedColumns,
@@ -135,6 +150,7 @@ if TYPE_CHECKING:
         ConnectionFailed as ConnectionFailed,
         ControlFailed as ControlFailed,
         Error as Error,
+        ExtensionMissing as ExtensionMissing,
         HostFileError as HostFileError,
         InsufficientPrivilege as InsufficientPrivilege,
         InvalidBackupLabel as InvalidBackupLabel,

@@ -15,6 +15,8 @@ from databases import Pair, both, subscribed
 import pgreplkit
 from pgreplkit import AsyncPrimary, CompareProgress, DiffKind, PublishedTable, RowDiff, TableName
 
+pytestmark = pytest.mark.pg("in {10, 11, 12, 15, 18}")
+
 
 async def compared(
     publisher: AsyncPrimary,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from clusters import Cluster
 from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
 from pgreplkit import AsyncPrimary, LeftoverKind, Orphan, SubscriptionOptions
+
+pytestmark = pytest.mark.pg("in {10, 14, 18}")
 
 
 async def orphans_of(*servers: AsyncPrimary) -> list[Orphan]:

@@ -9,6 +9,8 @@ from databases import Pair, both, subscribed
 import pgreplkit
 from pgreplkit import AsyncPrimary, DriftKind, PublishedTable, SchemaDrift, Severity
 
+pytestmark = pytest.mark.pg("in {10, 12, 15, 18}")
+
 PUBLISHER = (
     "CREATE TABLE parent (id int PRIMARY KEY)",
     """CREATE TABLE wide (id int PRIMARY KEY, a text, b int NOT NULL, c varchar(5),

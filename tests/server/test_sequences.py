@@ -10,6 +10,8 @@ from databases import Pair, both
 import pgreplkit
 from pgreplkit import AsyncPrimary, AsyncSequencePlan, Severity, TableName
 
+pytestmark = pytest.mark.pg("in {10, 14, 18}")
+
 SEQUENCES = (
     "CREATE TABLE with_serial (id serial PRIMARY KEY)",
     "CREATE TABLE with_identity (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)",

@@ -21,6 +21,8 @@ from pgreplkit import (
     TableName,
 )
 
+pytestmark = pytest.mark.pg("in {10, 14, 15, 18}")
+
 
 async def stuck(
     subscription: AsyncSubscription, timeout: float = 0.0
@@ -165,6 +167,7 @@ async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
         pair.publisher.run("DROP OWNED BY copier", "DROP ROLE copier")
 
 
+@pytest.mark.matrix
 async def test_a_transaction_that_cannot_be_applied_is_skipped(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:
@@ -244,6 +247,7 @@ def small(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
+@pytest.mark.matrix
 async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
     async with both(small, colour) as (_, subscriber):
         subscription = await subscribed(small, subscriber)
@@ -270,6 +274,7 @@ def logged(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
+@pytest.mark.matrix
 async def test_the_transaction_that_fails_is_found_read_and_skipped(
     logged: Pair, colour: Colour, cluster: Cluster
 ) -> None:

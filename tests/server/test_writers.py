@@ -11,6 +11,8 @@ from databases import Pair, both, subscribed
 
 import pgreplkit
 
+pytestmark = pytest.mark.pg("in {10, 14, 18}")
+
 ACL = """SELECT relname, relacl::text FROM pg_class
     WHERE relname IN ('one', 'two') UNION ALL
     SELECT attname, attacl::text FROM pg_attribute WHERE attacl IS NOT NULL ORDER BY 1, 2"""

@@ -20,7 +20,7 @@
     │   ├── SlotActive                 AlreadyExists
     │   ├── SlotLost                   QuorumUnreachable
     │   ├── ReplicaIdentityMissing     PublisherUnreachable
-    │   ├── KeyMissing
+    │   ├── KeyMissing                 ExtensionMissing
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -52,6 +52,7 @@ from pgreplkit.errors.lab import (
     ServerStartFailed as ServerStartFailed,
 )
 from pgreplkit.errors.logical import (
+    ExtensionMissing as ExtensionMissing,
     KeyMissing as KeyMissing,
     PublicationNotFound as PublicationNotFound,
     PublisherUnreachable as PublisherUnreachable,

@@ -22,6 +22,31 @@ class TableNotFound(ServerError, LookupError):
     __module__ = "pgreplkit"
 
 
+class ExtensionMissing(ServerError):
+    """An extension that the database does not have.
+
+    Attributes:
+        extension: its name.
+    """
+
+    __module__ = "pgreplkit"
+
+    extension: str
+
+    def __init__(self, tried: str, extension: str) -> None:
+        super().__init__(tried, f"the database has no extension {extension}")
+        self.extension = extension
+
+    def __reduce__(self) -> tuple[type[ExtensionMissing], tuple[str, str]]:
+        return ExtensionMissing, (self.tried, self.extension)
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}; install its package, add it to shared_preload_libraries,"
+            f" restart, and CREATE EXTENSION {self.extension}"
+        )
+
+
 class KeyMissing(ServerError):
     """A table whose rows cannot be told from each other: it has no key."""
 
