@@ -110,3 +110,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/watch.py")
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
+    session.run("python", "bench/compare.py")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from clusters import Cluster, wait_until
-from colours import Colour
+from colours import Colour, close, execute
 from databases import Pair, both, subscribed
 
 import pgreplkit
@@ -213,6 +213,26 @@ async def test_a_stranger_is_told_what_is_missing(pair: Pair, colour: Colour) ->
     async with await colour.primary(pair.subscriber.as_role("stranger")) as subscriber:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="to allow it"):
             await subscribed(pair, subscriber)
+
+
+async def test_what_asks_the_publisher_is_in_no_transaction(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=False))
+    ours = await colour.primary_on(pair.subscriber.conninfo, autocommit=False)
+    for change in (
+        (await ours.subscription("s")).drop,
+        (await ours.subscription("s")).refresh_publications,
+        ours.fence,
+    ):
+        with pytest.raises(pgreplkit.ServerError, match="use an autocommit connection"):
+            await change()
+    # What asks nobody goes with the transaction.
+    await execute(ours.connection, "SELECT 1")
+    await (await ours.subscription("s")).rename("t")
+    await execute(ours.connection, "ROLLBACK")
+    await close(ours.connection)
+    async with both(pair, colour) as (_, subscriber):
+        assert [s.name for s in await subscriber.subscriptions()] == [subscription.name]
 
 
 async def test_a_position_is_what_is_awaited(pair: Pair, colour: Colour) -> None:

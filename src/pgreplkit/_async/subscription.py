@@ -315,7 +315,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         tried = f"alter the subscription {self.name!r}"
         async with self._link.transaction(tried, timeout=timeout) as link:
             await link.run(tried, statement, grant=self.state.subowner, meaning=subscribing.MEANING)
-        self.state = await subscribing.read_subscription(self._link, name or self.name)
+        await self._read(name or self.name)
 
     async def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""

@@ -38,8 +38,11 @@ class AsyncSubscriptionReader:
 
         Raises: SubscriptionNotFound.  Source: pg_subscription.
         """
-        self.state = await subscribing.read_subscription(self._link, self.name)
+        await self._read(self.name)
         return self
+
+    async def _read(self, name: str) -> None:
+        self.state = await subscribing.read_subscription(self._link, name)
 
     async def tables(self) -> list[SubscribedTable]:
         """Its tables, by name, with how far it is with each.

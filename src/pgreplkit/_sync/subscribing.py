@@ -56,6 +56,8 @@ MEANING = {
 """What the statements about subscriptions raise."""
 _NOT_ANSWERED = {"08006": PublisherUnreachable, "08001": PublisherUnreachable}
 """From 14 on; before, an unreachable publisher is an internal error (XX000)."""
+_OF_THE_PUBLISHER = {*_NOT_ANSWERED, "XX000"}
+"""What is raised too when the publisher answers, and cannot drop the slot."""
 _NOWHERE = "host=/nowhere password=none"
 
 
@@ -187,9 +189,9 @@ def drop_both(
     except StatementTimeout as error:
         found = f"no answer in {timeout:g} s{_THEN}"
         raise PublisherUnreachable(tried, found, error.sqlstate) from None
-    except (InsufficientPrivilege, SubscriptionNotFound):
-        raise
     except ServerError as error:
+        if error.sqlstate not in _OF_THE_PUBLISHER:
+            raise
         # A slot that is not there any more keeps the server from dropping the subscription.
         if _has_slot(link, state) is not False:
             raise PublisherUnreachable(tried, f"{error.found}{_THEN}", error.sqlstate) from None

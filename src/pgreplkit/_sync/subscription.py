@@ -312,7 +312,7 @@ class Subscription(SubscriptionReader):
         tried = f"alter the subscription {self.name!r}"
         with self._link.transaction(tried, timeout=timeout) as link:
             link.run(tried, statement, grant=self.state.subowner, meaning=subscribing.MEANING)
-        self.state = subscribing.read_subscription(self._link, name or self.name)
+        self._read(name or self.name)
 
     def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""

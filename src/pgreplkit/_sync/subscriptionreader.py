@@ -39,8 +39,11 @@ class SubscriptionReader:
 
         Raises: SubscriptionNotFound.  Source: pg_subscription.
         """
-        self.state = subscribing.read_subscription(self._link, self.name)
+        self._read(self.name)
         return self
+
+    def _read(self, name: str) -> None:
+        self.state = subscribing.read_subscription(self._link, name)
 
     def tables(self) -> list[SubscribedTable]:
         """Its tables, by name, with how far it is with each.
