@@ -51,7 +51,9 @@ class Clusters:
     def of(self, major: int) -> Cluster:
         if major not in self._made:
             name = f"pg{major}"
-            primary = self.lab.primary(version=major, name=name, settings={"wal_level": "logical"})
+            # Autovacuum commits when it likes, where tests wait for nothing to be committed.
+            settings = {"wal_level": "logical", "autovacuum": "off"}
+            primary = self.lab.primary(version=major, name=name, settings=settings)
             standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
             run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
             run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")

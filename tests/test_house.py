@@ -123,7 +123,8 @@ def test_every_module_imports_alone() -> None:
     modules = [
         ".".join(["pgreplkit", *path.relative_to(ROOM).with_suffix("").parts])
         for path in inner_modules()
-        if path.stem != "_reaper"  # a program of its own
+        # The reaper is a program of its own; the sync twins import what the async ones do.
+        if path.stem != "_reaper" and "_sync" not in path.parts
     ]
     names = [module.removesuffix(".__init__") for module in modules]
     run = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
