@@ -41,6 +41,7 @@ SAMPLES: list[Error] = [
     errors.TableNotFound("read the replica identities", "there is no table public.a"),
     errors.ReplicaIdentityMissing("create the publication 'a'", {"public.t": "ALTER TABLE …"}),
     errors.ExtensionMissing("look for pglogical", "pglogical"),
+    errors.LogUnavailable("read the server's log", "it collects none"),
     errors.KeyMissing("compare public.t", "it has no unique key"),
     errors.SubscriptionNotFound("read the subscription 'a'", "there is none of that name"),
     errors.PublisherUnreachable("drop the subscription 'a'", "timeout expired"),

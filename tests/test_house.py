@@ -37,6 +37,7 @@ SHARED = {
     "_pace",
     "_recoveryfiles",
     "_rest",
+    "_schemacopy",
     "_statements",
     "_tablescan",
     "control",

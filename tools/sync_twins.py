@@ -26,6 +26,7 @@ NAMES = {
     "aconnect": "connect",
     "aclone_standby": "clone_standby",
     "acompare": "compare",
+    "acopy_schema": "copy_schema",
     "aschema_drift": "schema_drift",
     "aorphans": "orphans",
     "aclose": "close",

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
     from pgreplkit._async.comparing import acompare as acompare
     from pgreplkit._async.connect import aconnect as aconnect
-    from pgreplkit._async.drifting import aschema_drift as aschema_drift
+    from pgreplkit._async.drifting import (
+        acopy_schema as acopy_schema,
+        aschema_drift as aschema_drift,
+    )
     from pgreplkit._async.operations.clone import (
         AsyncClone as AsyncClone,
         aclone_standby as aclone_standby,
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
     from pgreplkit._sync.cluster import Cluster as Cluster
     from pgreplkit._sync.comparing import compare as compare
     from pgreplkit._sync.connect import connect as connect
-    from pgreplkit._sync.drifting import schema_drift as schema_drift
+    from pgreplkit._sync.drifting import (
+        copy_schema as copy_schema,
+        schema_drift as schema_drift,
+    )
     from pgreplkit._sync.operations.clone import (
         Clone as Clone,
         clone_standby as clone_standby,
@@ -171,6 +177,7 @@ if TYPE_CHECKING:
         InvalidWalRange as InvalidWalRange,
         KeyMissing as KeyMissing,
         LabError as LabError,
+        LogUnavailable as LogUnavailable,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
         PatroniError as PatroniError,
@@ -209,10 +216,15 @@ if TYPE_CHECKING:
         DiffKind as DiffKind,
         RowDiff as RowDiff,
     )
+    from pgreplkit.plans.conflictlog import (
+        ConflictRecord as ConflictRecord,
+        ConflictType as ConflictType,
+    )
     from pgreplkit.plans.drift import (
         Drift as Drift,
         DriftKind as DriftKind,
         SchemaDrift as SchemaDrift,
+        SchemaSection as SchemaSection,
     )
     from pgreplkit.plans.failing import (
         FailedChange as FailedChange,

@@ -1,14 +1,19 @@
-"""aschema_drift: whether the tables of a subscriber are made as the publisher's are."""
+"""aschema_drift and acopy_schema: making the tables of a subscriber as the publisher's are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 from psycopg.rows import DictRow
 
+from pgreplkit._async._io import aside
 from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.publisher import tables_between
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._conninfo import publisher_conninfo
+from pgreplkit._schemacopy import copy_section
 from pgreplkit.catalog import schema as sql
 from pgreplkit.catalog.publications import AnyPublished
 from pgreplkit.catalog.schema import (
@@ -20,8 +25,8 @@ from pgreplkit.catalog.schema import (
     TableTrigger,
 )
 from pgreplkit.errors import TableNotFound
-from pgreplkit.plans.drift import SchemaDrift, schema_drift_of
-from pgreplkit.values.tablename import TableName
+from pgreplkit.plans.drift import SchemaDrift, SchemaSection, schema_drift_of
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
 async def aschema_drift(
@@ -45,6 +50,38 @@ async def aschema_drift(
     if missing:
         raise TableNotFound("compare the schemas", f"the publisher has no {', '.join(missing)}")
     return schema_drift_of(asked, theirs, await read_shapes(subscriber._link, names))
+
+
+async def acopy_schema(
+    publisher: AsyncServer,
+    subscriber: AsyncServer,
+    sections: Iterable[SchemaSection] = (SchemaSection.PRE_DATA, SchemaSection.POST_DATA),
+    *,
+    tables: Iterable[AnyTable] | None = None,
+    owners: bool = True,
+    bindir: str | Path | None = None,
+    timeout: float = 600.0,
+) -> None:
+    """Copy the schema of the publisher's database: all of it, or that of some tables.
+
+    Section by section, each as a whole or not at all. Publications and subscriptions are left out,
+    without ``owners`` who owns what and what is granted, too. The programs are those of
+    ``bindir``, or else of the PATH; take the subscriber's: pg_dump reads older servers, and what
+    it writes is for its own major.
+
+    Each takes ``timeout`` seconds at most; passwords stand in a private file meanwhile.
+
+    Raises: ControlFailed when a program fails, with what it says.
+    Needs: to read the publisher's schema, and to create on the subscriber.
+    Source: pg_dump, pg_restore.
+    """
+    source = publisher_conninfo(publisher.connection)
+    target = publisher_conninfo(subscriber.connection)
+    names = None if tables is None else [table_of(table) for table in tables]
+    folder = None if bindir is None else Path(bindir)
+    for section in sections:
+        copy = partial(copy_section, source, target, section, names)
+        await aside(partial(copy, owners=owners, bindir=folder, timeout=timeout))
 
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:

@@ -6,17 +6,21 @@ import attrs
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.logs import read_log
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import AsyncSlot, read_slot
 from pgreplkit._failures import UNDEFINED_OBJECT
 from pgreplkit._pace import Pace
-from pgreplkit.catalog.subscriptions import LOG_TAIL, ORIGIN_POSITION, SubscriptionState
-from pgreplkit.errors import ServerError, SlotActive, SubscriptionNotFound
+from pgreplkit.catalog.subscriptions import ORIGIN_POSITION, SubscriptionState
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    LogUnavailable,
+    ServerError,
+    SlotActive,
+    SubscriptionNotFound,
+)
 from pgreplkit.plans.failing import FailedTransaction, first_failed, logged_error
 from pgreplkit.values.lsn import LSN
-
-_TAIL = 256 * 1024
-"""So many bytes of the log are looked through."""
 
 
 async def find_failed(
@@ -73,7 +77,7 @@ async def _logged(
     link: AsyncLink, state: SubscriptionState, failed: FailedTransaction
 ) -> str | None:
     try:
-        record = await link.one("read the server's log", LOG_TAIL, [_TAIL, _TAIL])
-    except ServerError:
-        return None  # No log is collected, or it is not this role's to read.
-    return logged_error(record["log"] or "", state.oid, failed.finish_lsn)
+        log = await read_log(link)
+    except (LogUnavailable, InsufficientPrivilege):
+        return None
+    return logged_error(log, state.oid, failed.finish_lsn)

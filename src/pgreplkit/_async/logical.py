@@ -6,7 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from pgreplkit import _statements as parts
 from pgreplkit._async.publication import AsyncPublication, make_publication, read_publication
-from pgreplkit._async.publisher import read_subscriptions, set_fence
+from pgreplkit._async.publisher import (
+    read_identities,
+    read_subscriptions,
+    set_fence,
+    tables_between,
+)
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.subscribing import make_subscription, read_subscription
 from pgreplkit._async.subscription import AsyncSubscription
@@ -19,13 +24,16 @@ from pgreplkit.catalog.publications import (
 )
 from pgreplkit.catalog.replicaidentity import (
     ALL_TABLES,
-    NAMED_TABLES,
     ReplicaIdentity,
     identities,
     identity_in,
 )
+from pgreplkit.catalog.subscribing import POOL, WorkerPool
+from pgreplkit.catalog.subscriptions import ORIGINS
 from pgreplkit.catalog.writers import Writers
 from pgreplkit.errors import TableNotFound
+from pgreplkit.plans.readiness import Readiness
+from pgreplkit.plans.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.subscription import SubscriptionOptions
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
@@ -166,14 +174,41 @@ class AsyncLogicalServer(AsyncServer):
             records = await self._link.all(tried, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
         asked = [table_of(table) for table in tables]
-        columns = [[table.schema for table in asked], [table.name for table in asked]]
-        records = await self._link.all(tried, identities(major, NAMED_TABLES), columns)
-        found = [identity_in(record) for record in records]
+        found = await read_identities(self._link, asked)
         missing = {*asked} - {identity.table for identity in found}
         if missing:
             which = ", ".join(map(str, sorted(missing)))
             raise TableNotFound(tried, f"there is no table {which} in this database")
         return found
+
+    async def check_subscriber_readiness(
+        self,
+        publisher: AsyncServer,
+        tables: Iterable[AnyPublished] | None = None,
+        *,
+        subscriptions: int = 1,
+    ) -> Readiness:
+        """Whether it can have so many more subscriptions, one finding for each thing needed.
+
+        Workers and origins, commit timestamps, and for each table a key by which rows are found:
+        of the tables that are given, or else of those that it subscribes to.
+
+        Raises: InsufficientPrivilege.  Needs: pg_monitor.
+        Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
+        """
+        between = await tables_between(publisher._link, self._link, tables)
+        names = [published.table for published in between]
+        theirs = await read_identities(publisher._link, names)
+        ours = await read_identities(self._link, names)
+        facts = SubscriberFacts(
+            major=self.version.major,
+            settings=await self.settings(),
+            pool=WorkerPool(**await self._link.one("count the workers", POOL)),
+            origins=len(await self._link.all("count the origins", ORIGINS)),
+            publisher=theirs,
+            subscriber={identity.table: identity for identity in ours},
+        )
+        return subscriber_readiness(facts, subscriptions=subscriptions)
 
     async def find_writers(self, tables: Iterable[AnyTable] | None = None) -> Writers:
         """Who may write tables that only replication should, and who is writing them now.

@@ -16,6 +16,12 @@ from pgreplkit.catalog.publications import (
     published,
     published_tables,
 )
+from pgreplkit.catalog.replicaidentity import (
+    NAMED_TABLES,
+    ReplicaIdentity,
+    identities,
+    identity_in,
+)
 from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
@@ -123,3 +129,11 @@ async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[Pub
     sql = published_tables(publisher.version.major)
     records = await publisher.all("read the published tables", sql, [[*names]])
     return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]
+
+
+async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
+    """By what the old rows of those of the tables are told that are there, by name."""
+    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    sql = identities(link.version.major, NAMED_TABLES)
+    records = await link.all("read the replica identities", sql, columns)
+    return [identity_in(record) for record in records]

@@ -6,6 +6,7 @@ from typing import Self
 
 from pgreplkit._async import subscribing
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.logs import read_log
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slot import read_slot
 from pgreplkit.catalog.subscriptions import (
@@ -18,6 +19,7 @@ from pgreplkit.catalog.subscriptions import (
     subscribed_tables,
     table_in,
 )
+from pgreplkit.plans.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.subscription import SubscriptionStatus
 
 
@@ -71,6 +73,18 @@ class AsyncSubscriptionReader:
         sql = STATS.sql(self._link.version.major)
         tried = f"read the counters of {self.name!r}"
         return STATS.read(await self._link.one(tried, sql, [self.state.oid]))
+
+    async def conflicts(self) -> list[ConflictRecord]:
+        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+
+        ``stats`` counts them all; the log says which rows.
+
+        Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
+        Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
+        Source: pg_current_logfile().
+        """
+        self._link.require("subscription.conflicts")
+        return logged_conflicts(await read_log(self._link), self.state.oid)
 
     async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
         """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.

@@ -9,15 +9,19 @@ from pgreplkit._failures import UNDEFINED_OBJECT
 from pgreplkit._pace import Pace
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.link import Link
+from pgreplkit._sync.logs import read_log
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import Slot, read_slot
-from pgreplkit.catalog.subscriptions import LOG_TAIL, ORIGIN_POSITION, SubscriptionState
-from pgreplkit.errors import ServerError, SlotActive, SubscriptionNotFound
+from pgreplkit.catalog.subscriptions import ORIGIN_POSITION, SubscriptionState
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    LogUnavailable,
+    ServerError,
+    SlotActive,
+    SubscriptionNotFound,
+)
 from pgreplkit.plans.failing import FailedTransaction, first_failed, logged_error
 from pgreplkit.values.lsn import LSN
-
-_TAIL = 256 * 1024
-"""So many bytes of the log are looked through."""
 
 
 def find_failed(
@@ -70,7 +74,7 @@ def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransacti
 
 def _logged(link: Link, state: SubscriptionState, failed: FailedTransaction) -> str | None:
     try:
-        record = link.one("read the server's log", LOG_TAIL, [_TAIL, _TAIL])
-    except ServerError:
-        return None  # No log is collected, or it is not this role's to read.
-    return logged_error(record["log"] or "", state.oid, failed.finish_lsn)
+        log = read_log(link)
+    except (LogUnavailable, InsufficientPrivilege):
+        return None
+    return logged_error(log, state.oid, failed.finish_lsn)

@@ -17,6 +17,12 @@ from pgreplkit.catalog.publications import (
     published,
     published_tables,
 )
+from pgreplkit.catalog.replicaidentity import (
+    NAMED_TABLES,
+    ReplicaIdentity,
+    identities,
+    identity_in,
+)
 from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
@@ -122,3 +128,11 @@ def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable
     sql = published_tables(publisher.version.major)
     records = publisher.all("read the published tables", sql, [[*names]])
     return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]
+
+
+def read_identities(link: Link, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
+    """By what the old rows of those of the tables are told that are there, by name."""
+    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    sql = identities(link.version.major, NAMED_TABLES)
+    records = link.all("read the replica identities", sql, columns)
+    return [identity_in(record) for record in records]

@@ -7,6 +7,7 @@ from typing import Self
 
 from pgreplkit._sync import subscribing
 from pgreplkit._sync.link import Link
+from pgreplkit._sync.logs import read_log
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import read_slot
 from pgreplkit.catalog.subscriptions import (
@@ -19,6 +20,7 @@ from pgreplkit.catalog.subscriptions import (
     subscribed_tables,
     table_in,
 )
+from pgreplkit.plans.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.subscription import SubscriptionStatus
 
 
@@ -72,6 +74,18 @@ class SubscriptionReader:
         sql = STATS.sql(self._link.version.major)
         tried = f"read the counters of {self.name!r}"
         return STATS.read(self._link.one(tried, sql, [self.state.oid]))
+
+    def conflicts(self) -> list[ConflictRecord]:
+        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+
+        ``stats`` counts them all; the log says which rows.
+
+        Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
+        Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
+        Source: pg_current_logfile().
+        """
+        self._link.require("subscription.conflicts")
+        return logged_conflicts(read_log(self._link), self.state.oid)
 
     def status(self, publisher: Server | None = None) -> SubscriptionStatus:
         """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.

@@ -46,6 +46,7 @@ FEATURES = {
     "subscription.origin": Feature("origin of a subscription", 16),
     "subscription.failover": Feature("failover of a subscription", 17),
     "subscription.alter_two_phase": Feature("two_phase of a subscription that is there", 18),
+    "subscription.conflicts": Feature("conflicts in the log", 18),
     "subscription.stats": Feature("pg_stat_subscription_stats", 15),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }

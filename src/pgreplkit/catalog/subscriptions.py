@@ -101,8 +101,8 @@ ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
 ORIGINS = "SELECT roname AS name FROM pg_replication_origin"
 ORIGIN_POSITION = "SELECT pg_replication_origin_progress(%s::text, true) AS lsn"
 LOG_TAIL = """
-    SELECT convert_from(pg_read_binary_file(pg_current_logfile(),
-        greatest(0, (pg_stat_file(pg_current_logfile())).size - %s::bigint), %s::bigint),
+    SELECT convert_from(pg_read_binary_file(pg_current_logfile('stderr'),
+        greatest(0, (pg_stat_file(pg_current_logfile('stderr'))).size - %s::bigint), %s::bigint),
         'SQL_ASCII') AS log
 """
 ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"

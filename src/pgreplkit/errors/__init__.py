@@ -21,6 +21,7 @@
     │   ├── SlotLost                   QuorumUnreachable
     │   ├── ReplicaIdentityMissing     PublisherUnreachable
     │   ├── KeyMissing                 ExtensionMissing
+    │   ├── LogUnavailable
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -54,6 +55,7 @@ from pgreplkit.errors.lab import (
 from pgreplkit.errors.logical import (
     ExtensionMissing as ExtensionMissing,
     KeyMissing as KeyMissing,
+    LogUnavailable as LogUnavailable,
     PublicationNotFound as PublicationNotFound,
     PublisherUnreachable as PublisherUnreachable,
     ReplicaIdentityMissing as ReplicaIdentityMissing,

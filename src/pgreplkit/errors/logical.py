@@ -47,6 +47,12 @@ class ExtensionMissing(ServerError):
         )
 
 
+class LogUnavailable(ServerError):
+    """The server's log cannot be read by SQL: it collects none, or not as text."""
+
+    __module__ = "pgreplkit"
+
+
 class KeyMissing(ServerError):
     """A table whose rows cannot be told from each other: it has no key."""
 

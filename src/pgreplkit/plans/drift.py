@@ -32,6 +32,17 @@ class DriftKind(OpenEnum):
     PARTITION_MISSING = "partition missing"
 
 
+class SchemaSection(OpenEnum):
+    """A part of a schema, as pg_dump divides it."""
+
+    __module__ = "pgreplkit"
+
+    PRE_DATA = "pre-data"
+    """Types, functions, tables; what must be there before rows are copied."""
+    POST_DATA = "post-data"
+    """Indexes, keys, constraints, triggers: primary keys too, which applying changes needs."""
+
+
 @attrs.frozen(kw_only=True)
 class Drift:
     """One thing that is not alike.
