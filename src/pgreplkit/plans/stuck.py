@@ -215,13 +215,23 @@ def _of_the_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
                 found=f"{which} of {old.user} is in a transaction for {old.age} on the publisher",
                 remedy="the slot for a copy waits for its end: commit it, or roll it back",
             )
-    failures = facts.stats.apply_error_count if facts.stats else 0
-    if failures and not _applying(facts):
+    if (failures := _failures(facts)) and not _applying(facts):
         yield Stuck(
             reason=StuckReason.FAILING_TRANSACTION,
-            found=f"its apply worker has failed {failures} times",
+            found=f"its apply worker {failures}, and does not run now",
             remedy="failure() tells which transaction; mend what it meets, or skip() it",
         )
+
+
+def _failures(facts: SubscriptionFacts) -> str:
+    """How its apply worker fails; empty when it does not, as far as that can be known."""
+    if facts.stats is not None:
+        count = facts.stats.apply_error_count
+        return f"has failed {count} times" if count else ""
+    # Before 15 nothing counts it: a worker that has its slot, and does not use it, has failed.
+    slot = facts.publisher.slot if facts.publisher else None
+    is_waiting = slot is not None and not slot.active and not slot.is_lost
+    return "is started again and again" if is_waiting else ""
 
 
 def _receiving(facts: SubscriptionFacts, publisher: PublisherFacts) -> bool:
