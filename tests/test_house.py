@@ -190,10 +190,3 @@ def test_every_public_name_stands_in_the_reference() -> None:
     reference = "".join(page.read_text() for page in Path("docs/reference").glob("*.md"))
     missing = [name for name in PUBLIC if f"pgreplkit.{name}\n" not in reference]
     assert not missing
-
-
-def test_the_sync_twins_are_fresh() -> None:
-    run = subprocess.run(
-        [sys.executable, "tools/sync_twins.py", "--check"], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stdout + run.stderr

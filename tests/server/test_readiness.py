@@ -132,6 +132,7 @@ def unwrapped(server: pgreplkit.AsyncPrimary) -> pgreplkit.AsyncPrimary:
     return getattr(server, "_target", server)
 
 
+@pytest.mark.matrix
 async def test_a_standby_that_is_too_small_for_its_primary(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -157,6 +158,7 @@ async def test_a_standby_that_is_too_small_for_its_primary(
         big.stop()
 
 
+@pytest.mark.matrix
 async def test_a_standby_of_another_cluster_and_one_that_went_another_way(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:

@@ -73,6 +73,7 @@ async def test_disabled_and_detached(pair: Pair, colour: Colour) -> None:
         assert (await publisher.slot("s")).active
 
 
+@pytest.mark.matrix
 async def test_the_publisher_lost_what_it_needs(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -91,6 +92,7 @@ async def test_the_publisher_lost_what_it_needs(pair: Pair, colour: Colour) -> N
         assert "/nowhere" in reason.found
 
 
+@pytest.mark.matrix
 async def test_a_slot_that_another_uses(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -115,6 +117,7 @@ async def test_a_slot_that_another_uses(pair: Pair, colour: Colour) -> None:
             thief.finish()
 
 
+@pytest.mark.matrix
 async def test_old_transactions_keep_slots_from_being_made(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         slot = await publisher.create_logical_slot("s")
@@ -138,6 +141,7 @@ async def test_old_transactions_keep_slots_from_being_made(pair: Pair, colour: C
         await subscription.wait_synced(timeout=60)
 
 
+@pytest.mark.matrix
 async def test_a_table_that_is_missing(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)

@@ -84,6 +84,7 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
         await (await found.resume(tmp_path / "journal")).undo()
 
 
+@pytest.mark.matrix
 async def test_looking_and_checking_change_nothing(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
