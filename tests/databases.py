@@ -49,8 +49,16 @@ class Database:
         return value
 
 
+FREE: list[Database] = []
+"""Databases that were given back, empty: making one takes longer than most tests."""
+
+
 def make_database(node: Node) -> Database:
-    """A new database on that node."""
+    """An empty database on that node, with nobody in it."""
+    for database in FREE:
+        if database.node is node:
+            FREE.remove(database)
+            return database
     database = Database(node, f"logical_{next(numbers)}")
     with psycopg.connect(node.conninfo, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {database.name}".encode())
@@ -58,13 +66,12 @@ def make_database(node: Node) -> Database:
 
 
 def remove_databases(*databases: Database) -> None:
-    """Drop them, with their subscriptions, slots and sessions."""
+    """Empty them, and end their subscriptions, slots and sessions."""
     for database in databases:
         for (name,) in database.all(
             """SELECT quote_ident(subname) FROM pg_subscription
             WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
         ):
-            # In the same breath, so that the worker of one whose publisher hangs is not awaited.
             database.run(
                 f"ALTER SUBSCRIPTION {name} DISABLE",
                 f"ALTER SUBSCRIPTION {name} CONNECTION 'host=/nowhere password=x'",
@@ -72,17 +79,32 @@ def remove_databases(*databases: Database) -> None:
                 f"DROP SUBSCRIPTION {name}",
             )
     for database in databases:
-        ended = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = '{database.name}' AND pid <> pg_backend_pid()"""
-        slots = f"""SELECT slot_name FROM pg_replication_slots
-            WHERE database = '{database.name}' AND NOT temporary"""
-        while rows(database.node, slots):
-            rows(database.node, ended)
-            for slot in rows(database.node, slots + " AND NOT active"):
-                rows(database.node, f"SELECT pg_drop_replication_slot('{slot['slot_name']}')")
-        rows(database.node, ended)
+        end_sessions(database)
         with psycopg.connect(database.node.conninfo, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {database.name}".encode())
+            connection.execute(f"ALTER DATABASE {database.name} RESET ALL".encode())
+        everything = """SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication
+            UNION ALL SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace
+            WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"""
+        database.run(
+            *(str(statement) for (statement,) in database.all(everything)),
+            f"REVOKE CREATE ON DATABASE {database.name} FROM PUBLIC",
+            "CREATE SCHEMA public",
+            "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        )
+        FREE.append(database)
+
+
+def end_sessions(database: Database) -> None:
+    """End all sessions in it, and drop its slots."""
+    ended = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = '{database.name}' AND pid <> pg_backend_pid()"""
+    slots = f"""SELECT slot_name FROM pg_replication_slots
+        WHERE database = '{database.name}' AND NOT temporary"""
+    while rows(database.node, slots):
+        rows(database.node, ended)
+        for slot in rows(database.node, slots + " AND NOT active"):
+            rows(database.node, f"SELECT pg_drop_replication_slot('{slot['slot_name']}')")
+    rows(database.node, ended)
 
 
 TABLES = (

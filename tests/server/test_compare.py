@@ -13,7 +13,15 @@ from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, CompareProgress, DiffKind, PublishedTable, RowDiff, TableName
+from pgreplkit import (
+    AsyncPrimary,
+    CompareProgress,
+    DiffKind,
+    PublishedTable,
+    RowDiff,
+    SubscriptionOptions,
+    TableName,
+)
 
 pytestmark = pytest.mark.pg("in {10, 11, 12, 15, 18}")
 
@@ -38,6 +46,11 @@ def diffs(found: list[CompareProgress]) -> list[RowDiff]:
 
 async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
+        off = SubscriptionOptions(enabled=False)
+        waiting = await subscribed(pair, subscriber, off)
+        with pytest.raises(pgreplkit.ServerError, match=r"public\.one, public\.two is not sync"):
+            await compared(publisher, subscriber)
+        await waiting.drop()
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
         same = await compared(publisher, subscriber)

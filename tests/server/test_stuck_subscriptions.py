@@ -171,6 +171,32 @@ async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
         pair.publisher.run("DROP OWNED BY copier", "DROP ROLE copier")
 
 
+@pytest.mark.pg(">= 16")
+async def test_an_owner_who_may_not_write(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        options = SubscriptionOptions(password_required=False)
+        subscription = await subscribed(pair, subscriber, options)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run(
+            f"GRANT CREATE ON DATABASE {pair.subscriber.name} TO observer",
+            "GRANT pg_create_subscription TO observer",
+            "GRANT INSERT ON two TO observer",
+        )
+        await subscription.set_owner("observer")
+        told = {str(r.table) for r in await subscription.diagnose()}
+        assert told == {"public.one", "public.two"}
+        await subscription.set_options(SubscriptionOptions(run_as_owner=True))
+        [reason] = await subscription.diagnose()
+        assert (reason.reason, str(reason.table)) == (StuckReason.PERMISSION, "public.one")
+        pair.subscriber.run("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON one TO observer")
+        assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
+        await subscription.drop()
+        pair.subscriber.run(
+            f"REVOKE CREATE ON DATABASE {pair.subscriber.name} FROM observer",
+            "REVOKE pg_create_subscription FROM observer",
+        )
+
+
 @pytest.mark.matrix
 async def test_a_transaction_that_cannot_be_applied_is_skipped(
     pair: Pair, colour: Colour, cluster: Cluster

@@ -46,6 +46,8 @@ async def test_a_subscription_of_the_same_server_copies_and_follows(
         assert status.to_dict()["is_synced"] is True
         assert [s.state for s in await subscriber.subscriptions()] == [subscription.state]
         assert "enabled, to p" in repr(subscription)
+        with pytest.raises(ValueError, match="reachable or gone"):
+            await subscription.drop(publisher="dead")  # type: ignore[arg-type]
         dropped = await subscription.drop()
         assert (dropped.leftovers, dropped.slot_was_missing) == ((), False)
         assert "s" not in [slot.name for slot in await publisher.slots()]
@@ -229,6 +231,7 @@ async def test_what_asks_the_publisher_is_in_no_transaction(pair: Pair, colour: 
     # What asks nobody goes with the transaction.
     await execute(ours.connection, "SELECT 1")
     await (await ours.subscription("s")).rename("t")
+    await (await ours.subscription("t")).disable()
     await execute(ours.connection, "ROLLBACK")
     await close(ours.connection)
     async with both(pair, colour) as (_, subscriber):

@@ -7,11 +7,11 @@ from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.publisher import asking, read_publisher
 from pgreplkit._async.server import AsyncServer
 from pgreplkit.catalog.subscribing import (
-    FORBIDDEN_TABLES,
     HAS_ROWS,
     MISSING_TABLES,
     POOL,
     WorkerPool,
+    forbidden_tables,
     table_named,
 )
 from pgreplkit.catalog.subscriptions import TableState
@@ -50,7 +50,7 @@ async def _facts(
     tried = f"look into the subscription {status.state.subname!r}"
     columns = [[table.schema for table in wanted], [table.name for table in wanted]]
     missing = await link.all(tried, MISSING_TABLES, columns)
-    forbidden = await link.all(tried, FORBIDDEN_TABLES, [status.state.oid])
+    forbidden = await link.all(tried, forbidden_tables(link.version.major), [status.state.oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,

@@ -57,11 +57,13 @@ class AsyncSubscription(AsyncSubscriptionReader):
     async def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
 
+        In a transaction of yours they end after that, and are not awaited.
+
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
         pace = Pace(timeout)
         await self._alter(SQL("DISABLE"), timeout)
-        while workers := await self.workers():
+        while self._link.is_autocommit and (workers := await self.workers()):
             if pace.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
@@ -202,9 +204,11 @@ class AsyncSubscription(AsyncSubscriptionReader):
         await self.disable(timeout=timeout)
         tried = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
-        await self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
-        if was_enabled:
-            await self.enable(timeout=timeout)
+        try:
+            await self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+        finally:
+            if was_enabled:
+                await self.enable(timeout=timeout)
 
     async def rename(self, name: str, *, timeout: float = 10.0) -> None:
         """Give it another name; its slot keeps its own.
@@ -304,6 +308,8 @@ class AsyncSubscription(AsyncSubscriptionReader):
         seconds: nothing is changed then; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        if publisher not in {"reachable", "gone"}:
+            raise ValueError(f"a publisher is reachable or gone, not {publisher!r}")
         await self.refresh()
         tables = await self.tables()
         if publisher == "gone":

@@ -24,11 +24,8 @@ from pgreplkit.catalog.comparing import (
     key_of,
 )
 from pgreplkit.catalog.publications import AnyPublished, PublishedTable
-from pgreplkit.errors import (
-    KeyMissing,
-    SlotNotFound,
-    TableNotFound,
-)
+from pgreplkit.catalog.subscribing import COPIED_NOW, table_named
+from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
 from pgreplkit.plans.comparing import (
     CompareProgress,
     DiffKind,
@@ -72,6 +69,7 @@ def compare(
     """
     sides = _Sides(publisher, subscriber, timeout)
     asked = tables_between(publisher._link, subscriber._link, tables)
+    sides.insist_on_ready([table.table for table in asked])
     scans = [sides.scan(table) for table in asked]
     estimated = sides.estimate([scan.table for scan in scans])
     done = 0
@@ -117,6 +115,14 @@ class _Sides:
         self._publisher, self._subscriber = publisher._link, subscriber._link
         self._timeout = timeout
         self._slots: list[str] | None = None
+
+    def insist_on_ready(self, tables: Sequence[TableName]) -> None:
+        """Raise when one of them is still being copied: what its slot confirms is not its."""
+        records = self._subscriber.all("look for copies", COPIED_NOW)
+        copied = {*map(table_named, records)} & {*tables}
+        if copied:
+            which = ", ".join(map(str, sorted(copied)))
+            raise ServerError("compare", f"{which} is not synchronized yet: wait_synced() first")
 
     def scan(self, asked: PublishedTable) -> TableScan:
         """How a table is read, alike on both.

@@ -8,11 +8,11 @@ from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import asking, read_publisher
 from pgreplkit._sync.server import Server
 from pgreplkit.catalog.subscribing import (
-    FORBIDDEN_TABLES,
     HAS_ROWS,
     MISSING_TABLES,
     POOL,
     WorkerPool,
+    forbidden_tables,
     table_named,
 )
 from pgreplkit.catalog.subscriptions import TableState
@@ -51,7 +51,7 @@ def _facts(
     tried = f"look into the subscription {status.state.subname!r}"
     columns = [[table.schema for table in wanted], [table.name for table in wanted]]
     missing = link.all(tried, MISSING_TABLES, columns)
-    forbidden = link.all(tried, FORBIDDEN_TABLES, [status.state.oid])
+    forbidden = link.all(tried, forbidden_tables(link.version.major), [status.state.oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,

@@ -58,11 +58,13 @@ class Subscription(SubscriptionReader):
     def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
 
+        In a transaction of yours they end after that, and are not awaited.
+
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
         pace = Pace(timeout)
         self._alter(SQL("DISABLE"), timeout)
-        while workers := self.workers():
+        while self._link.is_autocommit and (workers := self.workers()):
             if pace.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
@@ -199,9 +201,11 @@ class Subscription(SubscriptionReader):
         self.disable(timeout=timeout)
         tried = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
-        self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
-        if was_enabled:
-            self.enable(timeout=timeout)
+        try:
+            self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+        finally:
+            if was_enabled:
+                self.enable(timeout=timeout)
 
     def rename(self, name: str, *, timeout: float = 10.0) -> None:
         """Give it another name; its slot keeps its own.
@@ -301,6 +305,8 @@ class Subscription(SubscriptionReader):
         seconds: nothing is changed then; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        if publisher not in {"reachable", "gone"}:
+            raise ValueError(f"a publisher is reachable or gone, not {publisher!r}")
         self.refresh()
         tables = self.tables()
         if publisher == "gone":

@@ -30,18 +30,11 @@ MISSING_TABLES = """
         WHERE nspname = asked.schema AND relname = asked.name AND relkind IN ('r', 'p'))
     ORDER BY 1, 2
 """
-FORBIDDEN_TABLES = """
+COPIED_NOW = """
     SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
-    JOIN pg_subscription ON pg_subscription.oid = srsubid
-    JOIN pg_class ON pg_class.oid = srrelid
-    JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN pg_roles ON pg_roles.oid = subowner
-    WHERE srsubid = %s::oid AND NOT rolsuper
-        AND (NOT has_table_privilege(subowner, srrelid, 'INSERT')
-            OR (relrowsecurity AND NOT rolbypassrls))
-    ORDER BY 1, 2
+    JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE srsubstate <> 'r'
 """
-"""Tables into which the subscription's owner may not write; columns that every major grants."""
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 
 PUBLISHED = """
@@ -79,6 +72,24 @@ OLD_TRANSACTIONS = View(
         SELECT NULL, gid, owner, clock_timestamp() - prepared FROM pg_prepared_xacts) AS open
     ORDER BY age DESC""",
 )
+
+
+def forbidden_tables(major: int) -> str:
+    """Tables of a subscription that its owner may not write, or not as their owner."""
+    own = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
+        OR (relrowsecurity AND NOT rolbypassrls)"""
+    if major >= 16:
+        own = f"CASE WHEN subrunasowner THEN {own}"
+        own += " ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') END"
+    return f"""
+        SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
+        JOIN pg_subscription ON pg_subscription.oid = srsubid
+        JOIN pg_class ON pg_class.oid = srrelid
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        JOIN pg_roles ON pg_roles.oid = subowner
+        WHERE srsubid = %s::oid AND NOT rolsuper AND ({own})
+        ORDER BY 1, 2
+    """
 
 
 def table_named(record: dict[str, object]) -> TableName:

@@ -181,8 +181,9 @@ def _of_the_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
     for table in facts.forbidden_tables:
         yield Stuck(
             reason=StuckReason.PERMISSION,
-            found=f"{facts.state.subowner}, who owns it, may not write every row of {table}",
-            remedy=f"GRANT INSERT ON {table} TO {facts.state.subowner}, and no row security for it",
+            found=f"{facts.state.subowner}, who owns it, may not write all of {table}",
+            remedy="make that role a member of the table's owner; or grant it all on the table,"
+            " without row security, and from 16 on set run_as_owner",
             table=table,
         )
     for table in facts.filled_tables:
