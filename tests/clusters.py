@@ -53,6 +53,8 @@ class Clusters:
             name = f"pg{major}"
             # Autovacuum commits when it likes, where tests wait for nothing to be committed.
             settings = {"wal_level": "logical", "autovacuum": "off"}
+            # A subscription's worker that failed is started again soon.
+            settings["wal_retrieve_retry_interval"] = "500ms"
             primary = self.lab.primary(version=major, name=name, settings=settings)
             standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
             run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")

@@ -21,7 +21,7 @@ from pgreplkit import (
     TableName,
 )
 
-pytestmark = pytest.mark.pg("in {10, 14, 15, 18}")
+pytestmark = pytest.mark.pg("in {10, 15, 18}")
 
 
 async def stuck(
@@ -324,7 +324,8 @@ async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
 @pytest.fixture
 def logged(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     """A subscriber whose log can be read by SQL."""
-    node = clusters.lab.primary(version=cluster.major, settings={"logging_collector": "on"})
+    settings = {"logging_collector": "on", "wal_retrieve_retry_interval": "500ms"}
+    node = clusters.lab.primary(version=cluster.major, settings=settings)
     pair = make_pair(cluster.primary, node)
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
