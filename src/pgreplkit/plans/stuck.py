@@ -67,7 +67,7 @@ class PublisherFacts:
     unreadable: tuple[TableName, ...]
     slot: SlotState | None
     slot_user: str | None
-    """The application_name of who uses the slot."""
+    """The application_name of who uses the slot; None when nobody did, a moment after its state."""
     old_transactions: tuple[OldTransaction, ...]
 
 
@@ -162,7 +162,7 @@ def _of_the_publisher(facts: SubscriptionFacts) -> Iterator[Stuck]:
             found=f"the slot {name!r} is {slot.invalidation_reason or slot.wal_status}",
             remedy="what was written since is lost to it: drop it, and subscribe anew with a copy",
         )
-    elif slot is not None and slot.active and not _receiving(facts, publisher):
+    elif slot is not None and publisher.slot_user is not None and not _receiving(facts, publisher):
         yield Stuck(
             reason=StuckReason.SLOT_TAKEN,
             found=f"process {slot.active_pid} of the publisher uses the slot {name!r}",
