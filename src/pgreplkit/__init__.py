@@ -11,10 +11,24 @@ from pgreplkit._rooms import HOME as _HOME
 # Importing typing would cost more than the rest of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgreplkit._adapters import register as register
-    from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
-    from pgreplkit._async.comparing import acompare as acompare
-    from pgreplkit._async.connect import aconnect as aconnect
+    from pgreplkit._adapters import (
+        register as register,
+    )
+    from pgreplkit._async.changes import (
+        AsyncChangeStream as AsyncChangeStream,
+        AsyncPayloadStream as AsyncPayloadStream,
+        AsyncSlotReader as AsyncSlotReader,
+        AsyncTransactionStream as AsyncTransactionStream,
+    )
+    from pgreplkit._async.cluster import (
+        AsyncCluster as AsyncCluster,
+    )
+    from pgreplkit._async.comparing import (
+        acompare as acompare,
+    )
+    from pgreplkit._async.connect import (
+        aconnect as aconnect,
+    )
     from pgreplkit._async.drifting import (
         acopy_schema as acopy_schema,
         aschema_drift as aschema_drift,
@@ -23,26 +37,70 @@ if TYPE_CHECKING:
         AsyncClone as AsyncClone,
         aclone_standby as aclone_standby,
     )
-    from pgreplkit._async.operations.failover import Proof as Proof
-    from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
-    from pgreplkit._async.orphans import aorphans as aorphans
-    from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
+    from pgreplkit._async.operations.failover import (
+        Proof as Proof,
+    )
+    from pgreplkit._async.operations.plan import (
+        AsyncPlan as AsyncPlan,
+    )
+    from pgreplkit._async.orphans import (
+        aorphans as aorphans,
+    )
+    from pgreplkit._async.patroni import (
+        AsyncPatroniCluster as AsyncPatroniCluster,
+    )
     from pgreplkit._async.pglogical import (
         AsyncPglogicalNode as AsyncPglogicalNode,
         AsyncPglogicalSubscription as AsyncPglogicalSubscription,
     )
-    from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
-    from pgreplkit._async.publication import AsyncPublication as AsyncPublication
-    from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
-    from pgreplkit._async.server import AsyncServer as AsyncServer
-    from pgreplkit._async.slot import AsyncSlot as AsyncSlot
-    from pgreplkit._async.standby import AsyncStandby as AsyncStandby
-    from pgreplkit._async.subscription import AsyncSubscription as AsyncSubscription
-    from pgreplkit._async.watch import AsyncWatch as AsyncWatch
-    from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
-    from pgreplkit._sync.cluster import Cluster as Cluster
-    from pgreplkit._sync.comparing import compare as compare
-    from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._async.primary import (
+        AsyncPrimary as AsyncPrimary,
+    )
+    from pgreplkit._async.publication import (
+        AsyncPublication as AsyncPublication,
+    )
+    from pgreplkit._async.replication import (
+        AsyncReplicationConnection as AsyncReplicationConnection,
+    )
+    from pgreplkit._async.sequences import (
+        AsyncSequencePlan as AsyncSequencePlan,
+    )
+    from pgreplkit._async.server import (
+        AsyncServer as AsyncServer,
+    )
+    from pgreplkit._async.slot import (
+        AsyncSlot as AsyncSlot,
+    )
+    from pgreplkit._async.standby import (
+        AsyncStandby as AsyncStandby,
+    )
+    from pgreplkit._async.streaming import (
+        AsyncStreamingServer as AsyncStreamingServer,
+    )
+    from pgreplkit._async.subscription import (
+        AsyncSubscription as AsyncSubscription,
+    )
+    from pgreplkit._async.watch import (
+        AsyncWatch as AsyncWatch,
+    )
+    from pgreplkit._hostfiles import (
+        add_passfile_entry as add_passfile_entry,
+    )
+    from pgreplkit._sync.changes import (
+        ChangeStream as ChangeStream,
+        PayloadStream as PayloadStream,
+        SlotReader as SlotReader,
+        TransactionStream as TransactionStream,
+    )
+    from pgreplkit._sync.cluster import (
+        Cluster as Cluster,
+    )
+    from pgreplkit._sync.comparing import (
+        compare as compare,
+    )
+    from pgreplkit._sync.connect import (
+        connect as connect,
+    )
     from pgreplkit._sync.drifting import (
         copy_schema as copy_schema,
         schema_drift as schema_drift,
@@ -51,28 +109,62 @@ if TYPE_CHECKING:
         Clone as Clone,
         clone_standby as clone_standby,
     )
-    from pgreplkit._sync.operations.plan import Plan as Plan
-    from pgreplkit._sync.orphans import orphans as orphans
-    from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
+    from pgreplkit._sync.operations.plan import (
+        Plan as Plan,
+    )
+    from pgreplkit._sync.orphans import (
+        orphans as orphans,
+    )
+    from pgreplkit._sync.patroni import (
+        PatroniCluster as PatroniCluster,
+    )
     from pgreplkit._sync.pglogical import (
         PglogicalNode as PglogicalNode,
         PglogicalSubscription as PglogicalSubscription,
     )
-    from pgreplkit._sync.primary import Primary as Primary
-    from pgreplkit._sync.publication import Publication as Publication
-    from pgreplkit._sync.sequences import SequencePlan as SequencePlan
-    from pgreplkit._sync.server import Server as Server
-    from pgreplkit._sync.slot import Slot as Slot
-    from pgreplkit._sync.standby import Standby as Standby
-    from pgreplkit._sync.subscription import Subscription as Subscription
-    from pgreplkit._sync.watch import Watch as Watch
+    from pgreplkit._sync.primary import (
+        Primary as Primary,
+    )
+    from pgreplkit._sync.publication import (
+        Publication as Publication,
+    )
+    from pgreplkit._sync.replication import (
+        ReplicationConnection as ReplicationConnection,
+    )
+    from pgreplkit._sync.sequences import (
+        SequencePlan as SequencePlan,
+    )
+    from pgreplkit._sync.server import (
+        Server as Server,
+    )
+    from pgreplkit._sync.slot import (
+        Slot as Slot,
+    )
+    from pgreplkit._sync.standby import (
+        Standby as Standby,
+    )
+    from pgreplkit._sync.streaming import (
+        StreamingServer as StreamingServer,
+    )
+    from pgreplkit._sync.subscription import (
+        Subscription as Subscription,
+    )
+    from pgreplkit._sync.watch import (
+        Watch as Watch,
+    )
     from pgreplkit.catalog.basebackups import (
         BackupPhase as BackupPhase,
         BaseBackup as BaseBackup,
     )
-    from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
-    from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
-    from pgreplkit.catalog.hba import HbaRule as HbaRule
+    from pgreplkit.catalog.checkpoints import (
+        CheckpointStatus as CheckpointStatus,
+    )
+    from pgreplkit.catalog.conflicts import (
+        DatabaseConflicts as DatabaseConflicts,
+    )
+    from pgreplkit.catalog.hba import (
+        HbaRule as HbaRule,
+    )
     from pgreplkit.catalog.pglogical import (
         PglogicalState as PglogicalState,
         PglogicalStatus as PglogicalStatus,
@@ -80,7 +172,9 @@ if TYPE_CHECKING:
         PglogicalTable as PglogicalTable,
         ReplicationSet as ReplicationSet,
     )
-    from pgreplkit.catalog.positions import WalPosition as WalPosition
+    from pgreplkit.catalog.positions import (
+        WalPosition as WalPosition,
+    )
     from pgreplkit.catalog.publications import (
         GeneratedColumns as GeneratedColumns,
         Operation as Operation,
@@ -99,7 +193,9 @@ if TYPE_CHECKING:
         ReplayLag as ReplayLag,
         ReplayStatus as ReplayStatus,
     )
-    from pgreplkit.catalog.replaycontrol import Promotion as Promotion
+    from pgreplkit.catalog.replaycontrol import (
+        Promotion as Promotion,
+    )
     from pgreplkit.catalog.replicaidentity import (
         IdentityKind as IdentityKind,
         ReplicaIdentity as ReplicaIdentity,
@@ -109,23 +205,33 @@ if TYPE_CHECKING:
         RepmgrNode as RepmgrNode,
         RepmgrType as RepmgrType,
     )
-    from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
-    from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
+    from pgreplkit.catalog.retention import (
+        ArchiverStatus as ArchiverStatus,
+    )
+    from pgreplkit.catalog.roles import (
+        ReplicationRole as ReplicationRole,
+    )
     from pgreplkit.catalog.senders import (
         ByteLag as ByteLag,
         SenderState as SenderState,
         SyncState as SyncState,
         WalSender as WalSender,
     )
-    from pgreplkit.catalog.sequences import SequenceState as SequenceState
+    from pgreplkit.catalog.sequences import (
+        SequenceState as SequenceState,
+    )
     from pgreplkit.catalog.settings import (
         Setting as Setting,
         SettingContext as SettingContext,
         SettingValue as SettingValue,
         VarType as VarType,
     )
-    from pgreplkit.catalog.slotactions import SlotChange as SlotChange
-    from pgreplkit.catalog.slotcolumns import SlotColumns as SlotColumns
+    from pgreplkit.catalog.slotactions import (
+        SlotChange as SlotChange,
+    )
+    from pgreplkit.catalog.slotcolumns import (
+        SlotColumns as SlotColumns,
+    )
     from pgreplkit.catalog.slots import (
         InvalidationReason as InvalidationReason,
         SlotState as SlotState,
@@ -142,16 +248,25 @@ if TYPE_CHECKING:
         TwoPhaseState as TwoPhaseState,
         WorkerType as WorkerType,
     )
-    from pgreplkit.catalog.waldir import WalFile as WalFile
+    from pgreplkit.catalog.waldir import (
+        WalFile as WalFile,
+    )
     from pgreplkit.catalog.writers import (
         WriteGrant as WriteGrant,
         Writers as Writers,
         WritingSession as WritingSession,
     )
-    from pgreplkit.control.command import CommandControl as CommandControl
-    from pgreplkit.control.local import LocalControl as LocalControl
-    from pgreplkit.control.protocol import NodeControl as NodeControl
+    from pgreplkit.control.command import (
+        CommandControl as CommandControl,
+    )
+    from pgreplkit.control.local import (
+        LocalControl as LocalControl,
+    )
+    from pgreplkit.control.protocol import (
+        NodeControl as NodeControl,
+    )
     from pgreplkit.errors import (
+        AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
         ConnectionFailed as ConnectionFailed,
         ControlFailed as ControlFailed,
@@ -159,6 +274,7 @@ if TYPE_CHECKING:
         ExtensionMissing as ExtensionMissing,
         HostFileError as HostFileError,
         InsufficientPrivilege as InsufficientPrivilege,
+        InvalidAcknowledgement as InvalidAcknowledgement,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
         InvalidChangeMessage as InvalidChangeMessage,
@@ -199,14 +315,19 @@ if TYPE_CHECKING:
         SlotNotFound as SlotNotFound,
         SplitBrain as SplitBrain,
         StatementTimeout as StatementTimeout,
+        StreamClosed as StreamClosed,
         SubscriptionNotFound as SubscriptionNotFound,
         SubscriptionStuck as SubscriptionStuck,
         TableNotFound as TableNotFound,
         TimelineNotInHistory as TimelineNotInHistory,
         UnsupportedByServer as UnsupportedByServer,
+        ValueNotLoadable as ValueNotLoadable,
         WaitTimeout as WaitTimeout,
+        WalRemoved as WalRemoved,
     )
-    from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.access import (
+        AccessVerdict as AccessVerdict,
+    )
     from pgreplkit.plans.clone import (
         ClonePhase as ClonePhase,
         CloneProgress as CloneProgress,
@@ -235,15 +356,21 @@ if TYPE_CHECKING:
         StepProgress as StepProgress,
         StepResult as StepResult,
     )
-    from pgreplkit.plans.orphans import Orphan as Orphan
+    from pgreplkit.plans.orphans import (
+        Orphan as Orphan,
+    )
     from pgreplkit.plans.patroni import (
         PatroniChange as PatroniChange,
         PatroniMember as PatroniMember,
         PatroniRole as PatroniRole,
         PatroniStatus as PatroniStatus,
     )
-    from pgreplkit.plans.primaryreadiness import Replication as Replication
-    from pgreplkit.plans.readiness import Readiness as Readiness
+    from pgreplkit.plans.primaryreadiness import (
+        Replication as Replication,
+    )
+    from pgreplkit.plans.readiness import (
+        Readiness as Readiness,
+    )
     from pgreplkit.plans.retention import (
         HolderKind as HolderKind,
         WalHolder as WalHolder,
@@ -254,14 +381,21 @@ if TYPE_CHECKING:
         WatchSample as WatchSample,
         WatchSamples as WatchSamples,
     )
-    from pgreplkit.plans.sequences import SequenceChange as SequenceChange
+    from pgreplkit.plans.sequences import (
+        SequenceChange as SequenceChange,
+    )
     from pgreplkit.plans.standby_config import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
         TargetTimeline as TargetTimeline,
         standby_config as standby_config,
     )
-    from pgreplkit.plans.steps import Step as Step
+    from pgreplkit.plans.steps import (
+        Step as Step,
+    )
+    from pgreplkit.plans.streaming import (
+        ChangeOptions as ChangeOptions,
+    )
     from pgreplkit.plans.stuck import (
         Stuck as Stuck,
         StuckReason as StuckReason,
@@ -277,7 +411,54 @@ if TYPE_CHECKING:
         ClusterNode as ClusterNode,
         Topology as Topology,
     )
-    from pgreplkit.values.backup import BackupLabel as BackupLabel
+    from pgreplkit.protocol.answers import (
+        CreatedSlot as CreatedSlot,
+        SlotPosition as SlotPosition,
+        Snapshot as Snapshot,
+    )
+    from pgreplkit.protocol.outputs import (
+        Payload as Payload,
+    )
+    from pgreplkit.protocol.pgoutput.messages import (
+        Begin as Begin,
+        BeginPrepare as BeginPrepare,
+        Change as Change,
+        Commit as Commit,
+        CommitPrepared as CommitPrepared,
+        Delete as Delete,
+        Insert as Insert,
+        Message as Message,
+        Origin as Origin,
+        Prepare as Prepare,
+        RollbackPrepared as RollbackPrepared,
+        StreamAbort as StreamAbort,
+        StreamCommit as StreamCommit,
+        StreamStart as StreamStart,
+        StreamStop as StreamStop,
+        Truncate as Truncate,
+        Update as Update,
+    )
+    from pgreplkit.protocol.pgoutput.rows import (
+        UNCHANGED as UNCHANGED,
+        Row as Row,
+        RowFactory as RowFactory,
+        RowMaker as RowMaker,
+        Unchanged as Unchanged,
+        class_rows as class_rows,
+        dict_rows as dict_rows,
+        tuple_rows as tuple_rows,
+    )
+    from pgreplkit.protocol.pgoutput.tables import (
+        Column as Column,
+        RelationIdentity as RelationIdentity,
+        Table as Table,
+    )
+    from pgreplkit.protocol.transactions import (
+        Transaction as Transaction,
+    )
+    from pgreplkit.values.backup import (
+        BackupLabel as BackupLabel,
+    )
     from pgreplkit.values.controlfile import (
         ControlFile as ControlFile,
         ControlState as ControlState,
@@ -287,15 +468,23 @@ if TYPE_CHECKING:
         Severity as Severity,
         Takes as Takes,
     )
-    from pgreplkit.values.identity import SystemIdentity as SystemIdentity
-    from pgreplkit.values.lsn import LSN as LSN
+    from pgreplkit.values.identity import (
+        SystemIdentity as SystemIdentity,
+    )
+    from pgreplkit.values.lsn import (
+        LSN as LSN,
+    )
     from pgreplkit.values.manifest import (
         BackupManifest as BackupManifest,
         ManifestFile as ManifestFile,
         ManifestWalRange as ManifestWalRange,
     )
-    from pgreplkit.values.plain import Plain as Plain
-    from pgreplkit.values.segment import SegmentSize as SegmentSize
+    from pgreplkit.values.plain import (
+        Plain as Plain,
+    )
+    from pgreplkit.values.segment import (
+        SegmentSize as SegmentSize,
+    )
     from pgreplkit.values.serverfuncs import (
         SplitWalFileName as SplitWalFileName,
         WalFileOffset as WalFileOffset,
@@ -308,14 +497,20 @@ if TYPE_CHECKING:
         SyncMethod as SyncMethod,
         SyncStandbyNames as SyncStandbyNames,
     )
-    from pgreplkit.values.tablename import TableName as TableName
+    from pgreplkit.values.tablename import (
+        TableName as TableName,
+    )
     from pgreplkit.values.timeline import (
         TimelineHistory as TimelineHistory,
         TimelineSection as TimelineSection,
         TimelineSwitch as TimelineSwitch,
     )
-    from pgreplkit.values.version import ServerVersion as ServerVersion
-    from pgreplkit.values.walfile import WalFileName as WalFileName
+    from pgreplkit.values.version import (
+        ServerVersion as ServerVersion,
+    )
+    from pgreplkit.values.walfile import (
+        WalFileName as WalFileName,
+    )
     from pgreplkit.values.walnames import (
         BackupHistoryFileName as BackupHistoryFileName,
         CompressedWalName as CompressedWalName,
@@ -324,7 +519,9 @@ if TYPE_CHECKING:
         WalName as WalName,
         parse_wal_name as parse_wal_name,
     )
-    from pgreplkit.values.walrange import WalRange as WalRange
+    from pgreplkit.values.walrange import (
+        WalRange as WalRange,
+    )
 
 __version__ = "0.1.0"
 

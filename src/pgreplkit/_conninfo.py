@@ -73,6 +73,27 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
     return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
 
 
+def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
+    """How to reach a walsender there, of the database of the string when it is to be logical.
+
+    Values are sent as texts of the session: these settings are what reads them back exactly.
+    """
+    parts = conninfo_to_dict(conninfo)
+    settings = "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3"
+    return make_conninfo(
+        conninfo,
+        replication="database" if is_logical else "true",
+        client_encoding="UTF8",
+        options=f"{settings} {parts.get('options') or ''}".strip(),
+    )
+
+
+def conninfo_of(connection: BaseConnection[Any]) -> str:
+    """How that connection was made, with all of its hosts, and its password, if any."""
+    info = connection.info
+    return make_conninfo(info.dsn, password=info.password or None)
+
+
 def publisher_conninfo(connection: BaseConnection[Any]) -> str:
     """How a subscriber connects to the server of that connection; with its password, if any."""
     info = connection.info

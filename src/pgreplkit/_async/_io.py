@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from asyncio import Lock as Lock, Task, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias, TypeVar
+from weakref import WeakMethod
 
 T = TypeVar("T")
 Job: TypeAlias = Task[T]
@@ -43,3 +45,47 @@ class Crew:
 async def aside(call: Callable[[], T]) -> T:
     """Do what blocks out of the loop's way, in a thread."""
     return await asyncio.to_thread(call)
+
+
+async def wait_readable(descriptor: int, timeout: float) -> bool:
+    """Whether there is something to read from a socket, within that many seconds."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True
+
+
+def guard() -> AbstractContextManager[object]:
+    """What one of several threads holds at a time; in a loop there is but one."""
+    return nullcontext()
+
+
+class Heartbeat:
+    """Calls a method every ``interval`` seconds while the caller's code does something else.
+
+    It ends with ``close``, or when nobody holds the method's object any more.
+    """
+
+    def __init__(self, beat: Callable[[], None], interval: float) -> None:
+        self._task = asyncio.ensure_future(_beating(WeakMethod(beat), interval))
+
+    def close(self) -> None:
+        """Stop it."""
+        self._task.cancel()
+
+
+async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> None:
+    while True:
+        await sleep(interval)
+        call = beat()
+        if call is None:
+            return
+        call()
+        del call

@@ -66,7 +66,7 @@ async def _peek(
     limit = 1
     while True:
         changes = await slot.peek(limit, options=options)
-        failed = first_failed((change.data for change in changes), applied)
+        failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed
         # Transactions that are applied, and not yet confirmed, come first; empty ones too.

@@ -13,6 +13,7 @@ from pgreplkit._async.publisher import (
     tables_between,
 )
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.streaming import AsyncStreamingServer
 from pgreplkit._async.subscribing import make_subscription, read_subscription
 from pgreplkit._async.subscription import AsyncSubscription
 from pgreplkit._async.writers import execute_all, read_writers
@@ -39,7 +40,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
 
 
-class AsyncLogicalServer(AsyncServer):
+class AsyncLogicalServer(AsyncStreamingServer):
     """A server's part in logical replication, in the database that it is connected to."""
 
     async def publications(self) -> list[AsyncPublication]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn, TypeVar, Unpack, cast, overload
 
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.changes import AsyncChangeStream, change_stream
 from pgreplkit._async.link import AsyncLink
+from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
     FEATURE_NOT_SUPPORTED,
@@ -30,8 +32,12 @@ from pgreplkit.errors import (
     SlotNotFound,
     WaitTimeout,
 )
+from pgreplkit.plans.streaming import ChangeOptions
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
+
+R = TypeVar("R")
 
 _OF_THE_WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
 _GRANT = "REPLICATION"
@@ -198,6 +204,42 @@ class AsyncSlot(SlotColumns):
         """
         # Nothing comes after it that could fail, and lose what was taken.
         return await self._changes("consume", CONSUME, limit, upto_lsn, options)
+
+    @overload
+    def changes(
+        self,
+        *,
+        publications: Iterable[str],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[Row]: ...
+    @overload
+    def changes(
+        self,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R]: ...
+    def changes(
+        self,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
+        """The changes of this slot, streamed and typed; see ``changes`` of a server."""
+        return change_stream(
+            conninfo_of(self._link.connection),
+            self.name,
+            publications,
+            cast(RowFactory[R], row_factory or row_class),
+            start=start,
+            adapters=self._link.connection.adapters,
+            options=options,
+        )
 
     async def _changes(
         self,

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 
 from pgreplkit._async._io import aside, sleep
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.streaming import AsyncStreamingServer
 from pgreplkit._conninfo import upstream_of, without_password
 from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._pace import Pace
@@ -44,7 +45,7 @@ _STANDS_STILL = 0.2
 """Seconds without progress after which replay is taken to stand still, before 14."""
 
 
-class AsyncStandby(AsyncServer):
+class AsyncStandby(AsyncStreamingServer):
     """A standby: a server that replays the WAL of another.
 
     ``connect`` raises NotAStandby on a primary; with a connection of your own, the methods that

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import Lock as Lock
+from contextlib import AbstractContextManager
+from selectors import EVENT_READ, DefaultSelector
+from threading import Event, Lock as Lock, RLock, Thread
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
+from weakref import WeakMethod
 
 T = TypeVar("T")
 Job: TypeAlias = Future[T]
@@ -37,3 +40,40 @@ class Crew:
 def aside(call: Callable[[], T]) -> T:
     """Do what blocks, here and now."""
     return call()
+
+
+def wait_readable(descriptor: int, timeout: float) -> bool:
+    """Whether there is something to read from a socket, within that many seconds."""
+    with DefaultSelector() as selector:
+        selector.register(descriptor, EVENT_READ)
+        return bool(selector.select(timeout))
+
+
+def guard() -> AbstractContextManager[object]:
+    """What one of several threads holds at a time."""
+    return RLock()
+
+
+class Heartbeat:
+    """Calls a method every ``interval`` seconds while the caller's code does something else.
+
+    It ends with ``close``, or when nobody holds the method's object any more.
+    """
+
+    def __init__(self, beat: Callable[[], None], interval: float) -> None:
+        self._closed = Event()
+        args = (WeakMethod(beat), interval, self._closed)
+        Thread(target=_beating, args=args, name="pgreplkit-heartbeat", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop it."""
+        self._closed.set()
+
+
+def _beating(beat: WeakMethod[Callable[[], None]], interval: float, closed: Event) -> None:
+    while not closed.wait(interval):
+        call = beat()
+        if call is None:
+            return
+        call()
+        del call

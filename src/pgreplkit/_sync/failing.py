@@ -65,7 +65,7 @@ def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransacti
     limit = 1
     while True:
         changes = slot.peek(limit, options=options)
-        failed = first_failed((change.data for change in changes), applied)
+        failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed
         # Transactions that are applied, and not yet confirmed, come first; empty ones too.

@@ -14,6 +14,7 @@ from pgreplkit._sync.publisher import (
     tables_between,
 )
 from pgreplkit._sync.server import Server
+from pgreplkit._sync.streaming import StreamingServer
 from pgreplkit._sync.subscribing import make_subscription, read_subscription
 from pgreplkit._sync.subscription import Subscription
 from pgreplkit._sync.writers import execute_all, read_writers
@@ -40,7 +41,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
 
 
-class LogicalServer(Server):
+class LogicalServer(StreamingServer):
     """A server's part in logical replication, in the database that it is connected to."""
 
     def publications(self) -> list[Publication]:

@@ -14,6 +14,7 @@ from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit._pace import Pace
 from pgreplkit._sync._io import aside, sleep
 from pgreplkit._sync.server import Server
+from pgreplkit._sync.streaming import StreamingServer
 from pgreplkit.catalog.conflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
 from pgreplkit.catalog.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
@@ -45,7 +46,7 @@ _STANDS_STILL = 0.2
 """Seconds without progress after which replay is taken to stand still, before 14."""
 
 
-class Standby(Server):
+class Standby(StreamingServer):
     """A standby: a server that replays the WAL of another.
 
     ``connect`` raises NotAStandby on a primary; with a connection of your own, the methods that

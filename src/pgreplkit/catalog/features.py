@@ -48,5 +48,13 @@ FEATURES = {
     "subscription.alter_two_phase": Feature("two_phase of a subscription that is there", 18),
     "subscription.conflicts": Feature("conflicts in the log", 18),
     "subscription.stats": Feature("pg_stat_subscription_stats", 15),
+    "changes.binary": Feature("binary rows in a stream of changes", 14),
+    "changes.streaming": Feature("changes of transactions that still run", 14),
+    "changes.messages": Feature("logical messages in a stream of changes", 14),
+    "changes.two_phase": Feature("prepared transactions in a stream of changes", 15),
+    "changes.parallel": Feature("streaming='parallel' of changes", 16),
+    "changes.origin": Feature("origin='none' of a stream of changes", 16),
+    "protocol.read_slot": Feature("READ_REPLICATION_SLOT", 15),
+    "protocol.two_phase": Feature("two_phase in CREATE_REPLICATION_SLOT", 15),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }

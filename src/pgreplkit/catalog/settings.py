@@ -120,6 +120,12 @@ def _measured(number: int | float, unit: str | None) -> int | float | timedelta 
     return number * count * _TIMES[word] if word in _TIMES else number
 
 
+def seconds_in(text: str) -> float:
+    """The seconds of a time as SHOW writes it, as in 1min; 0 for one without a unit."""
+    match = _UNIT.fullmatch(text)
+    return int(match[1]) * _TIMES[match[2]].total_seconds() if match else 0.0
+
+
 SETTINGS = View(Setting, "pg_settings")
 """Without a WHERE: every setting that the role may see."""
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")

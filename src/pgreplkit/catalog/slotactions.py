@@ -28,6 +28,12 @@ USED_BY = """
     FROM pg_replication_slots LEFT JOIN pg_stat_activity ON pid = active_pid
     WHERE slot_name = %s::name
 """
+TROUBLE = """
+    SELECT slot_type, database, current_database() AS here, to_jsonb(s) ->> 'wal_status' AS status,
+        to_jsonb(s) ->> 'invalidation_reason' AS reason
+    FROM pg_replication_slots AS s WHERE slot_name = %s::name
+"""
+"""What may keep a slot from being streamed; a column that the major lacks is NULL."""
 _CREATE_LOGICAL = "SELECT lsn FROM pg_create_logical_replication_slot({})"
 
 

@@ -11,7 +11,7 @@
     │   ├── InvalidSystemIdentity      InvalidServerVersion
     │   ├── InvalidSlotName            InvalidRoleName
     │   ├── InvalidControlFile         InvalidTableName
-    │   └── InvalidChangeMessage
+    │   └── InvalidChangeMessage       InvalidAcknowledgement
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -21,7 +21,8 @@
     │   ├── SlotLost                   QuorumUnreachable
     │   ├── ReplicaIdentityMissing     PublisherUnreachable
     │   ├── KeyMissing                 ExtensionMissing
-    │   ├── LogUnavailable
+    │   ├── LogUnavailable             StreamClosed
+    │   ├── WalRemoved                 AheadOfServer
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -31,6 +32,7 @@
     ├── WaitTimeout (also a TimeoutError)
     │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
+    ├── ValueNotLoadable
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
     ├── PatroniError
@@ -90,6 +92,13 @@ from pgreplkit.errors.server import (
     StatementTimeout as StatementTimeout,
     UnsupportedByServer as UnsupportedByServer,
     WaitTimeout as WaitTimeout,
+)
+from pgreplkit.errors.streams import (
+    AheadOfServer as AheadOfServer,
+    InvalidAcknowledgement as InvalidAcknowledgement,
+    StreamClosed as StreamClosed,
+    ValueNotLoadable as ValueNotLoadable,
+    WalRemoved as WalRemoved,
 )
 from pgreplkit.errors.values import (
     InvalidBackupLabel as InvalidBackupLabel,

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import cast
 
 import attrs
 
 from pgreplkit.catalog.publications import Operation
-from pgreplkit.protocol.pgoutput import (
+from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.messages import (
     Begin,
-    PgOutput,
-    RawValue,
-    Relation,
-    RowChange,
-    TableTruncation,
-    Unchanged,
+    Change,
+    Delete,
+    Insert,
+    Truncate,
+    Update,
 )
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, dict_rows
+from pgreplkit.protocol.pgoutput.tables import Column, Table
+from pgreplkit.protocol.pgoutput.tuples import LoadValues
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
-
-_KINDS = {"I": Operation.INSERT, "U": Operation.UPDATE, "D": Operation.DELETE}
 
 
 @attrs.frozen(kw_only=True)
@@ -60,59 +62,67 @@ class FailedTransaction:
     """What the subscriber's log says of it, where that can be read (15 on)."""
 
 
-def first_failed(messages: Iterable[bytes], after: LSN) -> FailedTransaction | None:
+def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTransaction | None:
     """The first transaction with changes that ends after that position, from pgoutput's messages.
 
     None when there is none among them.
     """
-    decoder, begin = PgOutput(), None
+    decoder, begin = Decoder(_as_text, dict_rows), None
     changes: list[FailedChange] = []
-    for data in messages:
-        message = decoder.decode(data)
-        if isinstance(message, Begin):
+    for lsn, data in messages:
+        change = decoder.decode(data, lsn)
+        if isinstance(change, Begin):
             if changes:
                 break
-            begin = message
-        elif begin is not None and begin.finish_lsn >= after:
-            if isinstance(message, RowChange):
-                changes.append(_change(message))
-            elif isinstance(message, TableTruncation):
-                changes += _truncations(message)
+            begin = change
+        elif begin is not None and begin.commit_lsn >= after:
+            changes += _failed_changes(change)
     if begin is None or not changes:
         return None
     return FailedTransaction(
-        finish_lsn=begin.finish_lsn,
+        finish_lsn=begin.commit_lsn,
         xid=begin.xid,
         commit_time=begin.commit_time,
         changes=tuple(changes),
     )
 
 
-def _change(message: RowChange) -> FailedChange:
-    old = None
-    if message.old is not None:
-        values = _values(message.relation, message.old)
-        keys = {column.name for column in message.relation.columns if column.is_key}
-        old = {name: value for name, value in values.items() if name in keys or value is not None}
+def _failed_changes(change: Change[dict[str, object]] | None) -> Iterator[FailedChange]:
+    match change:
+        case Insert(table=table, new=new):
+            yield _failed(Operation.INSERT, table, None, new)
+        case Update(table=table, old=old, new=new):
+            yield _failed(Operation.UPDATE, table, old, new)
+        case Delete(table=table, old=old):
+            yield _failed(Operation.DELETE, table, old, None)
+        case Truncate(tables=tables):
+            for table in tables:
+                yield _failed(Operation.TRUNCATE, table, None, None)
+
+
+def _failed(
+    operation: Operation,
+    table: Table,
+    old: Row | dict[str, object] | None,
+    new: dict[str, object] | None,
+) -> FailedChange:
     return FailedChange(
-        operation=_KINDS[message.kind],
-        table=message.relation.table,
-        old=old,
-        new=None if message.new is None else _values(message.relation, message.new),
+        operation=operation,
+        table=table.table_name,
+        old=None if old is None else _texts(dict(old)),
+        new=None if new is None else _texts(new),
     )
 
 
-def _truncations(message: TableTruncation) -> Iterator[FailedChange]:
-    for relation in message.relations:
-        yield FailedChange(operation=Operation.TRUNCATE, table=relation.table, old=None, new=None)
+def _texts(values: dict[str, object]) -> dict[str, str | None]:
+    return {name: cast(str | None, v) for name, v in values.items() if v is not UNCHANGED}
 
 
-def _values(relation: Relation, row: tuple[RawValue, ...]) -> dict[str, str | None]:
-    return {
-        column.name: value.decode("utf-8", "backslashreplace") if value is not None else None
-        for column, value in zip(relation.columns, row, strict=True)
-        if not isinstance(value, Unchanged)
-    }
+def _as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
+    """Values as the texts that they are sent as."""
+    return lambda sent: tuple(
+        None if value is None else value.decode("utf-8", "backslashreplace") for value in sent
+    )
 
 
 def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:

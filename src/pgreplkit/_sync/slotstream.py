@@ -1,0 +1,341 @@
+# Generated from pgreplkit/_async/slotstream.py by `nox -s sync`. Do not edit.
+"""SlotStream: what a logical slot gives, read, confirmed and kept alive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from psycopg import Connection, Error as PsycopgError
+
+from pgreplkit._failures import (
+    FEATURE_NOT_SUPPORTED,
+    NOT_IN_PREREQUISITE_STATE,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+    telling,
+)
+from pgreplkit._pace import Pace
+from pgreplkit._sync._io import Heartbeat, sleep
+from pgreplkit._sync.copyboth import CopyBoth
+from pgreplkit._sync.walsender import Walsender
+from pgreplkit.catalog.slotactions import TROUBLE, USED_BY
+from pgreplkit.errors import (
+    AheadOfServer,
+    ConnectionFailed,
+    Error,
+    PublicationNotFound,
+    ServerError,
+    SlotActive,
+    SlotLost,
+    SlotNotFound,
+    StreamClosed,
+    WaitTimeout,
+)
+from pgreplkit.plans.streaming import StreamSettings
+from pgreplkit.protocol import commands
+from pgreplkit.protocol.changefeed import ChangeFeed
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.slotname import checked_slot_name
+
+Item = TypeVar("Item")
+
+_TOLD_EVERY = 1.0
+"""Seconds after which an acknowledgement is told to the server while changes pour in."""
+_PATIENCE_SHARES = 3
+"""The server hears of the client so many times within wal_sender_timeout."""
+_ENDED_WITHIN = 5.0
+_TELLS_APART = 0.05
+_OF_THE_SLOT = {UNDEFINED_OBJECT, OBJECT_IN_USE, NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED}
+
+
+class SlotStream:
+    """The walsender that decodes one slot, opened when it is first needed.
+
+    It has a connection of its own, made by ``conninfo``, or uses a ``walsender`` of the caller's.
+    """
+
+    def __init__(
+        self,
+        source: str | Walsender,
+        slot: str,
+        *,
+        start: LSN | None,
+        options: Callable[[Walsender], Mapping[str, str]],
+        settings: StreamSettings,
+    ) -> None:
+        if start is not None and not isinstance(start, LSN):
+            raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+        self._source = source
+        self.slot = checked_slot_name(slot)
+        self._options = options
+        self.settings = settings
+        self.feedback = Feedback(start or LSN.INVALID, advance_when_idle=settings.advance_when_idle)
+        self.walsender: Walsender | None = None
+        self.is_closed = False
+        self._reader: object = None
+        self._copy: CopyBoth | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._identity: SystemIdentity | None = None
+        self._batch: Iterator[bytes] = iter(())
+        self._told_at = self._asked_at = time.monotonic()
+        self._has_news = False
+        self._interval = settings.status_interval
+        self._failure: Exception | None = None
+        self._patience: Pace | None = None
+        """How long the client waits for the next item."""
+
+    def take_for(self, reader: object) -> None:
+        """Let this reader have what comes, and no other after it.
+
+        Raises: ServerError.
+        """
+        if self._reader is not None and self._reader is not reader:
+            raise ServerError(self._tried, "its changes are taken elsewhere: open another stream")
+        self._reader = reader
+
+    @property
+    def _tried(self) -> str:
+        return f"stream the slot {self.slot!r}"
+
+    @property
+    def connection(self) -> Connection[object]:
+        """The connection that there is now."""
+        if self.walsender is None:
+            raise StreamClosed(self._tried, "the stream is not open")
+        return self.walsender.connection
+
+    def open(self) -> Walsender:
+        """Begin, where it has not begun; gives the walsender."""
+        if self.is_closed:
+            raise StreamClosed(self._tried, "the stream has ended: open another")
+        return self.walsender or self._open()
+
+    def _open(self) -> Walsender:
+        walsender = self._source
+        if isinstance(walsender, str):
+            walsender = Walsender.connect(walsender, is_logical=True)
+        try:
+            self._start(walsender)
+        except BaseException:
+            if isinstance(self._source, str):
+                walsender.close()
+            raise
+        self.walsender = walsender
+        return walsender
+
+    def _start(self, walsender: Walsender) -> None:
+        walsender.insist_on_idle(self._tried)
+        if not walsender.is_logical:
+            raise ServerError(self._tried, "the connection has no database: connect with one")
+        if walsender.has_streamed_changes:
+            # The server would end the second one at once, and send nothing.
+            found = "a connection carries one stream of changes: open another connection"
+            raise ServerError(self._tried, found)
+        options = self._options(walsender)
+        start = self.feedback.delivered
+        self._insist_on_reach(walsender, start)
+        patience = walsender.patience()
+        if patience is not None:
+            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+        copy = CopyBoth(walsender.connection)
+        try:
+            with telling(self._tried, role=walsender.connection.info.user, grant="REPLICATION"):
+                copy.start(commands.start_logical(self.slot, start, options))
+        except ServerError as error:
+            raise self._explained(walsender, error) from None
+        walsender.has_streamed_changes = True
+        self._copy = copy
+        self._told_at = time.monotonic()
+        self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
+
+    def _insist_on_reach(self, walsender: Walsender, start: LSN) -> None:
+        """Refuse a server that never had what lies before ``start``."""
+        identity = walsender.identify()
+        if self._identity is not None and identity.system_id != self._identity.system_id:
+            found = f"another cluster answers: its system identifier is {identity.system_id}"
+            raise ServerError(self._tried, found)
+        if start > identity.position:
+            raise AheadOfServer(self._tried, str(start), str(identity.position))
+        self._identity = identity
+
+    def next(self, feed: ChangeFeed[Item]) -> Item:
+        """What comes next.
+
+        Raises: StopIteration at the end, and what the streams say.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.settings.auto_acknowledge and self.feedback.delivered > self.feedback.flushed:
+            self.acknowledge(self.feedback.delivered, None, None)
+        while not self.is_closed:
+            if feed.is_over:
+                self.close()
+                break
+            for data in self._batch:
+                try:
+                    item = feed.take(data)
+                except Exception as error:
+                    # Nothing after it is given: it would be acknowledged, and this one lost.
+                    self._failure = error
+                    self.close()
+                    raise
+                if feed.asked:
+                    self._tell()
+                    feed.asked = False
+                if item is not None:
+                    self._patience = None
+                    return item
+                if feed.is_over or self.is_closed:
+                    break
+            else:
+                self._fill(feed)
+        raise StopIteration
+
+    def _fill(self, feed: ChangeFeed[Item]) -> None:
+        """Wait for more messages."""
+        self.open()
+        timeout = self.settings.timeout
+        if self._patience is None and timeout is not None:
+            self._patience = Pace(timeout)
+        while not self.is_closed:
+            if self._has_news and time.monotonic() - self._told_at > _TOLD_EVERY:
+                self._tell()
+            batch = self._read()
+            if batch:
+                self._batch = iter(batch)
+                return
+            if self._patience is not None and self._patience.is_over:
+                self._patience = None
+                raise WaitTimeout(
+                    f"the slot {self.slot!r} gave no change in {timeout:g} s:"
+                    f" all before {self.feedback.delivered} is given"
+                )
+            try:
+                self._wait()
+            except ServerError as error:
+                self._recover(feed, error)
+
+    def _read(self) -> list[bytes]:
+        copy = self._copy
+        return [] if copy is None else copy.read()
+
+    def _wait(self) -> None:
+        """Wait until there may be more, or for some time."""
+        copy = self._copy
+        if copy is None:
+            return
+        if self._has_news:
+            self._tell()
+        now = time.monotonic()
+        if self.settings.stop_at is not None and now - self._asked_at > _TOLD_EVERY:
+            # An idle server says only on request how far it is.
+            self._asked_at = now
+            copy.send(self.feedback.status(asks=True))
+        with telling(self._tried):
+            if copy.is_over and not self.is_closed:
+                copy.finish()
+                raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
+            limit = _TOLD_EVERY if self._patience is None else self._patience.next_pause()
+            copy.wait(limit)
+
+    def _recover(self, feed: ChangeFeed[Item], error: ServerError) -> None:
+        """Connect anew, where that is asked for and can help; raise otherwise."""
+        if self.is_closed:
+            return
+        if not isinstance(error, ConnectionFailed) and self.walsender is not None:
+            error = self._explained(self.walsender, error)
+        self._let_go()
+        if self.settings.reconnect is None or not isinstance(error, ConnectionFailed):
+            self._failure = error
+            self.is_closed = True
+            raise error
+        pace = Pace(self.settings.reconnect)
+        while not self.is_closed:
+            try:
+                self._open()
+            except Error as again:
+                # The walsender of the lost connection may have the slot for a while.
+                if pace.is_over or not isinstance(again, ConnectionFailed | SlotActive):
+                    self._failure = again
+                    self.is_closed = True
+                    raise
+                sleep(pace.next_pause())
+            else:
+                self._batch = iter(())
+                feed.restart()
+                return
+
+    def _explained(self, walsender: Walsender, error: ServerError) -> ServerError:
+        """A better error, where the slot's state tells more than the server did."""
+        if error.sqlstate not in _OF_THE_SLOT or walsender.connection.closed:
+            return error
+        slots = walsender.query(self._tried, TROUBLE, [self.slot])
+        if not slots:
+            return SlotNotFound(self._tried, "there is no slot of that name", error.sqlstate)
+        [slot] = slots
+        if error.sqlstate == UNDEFINED_OBJECT:
+            return PublicationNotFound(self._tried, error.found, error.sqlstate)
+        if error.sqlstate == OBJECT_IN_USE:
+            [user] = walsender.query(self._tried, USED_BY, [self.slot])
+            names = ("pid", "client_addr", "application_name")
+            return SlotActive(self._tried, self.slot, *(user[name] for name in names))
+        if slot["slot_type"] != "logical":
+            return ServerError(self._tried, "it is a physical slot, which decodes nothing")
+        if slot["database"] != slot["here"]:
+            found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
+            return ServerError(self._tried, f"{found}: connect to that one", error.sqlstate)
+        if slot["status"] == "lost" or slot["reason"]:
+            return SlotLost(self._tried, f"it is lost: {error.found}", error.sqlstate)
+        return error
+
+    def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
+        """Confirm; the server is told soon."""
+        if self.is_closed:
+            raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
+        self.feedback.acknowledge(flushed, written=written, applied=applied)
+        self._has_news = True
+        # At once when it is the first for a while; the rest with what is told next.
+        if time.monotonic() - self._told_at > _TELLS_APART:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._has_news, self._told_at = False, time.monotonic()
+        copy = self._copy
+        if copy is not None:
+            # A connection that is lost is told to whoever reads next.
+            with suppress(PsycopgError):
+                copy.send(self.feedback.status())
+
+    def _beat(self) -> None:
+        """Called beside the client's code: keeps the server from giving this side up."""
+        if self._has_news or time.monotonic() - self._told_at >= self._interval / 2:
+            self._tell()
+
+    def close(self) -> None:
+        """Tell what is confirmed, and end; the slot is free then."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        heartbeat, copy, walsender = self._heartbeat, self._copy, self.walsender
+        self._heartbeat = self._copy = self.walsender = None
+        if heartbeat is not None:
+            heartbeat.close()
+        if copy is None or walsender is None:
+            return
+        has_ended = False
+        try:
+            copy.send(self.feedback.status())
+            has_ended = copy.end(timeout=_ENDED_WITHIN)
+        except PsycopgError:
+            pass
+        finally:
+            if isinstance(self._source, str) or not has_ended:
+                walsender.close()

@@ -1,0 +1,76 @@
+# Generated from pgreplkit/_async/streaming.py by `nox -s sync`. Do not edit.
+"""StreamingServer: a server whose changes can be streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar, Unpack, cast, overload
+
+from pgreplkit._conninfo import conninfo_of
+from pgreplkit._sync.changes import ChangeStream, change_stream
+from pgreplkit._sync.server import Server
+from pgreplkit.plans.streaming import ChangeOptions
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
+from pgreplkit.values.lsn import LSN
+
+R = TypeVar("R")
+
+
+class StreamingServer(Server):
+    """A server of either role, with what is streamed from it."""
+
+    __module__ = "pgreplkit"
+
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[Row]: ...
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[R]: ...
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[R] | ChangeStream[Row]:
+        """The changes that a slot of this connection's database decodes by pgoutput.
+
+        They come typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
+        ``start`` or from what the slot has not confirmed; the rows by psycopg's loaders, as they
+        are registered on this server's connection, made into a Row or by ``row_factory``. The
+        stream has a connection of its own, made like this one.
+
+        Nothing is acknowledged unless you say so: what was given and not acknowledged comes again
+        after a crash. ``ChangeOptions`` says what can be chosen, as in ``binary=True``.
+
+        Raises: when it is entered or the first change is asked for: SlotNotFound; SlotActive;
+        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
+        AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
+        ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
+        Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
+        """
+        return change_stream(
+            conninfo_of(self.connection),
+            slot,
+            publications,
+            cast(RowFactory[R], row_factory or row_class),
+            start=start,
+            adapters=self.connection.adapters,
+            options=options,
+        )

@@ -1,0 +1,126 @@
+"""The commands of the replication protocol, as each major takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.slotname import checked_slot_name
+from pgreplkit.values.tablename import quoted
+
+IDENTIFY_SYSTEM = b"IDENTIFY_SYSTEM"
+Option: TypeAlias = str | int | bool | None
+"""The value of an option; None where the name alone is the option."""
+
+_PARENTHESES_SINCE = 15
+
+
+def show(name: str) -> bytes:
+    """What a setting is."""
+    return f"SHOW {quoted(name)}".encode()
+
+
+def timeline_history(timeline: int) -> bytes:
+    """The history file of a timeline."""
+    return b"TIMELINE_HISTORY %d" % timeline
+
+
+def read_slot(name: str) -> bytes:
+    """Where a physical slot is."""
+    return f"READ_REPLICATION_SLOT {checked_slot_name(name)}".encode()
+
+
+def drop_slot(name: str, *, wait: bool) -> bytes:
+    """Drop a slot, or wait until its user has left it and drop it then."""
+    return f"DROP_REPLICATION_SLOT {checked_slot_name(name)}{' WAIT' if wait else ''}".encode()
+
+
+def create_physical_slot(major: int, name: str, *, temporary: bool, reserve_wal: bool) -> bytes:
+    """Create a physical slot."""
+    kind = f"{'TEMPORARY ' if temporary else ''}PHYSICAL"
+    command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
+    if not reserve_wal:
+        return command.encode()
+    option = "(RESERVE_WAL)" if major >= _PARENTHESES_SINCE else "RESERVE_WAL"
+    return f"{command} {option}".encode()
+
+
+def create_logical_slot(
+    major: int,
+    name: str,
+    plugin: str,
+    *,
+    temporary: bool,
+    snapshot: str,
+    two_phase: bool,
+    failover: bool,
+) -> bytes:
+    """Create a logical slot; ``snapshot`` is export, use or nothing."""
+    kind = f"{'TEMPORARY ' if temporary else ''}LOGICAL {identifier(plugin)}"
+    command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
+    if major < _PARENTHESES_SINCE:
+        words = {"export": "EXPORT_SNAPSHOT", "use": "USE_SNAPSHOT", "nothing": "NOEXPORT_SNAPSHOT"}
+        return f"{command} {words[snapshot]}".encode()
+    options: dict[str, Option] = {"SNAPSHOT": snapshot}
+    options |= {"TWO_PHASE": True} if two_phase else {}
+    options |= {"FAILOVER": True} if failover else {}
+    return f"{command} ({options_list(options)})".encode()
+
+
+def start_physical(start: LSN, *, timeline: int | None, slot: str | None) -> bytes:
+    """Stream WAL from a position on."""
+    using = f"SLOT {checked_slot_name(slot)} " if slot is not None else ""
+    on = f" TIMELINE {timeline:d}" if timeline is not None else ""
+    return f"START_REPLICATION {using}PHYSICAL {start}{on}".encode()
+
+
+def start_logical(slot: str, start: LSN, options: Mapping[str, str]) -> bytes:
+    """Stream what a slot's plugin makes of the WAL; 0/0 is where the slot is."""
+    listed = ", ".join(f"{identifier(name)} {literal(text)}" for name, text in options.items())
+    given = f" ({listed})" if listed else ""
+    return f"START_REPLICATION SLOT {checked_slot_name(slot)} LOGICAL {start}{given}".encode()
+
+
+def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
+    """Take a base backup, with options by their names from 15 on."""
+    if major >= _PARENTHESES_SINCE:
+        return f"BASE_BACKUP ({options_list(options)})".encode()
+    older = {"CHECKPOINT": "FAST", "WAIT": "NOWAIT"}
+    parts = []
+    for name, value in options.items():
+        if name in older:
+            # The word stands for what is not the default: a fast checkpoint, and no wait.
+            parts += [older[name]] if value in {"fast", False} else []
+        elif isinstance(value, bool):
+            parts += [name] if value else []
+        else:
+            parts.append(f"{name} {value if isinstance(value, int) else literal(str(value))}")
+    return " ".join(["BASE_BACKUP", *parts]).encode()
+
+
+def options_list(options: Mapping[str, Option]) -> str:
+    """Options in parentheses, as from 15 on."""
+    return ", ".join(f"{name}{_value(value)}" for name, value in options.items())
+
+
+def _value(value: Option) -> str:
+    if value is None or value is True:
+        return ""
+    if value is False:
+        return " false"
+    return f" {value}" if isinstance(value, int) else f" {literal(value)}"
+
+
+def literal(text: str) -> str:
+    """A text in quotes; a backslash is nothing special in these commands."""
+    if "\0" in text:
+        raise ValueError("a text of a command has no NUL in it")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name in double quotes."""
+    if "\0" in name or not name:
+        raise ValueError(f"a name is not empty and has no NUL in it: {name!r}")
+    return '"' + name.replace('"', '""') + '"'

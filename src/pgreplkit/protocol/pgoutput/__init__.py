@@ -1,0 +1,1 @@
+"""pgoutput, PostgreSQL's own output plugin: its messages, and the rows in them."""

@@ -1,0 +1,274 @@
+"""Decoder: takes the messages of pgoutput apart, protocol versions 1 to 4."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeAlias, TypeVar
+
+import attrs
+
+from pgreplkit.errors import InvalidChangeMessage, InvalidLSN, InvalidTableName
+from pgreplkit.protocol.pgoutput import messages as m
+from pgreplkit.protocol.pgoutput.messages import Change
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory
+from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
+from pgreplkit.protocol.pgoutput.tuples import Loading, Malformed, TableReader
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
+
+R = TypeVar("R")
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_new_lsn = bytes.__new__
+_XID, _XIDS, _COUNT = struct.Struct(">I"), struct.Struct(">II"), struct.Struct(">H")
+_BEGIN, _COMMIT = struct.Struct(">8sqI"), struct.Struct(">x8s8sq")
+_COLUMN, _TRUNCATE = struct.Struct(">Ii"), struct.Struct(">IB")
+_MESSAGE, _STREAM_START = struct.Struct(">B8s"), struct.Struct(">IB")
+_STREAM_COMMIT, _ABORTED = struct.Struct(">Ix8s8sq"), struct.Struct(">8sq")
+_BEGIN_PREPARE, _PREPARE = struct.Struct(">8s8sqI"), struct.Struct(">x8s8sqI")
+_ROLLBACK_PREPARED = struct.Struct(">x8s8sqqI")
+_NEW, _OLD, _KEY = b"NOK"
+_XID_BEFORE = frozenset(b"IUDTRYM")
+"""Kinds that say to which transaction they belong, in one that is streamed while it runs."""
+_Reading: TypeAlias = Callable[[bytes, int, LSN], tuple[Change[R] | None, int]]
+"""Reads a message from where its kind ends; gives what it is, and where it ends."""
+
+
+class Decoder(Generic[R]):
+    """Takes the messages of one stream apart, in their order; it remembers the tables.
+
+    Raises: InvalidChangeMessage for what no server sends; what ``loading`` raises.
+    """
+
+    def __init__(self, loading: Loading, factory: RowFactory[R]) -> None:
+        self._loading, self._factory = loading, factory
+        # Never changed in place: who holds one may go on with it.
+        self._tables: Mapping[bytes, TableReader[R]] = {}
+        self._types: dict[int, TableName] = {}
+        self._streamed: dict[int, Mapping[bytes, TableReader[R]]] = {}
+        """The tables of transactions that are streamed, as only they may see them yet."""
+        self._committed: Mapping[bytes, TableReader[R]] = {}
+        self._stream: int | None = None
+        self._xid = 0
+        kinds: dict[str, _Reading[R]] = {
+            "B": self._begin,
+            "C": self._commit,
+            "O": self._origin,
+            "R": self._relation,
+            "Y": self._type,
+            "M": self._message,
+            "T": self._truncate,
+            "I": self._insert,
+            "U": self._update,
+            "D": self._delete,
+            "S": self._stream_start,
+            "E": self._stream_stop,
+            "c": self._stream_commit,
+            "A": self._stream_abort,
+            "p": self._stream_prepare,
+            "b": self._begin_prepare,
+            "P": self._prepare,
+            "K": self._commit_prepared,
+            "r": self._rollback_prepared,
+        }
+        self._kinds = {ord(kind): reading for kind, reading in kinds.items()}
+
+    def decode(self, data: bytes, lsn: LSN, at: int = 0) -> Change[R] | None:
+        """The change in a message that begins at ``at``; None for one that only tells of a table.
+
+        ``lsn`` is where the server says that it stands.
+        """
+        try:
+            kind = data[at]
+            read = self._kinds[kind]
+            if self._stream is not None and kind in _XID_BEFORE:
+                [self._xid] = _XID.unpack_from(data, at + 1)
+                at += 4
+            change, end = read(data, at + 1, lsn)
+        except (struct.error, IndexError, KeyError, OverflowError, InvalidLSN, Malformed):
+            raise InvalidChangeMessage(data[at:], "it is cut off, or put together wrong") from None
+        if end != len(data):
+            raise InvalidChangeMessage(data[at:], "it has another end than it should")
+        return change
+
+    def fork(self, *, streamed: bool) -> Decoder[R]:
+        """A decoder that goes on by itself from the tables known now.
+
+        ``streamed`` is for messages of a transaction that is streamed while it runs.
+        """
+        twin = Decoder(self._loading, self._factory)
+        twin._tables, twin._types = self._tables, {**self._types}
+        twin._xid, twin._stream = self._xid, 0 if streamed else None
+        return twin
+
+    # Tables
+
+    def _relation(self, data: bytes, at: int, lsn: LSN) -> tuple[None, int]:
+        oid = data[at : at + 4]
+        schema, at = _text(data, at + 4)
+        name, at = _text(data, at)
+        identity = RelationIdentity(chr(data[at]))
+        [count] = _COUNT.unpack_from(data, at + 1)
+        at += 3
+        columns = []
+        for _ in range(count):
+            flags = data[at]
+            column, at = _text(data, at + 1)
+            type_oid, modifier = _COLUMN.unpack_from(data, at)
+            at += _COLUMN.size
+            type_name = self._types.get(type_oid)
+            columns.append(Column(column, type_oid, modifier, bool(flags & 1), type_name))
+        [number] = _XID.unpack(oid)
+        # An empty schema stands for pg_catalog.
+        table = Table(number, schema or "pg_catalog", name, tuple(columns), identity)
+        reader = TableReader(table, self._loading, self._factory)
+        self._tables = {**self._tables, oid: reader}
+        return None, at
+
+    def _type(self, data: bytes, at: int, lsn: LSN) -> tuple[None, int]:
+        [oid] = _XID.unpack_from(data, at)
+        schema, at = _text(data, at + 4)
+        name, at = _text(data, at)
+        try:
+            self._types[oid] = TableName(schema or "pg_catalog", name)
+        except InvalidTableName:
+            raise Malformed from None
+        return None, at
+
+    # Rows
+
+    def _insert(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Insert[R], int]:
+        reader = self._tables[data[at : at + 4]]
+        if data[at + 4] != _NEW:
+            raise Malformed
+        new, at = reader.row(data, at + 5)
+        return m.Insert(lsn, self._xid, reader.table, new), at
+
+    def _update(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Update[R], int]:
+        reader = self._tables[data[at : at + 4]]
+        old, at = self._old(reader, data, at + 4) if data[at + 4] != _NEW else (None, at + 4)
+        if data[at] != _NEW:
+            raise Malformed
+        new, at = reader.row(data, at + 1)
+        return m.Update(lsn, self._xid, reader.table, old, new), at
+
+    def _delete(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Delete[R], int]:
+        reader = self._tables[data[at : at + 4]]
+        old, at = self._old(reader, data, at + 4)
+        return m.Delete(lsn, self._xid, reader.table, old), at
+
+    def _old(self, reader: TableReader[R], data: bytes, at: int) -> tuple[R | Row, int]:
+        if data[at] == _KEY:
+            return reader.key(data, at + 1)
+        if data[at] != _OLD:
+            raise Malformed
+        return reader.row(data, at + 1)
+
+    def _truncate(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Truncate, int]:
+        count, options = _TRUNCATE.unpack_from(data, at)
+        at += _TRUNCATE.size
+        end = at + 4 * count
+        if end != len(data):
+            raise Malformed
+        tables = tuple(self._tables[data[i : i + 4]].table for i in range(at, end, 4))
+        return m.Truncate(lsn, self._xid, tables, bool(options & 1), bool(options & 2)), end
+
+    def _message(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Message, int]:
+        flags, position = _MESSAGE.unpack_from(data, at)
+        prefix, at = _text(data, at + _MESSAGE.size)
+        [size] = _XID.unpack_from(data, at)
+        at += 4
+        content, transactional = data[at : at + size], bool(flags & 1)
+        xid = self._xid if transactional else 0
+        message = m.Message(_new_lsn(LSN, position), xid, transactional, prefix, content)
+        return message, at + size
+
+    # Transactions
+
+    def _begin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Begin, int]:
+        position, time, self._xid = _BEGIN.unpack_from(data, at)
+        begin = m.Begin(_new_lsn(LSN, position), _time(time), self._xid)
+        return begin, at + _BEGIN.size
+
+    def _commit(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Commit, int]:
+        position, end, time = _COMMIT.unpack_from(data, at)
+        commit = m.Commit(_new_lsn(LSN, position), _new_lsn(LSN, end), _time(time))
+        return commit, at + _COMMIT.size
+
+    def _origin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Origin, int]:
+        position = LSN.from_bytes(data[at : at + 8])
+        name, at = _text(data, at + 8)
+        return m.Origin(position, name), at
+
+    def _stream_start(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamStart, int]:
+        self._xid, first = _STREAM_START.unpack_from(data, at)
+        self._committed, self._stream = self._tables, self._xid
+        self._tables = self._streamed.get(self._xid, {})
+        return m.StreamStart(self._xid, bool(first)), at + _STREAM_START.size
+
+    def _stream_stop(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamStop, int]:
+        if self._stream is None:
+            raise Malformed
+        stopped = m.StreamStop(self._stream)
+        self._streamed[self._stream] = self._tables
+        self._tables, self._stream = self._committed, None
+        return stopped, at
+
+    def _stream_commit(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamCommit, int]:
+        xid, position, end, time = _STREAM_COMMIT.unpack_from(data, at)
+        # From now on the server takes for told what it told of tables within the transaction.
+        self._tables = {**self._tables, **self._streamed.pop(xid, {})}
+        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        return m.StreamCommit(xid, *times), at + _STREAM_COMMIT.size
+
+    def _stream_abort(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamAbort, int]:
+        xid, subxid = _XIDS.unpack_from(data, at)
+        at += _XIDS.size
+        if xid == subxid:
+            self._streamed.pop(xid, None)
+        if at == len(data):
+            return m.StreamAbort(xid, subxid), at
+        position, time = _ABORTED.unpack_from(data, at)
+        aborted = m.StreamAbort(xid, subxid, _new_lsn(LSN, position), _time(time))
+        return aborted, at + _ABORTED.size
+
+    def _begin_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.BeginPrepare, int]:
+        position, end, time, self._xid = _BEGIN_PREPARE.unpack_from(data, at)
+        gid, at = _text(data, at + _BEGIN_PREPARE.size)
+        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        return m.BeginPrepare(*times, self._xid, gid), at
+
+    def _prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
+        position, end, time, xid = _PREPARE.unpack_from(data, at)
+        gid, at = _text(data, at + _PREPARE.size)
+        return m.Prepare(_new_lsn(LSN, position), _new_lsn(LSN, end), _time(time), xid, gid), at
+
+    def _stream_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
+        prepare, at = self._prepare(data, at, lsn)
+        self._streamed.pop(prepare.xid, None)
+        return attrs.evolve(prepare, is_streamed=True), at
+
+    def _commit_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.CommitPrepared, int]:
+        position, end, time, xid = _PREPARE.unpack_from(data, at)
+        gid, at = _text(data, at + _PREPARE.size)
+        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        return m.CommitPrepared(*times, xid, gid), at
+
+    def _rollback_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.RollbackPrepared, int]:
+        position, end, prepared, time, xid = _ROLLBACK_PREPARED.unpack_from(data, at)
+        gid, at = _text(data, at + _ROLLBACK_PREPARED.size)
+        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(prepared), _time(time)
+        return m.RollbackPrepared(*times, xid, gid), at
+
+
+def _text(data: bytes, at: int) -> tuple[str, int]:
+    end = data.find(b"\0", at)
+    if end < 0:
+        raise Malformed
+    return data[at:end].decode("utf-8", "backslashreplace"), end + 1
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)

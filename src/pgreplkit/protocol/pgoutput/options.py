@@ -1,0 +1,56 @@
+"""What pgoutput is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pgreplkit.protocol.commands import identifier
+
+_PROTOCOLS = ((16, 4), (15, 3), (14, 2))
+STREAMINGS = ("off", "on", "parallel")
+ORIGINS = ("any", "none")
+
+
+def pgoutput_options(
+    major: int,
+    require: Callable[[str], None],
+    publications: Iterable[str],
+    *,
+    binary: bool,
+    streaming: str,
+    two_phase: bool,
+    messages: bool | None,
+    origin: str,
+) -> dict[str, str]:
+    """The options of START_REPLICATION, with the highest protocol that the major speaks.
+
+    Raises: what ``require`` raises for what the major lacks; ValueError.
+    """
+    if isinstance(publications, str):
+        raise TypeError("publications are several names, not one str")
+    names = ",".join(identifier(name) for name in publications)
+    if not names:
+        raise ValueError("no publication is given")
+    if streaming not in STREAMINGS:
+        raise ValueError(f"streaming is one of {', '.join(STREAMINGS)}, not {streaming!r}")
+    if origin not in ORIGINS:
+        raise ValueError(f"an origin is one of {', '.join(ORIGINS)}, not {origin!r}")
+    protocol = next((protocol for since, protocol in _PROTOCOLS if major >= since), 1)
+    options = {"proto_version": str(protocol), "publication_names": names}
+    if binary:
+        require("changes.binary")
+        options["binary"] = "true"
+    if streaming != "off":
+        require("changes.parallel" if streaming == "parallel" else "changes.streaming")
+        options["streaming"] = streaming
+    if two_phase:
+        require("changes.two_phase")
+        options["two_phase"] = "true"
+    if messages:
+        require("changes.messages")
+    if messages or (messages is None and major >= 14):
+        options["messages"] = "true"
+    if origin == "none":
+        require("changes.origin")
+        options["origin"] = "none"
+    return options

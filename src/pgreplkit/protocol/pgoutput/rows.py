@@ -1,0 +1,109 @@
+"""Row: the values of a row, by name and by position; and what else rows can be made into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import ClassVar, Final, SupportsIndex, TypeAlias, TypeVar, overload
+
+R = TypeVar("R")
+Default = TypeVar("Default")
+
+
+class Unchanged(Enum):
+    """The type of ``UNCHANGED``."""
+
+    __module__ = "pgreplkit"
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return "UNCHANGED"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+"""The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
+
+It is neither NULL nor gone: leave the column as it is.
+"""
+
+
+class Row(tuple[object, ...]):
+    """The values of a row: a tuple in the order of the columns, whose items have names too.
+
+    >>> row = row_class(("id", "name"))((1, "Ada"))
+    >>> row["name"], row[0], dict(row)
+    ('Ada', 1, {'id': 1, 'name': 'Ada'})
+    >>> row
+    Row(id=1, name='Ada')
+    """
+
+    __module__ = "pgreplkit"
+    __slots__ = ()
+    _positions: ClassVar[Mapping[str, int]] = {}
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(self._positions)
+
+    def get(self, name: str, default: Default | None = None) -> object | Default | None:
+        """The value of that column, or ``default`` where there is no such column."""
+        position = self._positions.get(name)
+        return default if position is None else tuple.__getitem__(self, position)
+
+    def as_dict(self) -> dict[str, object]:
+        """The values by the names of their columns."""
+        return dict(zip(self._positions, self, strict=True))
+
+    @overload
+    def __getitem__(self, key: str | SupportsIndex, /) -> object: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> tuple[object, ...]: ...
+    def __getitem__(self, key: str | SupportsIndex | slice, /) -> object:
+        if isinstance(key, str):
+            return tuple.__getitem__(self, self._positions[key])
+        return tuple.__getitem__(self, key)
+
+    def __repr__(self) -> str:
+        return f"Row({', '.join(f'{name}={value!r}' for name, value in self.as_dict().items())})"
+
+    def __reduce__(self) -> tuple[Callable[..., Row], tuple[tuple[str, ...], tuple[object, ...]]]:
+        return _restored, (self.keys(), tuple(self))
+
+
+RowMaker: TypeAlias = Callable[[tuple[object, ...]], R]
+"""Makes one row of its values."""
+RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
+"""Gives what makes rows of columns of those names."""
+
+
+def row_class(names: tuple[str, ...]) -> type[Row]:
+    """The class of rows with columns of those names."""
+    positions = {name: position for position, name in enumerate(names)}
+    return type(
+        "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}
+    )
+
+
+def _restored(names: tuple[str, ...], values: tuple[object, ...]) -> Row:
+    return row_class(names)(values)
+
+
+def tuple_rows(names: tuple[str, ...]) -> RowMaker[tuple[object, ...]]:
+    """A row factory: plain tuples, in the order of the columns."""
+    return tuple
+
+
+def dict_rows(names: tuple[str, ...]) -> RowMaker[dict[str, object]]:
+    """A row factory: dicts by the names of the columns."""
+    return lambda values: dict(zip(names, values, strict=True))
+
+
+def class_rows(cls: Callable[..., R]) -> RowFactory[R]:
+    """A row factory: objects of a class that takes the columns as keywords, as attrs classes and
+    dataclasses do."""
+
+    def factory(names: tuple[str, ...]) -> RowMaker[R]:
+        return lambda values: cls(**dict(zip(names, values, strict=True)))
+
+    return factory

@@ -1,0 +1,158 @@
+"""Transaction: all changes of a committed transaction, put together from a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set as AbstractSet
+from datetime import datetime
+from typing import Generic, TypeAlias, TypeVar
+
+import attrs
+
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.pgoutput import messages as m
+from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.spool import Spool
+from pgreplkit.values.lsn import LSN
+
+R = TypeVar("R")
+
+_ROWS = frozenset(b"IUDTM")
+"""Kinds that are kept as they are, and taken apart when somebody looks at them."""
+_TABLES = frozenset(b"RY")
+
+Contained: TypeAlias = m.Insert[R] | m.Update[R] | m.Delete[R] | m.Truncate | m.Message
+"""What a transaction consists of."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Transaction(Generic[R]):
+    """A committed transaction; iterating over it gives its changes, as often as one likes.
+
+    A large one stands in a temporary file. ``end_lsn`` acknowledges it. A logical message that
+    stands in no transaction comes as one of its own, with ``xid`` 0.
+    """
+
+    __module__ = "pgreplkit"
+
+    xid: int
+    commit_lsn: LSN
+    end_lsn: LSN
+    commit_time: datetime | None
+    """None for a message that stands in no transaction."""
+    origin: m.Origin | None
+    """Whence it came, where the publisher got it by replication."""
+    _spool: Spool
+    _decoder: Decoder[R]
+    _is_streamed: bool
+    _aborted: AbstractSet[int]
+
+    def __iter__(self) -> Iterator[Contained[R]]:
+        decoder = self._decoder.fork(streamed=self._is_streamed)
+        for lsn, data in self._spool:
+            if self._aborted and int.from_bytes(data[1:5], "big") in self._aborted:
+                continue
+            change = decoder.decode(data, lsn)
+            if isinstance(change, m.Insert | m.Update | m.Delete | m.Truncate | m.Message):
+                yield change
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.xid} committed at {self.commit_lsn}>"
+
+
+@attrs.define(eq=False)
+class _Assembly(Generic[R]):
+    """A transaction of which more may come."""
+
+    xid: int
+    spool: Spool
+    decoder: Decoder[R]
+    is_streamed: bool
+    origin: m.Origin | None = None
+    is_empty: bool = True
+    aborted: set[int] = attrs.field(factory=set)
+
+    def ended(self, end: m.Commit | m.StreamCommit) -> Transaction[R]:
+        """The transaction, now that it is whole."""
+        return Transaction(
+            self.xid,
+            end.commit_lsn,
+            end.end_lsn,
+            end.commit_time,
+            self.origin,
+            self.spool,
+            self.decoder,
+            self.is_streamed,
+            self.aborted,
+        )
+
+
+class TransactionOutput(Generic[R]):
+    """Puts transactions together; those that have no change are passed over.
+
+    Each takes ``memory_limit`` bytes of memory at most, and a temporary file beyond.
+    """
+
+    def __init__(self, make_decoder: Callable[[], Decoder[R]], *, memory_limit: int) -> None:
+        self._make_decoder, self._limit = make_decoder, memory_limit
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was begun: the server sends it again."""
+        self._decoder = self._make_decoder()
+        self._current: _Assembly[R] | None = None
+        self._streams: dict[int, _Assembly[R]] = {}
+
+    def take(self, data: bytes, lsn: LSN, at: int, feedback: Feedback, /) -> Transaction[R] | None:
+        """The transaction that this message ends, if it ends one."""
+        current = self._current
+        if current is not None and data[at] in _ROWS:
+            current.spool.add(lsn, data[at:])
+            current.is_empty = False
+            return None
+        if current is not None and data[at] in _TABLES:
+            current.spool.add(lsn, data[at:])
+        match self._decoder.decode(data, lsn, at):
+            case m.Begin(xid=xid):
+                self._current = self._assembly(xid, streamed=False)
+                feedback.is_within = True
+            case m.StreamStart(xid=xid):
+                self._current = self._streams.get(xid) or self._assembly(xid, streamed=True)
+                self._streams[xid] = self._current
+                feedback.is_within = True
+            case m.StreamStop():
+                self._current = None
+                feedback.is_within = False
+            case m.Origin() as origin if current is not None:
+                current.origin = origin
+            case m.StreamAbort(xid=xid, subxid=subxid) if xid != subxid:
+                self._streams[xid].aborted.add(subxid)
+            case m.StreamAbort(xid=xid):
+                self._streams.pop(xid, None)
+            case m.Commit() as end if current is not None:
+                self._current = None
+                return _handed_out(current, end, feedback)
+            case m.StreamCommit(xid=xid) as end:
+                return _handed_out(self._streams.pop(xid), end, feedback)
+            case m.Message() as message:
+                feedback.deliver(message.end_lsn)
+                spool = Spool(self._limit)
+                spool.add(lsn, data[at:])
+                decoder = self._decoder.fork(streamed=False)
+                alone = (0, message.lsn, message.end_lsn, None, None, spool, decoder, False)
+                return Transaction(*alone, frozenset())
+        return None
+
+    def _assembly(self, xid: int, *, streamed: bool) -> _Assembly[R]:
+        decoder = self._decoder.fork(streamed=streamed)
+        return _Assembly(xid, Spool(self._limit), decoder, streamed)
+
+
+def _handed_out(
+    assembly: _Assembly[R], end: m.Commit | m.StreamCommit, feedback: Feedback
+) -> Transaction[R] | None:
+    if assembly.is_empty:
+        feedback.is_within = False
+        feedback.reach(end.end_lsn)
+        return None
+    feedback.deliver(end.end_lsn)
+    return assembly.ended(end)
