@@ -9,7 +9,10 @@ from typing import Any, cast
 import psycopg
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, AsyncStandby
+from pgreplkit import AsyncPrimary, AsyncReplicationConnection, AsyncStandby
+
+PLAIN = {"acknowledge", "changes", "snapshot_then_changes", "start_logical", "transactions"}
+"""Methods that are awaited in neither colour."""
 
 
 class Awaited:
@@ -20,10 +23,21 @@ class Awaited:
 
     def __getattr__(self, name: str) -> object:
         value = getattr(self._target, name)
+        if name in PLAIN:
+            return lambda *args, **kwargs: wrapped(value(*args, **kwargs))
         return awaited(value) if inspect.ismethod(value) else value
 
     def __repr__(self) -> str:
         return repr(self._target)
+
+    def __aiter__(self) -> Awaited:
+        return self
+
+    async def __anext__(self) -> object:
+        try:
+            return next(self._target)  # type: ignore[call-overload]
+        except StopIteration:
+            raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Awaited:
         self._target.__enter__()  # type: ignore[attr-defined]
@@ -61,6 +75,7 @@ def wrapped(result: object) -> object:
         *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
         *(pgreplkit.Subscription, pgreplkit.SequencePlan),
         *(pgreplkit.PglogicalNode, pgreplkit.PglogicalSubscription),
+        *(pgreplkit.SlotReader, pgreplkit.ReplicationConnection),
     )
     return Awaited(result) if isinstance(result, kinds) else result
 
@@ -90,6 +105,14 @@ class Colour:
         if self.name == "async":
             return await AsyncStandby.connect(conninfo, **params)
         return cast(AsyncStandby, Awaited(pgreplkit.Standby.connect(conninfo, **params)))
+
+    async def replication(
+        self, conninfo: str, *, database: str | None = None
+    ) -> AsyncReplicationConnection:
+        if self.name == "async":
+            return await AsyncReplicationConnection.connect(conninfo, database=database)
+        theirs = pgreplkit.ReplicationConnection.connect(conninfo, database=database)
+        return cast(AsyncReplicationConnection, Awaited(theirs))
 
     async def primary_on(self, conninfo: str, *, autocommit: bool = True) -> AsyncPrimary:
         """A Primary on a connection that it did not open."""

@@ -71,6 +71,9 @@ if TYPE_CHECKING:
     from pgreplkit._async.slot import (
         AsyncSlot as AsyncSlot,
     )
+    from pgreplkit._async.snapshot import (
+        AsyncSnapshotStream as AsyncSnapshotStream,
+    )
     from pgreplkit._async.standby import (
         AsyncStandby as AsyncStandby,
     )
@@ -139,6 +142,9 @@ if TYPE_CHECKING:
     )
     from pgreplkit._sync.slot import (
         Slot as Slot,
+    )
+    from pgreplkit._sync.snapshot import (
+        SnapshotStream as SnapshotStream,
     )
     from pgreplkit._sync.standby import (
         Standby as Standby,
@@ -431,6 +437,7 @@ if TYPE_CHECKING:
         Origin as Origin,
         Prepare as Prepare,
         RollbackPrepared as RollbackPrepared,
+        SnapshotEnd as SnapshotEnd,
         StreamAbort as StreamAbort,
         StreamCommit as StreamCommit,
         StreamStart as StreamStart,

@@ -74,18 +74,16 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
 
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
-    """How to reach a walsender there, of the database of the string when it is to be logical.
+    """How to reach a walsender there, of the database of the string when it is to be logical."""
+    return make_conninfo(exact_conninfo(conninfo), replication="database" if is_logical else "true")
 
-    Values are sent as texts of the session: these settings are what reads them back exactly.
-    """
+
+def exact_conninfo(conninfo: str) -> str:
+    """The same, for a session whose texts of values can be read back exactly."""
     parts = conninfo_to_dict(conninfo)
     settings = "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3"
-    return make_conninfo(
-        conninfo,
-        replication="database" if is_logical else "true",
-        client_encoding="UTF8",
-        options=f"{settings} {parts.get('options') or ''}".strip(),
-    )
+    options = f"{settings} {parts.get('options') or ''}".strip()
+    return make_conninfo(conninfo, client_encoding="UTF8", options=options)
 
 
 def conninfo_of(connection: BaseConnection[Any]) -> str:

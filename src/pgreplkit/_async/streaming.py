@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar, Unpack, cast, overload
 
-from pgreplkit._async.changes import AsyncChangeStream, change_stream
+from pgreplkit._async.changes import AsyncChangeStream, change_stream, pgoutput_stream
 from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.snapshot import AsyncSnapshotStream
 from pgreplkit._conninfo import conninfo_of
 from pgreplkit.plans.streaming import ChangeOptions
+from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import AnyTable
 
 R = TypeVar("R")
 
@@ -72,4 +75,63 @@ class AsyncStreamingServer(AsyncServer):
             start=start,
             adapters=self.connection.adapters,
             options=options,
+        )
+
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[Row]: ...
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[R]: ...
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
+        """The rows that are there, and then every change since: no gap, and nothing twice.
+
+        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
+        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
+        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
+        gives. When it ends before SnapshotEnd, the slot is dropped again.
+
+        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
+        not published; StatementTimeout.
+        Needs: REPLICATION, and SELECT on the tables.
+        Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
+        """
+        names = names_of(publications)
+        source = conninfo_of(self.connection)
+        stream = pgoutput_stream(source, slot, names, start=None, options=options)
+        return AsyncSnapshotStream(
+            self,
+            stream,
+            cast(RowFactory[R], row_factory or row_class),
+            names,
+            tables,
+            failover=failover,
+            create_timeout=create_timeout,
         )

@@ -18,7 +18,7 @@ from pgreplkit.protocol.changefeed import ChangeFeed, Output
 from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import Change
-from pgreplkit.protocol.pgoutput.options import pgoutput_options
+from pgreplkit.protocol.pgoutput.options import names_of, pgoutput_options
 from pgreplkit.protocol.pgoutput.rows import RowFactory
 from pgreplkit.protocol.transactions import Transaction, TransactionOutput
 from pgreplkit.values.lsn import LSN
@@ -196,9 +196,20 @@ def change_stream(
     options: ChangeOptions,
 ) -> ChangeStream[R]:
     """A stream of a slot, not opened yet."""
-    if isinstance(publications, str):
-        raise TypeError("publications are several names, not one str")
-    names, settings = tuple(publications), StreamSettings(**options)
+    stream = pgoutput_stream(source, slot, publications, start=start, options=options)
+    return ChangeStream(stream, row_factory, adapters)
+
+
+def pgoutput_stream(
+    source: str | Walsender,
+    slot: str,
+    publications: Iterable[str],
+    *,
+    start: LSN | None,
+    options: ChangeOptions,
+) -> SlotStream:
+    """The walsender of a slot of pgoutput, not opened yet."""
+    names, settings = names_of(publications), StreamSettings(**options)
 
     def asked_for(walsender: Walsender) -> dict[str, str]:
         return pgoutput_options(
@@ -212,5 +223,6 @@ def change_stream(
             origin=settings.origin,
         )
 
-    stream = SlotStream(source, slot, start=start, options=asked_for, settings=settings)
-    return ChangeStream(stream, row_factory, adapters)
+    return SlotStream(
+        source, slot, start=start, options=asked_for, publications=names, settings=settings
+    )

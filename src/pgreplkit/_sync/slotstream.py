@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from pgreplkit._sync._io import Heartbeat, sleep
 from pgreplkit._sync.copyboth import CopyBoth
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit.catalog.slotactions import TROUBLE, USED_BY
+from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
 from pgreplkit.errors import (
     AheadOfServer,
     ConnectionFailed,
@@ -66,13 +67,14 @@ class SlotStream:
         *,
         start: LSN | None,
         options: Callable[[Walsender], Mapping[str, str]],
+        publications: Sequence[str] = (),
         settings: StreamSettings,
     ) -> None:
         if start is not None and not isinstance(start, LSN):
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
         self._source = source
         self.slot = checked_slot_name(slot)
-        self._options = options
+        self._options, self._publications = options, publications
         self.settings = settings
         self.feedback = Feedback(start or LSN.INVALID, advance_when_idle=settings.advance_when_idle)
         self.walsender: Walsender | None = None
@@ -83,7 +85,6 @@ class SlotStream:
         self._identity: SystemIdentity | None = None
         self._batch: Iterator[bytes] = iter(())
         self._told_at = self._asked_at = time.monotonic()
-        self._has_news = False
         self._interval = settings.status_interval
         self._failure: Exception | None = None
         self._patience: Pace | None = None
@@ -137,6 +138,7 @@ class SlotStream:
             found = "a connection carries one stream of changes: open another connection"
             raise ServerError(self._tried, found)
         options = self._options(walsender)
+        self._insist_on_publications(walsender)
         start = self.feedback.delivered
         self._insist_on_reach(walsender, start)
         patience = walsender.patience()
@@ -149,9 +151,18 @@ class SlotStream:
         except ServerError as error:
             raise self._explained(walsender, error) from None
         walsender.has_streamed_changes = True
-        self._copy = copy
-        self._told_at = time.monotonic()
+        self._copy, self._told_at = copy, 0.0
         self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
+
+    def _insist_on_publications(self, walsender: Walsender) -> None:
+        """Refuse publications that are not there: from 18 on the server passes them over."""
+        names = [*self._publications]
+        there = walsender.query(self._tried, PUBLICATION_NAMES, [names]) if names else []
+        missing = sorted({*names} - {record["name"] for record in there})
+        if missing:
+            found = f"there is no publication {', '.join(missing)}"
+            error = PublicationNotFound(self._tried, found, UNDEFINED_OBJECT)
+            raise self._explained(walsender, error)
 
     def _insist_on_reach(self, walsender: Walsender, start: LSN) -> None:
         """Refuse a server that never had what lies before ``start``."""
@@ -203,7 +214,7 @@ class SlotStream:
         if self._patience is None and timeout is not None:
             self._patience = Pace(timeout)
         while not self.is_closed:
-            if self._has_news and time.monotonic() - self._told_at > _TOLD_EVERY:
+            if self.feedback.has_news and time.monotonic() - self._told_at > _TOLD_EVERY:
                 self._tell()
             batch = self._read()
             if batch:
@@ -229,9 +240,9 @@ class SlotStream:
         copy = self._copy
         if copy is None:
             return
-        if self._has_news:
-            self._tell()
         now = time.monotonic()
+        if self.feedback.has_news and now - self._told_at > _TELLS_APART:
+            self._tell()
         if self.settings.stop_at is not None and now - self._asked_at > _TOLD_EVERY:
             # An idle server says only on request how far it is.
             self._asked_at = now
@@ -240,7 +251,9 @@ class SlotStream:
             if copy.is_over and not self.is_closed:
                 copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
-            limit = _TOLD_EVERY if self._patience is None else self._patience.next_pause()
+            limit = _TELLS_APART if self.feedback.has_news else _TOLD_EVERY
+            if self._patience is not None:
+                limit = min(limit, self._patience.left)
             copy.wait(limit)
 
     def _recover(self, feed: ChangeFeed[Item], error: ServerError) -> None:
@@ -278,17 +291,20 @@ class SlotStream:
         if not slots:
             return SlotNotFound(self._tried, "there is no slot of that name", error.sqlstate)
         [slot] = slots
-        if error.sqlstate == UNDEFINED_OBJECT:
-            return PublicationNotFound(self._tried, error.found, error.sqlstate)
-        if error.sqlstate == OBJECT_IN_USE:
-            [user] = walsender.query(self._tried, USED_BY, [self.slot])
-            names = ("pid", "client_addr", "application_name")
-            return SlotActive(self._tried, self.slot, *(user[name] for name in names))
         if slot["slot_type"] != "logical":
             return ServerError(self._tried, "it is a physical slot, which decodes nothing")
         if slot["database"] != slot["here"]:
             found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
             return ServerError(self._tried, f"{found}: connect to that one", error.sqlstate)
+        if isinstance(error, PublicationNotFound):
+            return error
+        if error.sqlstate == UNDEFINED_OBJECT:
+            found = f"{error.found}, or it was not there yet when the change was made"
+            return PublicationNotFound(self._tried, found, error.sqlstate)
+        if error.sqlstate == OBJECT_IN_USE:
+            [user] = walsender.query(self._tried, USED_BY, [self.slot])
+            names = ("pid", "client_addr", "application_name")
+            return SlotActive(self._tried, self.slot, *(user[name] for name in names))
         if slot["status"] == "lost" or slot["reason"]:
             return SlotLost(self._tried, f"it is lost: {error.found}", error.sqlstate)
         return error
@@ -298,13 +314,12 @@ class SlotStream:
         if self.is_closed:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         self.feedback.acknowledge(flushed, written=written, applied=applied)
-        self._has_news = True
         # At once when it is the first for a while; the rest with what is told next.
         if time.monotonic() - self._told_at > _TELLS_APART:
             self._tell()
 
     def _tell(self) -> None:
-        self._has_news, self._told_at = False, time.monotonic()
+        self._told_at = time.monotonic()
         copy = self._copy
         if copy is not None:
             # A connection that is lost is told to whoever reads next.
@@ -313,7 +328,7 @@ class SlotStream:
 
     def _beat(self) -> None:
         """Called beside the client's code: keeps the server from giving this side up."""
-        if self._has_news or time.monotonic() - self._told_at >= self._interval / 2:
+        if self.feedback.has_news or time.monotonic() - self._told_at >= self._interval / 2:
             self._tell()
 
     def close(self) -> None:

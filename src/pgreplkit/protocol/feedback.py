@@ -21,6 +21,8 @@ class Feedback:
         """The end of what was handed to the client last."""
         self.is_within = False
         """Whether a transaction was begun and not ended."""
+        self.has_news = False
+        """Whether something is confirmed that the server was not told yet."""
         self._advances = advance_when_idle
 
     def deliver(self, end: LSN) -> None:
@@ -44,13 +46,16 @@ class Feedback:
         self.written = max(self.written, written, flushed)
         self.flushed = max(self.flushed, flushed)
         self.applied = max(self.applied, applied)
+        self.has_news = True
 
     def reach(self, position: LSN) -> None:
         """The server has nothing more before that position."""
         is_idle = self.delivered <= min(self.flushed, self.applied) and not self.is_within
         if self._advances and is_idle and position > self.flushed:
             self.written = self.flushed = self.applied = self.delivered = position
+            self.has_news = True
 
     def status(self, *, asks: bool = False) -> bytes:
         """What to tell the server; with ``asks`` it shall answer."""
+        self.has_news = False
         return status_update(self.written, self.flushed, self.applied, asks=asks)

@@ -236,6 +236,18 @@ class RollbackPrepared:
     gid: str
 
 
+@attrs.frozen
+class SnapshotEnd:
+    """The rows that were there are given, as of ``lsn``; what follows are the changes since.
+
+    Of ``snapshot_then_changes`` only.
+    """
+
+    __module__ = "pgreplkit"
+
+    lsn: LSN
+
+
 Change: TypeAlias = (
     Begin
     | Commit
@@ -253,6 +265,7 @@ Change: TypeAlias = (
     | Prepare
     | CommitPrepared
     | RollbackPrepared
+    | SnapshotEnd
 )
 """What a stream of changes gives."""
 

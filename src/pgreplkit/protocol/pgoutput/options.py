@@ -11,6 +11,16 @@ STREAMINGS = ("off", "on", "parallel")
 ORIGINS = ("any", "none")
 
 
+def names_of(publications: Iterable[str]) -> tuple[str, ...]:
+    """The names of publications, of which there is one at least."""
+    if isinstance(publications, str):
+        raise TypeError("publications are several names, not one str")
+    names = tuple(publications)
+    if not names:
+        raise ValueError("no publication is given")
+    return names
+
+
 def pgoutput_options(
     major: int,
     require: Callable[[str], None],
@@ -26,16 +36,12 @@ def pgoutput_options(
 
     Raises: what ``require`` raises for what the major lacks; ValueError.
     """
-    if isinstance(publications, str):
-        raise TypeError("publications are several names, not one str")
-    names = ",".join(identifier(name) for name in publications)
-    if not names:
-        raise ValueError("no publication is given")
     if streaming not in STREAMINGS:
         raise ValueError(f"streaming is one of {', '.join(STREAMINGS)}, not {streaming!r}")
     if origin not in ORIGINS:
         raise ValueError(f"an origin is one of {', '.join(ORIGINS)}, not {origin!r}")
     protocol = next((protocol for since, protocol in _PROTOCOLS if major >= since), 1)
+    names = ",".join(identifier(name) for name in publications)
     options = {"proto_version": str(protocol), "publication_names": names}
     if binary:
         require("changes.binary")

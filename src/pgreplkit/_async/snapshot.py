@@ -1,0 +1,177 @@
+"""AsyncSnapshotStream: the rows that are there, and then every change, without gap or overlap."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Self, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Composed
+
+from pgreplkit import _statements as parts
+from pgreplkit._async.changes import AsyncChangeStream
+from pgreplkit._async.link import AsyncLink
+from pgreplkit._async.publisher import read_published
+from pgreplkit._async.replication import AsyncReplicationConnection
+from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.slotstream import AsyncSlotStream
+from pgreplkit._conninfo import conninfo_of, exact_conninfo
+from pgreplkit._failures import telling
+from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
+from pgreplkit.catalog.tableshapes import table_shape
+from pgreplkit.errors import PublicationNotFound, StreamClosed, TableNotFound
+from pgreplkit.plans.snapshot import TableCopy, table_copy
+from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
+from pgreplkit.protocol.pgoutput.rows import RowFactory
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import AnyTable, table_of
+
+R = TypeVar("R")
+
+
+class AsyncSnapshotStream(AsyncChangeStream[R]):
+    """A new slot's stream that begins with the rows of the tables.
+
+    They come as Insert of transaction 0, as they are at the slot's first position; then
+    SnapshotEnd, and then the changes. When it is closed before SnapshotEnd, the slot is dropped:
+    the snapshot cannot be seen again. Made by ``snapshot_then_changes`` of a server.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(
+        self,
+        server: AsyncServer,
+        stream: AsyncSlotStream,
+        row_factory: RowFactory[R],
+        publications: Sequence[str],
+        tables: Iterable[AnyTable] | None,
+        *,
+        failover: bool,
+        create_timeout: float,
+    ) -> None:
+        super().__init__(stream, row_factory, server.connection.adapters)
+        self._server, self._publications = server, publications
+        self._tables = None if tables is None else [table_of(table) for table in tables]
+        self._failover, self._create_timeout = failover, create_timeout
+        self._make_row = row_factory
+        self._reader: AsyncConnection[object] | None = None
+        self._rows: AsyncGenerator[Change[R]] | None = None
+        self._has_slot = self._is_copied = False
+
+    async def __aenter__(self) -> Self:
+        await self._begin_copy()
+        return self
+
+    async def __anext__(self) -> Change[R]:
+        if self._rows is None and not self._is_copied:
+            await self._begin_copy()
+        if self._rows is not None:
+            async for change in self._rows:
+                return change
+            self._rows = None
+        return await super().__anext__()
+
+    async def close(self) -> None:
+        """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
+        rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
+        if reader is not None:
+            await reader.close()
+        if rows is not None:
+            await rows.aclose()
+        await super().close()
+        if self._has_slot and not self._is_copied:
+            self._has_slot = False
+            async with await self._walsender() as walsender:
+                await walsender.drop_slot(self.slot)
+
+    async def _walsender(self) -> AsyncReplicationConnection:
+        connection = self._server.connection
+        dbname = connection.info.dbname
+        return await AsyncReplicationConnection.connect(conninfo_of(connection), database=dbname)
+
+    async def _begin_copy(self) -> None:
+        if self.is_closed:
+            raise StreamClosed(f"copy for the slot {self.slot!r}", "the stream has ended")
+        try:
+            lsn, reader = await self._begin_snapshot()
+            self._reader = reader
+            self._rows = self._copied(lsn, reader, await self._copies(AsyncLink(reader)))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _begin_snapshot(self) -> tuple[LSN, AsyncConnection[object]]:
+        """Make the slot, and a connection that sees what was there before its first change."""
+        async with await self._walsender() as walsender:
+            created = await walsender.create_slot(
+                self.slot,
+                plugin="pgoutput",
+                snapshot=Snapshot.EXPORT,
+                two_phase=self._stream.settings.two_phase,
+                failover=self._failover,
+                timeout=self._create_timeout,
+            )
+            self._has_slot = True
+            theirs = self._server.connection
+            with telling("take over the snapshot of the slot"):
+                reader = await AsyncConnection[object].connect(
+                    exact_conninfo(conninfo_of(theirs)), autocommit=True, context=theirs
+                )
+                await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                await reader.execute(seen)
+        return created.consistent_point, reader
+
+    async def _copies(self, link: AsyncLink) -> list[TableCopy]:
+        tried = f"copy for the slot {self.slot!r}"
+        names = [*self._publications]
+        there = await link.all(tried, PUBLICATION_NAMES, [names])
+        missing = {*names} - {record["name"] for record in there}
+        if missing:
+            raise PublicationNotFound(
+                tried, f"there is no publication {', '.join(sorted(missing))}"
+            )
+        published = await read_published(link, names)
+        if self._tables is not None:
+            unpublished = {*self._tables} - {one.table for one in published}
+            if unpublished:
+                listed = ", ".join(map(str, sorted(unpublished)))
+                raise TableNotFound(tried, f"not published, so that no change would come: {listed}")
+            published = [one for one in published if one.table in self._tables]
+        copies = []
+        for one in published:
+            params = [one.table.schema, one.table.name]
+            records = await link.all(tried, table_shape(link.version.major), params)
+            copies.append(table_copy(one, records))
+        return copies
+
+    async def _copied(
+        self, lsn: LSN, reader: AsyncConnection[object], copies: Sequence[TableCopy]
+    ) -> AsyncGenerator[Change[R]]:
+        for one in copies:
+            names = tuple(column.name for column in one.table.columns)
+            make = self._make_row(names)
+            cursor = reader.cursor()
+            with telling(f"copy {one.table}"):
+                async with cursor.copy(_statement(one)) as copy:
+                    copy.set_types([column.type_oid for column in one.table.columns])
+                    async for values in copy.rows():
+                        yield Insert(lsn, 0, one.table, make(values))
+        self._reader = None
+        await reader.close()
+        self._is_copied = True
+        yield SnapshotEnd(lsn)
+
+
+def _statement(one: TableCopy) -> Composed:
+    rows = SQL("SELECT {} FROM {}{}").format(
+        parts.names(column.name for column in one.table.columns),
+        # The rows of other tables that inherit from it are published as theirs.
+        SQL("") if one.is_partitioned else SQL("ONLY "),
+        parts.table(one.table.table_name),
+    )
+    if one.where is not None:
+        rows += SQL(" WHERE ") + SQL(one.where)
+    return SQL("COPY ({}) TO STDOUT").format(rows)

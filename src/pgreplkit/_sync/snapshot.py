@@ -1,0 +1,178 @@
+# Generated from pgreplkit/_async/snapshot.py by `nox -s sync`. Do not edit.
+"""SnapshotStream: the rows that are there, and then every change, without gap or overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Self, TypeVar
+
+from psycopg import Connection
+from psycopg.sql import SQL, Composed
+
+from pgreplkit import _statements as parts
+from pgreplkit._conninfo import conninfo_of, exact_conninfo
+from pgreplkit._failures import telling
+from pgreplkit._sync.changes import ChangeStream
+from pgreplkit._sync.link import Link
+from pgreplkit._sync.publisher import read_published
+from pgreplkit._sync.replication import ReplicationConnection
+from pgreplkit._sync.server import Server
+from pgreplkit._sync.slotstream import SlotStream
+from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
+from pgreplkit.catalog.tableshapes import table_shape
+from pgreplkit.errors import PublicationNotFound, StreamClosed, TableNotFound
+from pgreplkit.plans.snapshot import TableCopy, table_copy
+from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
+from pgreplkit.protocol.pgoutput.rows import RowFactory
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import AnyTable, table_of
+
+R = TypeVar("R")
+
+
+class SnapshotStream(ChangeStream[R]):
+    """A new slot's stream that begins with the rows of the tables.
+
+    They come as Insert of transaction 0, as they are at the slot's first position; then
+    SnapshotEnd, and then the changes. When it is closed before SnapshotEnd, the slot is dropped:
+    the snapshot cannot be seen again. Made by ``snapshot_then_changes`` of a server.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(
+        self,
+        server: Server,
+        stream: SlotStream,
+        row_factory: RowFactory[R],
+        publications: Sequence[str],
+        tables: Iterable[AnyTable] | None,
+        *,
+        failover: bool,
+        create_timeout: float,
+    ) -> None:
+        super().__init__(stream, row_factory, server.connection.adapters)
+        self._server, self._publications = server, publications
+        self._tables = None if tables is None else [table_of(table) for table in tables]
+        self._failover, self._create_timeout = failover, create_timeout
+        self._make_row = row_factory
+        self._reader: Connection[object] | None = None
+        self._rows: Generator[Change[R]] | None = None
+        self._has_slot = self._is_copied = False
+
+    def __enter__(self) -> Self:
+        self._begin_copy()
+        return self
+
+    def __next__(self) -> Change[R]:
+        if self._rows is None and not self._is_copied:
+            self._begin_copy()
+        if self._rows is not None:
+            for change in self._rows:
+                return change
+            self._rows = None
+        return super().__next__()
+
+    def close(self) -> None:
+        """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
+        rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
+        if reader is not None:
+            reader.close()
+        if rows is not None:
+            rows.close()
+        super().close()
+        if self._has_slot and not self._is_copied:
+            self._has_slot = False
+            with self._walsender() as walsender:
+                walsender.drop_slot(self.slot)
+
+    def _walsender(self) -> ReplicationConnection:
+        connection = self._server.connection
+        dbname = connection.info.dbname
+        return ReplicationConnection.connect(conninfo_of(connection), database=dbname)
+
+    def _begin_copy(self) -> None:
+        if self.is_closed:
+            raise StreamClosed(f"copy for the slot {self.slot!r}", "the stream has ended")
+        try:
+            lsn, reader = self._begin_snapshot()
+            self._reader = reader
+            self._rows = self._copied(lsn, reader, self._copies(Link(reader)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_snapshot(self) -> tuple[LSN, Connection[object]]:
+        """Make the slot, and a connection that sees what was there before its first change."""
+        with self._walsender() as walsender:
+            created = walsender.create_slot(
+                self.slot,
+                plugin="pgoutput",
+                snapshot=Snapshot.EXPORT,
+                two_phase=self._stream.settings.two_phase,
+                failover=self._failover,
+                timeout=self._create_timeout,
+            )
+            self._has_slot = True
+            theirs = self._server.connection
+            with telling("take over the snapshot of the slot"):
+                reader = Connection[object].connect(
+                    exact_conninfo(conninfo_of(theirs)), autocommit=True, context=theirs
+                )
+                reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                reader.execute(seen)
+        return created.consistent_point, reader
+
+    def _copies(self, link: Link) -> list[TableCopy]:
+        tried = f"copy for the slot {self.slot!r}"
+        names = [*self._publications]
+        there = link.all(tried, PUBLICATION_NAMES, [names])
+        missing = {*names} - {record["name"] for record in there}
+        if missing:
+            raise PublicationNotFound(
+                tried, f"there is no publication {', '.join(sorted(missing))}"
+            )
+        published = read_published(link, names)
+        if self._tables is not None:
+            unpublished = {*self._tables} - {one.table for one in published}
+            if unpublished:
+                listed = ", ".join(map(str, sorted(unpublished)))
+                raise TableNotFound(tried, f"not published, so that no change would come: {listed}")
+            published = [one for one in published if one.table in self._tables]
+        copies = []
+        for one in published:
+            params = [one.table.schema, one.table.name]
+            records = link.all(tried, table_shape(link.version.major), params)
+            copies.append(table_copy(one, records))
+        return copies
+
+    def _copied(
+        self, lsn: LSN, reader: Connection[object], copies: Sequence[TableCopy]
+    ) -> Generator[Change[R]]:
+        for one in copies:
+            names = tuple(column.name for column in one.table.columns)
+            make = self._make_row(names)
+            cursor = reader.cursor()
+            with telling(f"copy {one.table}"):
+                with cursor.copy(_statement(one)) as copy:
+                    copy.set_types([column.type_oid for column in one.table.columns])
+                    for values in copy.rows():
+                        yield Insert(lsn, 0, one.table, make(values))
+        self._reader = None
+        reader.close()
+        self._is_copied = True
+        yield SnapshotEnd(lsn)
+
+
+def _statement(one: TableCopy) -> Composed:
+    rows = SQL("SELECT {} FROM {}{}").format(
+        parts.names(column.name for column in one.table.columns),
+        # The rows of other tables that inherit from it are published as theirs.
+        SQL("") if one.is_partitioned else SQL("ONLY "),
+        parts.table(one.table.table_name),
+    )
+    if one.where is not None:
+        rows += SQL(" WHERE ") + SQL(one.where)
+    return SQL("COPY ({}) TO STDOUT").format(rows)

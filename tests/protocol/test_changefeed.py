@@ -1,0 +1,238 @@
+"""What is handed out of a stream, what of it again after a restart, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pgoutputs as sent
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit import (
+    LSN,
+    Begin,
+    Change,
+    Column,
+    Insert,
+    InvalidChangeMessage,
+    Row,
+    ServerError,
+    Transaction,
+)
+from pgreplkit.protocol.changefeed import ChangeFeed
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.outputs import ChangeOutput, PayloadOutput
+from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.rows import row_class
+from pgreplkit.protocol.pgoutput.tuples import LoadValues
+from pgreplkit.protocol.transactions import TransactionOutput
+
+
+def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
+    return lambda values: tuple(None if v is None else v.decode() for v in values)
+
+
+def decoder() -> Decoder[Row]:
+    return Decoder(as_text, row_class)
+
+
+def wal(data: bytes, lsn: int = 1) -> bytes:
+    return b"w" + LSN(lsn).to_bytes() + bytes(16) + data
+
+
+def alive(lsn: int, *, asks: bool = False) -> bytes:
+    return b"k" + LSN(lsn).to_bytes() + bytes(8) + bytes([asks])
+
+
+def changes(*, stop_at: int | None = None) -> tuple[ChangeFeed[Change[Row]], Feedback]:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    stop = None if stop_at is None else LSN(stop_at)
+    return ChangeFeed(ChangeOutput(decoder), feedback, stop_at=stop), feedback
+
+
+def transactions(memory_limit: int = 1 << 20) -> tuple[ChangeFeed[Transaction[Row]], Feedback]:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    output = TransactionOutput(decoder, memory_limit=memory_limit)
+    return ChangeFeed(output, feedback, stop_at=None), feedback
+
+
+TRANSACTION = [
+    *(sent.begin(100), sent.relation(), sent.insert("1", "a"), sent.insert("2", "b")),
+    *(sent.insert("3", "c"), sent.commit(100)),
+]
+NEXT = [sent.begin(200, 6), sent.insert("4", "d"), sent.commit(200)]
+
+
+@given(st.integers(0, len(TRANSACTION)))
+def test_after_a_restart_only_what_was_not_handed_out_comes(seen: int) -> None:
+    """The server sends a transaction that had not ended again, with its tables."""
+    whole, _ = changes()
+    expected = [whole.take(wal(data)) for data in [*TRANSACTION, *NEXT]]
+    feed, feedback = changes()
+    got = [feed.take(wal(data)) for data in TRANSACTION[:seen]]
+    feed.restart()
+    again = TRANSACTION if seen < len(TRANSACTION) else [sent.relation()]
+    got += [feed.take(wal(data)) for data in [*again, *NEXT]]
+    assert [c for c in got if c] == [c for c in expected if c]
+    assert feedback.delivered == LSN(248)
+
+
+def test_a_transaction_that_is_lost_while_it_was_read_is_told() -> None:
+    feed, _ = changes()
+    for data in TRANSACTION[:3]:
+        feed.take(wal(data))
+    feed.restart()
+    with pytest.raises(ServerError, match="lost the transaction in a failover"):
+        feed.take(wal(sent.begin(300, 9)))
+
+
+def test_a_stream_stops_once_all_before_the_position_is_given() -> None:
+    feed, _ = changes(stop_at=148)
+    for data in TRANSACTION:
+        assert not feed.is_over
+        feed.take(wal(data))
+    assert feed.is_over
+    by_keepalive, _ = changes(stop_at=148)
+    by_keepalive.take(alive(147))
+    assert not by_keepalive.is_over
+    by_keepalive.take(wal(sent.begin(100)))
+    by_keepalive.take(alive(500))
+    assert not by_keepalive.is_over
+    by_keepalive.take(wal(sent.commit(90)))
+    by_keepalive.take(alive(148))
+    assert by_keepalive.is_over
+
+
+def test_keepalives_ask_and_move_what_is_idle() -> None:
+    feed, feedback = changes()
+    feed.take(alive(50, asks=True))
+    assert (feed.asked, feedback.flushed) == (True, LSN(50))
+    for data in TRANSACTION:
+        feed.take(wal(data))
+    feed.take(alive(500))
+    assert feedback.flushed == LSN(50)
+    for bad in (b"x", b"k123"):
+        with pytest.raises(InvalidChangeMessage):
+            feed.take(bad)
+
+
+def test_payloads_are_outstanding_until_they_are_acknowledged() -> None:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    feed = ChangeFeed(PayloadOutput(), feedback, stop_at=None)
+    payload = feed.take(wal(b"BEGIN 1", 70))
+    assert payload is not None
+    assert (payload.lsn, payload.data) == (LSN(70), b"BEGIN 1")
+    feed.take(alive(90))
+    assert feedback.flushed == LSN.INVALID
+    feedback.acknowledge(LSN(70), written=None, applied=None)
+    feed.take(alive(90))
+    assert feedback.flushed == LSN(90)
+
+
+def taken(feed: ChangeFeed[Transaction[Row]], *messages: bytes) -> list[Transaction[Row]]:
+    return [t for t in [feed.take(wal(data)) for data in messages] if t is not None]
+
+
+def rows_of(transaction: Transaction[Row]) -> list[object]:
+    return [change.new for change in transaction if isinstance(change, Insert)]
+
+
+def test_transactions_come_whole_and_can_be_read_later_and_again() -> None:
+    feed, feedback = transactions()
+    found = taken(feed, *TRANSACTION[:-1])
+    assert (found, feedback.is_within) == ([], True)
+    found = taken(feed, TRANSACTION[-1], sent.relation(columns=[("id", 23, True)]), *NEXT[:1])
+    found += taken(feed, sent.relation(columns=[("id", 23, True)]), sent.insert("9"), NEXT[-1])
+    first, second = found
+    assert (first.xid, first.commit_lsn, first.end_lsn) == (5, LSN(100), LSN(148))
+    # The first is read by the tables of its own time.
+    for _ in range(2):
+        assert rows_of(first) == [("1", "a"), ("2", "b"), ("3", "c")]
+    assert rows_of(second) == [("9",)]
+    assert repr(second) == "<Transaction 6 committed at 0/C8>"
+
+
+def test_an_empty_transaction_is_passed_over_and_moves_what_is_idle() -> None:
+    feed, feedback = transactions()
+    assert taken(feed, sent.begin(100), sent.commit(100)) == []
+    assert feedback.flushed == LSN(148)
+
+
+def test_a_message_that_stands_alone_is_a_transaction_of_its_own() -> None:
+    feed, feedback = transactions()
+    [found] = taken(feed, sent.message(70, transactional=False))
+    assert (found.xid, found.end_lsn, found.commit_time) == (0, LSN(70), None)
+    assert [type(change).__name__ for change in found] == ["Message"]
+    assert feedback.flushed == LSN.INVALID
+    [inside] = taken(
+        feed,
+        sent.begin(100),
+        sent.origin("pg_9"),
+        sent.message(80, transactional=True),
+        sent.commit(100),
+    )
+    assert inside.origin is not None
+    assert inside.origin.name == "pg_9"
+
+
+@given(st.data())
+def test_interleaved_streamed_transactions_are_put_together(data: st.DataObject) -> None:
+    """Two that are streamed while they run, in blocks, with subtransactions that are aborted."""
+    limit = data.draw(st.sampled_from([0, 300, 1 << 20]))
+    feed, _ = transactions(limit)
+    expected: dict[int, list[tuple[str, int]]] = {1: [], 2: []}
+    aborted: set[int] = set()
+    told: set[int] = set()
+    blocks = data.draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from([1, 2]),
+                st.lists(st.sampled_from([0, 10, 20]), max_size=4),
+                st.sampled_from([None, 10, 20]),
+            )
+        )
+    )
+    found = []
+    number = 0
+    for xid, subs, abort in blocks:
+        messages = [sent.stream_start(xid, first=xid not in told)]
+        if xid not in told:
+            messages.append(sent.relation(xid=xid))
+        told.add(xid)
+        for sub in subs:
+            own = xid + sub
+            if own in aborted:
+                continue
+            number += 1
+            messages.append(sent.insert(str(number), "x", xid=own))
+            expected[xid].append((str(number), own))
+        messages.append(sent.STREAM_STOP)
+        if abort is not None:
+            aborted.add(xid + abort)
+            messages.append(sent.stream_abort(xid, xid + abort))
+        found += taken(feed, *messages)
+    assert found == []
+    ends = [xid for xid in data.draw(st.permutations([1, 2])) if xid in told]
+    dropped = data.draw(st.sampled_from([None, 1, 2]))
+    for xid in ends:
+        end = sent.stream_abort(xid, xid) if xid == dropped else sent.stream_commit(xid, 100 * xid)
+        found += taken(feed, end)
+    for transaction in found:
+        kept = [(n, "x") for n, own in expected[transaction.xid] if own not in aborted]
+        assert rows_of(transaction) == kept
+    whole = [xid for xid in ends if xid != dropped and expected[xid]]
+    assert [transaction.xid for transaction in found] == whole
+
+
+def test_after_a_restart_transactions_begin_anew() -> None:
+    feed, _ = transactions()
+    taken(feed, *TRANSACTION[:4])
+    feed.restart()
+    [found] = taken(feed, *TRANSACTION)
+    assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
+
+
+def test_begin_is_the_first_that_is_handed_out() -> None:
+    feed, feedback = changes()
+    assert isinstance(feed.take(wal(sent.begin(100))), Begin)
+    assert feedback.is_within
