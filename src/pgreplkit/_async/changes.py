@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._async.slotstream import AsyncSlotStream
@@ -37,9 +38,7 @@ class AsyncSlotReader(Generic[Item]):
 
     __module__ = "pgreplkit"
 
-    def __init__(
-        self, stream: AsyncSlotStream, output: Callable[[AsyncWalsender], Output[Item]]
-    ) -> None:
+    def __init__(self, stream: AsyncSlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
         self._feed: ChangeFeed[Item] | None = None
 
@@ -93,10 +92,10 @@ class AsyncSlotReader(Generic[Item]):
         if stream.is_closed:
             raise StreamClosed(f"read the slot {self.slot!r}", "the stream has ended: open another")
         if self._feed is None:
-            stream.take_for(self)
-            output = self._output(await stream.open())
+            stream.take()
+            await stream.open()
             stop_at = stream.settings.stop_at
-            self._feed = ChangeFeed(output, stream.feedback, stop_at=stop_at)
+            self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stop_at)
         return self._feed
 
     def __aiter__(self) -> Self:
@@ -134,7 +133,7 @@ class AsyncPayloadStream(AsyncSlotReader[Payload]):
     __module__ = "pgreplkit"
 
     def __init__(self, stream: AsyncSlotStream) -> None:
-        super().__init__(stream, lambda walsender: PayloadOutput())
+        super().__init__(stream, PayloadOutput)
 
 
 class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
@@ -144,6 +143,21 @@ class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
     """
 
     __module__ = "pgreplkit"
+
+
+@attrs.frozen
+class _Decoding(Generic[R]):
+    """Makes decoders. It does not know the reader, which is to go as soon as nobody holds it."""
+
+    stream: AsyncSlotStream
+    row_factory: RowFactory[R]
+    adapters: AdaptersMap | None
+
+    def __call__(self) -> Decoder[R]:
+        """One for the connection that there is now."""
+        connection = self.stream.connection
+        adapters = self.adapters or connection.adapters
+        return Decoder(RowLoading(adapters, connection), self.row_factory)
 
 
 class AsyncChangeStream(AsyncSlotReader[Change[R]]):
@@ -160,14 +174,9 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
         row_factory: RowFactory[R],
         adapters: AdaptersMap | None,
     ) -> None:
-        self._row_factory, self._adapters = row_factory, adapters
-        super().__init__(stream, lambda walsender: ChangeOutput(self._decoder))
-
-    def _decoder(self) -> Decoder[R]:
-        """One for the connection that there is now."""
-        connection = self._stream.connection
-        adapters = self._adapters or connection.adapters
-        return Decoder(RowLoading(adapters, connection), self._row_factory)
+        self._decoding = _Decoding(stream, row_factory, adapters)
+        decoding = self._decoding
+        super().__init__(stream, lambda: ChangeOutput(decoding))
 
     def transactions(self, *, memory_limit: int = _MEMORY_LIMIT) -> AsyncTransactionStream[R]:
         """The same changes as whole transactions, in the order of their commits.
@@ -180,9 +189,9 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
         """
         if self._stream.settings.two_phase:
             raise ValueError("what is prepared is not committed: iterate over the changes")
+        decoding = self._decoding
         return AsyncTransactionStream(
-            self._stream,
-            lambda walsender: TransactionOutput(self._decoder, memory_limit=memory_limit),
+            self._stream, lambda: TransactionOutput(decoding, memory_limit=memory_limit)
         )
 
 

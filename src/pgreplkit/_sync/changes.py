@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._rowloading import RowLoading
@@ -38,7 +39,7 @@ class SlotReader(Generic[Item]):
 
     __module__ = "pgreplkit"
 
-    def __init__(self, stream: SlotStream, output: Callable[[Walsender], Output[Item]]) -> None:
+    def __init__(self, stream: SlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
         self._feed: ChangeFeed[Item] | None = None
 
@@ -92,10 +93,10 @@ class SlotReader(Generic[Item]):
         if stream.is_closed:
             raise StreamClosed(f"read the slot {self.slot!r}", "the stream has ended: open another")
         if self._feed is None:
-            stream.take_for(self)
-            output = self._output(stream.open())
+            stream.take()
+            stream.open()
             stop_at = stream.settings.stop_at
-            self._feed = ChangeFeed(output, stream.feedback, stop_at=stop_at)
+            self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stop_at)
         return self._feed
 
     def __iter__(self) -> Self:
@@ -133,7 +134,7 @@ class PayloadStream(SlotReader[Payload]):
     __module__ = "pgreplkit"
 
     def __init__(self, stream: SlotStream) -> None:
-        super().__init__(stream, lambda walsender: PayloadOutput())
+        super().__init__(stream, PayloadOutput)
 
 
 class TransactionStream(SlotReader[Transaction[R]]):
@@ -143,6 +144,21 @@ class TransactionStream(SlotReader[Transaction[R]]):
     """
 
     __module__ = "pgreplkit"
+
+
+@attrs.frozen
+class _Decoding(Generic[R]):
+    """Makes decoders. It does not know the reader, which is to go as soon as nobody holds it."""
+
+    stream: SlotStream
+    row_factory: RowFactory[R]
+    adapters: AdaptersMap | None
+
+    def __call__(self) -> Decoder[R]:
+        """One for the connection that there is now."""
+        connection = self.stream.connection
+        adapters = self.adapters or connection.adapters
+        return Decoder(RowLoading(adapters, connection), self.row_factory)
 
 
 class ChangeStream(SlotReader[Change[R]]):
@@ -159,14 +175,9 @@ class ChangeStream(SlotReader[Change[R]]):
         row_factory: RowFactory[R],
         adapters: AdaptersMap | None,
     ) -> None:
-        self._row_factory, self._adapters = row_factory, adapters
-        super().__init__(stream, lambda walsender: ChangeOutput(self._decoder))
-
-    def _decoder(self) -> Decoder[R]:
-        """One for the connection that there is now."""
-        connection = self._stream.connection
-        adapters = self._adapters or connection.adapters
-        return Decoder(RowLoading(adapters, connection), self._row_factory)
+        self._decoding = _Decoding(stream, row_factory, adapters)
+        decoding = self._decoding
+        super().__init__(stream, lambda: ChangeOutput(decoding))
 
     def transactions(self, *, memory_limit: int = _MEMORY_LIMIT) -> TransactionStream[R]:
         """The same changes as whole transactions, in the order of their commits.
@@ -179,9 +190,9 @@ class ChangeStream(SlotReader[Change[R]]):
         """
         if self._stream.settings.two_phase:
             raise ValueError("what is prepared is not committed: iterate over the changes")
+        decoding = self._decoding
         return TransactionStream(
-            self._stream,
-            lambda walsender: TransactionOutput(self._decoder, memory_limit=memory_limit),
+            self._stream, lambda: TransactionOutput(decoding, memory_limit=memory_limit)
         )
 
 

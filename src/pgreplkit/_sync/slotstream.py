@@ -79,7 +79,7 @@ class SlotStream:
         self.feedback = Feedback(start or LSN.INVALID, advance_when_idle=settings.advance_when_idle)
         self.walsender: Walsender | None = None
         self.is_closed = False
-        self._reader: object = None
+        self._is_taken = False
         self._copy: CopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
         self._identity: SystemIdentity | None = None
@@ -90,14 +90,14 @@ class SlotStream:
         self._patience: Pace | None = None
         """How long the client waits for the next item."""
 
-    def take_for(self, reader: object) -> None:
-        """Let this reader have what comes, and no other after it.
+    def take(self) -> None:
+        """Let one reader have what comes, and no other after it.
 
         Raises: ServerError.
         """
-        if self._reader is not None and self._reader is not reader:
+        if self._is_taken:
             raise ServerError(self._tried, "its changes are taken elsewhere: open another stream")
-        self._reader = reader
+        self._is_taken = True
 
     @property
     def _tried(self) -> str:
@@ -138,6 +138,7 @@ class SlotStream:
             found = "a connection carries one stream of changes: open another connection"
             raise ServerError(self._tried, found)
         options = self._options(walsender)
+        self._insist_on_slot(walsender)
         self._insist_on_publications(walsender)
         start = self.feedback.delivered
         self._insist_on_reach(walsender, start)
@@ -161,8 +162,7 @@ class SlotStream:
         missing = sorted({*names} - {record["name"] for record in there})
         if missing:
             found = f"there is no publication {', '.join(missing)}"
-            error = PublicationNotFound(self._tried, found, UNDEFINED_OBJECT)
-            raise self._explained(walsender, error)
+            raise PublicationNotFound(self._tried, found, UNDEFINED_OBJECT)
 
     def _insist_on_reach(self, walsender: Walsender, start: LSN) -> None:
         """Refuse a server that never had what lies before ``start``."""
@@ -287,27 +287,34 @@ class SlotStream:
         """A better error, where the slot's state tells more than the server did."""
         if error.sqlstate not in _OF_THE_SLOT or walsender.connection.closed:
             return error
-        slots = walsender.query(self._tried, TROUBLE, [self.slot])
-        if not slots:
-            return SlotNotFound(self._tried, "there is no slot of that name", error.sqlstate)
-        [slot] = slots
-        if slot["slot_type"] != "logical":
-            return ServerError(self._tried, "it is a physical slot, which decodes nothing")
-        if slot["database"] != slot["here"]:
-            found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
-            return ServerError(self._tried, f"{found}: connect to that one", error.sqlstate)
-        if isinstance(error, PublicationNotFound):
-            return error
-        if error.sqlstate == UNDEFINED_OBJECT:
-            found = f"{error.found}, or it was not there yet when the change was made"
-            return PublicationNotFound(self._tried, found, error.sqlstate)
+        try:
+            self._insist_on_slot(walsender, error.sqlstate)
+        except ServerError as better:
+            return better
         if error.sqlstate == OBJECT_IN_USE:
             [user] = walsender.query(self._tried, USED_BY, [self.slot])
             names = ("pid", "client_addr", "application_name")
             return SlotActive(self._tried, self.slot, *(user[name] for name in names))
-        if slot["status"] == "lost" or slot["reason"]:
-            return SlotLost(self._tried, f"it is lost: {error.found}", error.sqlstate)
+        if error.sqlstate == UNDEFINED_OBJECT:
+            found = f"{error.found}, or it was not there yet when the change was made"
+            return PublicationNotFound(self._tried, found, error.sqlstate)
         return error
+
+    def _insist_on_slot(self, walsender: Walsender, sqlstate: str | None = None) -> None:
+        """Refuse a slot that cannot be streamed here: before 13 the server tells it too late."""
+        slots = walsender.query(self._tried, TROUBLE, [self.slot])
+        if not slots:
+            found = "there is no slot of that name"
+            raise SlotNotFound(self._tried, found, sqlstate or UNDEFINED_OBJECT)
+        [slot] = slots
+        if slot["slot_type"] != "logical":
+            raise ServerError(self._tried, "it is a physical slot, which decodes nothing", sqlstate)
+        if slot["database"] != slot["here"]:
+            found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
+            raise ServerError(self._tried, f"{found}: connect to that one", sqlstate)
+        if slot["status"] == "lost" or slot["reason"]:
+            why = slot["reason"] or "its WAL is gone"
+            raise SlotLost(self._tried, f"it is lost ({why})", sqlstate)
 
     def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
         """Confirm; the server is told soon."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
@@ -32,8 +32,6 @@ _ROLLBACK_PREPARED = struct.Struct(">x8s8sqqI")
 _NEW, _OLD, _KEY = b"NOK"
 _XID_BEFORE = frozenset(b"IUDTRYM")
 """Kinds that say to which transaction they belong, in one that is streamed while it runs."""
-_Reading: TypeAlias = Callable[[bytes, int, LSN], tuple[Change[R] | None, int]]
-"""Reads a message from where its kind ends; gives what it is, and where it ends."""
 
 
 class Decoder(Generic[R]):
@@ -52,28 +50,6 @@ class Decoder(Generic[R]):
         self._committed: Mapping[bytes, TableReader[R]] = {}
         self._stream: int | None = None
         self._xid = 0
-        kinds: dict[str, _Reading[R]] = {
-            "B": self._begin,
-            "C": self._commit,
-            "O": self._origin,
-            "R": self._relation,
-            "Y": self._type,
-            "M": self._message,
-            "T": self._truncate,
-            "I": self._insert,
-            "U": self._update,
-            "D": self._delete,
-            "S": self._stream_start,
-            "E": self._stream_stop,
-            "c": self._stream_commit,
-            "A": self._stream_abort,
-            "p": self._stream_prepare,
-            "b": self._begin_prepare,
-            "P": self._prepare,
-            "K": self._commit_prepared,
-            "r": self._rollback_prepared,
-        }
-        self._kinds = {ord(kind): reading for kind, reading in kinds.items()}
 
     def decode(self, data: bytes, lsn: LSN, at: int = 0) -> Change[R] | None:
         """The change in a message that begins at ``at``; None for one that only tells of a table.
@@ -82,11 +58,11 @@ class Decoder(Generic[R]):
         """
         try:
             kind = data[at]
-            read = self._kinds[kind]
+            read = _KINDS[kind]
             if self._stream is not None and kind in _XID_BEFORE:
                 [self._xid] = _XID.unpack_from(data, at + 1)
                 at += 4
-            change, end = read(data, at + 1, lsn)
+            change, end = read(self, data, at + 1, lsn)
         except (struct.error, IndexError, KeyError, OverflowError, InvalidLSN, Malformed):
             raise InvalidChangeMessage(data[at:], "it is cut off, or put together wrong") from None
         if end != len(data):
@@ -261,6 +237,32 @@ class Decoder(Generic[R]):
         gid, at = _text(data, at + _ROLLBACK_PREPARED.size)
         times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(prepared), _time(time)
         return m.RollbackPrepared(*times, xid, gid), at
+
+
+_Reading: TypeAlias = Callable[[Decoder[R], bytes, int, LSN], tuple[Change[R] | None, int]]
+"""Reads a message from where its kind ends; gives what it is, and where it ends."""
+# Not by each decoder: one that held its own methods would be freed late, and what it loads with.
+_KINDS: dict[int, _Reading[Any]] = {
+    ord("B"): Decoder._begin,
+    ord("C"): Decoder._commit,
+    ord("O"): Decoder._origin,
+    ord("R"): Decoder._relation,
+    ord("Y"): Decoder._type,
+    ord("I"): Decoder._insert,
+    ord("U"): Decoder._update,
+    ord("D"): Decoder._delete,
+    ord("T"): Decoder._truncate,
+    ord("M"): Decoder._message,
+    ord("S"): Decoder._stream_start,
+    ord("E"): Decoder._stream_stop,
+    ord("c"): Decoder._stream_commit,
+    ord("A"): Decoder._stream_abort,
+    ord("b"): Decoder._begin_prepare,
+    ord("P"): Decoder._prepare,
+    ord("p"): Decoder._stream_prepare,
+    ord("K"): Decoder._commit_prepared,
+    ord("r"): Decoder._rollback_prepared,
+}
 
 
 def _text(data: bytes, at: int) -> tuple[str, int]:
