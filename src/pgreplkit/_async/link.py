@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._adapters import register
 from pgreplkit._async._io import Lock, sleep
+from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit.catalog.features import FEATURES
@@ -41,6 +42,8 @@ class AsyncLink:
 
     def __init__(self, connection: AsyncConnection[object], *, opened_here: bool = False) -> None:
         self.connection = connection
+        self.conninfo: str | None = None
+        """What it was opened with, if it was opened here: all hosts, of which it has but one."""
         self._turn = _TURNS.setdefault(connection, Lock())
         self.opened_here = opened_here
 
@@ -56,6 +59,10 @@ class AsyncLink:
         if not number:  # what libpq says of a connection that was lost
             raise ConnectionFailed(tried, "the connection is lost")
         return server_version(number)
+
+    def another(self) -> str:
+        """How to connect as this connection did, with its password, if any."""
+        return self.conninfo or conninfo_of(self.connection)
 
     @property
     def role(self) -> str:

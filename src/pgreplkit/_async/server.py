@@ -62,7 +62,7 @@ class AsyncServer:
         whole = complete(conninfo, params)
         with telling(f"connect to {address(whole)}"):
             server = cls(await AsyncConnection.connect(whole, autocommit=True))
-        server._link.opened_here = True
+        server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
             await server._insist_on_role()

@@ -10,7 +10,6 @@ from psycopg.rows import DictRow
 from pgreplkit._async._io import sleep
 from pgreplkit._async.changes import AsyncChangeStream, change_stream
 from pgreplkit._async.link import AsyncLink
-from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
     FEATURE_NOT_SUPPORTED,
@@ -232,7 +231,7 @@ class AsyncSlot(SlotColumns):
     ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
         """The changes of this slot, streamed and typed; see ``changes`` of a server."""
         return change_stream(
-            conninfo_of(self._link.connection),
+            self._link.another(),
             self.name,
             publications,
             cast(RowFactory[R], row_factory or row_class),

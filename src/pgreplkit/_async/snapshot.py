@@ -15,7 +15,7 @@ from pgreplkit._async.publisher import read_published
 from pgreplkit._async.replication import AsyncReplicationConnection
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.slotstream import AsyncSlotStream
-from pgreplkit._conninfo import conninfo_of, exact_conninfo
+from pgreplkit._conninfo import exact_conninfo
 from pgreplkit._failures import telling
 from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
 from pgreplkit.catalog.tableshapes import table_shape
@@ -87,9 +87,9 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 await walsender.drop_slot(self.slot)
 
     async def _walsender(self) -> AsyncReplicationConnection:
-        connection = self._server.connection
-        dbname = connection.info.dbname
-        return await AsyncReplicationConnection.connect(conninfo_of(connection), database=dbname)
+        dbname = self._server.connection.info.dbname
+        conninfo = self._server._link.another()
+        return await AsyncReplicationConnection.connect(conninfo, database=dbname)
 
     async def _begin_copy(self) -> None:
         if self.is_closed:
@@ -117,7 +117,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             theirs = self._server.connection
             with telling("take over the snapshot of the slot"):
                 reader = await AsyncConnection[object].connect(
-                    exact_conninfo(conninfo_of(theirs)), autocommit=True, context=theirs
+                    exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
                 await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)

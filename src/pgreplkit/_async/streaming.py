@@ -8,7 +8,6 @@ from typing import TypeVar, Unpack, cast, overload
 from pgreplkit._async.changes import AsyncChangeStream, change_stream, pgoutput_stream
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.snapshot import AsyncSnapshotStream
-from pgreplkit._conninfo import conninfo_of
 from pgreplkit.plans.streaming import ChangeOptions
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
@@ -68,7 +67,7 @@ class AsyncStreamingServer(AsyncServer):
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(
-            conninfo_of(self.connection),
+            self._link.another(),
             slot,
             publications,
             cast(RowFactory[R], row_factory or row_class),
@@ -124,7 +123,7 @@ class AsyncStreamingServer(AsyncServer):
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
         names = names_of(publications)
-        source = conninfo_of(self.connection)
+        source = self._link.another()
         stream = pgoutput_stream(source, slot, names, start=None, options=options)
         return AsyncSnapshotStream(
             self,

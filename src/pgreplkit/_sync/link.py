@@ -15,6 +15,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._adapters import register
+from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit._sync._io import Lock, sleep
@@ -42,6 +43,8 @@ class Link:
 
     def __init__(self, connection: Connection[object], *, opened_here: bool = False) -> None:
         self.connection = connection
+        self.conninfo: str | None = None
+        """What it was opened with, if it was opened here: all hosts, of which it has but one."""
         self._turn = _TURNS.setdefault(connection, Lock())
         self.opened_here = opened_here
 
@@ -57,6 +60,10 @@ class Link:
         if not number:  # what libpq says of a connection that was lost
             raise ConnectionFailed(tried, "the connection is lost")
         return server_version(number)
+
+    def another(self) -> str:
+        """How to connect as this connection did, with its password, if any."""
+        return self.conninfo or conninfo_of(self.connection)
 
     @property
     def role(self) -> str:

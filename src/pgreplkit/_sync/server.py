@@ -63,7 +63,7 @@ class Server:
         whole = complete(conninfo, params)
         with telling(f"connect to {address(whole)}"):
             server = cls(Connection.connect(whole, autocommit=True))
-        server._link.opened_here = True
+        server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
             server._insist_on_role()

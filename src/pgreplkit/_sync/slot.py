@@ -8,7 +8,6 @@ from typing import NoReturn, TypeVar, Unpack, cast, overload
 
 from psycopg.rows import DictRow
 
-from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
     FEATURE_NOT_SUPPORTED,
@@ -231,7 +230,7 @@ class Slot(SlotColumns):
     ) -> ChangeStream[R] | ChangeStream[Row]:
         """The changes of this slot, streamed and typed; see ``changes`` of a server."""
         return change_stream(
-            conninfo_of(self._link.connection),
+            self._link.another(),
             self.name,
             publications,
             cast(RowFactory[R], row_factory or row_class),

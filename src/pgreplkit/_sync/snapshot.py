@@ -10,7 +10,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed
 
 from pgreplkit import _statements as parts
-from pgreplkit._conninfo import conninfo_of, exact_conninfo
+from pgreplkit._conninfo import exact_conninfo
 from pgreplkit._failures import telling
 from pgreplkit._sync.changes import ChangeStream
 from pgreplkit._sync.link import Link
@@ -88,9 +88,9 @@ class SnapshotStream(ChangeStream[R]):
                 walsender.drop_slot(self.slot)
 
     def _walsender(self) -> ReplicationConnection:
-        connection = self._server.connection
-        dbname = connection.info.dbname
-        return ReplicationConnection.connect(conninfo_of(connection), database=dbname)
+        dbname = self._server.connection.info.dbname
+        conninfo = self._server._link.another()
+        return ReplicationConnection.connect(conninfo, database=dbname)
 
     def _begin_copy(self) -> None:
         if self.is_closed:
@@ -118,7 +118,7 @@ class SnapshotStream(ChangeStream[R]):
             theirs = self._server.connection
             with telling("take over the snapshot of the slot"):
                 reader = Connection[object].connect(
-                    exact_conninfo(conninfo_of(theirs)), autocommit=True, context=theirs
+                    exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
                 reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
@@ -155,10 +155,11 @@ class SnapshotStream(ChangeStream[R]):
             names = tuple(column.name for column in one.table.columns)
             make = self._make_row(names)
             cursor = reader.cursor()
-            with telling(f"copy {one.table}"), cursor.copy(_statement(one)) as copy:
-                copy.set_types([column.type_oid for column in one.table.columns])
-                for values in copy.rows():
-                    yield Insert(lsn, 0, one.table, make(values))
+            with telling(f"copy {one.table}"):
+                with cursor.copy(_statement(one)) as copy:
+                    copy.set_types([column.type_oid for column in one.table.columns])
+                    for values in copy.rows():
+                        yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
         self._is_copied = True

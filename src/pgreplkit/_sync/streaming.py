@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar, Unpack, cast, overload
 
-from pgreplkit._conninfo import conninfo_of
 from pgreplkit._sync.changes import ChangeStream, change_stream, pgoutput_stream
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.snapshot import SnapshotStream
@@ -69,7 +68,7 @@ class StreamingServer(Server):
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(
-            conninfo_of(self.connection),
+            self._link.another(),
             slot,
             publications,
             cast(RowFactory[R], row_factory or row_class),
@@ -125,7 +124,7 @@ class StreamingServer(Server):
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
         names = names_of(publications)
-        source = conninfo_of(self.connection)
+        source = self._link.another()
         stream = pgoutput_stream(source, slot, names, start=None, options=options)
         return SnapshotStream(
             self,
