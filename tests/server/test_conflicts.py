@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from clusters import Cluster, Clusters
+from clusters import Cluster, Clusters, soon
 from colours import Colour, inner
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
@@ -39,7 +39,8 @@ async def test_conflicts_are_counted_and_told(
             "UPDATE one SET name = 'x' WHERE id = 7",
         )
         await subscription.wait_caught_up(timeout=30)
-        found = await subscription.conflicts()
+        # What is applied is counted and logged a moment later.
+        found = await soon(subscription.conflicts, lambda found: len(found) == 3)
         assert [(c.type, c.table.name, c.is_error) for c in found] == [
             (ConflictType.DELETE_MISSING, "two", False),
             (ConflictType.UPDATE_MISSING, "two", False),
@@ -49,7 +50,9 @@ async def test_conflicts_are_counted_and_told(
         assert found[0].finish_lsn is not None
         assert found[0].finish_lsn < (found[1].finish_lsn or found[0].finish_lsn)
         assert "(id)=(1)" in found[0].detail
-        stats = await subscription.stats()
+        stats = await soon(
+            subscription.stats, lambda stats: bool(stats.confl_update_origin_differs)
+        )
         assert stats.confl_delete_missing == 1
         assert stats.confl_update_missing == 1
         assert stats.confl_update_origin_differs == 1
