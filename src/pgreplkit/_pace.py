@@ -35,7 +35,12 @@ class Pace:
         """Whether the time is up."""
         return time.monotonic() >= self._deadline
 
+    @property
+    def left(self) -> float:
+        """How many seconds are left."""
+        return max(0.0, self._deadline - time.monotonic())
+
     def next_pause(self) -> float:
         """How many seconds to sleep before the next look."""
         pause, self._pause = self._pause, min(self._pause * _GROWTH, _LONGEST)
-        return max(0.0, min(pause, self._deadline - time.monotonic()))
+        return min(pause, self.left)

@@ -267,21 +267,25 @@ class AsyncSubscription(AsyncSubscriptionReader):
         """Wait until all that the publisher committed before ``lsn`` is applied, and on disk here.
 
         Without ``lsn`` it is all that is committed there by now, for which a message is written
-        there (``fence``). Gives the position.
+        there (``fence``). Tables that are still being copied are awaited too. Gives the position.
 
-        Raises: SubscriptionStuck; SlotNotFound, SlotLost; ConnectionFailed.
-        Source: the slot's confirmed_flush_lsn on the publisher.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled;
+        SlotNotFound, SlotLost; ConnectionFailed.
+        Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         await self.refresh()
+        pace = Pace(timeout)
         async with asking(self._link, self.state.oid, publisher) as asked:
             target = await set_fence(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
             try:
-                await slot.wait_caught_up(target, timeout=timeout)
+                await slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
+            # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
+            await self.wait_synced(timeout=pace.left, publisher=asked)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:
