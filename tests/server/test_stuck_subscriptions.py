@@ -325,8 +325,92 @@ async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
         error = await stuck(subscription, timeout=1)
         [reason] = error.reasons
         assert reason.reason is StuckReason.NO_WORKER_FREE
-        assert "all 1 workers" in reason.found
+        assert "max_logical_replication_workers is 1" in reason.found
         await subscription.drop(timeout=20)
+
+
+@pytest.mark.matrix
+async def test_each_setting_that_leaves_no_place_is_told(
+    clusters: Clusters, cluster: Cluster, colour: Colour
+) -> None:
+    origins = "max_replication_slots" if cluster.major < 18 else "max_active_replication_origins"
+    full = {
+        "max_worker_processes": StuckReason.NO_WORKER_FREE,
+        "max_sync_workers_per_subscription": StuckReason.NO_WORKER_FREE,
+        **({origins: StuckReason.NO_WORKER_FREE} if cluster.major >= 14 else {}),
+    }
+    for setting, wanted in full.items():
+        bound = {setting: "0" if "sync" in setting else "1", "max_parallel_workers": "0"}
+        node = clusters.lab.primary(version=cluster.major, settings=bound)
+        await told_as_bounded(make_pair(cluster.primary, node), colour, setting, wanted)
+        clusters.lab.remove(node)
+    for setting in ("max_replication_slots", "max_wal_senders"):
+        bound = {"wal_level": "logical", setting: "1"}
+        node = clusters.lab.primary(version=cluster.major, settings=bound)
+        pair = make_pair(node, cluster.primary)
+        await told_as_bounded(pair, colour, setting, StuckReason.PUBLISHER_FULL)
+        clusters.lab.remove(node)
+
+
+async def told_as_bounded(pair: Pair, colour: Colour, setting: str, wanted: StuckReason) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        [reason] = (await stuck(subscription, timeout=2)).reasons
+        assert (reason.reason, setting in reason.found) == (wanted, True)
+        await subscription.drop(timeout=20)
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+async def test_a_published_column_that_is_missing(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
+    pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        error = await stuck(subscription, timeout=2)
+        [reason] = error.reasons
+        assert (reason.reason, reason.table) == (
+            StuckReason.COLUMN_MISSING,
+            TableName("public", "one"),
+        )
+        assert "columns name" in reason.found
+        pair.subscriber.run("ALTER TABLE one ADD name text")
+        await subscription.wait_synced(timeout=30)
+        if cluster.major >= 15:
+            pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two")
+            pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
+            assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
+
+
+async def test_a_table_that_is_not_taken_in(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        for each in (pair.publisher, pair.subscriber):
+            each.run("CREATE TABLE late (id int PRIMARY KEY)")
+        pair.publisher.run("ALTER PUBLICATION p ADD TABLE late")
+        [reason] = await subscription.diagnose()
+        assert (reason.reason, str(reason.table)) == (StuckReason.TABLE_NOT_TAKEN, "public.late")
+        await subscription.refresh_publications()
+        await subscription.wait_synced(timeout=60)
+        assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
+
+
+@pytest.mark.pg(">= 15")
+async def test_a_copy_that_fails_for_another_reason(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("ALTER TABLE one ADD CHECK (id < 500)")
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        wait_until(
+            lambda: bool(
+                pair.subscriber.one(
+                    "SELECT sync_error_count > 0 FROM pg_stat_subscription_stats"
+                    f" WHERE subid = {subscription.state.oid}"
+                )
+            )
+        )
+        [reason] = (await stuck(subscription, timeout=0.5)).reasons
+        assert reason.reason is StuckReason.FAILING_COPY
 
 
 @pytest.fixture

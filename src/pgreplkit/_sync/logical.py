@@ -29,8 +29,7 @@ from pgreplkit.catalog.replicaidentity import (
     identities,
     identity_in,
 )
-from pgreplkit.catalog.subscribing import POOL, WorkerPool
-from pgreplkit.catalog.subscriptions import ORIGINS
+from pgreplkit.catalog.subscribing import WorkerPool, worker_pool
 from pgreplkit.catalog.writers import Writers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.plans.readiness import Readiness
@@ -199,11 +198,11 @@ class LogicalServer(Server):
         names = [published.table for published in between]
         theirs = read_identities(publisher._link, names)
         ours = read_identities(self._link, names)
+        pool = self._link.one("count the workers", worker_pool(self.version.major))
         facts = SubscriberFacts(
             major=self.version.major,
             settings=self.settings(),
-            pool=WorkerPool(**self._link.one("count the workers", POOL)),
-            origins=len(self._link.all("count the origins", ORIGINS)),
+            pool=WorkerPool(**pool),
             publisher=theirs,
             subscriber={identity.table: identity for identity in ours},
         )

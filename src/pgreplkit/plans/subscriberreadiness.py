@@ -28,8 +28,6 @@ class SubscriberFacts:
     major: int
     settings: Settings
     pool: WorkerPool
-    origins: int
-    """How many replication origins it has."""
     publisher: Sequence[ReplicaIdentity]
     subscriber: Mapping[TableName, ReplicaIdentity]
 
@@ -56,7 +54,7 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
     )
     # Until 17 it bounded the slots and the origins alike.
     bound = "max_active_replication_origins" if facts.major >= 18 else "max_replication_slots"
-    yield free_places(settings, bound, used=facts.origins, wanted=wanted)
+    yield free_places(settings, bound, used=facts.pool.origins, wanted=wanted)
     yield setting_found(
         settings,
         "track_commit_timestamp",
