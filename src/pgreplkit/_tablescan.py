@@ -55,8 +55,11 @@ class TableScan:
             self._hash, parts.table(self.table), self._within(low, high)
         )
 
-    def hashes(self, low: Key | None, high: Key | None) -> Composed:
-        """Of each key of a range its hash, how often it is there, and which write made it."""
+    def hashes(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
+        """Of each key of a range its hash, how often it is there, and which write made it.
+
+        With ``keys`` only of those.
+        """
         return SQL(
             "SELECT {}, sum({}) AS hash, count(*) AS rows, min(xmin::text) AS version"
             " FROM {}{} GROUP BY {}"
@@ -64,7 +67,7 @@ class TableScan:
             self._key_texts,
             self._hash,
             parts.table(self.table),
-            self._within(low, high),
+            self._within(low, high, keys),
             SQL(", ").join(SQL(str(place + 1)) for place in range(len(self.key))),
         )
 
@@ -74,12 +77,11 @@ class TableScan:
             SQL("{}::text AS {}").format(self._value(column), Identifier(f"value{place}"))
             for place, column in enumerate(self.columns)
         ]
-        return SQL("SELECT {}, {} FROM {} WHERE {} IN ({})").format(
+        return SQL("SELECT {}, {} FROM {} WHERE {}").format(
             self._key_texts,
             SQL(", ").join(values),
             parts.table(self.table),
-            self._order_row,
-            SQL(", ").join(map(self._given, keys)),
+            self._among(keys),
         )
 
     def values(self, record: dict[str, object]) -> dict[str, str | None]:
@@ -94,8 +96,13 @@ class TableScan:
         """A key with the names of its columns."""
         return {column.name: text for column, text in zip(self.key, key, strict=True)}
 
-    def _within(self, low: Key | None, high: Key | None) -> Composed:
-        conditions: list[Composable] = []
+    def _among(self, keys: Sequence[Key]) -> Composed:
+        # Equal is equal in any collation, so that an index serves.
+        names = SQL(", ").join([Identifier(column.name) for column in self.key])
+        return SQL("({}) IN ({})").format(names, SQL(", ").join(map(self._given, keys)))
+
+    def _within(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
+        conditions: list[Composable] = [self._among(keys)] if keys else []
         if low is not None:
             conditions.append(SQL("{} > {}").format(self._order_row, self._given(low)))
         if high is not None:

@@ -214,26 +214,30 @@ class _Sides:
         looks at the publisher may be seen by the look at the subscriber.
         """
         pace = Pace(self._timeout)
-        diffs: dict[Key, DiffKind] = {}
+        confirmed: dict[Key, DiffKind] = {}
+        seen: dict[Key, DiffKind] = {}
+        doubtful: list[Key] = []
         for _ in range(_TRIES):
-            seen = diffs
-            before = await self._seen(scan, low, high)
+            # After the first look only what it left in doubt is of interest.
+            sql = scan.hashes(low, high, doubtful if len(doubtful) <= _AT_ONCE else ())
+            before = await self._seen(scan, sql)
             await self._catch_up()
-            records = await self._read(self._subscriber, scan, scan.hashes(low, high))
+            records = await self._read(self._subscriber, scan, sql)
             replica = {key_in(record, scan): record["hash"] for record in records}
-            diffs, changing = judged(before, replica, await self._seen(scan, low, high))
+            diffs, changing = judged(before, replica, await self._seen(scan, sql))
             repeated = {key_in(record, scan) for record in records if record["rows"] > 1}
             for key in repeated & diffs.keys() & before.hashes.keys():
                 diffs[key] = DiffKind.REPEATED
-            changing |= {key for key, kind in diffs.items() if seen.get(key) != kind}
-            if not changing:
+            confirmed |= {key: kind for key, kind in diffs.items() if seen.get(key) == kind}
+            seen, doubtful = diffs, sorted({*changing, *diffs} - confirmed.keys())
+            if not doubtful:
                 break
             await sleep(pace.next_pause())
-        found = {key: diffs[key] for key in sorted(diffs.keys() - changing)}
-        return await self._diffs(scan, found), tuple(scan.named(key) for key in sorted(changing))
+        found = {key: confirmed[key] for key in sorted(confirmed)}
+        return await self._diffs(scan, found), tuple(map(scan.named, doubtful))
 
-    async def _seen(self, scan: TableScan, low: Key | None, high: Key | None) -> Seen:
-        records = await self._read(self._publisher, scan, scan.hashes(low, high))
+    async def _seen(self, scan: TableScan, sql: Composed) -> Seen:
+        records = await self._read(self._publisher, scan, sql)
         keys = [key_in(record, scan) for record in records]
         return Seen(
             {key: record["hash"] for key, record in zip(keys, records, strict=True)},
