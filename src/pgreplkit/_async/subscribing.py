@@ -16,11 +16,14 @@ from pgreplkit._async.slot import AsyncSlot, read_slot
 from pgreplkit._conninfo import address, publisher_conninfo
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
+    PROTOCOL_VIOLATION,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
 )
-from pgreplkit.catalog.identity import IDENTITY
+from pgreplkit._pace import Pace
+from pgreplkit.catalog.identity import IDENTITY, STARTED
+from pgreplkit.catalog.subscribing import OLD_TRANSACTIONS
 from pgreplkit.catalog.subscriptions import (
     ONE_SUBSCRIPTION,
     SubscribedTable,
@@ -77,13 +80,15 @@ async def ask_publisher(
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
-    Raises: PublisherUnreachable.
+    Raises: PublisherUnreachable; AlreadyExists for a slot of the publisher.
     """
+    # A publisher that refuses is told as a breach of protocol, from 16 on.
+    meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        await link.alone(
-            tried, statement, timeout=timeout, grant=grant, meaning={**MEANING, **_NOT_ANSWERED}
-        )
+        await link.alone(tried, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
+        if "replication slot" in error.found and error.found.endswith("already exists"):
+            raise AlreadyExists(tried, error.found, error.sqlstate) from None
         is_old = link.version.major < 14 and error.sqlstate == "XX000"
         if not is_old or "connect" not in error.found:
             raise
@@ -104,13 +109,17 @@ async def make_subscription(
     if not publications:
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
+    pace = Pace(timeout)
     theirs = publisher if isinstance(publisher, AsyncServer) else None
     conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
-    slot_name = await _slot_on_own_server(link, name, conninfo, theirs, publications, options)
+    connection = parts.connection(conninfo)
+    slot_name = await _slot_on_own_server(
+        link, name, conninfo, theirs, publications, options, timeout=timeout
+    )
     if slot_name is not None:
         options = attrs.evolve(options, create_slot=False, slot_name=slot_name)
     statement = SQL("CREATE SUBSCRIPTION {} {} PUBLICATION {}").format(
-        Identifier(name), parts.connection(conninfo), parts.names(publications)
+        Identifier(name), connection, parts.names(publications)
     )
     if given := parts.subscription_options(link.require, options):
         statement += SQL(" WITH ({})").format(SQL(", ").join(given))
@@ -118,10 +127,13 @@ async def make_subscription(
     if link.version.major >= 16:
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
     try:
-        await ask_publisher(link, tried, statement, timeout=timeout, grant=grant)
-    except BaseException:
+        await ask_publisher(link, tried, statement, timeout=pace.left, grant=grant)
+    except BaseException as error:
         if slot_name is not None:
             await AsyncSlot(link, await read_slot(link, slot_name)).drop()
+        elif isinstance(error, StatementTimeout) and (open_now := await _open_on(conninfo)):
+            found = f"{error.found}: a slot waits for what is open on the publisher, {open_now}"
+            raise StatementTimeout(tried, found, error.sqlstate) from None
         raise
     return await read_subscription(link, name)
 
@@ -133,6 +145,8 @@ async def _slot_on_own_server(
     publisher: AsyncServer | None,
     publications: Sequence[str],
     options: SubscriptionOptions,
+    *,
+    timeout: float,
 ) -> str | None:
     """The slot that is made beforehand where the publisher is the subscriber's own server.
 
@@ -154,17 +168,38 @@ async def _slot_on_own_server(
                 f"create the subscription {name!r}",
                 f"the publisher has no publication {', '.join(missing)} in its database",
             )
-        is_own = await _system_id(opened._link) == await _system_id(link)
+        is_own = await _identity(opened._link) == await _identity(link)
         if not is_own or options.create_slot is False:
             return None
         slot_name = checked_slot_name(options.slot_name or name)
         slot = await opened.create_logical_slot(
-            slot_name, two_phase=bool(options.two_phase), failover=bool(options.failover)
+            slot_name,
+            two_phase=bool(options.two_phase),
+            failover=bool(options.failover),
+            timeout=timeout,
         )
         return slot.name
     finally:
         if opened is not publisher:
             await opened.close()
+
+
+async def _open_on(conninfo: str) -> str:
+    """The oldest transactions that are open on a publisher; empty when that cannot be asked."""
+    try:
+        async with await AsyncServer.connect(conninfo, connect_timeout=5) as publisher:
+            link = publisher._link
+            sql = OLD_TRANSACTIONS.sql(link.version.major)
+            records = await link.all("read the transactions", sql, timeout=5.0)
+    except ServerError:
+        return ""
+    return "; ".join(str(OLD_TRANSACTIONS.read(record)) for record in records[:3])
+
+
+async def _identity(link: AsyncLink) -> tuple[int, object]:
+    """What tells a server from all others, from its own clones too."""
+    started = await link.one("ask when the server was started", STARTED)
+    return await _system_id(link), started["started"]
 
 
 async def _system_id(link: AsyncLink) -> int:

@@ -13,15 +13,18 @@ from pgreplkit import _statements as parts
 from pgreplkit._conninfo import address, publisher_conninfo
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
+    PROTOCOL_VIOLATION,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
 )
+from pgreplkit._pace import Pace
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import asking, missing_publications, read_conninfo
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import Slot, read_slot
-from pgreplkit.catalog.identity import IDENTITY
+from pgreplkit.catalog.identity import IDENTITY, STARTED
+from pgreplkit.catalog.subscribing import OLD_TRANSACTIONS
 from pgreplkit.catalog.subscriptions import (
     ONE_SUBSCRIPTION,
     SubscribedTable,
@@ -78,13 +81,15 @@ def ask_publisher(
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
-    Raises: PublisherUnreachable.
+    Raises: PublisherUnreachable; AlreadyExists for a slot of the publisher.
     """
+    # A publisher that refuses is told as a breach of protocol, from 16 on.
+    meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        link.alone(
-            tried, statement, timeout=timeout, grant=grant, meaning={**MEANING, **_NOT_ANSWERED}
-        )
+        link.alone(tried, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
+        if "replication slot" in error.found and error.found.endswith("already exists"):
+            raise AlreadyExists(tried, error.found, error.sqlstate) from None
         is_old = link.version.major < 14 and error.sqlstate == "XX000"
         if not is_old or "connect" not in error.found:
             raise
@@ -105,13 +110,17 @@ def make_subscription(
     if not publications:
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
+    pace = Pace(timeout)
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
-    slot_name = _slot_on_own_server(link, name, conninfo, theirs, publications, options)
+    connection = parts.connection(conninfo)
+    slot_name = _slot_on_own_server(
+        link, name, conninfo, theirs, publications, options, timeout=timeout
+    )
     if slot_name is not None:
         options = attrs.evolve(options, create_slot=False, slot_name=slot_name)
     statement = SQL("CREATE SUBSCRIPTION {} {} PUBLICATION {}").format(
-        Identifier(name), parts.connection(conninfo), parts.names(publications)
+        Identifier(name), connection, parts.names(publications)
     )
     if given := parts.subscription_options(link.require, options):
         statement += SQL(" WITH ({})").format(SQL(", ").join(given))
@@ -119,10 +128,13 @@ def make_subscription(
     if link.version.major >= 16:
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
     try:
-        ask_publisher(link, tried, statement, timeout=timeout, grant=grant)
-    except BaseException:
+        ask_publisher(link, tried, statement, timeout=pace.left, grant=grant)
+    except BaseException as error:
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
+        elif isinstance(error, StatementTimeout) and (open_now := _open_on(conninfo)):
+            found = f"{error.found}: a slot waits for what is open on the publisher, {open_now}"
+            raise StatementTimeout(tried, found, error.sqlstate) from None
         raise
     return read_subscription(link, name)
 
@@ -134,6 +146,8 @@ def _slot_on_own_server(
     publisher: Server | None,
     publications: Sequence[str],
     options: SubscriptionOptions,
+    *,
+    timeout: float,
 ) -> str | None:
     """The slot that is made beforehand where the publisher is the subscriber's own server.
 
@@ -155,17 +169,38 @@ def _slot_on_own_server(
                 f"create the subscription {name!r}",
                 f"the publisher has no publication {', '.join(missing)} in its database",
             )
-        is_own = _system_id(opened._link) == _system_id(link)
+        is_own = _identity(opened._link) == _identity(link)
         if not is_own or options.create_slot is False:
             return None
         slot_name = checked_slot_name(options.slot_name or name)
         slot = opened.create_logical_slot(
-            slot_name, two_phase=bool(options.two_phase), failover=bool(options.failover)
+            slot_name,
+            two_phase=bool(options.two_phase),
+            failover=bool(options.failover),
+            timeout=timeout,
         )
         return slot.name
     finally:
         if opened is not publisher:
             opened.close()
+
+
+def _open_on(conninfo: str) -> str:
+    """The oldest transactions that are open on a publisher; empty when that cannot be asked."""
+    try:
+        with Server.connect(conninfo, connect_timeout=5) as publisher:
+            link = publisher._link
+            sql = OLD_TRANSACTIONS.sql(link.version.major)
+            records = link.all("read the transactions", sql, timeout=5.0)
+    except ServerError:
+        return ""
+    return "; ".join(str(OLD_TRANSACTIONS.read(record)) for record in records[:3])
+
+
+def _identity(link: Link) -> tuple[int, object]:
+    """What tells a server from all others, from its own clones too."""
+    started = link.one("ask when the server was started", STARTED)
+    return _system_id(link), started["started"]
 
 
 def _system_id(link: Link) -> int:

@@ -129,6 +129,10 @@ class OldTransaction:
     user: str | None = attrs.field(metadata=lives(sql='"user"'))
     age: timedelta
 
+    def __str__(self) -> str:
+        which = f"prepared transaction {self.gid!r}" if self.pid is None else f"process {self.pid}"
+        return f"{which} of {self.user}, in a transaction for {self.age}"
+
 
 OLD_TRANSACTIONS = View(
     OldTransaction,

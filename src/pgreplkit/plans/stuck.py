@@ -245,10 +245,9 @@ def _of_the_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
     yield from lacking
     if facts.publisher is not None and facts.publisher.slots_being_made:
         for old in facts.publisher.old_transactions[:_OLD_TOLD]:
-            which = f"prepared transaction {old.gid!r}" if old.pid is None else f"process {old.pid}"
             yield Stuck(
                 reason=StuckReason.OLD_TRANSACTION,
-                found=f"{which} of {old.user} is in a transaction for {old.age} on the publisher",
+                found=f"{old}, is open on the publisher",
                 remedy="the slot for a copy waits for its end: commit it, or roll it back",
             )
     if not lacking and (failures := _failures(facts)) and not _applying(facts):
