@@ -198,6 +198,16 @@ async def test_an_owner_who_may_not_write(pair: Pair, colour: Colour) -> None:
         assert (reason.reason, str(reason.table)) == (StuckReason.PERMISSION, "public.one")
         pair.subscriber.run("GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON one TO observer")
         assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
+        await subscription.set_options(SubscriptionOptions(run_as_owner=False))
+        await subscription.set_owner("postgres")
+        pair.subscriber.run(
+            "ALTER TABLE two OWNER TO observer",
+            "ALTER TABLE two ENABLE ROW LEVEL SECURITY",
+        )
+        assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
+        pair.subscriber.run("ALTER TABLE two FORCE ROW LEVEL SECURITY")
+        [reason] = await subscription.diagnose()
+        assert (reason.reason, str(reason.table)) == (StuckReason.PERMISSION, "public.two")
         await subscription.drop()
         pair.subscriber.run(
             f"REVOKE CREATE ON DATABASE {pair.subscriber.name} FROM observer",
@@ -467,3 +477,41 @@ async def test_the_transaction_that_fails_is_found_read_and_skipped(
         left = pair.subscriber.all("SELECT id FROM two WHERE id >= 500 ORDER BY 1")
         assert left == [(500,), (501,)]
         assert await subscription.failure(timeout=0.5) is None
+
+
+async def test_a_slot_that_is_older_than_its_publication(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
+    pair.publisher.run("DROP PUBLICATION p")
+    async with both(pair, colour) as (publisher, subscriber):
+        await publisher.create_logical_slot("early")
+        pair.publisher.run("INSERT INTO two VALUES (11)")
+        await publisher.create_publication("p", tables=["one", "two"])
+        options = SubscriptionOptions(create_slot=False, slot_name="early", copy_data=False)
+        subscription = await subscribed(pair, subscriber, options)
+        if cluster.major >= 18:
+            # A publication that is not there is passed over.
+            await subscription.wait_caught_up(timeout=30)
+            return
+        with pytest.raises(pgreplkit.PublicationNotFound, match="older than the publication"):
+            await subscription.failure(timeout=30)
+
+
+@pytest.mark.pg(">= 16")
+async def test_what_came_from_elsewhere_is_not_what_fails(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber, SubscriptionOptions(origin="none"))
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("INSERT INTO two VALUES (21)")
+        pair.publisher.run(
+            "SELECT pg_replication_origin_create('elsewhere')",
+        )
+        with psycopg.connect(pair.publisher.conninfo) as connection:
+            connection.execute("SELECT pg_replication_origin_session_setup('elsewhere')")
+            connection.execute("INSERT INTO two VALUES (20)")
+        pair.publisher.run(
+            "SELECT pg_replication_origin_drop('elsewhere')", "INSERT INTO two VALUES (21)"
+        )
+        failed = await subscription.failure(timeout=30)
+        assert failed is not None
+        assert [change.new for change in failed.changes] == [{"id": "21"}]

@@ -169,7 +169,8 @@ class Subscription(SubscriptionReader):
         It is the first that waits in the slot and is not applied. A worker that applies what comes
         has the slot in use all the time: after ``timeout`` seconds of that the answer is None.
 
-        Raises: SlotNotFound, SlotLost; ConnectionFailed; InsufficientPrivilege.
+        Raises: SlotNotFound, SlotLost; PublicationNotFound, before 18 also when the slot is older
+        than a publication; ConnectionFailed; InsufficientPrivilege.
         Needs: superuser, or EXECUTE on pg_replication_origin_progress() from 14 on; REPLICATION on
         the publisher.
         Source: pg_replication_origin_progress(); the slot's changes; the subscriber's log, where

@@ -147,18 +147,22 @@ OLD_TRANSACTIONS = View(
 
 def forbidden_tables(major: int) -> str:
     """Tables of a subscription that its owner may not write, or not as their owner."""
-    own = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
-        OR (relrowsecurity AND NOT rolbypassrls)"""
+    forbidden = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
+        OR (relrowsecurity AND NOT own.rolbypassrls)"""
+    applied = f"NOT own.rolsuper AND ({forbidden})"
     if major >= 16:
-        own = f"CASE WHEN subrunasowner THEN {own}"
-        own += " ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') END"
+        # Row security counts for a table's owner only where it is forced.
+        applied = f"""CASE WHEN subrunasowner THEN {applied}
+            ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
+                AND relforcerowsecurity AND NOT theirs.rolsuper AND NOT theirs.rolbypassrls) END"""
     return f"""
         SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
         JOIN pg_subscription ON pg_subscription.oid = srsubid
         JOIN pg_class ON pg_class.oid = srrelid
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        JOIN pg_roles ON pg_roles.oid = subowner
-        WHERE srsubid = %s::oid AND NOT rolsuper AND ({own})
+        JOIN pg_roles own ON own.oid = subowner
+        JOIN pg_roles theirs ON theirs.oid = relowner
+        WHERE srsubid = %s::oid AND ({applied})
         ORDER BY 1, 2
     """
 

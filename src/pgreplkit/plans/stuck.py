@@ -223,9 +223,11 @@ def _of_the_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
     for table in facts.forbidden_tables:
         yield Stuck(
             reason=StuckReason.PERMISSION,
-            found=f"{facts.state.subowner}, who owns it, may not write all of {table}",
+            found=f"{facts.state.subowner}, who owns it, may not write all of {table}, or row"
+            " security forbids it",
             remedy="make that role a member of the table's owner; or grant it all on the table,"
-            " without row security, and from 16 on set run_as_owner",
+            " without row security, and from 16 on set run_as_owner; row security that is forced"
+            " binds the table's owner too",
             table=table,
         )
     for table in facts.filled_tables:
