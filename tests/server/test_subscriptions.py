@@ -21,6 +21,7 @@ from pgreplkit import (
     TableState,
     WorkerType,
 )
+from pgreplkit.catalog.subscriptions import STATS
 
 
 async def test_a_subscription_of_the_same_server_copies_and_follows(
@@ -77,6 +78,11 @@ async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Clu
         15: {"disable_on_error": True, "two_phase": True},
         16: {"password_required": False, "run_as_owner": True, "origin": "none"},
         17: {"failover": True},
+        19: {
+            "retain_dead_tuples": True,
+            "max_retention_duration": 60_000,
+            "wal_receiver_timeout": "30s",
+        },
     }
     given = {
         k: v for major, part in since.items() if major <= cluster.major for k, v in part.items()
@@ -99,6 +105,17 @@ async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Clu
         assert state.subfailover == (True if cluster.major >= 17 else None)
         await subscription.wait_synced(timeout=60)
         assert pair.rows("one") == (1000, 0)
+        with pytest.raises(pgreplkit.UnsupportedByServer, match="SequencePlan"):
+            await subscription.refresh_sequences()
+
+
+def test_what_19_renames_and_adds_is_asked_by_its_names() -> None:
+    old, new = STATS.sql(18), STATS.sql(19)
+    assert "sync_error_count" in old
+    assert "sync_seq_error_count" not in old
+    assert "'sync_table_error_count')::bigint AS sync_error_count" in new
+    assert "confl_update_deleted" in new
+    assert "sync_seq_error_count" in new
 
 
 async def test_options_can_be_set(pair: Pair, colour: Colour, cluster: Cluster) -> None:

@@ -80,6 +80,17 @@ class AsyncSubscription(AsyncSubscriptionReader):
         """
         await self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
 
+    async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
+        """Let the server bring its sequences to where the publisher's are, from 19 on on both.
+
+        ``SequencePlan`` does that for any major.
+
+        Raises: UnsupportedByServer before 19; ServerError in a transaction; StatementTimeout.
+        Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
+        """
+        self._link.require("subscription.refresh_sequences")
+        await self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
     ) -> None:
