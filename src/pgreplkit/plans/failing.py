@@ -21,6 +21,8 @@ from pgreplkit.protocol.pgoutput import (
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
+# What a slot with two_phase sends whatever protocol is asked for, from 15 on.
+_BEGIN_PREPARE, _ENDS_OF_PREPARED = b"b", {b"P", b"K", b"r"}
 _KINDS = {"I": Operation.INSERT, "U": Operation.UPDATE, "D": Operation.DELETE}
 
 
@@ -54,6 +56,7 @@ class FailedTransaction:
     xid: int
     """Its ID on the publisher."""
     commit_time: datetime
+    """When it was committed there, or prepared where that is what is sent."""
     changes: tuple[FailedChange, ...]
     """Its first changes."""
     error: str | None = None
@@ -68,6 +71,11 @@ def first_failed(messages: Iterable[bytes], after: LSN) -> FailedTransaction | N
     decoder, begin = PgOutput(), None
     changes: list[FailedChange] = []
     for data in messages:
+        if data[:1] in _ENDS_OF_PREPARED:
+            continue
+        if data[:1] == _BEGIN_PREPARE:
+            # What is sent when it is prepared begins so: with what BEGIN has, and more.
+            data = b"B" + data[1:9] + data[17:29]
         message = decoder.decode(data)
         if isinstance(message, Begin):
             if changes:

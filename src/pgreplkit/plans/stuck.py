@@ -119,6 +119,8 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[Stuck, ...]:
                 remedy="the subscriber's log says why; schema_drift() compares the tables",
             ),
         )
+    if not reasons and facts.stats and facts.stats.apply_error_count:
+        return (_failing(f"{_failures(facts)}, and may be at the next try"),)
     return reasons or (
         Stuck(
             reason=StuckReason.UNKNOWN,
@@ -253,11 +255,15 @@ def _of_the_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
                 remedy="the slot for a copy waits for its end: commit it, or roll it back",
             )
     if not lacking and (failures := _failures(facts)) and not _applying(facts):
-        yield Stuck(
-            reason=StuckReason.FAILING_TRANSACTION,
-            found=f"its apply worker {failures}, and does not run now",
-            remedy="failure() tells which transaction; mend what it meets, or skip() it",
-        )
+        yield _failing(f"{failures}, and does not run now")
+
+
+def _failing(found: str) -> Stuck:
+    return Stuck(
+        reason=StuckReason.FAILING_TRANSACTION,
+        found=f"its apply worker {found}",
+        remedy="failure() tells which transaction; mend what it meets, or skip() it",
+    )
 
 
 def _lacking_here(facts: SubscriptionFacts) -> Iterator[Stuck]:
