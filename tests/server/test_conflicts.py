@@ -10,7 +10,7 @@ from colours import Colour, inner
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
-from pgreplkit import ConflictType, Severity, TableName
+from pgreplkit import ConflictType, Severity, SubscriptionOptions, TableName
 
 
 @pytest.fixture
@@ -102,3 +102,15 @@ async def test_what_a_subscriber_needs(pair: Pair, colour: Colour, cluster: Clus
         assert again["table public.keyed"].severity is Severity.OK
         assert again["max_logical_replication_workers"].severity is Severity.CRITICAL
         assert "27 free" in again["max_logical_replication_workers"].needed
+
+
+async def test_rows_that_the_publisher_has_from_elsewhere(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("CREATE PUBLICATION back FOR TABLE one")
+    async with both(pair, colour) as (publisher, subscriber):
+        theirs = inner(publisher)
+        options = SubscriptionOptions(enabled=False, copy_data=False)
+        await publisher.create_subscription("back", pair.subscriber.conninfo, ["back"], options)
+        readiness = await subscriber.check_subscriber_readiness(theirs, ["one", "two"])  # type: ignore[arg-type]
+        [relayed] = [f for f in readiness.findings if f.check.startswith("origin")]
+        assert (relayed.check, relayed.severity) == ("origin of public.one", Severity.WARNING)
+        assert "copy_data=False" in relayed.needed

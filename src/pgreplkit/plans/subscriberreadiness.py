@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -30,6 +30,8 @@ class SubscriberFacts:
     pool: WorkerPool
     publisher: Sequence[ReplicaIdentity]
     subscriber: Mapping[TableName, ReplicaIdentity]
+    relayed: Collection[TableName]
+    """The tables to which the publisher subscribes itself."""
 
 
 def subscriber_readiness(facts: SubscriberFacts, *, subscriptions: int) -> Readiness:
@@ -69,6 +71,15 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
     for identity in facts.publisher:
         own = facts.subscriber.get(identity.table)
         check = f"table {identity.table}"
+        if identity.table in facts.relayed:
+            yield found(
+                f"origin of {identity.table}",
+                False,
+                found="the publisher subscribes to it itself",
+                needed="copy_data=False where rows from elsewhere are not wanted: origin='none'"
+                " leaves out changes, and copies all rows",
+                otherwise=Severity.WARNING,
+            )
         if own is None:
             yield found(check, False, found="the subscriber does not have it", needed="the table")
         elif not identity.is_usable:
