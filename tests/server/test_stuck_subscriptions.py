@@ -312,6 +312,15 @@ async def test_dropping_never_hangs_on_a_publisher_that_swallows_all(
         assert await subscriber.subscriptions() == []
 
 
+async def test_a_publisher_that_swallows_all_is_told_as_such(
+    pair: Pair, colour: Colour, black_hole: str
+) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        with pytest.raises(pgreplkit.PublisherUnreachable, match="no answer in 1 s"):
+            await subscriber.create_subscription("s", black_hole, ["p"], timeout=1)
+        assert await subscriber.subscriptions() == []
+
+
 @pytest.fixture
 def small(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     """A subscriber with one worker for all of its subscriptions."""

@@ -18,7 +18,6 @@ from pgreplkit._failures import (
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
 )
-from pgreplkit._pace import Pace
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import asking, missing_publications, read_conninfo
 from pgreplkit._sync.server import Server
@@ -61,6 +60,8 @@ _NOT_ANSWERED = {"08006": PublisherUnreachable, "08001": PublisherUnreachable}
 """From 14 on; before, an unreachable publisher is an internal error (XX000)."""
 _OF_THE_PUBLISHER = {*_NOT_ANSWERED, "XX000"}
 """What is raised too when the publisher answers, and cannot drop the slot."""
+_ANSWERS_WITHIN = 5
+"""Seconds that this program tries to connect there."""
 _NOWHERE = "host=/nowhere password=none"
 
 
@@ -110,11 +111,10 @@ def make_subscription(
     if not publications:
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
-    pace = Pace(timeout)
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
     connection = parts.connection(conninfo)
-    slot_name = _slot_on_own_server(
+    slot_name, answers = _slot_on_own_server(
         link, name, conninfo, theirs, publications, options, timeout=timeout
     )
     if slot_name is not None:
@@ -128,10 +128,13 @@ def make_subscription(
     if link.version.major >= 16:
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
     try:
-        ask_publisher(link, tried, statement, timeout=pace.left, grant=grant)
+        ask_publisher(link, tried, statement, timeout=timeout, grant=grant)
     except BaseException as error:
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
+        elif isinstance(error, StatementTimeout) and not answers:
+            found = f"no answer in {timeout:g} s"
+            raise PublisherUnreachable(tried, found, error.sqlstate) from None
         elif isinstance(error, StatementTimeout) and (open_now := _open_on(conninfo)):
             found = f"{error.found}: a slot waits for what is open on the publisher, {open_now}"
             raise StatementTimeout(tried, found, error.sqlstate) from None
@@ -148,20 +151,21 @@ def _slot_on_own_server(
     options: SubscriptionOptions,
     *,
     timeout: float,
-) -> str | None:
-    """The slot that is made beforehand where the publisher is the subscriber's own server.
+) -> tuple[str | None, bool]:
+    """The slot that is made beforehand where the publisher is the subscriber's own server; and
+    whether the publisher answers from here.
 
     There the server would wait for its own transaction to end before it had the slot.
 
     Raises: PublicationNotFound.
     """
     if options.connect is False:
-        return None
+        return None, False
     try:
-        opened = publisher or Server.connect(conninfo, connect_timeout=5)
+        opened = publisher or Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN)
     except ConnectionFailed:
         # The server may have a way there that this program has not: it will tell.
-        return None
+        return None, False
     try:
         missing = missing_publications(opened, publications)
         if missing:
@@ -171,7 +175,7 @@ def _slot_on_own_server(
             )
         is_own = _identity(opened._link) == _identity(link)
         if not is_own or options.create_slot is False:
-            return None
+            return None, True
         slot_name = checked_slot_name(options.slot_name or name)
         slot = opened.create_logical_slot(
             slot_name,
@@ -179,7 +183,7 @@ def _slot_on_own_server(
             failover=bool(options.failover),
             timeout=timeout,
         )
-        return slot.name
+        return slot.name, True
     finally:
         if opened is not publisher:
             opened.close()
@@ -188,7 +192,7 @@ def _slot_on_own_server(
 def _open_on(conninfo: str) -> str:
     """The oldest transactions that are open on a publisher; empty when that cannot be asked."""
     try:
-        with Server.connect(conninfo, connect_timeout=5) as publisher:
+        with Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN) as publisher:
             link = publisher._link
             sql = OLD_TRANSACTIONS.sql(link.version.major)
             records = link.all("read the transactions", sql, timeout=5.0)
