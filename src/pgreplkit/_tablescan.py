@@ -56,19 +56,12 @@ class TableScan:
         )
 
     def hashes(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
-        """Of each key of a range its hash, how often it is there, and which write made it.
+        """The key and the hash of each row of a range, and which write made it.
 
         With ``keys`` only of those.
         """
-        return SQL(
-            "SELECT {}, sum({}) AS hash, count(*) AS rows, min(xmin::text) AS version"
-            " FROM {}{} GROUP BY {}"
-        ).format(
-            self._key_texts,
-            self._hash,
-            parts.table(self.table),
-            self._within(low, high, keys),
-            SQL(", ").join(SQL(str(place + 1)) for place in range(len(self.key))),
+        return SQL("SELECT {}, {} AS hash, xmin::text AS version FROM {}{}").format(
+            self._key_texts, self._hash, parts.table(self.table), self._within(low, high, keys)
         )
 
     def rows(self, keys: Sequence[Key]) -> Composed:

@@ -37,6 +37,7 @@ from pgreplkit.values.tablename import TableName
 
 _TRIES = 6
 """How often rows that change whenever they are looked at are looked at again."""
+_SEVERAL = "several rows"
 _AT_ONCE = 200
 """Rows that are read by one statement."""
 
@@ -222,10 +223,15 @@ class _Sides:
             sql = scan.hashes(low, high, doubtful if len(doubtful) <= _AT_ONCE else ())
             before = await self._seen(scan, sql)
             await self._catch_up()
-            records = await self._read(self._subscriber, scan, sql)
-            replica = {key_in(record, scan): record["hash"] for record in records}
+            replica: dict[Key, object] = {}
+            repeated: set[Key] = set()
+            for record in await self._read(self._subscriber, scan, sql):
+                key = key_in(record, scan)
+                if key in replica:
+                    repeated.add(key)
+                # Two rows are not what one row is, whatever they hash to.
+                replica[key] = _SEVERAL if key in replica else record["hash"]
             diffs, changing = judged(before, replica, await self._seen(scan, sql))
-            repeated = {key_in(record, scan) for record in records if record["rows"] > 1}
             for key in repeated & diffs.keys() & before.hashes.keys():
                 diffs[key] = DiffKind.REPEATED
             confirmed |= {key: kind for key, kind in diffs.items() if seen.get(key) == kind}
