@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import attrs
 import psycopg
@@ -15,6 +17,7 @@ from pgreplkit.lab import Lab, Node
 
 SLOT = "replica1"
 TIMEOUT = 30.0
+Answer = TypeVar("Answer")
 
 
 @attrs.frozen
@@ -114,3 +117,11 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "what the test waits for did not happen"
         time.sleep(0.02)
+
+
+async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> Answer:
+    """Ask until the answer is as it should be soon; gives the last one, for the test to look at."""
+    deadline = time.monotonic() + TIMEOUT
+    while not holds(answer := await ask()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    return answer

@@ -11,24 +11,16 @@ from pgreplkit._rooms import HOME as _HOME
 # Importing typing would cost more than the rest of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgreplkit._adapters import (
-        register as register,
-    )
+    from pgreplkit._adapters import register as register
     from pgreplkit._async.changes import (
         AsyncChangeStream as AsyncChangeStream,
         AsyncPayloadStream as AsyncPayloadStream,
         AsyncSlotReader as AsyncSlotReader,
         AsyncTransactionStream as AsyncTransactionStream,
     )
-    from pgreplkit._async.cluster import (
-        AsyncCluster as AsyncCluster,
-    )
-    from pgreplkit._async.comparing import (
-        acompare as acompare,
-    )
-    from pgreplkit._async.connect import (
-        aconnect as aconnect,
-    )
+    from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
+    from pgreplkit._async.comparing import acompare as acompare
+    from pgreplkit._async.connect import aconnect as aconnect
     from pgreplkit._async.drifting import (
         acopy_schema as acopy_schema,
         aschema_drift as aschema_drift,
@@ -37,140 +29,61 @@ if TYPE_CHECKING:
         AsyncClone as AsyncClone,
         aclone_standby as aclone_standby,
     )
-    from pgreplkit._async.operations.failover import (
-        Proof as Proof,
-    )
-    from pgreplkit._async.operations.plan import (
-        AsyncPlan as AsyncPlan,
-    )
-    from pgreplkit._async.orphans import (
-        aorphans as aorphans,
-    )
-    from pgreplkit._async.patroni import (
-        AsyncPatroniCluster as AsyncPatroniCluster,
-    )
+    from pgreplkit._async.operations.failover import Proof as Proof
+    from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
+    from pgreplkit._async.orphans import aorphans as aorphans
+    from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
     from pgreplkit._async.pglogical import (
         AsyncPglogicalNode as AsyncPglogicalNode,
         AsyncPglogicalSubscription as AsyncPglogicalSubscription,
     )
-    from pgreplkit._async.primary import (
-        AsyncPrimary as AsyncPrimary,
-    )
-    from pgreplkit._async.publication import (
-        AsyncPublication as AsyncPublication,
-    )
+    from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
+    from pgreplkit._async.publication import AsyncPublication as AsyncPublication
     from pgreplkit._async.replication import (
         AsyncReplicationConnection as AsyncReplicationConnection,
     )
-    from pgreplkit._async.sequences import (
-        AsyncSequencePlan as AsyncSequencePlan,
-    )
-    from pgreplkit._async.server import (
-        AsyncServer as AsyncServer,
-    )
-    from pgreplkit._async.slot import (
-        AsyncSlot as AsyncSlot,
-    )
-    from pgreplkit._async.snapshot import (
-        AsyncSnapshotStream as AsyncSnapshotStream,
-    )
-    from pgreplkit._async.standby import (
-        AsyncStandby as AsyncStandby,
-    )
-    from pgreplkit._async.streaming import (
-        AsyncStreamingServer as AsyncStreamingServer,
-    )
-    from pgreplkit._async.subscription import (
-        AsyncSubscription as AsyncSubscription,
-    )
-    from pgreplkit._async.watch import (
-        AsyncWatch as AsyncWatch,
-    )
-    from pgreplkit._hostfiles import (
-        add_passfile_entry as add_passfile_entry,
-    )
+    from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
+    from pgreplkit._async.server import AsyncServer as AsyncServer
+    from pgreplkit._async.slot import AsyncSlot as AsyncSlot
+    from pgreplkit._async.snapshot import AsyncSnapshotStream as AsyncSnapshotStream
+    from pgreplkit._async.standby import AsyncStandby as AsyncStandby
+    from pgreplkit._async.streaming import AsyncStreamingServer as AsyncStreamingServer
+    from pgreplkit._async.subscription import AsyncSubscription as AsyncSubscription
+    from pgreplkit._async.watch import AsyncWatch as AsyncWatch
+    from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
     from pgreplkit._sync.changes import (
         ChangeStream as ChangeStream,
         PayloadStream as PayloadStream,
         SlotReader as SlotReader,
         TransactionStream as TransactionStream,
     )
-    from pgreplkit._sync.cluster import (
-        Cluster as Cluster,
-    )
-    from pgreplkit._sync.comparing import (
-        compare as compare,
-    )
-    from pgreplkit._sync.connect import (
-        connect as connect,
-    )
-    from pgreplkit._sync.drifting import (
-        copy_schema as copy_schema,
-        schema_drift as schema_drift,
-    )
-    from pgreplkit._sync.operations.clone import (
-        Clone as Clone,
-        clone_standby as clone_standby,
-    )
-    from pgreplkit._sync.operations.plan import (
-        Plan as Plan,
-    )
-    from pgreplkit._sync.orphans import (
-        orphans as orphans,
-    )
-    from pgreplkit._sync.patroni import (
-        PatroniCluster as PatroniCluster,
-    )
+    from pgreplkit._sync.cluster import Cluster as Cluster
+    from pgreplkit._sync.comparing import compare as compare
+    from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._sync.drifting import copy_schema as copy_schema, schema_drift as schema_drift
+    from pgreplkit._sync.operations.clone import Clone as Clone, clone_standby as clone_standby
+    from pgreplkit._sync.operations.plan import Plan as Plan
+    from pgreplkit._sync.orphans import orphans as orphans
+    from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
     from pgreplkit._sync.pglogical import (
         PglogicalNode as PglogicalNode,
         PglogicalSubscription as PglogicalSubscription,
     )
-    from pgreplkit._sync.primary import (
-        Primary as Primary,
-    )
-    from pgreplkit._sync.publication import (
-        Publication as Publication,
-    )
-    from pgreplkit._sync.replication import (
-        ReplicationConnection as ReplicationConnection,
-    )
-    from pgreplkit._sync.sequences import (
-        SequencePlan as SequencePlan,
-    )
-    from pgreplkit._sync.server import (
-        Server as Server,
-    )
-    from pgreplkit._sync.slot import (
-        Slot as Slot,
-    )
-    from pgreplkit._sync.snapshot import (
-        SnapshotStream as SnapshotStream,
-    )
-    from pgreplkit._sync.standby import (
-        Standby as Standby,
-    )
-    from pgreplkit._sync.streaming import (
-        StreamingServer as StreamingServer,
-    )
-    from pgreplkit._sync.subscription import (
-        Subscription as Subscription,
-    )
-    from pgreplkit._sync.watch import (
-        Watch as Watch,
-    )
-    from pgreplkit.catalog.basebackups import (
-        BackupPhase as BackupPhase,
-        BaseBackup as BaseBackup,
-    )
-    from pgreplkit.catalog.checkpoints import (
-        CheckpointStatus as CheckpointStatus,
-    )
-    from pgreplkit.catalog.conflicts import (
-        DatabaseConflicts as DatabaseConflicts,
-    )
-    from pgreplkit.catalog.hba import (
-        HbaRule as HbaRule,
-    )
+    from pgreplkit._sync.primary import Primary as Primary
+    from pgreplkit._sync.publication import Publication as Publication
+    from pgreplkit._sync.replication import ReplicationConnection as ReplicationConnection
+    from pgreplkit._sync.sequences import SequencePlan as SequencePlan
+    from pgreplkit._sync.server import Server as Server
+    from pgreplkit._sync.slot import Slot as Slot
+    from pgreplkit._sync.snapshot import SnapshotStream as SnapshotStream
+    from pgreplkit._sync.standby import Standby as Standby
+    from pgreplkit._sync.streaming import StreamingServer as StreamingServer
+    from pgreplkit._sync.subscription import Subscription as Subscription
+    from pgreplkit._sync.watch import Watch as Watch
+    from pgreplkit.catalog.basebackups import BackupPhase as BackupPhase, BaseBackup as BaseBackup
+    from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
+    from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
+    from pgreplkit.catalog.hba import HbaRule as HbaRule
     from pgreplkit.catalog.pglogical import (
         PglogicalState as PglogicalState,
         PglogicalStatus as PglogicalStatus,
@@ -178,9 +91,7 @@ if TYPE_CHECKING:
         PglogicalTable as PglogicalTable,
         ReplicationSet as ReplicationSet,
     )
-    from pgreplkit.catalog.positions import (
-        WalPosition as WalPosition,
-    )
+    from pgreplkit.catalog.positions import WalPosition as WalPosition
     from pgreplkit.catalog.publications import (
         GeneratedColumns as GeneratedColumns,
         Operation as Operation,
@@ -199,9 +110,7 @@ if TYPE_CHECKING:
         ReplayLag as ReplayLag,
         ReplayStatus as ReplayStatus,
     )
-    from pgreplkit.catalog.replaycontrol import (
-        Promotion as Promotion,
-    )
+    from pgreplkit.catalog.replaycontrol import Promotion as Promotion
     from pgreplkit.catalog.replicaidentity import (
         IdentityKind as IdentityKind,
         ReplicaIdentity as ReplicaIdentity,
@@ -211,33 +120,23 @@ if TYPE_CHECKING:
         RepmgrNode as RepmgrNode,
         RepmgrType as RepmgrType,
     )
-    from pgreplkit.catalog.retention import (
-        ArchiverStatus as ArchiverStatus,
-    )
-    from pgreplkit.catalog.roles import (
-        ReplicationRole as ReplicationRole,
-    )
+    from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
+    from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
     from pgreplkit.catalog.senders import (
         ByteLag as ByteLag,
         SenderState as SenderState,
         SyncState as SyncState,
         WalSender as WalSender,
     )
-    from pgreplkit.catalog.sequences import (
-        SequenceState as SequenceState,
-    )
+    from pgreplkit.catalog.sequences import SequenceState as SequenceState
     from pgreplkit.catalog.settings import (
         Setting as Setting,
         SettingContext as SettingContext,
         SettingValue as SettingValue,
         VarType as VarType,
     )
-    from pgreplkit.catalog.slotactions import (
-        SlotChange as SlotChange,
-    )
-    from pgreplkit.catalog.slotcolumns import (
-        SlotColumns as SlotColumns,
-    )
+    from pgreplkit.catalog.slotactions import SlotChange as SlotChange
+    from pgreplkit.catalog.slotcolumns import SlotColumns as SlotColumns
     from pgreplkit.catalog.slots import (
         InvalidationReason as InvalidationReason,
         SlotState as SlotState,
@@ -254,23 +153,15 @@ if TYPE_CHECKING:
         TwoPhaseState as TwoPhaseState,
         WorkerType as WorkerType,
     )
-    from pgreplkit.catalog.waldir import (
-        WalFile as WalFile,
-    )
+    from pgreplkit.catalog.waldir import WalFile as WalFile
     from pgreplkit.catalog.writers import (
         WriteGrant as WriteGrant,
         Writers as Writers,
         WritingSession as WritingSession,
     )
-    from pgreplkit.control.command import (
-        CommandControl as CommandControl,
-    )
-    from pgreplkit.control.local import (
-        LocalControl as LocalControl,
-    )
-    from pgreplkit.control.protocol import (
-        NodeControl as NodeControl,
-    )
+    from pgreplkit.control.command import CommandControl as CommandControl
+    from pgreplkit.control.local import LocalControl as LocalControl
+    from pgreplkit.control.protocol import NodeControl as NodeControl
     from pgreplkit.errors import (
         AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
@@ -331,13 +222,8 @@ if TYPE_CHECKING:
         WaitTimeout as WaitTimeout,
         WalRemoved as WalRemoved,
     )
-    from pgreplkit.plans.access import (
-        AccessVerdict as AccessVerdict,
-    )
-    from pgreplkit.plans.clone import (
-        ClonePhase as ClonePhase,
-        CloneProgress as CloneProgress,
-    )
+    from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.clone import ClonePhase as ClonePhase, CloneProgress as CloneProgress
     from pgreplkit.plans.comparing import (
         CompareProgress as CompareProgress,
         DiffKind as DiffKind,
@@ -362,21 +248,15 @@ if TYPE_CHECKING:
         StepProgress as StepProgress,
         StepResult as StepResult,
     )
-    from pgreplkit.plans.orphans import (
-        Orphan as Orphan,
-    )
+    from pgreplkit.plans.orphans import Orphan as Orphan
     from pgreplkit.plans.patroni import (
         PatroniChange as PatroniChange,
         PatroniMember as PatroniMember,
         PatroniRole as PatroniRole,
         PatroniStatus as PatroniStatus,
     )
-    from pgreplkit.plans.primaryreadiness import (
-        Replication as Replication,
-    )
-    from pgreplkit.plans.readiness import (
-        Readiness as Readiness,
-    )
+    from pgreplkit.plans.primaryreadiness import Replication as Replication
+    from pgreplkit.plans.readiness import Readiness as Readiness
     from pgreplkit.plans.retention import (
         HolderKind as HolderKind,
         WalHolder as WalHolder,
@@ -387,25 +267,16 @@ if TYPE_CHECKING:
         WatchSample as WatchSample,
         WatchSamples as WatchSamples,
     )
-    from pgreplkit.plans.sequences import (
-        SequenceChange as SequenceChange,
-    )
+    from pgreplkit.plans.sequences import SequenceChange as SequenceChange
     from pgreplkit.plans.standby_config import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
         TargetTimeline as TargetTimeline,
         standby_config as standby_config,
     )
-    from pgreplkit.plans.steps import (
-        Step as Step,
-    )
-    from pgreplkit.plans.streaming import (
-        ChangeOptions as ChangeOptions,
-    )
-    from pgreplkit.plans.stuck import (
-        Stuck as Stuck,
-        StuckReason as StuckReason,
-    )
+    from pgreplkit.plans.steps import Step as Step
+    from pgreplkit.plans.streaming import ChangeOptions as ChangeOptions
+    from pgreplkit.plans.stuck import Stuck as Stuck, StuckReason as StuckReason
     from pgreplkit.plans.subscription import (
         DroppedSubscription as DroppedSubscription,
         Leftover as Leftover,
@@ -413,18 +284,13 @@ if TYPE_CHECKING:
         SubscriptionOptions as SubscriptionOptions,
         SubscriptionStatus as SubscriptionStatus,
     )
-    from pgreplkit.plans.topology import (
-        ClusterNode as ClusterNode,
-        Topology as Topology,
-    )
+    from pgreplkit.plans.topology import ClusterNode as ClusterNode, Topology as Topology
     from pgreplkit.protocol.answers import (
         CreatedSlot as CreatedSlot,
         SlotPosition as SlotPosition,
         Snapshot as Snapshot,
     )
-    from pgreplkit.protocol.outputs import (
-        Payload as Payload,
-    )
+    from pgreplkit.protocol.outputs import Payload as Payload
     from pgreplkit.protocol.pgoutput.messages import (
         Begin as Begin,
         BeginPrepare as BeginPrepare,
@@ -460,38 +326,22 @@ if TYPE_CHECKING:
         RelationIdentity as RelationIdentity,
         Table as Table,
     )
-    from pgreplkit.protocol.transactions import (
-        Transaction as Transaction,
-    )
-    from pgreplkit.values.backup import (
-        BackupLabel as BackupLabel,
-    )
+    from pgreplkit.protocol.transactions import Transaction as Transaction
+    from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.controlfile import (
         ControlFile as ControlFile,
         ControlState as ControlState,
     )
-    from pgreplkit.values.finding import (
-        Finding as Finding,
-        Severity as Severity,
-        Takes as Takes,
-    )
-    from pgreplkit.values.identity import (
-        SystemIdentity as SystemIdentity,
-    )
-    from pgreplkit.values.lsn import (
-        LSN as LSN,
-    )
+    from pgreplkit.values.finding import Finding as Finding, Severity as Severity, Takes as Takes
+    from pgreplkit.values.identity import SystemIdentity as SystemIdentity
+    from pgreplkit.values.lsn import LSN as LSN
     from pgreplkit.values.manifest import (
         BackupManifest as BackupManifest,
         ManifestFile as ManifestFile,
         ManifestWalRange as ManifestWalRange,
     )
-    from pgreplkit.values.plain import (
-        Plain as Plain,
-    )
-    from pgreplkit.values.segment import (
-        SegmentSize as SegmentSize,
-    )
+    from pgreplkit.values.plain import Plain as Plain
+    from pgreplkit.values.segment import SegmentSize as SegmentSize
     from pgreplkit.values.serverfuncs import (
         SplitWalFileName as SplitWalFileName,
         WalFileOffset as WalFileOffset,
@@ -504,20 +354,14 @@ if TYPE_CHECKING:
         SyncMethod as SyncMethod,
         SyncStandbyNames as SyncStandbyNames,
     )
-    from pgreplkit.values.tablename import (
-        TableName as TableName,
-    )
+    from pgreplkit.values.tablename import TableName as TableName
     from pgreplkit.values.timeline import (
         TimelineHistory as TimelineHistory,
         TimelineSection as TimelineSection,
         TimelineSwitch as TimelineSwitch,
     )
-    from pgreplkit.values.version import (
-        ServerVersion as ServerVersion,
-    )
-    from pgreplkit.values.walfile import (
-        WalFileName as WalFileName,
-    )
+    from pgreplkit.values.version import ServerVersion as ServerVersion
+    from pgreplkit.values.walfile import WalFileName as WalFileName
     from pgreplkit.values.walnames import (
         BackupHistoryFileName as BackupHistoryFileName,
         CompressedWalName as CompressedWalName,
@@ -526,9 +370,7 @@ if TYPE_CHECKING:
         WalName as WalName,
         parse_wal_name as parse_wal_name,
     )
-    from pgreplkit.values.walrange import (
-        WalRange as WalRange,
-    )
+    from pgreplkit.values.walrange import WalRange as WalRange
 
 __version__ = "0.1.0"
 

@@ -37,7 +37,7 @@ class Pace:
 
     @property
     def left(self) -> float:
-        """How many seconds there are until the time is up."""
+        """How many seconds are left."""
         return max(0.0, self._deadline - time.monotonic())
 
     def next_pause(self) -> float:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
+from pgreplkit._conninfo import complete
 from pgreplkit.catalog.publications import (
     AnyPublished,
     GeneratedColumns,
@@ -89,5 +90,10 @@ def subscription_options(require: Require, options: SubscriptionOptions) -> list
 
 
 def connection(conninfo: str) -> Composed:
-    """Where a subscription connects to."""
+    """Where a subscription connects to.
+
+    Raises: ConnectionFailed when it is no connection string: the server would repeat it, and what
+    in it may be a password.
+    """
+    complete(conninfo, {})
     return SQL("CONNECTION {}").format(Literal(conninfo))

@@ -12,7 +12,13 @@ from pgreplkit.catalog.comparing import ColumnShape
 from pgreplkit.plans.comparing import Key
 from pgreplkit.values.tablename import TableName
 
-_FLOATS = {"real": "float4send", "double precision": "float8send"}
+_FLOATS = {
+    "real": "float4send",
+    "double precision": "float8send",
+    "polygon": "poly_send",
+    **{name: f"{name}_send" for name in ("box", "circle", "line", "lseg", "path", "point")},
+}
+"""Types whose texts have more digits before 12; arrays of them, too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,12 +39,12 @@ class TableScan:
     has_short_floats: bool
     """Whether both write floats with as few digits as tell them apart (12 on)."""
 
-    def boundary(self, low: Key | None, rows: int) -> Composed:
-        """The last key of a range of so many rows; no row when fewer are left."""
+    def boundary(self, low: Key | None, high: Key | None, rows: int) -> Composed:
+        """The last key of a part of a range with so many rows; no row when fewer are left."""
         return SQL("SELECT {} FROM {}{} ORDER BY {} OFFSET {} LIMIT 1").format(
             self._key_texts,
             parts.table(self.table),
-            self._within(low, None),
+            self._within(low, high),
             self._order,
             Literal(rows - 1),
         )
@@ -49,28 +55,47 @@ class TableScan:
             self._hash, parts.table(self.table), self._within(low, high)
         )
 
-    def hashes(self, low: Key | None, high: Key | None) -> Composed:
-        """The key and the hash of each row of a range."""
-        return SQL("SELECT {}, {} AS hash FROM {}{}").format(
-            self._key_texts, self._hash, parts.table(self.table), self._within(low, high)
+    def hashes(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
+        """The key and the hash of each row of a range, and which write made it.
+
+        With ``keys`` only of those.
+        """
+        return SQL("SELECT {}, {} AS hash, xmin::text AS version FROM {}{}").format(
+            self._key_texts, self._hash, parts.table(self.table), self._within(low, high, keys)
         )
 
-    def row(self, key: Key) -> Composed:
-        """The values of one row as texts."""
+    def rows(self, keys: Sequence[Key]) -> Composed:
+        """The values of the rows with those keys, as texts."""
         values = [
-            SQL("{}::text AS {}").format(self._value(column), Identifier(column.name))
-            for column in self.columns
+            SQL("{}::text AS {}").format(self._value(column), Identifier(f"value{place}"))
+            for place, column in enumerate(self.columns)
         ]
-        return SQL("SELECT {} FROM {} WHERE {} = {}").format(
-            SQL(", ").join(values), parts.table(self.table), self._order_row, self._given(key)
+        return SQL("SELECT {}, {} FROM {} WHERE {}").format(
+            self._key_texts,
+            SQL(", ").join(values),
+            parts.table(self.table),
+            self._among(keys),
         )
+
+    def values(self, record: dict[str, object]) -> dict[str, str | None]:
+        """The row of one record of that statement, by the names of its columns."""
+        texts = [record[f"value{place}"] for place in range(len(self.columns))]
+        return {
+            column.name: None if text is None else str(text)
+            for column, text in zip(self.columns, texts, strict=True)
+        }
 
     def named(self, key: Key) -> dict[str, str]:
         """A key with the names of its columns."""
         return {column.name: text for column, text in zip(self.key, key, strict=True)}
 
-    def _within(self, low: Key | None, high: Key | None) -> Composed:
-        conditions: list[Composable] = []
+    def _among(self, keys: Sequence[Key]) -> Composed:
+        # Equal is equal in any collation, so that an index serves.
+        names = SQL(", ").join([Identifier(column.name) for column in self.key])
+        return SQL("({}) IN ({})").format(names, SQL(", ").join(map(self._given, keys)))
+
+    def _within(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
+        conditions: list[Composable] = [self._among(keys)] if keys else []
         if low is not None:
             conditions.append(SQL("{} > {}").format(self._order_row, self._given(low)))
         if high is not None:
@@ -121,10 +146,11 @@ class TableScan:
 
     def _value(self, column: ColumnShape) -> Composable:
         name = Identifier(column.name)
-        send = _FLOATS.get(column.base_type)
+        is_array = column.base_type.endswith("[]")
+        send = _FLOATS.get(column.base_type.removesuffix("[]"))
         if send is None or self.has_short_floats:
             return name
-        return SQL("encode({}({}), 'hex')").format(SQL(send), name)
+        return SQL("encode({}({}), 'hex')").format(SQL("array_send" if is_array else send), name)
 
 
 def key_in(record: dict[str, object], scan: TableScan) -> Key:

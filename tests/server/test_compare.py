@@ -123,10 +123,11 @@ async def test_nothing_is_invented_under_a_writer(pair: Pair, colour: Colour) ->
 
 async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
     table = """CREATE TABLE typed (a text, b timestamptz, f float8, g float4, i interval, j jsonb,
-        y bytea, n numeric, u uuid, PRIMARY KEY (a, b))"""
+        y bytea, n numeric, u uuid, fs float8[], p point, ps point[], PRIMARY KEY (a, b))"""
     values = """INSERT INTO typed SELECT chr(64 + n), now() + n * interval '1 day', 1 / 3.0 / n,
         n / 7.0, n * interval '1 hour', jsonb_build_object('n', n), decode('00ff', 'hex'),
-        n / 3.0, md5(n::text)::uuid FROM generate_series(1, 50) AS n"""
+        n / 3.0, md5(n::text)::uuid, ARRAY[n / 7.0, NULL], point(n / 7.0, n / 3.0),
+        ARRAY[point(n / 7.0, n / 3.0)] FROM generate_series(1, 50) AS n"""
     for each in (pair.publisher, pair.subscriber):
         each.run(table)
     pair.publisher.run(values, "ALTER PUBLICATION p ADD TABLE typed")
@@ -186,3 +187,92 @@ async def test_what_cannot_be_compared_is_refused(
         found = await compared(publisher, subscriber, "two", range_rows=5)
         assert {d.kind for d in diffs(found)} == {DiffKind.MISSING}
         assert len(diffs(found)) == 10
+
+
+async def test_rows_that_the_subscriber_has_twice(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("ALTER TABLE one DROP CONSTRAINT one_pkey")
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("INSERT INTO one SELECT * FROM one WHERE id IN (4, 5)")
+        found = diffs(await compared(publisher, subscriber, "one"))
+        assert [(d.kind, d.key["id"]) for d in found] == [
+            (DiffKind.REPEATED, "4"),
+            (DiffKind.REPEATED, "5"),
+        ]
+
+
+async def test_what_only_the_subscriber_has_is_read_in_parts(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("INSERT INTO two SELECT generate_series(11, 1010)")
+        found = await compared(publisher, subscriber, "two")
+        assert len(diffs(found)) == 1000
+        assert {d.kind for d in diffs(found)} == {DiffKind.EXTRA}
+        assert max(len(progress.diffs) for progress in found) <= 100
+        assert (found[-1].rows_done, found[-1].tables_done) == (10, 1)
+
+
+@contextmanager
+def coming_and_going(pair: Pair) -> Iterator[None]:
+    """Rows that are inserted and deleted at once, and one that changes to and fro."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(pair.publisher.conninfo, autocommit=True) as connection:
+            turn = 2000
+            while not stop.is_set():
+                turn += 1
+                connection.execute("INSERT INTO two VALUES (%s)", [turn])
+                connection.execute("UPDATE one SET name = 'fro' WHERE id = 1")
+                connection.execute("DELETE FROM two WHERE id = %s", [turn])
+                connection.execute("UPDATE one SET name = 'to' WHERE id = 1")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_rows_that_come_and_go_are_no_differences(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("DELETE FROM two WHERE id = 1")
+        with coming_and_going(pair):
+            for _ in range(5):
+                [diff] = diffs(await compared(publisher, subscriber, "one", "two"))
+                assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "1"})
+
+
+async def test_a_type_outside_of_the_search_path(pair: Pair, colour: Colour) -> None:
+    for each in (pair.publisher, pair.subscriber):
+        each.run(
+            "CREATE SCHEMA app",
+            "CREATE TYPE app.mood AS ENUM ('sad', 'glad')",
+            "CREATE TABLE app.parent (id int PRIMARY KEY)",
+            "CREATE TABLE app.moods (mood app.mood, id int REFERENCES app.parent,"
+            " PRIMARY KEY (mood, id))",
+            "CREATE INDEX ON app.moods ((mood = 'sad'::app.mood))",
+        )
+    pair.publisher.run(
+        f"ALTER DATABASE {pair.publisher.name} SET search_path = app",
+        "INSERT INTO app.parent SELECT generate_series(1, 30)",
+        "INSERT INTO app.moods SELECT 'sad', generate_series(1, 30)",
+        "ALTER PUBLICATION p ADD TABLE app.parent, app.moods",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber, "app.moods", range_rows=7)
+        assert (diffs(found), found[-1].rows_done) == ([], 30)
+        here, there = inner(publisher), inner(subscriber)
+        if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+            drift = pgreplkit.schema_drift(here, there, ["app.moods"])
+        else:
+            drift = await pgreplkit.aschema_drift(publisher, subscriber, ["app.moods"])
+        assert drift.drifts == ()

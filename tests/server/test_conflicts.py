@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from clusters import Cluster, Clusters
+from clusters import Cluster, Clusters, soon
 from colours import Colour, inner
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
-from pgreplkit import ConflictType, Severity, TableName
+from pgreplkit import ConflictType, Severity, SubscriptionOptions, TableName
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ async def test_conflicts_are_counted_and_told(
             "UPDATE one SET name = 'x' WHERE id = 7",
         )
         await subscription.wait_caught_up(timeout=30)
-        found = await subscription.conflicts()
+        # What is applied is counted and logged a moment later.
+        found = await soon(subscription.conflicts, lambda found: len(found) == 3)
         assert [(c.type, c.table.name, c.is_error) for c in found] == [
             (ConflictType.DELETE_MISSING, "two", False),
             (ConflictType.UPDATE_MISSING, "two", False),
@@ -49,7 +50,9 @@ async def test_conflicts_are_counted_and_told(
         assert found[0].finish_lsn is not None
         assert found[0].finish_lsn < (found[1].finish_lsn or found[0].finish_lsn)
         assert "(id)=(1)" in found[0].detail
-        stats = await subscription.stats()
+        stats = await soon(
+            subscription.stats, lambda stats: bool(stats.confl_update_origin_differs)
+        )
         assert stats.confl_delete_missing == 1
         assert stats.confl_update_missing == 1
         assert stats.confl_update_origin_differs == 1
@@ -99,3 +102,15 @@ async def test_what_a_subscriber_needs(pair: Pair, colour: Colour, cluster: Clus
         assert again["table public.keyed"].severity is Severity.OK
         assert again["max_logical_replication_workers"].severity is Severity.CRITICAL
         assert "27 free" in again["max_logical_replication_workers"].needed
+
+
+async def test_rows_that_the_publisher_has_from_elsewhere(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("CREATE PUBLICATION back FOR TABLE one")
+    async with both(pair, colour) as (publisher, subscriber):
+        theirs = inner(publisher)
+        options = SubscriptionOptions(enabled=False, copy_data=False)
+        await publisher.create_subscription("back", pair.subscriber.conninfo, ["back"], options)
+        readiness = await subscriber.check_subscriber_readiness(theirs, ["one", "two"])  # type: ignore[arg-type]
+        [relayed] = [f for f in readiness.findings if f.check.startswith("origin")]
+        assert (relayed.check, relayed.severity) == ("origin of public.one", Severity.WARNING)
+        assert "copy_data=False" in relayed.needed

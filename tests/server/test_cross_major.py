@@ -43,14 +43,15 @@ async def differences(publisher: AsyncPrimary, subscriber: AsyncPrimary) -> list
 
 async def test_one_major_follows_another(across: Pair, colour: Colour) -> None:
     typed = """CREATE TABLE typed (id serial PRIMARY KEY, f float8, g real, t timestamptz, j jsonb,
-        n numeric, a int[], e text COLLATE "C")"""
+        n numeric, a int[], e text COLLATE "C", fs float8[], p point)"""
     for each in (across.publisher, across.subscriber):
         each.run(typed)
     # Before 12 the server itself copies floats with 15 digits only, unless it is told.
     across.publisher.run(
         f"ALTER DATABASE {across.publisher.name} SET extra_float_digits = 3",
-        """INSERT INTO typed (f, g, t, j, n, a, e) SELECT n / 7.0, n / 3.0, now(), '{"a": 1}',
-            n / 9.0, ARRAY[n], 'é' || n FROM generate_series(1, 500) AS n""",
+        """INSERT INTO typed (f, g, t, j, n, a, e, fs, p) SELECT n / 7.0, n / 3.0, now(),
+            '{"a": 1}', n / 9.0, ARRAY[n], 'é' || n, ARRAY[n / 7.0], point(n / 7.0, n / 3.0)
+            FROM generate_series(1, 500) AS n""",
         "ALTER PUBLICATION p ADD TABLE typed",
     )
     async with both(across, colour) as (publisher, subscriber):

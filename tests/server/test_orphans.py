@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from clusters import Cluster
 from colours import Colour, inner
@@ -45,5 +47,13 @@ async def test_only_what_nobody_owns_is_found(pair: Pair, colour: Colour, cluste
             for orphan in found.values():
                 pair.publisher.run(orphan.sql)
             assert await orphans_of(publisher, subscriber) == []
+            # A standby beside its primary hides nothing, and has nothing twice.
+            await publisher.create_logical_slot(stale)
+            cluster.catch_up()
+            async with await colour.standby(cluster.standby.conninfo) as standby:
+                beside: Any = standby
+                for servers in ([publisher, beside], [beside, publisher, subscriber]):
+                    assert [orphan.name for orphan in await orphans_of(*servers)] == [stale]
+            await (await publisher.slot(stale)).drop()
         finally:
             pair.subscriber.run("SELECT pg_replication_origin_drop('mine')")

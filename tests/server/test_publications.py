@@ -211,6 +211,12 @@ async def test_schemas(tables: Database, colour: Colour) -> None:
         assert len(await publication.tables()) == 9
         await publication.drop_schemas("public")
         assert (await publication.refresh()).state.schemas == ("Odd",)
+        with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+            await publication.set_schemas("public")
+        await publication.set_schemas("public", force=True)
+        assert publication.state.schemas == ("public",)
+        await publication.set_tables("keyed")
+        assert not publication.state.schemas
 
 
 @pytest.mark.pg(">= 13")

@@ -96,6 +96,12 @@ async def test_what_is_not_published_need_not_be_there(pair: Pair, colour: Colou
         assert (await drift_of(publisher, subscriber, some)).drifts == ()
 
 
+async def test_a_column_that_the_publisher_lacks_is_told(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        with pytest.raises(pgreplkit.TableNotFound, match=r"no column nope in public\.one"):
+            await drift_of(publisher, subscriber, PublishedTable("one", columns=["id", "nope"]))
+
+
 @pytest.mark.pg(">= 12")
 async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> None:
     root = "CREATE TABLE root (a int, b int, PRIMARY KEY (a)) PARTITION BY RANGE (a)"
@@ -110,7 +116,7 @@ async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> N
         drift = await drift_of(publisher, subscriber, "root", "made", "plain")
         told = {(d.kind, d.table.name, d.name) for d in drift.drifts}
         assert told == {
-            (DriftKind.PARTITION_MISSING, "root", "second"),
+            (DriftKind.PARTITION_MISSING, "root", "public.second"),
             (DriftKind.INDEX_MISSING, "root", "by_root"),
             (DriftKind.COLUMN_DIFFERS, "plain", "b"),
         }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+
+import psycopg
 import pytest
-from clusters import Cluster, wait_until
+from clusters import Cluster, Clusters, wait_until
 from colours import Colour, close, execute
-from databases import Pair, both, subscribed
+from databases import Database, Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
 from pgreplkit import (
@@ -17,6 +21,7 @@ from pgreplkit import (
     TableState,
     WorkerType,
 )
+from pgreplkit.catalog.subscriptions import STATS
 
 
 async def test_a_subscription_of_the_same_server_copies_and_follows(
@@ -73,6 +78,11 @@ async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Clu
         15: {"disable_on_error": True, "two_phase": True},
         16: {"password_required": False, "run_as_owner": True, "origin": "none"},
         17: {"failover": True},
+        19: {
+            "retain_dead_tuples": True,
+            "max_retention_duration": 60_000,
+            "wal_receiver_timeout": "30s",
+        },
     }
     given = {
         k: v for major, part in since.items() if major <= cluster.major for k, v in part.items()
@@ -95,6 +105,17 @@ async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Clu
         assert state.subfailover == (True if cluster.major >= 17 else None)
         await subscription.wait_synced(timeout=60)
         assert pair.rows("one") == (1000, 0)
+        with pytest.raises(pgreplkit.UnsupportedByServer, match="SequencePlan"):
+            await subscription.refresh_sequences()
+
+
+def test_what_19_renames_and_adds_is_asked_by_its_names() -> None:
+    old, new = STATS.sql(18), STATS.sql(19)
+    assert "sync_error_count" in old
+    assert "sync_seq_error_count" not in old
+    assert "'sync_table_error_count')::bigint AS sync_error_count" in new
+    assert "confl_update_deleted" in new
+    assert "sync_seq_error_count" in new
 
 
 async def test_options_can_be_set(pair: Pair, colour: Colour, cluster: Cluster) -> None:
@@ -164,6 +185,59 @@ async def test_what_cannot_begin_is_told_and_leaves_nothing(pair: Pair, colour: 
             await subscriber.create_subscription("s", pair.publisher.conninfo, "p")
         assert [slot.name for slot in await publisher.slots()] == before
         assert await subscriber.subscriptions() == []
+
+
+async def test_a_slot_that_is_there_or_cannot_be_made_is_told(
+    across_two: Pair, colour: Colour
+) -> None:
+    pair = across_two
+    async with both(pair, colour) as (publisher, subscriber):
+        slot = await publisher.create_logical_slot("s")
+        with pytest.raises(pgreplkit.AlreadyExists, match='slot "s" already exists'):
+            await subscribed(pair, subscriber)
+        await slot.drop()
+        with psycopg.connect(pair.publisher.conninfo) as old:
+            old.execute("INSERT INTO two VALUES (1000)")
+            with pytest.raises(pgreplkit.StatementTimeout, match="waits for what is open") as told:
+                await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], timeout=1)
+            assert f"process {old.info.backend_pid} of postgres" in str(told.value)
+        assert await subscriber.subscriptions() == []
+
+
+@pytest.fixture
+def across_two(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
+    """A publisher, and a subscriber of another server."""
+    pair = make_pair(cluster.primary, clusters.lab.primary(version=cluster.major))
+    yield pair
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+async def test_a_clone_is_another_server(clusters: Clusters, pair: Pair, colour: Colour) -> None:
+    node = clusters.lab.standby(pair.publisher.node)
+    node.promote()
+    clone = Pair(pair.publisher, Database(node, pair.subscriber.name))
+    async with both(clone, colour) as (publisher, subscriber):
+        clone.subscriber.run("ALTER TABLE two RENAME TO three")
+        with pytest.raises(pgreplkit.TableNotFound, match=r"public\.two"):
+            await subscribed(clone, subscriber)
+        assert "s" not in [slot.name for slot in await publisher.slots()]
+        clone.subscriber.run("ALTER TABLE three RENAME TO two")
+        subscription = await subscribed(clone, subscriber)
+        await subscription.wait_synced(timeout=60)
+        await subscription.drop()
+
+
+async def test_no_password_is_repeated(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=False))
+        for malformed in ("host=x password=top s3cret", "host=x password='s3cret"):
+            for change in (
+                lambda: subscriber.create_subscription("t", malformed, ["p"]),  # noqa: B023
+                lambda: subscription.set_connection(malformed),  # noqa: B023
+            ):
+                with pytest.raises(pgreplkit.ConnectionFailed, match="malformed") as caught:
+                    await change()
+                assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 async def test_it_is_dropped_when_its_slot_is_missing(pair: Pair, colour: Colour) -> None:

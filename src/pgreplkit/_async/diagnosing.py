@@ -8,11 +8,13 @@ from pgreplkit._async.publisher import asking, read_publisher
 from pgreplkit._async.server import AsyncServer
 from pgreplkit.catalog.subscribing import (
     HAS_ROWS,
+    MISSING_COLUMNS,
     MISSING_TABLES,
-    POOL,
+    UNTAKEN_TABLES,
     WorkerPool,
     forbidden_tables,
     table_named,
+    worker_pool,
 )
 from pgreplkit.catalog.subscriptions import TableState
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
@@ -29,7 +31,7 @@ async def find_reasons(
 ) -> tuple[Stuck, ...]:
     """What keeps a subscription; what cannot be asked is left out."""
     unreachable, told = "", None
-    wanted: list[TableName] = []
+    wanted: list[tuple[TableName, list[str]]] = []
     try:
         async with asking(link, status.state.oid, publisher) as asked:
             told, wanted = await read_publisher(asked, status.state)
@@ -45,19 +47,26 @@ async def _facts(
     status: SubscriptionStatus,
     unreachable: str,
     publisher: PublisherFacts | None,
-    wanted: list[TableName],
+    wanted: list[tuple[TableName, list[str]]],
 ) -> SubscriptionFacts:
     tried = f"look into the subscription {status.state.subname!r}"
-    columns = [[table.schema for table in wanted], [table.name for table in wanted]]
-    missing = await link.all(tried, MISSING_TABLES, columns)
-    forbidden = await link.all(tried, forbidden_tables(link.version.major), [status.state.oid])
+    oid, major = status.state.oid, link.version.major
+    named = [[table.schema for table, _ in wanted], [table.name for table, _ in wanted]]
+    each = [(table, column) for table, columns in wanted for column in columns]
+    sent = [[t.schema for t, _ in each], [t.name for t, _ in each], [column for _, column in each]]
+    missing = await link.all(tried, MISSING_TABLES, named)
+    lacking = await link.all(tried, MISSING_COLUMNS, sent)
+    untaken = await link.all(tried, UNTAKEN_TABLES, [*named, oid])
+    forbidden = await link.all(tried, forbidden_tables(major), [oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,
         tables=status.tables,
         stats=status.stats,
-        pool=WorkerPool(**await link.one(tried, POOL)),
+        pool=WorkerPool(**await link.one(tried, worker_pool(major))),
         missing_tables=[table_named(record) for record in missing],
+        missing_columns={table_named(record): record["columns"] for record in lacking},
+        untaken_tables=[table_named(record) for record in untaken],
         forbidden_tables=[table_named(record) for record in forbidden],
         filled_tables=await _filled(link, status, tried),
         unreachable=unreachable,

@@ -49,6 +49,11 @@ async def aschema_drift(
     missing = [str(name) for name in names if name not in theirs]
     if missing:
         raise TableNotFound("compare the schemas", f"the publisher has no {', '.join(missing)}")
+    for one in asked:
+        lacking = [name for name in one.columns or () if name not in theirs[one.table].columns]
+        if lacking:
+            found = f"the publisher has no column {', '.join(lacking)} in {one.table}"
+            raise TableNotFound("compare the schemas", found)
     return schema_drift_of(asked, theirs, await read_shapes(subscriber._link, names))
 
 
@@ -86,6 +91,11 @@ async def acopy_schema(
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:
     """What those of the tables are made of that are there."""
+    async with link.qualified("read the tables") as within:
+        return await _read_shapes(within, names)
+
+
+async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:
     asked = [[name.schema for name in names], [name.name for name in names]]
 
     async def ask(statement: str) -> list[DictRow]:

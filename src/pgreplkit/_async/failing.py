@@ -15,8 +15,10 @@ from pgreplkit.catalog.subscriptions import ORIGIN_POSITION, SubscriptionState
 from pgreplkit.errors import (
     InsufficientPrivilege,
     LogUnavailable,
+    PublicationNotFound,
     ServerError,
     SlotActive,
+    SlotNotFound,
     SubscriptionNotFound,
 )
 from pgreplkit.plans.failing import FailedTransaction, first_failed, logged_error
@@ -63,9 +65,17 @@ async def _peek(
 ) -> FailedTransaction | None:
     publications = ",".join('"' + name.replace('"', '""') + '"' for name in state.subpublications)
     options = {"proto_version": "1", "publication_names": publications}
+    if state.suborigin == "none" and slot._link.version.major >= 16:
+        options["origin"] = "none"
     limit = 1
     while True:
-        changes = await slot.peek(limit, options=options)
+        try:
+            changes = await slot.peek(limit, options=options)
+        except SlotNotFound as error:
+            # The server tells a publication that is missing as it tells a slot.
+            await slot.refresh()
+            found = f"{error.found}, or the slot is older than the publication: make it anew"
+            raise PublicationNotFound(error.tried, found, error.sqlstate) from None
         failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed

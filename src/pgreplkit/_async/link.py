@@ -22,6 +22,8 @@ from pgreplkit.catalog.features import FEATURES
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
     RELOAD,
+    SEARCH_PATH,
+    SET_SEARCH_PATH,
     SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
@@ -155,6 +157,17 @@ class AsyncLink:
                 within._turn = Lock()
                 async with self.connection.transaction(), self._limited(milliseconds):
                     yield within
+
+    @asynccontextmanager
+    async def qualified(self, tried: str, *, timeout: float = 60.0) -> AsyncIterator[AsyncLink]:
+        """On the link that it gives the server writes names with their schemas, as in types and
+        definitions, whatever the session's search_path is."""
+        async with self.transaction(tried, timeout=timeout) as within:
+            [before] = await within.all(tried, SEARCH_PATH)
+            await within.all(tried, SET_SEARCH_PATH, [""])
+            yield within
+            # The caller's transaction goes on with what it had.
+            await within.all(tried, SET_SEARCH_PATH, [before["path"]])
 
     async def run(
         self,

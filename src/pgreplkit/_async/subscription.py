@@ -80,6 +80,17 @@ class AsyncSubscription(AsyncSubscriptionReader):
         """
         await self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
 
+    async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
+        """Let the server bring its sequences to where the publisher's are, from 19 on on both.
+
+        ``SequencePlan`` does that for any major.
+
+        Raises: UnsupportedByServer before 19; ServerError in a transaction; StatementTimeout.
+        Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
+        """
+        self._link.require("subscription.refresh_sequences")
+        await self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
     ) -> None:
@@ -172,7 +183,8 @@ class AsyncSubscription(AsyncSubscriptionReader):
         It is the first that waits in the slot and is not applied. A worker that applies what comes
         has the slot in use all the time: after ``timeout`` seconds of that the answer is None.
 
-        Raises: SlotNotFound, SlotLost; ConnectionFailed; InsufficientPrivilege.
+        Raises: SlotNotFound, SlotLost; PublicationNotFound, before 18 also when the slot is older
+        than a publication; ConnectionFailed; InsufficientPrivilege.
         Needs: superuser, or EXECUTE on pg_replication_origin_progress() from 14 on; REPLICATION on
         the publisher.
         Source: pg_replication_origin_progress(); the slot's changes; the subscriber's log, where
@@ -267,21 +279,25 @@ class AsyncSubscription(AsyncSubscriptionReader):
         """Wait until all that the publisher committed before ``lsn`` is applied, and on disk here.
 
         Without ``lsn`` it is all that is committed there by now, for which a message is written
-        there (``fence``). Gives the position.
+        there (``fence``). Tables that are still being copied are awaited too. Gives the position.
 
-        Raises: SubscriptionStuck; SlotNotFound, SlotLost; ConnectionFailed.
-        Source: the slot's confirmed_flush_lsn on the publisher.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled;
+        SlotNotFound, SlotLost; ConnectionFailed.
+        Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         await self.refresh()
+        pace = Pace(timeout)
         async with asking(self._link, self.state.oid, publisher) as asked:
             target = await set_fence(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
             try:
-                await slot.wait_caught_up(target, timeout=timeout)
+                await slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
+            # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
+            await self.wait_synced(timeout=pace.left, publisher=asked)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from psycopg.rows import DictRow
@@ -29,15 +29,18 @@ from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFoun
 from pgreplkit.plans.comparing import (
     CompareProgress,
     DiffKind,
-    Hashes,
     Key,
     RowDiff,
+    Seen,
     judged,
 )
 from pgreplkit.values.tablename import TableName
 
 _TRIES = 6
 """How often rows that change whenever they are looked at are looked at again."""
+_SEVERAL = "several rows"
+_AT_ONCE = 200
+"""Rows that are read by one statement."""
 
 
 def compare(
@@ -77,30 +80,43 @@ def compare(
     try:
         for tables_done, scan in enumerate(scans):
             low: Key | None = None
-            high = sides.boundary(scan, low, range_rows)
+            high = sides.boundary(publisher, scan, low, None, range_rows)
             while True:
                 # The next boundary is found while the subscriber is still at this range.
                 job = crew.start(partial(sides.digest, subscriber, scan, low, high))
                 rows, hashed = sides.digest(publisher, scan, low, high)
                 following = None
                 if high is not None:
-                    following = sides.boundary(scan, high, range_rows)
-                diffs: tuple[RowDiff, ...] = ()
-                undecided: tuple[dict[str, str], ...] = ()
+                    following = sides.boundary(publisher, scan, high, None, range_rows)
                 crew.wait([job], 2 * timeout)
-                if (rows, hashed) != job.result():
-                    diffs, undecided = sides.recheck(scan, low, high)
-                done += rows
-                yield CompareProgress(
-                    table=scan.table,
-                    rows=rows,
-                    rows_done=done,
-                    rows_estimated=max(estimated, done),
-                    tables_done=tables_done + (high is None),
-                    tables=len(scans),
-                    diffs=diffs,
-                    undecided=undecided,
-                )
+                replicated, replica_hash = job.result()
+                is_alike = (rows, hashed) == (replicated, replica_hash)
+                begin: Key | None = low
+                while True:
+                    # The subscriber may have any number of rows where the publisher has few.
+                    end = high
+                    if replicated > 2 * range_rows:
+                        part = sides.boundary(subscriber, scan, begin, high, range_rows)
+                        end = high if part is None else part
+                    is_last = end == high
+                    diffs: tuple[RowDiff, ...] = ()
+                    undecided: tuple[dict[str, str], ...] = ()
+                    if not is_alike:
+                        diffs, undecided = sides.recheck(scan, begin, end)
+                    done += rows if is_last else 0
+                    yield CompareProgress(
+                        table=scan.table,
+                        rows=rows if is_last else 0,
+                        rows_done=done,
+                        rows_estimated=max(estimated, done),
+                        tables_done=tables_done + (high is None and is_last),
+                        tables=len(scans),
+                        diffs=diffs,
+                        undecided=undecided,
+                    )
+                    if is_last:
+                        break
+                    begin = end
                 if high is None:
                     break
                 low, high = high, following
@@ -156,7 +172,8 @@ class _Sides:
     def _shapes(self, link: Link, table: TableName, side: str) -> list[ColumnShape]:
         tried = f"compare {table}"
         sql = columns_of(link.version.major)
-        records = link.all(tried, sql, [table.schema, table.name])
+        with link.qualified(tried) as within:
+            records = within.all(tried, sql, [table.schema, table.name])
         if not records:
             raise TableNotFound(tried, f"the {side} has no such table")
         return [ColumnShape(**record) for record in records]
@@ -176,9 +193,11 @@ class _Sides:
         rows: int | None = record["rows"]
         return rows or 0
 
-    def boundary(self, scan: TableScan, low: Key | None, rows: int) -> Key | None:
+    def boundary(
+        self, server: Server, scan: TableScan, low: Key | None, high: Key | None, rows: int
+    ) -> Key | None:
         """The last key of the range of so many rows after ``low``; None for the last range."""
-        records = self._read(self._publisher, scan, scan.boundary(low, rows))
+        records = self._read(server._link, scan, scan.boundary(low, high, rows))
         return key_in(records[0], scan) if records else None
 
     def digest(
@@ -191,34 +210,70 @@ class _Sides:
     def recheck(
         self, scan: TableScan, low: Key | None, high: Key | None
     ) -> tuple[tuple[RowDiff, ...], tuple[dict[str, str], ...]]:
-        """The rows of a range that differ, and those that never kept still."""
+        """The rows of a range that differ, and those that never kept still.
+
+        A difference counts when it is seen twice: a row that is written and deleted between the
+        looks at the publisher may be seen by the look at the subscriber.
+        """
         pace = Pace(self._timeout)
+        confirmed: dict[Key, DiffKind] = {}
+        seen: dict[Key, DiffKind] = {}
+        doubtful: list[Key] = []
         for _ in range(_TRIES):
-            before = self._hashes(self._publisher, scan, low, high)
+            # After the first look only what it left in doubt is of interest.
+            sql = scan.hashes(low, high, doubtful if len(doubtful) <= _AT_ONCE else ())
+            before = self._seen(scan, sql)
             self._catch_up()
-            replica = self._hashes(self._subscriber, scan, low, high)
-            after = self._hashes(self._publisher, scan, low, high)
-            diffs, changing = judged(before, replica, after)
-            if not changing:
+            replica: dict[Key, object] = {}
+            repeated: set[Key] = set()
+            for record in self._read(self._subscriber, scan, sql):
+                key = key_in(record, scan)
+                if key in replica:
+                    repeated.add(key)
+                # Two rows are not what one row is, whatever they hash to.
+                replica[key] = _SEVERAL if key in replica else record["hash"]
+            diffs, changing = judged(before, replica, self._seen(scan, sql))
+            for key in repeated & diffs.keys() & before.hashes.keys():
+                diffs[key] = DiffKind.REPEATED
+            confirmed |= {key: kind for key, kind in diffs.items() if seen.get(key) == kind}
+            seen, doubtful = diffs, sorted({*changing, *diffs} - confirmed.keys())
+            if not doubtful:
                 break
             sleep(pace.next_pause())
-        found = [self._diff(scan, key, kind) for key, kind in sorted(diffs.items())]
-        return tuple(found), tuple(scan.named(key) for key in sorted(changing))
+        found = {key: confirmed[key] for key in sorted(confirmed)}
+        return self._diffs(scan, found), tuple(map(scan.named, doubtful))
 
-    def _hashes(self, link: Link, scan: TableScan, low: Key | None, high: Key | None) -> Hashes:
-        records = self._read(link, scan, scan.hashes(low, high))
-        return {key_in(record, scan): record["hash"] for record in records}
-
-    def _diff(self, scan: TableScan, key: Key, kind: DiffKind) -> RowDiff:
-        here = self._read(self._publisher, scan, scan.row(key))
-        there = self._read(self._subscriber, scan, scan.row(key))
-        return RowDiff(
-            table=scan.table,
-            kind=kind,
-            key=scan.named(key),
-            publisher=here[0] if here else None,
-            subscriber=there[0] if there else None,
+    def _seen(self, scan: TableScan, sql: Composed) -> Seen:
+        records = self._read(self._publisher, scan, sql)
+        keys = [key_in(record, scan) for record in records]
+        return Seen(
+            {key: record["hash"] for key, record in zip(keys, records, strict=True)},
+            {key: record["version"] for key, record in zip(keys, records, strict=True)},
         )
+
+    def _diffs(self, scan: TableScan, found: Mapping[Key, DiffKind]) -> tuple[RowDiff, ...]:
+        here = self._rows(self._publisher, scan, [*found])
+        there = self._rows(self._subscriber, scan, [*found])
+        return tuple(
+            RowDiff(
+                table=scan.table,
+                kind=kind,
+                key=scan.named(key),
+                publisher=here.get(key),
+                subscriber=there.get(key),
+            )
+            for key, kind in found.items()
+        )
+
+    def _rows(
+        self, link: Link, scan: TableScan, keys: Sequence[Key]
+    ) -> dict[Key, dict[str, str | None]]:
+        rows = {}
+        for begin in range(0, len(keys), _AT_ONCE):
+            statement = scan.rows(keys[begin : begin + _AT_ONCE])
+            for record in self._read(link, scan, statement):
+                rows[key_in(record, scan)] = scan.values(record)
+        return rows
 
     def _read(self, link: Link, scan: TableScan, statement: Composed) -> list[DictRow]:
         tried, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"

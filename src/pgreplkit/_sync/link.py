@@ -23,6 +23,8 @@ from pgreplkit.catalog.features import FEATURES
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
     RELOAD,
+    SEARCH_PATH,
+    SET_SEARCH_PATH,
     SET_SESSION_TIMEOUT,
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
@@ -156,6 +158,17 @@ class Link:
                 within._turn = Lock()
                 with self.connection.transaction(), self._limited(milliseconds):
                     yield within
+
+    @contextmanager
+    def qualified(self, tried: str, *, timeout: float = 60.0) -> Iterator[Link]:
+        """On the link that it gives the server writes names with their schemas, as in types and
+        definitions, whatever the session's search_path is."""
+        with self.transaction(tried, timeout=timeout) as within:
+            [before] = within.all(tried, SEARCH_PATH)
+            within.all(tried, SET_SEARCH_PATH, [""])
+            yield within
+            # The caller's transaction goes on with what it had.
+            within.all(tried, SET_SEARCH_PATH, [before["path"]])
 
     def run(
         self,

@@ -30,15 +30,15 @@ from pgreplkit.catalog.replicaidentity import (
     identities,
     identity_in,
 )
-from pgreplkit.catalog.subscribing import POOL, WorkerPool
-from pgreplkit.catalog.subscriptions import ORIGINS
+from pgreplkit.catalog.subscribing import WorkerPool, worker_pool
+from pgreplkit.catalog.subscriptions import SUBSCRIBED_NAMES
 from pgreplkit.catalog.writers import Writers
 from pgreplkit.errors import TableNotFound
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.subscription import SubscriptionOptions
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import AnyTable, table_of
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
 class LogicalServer(StreamingServer):
@@ -190,8 +190,9 @@ class LogicalServer(StreamingServer):
     ) -> Readiness:
         """Whether it can have so many more subscriptions, one finding for each thing needed.
 
-        Workers and origins, commit timestamps, and for each table a key by which rows are found:
-        of the tables that are given, or else of those that it subscribes to.
+        Workers and origins, commit timestamps, and for each table a key by which rows are found,
+        and whether the publisher has it from elsewhere: of the tables that are given, or else of
+        those that it subscribes to.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
@@ -200,13 +201,15 @@ class LogicalServer(StreamingServer):
         names = [published.table for published in between]
         theirs = read_identities(publisher._link, names)
         ours = read_identities(self._link, names)
+        relayed = publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
+        pool = self._link.one("count the workers", worker_pool(self.version.major))
         facts = SubscriberFacts(
             major=self.version.major,
             settings=self.settings(),
-            pool=WorkerPool(**self._link.one("count the workers", POOL)),
-            origins=len(self._link.all("count the origins", ORIGINS)),
+            pool=WorkerPool(**pool),
             publisher=theirs,
             subscriber={identity.table: identity for identity in ours},
+            relayed={TableName(record["nspname"], record["relname"]) for record in relayed},
         )
         return subscriber_readiness(facts, subscriptions=subscriptions)
 

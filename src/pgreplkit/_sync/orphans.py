@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pgreplkit._sync.server import Server
+from pgreplkit.catalog.identity import STARTED
 from pgreplkit.catalog.subscriptions import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.plans.orphans import Orphan, Subscriber, find_orphans
 
@@ -14,7 +15,8 @@ def orphans(servers: Iterable[Server]) -> list[Orphan]:
     """Slots, slots of copies and origins that no living subscription of the servers owns.
 
     Give all servers that publish or subscribe: what belongs to one that is not among them is not
-    certain to be an orphan. A slot that is in use is none, nor are those of other plugins. The
+    certain to be an orphan. A server may be given more than once, and standbys beside their
+    primary. A slot that is in use is none, nor are those of other plugins. The
     ones that keep the most WAL come first; nothing is removed.
 
     Raises: InsufficientPrivilege.
@@ -31,9 +33,12 @@ def _asked(server: Server) -> Subscriber:
     origins = server._link.all("read the origins", ORIGINS)
     slots = server.slots()
     identity = server.identity()
+    started = server._link.one("ask when the server was started", STARTED)
     return Subscriber(
         where=f"{info.host}:{info.port}",
         system_id=identity.system_id,
+        started=started["started"],
+        in_recovery=server.is_in_recovery(),
         subscriptions={record["oid"]: record["slot"] for record in subscriptions},
         slots=tuple(slot.state for slot in slots),
         origins=tuple(record["name"] for record in origins),

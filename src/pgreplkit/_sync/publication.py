@@ -96,7 +96,7 @@ class Publication:
         )
 
     def set_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish these tables, and no others.
+        """Publish these tables, and no others: schemas that were published are not any more.
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
         """
@@ -122,6 +122,13 @@ class Publication:
         Needs: superuser.  Source: ALTER PUBLICATION … ADD TABLES IN SCHEMA.
         """
         self._schemas("ADD", schemas, timeout, force=force)
+
+    def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+        """Publish all tables of these schemas, and nothing else.
+
+        Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
+        """
+        self._schemas("SET", schemas, timeout, force=force)
 
     def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
         """Do not publish these schemas as a whole any more.

@@ -26,8 +26,10 @@ from pgreplkit.catalog.replicaidentity import (
 from pgreplkit.catalog.slotactions import USED_BY
 from pgreplkit.catalog.subscribing import (
     OLD_TRANSACTIONS,
+    PLACES,
     PUBLICATION_NAMES,
-    PUBLISHED,
+    SLOTS_BEING_MADE,
+    published as tables_published,
     table_named,
 )
 from pgreplkit.catalog.subscriptions import CONNECTION, SUBSCRIPTIONS, SubscriptionState
@@ -67,11 +69,15 @@ def read_conninfo(link: Link, oid: int) -> str:
 
 def read_publisher(
     publisher: Server, state: SubscriptionState
-) -> tuple[PublisherFacts, list[TableName]]:
-    """What it tells of a subscription's publications and slot; and the tables that it publishes."""
+) -> tuple[PublisherFacts, list[tuple[TableName, list[str]]]]:
+    """What it tells of a subscription's publications and slots; and the tables that it publishes,
+    with their columns."""
     link, names = publisher._link, [*state.subpublications]
     there = link.all("read the publications", PUBLICATION_NAMES, [names])
-    tables = link.all("read the published tables", PUBLISHED, [names])
+    published_now = tables_published(link.version.major)
+    tables = link.all("read the published tables", published_now, [names])
+    places = link.all("count the slots", PLACES)
+    made = link.all("look for slots being made", SLOTS_BEING_MADE, [state.oid])
     old = link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
     slot, users = None, []
     with suppress(SlotNotFound):
@@ -83,9 +89,11 @@ def read_publisher(
         unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
         slot=slot,
         slot_user=users[0]["application_name"] if users else None,
+        slots_being_made=tuple(record["name"] for record in made),
         old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
+        full={p["setting"]: p["most"] for p in places if p["used"] >= p["most"]},
     )
-    return facts, [table_named(record) for record in tables]
+    return facts, [(table_named(record), record["columns"]) for record in tables]
 
 
 def missing_publications(publisher: Server, names: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pgreplkit import _statements as parts
 from pgreplkit._conninfo import address, publisher_conninfo
 from pgreplkit._failures import (
     DUPLICATE_OBJECT,
+    PROTOCOL_VIOLATION,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
@@ -21,7 +22,8 @@ from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import asking, missing_publications, read_conninfo
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.slot import Slot, read_slot
-from pgreplkit.catalog.identity import IDENTITY
+from pgreplkit.catalog.identity import IDENTITY, STARTED
+from pgreplkit.catalog.subscribing import OLD_TRANSACTIONS
 from pgreplkit.catalog.subscriptions import (
     ONE_SUBSCRIPTION,
     SubscribedTable,
@@ -58,6 +60,8 @@ _NOT_ANSWERED = {"08006": PublisherUnreachable, "08001": PublisherUnreachable}
 """From 14 on; before, an unreachable publisher is an internal error (XX000)."""
 _OF_THE_PUBLISHER = {*_NOT_ANSWERED, "XX000"}
 """What is raised too when the publisher answers, and cannot drop the slot."""
+_ANSWERS_WITHIN = 5
+"""Seconds that this program tries to connect there."""
 _NOWHERE = "host=/nowhere password=none"
 
 
@@ -78,13 +82,15 @@ def ask_publisher(
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
-    Raises: PublisherUnreachable.
+    Raises: PublisherUnreachable; AlreadyExists for a slot of the publisher.
     """
+    # A publisher that refuses is told as a breach of protocol, from 16 on.
+    meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        link.alone(
-            tried, statement, timeout=timeout, grant=grant, meaning={**MEANING, **_NOT_ANSWERED}
-        )
+        link.alone(tried, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
+        if "replication slot" in error.found and error.found.endswith("already exists"):
+            raise AlreadyExists(tried, error.found, error.sqlstate) from None
         is_old = link.version.major < 14 and error.sqlstate == "XX000"
         if not is_old or "connect" not in error.found:
             raise
@@ -107,11 +113,14 @@ def make_subscription(
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
-    slot_name = _slot_on_own_server(link, name, conninfo, theirs, publications, options)
+    connection = parts.connection(conninfo)
+    slot_name, answers = _slot_on_own_server(
+        link, name, conninfo, theirs, publications, options, timeout=timeout
+    )
     if slot_name is not None:
         options = attrs.evolve(options, create_slot=False, slot_name=slot_name)
     statement = SQL("CREATE SUBSCRIPTION {} {} PUBLICATION {}").format(
-        Identifier(name), parts.connection(conninfo), parts.names(publications)
+        Identifier(name), connection, parts.names(publications)
     )
     if given := parts.subscription_options(link.require, options):
         statement += SQL(" WITH ({})").format(SQL(", ").join(given))
@@ -120,9 +129,15 @@ def make_subscription(
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
     try:
         ask_publisher(link, tried, statement, timeout=timeout, grant=grant)
-    except BaseException:
+    except BaseException as error:
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
+        elif isinstance(error, StatementTimeout) and not answers:
+            found = f"no answer in {timeout:g} s"
+            raise PublisherUnreachable(tried, found, error.sqlstate) from None
+        elif isinstance(error, StatementTimeout) and (open_now := _open_on(conninfo)):
+            found = f"{error.found}: a slot waits for what is open on the publisher, {open_now}"
+            raise StatementTimeout(tried, found, error.sqlstate) from None
         raise
     return read_subscription(link, name)
 
@@ -134,20 +149,23 @@ def _slot_on_own_server(
     publisher: Server | None,
     publications: Sequence[str],
     options: SubscriptionOptions,
-) -> str | None:
-    """The slot that is made beforehand where the publisher is the subscriber's own server.
+    *,
+    timeout: float,
+) -> tuple[str | None, bool]:
+    """The slot that is made beforehand where the publisher is the subscriber's own server; and
+    whether the publisher answers from here.
 
     There the server would wait for its own transaction to end before it had the slot.
 
     Raises: PublicationNotFound.
     """
     if options.connect is False:
-        return None
+        return None, False
     try:
-        opened = publisher or Server.connect(conninfo, connect_timeout=5)
+        opened = publisher or Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN)
     except ConnectionFailed:
         # The server may have a way there that this program has not: it will tell.
-        return None
+        return None, False
     try:
         missing = missing_publications(opened, publications)
         if missing:
@@ -155,17 +173,38 @@ def _slot_on_own_server(
                 f"create the subscription {name!r}",
                 f"the publisher has no publication {', '.join(missing)} in its database",
             )
-        is_own = _system_id(opened._link) == _system_id(link)
+        is_own = _identity(opened._link) == _identity(link)
         if not is_own or options.create_slot is False:
-            return None
+            return None, True
         slot_name = checked_slot_name(options.slot_name or name)
         slot = opened.create_logical_slot(
-            slot_name, two_phase=bool(options.two_phase), failover=bool(options.failover)
+            slot_name,
+            two_phase=bool(options.two_phase),
+            failover=bool(options.failover),
+            timeout=timeout,
         )
-        return slot.name
+        return slot.name, True
     finally:
         if opened is not publisher:
             opened.close()
+
+
+def _open_on(conninfo: str) -> str:
+    """The oldest transactions that are open on a publisher; empty when that cannot be asked."""
+    try:
+        with Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN) as publisher:
+            link = publisher._link
+            sql = OLD_TRANSACTIONS.sql(link.version.major)
+            records = link.all("read the transactions", sql, timeout=5.0)
+    except ServerError:
+        return ""
+    return "; ".join(str(OLD_TRANSACTIONS.read(record)) for record in records[:3])
+
+
+def _identity(link: Link) -> tuple[int, object]:
+    """What tells a server from all others, from its own clones too."""
+    started = link.one("ask when the server was started", STARTED)
+    return _system_id(link), started["started"]
 
 
 def _system_id(link: Link) -> int:

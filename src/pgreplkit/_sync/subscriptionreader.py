@@ -68,6 +68,9 @@ class SubscriptionReader:
     def stats(self) -> SubscriptionStats:
         """How often its workers failed, and from 18 on what conflicts they met.
 
+        Counted late: the workers tell their counts a second or so after what they count, when
+        ``wait_caught_up`` may be over already. Ask again before you rely on a count of none.
+
         Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
         """
         self._link.require("subscription.stats")
@@ -78,7 +81,8 @@ class SubscriptionReader:
     def conflicts(self) -> list[ConflictRecord]:
         """The conflicts that the end of the server's log tells of, the last 1 MB of it.
 
-        ``stats`` counts them all; the log says which rows.
+        ``stats`` counts them all; the log says which rows. It is written a moment later than the
+        change that is logged is applied.
 
         Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
         Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.

@@ -45,6 +45,12 @@ FEATURES = {
     "subscription.run_as_owner": Feature("run_as_owner of a subscription", 16),
     "subscription.origin": Feature("origin of a subscription", 16),
     "subscription.failover": Feature("failover of a subscription", 17),
+    "subscription.retain_dead_tuples": Feature("retain_dead_tuples of a subscription", 19),
+    "subscription.max_retention_duration": Feature("max_retention_duration of a subscription", 19),
+    "subscription.wal_receiver_timeout": Feature("wal_receiver_timeout of a subscription", 19),
+    "subscription.refresh_sequences": Feature(
+        "REFRESH SEQUENCES of a subscription (SequencePlan does it before)", 19
+    ),
     "subscription.alter_two_phase": Feature("two_phase of a subscription that is there", 18),
     "subscription.conflicts": Feature("conflicts in the log", 18),
     "subscription.stats": Feature("pg_stat_subscription_stats", 15),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+STARTED = "SELECT pg_postmaster_start_time() AS started"
 IN_RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
 SEGMENT_SIZE = "SELECT bytes_per_wal_segment AS size FROM pg_control_init()"
 

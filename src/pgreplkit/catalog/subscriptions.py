@@ -116,6 +116,8 @@ class WorkerType(OpenEnum):
     APPLY = "apply"
     PARALLEL_APPLY = "parallel apply"
     TABLE_SYNCHRONIZATION = "table synchronization"
+    SEQUENCE_SYNCHRONIZATION = "sequence synchronization"
+    """From 19 on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -239,6 +241,8 @@ class SubscriptionStats:
         )
     )
     """Errors while tables were copied; 19 calls it sync_table_error_count."""
+    sync_seq_error_count: int | None = attrs.field(default=None, metadata=lives(since=19))
+    """Errors while sequences were synchronized."""
     confl_insert_exists: int | None = attrs.field(default=None, metadata=lives(since=18))
     """A row to insert was there already, by a unique key: an error."""
     confl_update_origin_differs: int | None = attrs.field(default=None, metadata=lives(since=18))
@@ -255,6 +259,8 @@ class SubscriptionStats:
         default=None, metadata=lives(since=18)
     )
     """A row had the keys of several others: an error."""
+    confl_update_deleted: int | None = attrs.field(default=None, metadata=lives(since=19))
+    """A row to update was deleted not long ago: skipped."""
     stats_reset: datetime | None
 
 

@@ -11,7 +11,7 @@ from pgreplkit.values.tablename import TableName
 
 Key = tuple[str, ...]
 """The values of a key's columns, as text."""
-Hashes = Mapping[Key, int]
+Hashes = Mapping[Key, object]
 """The hash of each row."""
 
 
@@ -26,6 +26,8 @@ class DiffKind(OpenEnum):
     """Only the subscriber has it."""
     DIFFERENT = "different"
     """Both have it, with other values."""
+    REPEATED = "repeated"
+    """The subscriber has it more than once: no unique key keeps it from that."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +72,16 @@ class CompareProgress:
     """Keys of rows that changed whenever they were looked at: nothing is known of them."""
 
 
-def judged(before: Hashes, replica: Hashes, after: Hashes) -> tuple[dict[Key, DiffKind], set[Key]]:
+@attrs.frozen
+class Seen:
+    """The publisher's rows at one look."""
+
+    hashes: Hashes
+    versions: Mapping[Key, str]
+    """Which write made each: a row that was changed and changed back has another."""
+
+
+def judged(before: Seen, replica: Hashes, after: Seen) -> tuple[dict[Key, DiffKind], set[Key]]:
     """The rows that differ, and those about which nothing can be said yet.
 
     ``replica`` was read after it had applied all that was written when ``before`` was read, and
@@ -78,11 +89,11 @@ def judged(before: Hashes, replica: Hashes, after: Hashes) -> tuple[dict[Key, Di
     """
     diffs: dict[Key, DiffKind] = {}
     changing: set[Key] = set()
-    for key in before.keys() | replica.keys() | after.keys():
-        here, there = before.get(key), replica.get(key)
+    for key in before.hashes.keys() | replica.keys() | after.hashes.keys():
+        here, there = before.hashes.get(key), replica.get(key)
         if here == there:
             continue
-        if here != after.get(key):
+        if before.versions.get(key) != after.versions.get(key):
             changing.add(key)
         elif there is None:
             diffs[key] = DiffKind.MISSING

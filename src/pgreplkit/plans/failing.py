@@ -13,6 +13,7 @@ from pgreplkit.catalog.publications import Operation
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import (
     Begin,
+    BeginPrepare,
     Change,
     Delete,
     Insert,
@@ -56,6 +57,7 @@ class FailedTransaction:
     xid: int
     """Its ID on the publisher."""
     commit_time: datetime
+    """When it was committed there, or prepared where that is what is sent."""
     changes: tuple[FailedChange, ...]
     """Its first changes."""
     error: str | None = None
@@ -67,23 +69,28 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
 
     None when there is none among them.
     """
-    decoder, begin = Decoder(_as_text, dict_rows), None
+    decoder, begun = Decoder(_as_text, dict_rows), None
     changes: list[FailedChange] = []
     for lsn, data in messages:
         change = decoder.decode(data, lsn)
-        if isinstance(change, Begin):
+        if isinstance(change, Begin | BeginPrepare):
             if changes:
                 break
-            begin = change
-        elif begin is not None and begin.commit_lsn >= after:
+            begun = _begun(change)
+        elif begun is not None and begun.finish_lsn >= after:
             changes += _failed_changes(change)
-    if begin is None or not changes:
+    if begun is None or not changes:
         return None
+    return attrs.evolve(begun, changes=tuple(changes))
+
+
+def _begun(begin: Begin | BeginPrepare) -> FailedTransaction:
+    # A slot with two_phase sends what is prepared at once, whatever protocol is asked for.
     return FailedTransaction(
-        finish_lsn=begin.commit_lsn,
+        finish_lsn=begin.prepare_lsn if isinstance(begin, BeginPrepare) else begin.commit_lsn,
         xid=begin.xid,
-        commit_time=begin.commit_time,
-        changes=tuple(changes),
+        commit_time=begin.prepare_time if isinstance(begin, BeginPrepare) else begin.commit_time,
+        changes=(),
     )
 
 

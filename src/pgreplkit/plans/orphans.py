@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -20,6 +21,10 @@ class Subscriber:
 
     where: str
     system_id: int
+    started: datetime
+    """What tells it from the other servers of its system."""
+    in_recovery: bool
+    """Whether it is a standby, which has the subscriptions and origins of its primary."""
     subscriptions: dict[int, str | None]
     """The slot of each, by OID."""
     slots: tuple[SlotState, ...]
@@ -47,19 +52,20 @@ class Orphan:
 
 def find_orphans(servers: Sequence[Subscriber]) -> list[Orphan]:
     """All of them, those that keep the most WAL first."""
-    by_system = {server.system_id: server for server in servers}
+    by_system: dict[int, set[int]] = {}
+    for server in servers:
+        by_system.setdefault(server.system_id, set()).update(server.subscriptions)
     used = {slot for server in servers for slot in server.subscriptions.values() if slot}
+    each = {(server.system_id, server.started): server for server in servers}
     found = [
         orphan
-        for server in by_system.values()
+        for server in each.values()
         for orphan in (*_slots(server, by_system, used), *_origins(server))
     ]
     return sorted(found, key=lambda orphan: (-orphan.retained_bytes, orphan.where, orphan.name))
 
 
-def _slots(
-    server: Subscriber, by_system: dict[int, Subscriber], used: set[str]
-) -> Iterator[Orphan]:
+def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -> Iterator[Orphan]:
     for slot in server.slots:
         if slot.slot_type is not SlotType.LOGICAL or slot.active or slot.temporary:
             continue
@@ -67,13 +73,13 @@ def _slots(
         if sync:
             oid, system_id = int(sync[1]), int(sync[3])
             owner = by_system.get(system_id)
-            if owner is None or oid not in owner.subscriptions:
+            if owner is None or oid not in owner:
                 yield _slot(
                     server,
                     slot,
                     LeftoverKind.SYNC_SLOT,
-                    f"subscription {oid} of {owner.where} is not there any more"
-                    if owner
+                    f"subscription {oid} of the system {system_id} is not there any more"
+                    if owner is not None
                     else f"it is of subscription {oid} of the system {system_id}, not asked here",
                     is_certain=owner is not None,
                 )
@@ -97,7 +103,7 @@ def _slot(
 
 
 def _origins(server: Subscriber) -> Iterator[Orphan]:
-    for name in server.origins:
+    for name in () if server.in_recovery else server.origins:
         own = _ORIGIN.fullmatch(name)
         if own and int(own[1]) not in server.subscriptions:
             yield Orphan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -28,10 +28,10 @@ class SubscriberFacts:
     major: int
     settings: Settings
     pool: WorkerPool
-    origins: int
-    """How many replication origins it has."""
     publisher: Sequence[ReplicaIdentity]
     subscriber: Mapping[TableName, ReplicaIdentity]
+    relayed: Collection[TableName]
+    """The tables to which the publisher subscribes itself."""
 
 
 def subscriber_readiness(facts: SubscriberFacts, *, subscriptions: int) -> Readiness:
@@ -56,7 +56,7 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
     )
     # Until 17 it bounded the slots and the origins alike.
     bound = "max_active_replication_origins" if facts.major >= 18 else "max_replication_slots"
-    yield free_places(settings, bound, used=facts.origins, wanted=wanted)
+    yield free_places(settings, bound, used=facts.pool.origins, wanted=wanted)
     yield setting_found(
         settings,
         "track_commit_timestamp",
@@ -71,6 +71,15 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
     for identity in facts.publisher:
         own = facts.subscriber.get(identity.table)
         check = f"table {identity.table}"
+        if identity.table in facts.relayed:
+            yield found(
+                f"origin of {identity.table}",
+                False,
+                found="the publisher subscribes to it itself",
+                needed="copy_data=False where rows from elsewhere are not wanted: origin='none'"
+                " leaves out changes, and copies all rows",
+                otherwise=Severity.WARNING,
+            )
         if own is None:
             yield found(check, False, found="the subscriber does not have it", needed="the table")
         elif not identity.is_usable:

@@ -57,6 +57,12 @@ class SubscriptionOptions:
     """"none" leaves out what the publisher itself has from elsewhere; "any" (16 on)."""
     failover: bool | None = None
     """Standbys of the publisher keep its slot too (17 on)."""
+    retain_dead_tuples: bool | None = None
+    """Rows that were deleted are kept for a while, to tell update_deleted (19 on)."""
+    max_retention_duration: int | None = None
+    """For so many milliseconds at most (19 on)."""
+    wal_receiver_timeout: str | None = None
+    """How long its workers wait for a word of the publisher, as the server writes it (19 on)."""
 
     def given(self) -> Iterator[tuple[str, str, str]]:
         """Each option that is given: its name, its text, and the feature that it needs."""
