@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
 from colours import Colour
@@ -9,6 +11,8 @@ from trees import Tree, grow, writing, written
 
 import pgreplkit
 from pgreplkit import PlanFailed, PlanRefused, Proof
+from pgreplkit._async.operations.site import AsyncSite
+from pgreplkit._sync.operations.site import Site
 from pgreplkit.lab import Node
 
 pytestmark = [pytest.mark.matrix, pytest.mark.pg("in {10, 12, 14, 16, 18}")]
@@ -165,6 +169,20 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
         await found.refresh()
         assert found["c"].upstream == "a"
         assert written(tree["c"]) == written(tree["a"])
+
+
+async def test_an_async_fence_is_awaited_and_refused_where_nobody_can() -> None:
+    fenced: list[str] = []
+
+    async def fence(name: str) -> None:
+        await asyncio.sleep(0)
+        fenced.append(name)
+
+    await AsyncSite({}, {}, {}, 1, fence=fence).fence_off("a")
+    assert fenced == ["a"]
+    with pytest.raises(pgreplkit.ControlFailed, match="only the async classes run"):
+        Site({}, {}, {}, 1, fence=fence).fence_off("b")
+    assert fenced == ["a"]
 
 
 async def test_a_node_without_a_control_cannot_rejoin(cluster: Pair, colour: Colour) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Lock as Lock, Task, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
+from inspect import isawaitable
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -43,3 +44,9 @@ class Crew:
 async def aside(call: Callable[[], T]) -> T:
     """Do what blocks out of the loop's way, in a thread."""
     return await asyncio.to_thread(call)
+
+
+async def completed(result: object) -> None:
+    """Wait for what a caller's hook gave, when that is a coroutine."""
+    if isawaitable(result):
+        await result

@@ -212,8 +212,8 @@ class AsyncCluster:
         ``"connection"``, it takes none from here; ``"standbys"``, none of them streams from it;
         ``"process"``, its control says that it does not run. ``fence`` is called with its name
         before anything else, and is to see that it cannot write any more; if it raises, nothing is
-        done. ``primary`` names the lost one where this cluster never saw it, and more than one
-        server is down.
+        done. A coroutine function is for an event loop only. ``primary`` names the lost one where
+        this cluster never saw it, and more than one server is down.
 
         Commits that no standby received are lost. Nothing decides here on its own: for automatic
         failover by consensus see PatroniCluster.

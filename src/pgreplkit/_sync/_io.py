@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from inspect import isawaitable, iscoroutine
 from threading import Lock as Lock
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
@@ -37,3 +38,14 @@ class Crew:
 def aside(call: Callable[[], T]) -> T:
     """Do what blocks, here and now."""
     return call()
+
+
+def completed(result: object) -> None:
+    """See that a caller's hook did what it does.
+
+    Raises: TypeError for a coroutine, which nobody here would run.
+    """
+    if iscoroutine(result):
+        result.close()
+    if isawaitable(result):
+        raise TypeError("it gave a coroutine, which only the async classes run")
