@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
@@ -195,6 +196,29 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     await (await found.switchover("b")).run()
     with pytest.raises(pgreplkit.NotAPrimary):
         pgreplkit.Primary.connect(tree["a"].conninfo)
+
+
+@pytest.mark.matrix
+async def test_an_interrupted_promotion_is_not_taken_back(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await pgreplkit.AsyncCluster.discover(tree.servers, controls=tree.controls)
+    plan = await found.switchover("b")
+
+    def interrupt(progress: StepProgress) -> None:
+        if progress.step.is_final and progress.elapsed is None:
+            asyncio.get_running_loop().call_later(0.01, running.cancel)
+
+    running = asyncio.ensure_future(plan.run(interrupt))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(PlanFailed, match="it may be done"):
+        await plan.undo()
+    assert not tree["a"].is_running
+    assert (await plan.resume()).promotion is not None
+    await found.refresh()
+    assert {node.name: node.upstream for node in found.nodes} == {"a": "b", "b": None, "c": "b"}
 
 
 KILLED = """

@@ -47,7 +47,7 @@ class AsyncPlan:
         self._journal = journal
         self._checks = checks
         self._journal_file = journal_file
-        self._failed: Step | None = None
+        self._begun: Step | None = None
 
     @property
     def operation(self) -> str:
@@ -88,7 +88,7 @@ class AsyncPlan:
         PlanFailed when a step fails, which says how to go on and how to get back; ValueError when
         it was begun already, or the journal file is that of an unfinished operation.
         """
-        if self._journal.done or self._failed:
+        if self._journal.done or self._begun:
             raise ValueError(f"{self.operation} was begun already: resume() goes on with it")
         kept = self._journal_file
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
@@ -118,8 +118,9 @@ class AsyncPlan:
         """
         begun = self.steps[: len(self._journal.done) + 1]
         final = next((step for step in begun if step.is_final), None)
-        # What another process was about to do when it was killed, it may have done.
-        is_certain = final is begun[-1] and final is not self._failed and self._checks is not None
+        # What was begun may have been done, whether it failed, was interrupted, or its process was
+        # killed: another one does not know whether it was begun.
+        is_certain = final is begun[-1] and final is not self._begun and self._checks is not None
         if final and not is_certain:
             raise self._failure(f"take back: {final}", "it may be done, and nothing takes it back")
         undone = []
@@ -131,7 +132,7 @@ class AsyncPlan:
             except Error as error:
                 raise self._failure(f"take back: {step}", str(error)) from error
             undone.append(step)
-        self._failed = None
+        self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
 
@@ -140,12 +141,12 @@ class AsyncPlan:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
             _tell(on_progress, step, number, len(self.steps), None)
+            self._begun = step
             try:
                 promotion = await actions.perform(self._site, step)
             except Error as error:
-                self._failed = step
                 raise self._failure(str(step), str(error)) from error
-            self._failed = None
+            self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             self._keep(self._journal.with_done(done, promotion))
             _tell(on_progress, step, number, len(self.steps), done.elapsed)
