@@ -208,7 +208,7 @@ async def test_an_interrupted_promotion_is_not_taken_back(
 
     def interrupt(progress: StepProgress) -> None:
         if progress.step.is_final and progress.elapsed is None:
-            asyncio.get_running_loop().call_later(0.01, running.cancel)
+            asyncio.get_running_loop().call_later(0.03, running.cancel)
 
     running = asyncio.ensure_future(plan.run(interrupt))
     with pytest.raises(asyncio.CancelledError):

@@ -12,7 +12,13 @@ from pgreplkit._recoveryfiles import SIGNAL_FILES, control_file
 from pgreplkit.catalog.replaycontrol import Promotion
 from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import AlreadyExists, ControlFailed, ServerError, SlotNotFound
+from pgreplkit.errors import (
+    AlreadyExists,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+)
 from pgreplkit.plans import steps
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
@@ -96,7 +102,12 @@ async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
         if await server.is_in_recovery():
             control = site.controls.get(step.node)
             standby = AsyncStandby._taking_over(server)
-            return await standby.promote(timeout=site.timeout, control=control)
+            try:
+                return await standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if await server.is_in_recovery():
+                    raise
         timeline = await server.timeline()
         history = await server._history(timeline)
         if history is None or not history.switches:

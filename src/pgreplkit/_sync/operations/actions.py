@@ -13,7 +13,13 @@ from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.replaycontrol import Promotion
 from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import AlreadyExists, ControlFailed, ServerError, SlotNotFound
+from pgreplkit.errors import (
+    AlreadyExists,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+)
 from pgreplkit.plans import steps
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
@@ -97,7 +103,12 @@ def promote(site: Site, step: steps.Promote) -> Promotion:
         if server.is_in_recovery():
             control = site.controls.get(step.node)
             standby = Standby._taking_over(server)
-            return standby.promote(timeout=site.timeout, control=control)
+            try:
+                return standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if server.is_in_recovery():
+                    raise
         timeline = server.timeline()
         history = server._history(timeline)
         if history is None or not history.switches:
