@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
 from colours import Colour
@@ -96,7 +98,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
 
 
 async def test_a_primary_that_can_be_reached_is_not_replaced(
-    clusters: Clusters, cluster: Pair, colour: Colour
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
     found = await tree.discover(colour)
@@ -122,10 +124,20 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     with pytest.raises(PlanRefused, match="neither paused nor delayed"):
         await (await found.failover("b")).run()
     run(tree["b"], "SELECT pg_wal_replay_resume()")
-    plan = await found.failover("b", fence=refuse)
+    plan = await found.failover("b", fence=refuse, journal=tmp_path / "journal")
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    # What was proven then need not be so any more.
+    tree["a"].start()
+    wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
+    again = await found.resume(tmp_path / "journal", fence=lambda name: None)
+    for begun in (plan, again):
+        with pytest.raises(PlanFailed, match="out of reach still: connection: it answers"):
+            await begun.resume()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    tree["a"].stop()
+    wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
     fresh = await tree.discover(colour)
     result = await (await fresh.failover("b")).run()
     assert result.promotion is not None
@@ -169,6 +181,17 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
         await found.refresh()
         assert found["c"].upstream == "a"
         assert written(tree["c"]) == written(tree["a"])
+
+
+def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) -> None:
+    bad = psycopg.conninfo.make_conninfo(
+        cluster.primary.conninfo, passfile="/dev/null", password="wrong"
+    )
+    found = pgreplkit.Cluster.discover({"a": bad, "b": cluster.standby.conninfo})
+    proofs: tuple[Proof, ...] = ("connection",)
+    answer = found.failover(proofs=proofs).check()["connection"]
+    assert (answer.severity, answer.found[:10]) == ("critical", "it answers")
+    assert "wrong" not in str(answer)
 
 
 async def test_an_async_fence_is_awaited_and_refused_where_nobody_can() -> None:

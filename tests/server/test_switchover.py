@@ -279,6 +279,7 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
         found.resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
     told = {"operation": "o", "steps": [step], "done": [], "promotion": None, "lost_bytes": None}
+    told["lost"] = None
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="that are not here"):
         found.resume(journal)

@@ -33,7 +33,7 @@ from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
-from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.journal import Journal, Lost
 from pgreplkit.plans.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.topology import ClusterNode, Topology
@@ -194,7 +194,8 @@ class AsyncCluster:
         handover = await read_handover(site, self.topology, old, new)
         checks = AsyncSwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        return _plan(site, operation, switchover_steps(handover), checks, journal)
+        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        return _plan(site, begun, checks, journal)
 
     async def failover(
         self,
@@ -230,11 +231,15 @@ class AsyncCluster:
             raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
         site = self._site(timeout, fence)
         handover = await read_handover(site, self.topology, old, new, lost=True)
-        lost = lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()])
-        operation = f"failover from {old.name} to {new.name}"
-        checks = AsyncFailoverChecks(site, handover, tuple(proofs))
-        steps = failover_steps(handover, fenced=fence is not None)
-        return _plan(site, operation, steps, checks, journal, lost_bytes=lost)
+        standbys = tuple(node.name for node in (new, *handover.followers))
+        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        begun = Journal(
+            operation=f"failover from {old.name} to {new.name}",
+            steps=failover_steps(handover, fenced=fence is not None),
+            lost_bytes=lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()]),
+            lost=lost,
+        )
+        return _plan(site, begun, AsyncFailoverChecks(site, handover, lost), journal)
 
     async def follow(
         self,
@@ -265,7 +270,8 @@ class AsyncCluster:
         address = site.address(upstream)
         steps.append(Follow(standby, upstream, address, slot, use.application_name))
         checks = AsyncFollowChecks(site, standby, upstream)
-        return _plan(site, f"let {standby} follow {upstream}", steps, checks, journal)
+        begun = Journal(operation=f"let {standby} follow {upstream}", steps=tuple(steps))
+        return _plan(site, begun, checks, journal)
 
     async def rejoin(
         self,
@@ -295,7 +301,8 @@ class AsyncCluster:
         back = await read_return(site, name, others[0], slot=slot)
         checks = AsyncReturnChecks(site, back)
         operation = f"bring {name} back under {others[0].name}"
-        return _plan(site, operation, return_steps(site, back), checks, journal)
+        begun = Journal(operation=operation, steps=return_steps(site, back))
+        return _plan(site, begun, checks, journal)
 
     async def resume(
         self,
@@ -311,7 +318,7 @@ class AsyncCluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
-        strange = {step.node for step in kept.steps} - self._servers.keys()
+        strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
         return AsyncPlan(self._site(timeout, fence), kept, None, path)
@@ -358,14 +365,10 @@ def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mappi
 
 def _plan(
     site: AsyncSite,
-    operation: str,
-    steps: Iterable[Step],
+    begun: Journal,
     checks: AsyncChecks,
     journal: str | os.PathLike[str] | None,
-    *,
-    lost_bytes: int | None = None,
 ) -> AsyncPlan:
-    begun = Journal(operation=operation, steps=tuple(steps), lost_bytes=lost_bytes)
     return AsyncPlan(site, begun, checks, None if journal is None else Path(journal))
 
 

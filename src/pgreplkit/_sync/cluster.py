@@ -34,7 +34,7 @@ from pgreplkit._sync.server import Server
 from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
-from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.journal import Journal, Lost
 from pgreplkit.plans.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.topology import ClusterNode, Topology
@@ -195,7 +195,8 @@ class Cluster:
         handover = read_handover(site, self.topology, old, new)
         checks = SwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        return _plan(site, operation, switchover_steps(handover), checks, journal)
+        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        return _plan(site, begun, checks, journal)
 
     def failover(
         self,
@@ -231,11 +232,15 @@ class Cluster:
             raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
-        lost = lost_bytes(handover, [*(read_statuses(site, self.topology)).values()])
-        operation = f"failover from {old.name} to {new.name}"
-        checks = FailoverChecks(site, handover, tuple(proofs))
-        steps = failover_steps(handover, fenced=fence is not None)
-        return _plan(site, operation, steps, checks, journal, lost_bytes=lost)
+        standbys = tuple(node.name for node in (new, *handover.followers))
+        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        begun = Journal(
+            operation=f"failover from {old.name} to {new.name}",
+            steps=failover_steps(handover, fenced=fence is not None),
+            lost_bytes=lost_bytes(handover, [*(read_statuses(site, self.topology)).values()]),
+            lost=lost,
+        )
+        return _plan(site, begun, FailoverChecks(site, handover, lost), journal)
 
     def follow(
         self,
@@ -266,7 +271,8 @@ class Cluster:
         address = site.address(upstream)
         steps.append(Follow(standby, upstream, address, slot, use.application_name))
         checks = FollowChecks(site, standby, upstream)
-        return _plan(site, f"let {standby} follow {upstream}", steps, checks, journal)
+        begun = Journal(operation=f"let {standby} follow {upstream}", steps=tuple(steps))
+        return _plan(site, begun, checks, journal)
 
     def rejoin(
         self,
@@ -296,7 +302,8 @@ class Cluster:
         back = read_return(site, name, others[0], slot=slot)
         checks = ReturnChecks(site, back)
         operation = f"bring {name} back under {others[0].name}"
-        return _plan(site, operation, return_steps(site, back), checks, journal)
+        begun = Journal(operation=operation, steps=return_steps(site, back))
+        return _plan(site, begun, checks, journal)
 
     def resume(
         self,
@@ -312,7 +319,7 @@ class Cluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
-        strange = {step.node for step in kept.steps} - self._servers.keys()
+        strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
         return Plan(self._site(timeout, fence), kept, None, path)
@@ -359,14 +366,10 @@ def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mappi
 
 def _plan(
     site: Site,
-    operation: str,
-    steps: Iterable[Step],
+    begun: Journal,
     checks: Checks,
     journal: str | os.PathLike[str] | None,
-    *,
-    lost_bytes: int | None = None,
 ) -> Plan:
-    begun = Journal(operation=operation, steps=tuple(steps), lost_bytes=lost_bytes)
     return Plan(site, begun, checks, None if journal is None else Path(journal))
 
 

@@ -120,6 +120,16 @@ def _seconds(time: timedelta) -> str:
 
 
 @attrs.frozen(kw_only=True)
+class Lost:
+    """What a failover rests on: which primary is out of reach, and in which ways."""
+
+    primary: str
+    proofs: tuple[str, ...]
+    standbys: tuple[str, ...]
+    """Who may stream from it, the one to be promoted first."""
+
+
+@attrs.frozen(kw_only=True)
 class Journal:
     """An operation's steps, and those of them that are done."""
 
@@ -128,6 +138,13 @@ class Journal:
     done: tuple[StepResult, ...] = ()
     promotion: Promotion | None = None
     lost_bytes: int | None = None
+    lost: Lost | None = None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of all that it is about."""
+        told = () if self.lost is None else (self.lost.primary, *self.lost.standbys)
+        return tuple(dict.fromkeys([*(step.node for step in self.steps), *told]))
 
     @property
     def remaining(self) -> tuple[Step, ...]:
@@ -156,6 +173,7 @@ class Journal:
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
+            "lost": None if self.lost is None else plain(attrs.asdict(self.lost)),
         }
         return json.dumps(told, indent=1)
 
@@ -174,6 +192,7 @@ class Journal:
                 done=_done(steps, told["done"]),
                 promotion=_promotion(told["promotion"]),
                 lost_bytes=told["lost_bytes"],
+                lost=_lost(told["lost"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no journal of an operation: {error}") from error
@@ -197,4 +216,12 @@ def _promotion(told: Mapping[str, Any] | None) -> Promotion | None:
         old_timeline=told["old_timeline"],
         new_timeline=told["new_timeline"],
         switchpoint=LSN(told["switchpoint"]),
+    )
+
+
+def _lost(told: Mapping[str, Any] | None) -> Lost | None:
+    if told is None:
+        return None
+    return Lost(
+        primary=told["primary"], proofs=tuple(told["proofs"]), standbys=tuple(told["standbys"])
     )

@@ -12,9 +12,10 @@ import attrs
 
 from pgreplkit._hostfiles import replace_file
 from pgreplkit._sync.operations import actions
+from pgreplkit._sync.operations.failover import why_not_lost
 from pgreplkit._sync.operations.site import Site
 from pgreplkit.errors import Error, PlanFailed, PlanRefused
-from pgreplkit.plans.journal import Journal, Result, StepProgress, StepResult
+from pgreplkit.plans.journal import Journal, Lost, Result, StepProgress, StepResult
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.finding import Finding, Severity
@@ -100,16 +101,20 @@ class Plan:
         if not readiness.is_ready and not force:
             bad = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
             raise PlanRefused(self.operation, tuple(bad))
-        self._keep(self._journal)
+        lost = self._journal.lost if readiness.is_ready else None
+        self._keep(attrs.evolve(self._journal, lost=lost))
         return self._go_on(on_progress)
 
     def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
         """Go on with the step that failed or was interrupted.
 
-        Steps that were done before are not done again.
+        Steps that were done before are not done again. A failover looks again first whether the
+        primary is out of reach.
 
         Raises: PlanFailed.
         """
+        if self._journal.lost is not None and any(step.is_final for step in self.remaining):
+            self._insist_on(self._journal.lost)
         return self._go_on(on_progress)
 
     def undo(self) -> tuple[Step, ...]:
@@ -136,6 +141,15 @@ class Plan:
         self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
+
+    def _insist_on(self, lost: Lost) -> None:
+        tried = f"see that {lost.primary} is out of reach still"
+        try:
+            found = why_not_lost(self._site, lost)
+        except Error as error:
+            raise self._failure(tried, str(error)) from error
+        if found:
+            raise self._failure(tried, found)
 
     def _go_on(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
         while self.remaining:
