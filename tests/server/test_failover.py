@@ -157,10 +157,14 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
     old = tree["c"].data_dir / "recovery.conf"
     if old.exists():
         old.write_text(f"{old.read_text()}restore_command = 'false'\n")
-    await (await found.follow("c", "b", slot="slot_c")).run()
+    plan = await found.follow("c", "b", slot="slot_c")
+    assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
+    await plan.run()
     assert not old.exists() or "restore_command = 'false'" in old.read_text()
     await found.refresh()
     assert found["c"].upstream == "b"
+    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would go round"):
+        await found.follow("b", "c")
     await (await found.follow("c", "a")).run()
     await found.refresh()
     assert found["c"].upstream == "a"

@@ -256,13 +256,18 @@ class Cluster:
         With ``slot`` it streams from that slot, which is made where it is missing. It takes a
         reload from 13 on, and a restart before.
 
-        Raises: ServerError when one of them does not answer, or is no standby; KeyError.
+        Raises: ServerError when one of them does not answer, is no standby, or receives from the
+        other already; KeyError.
         Needs: superuser on both; before 13 a control for the standby.
         """
         self.refresh()
         node, above = self[standby], self[upstream]
+        operation = f"let {standby} follow {upstream}"
         if node not in self.topology.standbys or not above.is_reachable or node is above:
-            raise ServerError(f"let {standby} follow {upstream}", f"they are {node}, and {above}")
+            raise ServerError(operation, f"they are {node}, and {above}")
+        if node in self.topology.above(upstream):
+            found = f"{upstream} receives from {standby}: they would go round, with nothing new"
+            raise ServerError(operation, found)
         site = self._site(timeout)
         use = site.use_of(node)
         steps: list[Step] = []
@@ -270,8 +275,9 @@ class Cluster:
             steps.append(MakeSlots(upstream, (slot,)))
         address = site.address(upstream)
         steps.append(Follow(standby, upstream, address, slot, use.application_name))
-        checks = FollowChecks(site, standby, upstream)
-        begun = Journal(operation=f"let {standby} follow {upstream}", steps=tuple(steps))
+        left = use.slot if node.upstream not in {None, upstream} else None
+        checks = FollowChecks(site, standby, upstream, left, node.upstream)
+        begun = Journal(operation=operation, steps=tuple(steps))
         return _plan(site, begun, checks, journal)
 
     def rejoin(

@@ -137,6 +137,15 @@ class Topology:
         """Those that receive from that node."""
         return tuple(node for node in self.members if node.upstream == name)
 
+    def above(self, name: str) -> tuple[ClusterNode, ...]:
+        """Those from whom that node receives, directly and through others, the nearest first."""
+        found: list[ClusterNode] = []
+        node = self[name]
+        while node.upstream is not None and self[node.upstream] not in found:
+            node = self[node.upstream]
+            found.append(node)
+        return tuple(found)
+
     def best_candidate(self) -> ClusterNode | None:
         """The standby that has the most WAL on the newest timeline; None without a standby.
 

@@ -165,6 +165,10 @@ class AsyncFollowChecks:
     site: AsyncSite
     node: str
     upstream: str
+    left_slot: str | None
+    """The slot that it does not use any more then."""
+    left: str | None
+    """Whose that is."""
 
     async def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
@@ -182,6 +186,17 @@ class AsyncFollowChecks:
                     there,
                     found="there" if there else "no control was given",
                     needed="one that restarts it, which it takes before 13",
+                )
+            )
+        if self.left_slot is not None:
+            told.append(
+                found(
+                    "slot",
+                    False,
+                    found=f"it leaves the slot {self.left_slot} of {self.left}",
+                    needed="no slot that nobody uses: it keeps WAL for ever",
+                    remedy=f"drop it on {self.left} afterwards",
+                    otherwise=Severity.WARNING,
                 )
             )
         return told
