@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -80,7 +83,9 @@ class Programs:
                         if on_line:
                             on_line(line)
             except BaseException:
-                process.terminate()
+                # With its children, as the one of pg_basebackup that receives WAL.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
                 raise
         return Run(process.returncode, "\n".join(kept).encode())
 
@@ -104,7 +109,10 @@ class Programs:
                 extra_groups=None if self.account is None else [],
             )
         except OSError as error:
-            raise ControlFailed(tried, f"{arguments[0]}: {error.strerror or error}") from error
+            found = f"{arguments[0]}: {error.strerror or error}"
+            if self.cwd is not None and not Path(self.cwd).exists():
+                found = f"there is no folder {self.cwd}"
+            raise ControlFailed(tried, found) from error
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
