@@ -26,7 +26,7 @@ from pgreplkit import (
 from pgreplkit._recoveryfiles import pointed_at, with_settings
 from pgreplkit.plans import steps
 from pgreplkit.plans.following import can_follow, needs_rewind
-from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.journal import Journal, Lost
 from pgreplkit.plans.steps import Step, step_from
 from pgreplkit.plans.switchover import Handover, Use, failover_steps, switchover_steps
 from pgreplkit.testing import strategies as ours
@@ -34,6 +34,7 @@ from pgreplkit.testing import strategies as ours
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
 names = st.text(min_size=1, max_size=8)
+some_names = st.lists(names).map(tuple)
 promotions = st.builds(
     Promotion, old_timeline=ours.timelines(), new_timeline=ours.timelines(), switchpoint=ours.lsns()
 )
@@ -152,7 +153,10 @@ def test_a_journal_is_written_and_read_again(
 ) -> None:
     count = data.draw(st.integers(0, len(told)))
     done = tuple(StepResult(step=step, began_at=NOW, ended_at=NOW) for step in told[:count])
-    journal = Journal(operation="o", steps=tuple(told), done=done, promotion=promotion)
+    lost = data.draw(
+        st.none() | st.builds(Lost, primary=names, proofs=some_names, standbys=some_names)
+    )
+    journal = Journal(operation="o", steps=tuple(told), done=done, promotion=promotion, lost=lost)
     again = Journal.from_json(journal.to_json())
     assert again == journal
     assert (*(result.step for result in again.done), *again.remaining) == journal.steps

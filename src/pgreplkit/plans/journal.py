@@ -173,7 +173,7 @@ class Journal:
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
-            "lost": None if self.lost is None else plain(attrs.asdict(self.lost)),
+            "lost": plain(self.lost),
         }
         return json.dumps(told, indent=1)
 
