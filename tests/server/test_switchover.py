@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
+from clusters import Cluster as Pair, Clusters, one, rows, run, streaming, wait_until
 from colours import Colour
 from trees import Tree, grow, writing, written
 
@@ -117,8 +117,20 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     run(tree["a"], "INSERT INTO written SELECT generate_series(1, 1000)")
     replayed = "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
     wait_until(lambda: one(tree["b"], replayed) is True)
-    with backing_up(tree["a"]):
+    run(tree["b"], "SELECT pg_create_physical_replication_slot('slot_c', true)")
+    found = await tree.discover(colour)
+    plan = await found.switchover("b", max_lag=100)
+    before = {finding.check for finding in (await plan.check()).problems}
+    # What came since the plan was made is seen as well.
+    with (
+        backing_up(tree["a"]),
+        backing_up(tree["b"]),
+        streaming(tree["b"], "slot_c", name="d"),
+    ):
+        since = {finding.check for finding in (await plan.check()).problems} - before
+        assert since == {"base backups", "slots of the same names"}
         await insist_on_all(tree, colour)
+    assert {finding.check for finding in (await plan.check()).problems} == before
 
 
 @contextmanager
@@ -127,12 +139,13 @@ def backing_up(node: Node) -> Iterator[None]:
     conninfo = psycopg.conninfo.make_conninfo(node.conninfo, replication="true")
     client = psycopg.pq.PGconn.connect(conninfo.encode())
     client.send_query(b"BASE_BACKUP")
-    running = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'backup'"
-    wait_until(lambda: one(node, running) is True)
+    running = "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'"
+    wait_until(lambda: one(node, running) == 1)
     try:
         yield
     finally:
         client.finish()
+        wait_until(lambda: one(node, running) == 0)
 
 
 async def insist_on_all(tree: Tree, colour: Colour) -> None:

@@ -89,6 +89,17 @@ class Handover:
         return tuple(dict.fromkeys(slot for slot in wanted if slot and slot not in there))
 
     @property
+    def useless_slots(self) -> tuple[str, ...]:
+        """Those on the new primary that have the name of one that is needed, and are of no use."""
+        wanted = {self.old_slot, *(self._slot(node) for node in self.followers)}
+        return tuple(
+            slot.slot_name
+            for slot in self.new.slots
+            if slot.slot_name in wanted
+            and (slot.slot_type is SlotType.LOGICAL or slot.is_lost or slot.active)
+        )
+
+    @property
     def stale_slots(self) -> tuple[str, ...]:
         """The slots on the old primary that nobody uses when all have left it."""
         used = [self._slot(node) for node in (self.new, *self.followers)]
@@ -219,18 +230,32 @@ def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
     yield free_places(facts.settings, "max_wal_senders", used=used, wanted=attached)
     slots = len(handover.missing_slots(with_old=True))
     yield free_places(facts.settings, "max_replication_slots", used=len(new.slots), wanted=slots)
+    useless = handover.useless_slots
+    yield found(
+        "slots of the same names",
+        not useless,
+        found=_names(useless),
+        needed=f"none on {new.name} that is logical, lost, or used by another: {old.name} and the"
+        " others will stream from slots of these names",
+        remedy="drop it there, or let its user have another",
+    )
 
 
 def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
-    old, archiver = facts.handover.old, facts.archiver
-    backups = [s.application_name for s in old.senders if s.state is SenderState.BACKUP]
-    running = [name or "one without a name" for name in backups]
-    running += ["an exclusive one"] if facts.in_exclusive_backup else []
+    old, new, archiver = facts.handover.old, facts.handover.new, facts.archiver
+    running = [
+        f"{sender.application_name or 'one without a name'} on {node.name}"
+        for node in (old, new)
+        for sender in node.senders
+        if sender.state is SenderState.BACKUP
+    ]
+    running += [f"an exclusive one on {old.name}"] if facts.in_exclusive_backup else []
     yield found(
         "base backups",
         not running,
         found=", ".join(running) or "none runs",
-        needed=f"none on {old.name}, which its stop would break off",
+        needed=f"none on {old.name}, which its stop would break off, and none on {new.name}, which"
+        " its promotion would spoil",
         remedy="wait until it is done, or end it",
     )
     failed, archived = archiver.last_failed_time, archiver.last_archived_time

@@ -73,6 +73,12 @@ class AsyncSwitchoverChecks:
             await self.site.primary(handover.old.name) as primary,
             await self.site.standby(handover.new.name) as standby,
         ):
+            # It may have been planned long ago.
+            handover = attrs.evolve(
+                handover,
+                old=await _seen_again(handover.old, primary),
+                new=await _seen_again(handover.new, standby),
+            )
             major = primary.version.major
             tried = "look at the archiver"
             archiver = ARCHIVER.read(await primary._link.one(tried, ARCHIVER.sql(major)))
@@ -113,6 +119,12 @@ class AsyncSwitchoverChecks:
         old = handover.old
         verdicts[old.name] = await _verdict(standby, user, old.host)
         return verdicts
+
+
+async def _seen_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+    """The node with those who receive from it now, and the slots that it has now."""
+    slots = tuple([slot.state for slot in await server.slots()])
+    return attrs.evolve(node, senders=tuple(await server.replicas()), slots=slots)
 
 
 async def _verdict(
