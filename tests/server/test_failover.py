@@ -88,6 +88,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
     own = (tree["a"].data_dir / "postgresql.conf").read_bytes()
     await plan.run()
     assert (tree["a"].data_dir / "postgresql.conf").read_bytes() == own
+    assert not tree["a"].data_dir.with_suffix(".before-rewind").exists()
     await found.refresh()
     assert found["a"].upstream == new
     assert not found.findings
@@ -100,7 +101,8 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
 async def test_a_primary_that_can_be_reached_is_not_replaced(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
-    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["a"], "SELECT pg_create_physical_replication_slot('stranger')")
     found = await tree.discover(colour)
     plan = await found.failover(proofs=("connection", "standbys", "process"))
     with pytest.raises(PlanRefused) as caught:
@@ -147,6 +149,8 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     await back.run()
     await fresh.refresh()
     assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
+    # Nobody would let go of the WAL that the others' slots keep there.
+    assert [slot.slot_name for slot in fresh["a"].slots] == ["stranger"]
 
 
 async def test_a_standby_is_moved_and_one_that_diverged_is_refused(

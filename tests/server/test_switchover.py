@@ -215,7 +215,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
 async def test_an_interrupted_promotion_is_not_taken_back(
     clusters: Clusters, cluster: Pair
 ) -> None:
-    tree = grow(clusters.lab, cluster.major, leaf=False)
+    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
     found = await pgreplkit.AsyncCluster.discover(tree.servers, controls=tree.controls)
     plan = await found.switchover("b")
 
