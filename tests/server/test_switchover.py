@@ -19,7 +19,7 @@ from colours import Colour
 from trees import Tree, grow, writing, written
 
 import pgreplkit
-from pgreplkit import PlanFailed, PlanRefused, StepProgress
+from pgreplkit import LocalControl, PlanFailed, PlanRefused, StepProgress
 from pgreplkit.lab import Node
 
 pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
@@ -209,6 +209,30 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     await (await found.switchover("b")).run()
     with pytest.raises(pgreplkit.NotAPrimary):
         pgreplkit.Primary.connect(tree["a"].conninfo)
+
+
+@pytest.mark.matrix
+async def test_a_stop_that_takes_too_long_is_taken_back_once_it_is_over(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    a = tree["a"]
+    for sql in ("SET archive_mode = on", "SET archive_command = 'sleep 6'"):
+        run(a, f"ALTER SYSTEM {sql}")
+    a.restart()
+    tree["b"].wait_until_streaming()
+    tree["c"].wait_until_streaming()
+    impatient = LocalControl(
+        a.data_dir, bindir=a.installation.bindir, log_file=a.log_file, timeout=3
+    )
+    found = await tree.discover(colour, a=impatient)
+    run(a, "CREATE TABLE archived (); SELECT pg_switch_wal()")
+    plan = await found.switchover("b")
+    with pytest.raises(PlanFailed, match="shut it down cleanly: stop the server"):
+        await plan.run()
+    undone = await plan.undo()
+    assert undone[0].what == "shut it down cleanly"
+    run(a, "INSERT INTO written VALUES (1)")
 
 
 @pytest.mark.matrix
