@@ -130,9 +130,12 @@ def repmgr_node(
     repmgr lets a standby connect to its upstream under the node's name.
     """
     for node in nodes:
-        parts = conninfo_to_dict(node.conninfo)
+        try:
+            parts = conninfo_to_dict(node.conninfo)
+        except ProgrammingError:
+            continue  # What is registered is not always what libpq would take.
         hosts = {parts.get("host"), parts.get("hostaddr")}
-        if address[0] in hosts and address[1] == int(parts.get("port") or _PORT):
+        if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
             return node
     named = [node for node in nodes if source and node.node_name == source.application_name]
     return named[0] if named else None

@@ -182,8 +182,8 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
     ):
         kind = "primary" if node is primary else "standby"
-        # One is found by its name only.
-        conninfo = "host=elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
+        # One is found by its name only, as that is no connection string.
+        conninfo = "elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
         run(
             primary,
             "INSERT INTO repmgr.nodes (node_id, node_name, type, priority, conninfo, repluser,"
