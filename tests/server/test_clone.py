@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -198,6 +200,38 @@ async def test_a_clone_that_is_given_up_leaves_nothing(
     wait_until(lambda: not copying_processes(control))
     slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'given_up'"
     assert one(cluster.primary, slots) == 0
+
+
+KILLED = """
+import sys
+from pgreplkit import clone_standby
+conninfo, folder, bindir = sys.argv[1:]
+clone = clone_standby(
+    conninfo, folder, bindir=bindir, slot="killed", checkpoint="fast", max_rate=8 << 20, start=False
+)
+for progress in clone:
+    if progress.bytes_done > 1 << 20:
+        print("copying", flush=True)
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.pg(">= 15")
+def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
+    fill(cluster.primary)
+    node, control = vacant(clusters.lab, cluster, "killed")
+    given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *given], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"copying\n"
+        process.kill()
+    assert copying_processes(control)
+    wait_until(lambda: not copying_processes(control))
+    assert (node.data_dir / "backup_label").exists()
+    with cluster.primary.connect() as primary:
+        primary.slot("killed").drop()
+    control.remove_folder(control.data_dir)
 
 
 async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(

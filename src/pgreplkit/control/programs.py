@@ -73,7 +73,11 @@ class Programs:
         """
         kept: list[str] = []
         null, same = subprocess.DEVNULL, subprocess.STDOUT
-        with self._started(tried, arguments, stdin=null, stderr=same) as process:
+        # Should we be killed, it goes on to its end: a pg_rewind that breaks off when it cannot
+        # print spoils the server, and a child of pg_basebackup would receive WAL for ever.
+        with self._started(
+            tried, arguments, stdin=null, stderr=same, restore_signals=False
+        ) as process:
             try:
                 for line in _lines(process):
                     if is_wanted is not None and not is_wanted():
@@ -90,7 +94,13 @@ class Programs:
         return Run(process.returncode, "\n".join(kept).encode())
 
     def _started(
-        self, tried: str, arguments: Sequence[str], *, stdin: int, stderr: int
+        self,
+        tried: str,
+        arguments: Sequence[str],
+        *,
+        stdin: int,
+        stderr: int,
+        restore_signals: bool = True,
     ) -> subprocess.Popen[bytes]:
         user, group = self.account or (None, None)
         try:
@@ -102,6 +112,7 @@ class Programs:
                 cwd=self.cwd,
                 env=self.environment,
                 umask=0o077,
+                restore_signals=restore_signals,
                 # Out of reach of the terminal's Ctrl-C, which would stop a server with us.
                 start_new_session=True,
                 user=user,

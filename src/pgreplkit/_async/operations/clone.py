@@ -192,7 +192,7 @@ class AsyncClone:
             try:
                 await self._clean(before)
             except Error as failed:
-                error.add_note(f"something of it is left: {failed}")
+                error.add_note(f"something is left of its files, or its slot: {failed}")
             raise
         finally:
             await crew.close()
