@@ -162,6 +162,31 @@ def test_a_journal_is_written_and_read_again(
     assert (*(result.step for result in again.done), *again.remaining) == journal.steps
 
 
+def test_a_journal_tells_who_can_write_at_each_step() -> None:
+    def told(plan: tuple[Step, ...]) -> list[str]:
+        done = [StepResult(step=step, began_at=NOW, ended_at=NOW) for step in plan]
+        journals = [
+            Journal(operation="o", steps=plan, done=tuple(done[:count]))
+            for count in range(len(plan))
+        ]
+        return [journal.state for journal in journals]
+
+    nobody = "nobody can write: Db-1 is shut down, and db2 is a standby"
+    assert told(switchover_steps(handover())) == [
+        *["Db-1 writes, as before"] * 2,
+        "Db-1 may be down already; if not, it writes",
+        *[nobody] * 2,
+        "db2 may write already; if not, nobody can",
+        *["db2 writes"] * 2,
+    ]
+    assert told(failover_steps(handover(), fenced=True)) == [
+        *["nobody can write, as when the primary was lost"] * 3,
+        "db2 may write already; if not, nobody can",
+        "db2 writes",
+    ]
+    assert told((steps.Rewind("a", "b", "host=b"),)) == ["who can write is not changed by it"]
+
+
 def test_a_result_says_how_long_nobody_could_write() -> None:
     told = switchover_steps(handover())
     seconds = [NOW + timedelta(seconds=number) for number in range(len(told) + 1)]

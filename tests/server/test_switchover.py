@@ -193,6 +193,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
 
     with pytest.raises(PlanFailed, match="shutdown checkpoint") as caught:
         await plan.run(pause_late)
+    assert caught.value.state == "nobody can write: a is shut down, and b is a standby"
     assert caught.value.way_back.startswith("undo(), which does: a: start it again")
     assert "resume" in caught.value.way_on
     assert "a: shut it down cleanly" in caught.value.done

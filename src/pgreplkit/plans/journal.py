@@ -152,6 +152,27 @@ class Journal:
         return self.steps[len(self.done) :]
 
     @property
+    def state(self) -> str:
+        """Who can write, when the next step was begun and may be done in part."""
+        promotion = next((step for step in self.steps if isinstance(step, Promote)), None)
+        if promotion is None:
+            return "who can write is not changed by it"
+        new, done = promotion.node, {type(result.step) for result in self.done}
+        if Promote in done:
+            return f"{new} writes"
+        begun = self.remaining[0]
+        if begun is promotion:
+            return f"{new} may write already; if not, nobody can"
+        stop = next((step for step in self.steps if isinstance(step, StopPrimary)), None)
+        if stop is None:
+            return "nobody can write, as when the primary was lost"
+        if begun is stop:
+            return f"{stop.node} may be down already; if not, it writes"
+        if StopPrimary in done:
+            return f"nobody can write: {stop.node} is shut down, and {new} is a standby"
+        return f"{stop.node} writes, as before"
+
+    @property
     def result(self) -> Result:
         """What was done so far."""
         return Result(

@@ -184,7 +184,8 @@ class AsyncPlan:
             way_back = (
                 f"none after this: {final[0]}; never start the old primary as a primary again"
             )
-        return PlanFailed(self.operation, step, found, done, way_on, way_back)
+        state = self._journal.state
+        return PlanFailed(self.operation, step, found, done, state, way_on, way_back)
 
     def __str__(self) -> str:
         lines = [f"{self.operation}:"]
