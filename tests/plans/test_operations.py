@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 from hypothesis import given, strategies as st
+from packaging.version import Version
 
 from pgreplkit import (
     LSN,
@@ -38,14 +39,12 @@ some_names = st.lists(names).map(tuple)
 promotions = st.builds(
     Promotion, old_timeline=ours.timelines(), new_timeline=ours.timelines(), switchpoint=ours.lsns()
 )
+OTHERS = {"slots": st.lists(names, min_size=1), "major": st.integers(10, 18)}
 every_step: st.SearchStrategy[Step] = st.one_of(
     *(
         st.builds(
             kind,
-            **{
-                field.name: st.lists(names, min_size=1) if field.name == "slots" else names
-                for field in attrs.fields(kind)
-            },
+            **{field.name: OTHERS.get(field.name, names) for field in attrs.fields(kind)},
         )
         for kind in dict.fromkeys(kind for kind in vars(steps).values() if isinstance(kind, type))
         if issubclass(kind, Step) and kind is not Step
@@ -56,7 +55,14 @@ every_step: st.SearchStrategy[Step] = st.one_of(
 def handover(**changed: object) -> Handover:
     old = ClusterNode(name="Db-1", is_primary=True, system_id=7, timeline=1)
     new, third = (
-        ClusterNode(name=name, is_primary=False, system_id=7, timeline=1, upstream="Db-1")
+        ClusterNode(
+            name=name,
+            version=Version("16.4"),
+            is_primary=False,
+            system_id=7,
+            timeline=1,
+            upstream="Db-1",
+        )
         for name in ("db2", "db3")
     )
     told: dict[str, object] = {
@@ -137,6 +143,22 @@ def test_a_failover_does_not_wait_for_the_lost_primary() -> None:
     assert told[0] == steps.Fence("Db-1")
     assert not any(step.node == "Db-1" for step in told[1:])
     assert not any(isinstance(s, steps.Fence) for s in failover_steps(handover(), fenced=False))
+
+
+@pytest.mark.parametrize(
+    ("of", "moved", "demoted", "promoted"),
+    [
+        (11, "into recovery.conf; control.restart(", "into recovery.conf", "control.promote("),
+        (12, "= 'three'; control.restart(", "write standby.signal", "SELECT pg_promote()"),
+        (13, "= 'three'; SELECT pg_reload_conf()", "postgresql.auto.conf", "SELECT pg_promote()"),
+    ],
+)
+def test_steps_tell_what_is_done_on_their_major(
+    of: int, moved: str, demoted: str, promoted: str
+) -> None:
+    assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).does
+    assert demoted in steps.Demote("a", "b", "host=b", None, "a", of).does
+    assert steps.Promote("b", of).does.startswith(promoted)
 
 
 @given(every_step)

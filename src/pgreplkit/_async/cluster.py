@@ -273,7 +273,7 @@ class AsyncCluster:
         if slot and slot not in {there.slot_name for there in above.slots}:
             steps.append(MakeSlots(upstream, (slot,)))
         address = site.address(upstream)
-        steps.append(Follow(standby, upstream, address, slot, use.application_name))
+        steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
         left = use.slot if node.upstream not in {None, upstream} else None
         checks = AsyncFollowChecks(site, standby, upstream, left, node.upstream)
         begun = Journal(operation=operation, steps=tuple(steps))

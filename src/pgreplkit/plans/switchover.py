@@ -64,6 +64,11 @@ class Handover:
     """What is set for that on the new one now."""
 
     @property
+    def major(self) -> int:
+        """That of all of them: WAL is of one major."""
+        return self.new.major
+
+    @property
     def old_slot(self) -> str | None:
         """The slot of the old primary on the new one; None when slots are not used."""
         if self._slot(self.new) is None:
@@ -116,7 +121,8 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     steps: list[Step] = [*_slots(handover, with_old=True), Checkpoint(old)]
     steps += _sync_names(handover)
     # The files before the promotion: whoever starts the old primary then, it does not write.
-    steps += [StopPrimary(old), WaitForWal(new, old), _demotion(handover), Promote(new)]
+    steps += [StopPrimary(old), WaitForWal(new, old), _demotion(handover)]
+    steps.append(Promote(new, handover.major))
     steps += _follows(handover)
     steps.append(StartStandby(old, new))
     if handover.stale_slots:
@@ -130,7 +136,7 @@ def failover_steps(handover: Handover, *, fenced: bool) -> tuple[Step, ...]:
     steps: list[Step] = [Fence(handover.old.name)] if fenced else []
     steps += _slots(handover, with_old=False)
     # The lost primary is no standby of the new one: commits would wait for it.
-    steps += [WaitForReplay(new), Promote(new), *_follows(handover)]
+    steps += [WaitForReplay(new), Promote(new, handover.major), *_follows(handover)]
     return tuple(steps)
 
 
@@ -148,13 +154,16 @@ def _sync_names(handover: Handover) -> Iterator[Step]:
 
 def _demotion(handover: Handover) -> Step:
     old, new = handover.old.name, handover.new.name
-    return Demote(old, new, handover.address, handover.old_slot, old)
+    return Demote(old, new, handover.address, handover.old_slot, old, handover.major)
 
 
 def _follows(handover: Handover) -> Iterator[Step]:
     for node in handover.followers:
         use = handover.uses[node.name]
-        yield Follow(node.name, handover.new.name, handover.address, use.slot, use.application_name)
+        yield Follow(
+            *(node.name, handover.new.name, handover.address),
+            *(use.slot, use.application_name, handover.major),
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -56,6 +56,16 @@ class ClusterNode:
         """Whether it answered."""
         return self.error is None
 
+    @property
+    def major(self) -> int:
+        """The major of its version.
+
+        Raises: ValueError when it did not answer.
+        """
+        if self.version is None:
+            raise ValueError(f"{self.name} did not tell its version")
+        return self.version.major
+
     def __str__(self) -> str:
         if self.error is not None:
             # libpq's texts have several lines.

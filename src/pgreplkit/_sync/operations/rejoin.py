@@ -98,7 +98,8 @@ def return_steps(site: Site, back: Return) -> tuple[Step, ...]:
         # Until it is checkpointed, pg_rewind reads the old timeline in its control file.
         steps += [Checkpoint(primary), Rewind(back.name, primary, site.address(primary))]
     address = site.address(primary)
-    steps.append(Demote(back.name, primary, address, back.slot, back.application_name))
+    major = back.primary.major
+    steps.append(Demote(back.name, primary, address, back.slot, back.application_name, major))
     steps.append(StartStandby(back.name, primary))
     if back.stale_slots:
         steps.append(DropSlots(back.name, back.stale_slots))
