@@ -101,6 +101,22 @@ async def test_looking_and_checking_change_nothing(
 
 
 @pytest.mark.matrix
+async def test_a_standby_of_a_server_that_is_not_known_is_left_alone(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major)
+    known = Tree({name: node for name, node in tree.nodes.items() if name != "b"})
+    plan = await (await known.discover(colour)).switchover("c")
+    readiness = await plan.check()
+    assert readiness.is_ready, readiness.problems
+    assert "d" not in {step.node for step in plan.steps}
+    assert readiness["other upstreams"].found == f"d from 127.0.0.1:{tree['b'].port}"
+    assert readiness["receivers"].found.startswith("b, ")
+    await plan.run()
+    assert one(tree["d"], "SELECT count(*) FROM pg_stat_wal_receiver") == 1
+
+
+@pytest.mark.matrix
 async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:

@@ -316,6 +316,20 @@ def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
         remedy="discover the cluster with them, or move them by hand",
         otherwise=Severity.WARNING,
     )
+    moved = {handover.new.name, *(node.name for node in handover.followers)}
+    elsewhere = [
+        f"{node.name} from {node.receives_from.address}"
+        for node in handover.topology.standbys
+        if node.receives_from and node.upstream is None and node.name not in moved
+    ]
+    yield found(
+        "other upstreams",
+        not elsewhere,
+        found=_names(elsewhere),
+        needed="none that receives from a server that is not in this cluster: it is not moved",
+        remedy="discover the cluster with that server, or let the standby follow by follow()",
+        otherwise=Severity.WARNING,
+    )
     down = [node.name for node in handover.topology.down]
     yield found(
         "nodes that are down",

@@ -245,7 +245,7 @@ class Topology:
         for node in self.standbys:
             if node.upstream is None:
                 source = node.receives_from
-                found = f"it receives from {source}" if source else "it receives from no server"
+                found = f"it receives from {source.address if source else 'no server'}"
                 yield _finding(
                     node.name, Severity.WARNING, found, "an upstream among these servers"
                 )

@@ -29,8 +29,13 @@ def read_handover(
             names = _sync_names(primary)
     with site.server(new.name) as standby:
         new_names = _sync_names(standby)
-    # With the primary gone its standbys receive from nobody.
-    theirs = [node for node in topology.standbys if node.upstream in {old.name, None}]
+    # With the primary gone its standbys receive from nobody, or do not know it yet.
+    theirs = [
+        node
+        for node in topology.standbys
+        if node.upstream == old.name
+        or (node.upstream is None and (lost or node.receives_from is None))
+    ]
     followers = [node for node in theirs if node.name != new.name]
     return Handover(
         topology=topology,
