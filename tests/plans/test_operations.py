@@ -221,6 +221,11 @@ def test_a_result_says_how_long_nobody_could_write() -> None:
     assert result.write_outage == timedelta(seconds=4)
     assert Journal(operation="o", steps=told).result.write_outage is None
     assert Journal(operation="o", steps=told).result.elapsed == timedelta(0)
+    assert "lost" not in str(result)
+    known = attrs.evolve(result, lost_bytes=0)
+    assert str(known).endswith(
+        "  0 bytes of WAL are known to be lost, and with them whatever no standby was told of"
+    )
     progress = StepProgress(step=told[0], number=1, count=8, elapsed=None)
     assert str(progress) == f"1/8 {told[0]} …"
 

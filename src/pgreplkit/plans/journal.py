@@ -65,8 +65,9 @@ class Result:
     promotion: Promotion | None = None
     """Timelines and switchpoint, when a standby was promoted."""
     lost_bytes: int | None = None
-    """How much WAL the lost primary may have had that the promoted standby has not; None when it
-    is not known, or nothing can be lost."""
+    """How much WAL the lost primary is known to have had that the promoted standby has not, from
+    what the standbys were told and from when it was seen: it may have been more. None when nothing
+    is known, or nothing can be lost."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -110,8 +111,11 @@ class Result:
         lines += [f"  {_seconds(done.elapsed):>8}  {done.step}" for done in self.steps]
         if self.write_outage is not None:
             lines.append(f"  nobody could write for {_seconds(self.write_outage)}")
-        if self.lost_bytes:
-            lines.append(f"  up to {self.lost_bytes} bytes of WAL may be lost")
+        if self.lost_bytes is not None:
+            lines.append(
+                f"  {self.lost_bytes} bytes of WAL are known to be lost, and with them whatever no"
+                " standby was told of"
+            )
         return "\n".join(lines)
 
 

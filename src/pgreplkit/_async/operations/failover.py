@@ -72,8 +72,8 @@ class AsyncFailoverChecks:
             found(
                 "what is lost",
                 lost == 0,
-                found="not known" if lost is None else f"{lost} bytes of WAL",
-                needed="none: as far as the standbys were told, and the primary when it was seen",
+                found="not known" if lost is None else f"{lost} bytes of WAL that are known of",
+                needed="none, by what the standbys were told, and the primary when it was seen",
                 otherwise=Severity.INFO if lost is None else Severity.WARNING,
             )
         )
