@@ -99,15 +99,18 @@ class AsyncCluster:
     async def refresh(self) -> None:
         """Ask the servers again."""
         crew = Crew(len(self._servers))
+        questions = {name: AsyncQuestion(name, told) for name, told in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
-            name: crew.start(AsyncQuestion(name, conninfo).ask)
-            for name, conninfo in self._servers.items()
+            name: crew.start(question.ask) for name, question in questions.items()
         }
         await crew.wait([*jobs.values()], self._timeout)
         nodes = [
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        for name, job in jobs.items():
+            if not job.done():
+                await questions[name].give_up()
         await crew.close()
         self._found(nodes)
 

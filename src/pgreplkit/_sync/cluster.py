@@ -100,15 +100,18 @@ class Cluster:
     def refresh(self) -> None:
         """Ask the servers again."""
         crew = Crew(len(self._servers))
+        questions = {name: Question(name, told) for name, told in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
-            name: crew.start(Question(name, conninfo).ask)
-            for name, conninfo in self._servers.items()
+            name: crew.start(question.ask) for name, question in questions.items()
         }
         crew.wait([*jobs.values()], self._timeout)
         nodes = [
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        for name, job in jobs.items():
+            if not job.done():
+                questions[name].give_up()
         crew.close()
         self._found(nodes)
 
