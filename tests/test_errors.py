@@ -57,7 +57,8 @@ SAMPLES: list[Error] = [
     errors.ControlFailed("stop db1", "pg_ctl: server does not shut down"),
     errors.PlanRefused("switchover to db2", (STUCK,)),
     errors.PlanFailed(
-        "switchover to db2", "stop db1", "it does not shut down", ("checkpoint",), "resume()", "-"
+        *("switchover to db2", "stop db1", "it does not shut down", ("checkpoint",)),
+        *("db1 writes", "resume()", "-"),
     ),
     errors.PatroniError("read Patroni's cluster", "the answer is not Patroni's"),
     errors.PatroniUnreachable("read Patroni's cluster", "no member answers: http://a"),

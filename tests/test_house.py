@@ -37,6 +37,8 @@ SHARED = {
     "_pace",
     "_recoveryfiles",
     "_rest",
+    "_results",
+    "_rowloading",
     "_schemacopy",
     "_statements",
     "_tablescan",

@@ -11,11 +11,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.catalog.receivers import Upstream, WalReceiver
 from pgreplkit.catalog.repmgr import RepmgrNode
-from pgreplkit.errors import ConnectionFailed
+from pgreplkit.errors import ConnectionFailed, ControlFailed
 
 _PORT = 5432
 _HANDED_ON = ("hostaddr", "krbsrvname", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl")
 """What every libpq from 10 on knows of how a server is reached."""
+_NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""What is secret, and cannot stand in a password file."""
 _SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
 
 
@@ -64,8 +66,17 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
     """A connection string that may stand in a process list, and the password file that it needs.
 
     The file is None when no password stands in the string.
+
+    Raises: ControlFailed when there is another secret in it.
     """
     parts = conninfo_to_dict(conninfo)
+    shown = [name for name in _NO_PASSFILE if parts.get(name)]
+    if shown:
+        raise ControlFailed(
+            "keep a connection string's secrets private",
+            f"{shown[0]} would stand in the list of processes: put it into a service file, and"
+            " name that by service=",
+        )
     password = parts.pop("password", None)
     if password is None:
         return make_conninfo("", **parts), None
@@ -138,9 +149,12 @@ def repmgr_node(
     repmgr lets a standby connect to its upstream under the node's name.
     """
     for node in nodes:
-        parts = conninfo_to_dict(node.conninfo)
+        try:
+            parts = conninfo_to_dict(node.conninfo)
+        except ProgrammingError:
+            continue  # What is registered is not always what libpq would take.
         hosts = {parts.get("host"), parts.get("hostaddr")}
-        if address[0] in hosts and address[1] == int(parts.get("port") or _PORT):
+        if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
             return node
     named = [node for node in nodes if source and node.node_name == source.application_name]
     return named[0] if named else None

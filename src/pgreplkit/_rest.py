@@ -6,6 +6,7 @@ import json
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
@@ -38,7 +39,7 @@ class Api:
     ) -> tuple[int, bytes]:
         """The status and the content of one member's answer.
 
-        Raises: OSError when it does not answer.
+        Raises: OSError when it does not answer, or not as a REST API does.
         """
         headers = {"Content-Type": "application/json"}
         if self.username is not None:
@@ -55,3 +56,7 @@ class Api:
         except HTTPError as error:
             with error:
                 return error.code, error.read()
+        except HTTPException as error:
+            if isinstance(error, OSError):
+                raise
+            raise OSError(f"the answer is not of HTTP: {error}") from error

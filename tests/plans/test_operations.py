@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 from hypothesis import given, strategies as st
+from packaging.version import Version
 
 from pgreplkit import (
     LSN,
@@ -26,7 +27,7 @@ from pgreplkit import (
 from pgreplkit._recoveryfiles import pointed_at, with_settings
 from pgreplkit.plans import steps
 from pgreplkit.plans.following import can_follow, needs_rewind
-from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.journal import Journal, Lost
 from pgreplkit.plans.steps import Step, step_from
 from pgreplkit.plans.switchover import Handover, Use, failover_steps, switchover_steps
 from pgreplkit.testing import strategies as ours
@@ -34,17 +35,16 @@ from pgreplkit.testing import strategies as ours
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
 names = st.text(min_size=1, max_size=8)
+some_names = st.lists(names).map(tuple)
 promotions = st.builds(
     Promotion, old_timeline=ours.timelines(), new_timeline=ours.timelines(), switchpoint=ours.lsns()
 )
+OTHERS = {"slots": st.lists(names, min_size=1), "major": st.integers(10, 18)}
 every_step: st.SearchStrategy[Step] = st.one_of(
     *(
         st.builds(
             kind,
-            **{
-                field.name: st.lists(names, min_size=1) if field.name == "slots" else names
-                for field in attrs.fields(kind)
-            },
+            **{field.name: OTHERS.get(field.name, names) for field in attrs.fields(kind)},
         )
         for kind in dict.fromkeys(kind for kind in vars(steps).values() if isinstance(kind, type))
         if issubclass(kind, Step) and kind is not Step
@@ -55,7 +55,14 @@ every_step: st.SearchStrategy[Step] = st.one_of(
 def handover(**changed: object) -> Handover:
     old = ClusterNode(name="Db-1", is_primary=True, system_id=7, timeline=1)
     new, third = (
-        ClusterNode(name=name, is_primary=False, system_id=7, timeline=1, upstream="Db-1")
+        ClusterNode(
+            name=name,
+            version=Version("16.4"),
+            is_primary=False,
+            system_id=7,
+            timeline=1,
+            upstream="Db-1",
+        )
         for name in ("db2", "db3")
     )
     told: dict[str, object] = {
@@ -138,6 +145,22 @@ def test_a_failover_does_not_wait_for_the_lost_primary() -> None:
     assert not any(isinstance(s, steps.Fence) for s in failover_steps(handover(), fenced=False))
 
 
+@pytest.mark.parametrize(
+    ("of", "moved", "demoted", "promoted"),
+    [
+        (11, "into recovery.conf; control.restart(", "into recovery.conf", "control.promote("),
+        (12, "= 'three'; control.restart(", "write standby.signal", "SELECT pg_promote()"),
+        (13, "= 'three'; SELECT pg_reload_conf()", "postgresql.auto.conf", "SELECT pg_promote()"),
+    ],
+)
+def test_steps_tell_what_is_done_on_their_major(
+    of: int, moved: str, demoted: str, promoted: str
+) -> None:
+    assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).does
+    assert demoted in steps.Demote("a", "b", "host=b", None, "a", of).does
+    assert steps.Promote("b", of).does.startswith(promoted)
+
+
 @given(every_step)
 def test_a_step_is_told_and_read_again(step: Step) -> None:
     assert step_from(step.to_dict()) == step
@@ -152,10 +175,38 @@ def test_a_journal_is_written_and_read_again(
 ) -> None:
     count = data.draw(st.integers(0, len(told)))
     done = tuple(StepResult(step=step, began_at=NOW, ended_at=NOW) for step in told[:count])
-    journal = Journal(operation="o", steps=tuple(told), done=done, promotion=promotion)
+    lost = data.draw(
+        st.none() | st.builds(Lost, primary=names, proofs=some_names, standbys=some_names)
+    )
+    journal = Journal(operation="o", steps=tuple(told), done=done, promotion=promotion, lost=lost)
     again = Journal.from_json(journal.to_json())
     assert again == journal
     assert (*(result.step for result in again.done), *again.remaining) == journal.steps
+
+
+def test_a_journal_tells_who_can_write_at_each_step() -> None:
+    def told(plan: tuple[Step, ...]) -> list[str]:
+        done = [StepResult(step=step, began_at=NOW, ended_at=NOW) for step in plan]
+        journals = [
+            Journal(operation="o", steps=plan, done=tuple(done[:count]))
+            for count in range(len(plan))
+        ]
+        return [journal.state for journal in journals]
+
+    nobody = "nobody can write: Db-1 is shut down, and db2 is a standby"
+    assert told(switchover_steps(handover())) == [
+        *["Db-1 writes, as before"] * 2,
+        "Db-1 may be down already; if not, it writes",
+        *[nobody] * 2,
+        "db2 may write already; if not, nobody can",
+        *["db2 writes"] * 2,
+    ]
+    assert told(failover_steps(handover(), fenced=True)) == [
+        *["nobody can write, as when the primary was lost"] * 3,
+        "db2 may write already; if not, nobody can",
+        "db2 writes",
+    ]
+    assert told((steps.Rewind("a", "b", "host=b"),)) == ["who can write is not changed by it"]
 
 
 def test_a_result_says_how_long_nobody_could_write() -> None:
@@ -170,6 +221,11 @@ def test_a_result_says_how_long_nobody_could_write() -> None:
     assert result.write_outage == timedelta(seconds=4)
     assert Journal(operation="o", steps=told).result.write_outage is None
     assert Journal(operation="o", steps=told).result.elapsed == timedelta(0)
+    assert "lost" not in str(result)
+    known = attrs.evolve(result, lost_bytes=0)
+    assert str(known).endswith(
+        "  0 bytes of WAL are known to be lost, and with them whatever no standby was told of"
+    )
     progress = StepProgress(step=told[0], number=1, count=8, elapsed=None)
     assert str(progress) == f"1/8 {told[0]} …"
 

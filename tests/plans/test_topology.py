@@ -89,6 +89,14 @@ def test_an_upstream_is_found_by_address_and_else_by_name() -> None:
     assert [line.split(":")[0] for line in str(topology).splitlines()] == ["a", "├── b", "└── c"]
 
 
+def test_those_above_a_standby_end_where_they_go_round() -> None:
+    chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
+    assert [node.name for node in chain.above("c")] == ["b", "a"]
+    assert chain.above("a") == ()
+    circle = Topology.of([standby("b", "c"), standby("c", "b")])
+    assert [node.name for node in circle.above("b")] == ["c", "b"]
+
+
 def test_an_upstream_that_two_could_be_is_none() -> None:
     topology = Topology.of(
         [

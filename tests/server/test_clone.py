@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,7 +12,7 @@ from typing import cast
 import psutil
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
+from clusters import Cluster as Pair, Clusters, one, rows, run, streaming, wait_until
 from colours import Awaited, Colour
 
 import pgreplkit
@@ -51,7 +53,7 @@ class Cloning(Awaited):
             raise StopAsyncIteration from None
 
 
-def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, LocalControl]:
+def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
     """A node of the lab that has no files yet, and the control of its host."""
     node = lab._node(pair.primary.installation, name)
     with socket.socket() as listener:
@@ -98,8 +100,12 @@ async def test_a_clone_tells_its_progress_and_streams(
         checkpoint="fast",
         settings={"port": str(node.port)},
     )
+    idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
         told.append(progress)
+        # As what is between them does to a connection on which nothing is said for long.
+        if progress.phase == "copying":
+            run(cluster.primary, idle.format("'pgreplkit'"))
     clusters.lab.nodes[node.name] = node
     phases = [*dict.fromkeys(progress.phase for progress in told)]
     assert phases[-3:] == ["configuring", "starting", "done"]
@@ -138,6 +144,9 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
     conninfo = psycopg.conninfo.make_conninfo(
         primary.conninfo, passfile="/dev/null", password=secret, dbname=""
     )
+    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*tablespaces= puts"):
+        await clone(colour, conninfo, control).run()
+    assert one(primary, "SELECT a FROM spaced") == 1
     made = clone(
         colour,
         conninfo,
@@ -167,8 +176,9 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
     assert [path.name for path in moved.iterdir()]
 
 
+@pytest.mark.parametrize("slot", ["given_up", None])
 async def test_a_clone_that_is_given_up_leaves_nothing(
-    clusters: Clusters, cluster: Pair, colour: Colour
+    clusters: Clusters, cluster: Pair, colour: Colour, slot: str | None
 ) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "given_up")
@@ -176,7 +186,7 @@ async def test_a_clone_that_is_given_up_leaves_nothing(
         colour,
         cluster.primary.conninfo,
         control,
-        slot="given_up",
+        slot=slot,
         checkpoint="fast",
         max_rate=1 << 20,
     )
@@ -187,9 +197,41 @@ async def test_a_clone_that_is_given_up_leaves_nothing(
     assert copying_processes(control)
     await made.close()
     assert not node.data_dir.exists()
-    assert not copying_processes(control)
+    wait_until(lambda: not copying_processes(control))
     slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'given_up'"
     assert one(cluster.primary, slots) == 0
+
+
+KILLED = """
+import sys
+from pgreplkit import clone_standby
+conninfo, folder, bindir = sys.argv[1:]
+clone = clone_standby(
+    conninfo, folder, bindir=bindir, slot="killed", checkpoint="fast", max_rate=8 << 20, start=False
+)
+for progress in clone:
+    if progress.bytes_done > 1 << 20:
+        print("copying", flush=True)
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.pg(">= 15")
+def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
+    fill(cluster.primary)
+    node, control = vacant(clusters.lab, cluster, "killed")
+    given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *given], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"copying\n"
+        process.kill()
+    assert copying_processes(control)
+    wait_until(lambda: not copying_processes(control))
+    assert (node.data_dir / "backup_label").exists()
+    with cluster.primary.connect() as primary:
+        primary.slot("killed").drop()
+    control.remove_folder(control.data_dir)
 
 
 async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
@@ -224,6 +266,13 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     assert [path.name for path in node.data_dir.iterdir()] == ["mine"]
     (node.data_dir / "mine").unlink()
     node.data_dir.rmdir()
+    nowhere = LocalControl(node.data_dir / "no" / "where", bindir=control._tool)
+    with pytest.raises(ControlFailed, match="there is no folder"):
+        await clone(colour, cluster.primary.conninfo, nowhere).run()
+    secret = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, sslpassword="top secret")
+    with pytest.raises(ControlFailed, match="sslpassword would stand in the list") as caught:
+        await clone(colour, secret, control).run()
+    assert "top secret" not in str(caught.value)
 
     with pytest.raises(pgreplkit.SlotActive):
         await clone(colour, cluster.primary.conninfo, control, slot="replica1").run()
@@ -260,6 +309,27 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     ):
         with pytest.raises(ValueError, match="not"):
             clone(colour, cluster.primary.conninfo, control, **bad)
+
+
+@pytest.mark.matrix
+@pytest.mark.pg(">= 12")
+async def test_another_standby_of_its_name_is_not_taken_for_it(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "namesake")
+    settings = {"port": str(node.port), "primary_conninfo": "host=127.0.0.1 port=1"}
+    made = clone(
+        *(colour, cluster.primary.conninfo, control),
+        checkpoint="fast",
+        settings=settings,
+        timeout=2,
+    )
+    with (
+        streaming(cluster.primary, None, name="namesake"),
+        pytest.raises(pgreplkit.WaitTimeout, match="it is complete and was started"),
+    ):
+        await made.run()
+    clusters.lab.nodes[node.name] = node
 
 
 @pytest.mark.matrix

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import cast
 
+import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, conninfo_as, run
+from clusters import Cluster as Pair, Clusters, conninfo_as, run, wait_until
 from colours import Awaited, Colour
 
 import pgreplkit
@@ -182,8 +184,8 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
     ):
         kind = "primary" if node is primary else "standby"
-        # One is found by its name only.
-        conninfo = "host=elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
+        # One is found by its name only, as that is no connection string.
+        conninfo = "elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
         run(
             primary,
             "INSERT INTO repmgr.nodes (node_id, node_name, type, priority, conninfo, repluser,"
@@ -213,3 +215,9 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
     assert hidden.repmgr_events() == []
     as_observer = Cluster.discover({"x": primary.conninfo})
     assert [node.name for node in as_observer.nodes] == ["x"]
+    with psycopg.connect(primary.conninfo) as holder:
+        holder.execute("LOCK TABLE repmgr.nodes")
+        silent = Cluster.discover({"x": primary.conninfo}, timeout=1)
+        assert "no answer within 1 s" in str(silent)
+        # No thread waits on, which would keep the interpreter from ending.
+        wait_until(lambda: not [t for t in threading.enumerate() if "pgreplkit" in t.name])

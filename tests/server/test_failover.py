@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
 from colours import Colour
@@ -9,6 +13,8 @@ from trees import Tree, grow, writing, written
 
 import pgreplkit
 from pgreplkit import PlanFailed, PlanRefused, Proof
+from pgreplkit._async.operations.site import AsyncSite
+from pgreplkit._sync.operations.site import Site
 from pgreplkit.lab import Node
 
 pytestmark = [pytest.mark.matrix, pytest.mark.pg("in {10, 12, 14, 16, 18}")]
@@ -82,6 +88,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
     own = (tree["a"].data_dir / "postgresql.conf").read_bytes()
     await plan.run()
     assert (tree["a"].data_dir / "postgresql.conf").read_bytes() == own
+    assert not tree["a"].data_dir.with_suffix(".before-rewind").exists()
     await found.refresh()
     assert found["a"].upstream == new
     assert not found.findings
@@ -92,9 +99,10 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
 
 
 async def test_a_primary_that_can_be_reached_is_not_replaced(
-    clusters: Clusters, cluster: Pair, colour: Colour
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
-    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["a"], "SELECT pg_create_physical_replication_slot('stranger')")
     found = await tree.discover(colour)
     plan = await found.failover(proofs=("connection", "standbys", "process"))
     with pytest.raises(PlanRefused) as caught:
@@ -118,10 +126,20 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     with pytest.raises(PlanRefused, match="neither paused nor delayed"):
         await (await found.failover("b")).run()
     run(tree["b"], "SELECT pg_wal_replay_resume()")
-    plan = await found.failover("b", fence=refuse)
+    plan = await found.failover("b", fence=refuse, journal=tmp_path / "journal")
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    # What was proven then need not be so any more.
+    tree["a"].start()
+    wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
+    again = await found.resume(tmp_path / "journal", fence=lambda name: None)
+    for begun in (plan, again):
+        with pytest.raises(PlanFailed, match="out of reach still: connection: it answers"):
+            await begun.resume()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    tree["a"].stop()
+    wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
     fresh = await tree.discover(colour)
     result = await (await fresh.failover("b")).run()
     assert result.promotion is not None
@@ -131,6 +149,8 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     await back.run()
     await fresh.refresh()
     assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
+    # Nobody would let go of the WAL that the others' slots keep there.
+    assert [slot.slot_name for slot in fresh["a"].slots] == ["stranger"]
 
 
 async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
@@ -141,10 +161,14 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
     old = tree["c"].data_dir / "recovery.conf"
     if old.exists():
         old.write_text(f"{old.read_text()}restore_command = 'false'\n")
-    await (await found.follow("c", "b", slot="slot_c")).run()
+    plan = await found.follow("c", "b", slot="slot_c")
+    assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
+    await plan.run()
     assert not old.exists() or "restore_command = 'false'" in old.read_text()
     await found.refresh()
     assert found["c"].upstream == "b"
+    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would go round"):
+        await found.follow("b", "c")
     await (await found.follow("c", "a")).run()
     await found.refresh()
     assert found["c"].upstream == "a"
@@ -165,6 +189,31 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
         await found.refresh()
         assert found["c"].upstream == "a"
         assert written(tree["c"]) == written(tree["a"])
+
+
+def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) -> None:
+    bad = psycopg.conninfo.make_conninfo(
+        cluster.primary.conninfo, passfile="/dev/null", password="wrong"
+    )
+    found = pgreplkit.Cluster.discover({"a": bad, "b": cluster.standby.conninfo})
+    proofs: tuple[Proof, ...] = ("connection",)
+    answer = found.failover(proofs=proofs).check()["connection"]
+    assert (answer.severity, answer.found[:10]) == ("critical", "it answers")
+    assert "wrong" not in str(answer)
+
+
+async def test_an_async_fence_is_awaited_and_refused_where_nobody_can() -> None:
+    fenced: list[str] = []
+
+    async def fence(name: str) -> None:
+        await asyncio.sleep(0)
+        fenced.append(name)
+
+    await AsyncSite({}, {}, {}, 1, fence=fence).fence_off("a")
+    assert fenced == ["a"]
+    with pytest.raises(pgreplkit.ControlFailed, match="only the async classes run"):
+        Site({}, {}, {}, 1, fence=fence).fence_off("b")
+    assert fenced == ["a"]
 
 
 async def test_a_node_without_a_control_cannot_rejoin(cluster: Pair, colour: Colour) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from typing import cast
 
 import pytest
@@ -78,6 +81,36 @@ async def test_patroni_switches_over_and_its_refusals_are_told(
     assert back.new_leader == before.leader.name
     assert back.new_timeline == (before.leader.timeline or 0) + 2
     patronis.settle()
+
+
+@contextmanager
+def listening(answer: bytes) -> Iterator[str]:
+    """Something at a port that is no Patroni, and says this once; nothing is silence."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def say() -> None:
+            client, _ = listener.accept()
+            with client:
+                while client.recv(1 << 16) and not answer:
+                    pass
+                client.sendall(answer)
+
+        speaker = Thread(target=say)
+        speaker.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        speaker.join()
+
+
+async def test_what_is_no_rest_api_is_told_apart(colour: Colour) -> None:
+    with (
+        listening(b"220 mail ready\r\n") as url,
+        pytest.raises(pgreplkit.PatroniUnreachable, match="not of HTTP: 220 mail ready"),
+    ):
+        await api(colour, url).status()
+    with listening(b"") as url:
+        patroni = AsyncPatroniCluster((url, "http://127.0.0.1:1"))
+        with pytest.raises(pgreplkit.PatroniUnreachable, match="timed out, but it may be at it"):
+            await patroni._ask("switch over", "POST", "switchover", {}, 0.2)
 
 
 async def test_who_does_not_answer_is_named(colour: Colour) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
@@ -13,12 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
+from clusters import Cluster as Pair, Clusters, one, rows, run, streaming, wait_until
 from colours import Colour
 from trees import Tree, grow, writing, written
 
 import pgreplkit
-from pgreplkit import PlanFailed, PlanRefused, StepProgress
+from pgreplkit import LocalControl, PlanFailed, PlanRefused, StepProgress
 from pgreplkit.lab import Node
 
 pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
@@ -100,6 +101,22 @@ async def test_looking_and_checking_change_nothing(
 
 
 @pytest.mark.matrix
+async def test_a_standby_of_a_server_that_is_not_known_is_left_alone(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major)
+    known = Tree({name: node for name, node in tree.nodes.items() if name != "b"})
+    plan = await (await known.discover(colour)).switchover("c")
+    readiness = await plan.check()
+    assert readiness.is_ready, readiness.problems
+    assert "d" not in {step.node for step in plan.steps}
+    assert readiness["other upstreams"].found == f"d from 127.0.0.1:{tree['b'].port}"
+    assert readiness["receivers"].found.startswith("b, ")
+    await plan.run()
+    assert one(tree["d"], "SELECT count(*) FROM pg_stat_wal_receiver") == 1
+
+
+@pytest.mark.matrix
 async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
@@ -116,8 +133,20 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     run(tree["a"], "INSERT INTO written SELECT generate_series(1, 1000)")
     replayed = "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
     wait_until(lambda: one(tree["b"], replayed) is True)
-    with backing_up(tree["a"]):
+    run(tree["b"], "SELECT pg_create_physical_replication_slot('slot_c', true)")
+    found = await tree.discover(colour)
+    plan = await found.switchover("b", max_lag=100)
+    before = {finding.check for finding in (await plan.check()).problems}
+    # What came since the plan was made is seen as well.
+    with (
+        backing_up(tree["a"]),
+        backing_up(tree["b"]),
+        streaming(tree["b"], "slot_c", name="d"),
+    ):
+        since = {finding.check for finding in (await plan.check()).problems} - before
+        assert since == {"base backups", "slots of the same names"}
         await insist_on_all(tree, colour)
+    assert {finding.check for finding in (await plan.check()).problems} == before
 
 
 @contextmanager
@@ -126,12 +155,13 @@ def backing_up(node: Node) -> Iterator[None]:
     conninfo = psycopg.conninfo.make_conninfo(node.conninfo, replication="true")
     client = psycopg.pq.PGconn.connect(conninfo.encode())
     client.send_query(b"BASE_BACKUP")
-    running = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'backup'"
-    wait_until(lambda: one(node, running) is True)
+    running = "SELECT count(*) FROM pg_stat_replication WHERE state = 'backup'"
+    wait_until(lambda: one(node, running) == 1)
     try:
         yield
     finally:
         client.finish()
+        wait_until(lambda: one(node, running) == 0)
 
 
 async def insist_on_all(tree: Tree, colour: Colour) -> None:
@@ -179,6 +209,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
 
     with pytest.raises(PlanFailed, match="shutdown checkpoint") as caught:
         await plan.run(pause_late)
+    assert caught.value.state == "nobody can write: a is shut down, and b is a standby"
     assert caught.value.way_back.startswith("undo(), which does: a: start it again")
     assert "resume" in caught.value.way_on
     assert "a: shut it down cleanly" in caught.value.done
@@ -195,6 +226,53 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     await (await found.switchover("b")).run()
     with pytest.raises(pgreplkit.NotAPrimary):
         pgreplkit.Primary.connect(tree["a"].conninfo)
+
+
+@pytest.mark.matrix
+async def test_a_stop_that_takes_too_long_is_taken_back_once_it_is_over(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    a = tree["a"]
+    for sql in ("SET archive_mode = on", "SET archive_command = 'sleep 6'"):
+        run(a, f"ALTER SYSTEM {sql}")
+    a.restart()
+    tree["b"].wait_until_streaming()
+    tree["c"].wait_until_streaming()
+    impatient = LocalControl(
+        a.data_dir, bindir=a.installation.bindir, log_file=a.log_file, timeout=3
+    )
+    found = await tree.discover(colour, a=impatient)
+    run(a, "CREATE TABLE archived (); SELECT pg_switch_wal()")
+    plan = await found.switchover("b")
+    with pytest.raises(PlanFailed, match="shut it down cleanly: stop the server"):
+        await plan.run()
+    undone = await plan.undo()
+    assert undone[0].what == "shut it down cleanly"
+    run(a, "INSERT INTO written VALUES (1)")
+
+
+@pytest.mark.matrix
+async def test_an_interrupted_promotion_is_not_taken_back(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
+    found = await pgreplkit.AsyncCluster.discover(tree.servers, controls=tree.controls)
+    plan = await found.switchover("b")
+
+    def interrupt(progress: StepProgress) -> None:
+        if progress.step.is_final and progress.elapsed is None:
+            asyncio.get_running_loop().call_later(0.03, running.cancel)
+
+    running = asyncio.ensure_future(plan.run(interrupt))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(PlanFailed, match="it may be done"):
+        await plan.undo()
+    assert not tree["a"].is_running
+    assert (await plan.resume()).promotion is not None
+    await found.refresh()
+    assert {node.name: node.upstream for node in found.nodes} == {"a": "b", "b": None, "c": "b"}
 
 
 KILLED = """
@@ -255,6 +333,7 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
         found.resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
     told = {"operation": "o", "steps": [step], "done": [], "promotion": None, "lost_bytes": None}
+    told["lost"] = None
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="that are not here"):
         found.resume(journal)

@@ -6,6 +6,7 @@ import asyncio
 from asyncio import Lock as Lock, Task, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from inspect import isawaitable
 from typing import TypeAlias, TypeVar
 from weakref import WeakMethod
 
@@ -89,3 +90,9 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
             return
         call()
         del call
+
+
+async def completed(result: object) -> None:
+    """Wait for what a caller's hook gave, when that is a coroutine."""
+    if isawaitable(result):
+        await result

@@ -33,7 +33,7 @@ from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
-from pgreplkit.plans.journal import Journal
+from pgreplkit.plans.journal import Journal, Lost
 from pgreplkit.plans.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.topology import ClusterNode, Topology
@@ -99,15 +99,18 @@ class AsyncCluster:
     async def refresh(self) -> None:
         """Ask the servers again."""
         crew = Crew(len(self._servers))
+        questions = {name: AsyncQuestion(name, told) for name, told in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
-            name: crew.start(AsyncQuestion(name, conninfo).ask)
-            for name, conninfo in self._servers.items()
+            name: crew.start(question.ask) for name, question in questions.items()
         }
         await crew.wait([*jobs.values()], self._timeout)
         nodes = [
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        for name, job in jobs.items():
+            if not job.done():
+                await questions[name].give_up()
         await crew.close()
         self._found(nodes)
 
@@ -194,7 +197,8 @@ class AsyncCluster:
         handover = await read_handover(site, self.topology, old, new)
         checks = AsyncSwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        return _plan(site, operation, switchover_steps(handover), checks, journal)
+        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        return _plan(site, begun, checks, journal)
 
     async def failover(
         self,
@@ -212,8 +216,8 @@ class AsyncCluster:
         ``"connection"``, it takes none from here; ``"standbys"``, none of them streams from it;
         ``"process"``, its control says that it does not run. ``fence`` is called with its name
         before anything else, and is to see that it cannot write any more; if it raises, nothing is
-        done. ``primary`` names the lost one where this cluster never saw it, and more than one
-        server is down.
+        done. A coroutine function is for an event loop only. ``primary`` names the lost one where
+        this cluster never saw it, and more than one server is down.
 
         Commits that no standby received are lost. Nothing decides here on its own: for automatic
         failover by consensus see PatroniCluster.
@@ -230,11 +234,15 @@ class AsyncCluster:
             raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
         site = self._site(timeout, fence)
         handover = await read_handover(site, self.topology, old, new, lost=True)
-        lost = lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()])
-        operation = f"failover from {old.name} to {new.name}"
-        checks = AsyncFailoverChecks(site, handover, tuple(proofs))
-        steps = failover_steps(handover, fenced=fence is not None)
-        return _plan(site, operation, steps, checks, journal, lost_bytes=lost)
+        standbys = tuple(node.name for node in (new, *handover.followers))
+        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        begun = Journal(
+            operation=f"failover from {old.name} to {new.name}",
+            steps=failover_steps(handover, fenced=fence is not None),
+            lost_bytes=lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()]),
+            lost=lost,
+        )
+        return _plan(site, begun, AsyncFailoverChecks(site, handover, lost), journal)
 
     async def follow(
         self,
@@ -250,22 +258,29 @@ class AsyncCluster:
         With ``slot`` it streams from that slot, which is made where it is missing. It takes a
         reload from 13 on, and a restart before.
 
-        Raises: ServerError when one of them does not answer, or is no standby; KeyError.
+        Raises: ServerError when one of them does not answer, is no standby, or receives from the
+        other already; KeyError.
         Needs: superuser on both; before 13 a control for the standby.
         """
         await self.refresh()
         node, above = self[standby], self[upstream]
+        operation = f"let {standby} follow {upstream}"
         if node not in self.topology.standbys or not above.is_reachable or node is above:
-            raise ServerError(f"let {standby} follow {upstream}", f"they are {node}, and {above}")
+            raise ServerError(operation, f"they are {node}, and {above}")
+        if node in self.topology.above(upstream):
+            found = f"{upstream} receives from {standby}: they would go round, with nothing new"
+            raise ServerError(operation, found)
         site = self._site(timeout)
         use = await site.use_of(node)
         steps: list[Step] = []
         if slot and slot not in {there.slot_name for there in above.slots}:
             steps.append(MakeSlots(upstream, (slot,)))
         address = site.address(upstream)
-        steps.append(Follow(standby, upstream, address, slot, use.application_name))
-        checks = AsyncFollowChecks(site, standby, upstream)
-        return _plan(site, f"let {standby} follow {upstream}", steps, checks, journal)
+        steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
+        left = use.slot if node.upstream not in {None, upstream} else None
+        checks = AsyncFollowChecks(site, standby, upstream, left, node.upstream)
+        begun = Journal(operation=operation, steps=tuple(steps))
+        return _plan(site, begun, checks, journal)
 
     async def rejoin(
         self,
@@ -295,7 +310,8 @@ class AsyncCluster:
         back = await read_return(site, name, others[0], slot=slot)
         checks = AsyncReturnChecks(site, back)
         operation = f"bring {name} back under {others[0].name}"
-        return _plan(site, operation, return_steps(site, back), checks, journal)
+        begun = Journal(operation=operation, steps=return_steps(site, back))
+        return _plan(site, begun, checks, journal)
 
     async def resume(
         self,
@@ -311,7 +327,7 @@ class AsyncCluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
-        strange = {step.node for step in kept.steps} - self._servers.keys()
+        strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
         return AsyncPlan(self._site(timeout, fence), kept, None, path)
@@ -358,14 +374,10 @@ def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mappi
 
 def _plan(
     site: AsyncSite,
-    operation: str,
-    steps: Iterable[Step],
+    begun: Journal,
     checks: AsyncChecks,
     journal: str | os.PathLike[str] | None,
-    *,
-    lost_bytes: int | None = None,
 ) -> AsyncPlan:
-    begun = Journal(operation=operation, steps=tuple(steps), lost_bytes=lost_bytes)
     return AsyncPlan(site, begun, checks, None if journal is None else Path(journal))
 
 

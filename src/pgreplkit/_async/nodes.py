@@ -22,11 +22,18 @@ class AsyncQuestion:
 
     def __init__(self, name: str, conninfo: str) -> None:
         self.name, self.conninfo = name, conninfo
+        self._server: AsyncServer | None = None
+
+    async def give_up(self) -> None:
+        """Close the connection, so that whoever waits for an answer does so no more."""
+        if self._server is not None:
+            await self._server.close()
 
     async def ask(self) -> ClusterNode:
         """The node, or that it is down."""
         try:
             async with await AsyncServer.connect(self.conninfo) as server:
+                self._server = server
                 return await self._told(AsyncStandby._taking_over(server))
         except Error as error:
             return ClusterNode(name=self.name, error=error)

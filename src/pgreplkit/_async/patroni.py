@@ -138,6 +138,7 @@ class AsyncPatroniCluster:
                 silent.append(f"{url}: {error}")
                 # What may have been heard is not said again elsewhere.
                 if isinstance(error, TimeoutError) and method != "GET":
+                    silent[-1] += ", but it may be at it: status() tells who leads"
                     break
                 continue
             if status != _OK:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from inspect import isawaitable, iscoroutine
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event, Lock as Lock, RLock, Thread
 from time import sleep as sleep
@@ -77,3 +78,14 @@ def _beating(beat: WeakMethod[Callable[[], None]], interval: float, closed: Even
             return
         call()
         del call
+
+
+def completed(result: object) -> None:
+    """See that a caller's hook did what it does.
+
+    Raises: TypeError for a coroutine, which nobody here would run.
+    """
+    if iscoroutine(result):
+        result.close()
+    if isawaitable(result):
+        raise TypeError("it gave a coroutine, which only the async classes run")

@@ -23,11 +23,18 @@ class Question:
 
     def __init__(self, name: str, conninfo: str) -> None:
         self.name, self.conninfo = name, conninfo
+        self._server: Server | None = None
+
+    def give_up(self) -> None:
+        """Close the connection, so that whoever waits for an answer does so no more."""
+        if self._server is not None:
+            self._server.close()
 
     def ask(self) -> ClusterNode:
         """The node, or that it is down."""
         try:
             with Server.connect(self.conninfo) as server:
+                self._server = server
                 return self._told(Standby._taking_over(server))
         except Error as error:
             return ClusterNode(name=self.name, error=error)

@@ -98,3 +98,9 @@ class BaseBackup:
 BASE_BACKUPS = View(
     BaseBackup, "pg_stat_progress_basebackup LEFT JOIN pg_stat_activity USING (pid)"
 )
+
+# One in the data directory (15 on, for tests) has a relative path.
+TABLESPACES = """
+    SELECT location FROM pg_tablespace, pg_tablespace_location(oid) AS location
+    WHERE location LIKE '/%'
+"""

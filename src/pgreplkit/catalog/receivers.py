@@ -66,5 +66,10 @@ class Upstream:
     application_name: str | None
     slot_name: str | None
 
+    @property
+    def address(self) -> str:
+        """Where it is, as a person writes it."""
+        return f"{self.host or 'the default host'}:{self.port or 5432}"
+
 
 RECEIVER = View(WalReceiver, "pg_stat_wal_receiver")

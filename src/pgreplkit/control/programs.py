@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -70,7 +73,11 @@ class Programs:
         """
         kept: list[str] = []
         null, same = subprocess.DEVNULL, subprocess.STDOUT
-        with self._started(tried, arguments, stdin=null, stderr=same) as process:
+        # Should we be killed, it goes on to its end: a pg_rewind that breaks off when it cannot
+        # print spoils the server, and a child of pg_basebackup would receive WAL for ever.
+        with self._started(
+            tried, arguments, stdin=null, stderr=same, restore_signals=False
+        ) as process:
             try:
                 for line in _lines(process):
                     if is_wanted is not None and not is_wanted():
@@ -80,12 +87,20 @@ class Programs:
                         if on_line:
                             on_line(line)
             except BaseException:
-                process.terminate()
+                # With its children, as the one of pg_basebackup that receives WAL.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
                 raise
         return Run(process.returncode, "\n".join(kept).encode())
 
     def _started(
-        self, tried: str, arguments: Sequence[str], *, stdin: int, stderr: int
+        self,
+        tried: str,
+        arguments: Sequence[str],
+        *,
+        stdin: int,
+        stderr: int,
+        restore_signals: bool = True,
     ) -> subprocess.Popen[bytes]:
         user, group = self.account or (None, None)
         try:
@@ -97,6 +112,7 @@ class Programs:
                 cwd=self.cwd,
                 env=self.environment,
                 umask=0o077,
+                restore_signals=restore_signals,
                 # Out of reach of the terminal's Ctrl-C, which would stop a server with us.
                 start_new_session=True,
                 user=user,
@@ -104,7 +120,10 @@ class Programs:
                 extra_groups=None if self.account is None else [],
             )
         except OSError as error:
-            raise ControlFailed(tried, f"{arguments[0]}: {error.strerror or error}") from error
+            found = f"{arguments[0]}: {error.strerror or error}"
+            if self.cwd is not None and not Path(self.cwd).exists():
+                found = f"there is no folder {self.cwd}"
+            raise ControlFailed(tried, found) from error
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

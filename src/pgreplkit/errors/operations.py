@@ -64,6 +64,7 @@ class PlanFailed(Error):
         step: the step that failed.
         found: why.
         done: the steps that were done before, in their order.
+        state: who can write now, as far as the steps tell.
         way_on: how to go on.
         way_back: how to get back, or why there is no way back.
     """
@@ -74,6 +75,7 @@ class PlanFailed(Error):
     step: str
     found: str
     done: tuple[str, ...]
+    state: str
     way_on: str
     way_back: str
 
@@ -83,16 +85,19 @@ class PlanFailed(Error):
         step: str,
         found: str,
         done: tuple[str, ...],
+        state: str,
         way_on: str,
         way_back: str,
     ) -> None:
-        super().__init__(operation, step, found, done, way_on, way_back)
+        super().__init__(operation, step, found, done, state, way_on, way_back)
         self.operation, self.step, self.found = operation, step, found
-        self.done, self.way_on, self.way_back = done, way_on, way_back
+        self.done, self.state = done, state
+        self.way_on, self.way_back = way_on, way_back
 
     def __str__(self) -> str:
         before = "; ".join(self.done) or "nothing"
         return (
             f"{self.operation} stopped at: {self.step}: {self.found}\n"
-            f"  done before: {before}\n  way on: {self.way_on}\n  way back: {self.way_back}"
+            f"  done before: {before}\n  state: {self.state}\n"
+            f"  way on: {self.way_on}\n  way back: {self.way_back}"
         )

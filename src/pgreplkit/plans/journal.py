@@ -65,8 +65,9 @@ class Result:
     promotion: Promotion | None = None
     """Timelines and switchpoint, when a standby was promoted."""
     lost_bytes: int | None = None
-    """How much WAL the lost primary may have had that the promoted standby has not; None when it
-    is not known, or nothing can be lost."""
+    """How much WAL the lost primary is known to have had that the promoted standby has not, from
+    what the standbys were told and from when it was seen: it may have been more. None when nothing
+    is known, or nothing can be lost."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -110,13 +111,26 @@ class Result:
         lines += [f"  {_seconds(done.elapsed):>8}  {done.step}" for done in self.steps]
         if self.write_outage is not None:
             lines.append(f"  nobody could write for {_seconds(self.write_outage)}")
-        if self.lost_bytes:
-            lines.append(f"  up to {self.lost_bytes} bytes of WAL may be lost")
+        if self.lost_bytes is not None:
+            lines.append(
+                f"  {self.lost_bytes} bytes of WAL are known to be lost, and with them whatever no"
+                " standby was told of"
+            )
         return "\n".join(lines)
 
 
 def _seconds(time: timedelta) -> str:
     return f"{time.total_seconds():.2f} s"
+
+
+@attrs.frozen(kw_only=True)
+class Lost:
+    """What a failover rests on: which primary is out of reach, and in which ways."""
+
+    primary: str
+    proofs: tuple[str, ...]
+    standbys: tuple[str, ...]
+    """Who may stream from it, the one to be promoted first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,11 +142,39 @@ class Journal:
     done: tuple[StepResult, ...] = ()
     promotion: Promotion | None = None
     lost_bytes: int | None = None
+    lost: Lost | None = None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of all that it is about."""
+        told = () if self.lost is None else (self.lost.primary, *self.lost.standbys)
+        return tuple(dict.fromkeys([*(step.node for step in self.steps), *told]))
 
     @property
     def remaining(self) -> tuple[Step, ...]:
         """The steps that are still to do."""
         return self.steps[len(self.done) :]
+
+    @property
+    def state(self) -> str:
+        """Who can write, when the next step was begun and may be done in part."""
+        promotion = next((step for step in self.steps if isinstance(step, Promote)), None)
+        if promotion is None:
+            return "who can write is not changed by it"
+        new, done = promotion.node, {type(result.step) for result in self.done}
+        if Promote in done:
+            return f"{new} writes"
+        begun = self.remaining[0]
+        if begun is promotion:
+            return f"{new} may write already; if not, nobody can"
+        stop = next((step for step in self.steps if isinstance(step, StopPrimary)), None)
+        if stop is None:
+            return "nobody can write, as when the primary was lost"
+        if begun is stop:
+            return f"{stop.node} may be down already; if not, it writes"
+        if StopPrimary in done:
+            return f"nobody can write: {stop.node} is shut down, and {new} is a standby"
+        return f"{stop.node} writes, as before"
 
     @property
     def result(self) -> Result:
@@ -156,6 +198,7 @@ class Journal:
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
+            "lost": plain(self.lost),
         }
         return json.dumps(told, indent=1)
 
@@ -174,6 +217,7 @@ class Journal:
                 done=_done(steps, told["done"]),
                 promotion=_promotion(told["promotion"]),
                 lost_bytes=told["lost_bytes"],
+                lost=_lost(told["lost"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no journal of an operation: {error}") from error
@@ -197,4 +241,12 @@ def _promotion(told: Mapping[str, Any] | None) -> Promotion | None:
         old_timeline=told["old_timeline"],
         new_timeline=told["new_timeline"],
         switchpoint=LSN(told["switchpoint"]),
+    )
+
+
+def _lost(told: Mapping[str, Any] | None) -> Lost | None:
+    if told is None:
+        return None
+    return Lost(
+        primary=told["primary"], proofs=tuple(told["proofs"]), standbys=tuple(told["standbys"])
     )

@@ -158,15 +158,19 @@ class Demote(Step):
     check = "it does not run"
     undo = "remove the file that makes it a standby"
     _what = "make it a standby of {upstream}, from its next start on"
-    _does = (
-        "write standby.signal, and primary_conninfo = '… {address} …' and primary_slot_name ="
-        " {slot!r} into postgresql.auto.conf; before 12 all of it into recovery.conf"
-    )
 
     upstream: str
     address: str
     slot: str | None
     application_name: str | None
+    major: int
+
+    @property
+    def does(self) -> str:
+        settings = "; ".join(_settings(self.address, self.slot))
+        if self.major < 12:
+            return f"write standby_mode = 'on'; {settings} into recovery.conf"
+        return f"write standby.signal, and {settings} into postgresql.auto.conf"
 
 
 @attrs.frozen
@@ -195,7 +199,14 @@ class Promote(Step):
     check = "replay is not paused"
     is_final = True
     _what = "promote it, and wait until it writes"
-    _does = "SELECT pg_promote(); before 12 control.promote(), as pg_ctl promote"
+
+    major: int
+
+    @property
+    def does(self) -> str:
+        if self.major < 12:
+            return "control.promote(), as pg_ctl promote"
+        return "SELECT pg_promote()"
 
 
 @attrs.frozen
@@ -203,17 +214,27 @@ class Follow(Step):
     """Let a running standby follow another server."""
 
     check = "its WAL lies in the upstream's history"
-    undo = ""
     _what = "follow {upstream}, and wait until it streams"
-    _does = (
-        "ALTER SYSTEM SET primary_conninfo = '… {address} …', primary_slot_name = {slot!r};"
-        " SELECT pg_reload_conf(), on 12 a restart; before 12 recovery.conf and a restart"
-    )
 
     upstream: str
     address: str
     slot: str | None
     application_name: str | None
+    major: int
+
+    @property
+    def does(self) -> str:
+        settings = _settings(self.address, self.slot)
+        restart = "control.restart(), as pg_ctl restart"
+        if self.major < 12:
+            return f"write {'; '.join(settings)} into recovery.conf; {restart}"
+        altered = "; ".join(f"ALTER SYSTEM SET {setting}" for setting in settings)
+        return f"{altered}; {restart if self.major < 13 else 'SELECT pg_reload_conf()'}"
+
+
+def _settings(address: str, slot: str | None) -> tuple[str, str]:
+    """What leads a standby to its upstream; of the connection string only what is no secret."""
+    return f"primary_conninfo = '… {address} …'", f"primary_slot_name = '{slot or ''}'"
 
 
 @attrs.frozen

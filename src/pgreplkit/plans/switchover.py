@@ -64,6 +64,11 @@ class Handover:
     """What is set for that on the new one now."""
 
     @property
+    def major(self) -> int:
+        """That of all of them: WAL is of one major."""
+        return self.new.major
+
+    @property
     def old_slot(self) -> str | None:
         """The slot of the old primary on the new one; None when slots are not used."""
         if self._slot(self.new) is None:
@@ -89,6 +94,17 @@ class Handover:
         return tuple(dict.fromkeys(slot for slot in wanted if slot and slot not in there))
 
     @property
+    def useless_slots(self) -> tuple[str, ...]:
+        """Those on the new primary that have the name of one that is needed, and are of no use."""
+        wanted = {self.old_slot, *(self._slot(node) for node in self.followers)}
+        return tuple(
+            slot.slot_name
+            for slot in self.new.slots
+            if slot.slot_name in wanted
+            and (slot.slot_type is SlotType.LOGICAL or slot.is_lost or slot.active)
+        )
+
+    @property
     def stale_slots(self) -> tuple[str, ...]:
         """The slots on the old primary that nobody uses when all have left it."""
         used = [self._slot(node) for node in (self.new, *self.followers)]
@@ -105,7 +121,8 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     steps: list[Step] = [*_slots(handover, with_old=True), Checkpoint(old)]
     steps += _sync_names(handover)
     # The files before the promotion: whoever starts the old primary then, it does not write.
-    steps += [StopPrimary(old), WaitForWal(new, old), _demotion(handover), Promote(new)]
+    steps += [StopPrimary(old), WaitForWal(new, old), _demotion(handover)]
+    steps.append(Promote(new, handover.major))
     steps += _follows(handover)
     steps.append(StartStandby(old, new))
     if handover.stale_slots:
@@ -119,7 +136,7 @@ def failover_steps(handover: Handover, *, fenced: bool) -> tuple[Step, ...]:
     steps: list[Step] = [Fence(handover.old.name)] if fenced else []
     steps += _slots(handover, with_old=False)
     # The lost primary is no standby of the new one: commits would wait for it.
-    steps += [WaitForReplay(new), Promote(new), *_follows(handover)]
+    steps += [WaitForReplay(new), Promote(new, handover.major), *_follows(handover)]
     return tuple(steps)
 
 
@@ -137,13 +154,16 @@ def _sync_names(handover: Handover) -> Iterator[Step]:
 
 def _demotion(handover: Handover) -> Step:
     old, new = handover.old.name, handover.new.name
-    return Demote(old, new, handover.address, handover.old_slot, old)
+    return Demote(old, new, handover.address, handover.old_slot, old, handover.major)
 
 
 def _follows(handover: Handover) -> Iterator[Step]:
     for node in handover.followers:
         use = handover.uses[node.name]
-        yield Follow(node.name, handover.new.name, handover.address, use.slot, use.application_name)
+        yield Follow(
+            *(node.name, handover.new.name, handover.address),
+            *(use.slot, use.application_name, handover.major),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -219,18 +239,32 @@ def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
     yield free_places(facts.settings, "max_wal_senders", used=used, wanted=attached)
     slots = len(handover.missing_slots(with_old=True))
     yield free_places(facts.settings, "max_replication_slots", used=len(new.slots), wanted=slots)
+    useless = handover.useless_slots
+    yield found(
+        "slots of the same names",
+        not useless,
+        found=_names(useless),
+        needed=f"none on {new.name} that is logical, lost, or used by another: {old.name} and the"
+        " others will stream from slots of these names",
+        remedy="drop it there, or let its user have another",
+    )
 
 
 def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
-    old, archiver = facts.handover.old, facts.archiver
-    backups = [s.application_name for s in old.senders if s.state is SenderState.BACKUP]
-    running = [name or "one without a name" for name in backups]
-    running += ["an exclusive one"] if facts.in_exclusive_backup else []
+    old, new, archiver = facts.handover.old, facts.handover.new, facts.archiver
+    running = [
+        f"{sender.application_name or 'one without a name'} on {node.name}"
+        for node in (old, new)
+        for sender in node.senders
+        if sender.state is SenderState.BACKUP
+    ]
+    running += [f"an exclusive one on {old.name}"] if facts.in_exclusive_backup else []
     yield found(
         "base backups",
         not running,
         found=", ".join(running) or "none runs",
-        needed=f"none on {old.name}, which its stop would break off",
+        needed=f"none on {old.name}, which its stop would break off, and none on {new.name}, which"
+        " its promotion would spoil",
         remedy="wait until it is done, or end it",
     )
     failed, archived = archiver.last_failed_time, archiver.last_archived_time
@@ -280,6 +314,20 @@ def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
         found=f"{_names(unknown)}, besides the nodes of this cluster",
         needed="none that is not in this cluster, which would lose its upstream",
         remedy="discover the cluster with them, or move them by hand",
+        otherwise=Severity.WARNING,
+    )
+    moved = {handover.new.name, *(node.name for node in handover.followers)}
+    elsewhere = [
+        f"{node.name} from {node.receives_from.address}"
+        for node in handover.topology.standbys
+        if node.receives_from and node.upstream is None and node.name not in moved
+    ]
+    yield found(
+        "other upstreams",
+        not elsewhere,
+        found=_names(elsewhere),
+        needed="none that receives from a server that is not in this cluster: it is not moved",
+        remedy="discover the cluster with that server, or let the standby follow by follow()",
         otherwise=Severity.WARNING,
     )
     down = [node.name for node in handover.topology.down]

@@ -56,6 +56,16 @@ class ClusterNode:
         """Whether it answered."""
         return self.error is None
 
+    @property
+    def major(self) -> int:
+        """The major of its version.
+
+        Raises: ValueError when it did not answer.
+        """
+        if self.version is None:
+            raise ValueError(f"{self.name} did not tell its version")
+        return self.version.major
+
     def __str__(self) -> str:
         if self.error is not None:
             # libpq's texts have several lines.
@@ -136,6 +146,15 @@ class Topology:
     def followers(self, name: str) -> tuple[ClusterNode, ...]:
         """Those that receive from that node."""
         return tuple(node for node in self.members if node.upstream == name)
+
+    def above(self, name: str) -> tuple[ClusterNode, ...]:
+        """Those from whom that node receives, directly and through others, the nearest first."""
+        found: list[ClusterNode] = []
+        node = self[name]
+        while node.upstream is not None and self[node.upstream] not in found:
+            node = self[node.upstream]
+            found.append(node)
+        return tuple(found)
 
     def best_candidate(self) -> ClusterNode | None:
         """The standby that has the most WAL on the newest timeline; None without a standby.
@@ -226,7 +245,7 @@ class Topology:
         for node in self.standbys:
             if node.upstream is None:
                 source = node.receives_from
-                found = f"it receives from {source}" if source else "it receives from no server"
+                found = f"it receives from {source.address if source else 'no server'}"
                 yield _finding(
                     node.name, Severity.WARNING, found, "an upstream among these servers"
                 )

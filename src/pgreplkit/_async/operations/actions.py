@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from psycopg.sql import SQL
 
+from pgreplkit._async._io import sleep
 from pgreplkit._async.operations.following import demote, follow, start_standby
 from pgreplkit._async.operations.rewinding import rewind
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._pace import Pace
 from pgreplkit._recoveryfiles import SIGNAL_FILES, control_file
 from pgreplkit.catalog.replaycontrol import Promotion
 from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import AlreadyExists, ControlFailed, ServerError, SlotNotFound
+from pgreplkit.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+    WaitTimeout,
+)
 from pgreplkit.plans import steps
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
@@ -61,6 +71,20 @@ async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
     _insist_on_shutdown(step.node, await site.controlled(step.node, stop))
 
 
+async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
+    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    pace = Pace(site.timeout)
+    while True:
+        await site.controlled(step.node, lambda control: control.start())
+        try:
+            async with await site.server(step.node):
+                return
+        except ConnectionFailed as error:
+            if pace.is_over:
+                raise WaitTimeout(f"start {step.node} again: {error}") from error
+        await sleep(pace.next_pause())
+
+
 def remove_standby_files(control: NodeControl) -> None:
     """Remove what makes it a standby."""
     for name in SIGNAL_FILES:
@@ -96,7 +120,12 @@ async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
         if await server.is_in_recovery():
             control = site.controls.get(step.node)
             standby = AsyncStandby._taking_over(server)
-            return await standby.promote(timeout=site.timeout, control=control)
+            try:
+                return await standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if await server.is_in_recovery():
+                    raise
         timeline = await server.timeline()
         history = await server._history(timeline)
         if history is None or not history.switches:
@@ -156,7 +185,7 @@ async def take_back(site: AsyncSite, step: Step) -> None:
         case steps.SetSyncNames():
             await set_sync_names(site, step.node, step.before)
         case steps.StopPrimary():
-            await site.controlled(step.node, lambda control: control.start())
+            await start_again(site, step)
         case steps.Demote():
             await site.controlled(step.node, remove_standby_files)
         case _:

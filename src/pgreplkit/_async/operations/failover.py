@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
+from psycopg.pq import PGconn, Ping
 
+from pgreplkit._async._io import aside
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._async.operations.switchover import read_controls
+from pgreplkit._conninfo import address, complete
 from pgreplkit.catalog.replay import PauseState, ReplayStatus
-from pgreplkit.errors import ConnectionFailed, Error, ServerError
+from pgreplkit.errors import Error, ServerError
+from pgreplkit.plans.journal import Lost
 from pgreplkit.plans.readiness import found
 from pgreplkit.plans.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.topology import Topology
@@ -27,13 +31,13 @@ class AsyncFailoverChecks:
 
     site: AsyncSite
     handover: Handover
-    proofs: Collection[Proof]
+    lost: Lost
 
     async def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
         handover = self.handover
         statuses = await read_statuses(self.site, handover.topology)
-        told = [await self._proven(proof, statuses) for proof in self.proofs]
+        told = await prove(self.site, self.lost)
         controlled = await read_controls(self.site)
         told += control_findings(handover, controlled, old_too=False)
         told.append(_most_advanced(handover, statuses))
@@ -68,51 +72,74 @@ class AsyncFailoverChecks:
             found(
                 "what is lost",
                 lost == 0,
-                found="not known" if lost is None else f"{lost} bytes of WAL",
-                needed="none: as far as the standbys were told, and the primary when it was seen",
+                found="not known" if lost is None else f"{lost} bytes of WAL that are known of",
+                needed="none, by what the standbys were told, and the primary when it was seen",
                 otherwise=Severity.INFO if lost is None else Severity.WARNING,
             )
         )
         return told
 
-    async def _proven(self, proof: Proof, statuses: dict[str, ReplayStatus]) -> Finding:
-        old = self.handover.old.name
-        if proof == "connection":
-            answer = await self._answer()
-            return found(
-                "connection",
-                answer.startswith("no"),
-                found=answer,
-                needed=f"{old} takes no connection from here",
-            )
-        if proof == "standbys":
-            streaming = [
-                node.name
-                for node in (self.handover.new, *self.handover.followers)
-                if node.name in statuses and statuses[node.name].is_streaming
-            ]
-            return found(
-                "standbys",
-                not streaming,
-                found=f"{', '.join(streaming) or 'none'} streams from it",
-                needed=f"no standby streams from {old}",
-            )
-        runs = await self.site.controlled(old, lambda control: control.is_running())
-        return found(
-            "process",
-            not runs,
-            found="it runs" if runs else "it does not run",
-            needed=f"the control of {old} says that it does not run",
-        )
 
-    async def _answer(self) -> str:
-        try:
-            async with await self.site.server(self.handover.old.name) as server:
-                return f"it answers, as {server!r}"
-        except ConnectionFailed as error:
-            return f"no connection: {error}"
-        except Error as error:
-            return f"it answers: {error}"
+async def prove(site: AsyncSite, lost: Lost) -> list[Finding]:
+    """Whether the primary is out of reach, one finding for each proof."""
+    return [await _proven(site, proof, lost) for proof in lost.proofs]
+
+
+async def why_not_lost(site: AsyncSite, lost: Lost) -> str:
+    """Why nobody may take the primary's place; nothing when one may, or has done so."""
+    async with await site.server(lost.standbys[0]) as candidate:
+        if not await candidate.is_in_recovery():
+            return ""
+    told = await prove(site, lost)
+    return "; ".join(f"{f.check}: {f.found}" for f in told if f.severity is Severity.CRITICAL)
+
+
+async def _proven(site: AsyncSite, proof: str, lost: Lost) -> Finding:
+    old = lost.primary
+    if proof == "connection":
+        answer = await _answer(site, old)
+        return found(
+            "connection",
+            answer.startswith("no"),
+            found=answer,
+            needed=f"{old} takes no connection from here",
+        )
+    if proof == "standbys":
+        streaming = [name for name in lost.standbys if await _is_streaming(site, name)]
+        return found(
+            "standbys",
+            not streaming,
+            found=f"{', '.join(streaming) or 'none'} streams from it",
+            needed=f"no standby streams from {old}",
+        )
+    runs = await site.controlled(old, lambda control: control.is_running())
+    return found(
+        "process",
+        not runs,
+        found="it runs" if runs else "it does not run",
+        needed=f"the control of {old} says that it does not run",
+    )
+
+
+async def _answer(site: AsyncSite, name: str) -> str:
+    conninfo = complete(site.servers[name], {})
+    heard = await aside(lambda: PGconn.ping(conninfo.encode()))
+    if heard == Ping.NO_RESPONSE:
+        return f"no connection: {address(conninfo)} does not answer"
+    try:
+        async with await site.server(name) as server:
+            return f"it answers, as {server!r}"
+    except Error as error:
+        # One that lets nobody in, as of a wrong password or with no place left, writes.
+        return f"no connection: {error}" if heard == Ping.REJECT else f"it answers: {error}"
+
+
+async def _is_streaming(site: AsyncSite, name: str) -> bool:
+    try:
+        async with await site.standby(name) as standby:
+            return (await standby.replay_status()).is_streaming
+    except ServerError:
+        return False
 
 
 def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:

@@ -10,10 +10,11 @@ from typing import Protocol
 import attrs
 
 from pgreplkit._async.operations import actions
+from pgreplkit._async.operations.failover import why_not_lost
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._hostfiles import replace_file
 from pgreplkit.errors import Error, PlanFailed, PlanRefused
-from pgreplkit.plans.journal import Journal, Result, StepProgress, StepResult
+from pgreplkit.plans.journal import Journal, Lost, Result, StepProgress, StepResult
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.finding import Finding, Severity
@@ -47,7 +48,7 @@ class AsyncPlan:
         self._journal = journal
         self._checks = checks
         self._journal_file = journal_file
-        self._failed: Step | None = None
+        self._begun: Step | None = None
 
     @property
     def operation(self) -> str:
@@ -88,7 +89,7 @@ class AsyncPlan:
         PlanFailed when a step fails, which says how to go on and how to get back; ValueError when
         it was begun already, or the journal file is that of an unfinished operation.
         """
-        if self._journal.done or self._failed:
+        if self._journal.done or self._begun:
             raise ValueError(f"{self.operation} was begun already: resume() goes on with it")
         kept = self._journal_file
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
@@ -99,16 +100,20 @@ class AsyncPlan:
         if not readiness.is_ready and not force:
             bad = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
             raise PlanRefused(self.operation, tuple(bad))
-        self._keep(self._journal)
+        lost = self._journal.lost if readiness.is_ready else None
+        self._keep(attrs.evolve(self._journal, lost=lost))
         return await self._go_on(on_progress)
 
     async def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
         """Go on with the step that failed or was interrupted.
 
-        Steps that were done before are not done again.
+        Steps that were done before are not done again. A failover looks again first whether the
+        primary is out of reach.
 
         Raises: PlanFailed.
         """
+        if self._journal.lost is not None and any(step.is_final for step in self.remaining):
+            await self._insist_on(self._journal.lost)
         return await self._go_on(on_progress)
 
     async def undo(self) -> tuple[Step, ...]:
@@ -118,8 +123,9 @@ class AsyncPlan:
         """
         begun = self.steps[: len(self._journal.done) + 1]
         final = next((step for step in begun if step.is_final), None)
-        # What another process was about to do when it was killed, it may have done.
-        is_certain = final is begun[-1] and final is not self._failed and self._checks is not None
+        # What was begun may have been done, whether it failed, was interrupted, or its process was
+        # killed: another one does not know whether it was begun.
+        is_certain = final is begun[-1] and final is not self._begun and self._checks is not None
         if final and not is_certain:
             raise self._failure(f"take back: {final}", "it may be done, and nothing takes it back")
         undone = []
@@ -131,21 +137,30 @@ class AsyncPlan:
             except Error as error:
                 raise self._failure(f"take back: {step}", str(error)) from error
             undone.append(step)
-        self._failed = None
+        self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
+
+    async def _insist_on(self, lost: Lost) -> None:
+        tried = f"see that {lost.primary} is out of reach still"
+        try:
+            found = await why_not_lost(self._site, lost)
+        except Error as error:
+            raise self._failure(tried, str(error)) from error
+        if found:
+            raise self._failure(tried, found)
 
     async def _go_on(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
             _tell(on_progress, step, number, len(self.steps), None)
+            self._begun = step
             try:
                 promotion = await actions.perform(self._site, step)
             except Error as error:
-                self._failed = step
                 raise self._failure(str(step), str(error)) from error
-            self._failed = None
+            self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             self._keep(self._journal.with_done(done, promotion))
             _tell(on_progress, step, number, len(self.steps), done.elapsed)
@@ -169,7 +184,8 @@ class AsyncPlan:
             way_back = (
                 f"none after this: {final[0]}; never start the old primary as a primary again"
             )
-        return PlanFailed(self.operation, step, found, done, way_on, way_back)
+        state = self._journal.state
+        return PlanFailed(self.operation, step, found, done, state, way_on, way_back)
 
     def __str__(self) -> str:
         lines = [f"{self.operation}:"]

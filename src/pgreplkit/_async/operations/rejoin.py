@@ -7,7 +7,7 @@ import attrs
 from pgreplkit._async.operations.following import history_finding
 from pgreplkit._async.operations.rewinding import refusal
 from pgreplkit._async.operations.site import AsyncSite
-from pgreplkit._recoveryfiles import control_file, major_of
+from pgreplkit._recoveryfiles import control_file, is_standby, major_of
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ControlFailed, ServerError
 from pgreplkit.plans.following import needs_rewind
@@ -15,6 +15,7 @@ from pgreplkit.plans.readiness import found
 from pgreplkit.plans.steps import (
     Checkpoint,
     Demote,
+    DropSlots,
     MakeSlots,
     Rewind,
     StartStandby,
@@ -41,6 +42,8 @@ class Return:
     """What its control file says; while it runs, as it was last written."""
     diverged: bool | None
     """Whether it has WAL that the primary has not; None when only its recovery can tell."""
+    stale_slots: tuple[str, ...]
+    """Its slots whose users have gone over to the primary."""
 
 
 async def read_return(
@@ -68,7 +71,22 @@ async def read_return(
         application_name=name,
         stopped=stopped,
         diverged=diverged,
+        stale_slots=await _stale_slots(site, name, primary),
     )
+
+
+async def _stale_slots(site: AsyncSite, name: str, primary: ClusterNode) -> tuple[str, ...]:
+    """The slots of a former primary that the new one used, or has of the same name in use."""
+    slots = await site.controlled(name, _slots_of_a_primary)
+    left = {slot.slot_name for slot in primary.slots if slot.active}
+    left.add((await site.use_of(primary)).slot or "")
+    return tuple(slot for slot in slots if slot in left)
+
+
+def _slots_of_a_primary(control: NodeControl) -> list[str]:
+    if is_standby(control):
+        return []
+    return control.list_folder(f"{control.data_dir}/pg_replslot") or []
 
 
 def return_steps(site: AsyncSite, back: Return) -> tuple[Step, ...]:
@@ -81,8 +99,11 @@ def return_steps(site: AsyncSite, back: Return) -> tuple[Step, ...]:
         # Until it is checkpointed, pg_rewind reads the old timeline in its control file.
         steps += [Checkpoint(primary), Rewind(back.name, primary, site.address(primary))]
     address = site.address(primary)
-    steps.append(Demote(back.name, primary, address, back.slot, back.application_name))
+    major = back.primary.major
+    steps.append(Demote(back.name, primary, address, back.slot, back.application_name, major))
     steps.append(StartStandby(back.name, primary))
+    if back.stale_slots:
+        steps.append(DropSlots(back.name, back.stale_slots))
     return tuple(steps)
 
 
@@ -165,6 +186,10 @@ class AsyncFollowChecks:
     site: AsyncSite
     node: str
     upstream: str
+    left_slot: str | None
+    """The slot that it does not use any more then."""
+    left: str | None
+    """Whose that is."""
 
     async def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
@@ -182,6 +207,17 @@ class AsyncFollowChecks:
                     there,
                     found="there" if there else "no control was given",
                     needed="one that restarts it, which it takes before 13",
+                )
+            )
+        if self.left_slot is not None:
+            told.append(
+                found(
+                    "slot",
+                    False,
+                    found=f"it leaves the slot {self.left_slot} of {self.left}",
+                    needed="no slot that nobody uses: it keeps WAL for ever",
+                    remedy=f"drop it on {self.left} afterwards",
+                    otherwise=Severity.WARNING,
                 )
             )
         return told

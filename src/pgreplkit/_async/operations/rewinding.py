@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import PurePath
+from posixpath import join, normpath
 
 from psycopg.conninfo import make_conninfo
 
@@ -54,7 +55,7 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         content = control.read_file(f"{kept}/{name}")
         if content is not None:
             control.write_file(name, content)
-            control.write_file(f"{kept}/{name}", None)
+    control.remove_folder(normpath(join(control.data_dir, kept)))
 
 
 def _run(control: NodeControl, conninfo: str, passfile: bytes | None, *options: str) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import aside, completed
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -87,7 +87,7 @@ class AsyncSite:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            await aside(lambda: fence(name))
+            await completed(await aside(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

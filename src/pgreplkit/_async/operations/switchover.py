@@ -28,8 +28,13 @@ async def read_handover(
             names = await _sync_names(primary)
     async with await site.server(new.name) as standby:
         new_names = await _sync_names(standby)
-    # With the primary gone its standbys receive from nobody.
-    theirs = [node for node in topology.standbys if node.upstream in {old.name, None}]
+    # With the primary gone its standbys receive from nobody, or do not know it yet.
+    theirs = [
+        node
+        for node in topology.standbys
+        if node.upstream == old.name
+        or (node.upstream is None and (lost or node.receives_from is None))
+    ]
     followers = [node for node in theirs if node.name != new.name]
     return Handover(
         topology=topology,
@@ -73,6 +78,12 @@ class AsyncSwitchoverChecks:
             await self.site.primary(handover.old.name) as primary,
             await self.site.standby(handover.new.name) as standby,
         ):
+            # It may have been planned long ago.
+            handover = attrs.evolve(
+                handover,
+                old=await _seen_again(handover.old, primary),
+                new=await _seen_again(handover.new, standby),
+            )
             major = primary.version.major
             tried = "look at the archiver"
             archiver = ARCHIVER.read(await primary._link.one(tried, ARCHIVER.sql(major)))
@@ -113,6 +124,12 @@ class AsyncSwitchoverChecks:
         old = handover.old
         verdicts[old.name] = await _verdict(standby, user, old.host)
         return verdicts
+
+
+async def _seen_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+    """The node with those who receive from it now, and the slots that it has now."""
+    slots = tuple([slot.state for slot in await server.slots()])
+    return attrs.evolve(node, senders=tuple(await server.replicas()), slots=slots)
 
 
 async def _verdict(

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from psycopg.sql import SQL
 
+from pgreplkit._pace import Pace
 from pgreplkit._recoveryfiles import SIGNAL_FILES, control_file
+from pgreplkit._sync._io import sleep
 from pgreplkit._sync.operations.following import demote, follow, start_standby
 from pgreplkit._sync.operations.rewinding import rewind
 from pgreplkit._sync.operations.site import Site
@@ -13,7 +15,15 @@ from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.replaycontrol import Promotion
 from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import AlreadyExists, ControlFailed, ServerError, SlotNotFound
+from pgreplkit.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+    WaitTimeout,
+)
 from pgreplkit.plans import steps
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
@@ -62,6 +72,20 @@ def stop_primary(site: Site, step: steps.StopPrimary) -> None:
     _insist_on_shutdown(step.node, site.controlled(step.node, stop))
 
 
+def start_again(site: Site, step: steps.StopPrimary) -> None:
+    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    pace = Pace(site.timeout)
+    while True:
+        site.controlled(step.node, lambda control: control.start())
+        try:
+            with site.server(step.node):
+                return
+        except ConnectionFailed as error:
+            if pace.is_over:
+                raise WaitTimeout(f"start {step.node} again: {error}") from error
+        sleep(pace.next_pause())
+
+
 def remove_standby_files(control: NodeControl) -> None:
     """Remove what makes it a standby."""
     for name in SIGNAL_FILES:
@@ -97,7 +121,12 @@ def promote(site: Site, step: steps.Promote) -> Promotion:
         if server.is_in_recovery():
             control = site.controls.get(step.node)
             standby = Standby._taking_over(server)
-            return standby.promote(timeout=site.timeout, control=control)
+            try:
+                return standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if server.is_in_recovery():
+                    raise
         timeline = server.timeline()
         history = server._history(timeline)
         if history is None or not history.switches:
@@ -157,7 +186,7 @@ def take_back(site: Site, step: Step) -> None:
         case steps.SetSyncNames():
             set_sync_names(site, step.node, step.before)
         case steps.StopPrimary():
-            site.controlled(step.node, lambda control: control.start())
+            start_again(site, step)
         case steps.Demote():
             site.controlled(step.node, remove_standby_files)
         case _:

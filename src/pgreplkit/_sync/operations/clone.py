@@ -7,9 +7,10 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from datetime import timedelta
 from pathlib import PurePath
+from posixpath import normpath
 from queue import Empty, SimpleQueue
 from threading import Event
 from types import TracebackType
@@ -23,10 +24,18 @@ from pgreplkit._pace import Pace
 from pgreplkit._recoveryfiles import with_settings, write_standby_files
 from pgreplkit._sync._io import Crew, aside, sleep
 from pgreplkit._sync.server import Server
-from pgreplkit.catalog.senders import SenderState
+from pgreplkit.catalog.basebackups import TABLESPACES
+from pgreplkit.catalog.senders import SenderState, WalSender
 from pgreplkit.control.local import LocalControl
 from pgreplkit.control.protocol import NodeControl
-from pgreplkit.errors import ControlFailed, Error, SlotActive, SlotNotFound, WaitTimeout
+from pgreplkit.errors import (
+    ConnectionFailed,
+    ControlFailed,
+    Error,
+    SlotActive,
+    SlotNotFound,
+    WaitTimeout,
+)
 from pgreplkit.plans.clone import (
     CheckpointMode,
     CloneOptions,
@@ -131,7 +140,8 @@ class Clone:
     def run(self, on_progress: Callable[[CloneProgress], None] | None = None) -> None:
         """Make it, telling each progress; iterating it does the same.
 
-        Raises: ControlFailed when the directory is not empty, or a program fails; SlotActive when
+        Raises: ControlFailed when the directory is not empty, or that of a tablespace, or a program
+        fails; SlotActive when
         its slot is in use; UnsupportedByServer for ``compression`` before 15; WaitTimeout when it
         does not stream in time, but then it is complete; ConnectionFailed; InsufficientPrivilege.
         Needs: REPLICATION, and access to a database; without a slot pg_monitor.
@@ -148,60 +158,72 @@ class Clone:
 
     def _make(self) -> Generator[CloneProgress, None]:
         began = time.monotonic()
-        options, control = self._options, self._control
-        folders = {control.data_dir, *options.tablespaces.values()}
-        before = aside(lambda: {folder: _content(control, folder) for folder in folders})
-        conninfo = with_database(self._conninfo)
-        with Server.connect(conninfo) as server:
+        control = self._control
+        # No connection is kept while it is copied: it would be idle for long, and might be cut.
+        with self._server() as server:
+            major = server.version.major
+            folders = {control.data_dir, *self._tablespaces(server)}
+            before = aside(lambda: {folder: _content(control, folder) for folder in folders})
             progress = CloneProgress(checkpoint_limit=self._prepare(server))
-            lines = SimpleQueue[str]()
-            crew = Crew(1)
-            job, copying_since = crew.start(lambda: self._copied(lines)), began
+        lines = SimpleQueue[str]()
+        crew = Crew(1)
+        job, copying_since = crew.start(lambda: self._copied(lines)), began
+        try:
+            while True:
+                is_over, now = job.done(), time.monotonic()
+                if progress.phase is ClonePhase.WAITING_FOR_CHECKPOINT:
+                    copying_since = now
+                progress = attrs.evolve(
+                    _read(progress, lines),
+                    elapsed=timedelta(seconds=now - began),
+                    copying_for=timedelta(seconds=now - copying_since),
+                )
+                yield progress
+                if is_over:
+                    break
+                sleep(_LOOK_EVERY)
+            job.result()
+            yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
+            aside(lambda: self._configure(major))
+        except BaseException as error:
+            self._given_up.set()
+            crew.wait([job], _ENDED_WITHIN)
+            if job.done():
+                job.exception()  # What ended it is known.
             try:
-                while True:
-                    is_over, now = job.done(), time.monotonic()
-                    if progress.phase is ClonePhase.WAITING_FOR_CHECKPOINT:
-                        copying_since = now
-                    progress = attrs.evolve(
-                        _read(progress, lines),
-                        elapsed=timedelta(seconds=now - began),
-                        copying_for=timedelta(seconds=now - copying_since),
-                    )
-                    yield progress
-                    if is_over:
-                        break
-                    sleep(_LOOK_EVERY)
-                job.result()
-                yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
-                aside(lambda: self._configure(server.version.major))
-            except BaseException as error:
-                self._given_up.set()
-                crew.wait([job], _ENDED_WITHIN)
-                if job.done():
-                    job.exception()  # What ended it is known.
-                try:
-                    self._clean(server, before)
-                except Error as failed:
-                    error.add_note(f"something of it is left: {failed}")
-                raise
-            finally:
-                crew.close()
-            if self._start_timeout is not None:
-                yield attrs.evolve(progress, phase=ClonePhase.STARTING)
-                aside(control.start)
-                self._until_streaming(server, self._start_timeout)
-            elapsed = timedelta(seconds=time.monotonic() - began)
-            yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
+                self._clean(before)
+            except Error as failed:
+                error.add_note(f"something is left of its files, or its slot: {failed}")
+            raise
+        finally:
+            crew.close()
+        if self._start_timeout is not None:
+            yield attrs.evolve(progress, phase=ClonePhase.STARTING)
+            self._start(self._start_timeout)
+        elapsed = timedelta(seconds=time.monotonic() - began)
+        yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
 
-    def _clean(self, server: Server, before: Mapping[str, bool]) -> None:
+    def _server(self) -> Server:
+        return Server.connect(with_database(self._conninfo))
+
+    def _tablespaces(self, server: Server) -> list[str]:
+        """Where they will be."""
+        moved = {normpath(old): new for old, new in self._options.tablespaces.items()}
+        records = server._link.all("look where the tablespaces are", TABLESPACES)
+        there = [str(record["location"]) for record in records]
+        return [moved.get(location, location) for location in there]
+
+    def _clean(self, before: Mapping[str, bool]) -> None:
         """Remove what was made."""
         aside(lambda: _remove(self._control, before))
         if self._made_slot and self._options.slot:
-            (server.slot(self._options.slot)).drop(force=True)
+            with self._server() as server:
+                (server.slot(self._options.slot)).drop(force=True)
 
     def _prepare(self, server: Server) -> timedelta | None:
         """Look at the server and the programs, and see that the slot is there."""
         options, major = self._options, server.version.major
+        private_conninfo(self._conninfo)
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
         version = aside(lambda: _program_major(self._control))
@@ -247,24 +269,39 @@ class Clone:
             changed = with_settings(before, self._settings)
             self._control.write_file(name, changed.encode(errors="surrogateescape"))
 
-    def _until_streaming(self, server: Server, timeout: float) -> None:
+    def _start(self, timeout: float) -> None:
+        """Start it, and wait until it streams."""
+        with self._server() as server:
+            others = {sender.pid for sender in self._senders(server)}
+        aside(self._control.start)
         pace = Pace(timeout)
-        while not self._streams(server):
+        while True:
+            try:
+                with self._server() as server:
+                    if self._streams(server, others):
+                        return
+                found = "does not stream"
+            except ConnectionFailed as error:
+                found = f"whether it streams is not known: {error}"
             if pace.is_over:
                 raise WaitTimeout(
                     f"clone a standby into {self._control.data_dir}: it is complete and was"
-                    f" started, but does not stream after {timeout:g} s; its log says why"
+                    f" started, but {found} after {timeout:g} s; its log says why"
                 )
             sleep(pace.next_pause())
 
-    def _streams(self, server: Server) -> bool:
+    def _streams(self, server: Server, others: Collection[int]) -> bool:
         if self._options.slot is not None:
             return bool((server.slot(self._options.slot)).active)
-        return any(
-            sender.application_name == self._options.application_name
-            and sender.state is SenderState.STREAMING
-            for sender in server.replicas()
-        )
+        return any(sender.pid not in others for sender in self._senders(server))
+
+    def _senders(self, server: Server) -> list[WalSender]:
+        """Those that stream to one of its name, as others may have."""
+        if self._options.slot is not None:
+            return []
+        name, streaming = self._options.application_name, SenderState.STREAMING
+        senders = server.replicas()
+        return [s for s in senders if s.application_name == name and s.state is streaming]
 
     def __enter__(self) -> Self:
         return self
@@ -309,7 +346,8 @@ def _content(control: NodeControl, folder: str) -> bool:
     content = control.list_folder(folder)
     if content:
         found = f"{folder} is not empty, and was not touched: it has {content[0]!r}"
-        raise ControlFailed("clone a standby", found)
+        moving = "" if folder == control.data_dir else "; tablespaces= puts it elsewhere"
+        raise ControlFailed("clone a standby", found + moving)
     return content is not None
 
 

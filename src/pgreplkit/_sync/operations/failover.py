@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
+from psycopg.pq import PGconn, Ping
 
+from pgreplkit._conninfo import address, complete
+from pgreplkit._sync._io import aside
 from pgreplkit._sync.operations.site import Site
 from pgreplkit._sync.operations.switchover import read_controls
 from pgreplkit.catalog.replay import PauseState, ReplayStatus
-from pgreplkit.errors import ConnectionFailed, Error, ServerError
+from pgreplkit.errors import Error, ServerError
+from pgreplkit.plans.journal import Lost
 from pgreplkit.plans.readiness import found
 from pgreplkit.plans.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.topology import Topology
@@ -28,13 +32,13 @@ class FailoverChecks:
 
     site: Site
     handover: Handover
-    proofs: Collection[Proof]
+    lost: Lost
 
     def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
         handover = self.handover
         statuses = read_statuses(self.site, handover.topology)
-        told = [self._proven(proof, statuses) for proof in self.proofs]
+        told = prove(self.site, self.lost)
         controlled = read_controls(self.site)
         told += control_findings(handover, controlled, old_too=False)
         told.append(_most_advanced(handover, statuses))
@@ -69,51 +73,74 @@ class FailoverChecks:
             found(
                 "what is lost",
                 lost == 0,
-                found="not known" if lost is None else f"{lost} bytes of WAL",
-                needed="none: as far as the standbys were told, and the primary when it was seen",
+                found="not known" if lost is None else f"{lost} bytes of WAL that are known of",
+                needed="none, by what the standbys were told, and the primary when it was seen",
                 otherwise=Severity.INFO if lost is None else Severity.WARNING,
             )
         )
         return told
 
-    def _proven(self, proof: Proof, statuses: dict[str, ReplayStatus]) -> Finding:
-        old = self.handover.old.name
-        if proof == "connection":
-            answer = self._answer()
-            return found(
-                "connection",
-                answer.startswith("no"),
-                found=answer,
-                needed=f"{old} takes no connection from here",
-            )
-        if proof == "standbys":
-            streaming = [
-                node.name
-                for node in (self.handover.new, *self.handover.followers)
-                if node.name in statuses and statuses[node.name].is_streaming
-            ]
-            return found(
-                "standbys",
-                not streaming,
-                found=f"{', '.join(streaming) or 'none'} streams from it",
-                needed=f"no standby streams from {old}",
-            )
-        runs = self.site.controlled(old, lambda control: control.is_running())
-        return found(
-            "process",
-            not runs,
-            found="it runs" if runs else "it does not run",
-            needed=f"the control of {old} says that it does not run",
-        )
 
-    def _answer(self) -> str:
-        try:
-            with self.site.server(self.handover.old.name) as server:
-                return f"it answers, as {server!r}"
-        except ConnectionFailed as error:
-            return f"no connection: {error}"
-        except Error as error:
-            return f"it answers: {error}"
+def prove(site: Site, lost: Lost) -> list[Finding]:
+    """Whether the primary is out of reach, one finding for each proof."""
+    return [_proven(site, proof, lost) for proof in lost.proofs]
+
+
+def why_not_lost(site: Site, lost: Lost) -> str:
+    """Why nobody may take the primary's place; nothing when one may, or has done so."""
+    with site.server(lost.standbys[0]) as candidate:
+        if not candidate.is_in_recovery():
+            return ""
+    told = prove(site, lost)
+    return "; ".join(f"{f.check}: {f.found}" for f in told if f.severity is Severity.CRITICAL)
+
+
+def _proven(site: Site, proof: str, lost: Lost) -> Finding:
+    old = lost.primary
+    if proof == "connection":
+        answer = _answer(site, old)
+        return found(
+            "connection",
+            answer.startswith("no"),
+            found=answer,
+            needed=f"{old} takes no connection from here",
+        )
+    if proof == "standbys":
+        streaming = [name for name in lost.standbys if _is_streaming(site, name)]
+        return found(
+            "standbys",
+            not streaming,
+            found=f"{', '.join(streaming) or 'none'} streams from it",
+            needed=f"no standby streams from {old}",
+        )
+    runs = site.controlled(old, lambda control: control.is_running())
+    return found(
+        "process",
+        not runs,
+        found="it runs" if runs else "it does not run",
+        needed=f"the control of {old} says that it does not run",
+    )
+
+
+def _answer(site: Site, name: str) -> str:
+    conninfo = complete(site.servers[name], {})
+    heard = aside(lambda: PGconn.ping(conninfo.encode()))
+    if heard == Ping.NO_RESPONSE:
+        return f"no connection: {address(conninfo)} does not answer"
+    try:
+        with site.server(name) as server:
+            return f"it answers, as {server!r}"
+    except Error as error:
+        # One that lets nobody in, as of a wrong password or with no place left, writes.
+        return f"no connection: {error}" if heard == Ping.REJECT else f"it answers: {error}"
+
+
+def _is_streaming(site: Site, name: str) -> bool:
+    try:
+        with site.standby(name) as standby:
+            return (standby.replay_status()).is_streaming
+    except ServerError:
+        return False
 
 
 def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:

@@ -12,9 +12,10 @@ import attrs
 
 from pgreplkit._hostfiles import replace_file
 from pgreplkit._sync.operations import actions
+from pgreplkit._sync.operations.failover import why_not_lost
 from pgreplkit._sync.operations.site import Site
 from pgreplkit.errors import Error, PlanFailed, PlanRefused
-from pgreplkit.plans.journal import Journal, Result, StepProgress, StepResult
+from pgreplkit.plans.journal import Journal, Lost, Result, StepProgress, StepResult
 from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.steps import Step
 from pgreplkit.values.finding import Finding, Severity
@@ -48,7 +49,7 @@ class Plan:
         self._journal = journal
         self._checks = checks
         self._journal_file = journal_file
-        self._failed: Step | None = None
+        self._begun: Step | None = None
 
     @property
     def operation(self) -> str:
@@ -89,7 +90,7 @@ class Plan:
         PlanFailed when a step fails, which says how to go on and how to get back; ValueError when
         it was begun already, or the journal file is that of an unfinished operation.
         """
-        if self._journal.done or self._failed:
+        if self._journal.done or self._begun:
             raise ValueError(f"{self.operation} was begun already: resume() goes on with it")
         kept = self._journal_file
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
@@ -100,16 +101,20 @@ class Plan:
         if not readiness.is_ready and not force:
             bad = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
             raise PlanRefused(self.operation, tuple(bad))
-        self._keep(self._journal)
+        lost = self._journal.lost if readiness.is_ready else None
+        self._keep(attrs.evolve(self._journal, lost=lost))
         return self._go_on(on_progress)
 
     def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
         """Go on with the step that failed or was interrupted.
 
-        Steps that were done before are not done again.
+        Steps that were done before are not done again. A failover looks again first whether the
+        primary is out of reach.
 
         Raises: PlanFailed.
         """
+        if self._journal.lost is not None and any(step.is_final for step in self.remaining):
+            self._insist_on(self._journal.lost)
         return self._go_on(on_progress)
 
     def undo(self) -> tuple[Step, ...]:
@@ -119,8 +124,9 @@ class Plan:
         """
         begun = self.steps[: len(self._journal.done) + 1]
         final = next((step for step in begun if step.is_final), None)
-        # What another process was about to do when it was killed, it may have done.
-        is_certain = final is begun[-1] and final is not self._failed and self._checks is not None
+        # What was begun may have been done, whether it failed, was interrupted, or its process was
+        # killed: another one does not know whether it was begun.
+        is_certain = final is begun[-1] and final is not self._begun and self._checks is not None
         if final and not is_certain:
             raise self._failure(f"take back: {final}", "it may be done, and nothing takes it back")
         undone = []
@@ -132,21 +138,30 @@ class Plan:
             except Error as error:
                 raise self._failure(f"take back: {step}", str(error)) from error
             undone.append(step)
-        self._failed = None
+        self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
+
+    def _insist_on(self, lost: Lost) -> None:
+        tried = f"see that {lost.primary} is out of reach still"
+        try:
+            found = why_not_lost(self._site, lost)
+        except Error as error:
+            raise self._failure(tried, str(error)) from error
+        if found:
+            raise self._failure(tried, found)
 
     def _go_on(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
             _tell(on_progress, step, number, len(self.steps), None)
+            self._begun = step
             try:
                 promotion = actions.perform(self._site, step)
             except Error as error:
-                self._failed = step
                 raise self._failure(str(step), str(error)) from error
-            self._failed = None
+            self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             self._keep(self._journal.with_done(done, promotion))
             _tell(on_progress, step, number, len(self.steps), done.elapsed)
@@ -170,7 +185,8 @@ class Plan:
             way_back = (
                 f"none after this: {final[0]}; never start the old primary as a primary again"
             )
-        return PlanFailed(self.operation, step, found, done, way_on, way_back)
+        state = self._journal.state
+        return PlanFailed(self.operation, step, found, done, state, way_on, way_back)
 
     def __str__(self) -> str:
         lines = [f"{self.operation}:"]

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
-from pgreplkit._sync._io import aside
+from pgreplkit._sync._io import aside, completed
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
@@ -88,7 +88,7 @@ class Site:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            aside(lambda: fence(name))
+            completed(aside(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

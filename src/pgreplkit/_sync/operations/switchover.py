@@ -29,8 +29,13 @@ def read_handover(
             names = _sync_names(primary)
     with site.server(new.name) as standby:
         new_names = _sync_names(standby)
-    # With the primary gone its standbys receive from nobody.
-    theirs = [node for node in topology.standbys if node.upstream in {old.name, None}]
+    # With the primary gone its standbys receive from nobody, or do not know it yet.
+    theirs = [
+        node
+        for node in topology.standbys
+        if node.upstream == old.name
+        or (node.upstream is None and (lost or node.receives_from is None))
+    ]
     followers = [node for node in theirs if node.name != new.name]
     return Handover(
         topology=topology,
@@ -74,6 +79,12 @@ class SwitchoverChecks:
             self.site.primary(handover.old.name) as primary,
             self.site.standby(handover.new.name) as standby,
         ):
+            # It may have been planned long ago.
+            handover = attrs.evolve(
+                handover,
+                old=_seen_again(handover.old, primary),
+                new=_seen_again(handover.new, standby),
+            )
             major = primary.version.major
             tried = "look at the archiver"
             archiver = ARCHIVER.read(primary._link.one(tried, ARCHIVER.sql(major)))
@@ -114,6 +125,12 @@ class SwitchoverChecks:
         old = handover.old
         verdicts[old.name] = _verdict(standby, user, old.host)
         return verdicts
+
+
+def _seen_again(node: ClusterNode, server: Server) -> ClusterNode:
+    """The node with those who receive from it now, and the slots that it has now."""
+    slots = tuple([slot.state for slot in server.slots()])
+    return attrs.evolve(node, senders=tuple(server.replicas()), slots=slots)
 
 
 def _verdict(standby: Standby, role: str | None, address: str | None) -> AccessVerdict | str:
