@@ -56,6 +56,7 @@ class Clusters:
             name = f"pg{major}"
             # Autovacuum commits when it likes, where tests wait for nothing to be committed.
             settings = {"wal_level": "logical", "autovacuum": "off"}
+            settings["max_prepared_transactions"] = "10"
             # A subscription's worker that failed is started again soon.
             settings["wal_retrieve_retry_interval"] = "500ms"
             primary = self.lab.primary(version=major, name=name, settings=settings)

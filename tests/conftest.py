@@ -102,12 +102,17 @@ def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
         clusters.lab.remove(clusters.lab.nodes[name])
 
 
-@pytest.fixture
-def cluster(clusters: Clusters, major: int, request: pytest.FixtureRequest) -> Cluster:
-    """The cluster of the major under test."""
+@pytest.fixture(autouse=True)
+def fitting_major(request: pytest.FixtureRequest) -> None:
+    """Skip what the major under test does not have."""
     for mark in request.node.iter_markers("pg"):
-        if not eval(f"{major} {mark.args[0]}"):
+        if not eval(f"{request.node.callspec.params['major']} {mark.args[0]}"):
             pytest.skip(f"needs PostgreSQL {mark.args[0]}")
+
+
+@pytest.fixture
+def cluster(clusters: Clusters, major: int) -> Cluster:
+    """The cluster of the major under test."""
     return clusters.of(major)
 
 

@@ -12,7 +12,6 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._async.slotstream import AsyncSlotStream
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._rowloading import RowLoading
-from pgreplkit.errors import StreamClosed
 from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
 from pgreplkit.protocol.changefeed import ChangeFeed, Output
 from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
@@ -89,13 +88,9 @@ class AsyncSlotReader(Generic[Item]):
 
     async def _begin(self) -> ChangeFeed[Item]:
         stream = self._stream
-        if stream.is_closed:
-            raise StreamClosed(f"read the slot {self.slot!r}", "the stream has ended: open another")
-        if self._feed is None:
-            stream.take()
-            await stream.open()
-            stop_at = stream.settings.stop_at
-            self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stop_at)
+        stream.take()
+        await stream.open()
+        self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stream.settings.stop_at)
         return self._feed
 
     def __aiter__(self) -> Self:
@@ -108,7 +103,7 @@ class AsyncSlotReader(Generic[Item]):
         return await self._stream.next(feed)
 
     async def __aenter__(self) -> Self:
-        await self._begin()
+        await self._stream.open()
         return self
 
     async def __aexit__(

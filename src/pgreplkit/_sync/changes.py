@@ -13,7 +13,6 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._rowloading import RowLoading
 from pgreplkit._sync.slotstream import SlotStream
 from pgreplkit._sync.walsender import Walsender
-from pgreplkit.errors import StreamClosed
 from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
 from pgreplkit.protocol.changefeed import ChangeFeed, Output
 from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
@@ -90,13 +89,9 @@ class SlotReader(Generic[Item]):
 
     def _begin(self) -> ChangeFeed[Item]:
         stream = self._stream
-        if stream.is_closed:
-            raise StreamClosed(f"read the slot {self.slot!r}", "the stream has ended: open another")
-        if self._feed is None:
-            stream.take()
-            stream.open()
-            stop_at = stream.settings.stop_at
-            self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stop_at)
+        stream.take()
+        stream.open()
+        self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stream.settings.stop_at)
         return self._feed
 
     def __iter__(self) -> Self:
@@ -109,7 +104,7 @@ class SlotReader(Generic[Item]):
         return self._stream.next(feed)
 
     def __enter__(self) -> Self:
-        self._begin()
+        self._stream.open()
         return self
 
     def __exit__(

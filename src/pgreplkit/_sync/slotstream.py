@@ -93,8 +93,10 @@ class SlotStream:
     def take(self) -> None:
         """Let one reader have what comes, and no other after it.
 
-        Raises: ServerError.
+        Raises: ServerError; StreamClosed.
         """
+        if self.is_closed:
+            raise StreamClosed(self._tried, "the stream has ended: open another")
         if self._is_taken:
             raise ServerError(self._tried, "its changes are taken elsewhere: open another stream")
         self._is_taken = True

@@ -1,0 +1,147 @@
+"""The rows that are there, and then every change: no gap, no overlap."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import cast
+
+import psycopg
+import pytest
+from colours import Colour
+from databases import Database
+
+import pgreplkit
+from pgreplkit import LSN, Commit, Delete, Insert, SnapshotEnd, Update, dict_rows
+
+Pairs = list[tuple[object, object]]
+
+
+@pytest.fixture
+def source(database: Database) -> Database:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL)",
+        'CREATE TABLE "Odd Name" (k text, v jsonb)',
+        "CREATE TABLE unpublished (id int)",
+        "INSERT INTO t SELECT i, 0 FROM generate_series(1, 5000) AS i",
+        """INSERT INTO "Odd Name" VALUES ('a', '{"x": 1}'), (NULL, NULL)""",
+        'CREATE PUBLICATION p FOR TABLE t, "Odd Name"',
+    )
+    return database
+
+
+def slots(source: Database) -> list[object]:
+    named = "SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()"
+    return [name for (name,) in source.all(named)]
+
+
+async def test_a_model_that_is_fed_so_equals_the_table(source: Database, colour: Colour) -> None:
+    """While another client writes all the time."""
+    ending = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(source.conninfo, autocommit=True) as writer:
+            number = 5000
+            while not ending.is_set():
+                number += 1
+                writer.execute("INSERT INTO t VALUES (%s, 1)", [number])
+                writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [number % 5000 + 1])
+                writer.execute("DELETE FROM t WHERE id = %s", [number - 4000])
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    model: dict[object, object] = {}
+    copied = 0
+    async with await colour.primary(source.conninfo) as primary:
+        options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
+        stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
+        async with stream:
+            async for change in stream:
+                match change:
+                    case Insert(new=row):
+                        assert row["id"] not in model
+                        model[row["id"]] = row["n"]
+                    case Update(new=row):
+                        assert row["id"] in model
+                        model[row["id"]] = row["n"]
+                    case Delete(old=row):
+                        del model[row["id"]]
+                    case SnapshotEnd():
+                        copied = len(model)
+                        ending.set()
+                        writing.join()
+                        end = LSN(str(source.one("SELECT pg_current_wal_lsn()::text")))
+                        source.run("INSERT INTO t VALUES (0, 0)")
+                    case Commit(end_lsn=lsn):
+                        stream.acknowledge(lsn)
+                        if copied and lsn > end:
+                            break
+    assert copied >= 5000
+    assert model == dict(cast(Pairs, source.all("SELECT id, n FROM t")))
+    assert slots(source) == ["s"]
+
+
+async def test_all_published_tables_come_as_they_are_published(
+    source: Database, colour: Colour
+) -> None:
+    if source.node.major >= 15:
+        source.run('ALTER PUBLICATION p SET TABLE t (id) WHERE (id > 4990), "Odd Name"')
+    async with await colour.primary(source.conninfo) as primary:
+        stream = primary.snapshot_then_changes(
+            "s", publications=["p"], row_factory=dict_rows, timeout=10
+        )
+        rows: dict[str, list[dict[str, object]]] = {}
+        async with stream:
+            async for change in stream:
+                if isinstance(change, SnapshotEnd):
+                    break
+                assert isinstance(change, Insert)
+                assert change.xid == 0
+                rows.setdefault(str(change.table), []).append(change.new)
+    odd = [{"k": "a", "v": {"x": 1}}, {"k": None, "v": None}]
+    assert rows.keys() == {"public.t", 'public."Odd Name"'}
+    assert rows['public."Odd Name"'] == odd
+    if source.node.major >= 15:
+        assert rows["public.t"] == [{"id": i} for i in range(4991, 5001)]
+    else:
+        assert len(rows["public.t"]) == 5000
+        assert rows["public.t"][0] == {"id": 1, "n": 0}
+
+
+async def test_what_is_not_finished_leaves_no_slot(source: Database, colour: Colour) -> None:
+    async with await colour.primary(source.conninfo) as primary:
+        stream = primary.snapshot_then_changes("s", publications=["p"], timeout=10)
+        with contextlib.suppress(KeyError):
+            async with stream:
+                async for _ in stream:
+                    assert slots(source) == ["s"]
+                    raise KeyError
+        assert slots(source) == []
+        for wrong, kind in (
+            ({"publications": ["no_such"]}, pgreplkit.PublicationNotFound),
+            ({"publications": ["p"], "tables": ["unpublished"]}, pgreplkit.TableNotFound),
+        ):
+            with pytest.raises(kind):
+                async with primary.snapshot_then_changes("s", **wrong):  # type: ignore[call-overload]
+                    pass
+            assert slots(source) == []
+        source.run("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+        with pytest.raises(pgreplkit.AlreadyExists):
+            async with primary.snapshot_then_changes("s", publications=["p"]):
+                pass
+        # That one is not ours to drop.
+        assert slots(source) == ["s"]
+
+
+async def test_a_transaction_that_never_ends_is_not_awaited_for_ever(
+    source: Database, colour: Colour
+) -> None:
+    with psycopg.connect(source.conninfo) as holder:
+        holder.execute("SELECT txid_current()")
+        async with await colour.primary(source.conninfo) as primary:
+            with pytest.raises(pgreplkit.StatementTimeout):
+                async with primary.snapshot_then_changes(
+                    "s", publications=["p"], create_timeout=0.3
+                ):
+                    pass
+            assert slots(source) == []
