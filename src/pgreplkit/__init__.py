@@ -319,6 +319,7 @@ if TYPE_CHECKING:
         Unchanged as Unchanged,
         class_rows as class_rows,
         dict_rows as dict_rows,
+        named_rows as named_rows,
         tuple_rows as tuple_rows,
     )
     from pgreplkit.protocol.pgoutput.tables import (

@@ -208,6 +208,7 @@ ROOMS = {
         "Unchanged",
         "class_rows",
         "dict_rows",
+        "named_rows",
         "tuple_rows",
     ],
     "protocol.pgoutput.tables": ["Column", "RelationIdentity", "Table"],

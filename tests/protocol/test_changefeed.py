@@ -23,7 +23,7 @@ from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.outputs import ChangeOutput, PayloadOutput
 from pgreplkit.protocol.pgoutput.decoder import Decoder
-from pgreplkit.protocol.pgoutput.rows import row_class
+from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues
 from pgreplkit.protocol.transactions import TransactionOutput
 
@@ -33,7 +33,7 @@ def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
 
 
 def decoder() -> Decoder[Row]:
-    return Decoder(as_text, row_class)
+    return Decoder(as_text, named_rows)
 
 
 def wal(data: bytes, lsn: int = 1) -> bytes:

@@ -41,7 +41,7 @@ from pgreplkit import (
     tuple_rows,
 )
 from pgreplkit.protocol.pgoutput.decoder import Decoder
-from pgreplkit.protocol.pgoutput.rows import row_class
+from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues
 
 AT = LSN("0/99")
@@ -62,7 +62,7 @@ def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
 
 
 def decoder() -> Decoder[Row]:
-    return Decoder(as_text, row_class)
+    return Decoder(as_text, named_rows)
 
 
 def decoded(*messages: bytes) -> list[Change[Row] | None]:
@@ -213,7 +213,7 @@ def test_a_table_that_is_altered_is_another_and_old_rows_keep_theirs() -> None:
 
 
 def test_rows_are_read_by_name_and_by_position() -> None:
-    row = row_class(("id", "name"))((1, "a"))
+    row = named_rows(("id", "name"))((1, "a"))
     assert (row["id"], row[1], row[-1], row[:1]) == (1, "a", "a", (1,))
     assert (dict(row), row.as_dict()) == ({"id": 1, "name": "a"},) * 2
     assert (row.get("name"), row.get("no"), row.get("no", 5)) == ("a", None, 5)
@@ -255,7 +255,7 @@ def test_a_value_that_cannot_be_loaded_is_named() -> None:
             int(v or 0) if c.type_oid == 23 else v for v, c in zip(values, columns, strict=True)
         )
 
-    taking = Decoder(numbers, row_class)
+    taking = Decoder(numbers, named_rows)
     taking.decode(sent.relation(), AT)
     with pytest.raises(ValueNotLoadable) as caught:
         taking.decode(sent.insert("one", "a"), AT)

@@ -32,7 +32,7 @@ from pgreplkit.errors import (
     WaitTimeout,
 )
 from pgreplkit.plans.streaming import ChangeOptions
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -234,7 +234,7 @@ class AsyncSlot(SlotColumns):
             self._link.another(),
             self.name,
             publications,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             start=start,
             adapters=self._link.connection.adapters,
             options=options,

@@ -10,7 +10,7 @@ from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.snapshot import AsyncSnapshotStream
 from pgreplkit.plans.streaming import ChangeOptions
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable
 
@@ -70,7 +70,7 @@ class AsyncStreamingServer(AsyncServer):
             self._link.another(),
             slot,
             publications,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             start=start,
             adapters=self.connection.adapters,
             options=options,
@@ -128,7 +128,7 @@ class AsyncStreamingServer(AsyncServer):
         return AsyncSnapshotStream(
             self,
             stream,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             names,
             tables,
             failover=failover,

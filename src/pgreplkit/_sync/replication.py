@@ -28,7 +28,7 @@ from pgreplkit.errors import (
 from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
@@ -246,7 +246,7 @@ class ReplicationConnection:
             self._walsender,
             slot,
             publications,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             start=start,
             adapters=None,
             options=options,

@@ -155,10 +155,11 @@ class SnapshotStream(ChangeStream[R]):
             names = tuple(column.name for column in one.table.columns)
             make = self._make_row(names)
             cursor = reader.cursor()
-            with telling(f"copy {one.table}"), cursor.copy(_statement(one)) as copy:
-                copy.set_types([column.type_oid for column in one.table.columns])
-                for values in copy.rows():
-                    yield Insert(lsn, 0, one.table, make(values))
+            with telling(f"copy {one.table}"):
+                with cursor.copy(_statement(one)) as copy:
+                    copy.set_types([column.type_oid for column in one.table.columns])
+                    for values in copy.rows():
+                        yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
         self._is_copied = True

@@ -11,7 +11,7 @@ from pgreplkit._sync.server import Server
 from pgreplkit._sync.snapshot import SnapshotStream
 from pgreplkit.plans.streaming import ChangeOptions
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, row_class
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable
 
@@ -71,7 +71,7 @@ class StreamingServer(Server):
             self._link.another(),
             slot,
             publications,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             start=start,
             adapters=self.connection.adapters,
             options=options,
@@ -129,7 +129,7 @@ class StreamingServer(Server):
         return SnapshotStream(
             self,
             stream,
-            cast(RowFactory[R], row_factory or row_class),
+            cast(RowFactory[R], row_factory or named_rows),
             names,
             tables,
             failover=failover,

@@ -31,7 +31,7 @@ It is neither NULL nor gone: leave the column as it is.
 class Row(tuple[object, ...]):
     """The values of a row: a tuple in the order of the columns, whose items have names too.
 
-    >>> row = row_class(("id", "name"))((1, "Ada"))
+    >>> row = named_rows(("id", "name"))((1, "Ada"))
     >>> row["name"], row[0], dict(row)
     ('Ada', 1, {'id': 1, 'name': 'Ada'})
     >>> row
@@ -77,8 +77,8 @@ RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
 """Gives what makes rows of columns of those names."""
 
 
-def row_class(names: tuple[str, ...]) -> type[Row]:
-    """The class of rows with columns of those names."""
+def named_rows(names: tuple[str, ...]) -> type[Row]:
+    """The row factory that is used unless told: each row is a Row."""
     positions = {name: position for position, name in enumerate(names)}
     return type(
         "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}
@@ -86,7 +86,7 @@ def row_class(names: tuple[str, ...]) -> type[Row]:
 
 
 def _restored(names: tuple[str, ...], values: tuple[object, ...]) -> Row:
-    return row_class(names)(values)
+    return named_rows(names)(values)
 
 
 def tuple_rows(names: tuple[str, ...]) -> RowMaker[tuple[object, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from pgreplkit.errors import ValueNotLoadable
-from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, RowFactory, row_class
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, RowFactory, named_rows
 from pgreplkit.protocol.pgoutput.tables import Column, Table
 
 R = TypeVar("R")
@@ -44,7 +44,7 @@ class TableReader(Generic[R]):
         self._make = factory(tuple(column.name for column in table.columns))
         keys = [position for position, column in enumerate(table.columns) if column.is_key]
         self._keys = keys
-        self._make_key = row_class(tuple(table.columns[position].name for position in keys))
+        self._make_key = named_rows(tuple(table.columns[position].name for position in keys))
         self._load = loading(table.columns, frozenset())
         self._binary: frozenset[int] = frozenset()
 
