@@ -151,18 +151,23 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         self, lsn: LSN, reader: AsyncConnection[object], copies: Sequence[TableCopy]
     ) -> AsyncGenerator[Change[R]]:
         for one in copies:
-            names = tuple(column.name for column in one.table.columns)
-            make = self._make_row(names)
-            cursor = reader.cursor()
+            make = self._make_row(tuple(column.name for column in one.table.columns))
             with telling(f"copy {one.table}"):
-                async with cursor.copy(_statement(one)) as copy:
-                    copy.set_types([column.type_oid for column in one.table.columns])
-                    async for values in copy.rows():
-                        yield Insert(lsn, 0, one.table, make(values))
+                async for values in _rows(reader, one):
+                    yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         await reader.close()
         self._is_copied = True
         yield SnapshotEnd(lsn)
+
+
+async def _rows(
+    reader: AsyncConnection[object], one: TableCopy
+) -> AsyncGenerator[tuple[object, ...]]:
+    async with reader.cursor().copy(_statement(one)) as copy:
+        copy.set_types([column.type_oid for column in one.table.columns])
+        async for values in copy.rows():
+            yield values
 
 
 def _statement(one: TableCopy) -> Composed:

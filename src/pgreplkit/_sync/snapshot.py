@@ -152,18 +152,21 @@ class SnapshotStream(ChangeStream[R]):
         self, lsn: LSN, reader: Connection[object], copies: Sequence[TableCopy]
     ) -> Generator[Change[R]]:
         for one in copies:
-            names = tuple(column.name for column in one.table.columns)
-            make = self._make_row(names)
-            cursor = reader.cursor()
+            make = self._make_row(tuple(column.name for column in one.table.columns))
             with telling(f"copy {one.table}"):
-                with cursor.copy(_statement(one)) as copy:
-                    copy.set_types([column.type_oid for column in one.table.columns])
-                    for values in copy.rows():
-                        yield Insert(lsn, 0, one.table, make(values))
+                for values in _rows(reader, one):
+                    yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
         self._is_copied = True
         yield SnapshotEnd(lsn)
+
+
+def _rows(reader: Connection[object], one: TableCopy) -> Generator[tuple[object, ...]]:
+    with reader.cursor().copy(_statement(one)) as copy:
+        copy.set_types([column.type_oid for column in one.table.columns])
+        for values in copy.rows():
+            yield values
 
 
 def _statement(one: TableCopy) -> Composed:
