@@ -179,3 +179,27 @@ def test_memory_stays_flat_for_a_large_transaction(node: Node, tmp_path: Path) -
         rows, megabytes = map(int, told)
         assert rows == 400_000
         assert megabytes < 80
+
+
+@pytest.mark.pg(">= 14")
+def test_streamed_transactions_survive_a_lost_connection(node: Node) -> None:
+    options = {"publications": ["p"], "streaming": "on", "reconnect": 20, "timeout": 20}
+    lose = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"
+    with Primary.connect(node.conninfo) as primary:
+        with (
+            primary.changes("s", **options) as stream,  # type: ignore[call-overload]
+            pytest.raises(ValueError, match=r"only transactions\(\)"),
+        ):
+            next(stream)
+        with primary.changes("s", **options) as stream:  # type: ignore[call-overload]
+            transactions = stream.transactions()
+            with psycopg.connect(node.conninfo) as writer:
+                writer.execute(ROWS.format(1, 3000).encode())
+                run(node, ROWS.format(9001, 9001))
+                assert len([*next(transactions)]) == 1
+                run(node, lose)
+                run(node, ROWS.format(9002, 9002))
+                assert len([*next(transactions)]) == 1
+                writer.execute(ROWS.format(3001, 6000).encode())
+            run(node, lose)
+            assert [c.new["id"] for c in next(transactions)] == [*range(1, 6001)]

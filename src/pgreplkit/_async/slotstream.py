@@ -19,7 +19,7 @@ from pgreplkit._failures import (
     UNDEFINED_OBJECT,
     telling,
 )
-from pgreplkit._pace import Pace
+from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit.catalog.slotactions import TROUBLE, USED_BY
 from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
 from pgreplkit.errors import (
@@ -71,6 +71,11 @@ class AsyncSlotStream:
     ) -> None:
         if start is not None and not isinstance(start, LSN):
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+        if settings.stop_at is not None and not isinstance(settings.stop_at, LSN):
+            raise TypeError(f"a stream stops at an LSN, not at a {type(settings.stop_at).__name__}")
+        for seconds in (settings.timeout, settings.reconnect, settings.status_interval):
+            if seconds is not None:
+                checked_seconds(seconds, "timeout, reconnect or status_interval")
         self._source = source
         self.slot = checked_slot_name(slot)
         self._options, self._publications = options, publications
@@ -84,7 +89,7 @@ class AsyncSlotStream:
         self._identity: SystemIdentity | None = None
         self._batch: Iterator[bytes] = iter(())
         self._told_at = self._asked_at = time.monotonic()
-        self._interval = settings.status_interval
+        self._interval = max(_TELLS_APART, settings.status_interval)
         self._failure: Exception | None = None
         self._patience: Pace | None = None
         """How long the client waits for the next item."""
@@ -330,8 +335,9 @@ class AsyncSlotStream:
         self._told_at = time.monotonic()
         copy = self._copy
         if copy is not None:
-            # A connection that is lost is told to whoever reads next.
-            with suppress(PsycopgError):
+            # A connection that is lost is told to whoever reads next. What two threads tell must
+            # not overtake each other: a slot would go back.
+            with suppress(PsycopgError), copy.guard:
                 copy.send(self.feedback.status())
 
     def _beat(self) -> None:

@@ -155,6 +155,14 @@ class _Decoding(Generic[R]):
         adapters = self.adapters or connection.adapters
         return Decoder(RowLoading(adapters, connection), self.row_factory)
 
+    def changes(self) -> ChangeOutput[R]:
+        """Change by change."""
+        settings = self.stream.settings
+        if settings.streaming != "off" and settings.reconnect is not None:
+            # The server cuts what still runs into other pieces the next time.
+            raise ValueError("with streaming only transactions() can go on after a reconnection")
+        return ChangeOutput(self)
+
 
 class ChangeStream(SlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
@@ -171,8 +179,7 @@ class ChangeStream(SlotReader[Change[R]]):
         adapters: AdaptersMap | None,
     ) -> None:
         self._decoding = _Decoding(stream, row_factory, adapters)
-        decoding = self._decoding
-        super().__init__(stream, lambda: ChangeOutput(decoding))
+        super().__init__(stream, self._decoding.changes)
 
     def transactions(self, *, memory_limit: int = _MEMORY_LIMIT) -> TransactionStream[R]:
         """The same changes as whole transactions, in the order of their commits.
