@@ -40,6 +40,7 @@ SHARED = {
     "_schemacopy",
     "_statements",
     "_tablescan",
+    "_walfiles",
     "control",
 }
 """What both colours stand on; with them psycopg may be imported from here on."""

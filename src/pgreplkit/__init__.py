@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     from pgreplkit._async.replication import (
         AsyncReplicationConnection as AsyncReplicationConnection,
     )
+    from pgreplkit._async.segmentstream import (
+        AsyncSegmentStream as AsyncSegmentStream,
+    )
     from pgreplkit._async.sequences import (
         AsyncSequencePlan as AsyncSequencePlan,
     )
@@ -79,6 +82,9 @@ if TYPE_CHECKING:
     )
     from pgreplkit._async.subscription import (
         AsyncSubscription as AsyncSubscription,
+    )
+    from pgreplkit._async.walstream import (
+        AsyncWalStream as AsyncWalStream,
     )
     from pgreplkit._async.watch import (
         AsyncWatch as AsyncWatch,
@@ -131,6 +137,9 @@ if TYPE_CHECKING:
     from pgreplkit._sync.replication import (
         ReplicationConnection as ReplicationConnection,
     )
+    from pgreplkit._sync.segmentstream import (
+        SegmentStream as SegmentStream,
+    )
     from pgreplkit._sync.sequences import (
         SequencePlan as SequencePlan,
     )
@@ -149,8 +158,14 @@ if TYPE_CHECKING:
     from pgreplkit._sync.subscription import (
         Subscription as Subscription,
     )
+    from pgreplkit._sync.walstream import (
+        WalStream as WalStream,
+    )
     from pgreplkit._sync.watch import (
         Watch as Watch,
+    )
+    from pgreplkit._walfiles import (
+        ReceivedSegment as ReceivedSegment,
     )
     from pgreplkit.catalog.basebackups import (
         BackupPhase as BackupPhase,
@@ -290,6 +305,7 @@ if TYPE_CHECKING:
         InvalidTimelineHistory as InvalidTimelineHistory,
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,
+        InvalidWalMessage as InvalidWalMessage,
         InvalidWalRange as InvalidWalRange,
         KeyMissing as KeyMissing,
         LabError as LabError,
@@ -455,6 +471,9 @@ if TYPE_CHECKING:
     )
     from pgreplkit.protocol.transactions import (
         Transaction as Transaction,
+    )
+    from pgreplkit.protocol.walfeed import (
+        WalChunk as WalChunk,
     )
     from pgreplkit.values.backup import (
         BackupLabel as BackupLabel,

@@ -11,7 +11,8 @@
     │   ├── InvalidSystemIdentity      InvalidServerVersion
     │   ├── InvalidSlotName            InvalidRoleName
     │   ├── InvalidControlFile         InvalidTableName
-    │   └── InvalidChangeMessage       InvalidAcknowledgement
+    │   ├── InvalidChangeMessage       InvalidAcknowledgement
+    │   └── InvalidWalMessage
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -96,6 +97,7 @@ from pgreplkit.errors.server import (
 from pgreplkit.errors.streams import (
     AheadOfServer as AheadOfServer,
     InvalidAcknowledgement as InvalidAcknowledgement,
+    InvalidWalMessage as InvalidWalMessage,
     StreamClosed as StreamClosed,
     ValueNotLoadable as ValueNotLoadable,
     WalRemoved as WalRemoved,

@@ -59,6 +59,14 @@ class InvalidAcknowledgement(InvalidValue):
     expected: str = "the end_lsn of a change that the stream has given"
 
 
+class InvalidWalMessage(InvalidValue):
+    """A message of a physical stream that is none, or that does not go on where the last ended."""
+
+    __module__ = "pgreplkit"
+    what: str = "message of a WAL stream"
+    expected: str = "WAL data or a keepalive of the replication protocol, without a gap"
+
+
 class ValueNotLoadable(Error):
     """A value of a row that cannot be made a Python value.
 
