@@ -61,8 +61,8 @@ class WalFiles:
 
         Raises: HostFileError for segments of another size.
         """
-        with telling_files(self._tried):
-            found = [place for entry in os.scandir(self.folder) if (place := self._place(entry))]
+        with telling_files(self._tried), os.scandir(self.folder) as entries:
+            found = [place for entry in entries if (place := self._place(entry))]
         if not found:
             return None
         number, timeline, is_whole = max(found)

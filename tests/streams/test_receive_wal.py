@@ -123,8 +123,9 @@ def test_a_commit_waits_for_a_synchronous_receiver_and_no_longer(
         assert_as_on(primary, tmp_path, partial=stream.position - segment_of(stream.position))
     code = f"""
 import pgreplkit
-with pgreplkit.ReplicationConnection.connect({primary.conninfo!r}, application_name="receiver") as c:
-    list(c.receive_wal({str(tmp_path)!r}, synchronous=True))
+name = "receiver"
+with pgreplkit.ReplicationConnection.connect({primary.conninfo!r}, application_name=name) as server:
+    list(server.receive_wal({str(tmp_path)!r}, synchronous=True))
 """
     receiver = subprocess.Popen([sys.executable, "-c", code])
     run(primary, "ALTER SYSTEM SET synchronous_standby_names = 'receiver'")
@@ -178,18 +179,15 @@ def test_what_cannot_be_written_is_told_and_taken_up_again(
     cluster: Cluster, kept: str, tmp_path: Path
 ) -> None:
     start, end = segment_of(flushed(cluster.primary)), next_segment(cluster.primary)
-    name = str(start.wal_file(timeline=1))
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "in the way").touch()
+    in_the_way = tmp_path / f"{start.wal_file(timeline=1)}.partial"
     with replication(cluster.primary) as connection:
-        stream = connection.receive_wal(tmp_path, start=start, stop_at=end)
-        with pytest.raises(HostFileError):
-            list(stream)
-        with pytest.raises(HostFileError, match="bytes"):
-            list(connection.receive_wal(tmp_path, start=start, stop_at=end))
-        (tmp_path / name / "in the way").unlink()
-        (tmp_path / name).rmdir()
-        assert len(list(connection.receive_wal(tmp_path, stop_at=end))) == 1
+        with connection.receive_wal(tmp_path, start=start, stop_at=end) as stream:
+            in_the_way.mkdir()
+            with pytest.raises(HostFileError, match="Is a directory"):
+                next(stream)
+            assert stream.is_closed
+        in_the_way.rmdir()
+        assert len(list(connection.receive_wal(tmp_path, start=start, stop_at=end))) == 1
     assert_as_on(cluster.primary, tmp_path)
 
 
@@ -268,8 +266,9 @@ def test_segments_of_two_timelines_are_those_of_the_promoted_server(
             assert path.read_bytes() == (pg_wal(standby) / path.name).read_bytes(), path.name
     # What the old timeline had of the segment is what the new one begins with.
     old, new = (tmp_path / last).read_bytes(), (tmp_path / str(second)).read_bytes()
-    same = next(at for at in range(SIZE) if old[at:] == bytes(SIZE - at) or old[at] != new[at])
-    assert old[same:] == bytes(SIZE - same) or same > 8192
+    old = old.rstrip(b"\0")
+    assert len(old) > 8192
+    assert new.startswith(old)
     # A run that was killed right there goes on with the new timeline.
     (tmp_path / str(second)).unlink()
     with replication(standby) as connection:
