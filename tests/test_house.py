@@ -31,6 +31,9 @@ LAYERS = [
 """Each may import from those before it, and from its own."""
 SHARED = {
     "_adapters",
+    "_backupfiles",
+    "_backupfolder",
+    "_checksums",
     "_conninfo",
     "_failures",
     "_hostfiles",

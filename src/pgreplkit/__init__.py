@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pgreplkit._adapters import (
         register as register,
     )
+    from pgreplkit._async.backupstream import (
+        AsyncBackupStream as AsyncBackupStream,
+    )
     from pgreplkit._async.changes import (
         AsyncChangeStream as AsyncChangeStream,
         AsyncPayloadStream as AsyncPayloadStream,
@@ -89,8 +92,14 @@ if TYPE_CHECKING:
     from pgreplkit._async.watch import (
         AsyncWatch as AsyncWatch,
     )
+    from pgreplkit._backupfolder import (
+        verify_backup as verify_backup,
+    )
     from pgreplkit._hostfiles import (
         add_passfile_entry as add_passfile_entry,
+    )
+    from pgreplkit._sync.backupstream import (
+        BackupStream as BackupStream,
     )
     from pgreplkit._sync.changes import (
         ChangeStream as ChangeStream,
@@ -283,6 +292,7 @@ if TYPE_CHECKING:
     from pgreplkit.errors import (
         AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
+        BackupDamaged as BackupDamaged,
         ConnectionFailed as ConnectionFailed,
         ControlFailed as ControlFailed,
         Error as Error,
@@ -292,6 +302,7 @@ if TYPE_CHECKING:
         InvalidAcknowledgement as InvalidAcknowledgement,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
+        InvalidBackupMessage as InvalidBackupMessage,
         InvalidChangeMessage as InvalidChangeMessage,
         InvalidControlFile as InvalidControlFile,
         InvalidLSN as InvalidLSN,
@@ -343,6 +354,13 @@ if TYPE_CHECKING:
     )
     from pgreplkit.plans.access import (
         AccessVerdict as AccessVerdict,
+    )
+    from pgreplkit.plans.basebackup import (
+        BackupCompression as BackupCompression,
+        BackupProgress as BackupProgress,
+        BackupStage as BackupStage,
+        ManifestChecksums as ManifestChecksums,
+        TablespaceProgress as TablespaceProgress,
     )
     from pgreplkit.plans.clone import (
         ClonePhase as ClonePhase,
@@ -431,6 +449,12 @@ if TYPE_CHECKING:
         CreatedSlot as CreatedSlot,
         SlotPosition as SlotPosition,
         Snapshot as Snapshot,
+    )
+    from pgreplkit.protocol.basebackup import (
+        BackupArchive as BackupArchive,
+        BackupChunk as BackupChunk,
+        BackupItem as BackupItem,
+        ManifestChunk as ManifestChunk,
     )
     from pgreplkit.protocol.outputs import (
         Payload as Payload,

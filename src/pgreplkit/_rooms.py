@@ -2,6 +2,7 @@
 
 ROOMS = {
     "_adapters": ["register"],
+    "_async.backupstream": ["AsyncBackupStream"],
     "_async.changes": [
         "AsyncChangeStream",
         "AsyncPayloadStream",
@@ -30,7 +31,9 @@ ROOMS = {
     "_async.subscription": ["AsyncSubscription"],
     "_async.walstream": ["AsyncWalStream"],
     "_async.watch": ["AsyncWatch"],
+    "_backupfolder": ["verify_backup"],
     "_hostfiles": ["add_passfile_entry"],
+    "_sync.backupstream": ["BackupStream"],
     "_sync.changes": ["ChangeStream", "PayloadStream", "SlotReader", "TransactionStream"],
     "_sync.cluster": ["Cluster"],
     "_sync.comparing": ["compare"],
@@ -98,6 +101,7 @@ ROOMS = {
     "errors": [
         "AheadOfServer",
         "AlreadyExists",
+        "BackupDamaged",
         "ConnectionFailed",
         "ControlFailed",
         "Error",
@@ -107,6 +111,7 @@ ROOMS = {
         "InvalidAcknowledgement",
         "InvalidBackupLabel",
         "InvalidBackupManifest",
+        "InvalidBackupMessage",
         "InvalidChangeMessage",
         "InvalidControlFile",
         "InvalidLSN",
@@ -157,6 +162,13 @@ ROOMS = {
         "WalRemoved",
     ],
     "plans.access": ["AccessVerdict"],
+    "plans.basebackup": [
+        "BackupCompression",
+        "BackupProgress",
+        "BackupStage",
+        "ManifestChecksums",
+        "TablespaceProgress",
+    ],
     "plans.clone": ["ClonePhase", "CloneProgress"],
     "plans.comparing": ["CompareProgress", "DiffKind", "RowDiff"],
     "plans.conflictlog": ["ConflictRecord", "ConflictType"],
@@ -183,6 +195,7 @@ ROOMS = {
     ],
     "plans.topology": ["ClusterNode", "Topology"],
     "protocol.answers": ["CreatedSlot", "SlotPosition", "Snapshot"],
+    "protocol.basebackup": ["BackupArchive", "BackupChunk", "BackupItem", "ManifestChunk"],
     "protocol.outputs": ["Payload"],
     "protocol.pgoutput.messages": [
         "Begin",

@@ -216,18 +216,18 @@ with pgreplkit.ReplicationConnection.connect(conninfo) as connection:
 def test_a_run_that_is_killed_is_gone_on_with(cluster: Cluster, kept: str, tmp_path: Path) -> None:
     primary = cluster.primary
     command = [sys.executable, "-c", KILLED, primary.conninfo, str(tmp_path)]
+    query = "SELECT active FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
     rounds = 3
     for _ in range(rounds):
-        process = subprocess.Popen(command)
-        before = len(names(tmp_path))
-        wait_until(lambda before=before: len(names(tmp_path)) > before)  # type: ignore[misc]
-        next_segment(primary, 2 << 20)
-        time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen(command) as process:
+            try:
+                wait_until(lambda: bool(one(primary, query)))
+                next_segment(primary, 2 << 20)
+                time.sleep(0.02)
+            finally:
+                process.send_signal(signal.SIGKILL)
+        wait_until(lambda: not one(primary, query))
     end = next_segment(primary)
-    query = "SELECT active FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
-    wait_until(lambda: not one(primary, query))
     with replication(primary) as connection:
         list(connection.receive_wal(tmp_path, slot=kept, stop_at=end))
     numbers = [int(name[8:], 16) for name in names(tmp_path)]

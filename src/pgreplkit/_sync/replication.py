@@ -17,6 +17,7 @@ from pgreplkit._failures import (
     OBJECT_IN_USE,
     UNDEFINED_OBJECT,
 )
+from pgreplkit._sync.backupstream import BackupStream
 from pgreplkit._sync.changes import ChangeStream, PayloadStream, change_stream
 from pgreplkit._sync.segmentstream import SegmentStream
 from pgreplkit._sync.slotstream import SlotStream
@@ -29,6 +30,8 @@ from pgreplkit.errors import (
     SlotActive,
     SlotNotFound,
 )
+from pgreplkit.plans.basebackup import BackupCompression, BackupOptions, ManifestChecksums
+from pgreplkit.plans.clone import CheckpointMode
 from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
 from pgreplkit.plans.walstreaming import WalSettings
 from pgreplkit.protocol import commands
@@ -319,6 +322,55 @@ class ReplicationConnection:
         return SegmentStream(
             self._walsender, directory, start=start, synchronous=synchronous, settings=settings
         )
+
+    def base_backup(
+        self,
+        *,
+        label: str = "pgreplkit base backup",
+        checkpoint: CheckpointMode = "spread",
+        wal: bool = True,
+        wait: bool | None = None,
+        max_rate: int | None = None,
+        tablespace_map: bool | None = None,
+        verify_checksums: bool = True,
+        manifest: bool | None = None,
+        manifest_checksums: ManifestChecksums | None = None,
+        compression: BackupCompression | None = None,
+        compression_level: int | None = None,
+        incremental: bytes | str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> BackupStream:
+        """A base backup, which begins when it is saved, extracted or iterated over.
+
+        With ``wal`` all WAL comes with it that it needs to start from. Without, ``wait`` lets the
+        server end it only when that is archived. ``max_rate`` is in bytes a second, from 32 KiB to
+        1 GiB. ``tablespace_map`` lists tablespaces in a file instead of as links, unless told so
+        where archives stay archives. A ``manifest`` comes where the server has one (13 on).
+        ``incremental`` is the manifest of an earlier backup, or its path: only what changed since
+        comes, for pg_combinebackup. After ``timeout`` seconds in which nothing comes it raises
+        WaitTimeout; a spread checkpoint takes minutes before anything does.
+
+        Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
+        before 17, and ``verify_checksums=False`` before 11; ValueError.
+        Source: BASE_BACKUP, UPLOAD_MANIFEST.
+        """
+        options = BackupOptions(
+            label=label,
+            checkpoint=checkpoint,
+            wal=wal,
+            wait=wait,
+            max_rate=max_rate,
+            tablespace_map=tablespace_map,
+            verify_checksums=verify_checksums,
+            manifest=manifest,
+            manifest_checksums=manifest_checksums,
+            compression=compression,
+            compression_level=compression_level,
+            is_incremental=incremental is not None,
+        )
+        for feature in options.features():
+            self._walsender.require(feature)
+        return BackupStream(self._walsender, options, incremental=incremental, timeout=timeout)
 
     def close(self) -> None:
         """Close the connection."""

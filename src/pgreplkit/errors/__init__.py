@@ -12,7 +12,7 @@
     │   ├── InvalidSlotName            InvalidRoleName
     │   ├── InvalidControlFile         InvalidTableName
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
-    │   └── InvalidWalMessage
+    │   └── InvalidWalMessage          InvalidBackupMessage
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -33,7 +33,7 @@
     ├── WaitTimeout (also a TimeoutError)
     │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
-    ├── ValueNotLoadable
+    ├── ValueNotLoadable               BackupDamaged
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
     ├── PatroniError
@@ -96,7 +96,9 @@ from pgreplkit.errors.server import (
 )
 from pgreplkit.errors.streams import (
     AheadOfServer as AheadOfServer,
+    BackupDamaged as BackupDamaged,
     InvalidAcknowledgement as InvalidAcknowledgement,
+    InvalidBackupMessage as InvalidBackupMessage,
     InvalidWalMessage as InvalidWalMessage,
     StreamClosed as StreamClosed,
     ValueNotLoadable as ValueNotLoadable,
