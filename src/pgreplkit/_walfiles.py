@@ -125,12 +125,20 @@ class WalFiles:
         self._name = name
         if os.fstat(self._file).st_size == size:
             return
-        # It has its size before its zeros, so that a run that is killed between leaves no other.
+        # It has its size at once, so that a run that is killed leaves no other.
         os.truncate(self._file, size)
-        for offset in range(0, size, len(_ZEROS)):
-            os.pwrite(self._file, _ZEROS, offset)
+        self._reserve()
         os.fsync(self._file)
         sync_folder(self.folder)
+
+    def _reserve(self) -> None:
+        """See that a disk that is full is told now, and not in the middle of the segment."""
+        size = self._segment_size.bytes
+        try:
+            os.posix_fallocate(self._file, 0, size)
+        except (AttributeError, OSError):  # not of every system, nor of every file system
+            for offset in range(0, size, len(_ZEROS)):
+                os.pwrite(self._file, _ZEROS, offset)
 
     def _finish(self, name: WalFileName) -> ReceivedSegment:
         self._leave()

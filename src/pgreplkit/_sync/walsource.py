@@ -197,7 +197,7 @@ class WalSource:
         copy = self._copy
         if copy is None:
             return
-        if self._has_news:
+        if self._has_news and time.monotonic() - self._told_at > _TELLS_APART:
             self.tell()
         with telling(self.tried, meaning=_MEANING):
             if not copy.is_over:
