@@ -104,7 +104,8 @@ class BackupStream:
         self._items = _Items()
         self._sink: BackupSink = self._items
         self._framing: BackupFraming | None = None
-        self._results: list[PGresult] = []
+        self._is_within = False
+        """Whether a COPY has begun whose end the framing was not told."""
         self._ends: list[tuple[LSN, int]] = []
         self._stage = BackupStage.WAITING_FOR_CHECKPOINT
         self._began = time.monotonic()
@@ -193,11 +194,11 @@ class BackupStream:
         pace = None if self._timeout is None else Pace(self._timeout)
         with telling(self._tried, role=self._walsender.role, grant="REPLICATION"):
             while True:
-                was_copying = out.is_copying
                 messages = out.views()
                 if messages:
                     return messages
-                if was_copying and not out.is_copying and self._framing is not None:
+                if self._is_within and not out.is_copying and self._framing is not None:
+                    self._is_within = False
                     self._framing.end_copy()
                     if self._framing.archives_left <= 0:
                         self._stage = BackupStage.FINISHING
@@ -217,6 +218,7 @@ class BackupStream:
         """The answer has rows before and after what is copied."""
         if result.status == ExecStatus.COPY_OUT and self._framing is not None:
             self._framing.begin_copy()
+            self._is_within = True
         elif result.status == ExecStatus.TUPLES_OK:
             rows = records([result])
             if self._ends and self._framing is None:
@@ -229,7 +231,7 @@ class BackupStream:
 
     def __next__(self) -> BackupItem:
         waiting = self._items.waiting
-        if self._is_closed and not waiting:
+        if self._is_closed:
             raise StopIteration
         if self._out is None:
             checksums = self._options.manifest_checksums
@@ -335,13 +337,15 @@ class BackupStream:
         try:
             told(self._stage)
             self._guarded_begin(folder, with_map=with_map, checksums=checksums)
-            with telling_files(self._tried):
-                while (messages := self._next()) is not None:
-                    if self._framing is not None:
+            while (messages := self._next()) is not None:
+                if self._framing is not None:
+                    # A WaitTimeout is an OSError: it is not to be told as a file's.
+                    with telling_files(self._tried):
                         aside(partial(self._framing.feed, messages))
-                    told(self._stage)
-                told(BackupStage.SYNCING)
-                aside(check)
+                told(self._stage)
+            told(BackupStage.SYNCING)
+            aside(check)
+            with telling_files(self._tried):
                 aside(folder.finish)
         except BaseException:
             aside(folder.give_up)
