@@ -35,7 +35,7 @@ def interpreters() -> list[str]:
     return found
 
 
-def install(session: nox.Session, *groups: str, extras: str = "binary,lab") -> None:
+def install(session: nox.Session, *groups: str, extras: str = "binary,lab,crc32c") -> None:
     """The project as users install it, so that tests run against that, and the tools of groups."""
     tools = [tool for group in groups for tool in GROUPS[group]]
     session.install(f"-e.[{extras}]", *tools)
@@ -66,7 +66,7 @@ def matrix(session: nox.Session) -> None:
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
     session.run(
-        *("python", "-m", "pytest", "tests/server", "--pg", majors),
+        *("python", "-m", "pytest", "tests/server", "tests/streams", "--pg", majors),
         env={"PGREPLKIT_SERVERS": str(servers)},
     )
 
@@ -111,3 +111,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")
+    session.run("python", "bench/streams_physical.py")

@@ -35,6 +35,8 @@ SHARED = {
     "_backupfolder",
     "_checksums",
     "_conninfo",
+    "_results",
+    "_rowloading",
     "_failures",
     "_hostfiles",
     "_pace",
