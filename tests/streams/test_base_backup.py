@@ -160,7 +160,8 @@ def test_archives_are_saved_whole(
 def test_a_server_starts_from_what_was_extracted(
     source: Source, connection: ReplicationConnection
 ) -> None:
-    target, moved = source.lab.root / "extracted", source.lab.root / "extracted-elsewhere"
+    target = source.lab.root / f"extracted{source.major}"
+    moved = source.lab.root / f"{target.name}-elsewhere"
     fast(connection).extract(target, tablespaces={str(source.location): moved})
     copy = started(source, target)
     try:
@@ -356,6 +357,24 @@ def test_a_wait_for_the_archive_can_be_gone_on_with(
     assert backup.end_lsn is not None
 
 
+def test_an_async_backup_that_is_cancelled_leaves_nothing(source: Source, tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        conninfo = source.node.conninfo
+        async with await AsyncReplicationConnection.connect(conninfo) as connection:
+            backup = connection.base_backup(checkpoint="fast", max_rate=8 << 20)
+            moved = {str(source.location): tmp_path / "moved"}
+            task = asyncio.ensure_future(backup.extract(tmp_path / "data", tablespaces=moved))
+            while backup.progress.bytes_done < 1_000_000:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not list(tmp_path.iterdir())
+            assert (await connection.identify_system()).timeline == 1
+
+    asyncio.run(cancelled())
+
+
 def test_the_async_colour_extracts_the_same(source: Source, tmp_path: Path) -> None:
     async def extracted() -> BackupManifest | None:
         conninfo = source.node.conninfo
@@ -383,7 +402,9 @@ def test_an_incremental_backup_is_combined_with_the_one_before(
         pytest.skip("needs PostgreSQL 17")
     if not tool.exists():
         pytest.skip("needs pg_combinebackup")
-    full, more, whole = (source.lab.root / name for name in ("full", "more", "whole"))
+    full, more, whole = (
+        source.lab.root / f"{name}{source.major}" for name in ("full", "more", "whole")
+    )
     moved = [f"{folder}-elsewhere" for folder in (full, more, whole)]
     extract_to = {str(source.location): moved[0]}
     fast(connection).extract(full, tablespaces=extract_to)

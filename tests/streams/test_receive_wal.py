@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -197,8 +198,13 @@ def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path:
     async def received() -> list[str]:
         async with await AsyncReplicationConnection.connect(cluster.primary.conninfo) as connection:
             stream = connection.receive_wal(tmp_path, start=start, stop_at=end, slot=kept)
+            received = []
             async with stream:
-                return [str(segment.name) async for segment in stream]
+                while not stream.is_closed:
+                    # What is cancelled is not lost.
+                    with suppress(TimeoutError, StopAsyncIteration):
+                        received.append(str((await asyncio.wait_for(anext(stream), 0.02)).name))
+                return received + [str(segment.name) async for segment in stream]
 
     assert asyncio.run(received()) == names(tmp_path)
     assert_as_on(cluster.primary, tmp_path)

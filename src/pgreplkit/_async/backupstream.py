@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import aside, aside_whole
 from pgreplkit._async.copyout import AsyncCopyOut
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._backupfiles import FreshFolder, TarFolder
@@ -342,14 +342,14 @@ class AsyncBackupStream:
                 if self._framing is not None:
                     # A WaitTimeout is an OSError: it is not to be told as a file's.
                     with telling_files(self._tried):
-                        await aside(partial(self._framing.feed, messages))
+                        await aside_whole(partial(self._framing.feed, messages))
                 told(self._stage)
             told(BackupStage.SYNCING)
-            await aside(check)
+            await aside_whole(check)
             with telling_files(self._tried):
-                await aside(folder.finish)
+                await aside_whole(folder.finish)
         except BaseException:
-            await aside(folder.give_up)
+            await aside_whole(folder.give_up)
             await self.close()
             raise
         await self.close()

@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import aside, aside_whole
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._async.walsource import AsyncWalSource, WalBatch
 from pgreplkit._walfiles import ReceivedSegment, WalFiles
@@ -132,25 +132,26 @@ class AsyncSegmentStream:
         is_last = source.feed is not None and source.feed.is_over
         syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
 
-        def written() -> list[ReceivedSegment]:
+        def written() -> None:
+            # All of it here: a caller that is cancelled meanwhile gets the segments later.
             if batch.history is not None:
                 files.write_history(batch.history)
             done = files.write(batch.chunks)
             if syncs:
                 files.sync()
-            return done
+            self._done += done
+            if batch.chunks:
+                self._position = batch.chunks[-1].end_lsn
+                source.give(self._position)
+                source.written()
 
-        done = await aside(written)
-        self._done += done
-        if batch.chunks:
-            self._position = batch.chunks[-1].end_lsn
-            source.give(self._position)
-            source.written()
+        before = len(self._done)
+        await aside_whole(written)
         if syncs:
             source.acknowledge(source.feedback.delivered, None, None)
             source.tell()
-        elif done and self._confirms:
-            source.acknowledge(done[-1].name.end_lsn, source.feedback.written, None)
+        elif self._confirms and len(self._done) > before:
+            source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
 
     async def close(self) -> None:
         """See that all is on the disk, tell the server, and end; the connection is free then.
@@ -165,7 +166,7 @@ class AsyncSegmentStream:
         source, files = self._source, self._files
         try:
             if files is not None:
-                await aside(files.close)
+                await aside_whole(files.close)
                 if self._confirms and source is not None and not source.is_closed:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

@@ -23,7 +23,7 @@ from pgreplkit._failures import telling
 from pgreplkit._hostfiles import telling_files
 from pgreplkit._pace import Pace
 from pgreplkit._results import records
-from pgreplkit._sync._io import aside
+from pgreplkit._sync._io import aside, aside_whole
 from pgreplkit._sync.copyout import CopyOut
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit.errors import StreamClosed, WaitTimeout
@@ -341,14 +341,14 @@ class BackupStream:
                 if self._framing is not None:
                     # A WaitTimeout is an OSError: it is not to be told as a file's.
                     with telling_files(self._tried):
-                        aside(partial(self._framing.feed, messages))
+                        aside_whole(partial(self._framing.feed, messages))
                 told(self._stage)
             told(BackupStage.SYNCING)
-            aside(check)
+            aside_whole(check)
             with telling_files(self._tried):
-                aside(folder.finish)
+                aside_whole(folder.finish)
         except BaseException:
-            aside(folder.give_up)
+            aside_whole(folder.give_up)
             self.close()
             raise
         self.close()

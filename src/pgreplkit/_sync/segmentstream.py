@@ -11,7 +11,7 @@ from typing import Self
 
 import attrs
 
-from pgreplkit._sync._io import aside
+from pgreplkit._sync._io import aside, aside_whole
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit._sync.walsource import WalBatch, WalSource
 from pgreplkit._walfiles import ReceivedSegment, WalFiles
@@ -133,25 +133,26 @@ class SegmentStream:
         is_last = source.feed is not None and source.feed.is_over
         syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
 
-        def written() -> list[ReceivedSegment]:
+        def written() -> None:
+            # All of it here: a caller that is cancelled meanwhile gets the segments later.
             if batch.history is not None:
                 files.write_history(batch.history)
             done = files.write(batch.chunks)
             if syncs:
                 files.sync()
-            return done
+            self._done += done
+            if batch.chunks:
+                self._position = batch.chunks[-1].end_lsn
+                source.give(self._position)
+                source.written()
 
-        done = aside(written)
-        self._done += done
-        if batch.chunks:
-            self._position = batch.chunks[-1].end_lsn
-            source.give(self._position)
-            source.written()
+        before = len(self._done)
+        aside_whole(written)
         if syncs:
             source.acknowledge(source.feedback.delivered, None, None)
             source.tell()
-        elif done and self._confirms:
-            source.acknowledge(done[-1].name.end_lsn, source.feedback.written, None)
+        elif self._confirms and len(self._done) > before:
+            source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
 
     def close(self) -> None:
         """See that all is on the disk, tell the server, and end; the connection is free then.
@@ -166,7 +167,7 @@ class SegmentStream:
         source, files = self._source, self._files
         try:
             if files is not None:
-                aside(files.close)
+                aside_whole(files.close)
                 if self._confirms and source is not None and not source.is_closed:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:
