@@ -8,6 +8,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -290,11 +291,14 @@ def test_the_server_compresses_archives(
 def test_a_backup_that_is_given_up_leaves_the_connection(
     source: Source, connection: ReplicationConnection
 ) -> None:
-    with fast(connection, max_rate=4 << 20) as backup:
+    began = time.monotonic()
+    with fast(connection, max_rate=2 << 20) as backup:
         next(backup)
         next(backup)
         with pytest.raises(ServerError, match="a stream runs on the connection"):
             connection.identify_system()
+    # Cancelled, and not read to its end.
+    assert time.monotonic() - began < 5
     assert list(backup) == []
     assert connection.identify_system().timeline == 1
     assert not connection.connection.closed

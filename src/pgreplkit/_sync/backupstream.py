@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._backupfiles import FreshFolder, TarFolder
@@ -362,6 +362,8 @@ class BackupStream:
         out, walsender = self._out, self._walsender
         if out is None or out.is_over:
             return
+        if walsender.connection.info.transaction_status == TransactionStatus.IDLE:
+            return  # What is cancelled then would be the next command.
         if walsender.connection.closed or not out.cancel(timeout=_ENDED_WITHIN):
             walsender.close()
 
