@@ -72,22 +72,15 @@ class AsyncCopyOut:
         pgconn, size = self.connection.pgconn, 0
         while self.is_copying and size < _BATCH_BYTES:
             count, data = pgconn.get_copy_data(1)
-            if count > 0:
-                messages.append(data)
-                size += count
-            elif count < 0:
-                self.is_copying = False
-            elif not messages:
-                break
-            else:
+            if not count and messages:
                 # What has come meanwhile costs less than to wait for it.
                 pgconn.consume_input()
                 count, data = pgconn.get_copy_data(1)
-                if count <= 0:
-                    self.is_copying = count == 0
-                    break
-                messages.append(data)
-                size += count
+            if count <= 0:
+                self.is_copying = not count
+                break
+            messages.append(data)
+            size += count
         return messages
 
     async def wait(self, timeout: float) -> None:
@@ -104,15 +97,10 @@ class AsyncCopyOut:
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
             await self.connection.cancel_safe(timeout=timeout)
-            while time.monotonic() < deadline:
-                if self.is_copying:
-                    if self.views():
-                        continue
-                elif self.result() is not None:
+            while time.monotonic() < deadline and not self.is_over:
+                was_copying = self.is_copying
+                if self.views() or self.result() is not None or was_copying != self.is_copying:
                     continue
-                if self.is_over:
-                    break
-                if not self.connection.pgconn.is_busy() and not self.is_copying:
-                    continue
-                await self.wait(deadline - time.monotonic())
+                if not self.is_over:
+                    await self.wait(deadline - time.monotonic())
         return self.is_over
