@@ -8,7 +8,7 @@ from contextlib import suppress
 import attrs
 from psycopg import Error as PsycopgError
 
-from pgreplkit._async._io import Heartbeat
+from pgreplkit._async._io import Heartbeat, Lock
 from pgreplkit._async.copyboth import AsyncCopyBoth
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
@@ -65,6 +65,7 @@ class AsyncWalSource:
         self.feedback.deliver(start)
         self.feed: WalFeed | None = None
         self.is_closed = False
+        self._ending = Lock()
         self._history: HistoryFile | None = None
         self._copy: AsyncCopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
@@ -152,15 +153,13 @@ class AsyncWalSource:
         if self._failure is not None:
             raise self._failure
         if self.is_closed and self.feed is not None:
+            await self.close()
             return None
         feed = await self.open()
         timeout = self.settings.timeout
         pace = None if timeout is None else Pace(timeout)
         try:
-            while not self.is_closed:
-                if feed.is_over:
-                    await self.close()
-                    break
+            while not self.is_closed and not feed.is_over:
                 batch = self._taken(feed)
                 if batch is not None:
                     return batch
@@ -173,11 +172,12 @@ class AsyncWalSource:
         except WaitTimeout:
             raise
         except Exception as error:
-            if self.is_closed:
-                return None
-            self._failure = error
-            await self.close()
-            raise
+            if not self.is_closed:
+                self._failure = error
+                await self.close()
+                raise
+        # Where another thread closes it, its end is waited for: the connection is in use till then.
+        await self.close()
         return None
 
     def _taken(self, feed: WalFeed) -> WalBatch | None:
@@ -245,9 +245,12 @@ class AsyncWalSource:
 
     async def close(self) -> None:
         """Tell what is confirmed, and end; the connection can be used for something else then."""
-        if self.is_closed:
-            return
-        self.is_closed = True
+        async with self._ending:
+            if not self.is_closed:
+                self.is_closed = True
+                await self._end()
+
+    async def _end(self) -> None:
         heartbeat, copy = self._heartbeat, self._copy
         self._heartbeat = self._copy = None
         if heartbeat is not None:

@@ -12,7 +12,7 @@ from psycopg import Error as PsycopgError
 from pgreplkit._failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
 from pgreplkit._pace import Pace
 from pgreplkit._results import records
-from pgreplkit._sync._io import Heartbeat
+from pgreplkit._sync._io import Heartbeat, Lock
 from pgreplkit._sync.copyboth import CopyBoth
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit.errors import (
@@ -66,6 +66,7 @@ class WalSource:
         self.feedback.deliver(start)
         self.feed: WalFeed | None = None
         self.is_closed = False
+        self._ending = Lock()
         self._history: HistoryFile | None = None
         self._copy: CopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
@@ -153,15 +154,13 @@ class WalSource:
         if self._failure is not None:
             raise self._failure
         if self.is_closed and self.feed is not None:
+            self.close()
             return None
         feed = self.open()
         timeout = self.settings.timeout
         pace = None if timeout is None else Pace(timeout)
         try:
-            while not self.is_closed:
-                if feed.is_over:
-                    self.close()
-                    break
+            while not self.is_closed and not feed.is_over:
                 batch = self._taken(feed)
                 if batch is not None:
                     return batch
@@ -174,11 +173,12 @@ class WalSource:
         except WaitTimeout:
             raise
         except Exception as error:
-            if self.is_closed:
-                return None
-            self._failure = error
-            self.close()
-            raise
+            if not self.is_closed:
+                self._failure = error
+                self.close()
+                raise
+        # Where another thread closes it, its end is waited for: the connection is in use till then.
+        self.close()
         return None
 
     def _taken(self, feed: WalFeed) -> WalBatch | None:
@@ -246,9 +246,12 @@ class WalSource:
 
     def close(self) -> None:
         """Tell what is confirmed, and end; the connection can be used for something else then."""
-        if self.is_closed:
-            return
-        self.is_closed = True
+        with self._ending:
+            if not self.is_closed:
+                self.is_closed = True
+                self._end()
+
+    def _end(self) -> None:
         heartbeat, copy = self._heartbeat, self._copy
         self._heartbeat = self._copy = None
         if heartbeat is not None:
