@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import time
@@ -67,9 +68,10 @@ def wal(lab: Lab, primary: Node, start: LSN, end: LSN) -> None:
     def prepared() -> None:
         folder.mkdir()
         (folder / str(before)).write_bytes(bytes(size))
-        lab._place.account.give(folder)
+        # Called by root, pg_receivewal runs as the account of the servers.
         owner = lab.root.stat()
-        shutil.chown(folder, owner.st_uid, owner.st_gid)
+        for path in (folder, folder / str(before)):
+            os.chown(path, owner.st_uid, owner.st_gid)
 
     def ours() -> None:
         prepared()

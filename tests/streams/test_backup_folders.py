@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pgreplkit import (
 )
 from pgreplkit._backupfiles import FreshFolder
 from pgreplkit._backupfolder import DataFolder
-from pgreplkit._checksums import Crc32c, checksum, extended
+from pgreplkit._checksums import Crc32c, checksum, extended, quickest
 
 BASE = BackupArchive("base.tar", None, None)
 
@@ -137,3 +138,12 @@ def test_checksums_are_known_by_their_names() -> None:
     assert sha is not None
     assert len(sha().hexdigest()) == 128
     assert checksum("NONE") is checksum("md5") is None
+
+
+def test_without_the_extension_another_algorithm_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    assert quickest() == "SHA256"
+    monkeypatch.setitem(sys.modules, "google_crc32c", sys)
+    assert quickest() == "CRC32C"
