@@ -35,7 +35,7 @@ def interpreters() -> list[str]:
     return found
 
 
-def install(session: nox.Session, *groups: str, extras: str = "binary,lab") -> None:
+def install(session: nox.Session, *groups: str, extras: str = "binary,lab,crc32c") -> None:
     """The project as users install it, so that tests run against that, and the tools of groups."""
     tools = [tool for group in groups for tool in GROUPS[group]]
     session.install(f"-e.[{extras}]", *tools)
@@ -112,3 +112,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")
     session.run("python", "bench/streams.py")
+    session.run("python", "bench/streams_physical.py")

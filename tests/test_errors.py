@@ -63,6 +63,7 @@ SAMPLES: list[Error] = [
     errors.PatroniError("read Patroni's cluster", "the answer is not Patroni's"),
     errors.PatroniUnreachable("read Patroni's cluster", "no member answers: http://a"),
     errors.PatroniRefused("switch over by Patroni", "candidate does not exist", 412),
+    errors.BackupDamaged("extract a backup", ("base/1/2 is missing", "a has 1 bytes instead of 2")),
     errors.LabError("no room"),
     errors.ServerNotFound("no server of 9.6 on this machine"),
     errors.ServerStartFailed("initdb failed: …"),

@@ -31,17 +31,21 @@ LAYERS = [
 """Each may import from those before it, and from its own."""
 SHARED = {
     "_adapters",
+    "_backupfiles",
+    "_backupfolder",
+    "_checksums",
     "_conninfo",
+    "_results",
+    "_rowloading",
     "_failures",
     "_hostfiles",
     "_pace",
     "_recoveryfiles",
     "_rest",
-    "_results",
-    "_rowloading",
     "_schemacopy",
     "_statements",
     "_tablescan",
+    "_walfiles",
     "control",
 }
 """What both colours stand on; with them psycopg may be imported from here on."""
@@ -100,7 +104,8 @@ def test_what_is_pure_needs_no_server_and_no_driver(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_stays_small_and_is_named_for_one_idea(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+    # The list of what is public is as long as there are public names.
+    assert path == ROOM / "__init__.py" or len(path.read_text().splitlines()) <= 400
     assert path.stem not in {"utils", "helpers", "misc", "common"}
 
 

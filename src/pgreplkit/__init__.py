@@ -12,6 +12,7 @@ from pgreplkit._rooms import HOME as _HOME
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit._adapters import register as register
+    from pgreplkit._async.backupstream import AsyncBackupStream as AsyncBackupStream
     from pgreplkit._async.changes import (
         AsyncChangeStream as AsyncChangeStream,
         AsyncPayloadStream as AsyncPayloadStream,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pgreplkit._async.replication import (
         AsyncReplicationConnection as AsyncReplicationConnection,
     )
+    from pgreplkit._async.segmentstream import AsyncSegmentStream as AsyncSegmentStream
     from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
     from pgreplkit._async.server import AsyncServer as AsyncServer
     from pgreplkit._async.slot import AsyncSlot as AsyncSlot
@@ -49,8 +51,11 @@ if TYPE_CHECKING:
     from pgreplkit._async.standby import AsyncStandby as AsyncStandby
     from pgreplkit._async.streaming import AsyncStreamingServer as AsyncStreamingServer
     from pgreplkit._async.subscription import AsyncSubscription as AsyncSubscription
+    from pgreplkit._async.walstream import AsyncWalStream as AsyncWalStream
     from pgreplkit._async.watch import AsyncWatch as AsyncWatch
+    from pgreplkit._backupfolder import verify_backup as verify_backup
     from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
+    from pgreplkit._sync.backupstream import BackupStream as BackupStream
     from pgreplkit._sync.changes import (
         ChangeStream as ChangeStream,
         PayloadStream as PayloadStream,
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from pgreplkit._sync.primary import Primary as Primary
     from pgreplkit._sync.publication import Publication as Publication
     from pgreplkit._sync.replication import ReplicationConnection as ReplicationConnection
+    from pgreplkit._sync.segmentstream import SegmentStream as SegmentStream
     from pgreplkit._sync.sequences import SequencePlan as SequencePlan
     from pgreplkit._sync.server import Server as Server
     from pgreplkit._sync.slot import Slot as Slot
@@ -79,7 +85,9 @@ if TYPE_CHECKING:
     from pgreplkit._sync.standby import Standby as Standby
     from pgreplkit._sync.streaming import StreamingServer as StreamingServer
     from pgreplkit._sync.subscription import Subscription as Subscription
+    from pgreplkit._sync.walstream import WalStream as WalStream
     from pgreplkit._sync.watch import Watch as Watch
+    from pgreplkit._walfiles import ReceivedSegment as ReceivedSegment
     from pgreplkit.catalog.basebackups import BackupPhase as BackupPhase, BaseBackup as BaseBackup
     from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
     from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
@@ -165,6 +173,7 @@ if TYPE_CHECKING:
     from pgreplkit.errors import (
         AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
+        BackupDamaged as BackupDamaged,
         ConnectionFailed as ConnectionFailed,
         ControlFailed as ControlFailed,
         Error as Error,
@@ -174,6 +183,7 @@ if TYPE_CHECKING:
         InvalidAcknowledgement as InvalidAcknowledgement,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
+        InvalidBackupMessage as InvalidBackupMessage,
         InvalidChangeMessage as InvalidChangeMessage,
         InvalidControlFile as InvalidControlFile,
         InvalidLSN as InvalidLSN,
@@ -187,6 +197,7 @@ if TYPE_CHECKING:
         InvalidTimelineHistory as InvalidTimelineHistory,
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,
+        InvalidWalMessage as InvalidWalMessage,
         InvalidWalRange as InvalidWalRange,
         KeyMissing as KeyMissing,
         LabError as LabError,
@@ -223,6 +234,13 @@ if TYPE_CHECKING:
         WalRemoved as WalRemoved,
     )
     from pgreplkit.plans.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.basebackup import (
+        BackupCompression as BackupCompression,
+        BackupProgress as BackupProgress,
+        BackupStage as BackupStage,
+        ManifestChecksums as ManifestChecksums,
+        TablespaceProgress as TablespaceProgress,
+    )
     from pgreplkit.plans.clone import ClonePhase as ClonePhase, CloneProgress as CloneProgress
     from pgreplkit.plans.comparing import (
         CompareProgress as CompareProgress,
@@ -290,6 +308,12 @@ if TYPE_CHECKING:
         SlotPosition as SlotPosition,
         Snapshot as Snapshot,
     )
+    from pgreplkit.protocol.basebackup import (
+        BackupArchive as BackupArchive,
+        BackupChunk as BackupChunk,
+        BackupItem as BackupItem,
+        ManifestChunk as ManifestChunk,
+    )
     from pgreplkit.protocol.outputs import Payload as Payload
     from pgreplkit.protocol.pgoutput.messages import (
         Begin as Begin,
@@ -328,6 +352,7 @@ if TYPE_CHECKING:
         Table as Table,
     )
     from pgreplkit.protocol.transactions import Transaction as Transaction
+    from pgreplkit.protocol.walfeed import WalChunk as WalChunk
     from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.controlfile import (
         ControlFile as ControlFile,

@@ -44,7 +44,7 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
 
     Raises: HostFileError.
     """
-    with _telling(f"add a line to {path}"):
+    with telling_files(f"add a line to {path}"):
         text = path.read_bytes()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         backup = path.with_name(f"{path.name}.{stamp}.bak")
@@ -60,7 +60,7 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
 
 def restore(path: Path, backup: Path) -> None:
     """Put the backup's content back, and remove the backup."""
-    with _telling(f"restore {path} from {backup}"):
+    with telling_files(f"restore {path} from {backup}"):
         replace_file(path, backup.read_bytes())
         backup.unlink()
 
@@ -85,6 +85,15 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
         raise
 
 
+def sync_folder(path: Path) -> None:
+    """See that the names in a folder are on the disk."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def add_passfile_entry(
     *,
     host: str,
@@ -105,7 +114,7 @@ def add_passfile_entry(
     """
     entry = _passfile_entry(host, port, database, user, password)
     file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
-    with _telling(f"add an entry to {file}"):
+    with telling_files(f"add an entry to {file}"):
         # Bytes, because what stands in it is others' and of any encoding.
         content = file.read_bytes() if file.exists() else b""
         lines = content.removesuffix(b"\n").split(b"\n") if content else []
@@ -161,7 +170,8 @@ def _is_after(other: PassEntry | None, key: object) -> bool:
 
 
 @contextmanager
-def _telling(tried: str) -> Iterator[None]:
+def telling_files(tried: str) -> Iterator[None]:
+    """Turn what the system says of files within into HostFileError."""
     try:
         yield
     except OSError as error:

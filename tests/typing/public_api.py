@@ -115,6 +115,22 @@ def watching() -> None:
         assert_type(watch.take(3)[1:], WatchSamples)
 
 
+def physical() -> None:
+    with pgreplkit.ReplicationConnection.connect("host=a") as connection:
+        for chunk in connection.start_physical(LSN("0/0")):
+            assert_type(chunk, pgreplkit.WalChunk)
+        for segment in connection.receive_wal("/archive", slot="a"):
+            assert_type(segment.name, WalFileName)
+        with connection.base_backup(compression="zstd") as backup:
+            for item in backup:
+                assert_type(
+                    item,
+                    pgreplkit.BackupArchive | pgreplkit.BackupChunk | pgreplkit.ManifestChunk,
+                )
+            assert_type(backup.manifest, pgreplkit.BackupManifest | None)
+        assert_type(pgreplkit.verify_backup("/copy"), pgreplkit.BackupManifest)
+
+
 async def asynchronous() -> None:
     async with AsyncWatch(["host=a"]) as watch:
         async for sample in watch:

@@ -48,6 +48,16 @@ async def aside(call: Callable[[], T]) -> T:
     return await asyncio.to_thread(call)
 
 
+async def aside_whole(call: Callable[[], T]) -> T:
+    """The same, to its end even where the caller is cancelled: it is not left to a thread alone."""
+    job = asyncio.ensure_future(asyncio.to_thread(call))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait([job])
+        raise
+
+
 async def wait_readable(descriptor: int, timeout: float) -> bool:
     """Whether there is something to read from a socket, within that many seconds."""
     loop = asyncio.get_running_loop()

@@ -55,7 +55,11 @@ class CopyBoth:
 
     def read(self) -> list[bytes]:
         """The messages that are there; none when one has to wait, or when it is over."""
-        messages: list[bytes] = []
+        return [bytes(message) for message in self.views()]
+
+    def views(self) -> list[memoryview]:
+        """The same as views, each of a buffer that is its own."""
+        messages: list[memoryview] = []
         size = 0
         with self.guard:
             if self.is_over:
@@ -66,7 +70,7 @@ class CopyBoth:
                 if count <= 0:
                     self.is_over = count < 0
                     break
-                messages.append(bytes(data))
+                messages.append(data)
                 size += count
         return messages
 

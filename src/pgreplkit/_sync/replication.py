@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, cast, overload
@@ -16,16 +17,23 @@ from pgreplkit._failures import (
     OBJECT_IN_USE,
     UNDEFINED_OBJECT,
 )
+from pgreplkit._sync.backupstream import BackupStream
 from pgreplkit._sync.changes import ChangeStream, PayloadStream, change_stream
+from pgreplkit._sync.segmentstream import SegmentStream
 from pgreplkit._sync.slotstream import SlotStream
 from pgreplkit._sync.walsender import Walsender
+from pgreplkit._sync.walsource import WalSource
+from pgreplkit._sync.walstream import WalStream
 from pgreplkit.errors import (
     AlreadyExists,
     ServerError,
     SlotActive,
     SlotNotFound,
 )
+from pgreplkit.plans.basebackup import BackupCompression, BackupOptions, ManifestChecksums
+from pgreplkit.plans.clone import CheckpointMode
 from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
+from pgreplkit.plans.walstreaming import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
@@ -251,6 +259,118 @@ class ReplicationConnection:
             adapters=None,
             options=options,
         )
+
+    def start_physical(
+        self,
+        start: LSN,
+        *,
+        timeline: int | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> WalStream:
+        """The WAL from ``start`` on, of that ``timeline`` and all that follow it.
+
+        Unless told, the timeline is the one of the server's history that ``start`` lies on. With
+        ``stop_at`` it ends before that position, else it goes on as the server does. After
+        ``timeout`` seconds without WAL it raises WaitTimeout, and can go on then. The server hears
+        from this side every ``status_interval`` seconds, and more often where its
+        wal_sender_timeout needs it.
+
+        Raises, when it is entered or asked for WAL: WalRemoved; AheadOfServer; SlotNotFound;
+        SlotActive; ConnectionFailed, also when the server shuts down; ServerError, as for a
+        timeline that is not in the server's history or had ended before ``start``; WaitTimeout.
+        Source: START_REPLICATION … PHYSICAL.
+        """
+        settings = WalSettings(
+            timeline=timeline,
+            slot=slot,
+            stop_at=stop_at,
+            timeout=timeout,
+            status_interval=status_interval,
+        )
+        return WalStream(WalSource(self._walsender, start, settings))
+
+    def receive_wal(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        start: LSN | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        synchronous: bool = False,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> SegmentStream:
+        """Write WAL into a directory as pg_receivewal does; gives each segment when it is whole.
+
+        It goes on where the directory's WAL ends. Where there is none it begins with the segment of
+        ``start``, else with that of the slot (15 on), else with the server's current one. With a
+        ``slot`` the server learns what is safe on the disk when a segment is whole, with
+        ``synchronous`` after each write, so that commits can wait for it. It ends at ``stop_at``;
+        the segment that holds that position stays ``….partial``. After ``timeout`` seconds without
+        WAL it raises WaitTimeout, and can go on then.
+
+        Raises: HostFileError for a directory that is missing or has segments of another size, or
+        when writing fails; all that ``start_physical`` does. Whatever ends it, the next run goes
+        on from there.  Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
+        """
+        settings = WalSettings(
+            slot=slot, stop_at=stop_at, timeout=timeout, status_interval=status_interval
+        )
+        return SegmentStream(
+            self._walsender, directory, start=start, synchronous=synchronous, settings=settings
+        )
+
+    def base_backup(
+        self,
+        *,
+        label: str = "pgreplkit base backup",
+        checkpoint: CheckpointMode = "spread",
+        wal: bool = True,
+        wait: bool | None = None,
+        max_rate: int | None = None,
+        tablespace_map: bool | None = None,
+        verify_checksums: bool = True,
+        manifest: bool | None = None,
+        manifest_checksums: ManifestChecksums | None = None,
+        compression: BackupCompression | None = None,
+        compression_level: int | None = None,
+        incremental: bytes | str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> BackupStream:
+        """A base backup, which begins when it is saved, extracted or iterated over.
+
+        With ``wal`` all WAL comes with it that it needs to start from. Without, ``wait`` lets the
+        server end it only when that is archived. ``max_rate`` is in bytes a second, from 32 KiB to
+        1 GiB. ``tablespace_map`` lists tablespaces in a file instead of as links, unless told so
+        where archives stay archives. A ``manifest`` comes where the server has one (13 on).
+        ``incremental`` is the manifest of an earlier backup, or its path: only what changed since
+        comes, for pg_combinebackup. After ``timeout`` seconds in which nothing comes it raises
+        WaitTimeout; a spread checkpoint takes minutes before anything does.
+
+        Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
+        before 17, and ``verify_checksums=False`` before 11; ValueError.
+        Source: BASE_BACKUP, UPLOAD_MANIFEST.
+        """
+        options = BackupOptions(
+            label=label,
+            checkpoint=checkpoint,
+            wal=wal,
+            wait=wait,
+            max_rate=max_rate,
+            tablespace_map=tablespace_map,
+            verify_checksums=verify_checksums,
+            manifest=manifest,
+            manifest_checksums=manifest_checksums,
+            compression=compression,
+            compression_level=compression_level,
+            is_incremental=incremental is not None,
+        )
+        for feature in options.features():
+            self._walsender.require(feature)
+        return BackupStream(self._walsender, options, incremental=incremental, timeout=timeout)
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,7 +11,8 @@
     │   ├── InvalidSystemIdentity      InvalidServerVersion
     │   ├── InvalidSlotName            InvalidRoleName
     │   ├── InvalidControlFile         InvalidTableName
-    │   └── InvalidChangeMessage       InvalidAcknowledgement
+    │   ├── InvalidChangeMessage       InvalidAcknowledgement
+    │   └── InvalidWalMessage          InvalidBackupMessage
     ├── TimelineNotInHistory (also a LookupError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
@@ -32,7 +33,7 @@
     ├── WaitTimeout (also a TimeoutError)
     │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
-    ├── ValueNotLoadable
+    ├── ValueNotLoadable               BackupDamaged
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
     ├── PatroniError
@@ -95,7 +96,10 @@ from pgreplkit.errors.server import (
 )
 from pgreplkit.errors.streams import (
     AheadOfServer as AheadOfServer,
+    BackupDamaged as BackupDamaged,
     InvalidAcknowledgement as InvalidAcknowledgement,
+    InvalidBackupMessage as InvalidBackupMessage,
+    InvalidWalMessage as InvalidWalMessage,
     StreamClosed as StreamClosed,
     ValueNotLoadable as ValueNotLoadable,
     WalRemoved as WalRemoved,

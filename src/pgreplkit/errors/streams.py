@@ -6,6 +6,8 @@ from pgreplkit.errors.base import Error
 from pgreplkit.errors.server import ServerError
 from pgreplkit.errors.values import InvalidValue, shorten
 
+_DIFFERENCES_SHOWN = 3
+
 
 class StreamClosed(ServerError):
     """Something was asked of a stream that has ended."""
@@ -57,6 +59,45 @@ class InvalidAcknowledgement(InvalidValue):
     __module__ = "pgreplkit"
     what: str = "acknowledgement"
     expected: str = "the end_lsn of a change that the stream has given"
+
+
+class InvalidWalMessage(InvalidValue):
+    """A message of a physical stream that is none, or that does not go on where the last ended."""
+
+    __module__ = "pgreplkit"
+    what: str = "message of a WAL stream"
+    expected: str = "WAL data or a keepalive of the replication protocol, without a gap"
+
+
+class InvalidBackupMessage(InvalidValue):
+    """A message of a base backup that is none, or an archive in it that no server writes."""
+
+    __module__ = "pgreplkit"
+    what: str = "message of a base backup"
+    expected: str = "archives, their data and a manifest, as BASE_BACKUP sends them"
+
+
+class BackupDamaged(Error):
+    """A base backup whose files are not as its manifest says.
+
+    Attributes:
+        tried: what was to be done.
+        differences: each file that is missing, too many, or other than it should be.
+    """
+
+    __module__ = "pgreplkit"
+
+    tried: str
+    differences: tuple[str, ...]
+
+    def __init__(self, tried: str, differences: tuple[str, ...]) -> None:
+        super().__init__(tried, differences)
+        self.tried, self.differences = tried, differences
+
+    def __str__(self) -> str:
+        more = len(self.differences) - _DIFFERENCES_SHOWN
+        shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
+        return f"{self.tried}: {shown}{f'; and {more} more' if more > 0 else ''}: take it anew"
 
 
 class ValueNotLoadable(Error):

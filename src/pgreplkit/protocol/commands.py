@@ -10,6 +10,7 @@ from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import quoted
 
 IDENTIFY_SYSTEM = b"IDENTIFY_SYSTEM"
+UPLOAD_MANIFEST = b"UPLOAD_MANIFEST"
 Option: TypeAlias = str | int | bool | None
 """The value of an option; None where the name alone is the option."""
 
@@ -86,11 +87,11 @@ def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
     """Take a base backup, with options by their names from 15 on."""
     if major >= _PARENTHESES_SINCE:
         return f"BASE_BACKUP ({options_list(options)})".encode()
-    older = {"CHECKPOINT": "FAST", "WAIT": "NOWAIT"}
+    older = {"CHECKPOINT": "FAST", "WAIT": "NOWAIT", "VERIFY_CHECKSUMS": "NOVERIFY_CHECKSUMS"}
     parts = []
     for name, value in options.items():
         if name in older:
-            # The word stands for what is not the default: a fast checkpoint, and no wait.
+            # The word stands for what is not the default: a fast checkpoint, no wait, no look.
             parts += [older[name]] if value in {"fast", False} else []
         elif isinstance(value, bool):
             parts += [name] if value else []

@@ -17,7 +17,7 @@ _KEEPALIVE = struct.Struct(">c8sq?")
 _STATUS = struct.Struct(">c8s8s8sq?")
 
 
-def keepalive(data: bytes) -> tuple[LSN, bool]:
+def keepalive(data: bytes | memoryview) -> tuple[LSN, bool]:
     """The server's position in a keepalive, and whether it asks for a status.
 
     Raises: struct.error for what is none.

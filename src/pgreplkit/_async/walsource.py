@@ -1,0 +1,268 @@
+"""AsyncWalSource: what START_REPLICATION gives of WAL, through all timelines, and kept alive."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import attrs
+from psycopg import Error as PsycopgError
+
+from pgreplkit._async._io import Heartbeat, Lock
+from pgreplkit._async.copyboth import AsyncCopyBoth
+from pgreplkit._async.walsender import AsyncWalsender
+from pgreplkit._failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
+from pgreplkit._pace import Pace
+from pgreplkit._results import records
+from pgreplkit.errors import (
+    AheadOfServer,
+    ConnectionFailed,
+    ServerError,
+    SlotActive,
+    SlotNotFound,
+    StreamClosed,
+    WaitTimeout,
+    WalRemoved,
+)
+from pgreplkit.plans.walstreaming import HistoryFile, WalSettings
+from pgreplkit.protocol import commands
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.walfeed import WalChunk, WalFeed
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.timeline import TimelineHistory
+
+_TOLD_EVERY = 1.0
+"""Seconds after which an acknowledgement is told to the server while WAL pours in."""
+_PATIENCE_SHARES = 3
+"""The server hears of the client so many times within wal_sender_timeout."""
+_ENDED_WITHIN = 5.0
+_TELLS_APART = 0.05
+_MEANING = {FILE_MISSING: WalRemoved, UNDEFINED_OBJECT: SlotNotFound}
+
+
+@attrs.frozen(kw_only=True)
+class WalBatch:
+    """What came at once."""
+
+    chunks: list[WalChunk]
+    history: HistoryFile | None = None
+    """Of the timeline that comes now."""
+    asked: bool = False
+    """Whether the server asked how far this side is; it was answered."""
+
+
+class AsyncWalSource:
+    """The WAL after a position, on a walsender's connection, begun when it is first needed."""
+
+    def __init__(self, walsender: AsyncWalsender, start: LSN, settings: WalSettings) -> None:
+        if not isinstance(start, LSN):
+            raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
+        self._walsender = walsender
+        self.start = start
+        self.settings = settings
+        # Nothing is confirmed that the caller did not confirm: not even what lies before.
+        self.feedback = Feedback(LSN.INVALID, advance_when_idle=False)
+        self.feedback.deliver(start)
+        self.feed: WalFeed | None = None
+        self.is_closed = False
+        self._ending = Lock()
+        self._history: HistoryFile | None = None
+        self._copy: AsyncCopyBoth | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._failure: Exception | None = None
+        self._told_at = time.monotonic()
+        self._has_news = False
+        self._interval = settings.status_interval
+
+    @property
+    def tried(self) -> str:
+        """What is being done, for errors."""
+        slot = "" if self.settings.slot is None else f" by the slot {self.settings.slot!r}"
+        return f"stream WAL from {self.start}{slot}"
+
+    async def open(self) -> WalFeed:
+        """Begin, where it has not begun."""
+        if self.is_closed:
+            raise self._failure or StreamClosed(self.tried, "the stream has ended: open another")
+        if self.feed is not None:
+            return self.feed
+        walsender = self._walsender
+        walsender.insist_on_idle(self.tried)
+        patience = await walsender.patience()
+        if patience is not None:
+            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+        timeline = await self._timeline()
+        feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
+        await self._begin(feed)
+        self.feed = feed
+        self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
+        return feed
+
+    async def _timeline(self) -> int:
+        """The timeline that was asked for, or the one of the server's history that has the WAL."""
+        identity = await self._walsender.identify()
+        if self.start > identity.position:
+            raise AheadOfServer(self.tried, str(self.start), str(identity.position))
+        if self.settings.timeline is not None:
+            return self.settings.timeline
+        timeline = identity.timeline
+        if timeline == 1:
+            return timeline
+        content = await self._walsender.history_file(timeline)
+        history = TimelineHistory.parse(content.decode(errors="replace"), timeline=timeline)
+        return history.timeline_of(self.start)
+
+    async def _begin(self, feed: WalFeed) -> None:
+        """Ask for a timeline, and for the next one where nothing is left of it."""
+        walsender, slot = self._walsender, self.settings.slot
+        while True:
+            if self.settings.whole_segments is not None and feed.timeline > 1:
+                content = await walsender.history_file(feed.timeline)
+                self._history = HistoryFile(feed.timeline, content)
+            copy = AsyncCopyBoth(walsender.connection)
+            command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
+            try:
+                with telling(
+                    self.tried, role=walsender.role, grant="REPLICATION", meaning=_MEANING
+                ):
+                    results = await copy.start(command)
+            except ServerError as error:
+                if error.sqlstate != OBJECT_IN_USE or slot is None:
+                    raise
+                raise SlotActive(self.tried, slot, None, None, None) from error
+            if not copy.is_over:
+                self._copy = copy
+                return
+            self._switch(feed, records(results))
+
+    def _switch(self, feed: WalFeed, answer: list[dict[str, str | None]]) -> None:
+        """Go on where a timeline ended."""
+        if not answer or answer[0].get("next_tli") is None:
+            raise ConnectionFailed(self.tried, "the server ended the stream: it shuts down")
+        start = LSN(answer[0]["next_tli_startpos"] or "")
+        segment_size = self.settings.whole_segments
+        if segment_size is not None:
+            start = start.wal_file(timeline=1, segment_size=segment_size).first_lsn
+        feed.switch(int(answer[0]["next_tli"] or 0), start)
+
+    async def next(self) -> WalBatch | None:
+        """What comes next; None at the end.
+
+        Raises: WaitTimeout, after which one can go on; ServerError and its kinds; StreamClosed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.is_closed and self.feed is not None:
+            await self.close()
+            return None
+        feed = await self.open()
+        timeout = self.settings.timeout
+        pace = None if timeout is None else Pace(timeout)
+        try:
+            while not self.is_closed and not feed.is_over:
+                batch = self._taken(feed)
+                if batch is not None:
+                    return batch
+                if pace is not None and pace.is_over:
+                    raise WaitTimeout(
+                        f"{self.tried}: no WAL came in {timeout:g} s,"
+                        f" all before {feed.position} did"
+                    )
+                await self._wait(feed, _TOLD_EVERY if pace is None else pace.next_pause())
+        except WaitTimeout:
+            raise
+        except Exception as error:
+            if not self.is_closed:
+                self._failure = error
+                await self.close()
+                raise
+        # Where another thread closes it, its end is waited for: the connection is in use till then.
+        await self.close()
+        return None
+
+    def _taken(self, feed: WalFeed) -> WalBatch | None:
+        copy = self._copy
+        chunks = [] if copy is None else feed.take(copy.views())
+        asked, feed.asked = feed.asked, False
+        history, self._history = self._history, None
+        if asked:
+            self.tell()
+        if chunks or asked or history is not None:
+            return WalBatch(chunks=chunks, history=history, asked=asked)
+        return None
+
+    async def _wait(self, feed: WalFeed, limit: float) -> None:
+        """Wait until there may be more, or for some time."""
+        copy = self._copy
+        if copy is None:
+            return
+        if self._has_news and time.monotonic() - self._told_at > _TELLS_APART:
+            self.tell()
+        with telling(self.tried, meaning=_MEANING):
+            if not copy.is_over:
+                await copy.wait(limit)
+                return
+            if self.is_closed:
+                return
+            results = await copy.finish()
+        self._switch(feed, records(results))
+        await self._begin(feed)
+
+    def give(self, end: LSN) -> None:
+        """The caller has the WAL before that position."""
+        self.feedback.deliver(end)
+
+    def written(self) -> None:
+        """The caller has done with what was given, without a word of where it is safe."""
+        feedback = self.feedback
+        if feedback.delivered > max(feedback.written, self.start):
+            feedback.written = feedback.delivered
+            self._has_news = True
+
+    def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
+        """Confirm; the server is told soon."""
+        if self.is_closed:
+            raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
+        feedback = self.feedback
+        feedback.acknowledge(flushed, written=written, applied=applied or feedback.applied)
+        self._has_news = True
+        if time.monotonic() - self._told_at > _TELLS_APART:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the server now."""
+        self._has_news, self._told_at = False, time.monotonic()
+        copy = self._copy
+        if copy is not None:
+            # A connection that is lost is told to whoever reads next.
+            with suppress(PsycopgError):
+                copy.send(self.feedback.status())
+
+    def _beat(self) -> None:
+        """Called beside the client's code: keeps the server from giving this side up."""
+        if self._has_news or time.monotonic() - self._told_at >= self._interval / 2:
+            self.tell()
+
+    async def close(self) -> None:
+        """Tell what is confirmed, and end; the connection can be used for something else then."""
+        async with self._ending:
+            if not self.is_closed:
+                self.is_closed = True
+                await self._end()
+
+    async def _end(self) -> None:
+        heartbeat, copy = self._heartbeat, self._copy
+        self._heartbeat = self._copy = None
+        if heartbeat is not None:
+            heartbeat.close()
+        if copy is None:
+            return
+        has_ended = False
+        try:
+            copy.send(self.feedback.status())
+            has_ended = await copy.end(timeout=_ENDED_WITHIN)
+        except PsycopgError:
+            pass
+        finally:
+            if not has_ended or isinstance(self._failure, ConnectionFailed):
+                await self._walsender.close()

@@ -1,0 +1,195 @@
+# Generated from pgreplkit/_async/segmentstream.py by `nox -s sync`. Do not edit.
+"""SegmentStream: WAL into a directory, segment after segment."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from pgreplkit._sync._io import aside, aside_whole
+from pgreplkit._sync.walsender import Walsender
+from pgreplkit._sync.walsource import WalBatch, WalSource
+from pgreplkit._walfiles import ReceivedSegment, WalFiles
+from pgreplkit.catalog.features import FEATURES
+from pgreplkit.errors import SlotNotFound, StreamClosed, WaitTimeout
+from pgreplkit.plans.walstreaming import WalSettings
+from pgreplkit.protocol import commands
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+
+
+class SegmentStream:
+    """WAL that is written into a directory; iteration gives each segment that is whole.
+
+    Made by ``receive_wal`` of a ReplicationConnection. It begins when it is entered, or when the
+    first segment is asked for, and writes while you ask for the next: what you do between two is
+    time in which nothing is written.
+    """
+
+    __module__ = "pgreplkit"
+
+    def __init__(
+        self,
+        walsender: Walsender,
+        directory: str | os.PathLike[str],
+        *,
+        start: LSN | None,
+        synchronous: bool,
+        settings: WalSettings,
+    ) -> None:
+        if start is not None and not isinstance(start, LSN):
+            raise TypeError(f"WAL is received from an LSN on, not a {type(start).__name__}")
+        self._walsender = walsender
+        self._directory = Path(directory)
+        self._start = start
+        self._settings = settings
+        self._is_synchronous = synchronous
+        # Who tells the server where it has flushed may be waited for by its commits.
+        self._confirms = synchronous or settings.slot is not None
+        self._source: WalSource | None = None
+        self._files: WalFiles | None = None
+        self._done: deque[ReceivedSegment] = deque()
+        self._position = LSN.INVALID
+        self._is_closed = False
+
+    @property
+    def directory(self) -> Path:
+        """Where the segments are."""
+        return self._directory
+
+    @property
+    def position(self) -> LSN:
+        """Up to where WAL is written; where it begins, before any was; 0/0 before it was begun."""
+        return self._position
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self._is_closed
+
+    def _open(self) -> tuple[WalSource, WalFiles]:
+        if self._is_closed:
+            raise StreamClosed(f"receive WAL into {self._directory}", "it has ended: begin another")
+        if self._source is not None and self._files is not None:
+            return self._source, self._files
+        walsender = self._walsender
+        segment_size = SegmentSize.parse(walsender.show("wal_segment_size"))
+        files = WalFiles(self._directory, segment_size)
+        resumed = aside(files.resume)
+        if resumed is None:
+            lsn, timeline = self._beginning()
+        else:
+            lsn, timeline = resumed.first_lsn, resumed.timeline
+        start = lsn.wal_file(timeline=1, segment_size=segment_size).first_lsn
+        settings = attrs.evolve(self._settings, timeline=timeline, whole_segments=segment_size)
+        source = WalSource(walsender, start, settings)
+        source.open()
+        self._files, self._source, self._position = files, source, start
+        return source, files
+
+    def _beginning(self) -> tuple[LSN, int | None]:
+        """Where to begin in an empty directory."""
+        slot = self._settings.slot
+        if self._start is not None:
+            return self._start, None
+        is_readable = self._walsender.version.major >= FEATURES["protocol.read_slot"].since
+        if slot is not None and is_readable:
+            tried = f"read the slot {slot!r}"
+            [record] = self._walsender.ask(tried, commands.read_slot(slot))
+            if record["slot_type"] is None:
+                raise SlotNotFound(tried, "there is no slot of that name")
+            if record["restart_lsn"] is not None and record["restart_tli"] is not None:
+                return LSN(record["restart_lsn"]), int(record["restart_tli"])
+        identity = self._walsender.identify()
+        return identity.position, identity.timeline
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ReceivedSegment:
+        try:
+            while not self._done:
+                if self._is_closed and self._source is not None:
+                    raise StopIteration
+                source, files = self._open()
+                batch = source.next()
+                if batch is None:
+                    self.close()
+                else:
+                    self._take(source, files, batch)
+        except (WaitTimeout, StopIteration):
+            raise
+        except Exception:
+            self.close()
+            raise
+        return self._done.popleft()
+
+    def _take(self, source: WalSource, files: WalFiles, batch: WalBatch) -> None:
+        is_last = source.feed is not None and source.feed.is_over
+        syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
+
+        def written() -> None:
+            # All of it here: a caller that is cancelled meanwhile gets the segments later.
+            if batch.history is not None:
+                files.write_history(batch.history)
+            done = files.write(batch.chunks)
+            if syncs:
+                files.sync()
+            self._done += done
+            if batch.chunks:
+                self._position = batch.chunks[-1].end_lsn
+                source.give(self._position)
+                source.written()
+
+        before = len(self._done)
+        aside_whole(written)
+        if syncs:
+            source.acknowledge(source.feedback.delivered, None, None)
+            source.tell()
+        elif self._confirms and len(self._done) > before:
+            source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
+
+    def close(self) -> None:
+        """See that all is on the disk, tell the server, and end; the connection is free then.
+
+        The last segment, where it is not whole, stays ``….partial``.
+
+        Raises: HostFileError when it cannot be written.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        source, files = self._source, self._files
+        try:
+            if files is not None:
+                aside_whole(files.close)
+                if self._confirms and source is not None and not source.is_closed:
+                    source.acknowledge(source.feedback.delivered, None, None)
+        finally:
+            if source is not None:
+                source.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"at {self._position}"
+        return f"<{type(self).__name__} into {str(self._directory)!r}, {state}>"

@@ -1,0 +1,185 @@
+"""What BASE_BACKUP sends: archives of tar and a manifest, in the framing of each major."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from pgreplkit.errors import InvalidBackupMessage
+
+_LETTERS_SINCE = 15
+_ARCHIVE, _DATA, _PROGRESS, _MANIFEST = b"ndpm"
+_BASE = "base.tar"
+
+
+@attrs.frozen
+class BackupArchive:
+    """An archive begins: the data directory's, or a tablespace's."""
+
+    __module__ = "pgreplkit"
+
+    name: str
+    """As pg_basebackup names it: base.tar or 16401.tar, with .gz and so on when compressed."""
+    oid: int | None
+    """The tablespace's; None for the data directory."""
+    location: str | None
+    """Where the tablespace is on the server; None for the data directory."""
+
+
+@attrs.frozen
+class BackupChunk:
+    """A piece of an archive."""
+
+    __module__ = "pgreplkit"
+
+    archive: BackupArchive
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+
+
+@attrs.frozen
+class ManifestChunk:
+    """A piece of the manifest, which comes after all archives (13 on)."""
+
+    __module__ = "pgreplkit"
+
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+
+
+BackupItem: TypeAlias = BackupArchive | BackupChunk | ManifestChunk
+"""What a backup is made of, in the order in which it comes."""
+
+
+@attrs.frozen
+class BackupTablespace:
+    """A tablespace that is copied, or with None the data directory itself."""
+
+    oid: int | None
+    location: str | None
+    size: int | None
+    """Bytes, as the server estimated."""
+
+    @classmethod
+    def from_record(cls, record: dict[str, str | None]) -> BackupTablespace:
+        """A row of the server's list."""
+        oid, kilobytes = record["spcoid"], record["size"]
+        return cls(
+            None if oid is None else int(oid),
+            record["spclocation"],
+            None if kilobytes is None else int(kilobytes) << 10,
+        )
+
+
+class BackupSink(Protocol):
+    """Where a backup goes."""
+
+    def begin(self, archive: BackupArchive) -> None:
+        """An archive begins."""
+
+    def write(self, data: memoryview) -> None:
+        """More of the archive that was begun last."""
+
+    def end(self) -> None:
+        """The archive is whole."""
+
+    def manifest(self, data: memoryview) -> None:
+        """More of the manifest."""
+
+
+class BackupFraming:
+    """Tells a sink what messages mean.
+
+    Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, and the
+    manifest the last one. From 15 on all is one COPY, and a letter says what a message is.
+    """
+
+    def __init__(self, major: int, tablespaces: Sequence[BackupTablespace], sink: BackupSink):
+        self.tablespaces = tuple(tablespaces)
+        self.done = [0] * len(self.tablespaces)
+        """Bytes that came of each; as the server counts, where it compresses."""
+        self._sink = sink
+        self._has_letters = major >= _LETTERS_SINCE
+        self._copies = 0
+        self._at: int | None = None
+        """Which archive is being sent; None before the first, and in the manifest."""
+        self._is_compressed = False
+        self._manifest = bytearray()
+
+    @property
+    def manifest(self) -> bytes:
+        """What came of the manifest."""
+        return bytes(self._manifest)
+
+    @property
+    def archives_left(self) -> int:
+        """How many COPYs there are at the least, that have not begun."""
+        return (1 if self._has_letters else len(self.tablespaces)) - self._copies
+
+    def begin_copy(self) -> None:
+        """A COPY begins."""
+        number, self._copies = self._copies, self._copies + 1
+        if not self._has_letters and number < len(self.tablespaces):
+            oid = self.tablespaces[number].oid
+            self._begin(number, _BASE if oid is None else f"{oid}.tar")
+
+    def end_copy(self) -> None:
+        """It has ended."""
+        self._end()
+
+    def feed(self, messages: Iterable[memoryview]) -> None:
+        """What came.
+
+        Raises: InvalidBackupMessage.
+        """
+        for message in messages:
+            if not self._has_letters:
+                self._take(message)
+            elif not message:
+                raise InvalidBackupMessage(b"", "it is empty")
+            elif message[0] == _DATA:
+                self._take(message[1:])
+            else:
+                self._turn(message)
+
+    def _turn(self, message: memoryview) -> None:
+        kind, content = message[0], bytes(message[1:])
+        if kind == _ARCHIVE:
+            name, location, *_ = [*content.split(b"\0"), b"", b""]
+            self._end()
+            self._begin(self._place(location.decode(errors="surrogateescape")), name.decode())
+        elif kind == _MANIFEST:
+            self._end()
+        elif kind == _PROGRESS and len(content) == 8:
+            if self._is_compressed and self._at is not None:
+                [whole] = struct.unpack(">q", content)
+                self.done[self._at] = whole - sum(self.done[: self._at])
+        else:
+            raise InvalidBackupMessage(bytes(message[:32]), "it is of no known kind")
+
+    def _place(self, location: str) -> int:
+        """Which of the list that is."""
+        for number, tablespace in enumerate(self.tablespaces):
+            if (tablespace.location or "") == location:
+                return number
+        raise InvalidBackupMessage(location, "there is no such tablespace in the server's list")
+
+    def _begin(self, number: int, name: str) -> None:
+        self._at, self._is_compressed = number, not name.endswith(".tar")
+        tablespace = self.tablespaces[number]
+        self._sink.begin(BackupArchive(name, tablespace.oid, tablespace.location))
+
+    def _end(self) -> None:
+        if self._at is not None:
+            self._at = None
+            self._sink.end()
+
+    def _take(self, data: memoryview) -> None:
+        if self._at is None:
+            self._manifest += data
+            self._sink.manifest(data)
+            return
+        if not self._is_compressed:
+            self.done[self._at] += len(data)
+        self._sink.write(data)

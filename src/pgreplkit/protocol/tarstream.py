@@ -1,0 +1,81 @@
+"""TarStream: a tar archive that comes in pieces, cut into its members."""
+
+from __future__ import annotations
+
+from tarfile import DIRTYPE, REGTYPE, SYMTYPE, HeaderError, TarInfo
+from typing import Protocol
+
+from pgreplkit.errors import InvalidBackupMessage
+
+_BLOCK = 512
+_NOTHING = bytes(_BLOCK)
+_TYPES = {REGTYPE, DIRTYPE, SYMTYPE}
+
+
+class TarSink(Protocol):
+    """Where the members go."""
+
+    def member(self, info: TarInfo) -> None:
+        """A file, directory or symbolic link begins."""
+
+    def content(self, data: memoryview) -> None:
+        """More of the file that was begun last."""
+
+    def done(self) -> None:
+        """That file is whole."""
+
+
+class TarStream:
+    """Reads what servers write: plain headers, as of 1988, without extensions."""
+
+    def __init__(self, sink: TarSink) -> None:
+        self._sink = sink
+        self._header = bytearray()
+        self._left = self._padding = 0
+
+    def feed(self, data: memoryview) -> None:
+        """The next piece.
+
+        Raises: InvalidBackupMessage.
+        """
+        while data:
+            if self._left:
+                part = data[: self._left]
+                self._left -= len(part)
+                self._sink.content(part)
+                if not self._left:
+                    self._sink.done()
+            elif self._padding:
+                part = data[: self._padding]
+                self._padding -= len(part)
+            else:
+                part = data[: _BLOCK - len(self._header)]
+                self._header += part
+                if len(self._header) == _BLOCK:
+                    self._begin(bytes(self._header))
+                    self._header.clear()
+            data = data[len(part) :]
+
+    def close(self) -> None:
+        """It has ended.
+
+        Raises: InvalidBackupMessage in the middle of a member.
+        """
+        if self._left or self._header:
+            raise InvalidBackupMessage(b"", f"the archive ends {self._left} bytes too early")
+
+    def _begin(self, block: bytes) -> None:
+        if block == _NOTHING:
+            return
+        try:
+            info = TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except HeaderError as error:
+            raise InvalidBackupMessage(
+                block, f"it is no header of a tar archive: {error}"
+            ) from None
+        if info.type not in _TYPES or (info.size and not info.isreg()):
+            raise InvalidBackupMessage(info.name, f"it is a member of type {info.type!r}")
+        self._left, self._padding = info.size, -info.size % _BLOCK
+        self._sink.member(info)
+        if info.isreg() and not info.size:
+            self._sink.done()

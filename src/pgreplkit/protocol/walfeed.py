@@ -1,0 +1,101 @@
+"""WalFeed: the WAL in the messages of a physical stream, across timelines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from pgreplkit.errors import InvalidWalMessage
+from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, WAL_DATA, keepalive
+from pgreplkit.values.lsn import LSN
+
+
+@attrs.frozen
+class WalChunk:
+    """A piece of WAL as the server sent it, of any length up to 128 KiB.
+
+    Source: XLogData of the replication protocol.
+    """
+
+    __module__ = "pgreplkit"
+
+    lsn: LSN
+    """The position of its first byte."""
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+    timeline: int
+
+    @property
+    def end_lsn(self) -> LSN:
+        """The position after its last byte."""
+        return self.lsn + len(self.data)
+
+
+@attrs.frozen
+class Piece:
+    """What of a chunk lies in one segment."""
+
+    number: int
+    """The segment's, from the start of the WAL."""
+    offset: int
+    data: memoryview
+
+
+def pieces(chunk: WalChunk, segment_size: int) -> Iterator[Piece]:
+    """A chunk, cut where segments end."""
+    view, position = memoryview(chunk.data), int(chunk.lsn)
+    while view:
+        number, offset = divmod(position, segment_size)
+        data = view[: segment_size - offset]
+        yield Piece(number, offset, data)
+        view, position = view[len(data) :], position + len(data)
+
+
+class WalFeed:
+    """Makes chunks of messages, and sees that none is missing between them.
+
+    It ends at ``stop_at``.
+    """
+
+    def __init__(self, start: LSN, timeline: int, *, stop_at: LSN | None) -> None:
+        self.position, self.timeline = start, timeline
+        self._stop_at = stop_at
+        self.asked = False
+        """Whether the server wants to hear of this side."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all before ``stop_at`` was made chunks of."""
+        return self._stop_at is not None and self.position >= self._stop_at
+
+    def take(self, messages: Iterable[memoryview]) -> list[WalChunk]:
+        """The chunks in some messages.
+
+        Raises: InvalidWalMessage.
+        """
+        chunks = []
+        for message in messages:
+            kind = message[0] if message else None
+            if kind == KEEPALIVE:
+                _, asks = keepalive(message)
+                self.asked |= asks
+            elif kind == WAL_DATA and len(message) >= DATA_AT:
+                if not self.is_over:
+                    chunks.append(self._chunk(message))
+            else:
+                raise InvalidWalMessage(bytes(message[:DATA_AT]), "it is none of the two kinds")
+        return chunks
+
+    def _chunk(self, message: memoryview) -> WalChunk:
+        lsn = LSN.from_bytes(message[1:9])
+        if lsn != self.position:
+            raise InvalidWalMessage(str(lsn), f"the WAL before went up to {self.position}")
+        data = bytes(message[DATA_AT:])
+        if self._stop_at is not None:
+            data = data[: self._stop_at - lsn]
+        self.position = lsn + len(data)
+        return WalChunk(lsn, data, self.timeline)
+
+    def switch(self, timeline: int, start: LSN) -> None:
+        """Go on with another timeline."""
+        self.timeline, self.position = timeline, start

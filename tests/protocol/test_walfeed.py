@@ -1,0 +1,72 @@
+"""WAL in messages, and cut into segments."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit import LSN, InvalidWalMessage, SegmentSize, WalChunk
+from pgreplkit.protocol.walfeed import WalFeed, pieces
+from pgreplkit.testing.strategies import segment_sizes
+
+
+def wal_data(lsn: LSN, data: bytes) -> memoryview:
+    return memoryview(b"w" + lsn.to_bytes() + LSN.MAX.to_bytes() + bytes(8) + data)
+
+
+def keepalive(asks: bool) -> memoryview:
+    return memoryview(struct.pack(">c8sq?", b"k", LSN.MAX.to_bytes(), 0, asks))
+
+
+@given(
+    segment_sizes(), st.integers(0, 1 << 40), st.integers(-70_000, 70_000), st.integers(0, 1 << 17)
+)
+def test_pieces_lose_nothing_and_lie_in_one_segment(
+    size: SegmentSize, number: int, near: int, length: int
+) -> None:
+    lsn = LSN(max(0, min(number * size.bytes + near, (1 << 63))))
+    chunk = WalChunk(lsn, bytes(range(256)) * (length // 256 + 1), 1)
+    cut = list(pieces(chunk, size.bytes))
+    assert b"".join(piece.data for piece in cut) == chunk.data
+    position = int(lsn)
+    for piece in cut:
+        assert piece.number * size.bytes + piece.offset == position
+        assert 0 < len(piece.data) <= size.bytes - piece.offset
+        position += len(piece.data)
+    assert LSN(position) == chunk.end_lsn
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50)), st.integers(0, 1 << 62), st.integers(0, 600))
+def test_chunks_are_what_was_sent_up_to_the_end(
+    parts: list[bytes], start: int, wanted: int
+) -> None:
+    lsn, stop = LSN(start), LSN(start + wanted)
+    messages, position = [], lsn
+    for part in parts:
+        messages += [keepalive(False), wal_data(position, part)]
+        position += len(part)
+    feed = WalFeed(lsn, 3, stop_at=stop)
+    chunks = feed.take(messages)
+    assert b"".join(chunk.data for chunk in chunks) == b"".join(parts)[:wanted]
+    assert feed.is_over == (position >= stop)
+    assert all(chunk.timeline == 3 and chunk.data for chunk in chunks)
+    assert not feed.asked
+
+
+def test_what_the_server_asks_is_kept() -> None:
+    feed = WalFeed(LSN("0/5"), 1, stop_at=None)
+    assert feed.take([keepalive(True), keepalive(False)]) == []
+    assert feed.asked
+
+
+@pytest.mark.parametrize("message", [b"", b"x", b"w123", wal_data(LSN("0/6"), b"a gap")])
+def test_what_does_not_fit_is_refused(message: bytes) -> None:
+    with pytest.raises(InvalidWalMessage):
+        WalFeed(LSN("0/5"), 1, stop_at=None).take([memoryview(message)])
+
+
+def test_a_chunks_repr_does_not_show_the_wal() -> None:
+    chunk = WalChunk(LSN("0/5"), bytes(100_000), 1)
+    assert repr(chunk) == "WalChunk(lsn=LSN('0/5'), data=<100000 bytes>, timeline=1)"
