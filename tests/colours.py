@@ -23,7 +23,7 @@ class Awaited:
 
     def __getattr__(self, name: str) -> object:
         value = getattr(self._target, name)
-        if name in PLAIN:
+        if name in PLAIN and inspect.ismethod(value):
             return lambda *args, **kwargs: wrapped(value(*args, **kwargs))
         return awaited(value) if inspect.ismethod(value) else value
 

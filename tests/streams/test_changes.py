@@ -365,6 +365,8 @@ async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> N
         async with primary.changes("s", publications=["p"]) as stream:
             text = await refused(pgreplkit.SlotActive, "s")
             assert "used by process" in text
+            source.run("INSERT INTO t VALUES (1)")
+            await anext(stream)
             with pytest.raises(pgreplkit.ServerError, match="taken elsewhere"):
                 await anext(stream.transactions())
     async with await colour.primary(source.node.conninfo) as elsewhere:
