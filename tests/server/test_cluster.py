@@ -118,6 +118,7 @@ async def test_a_standby_without_its_upstream_is_a_root_with_a_warning(
     assert str(found).startswith("two: standby")
 
 
+@pytest.mark.matrix
 async def test_a_promotion_is_seen_when_it_is_asked_again(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:

@@ -216,6 +216,7 @@ async def test_a_block_that_fails_is_told_as_it_failed(pair: Cluster, colour: Co
         assert (await again.replay_status()).pause_state == "not paused"
 
 
+@pytest.mark.matrix
 async def test_after_a_restart_a_new_connection_works(pair: Cluster, colour: Colour) -> None:
     primary = await colour.primary(pair.primary.conninfo)
     pair.primary.restart("immediate")

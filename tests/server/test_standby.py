@@ -87,6 +87,7 @@ async def test_a_pause_is_told_with_the_bytes_and_the_age_of_the_last_commit(
     assert status.time_behind == status.observed_at - status.last_commit_time
 
 
+@pytest.mark.matrix
 async def test_a_standby_without_its_upstream_claims_no_lag(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -173,6 +174,7 @@ async def test_the_upstream_is_the_primary(cluster: Cluster, colour: Colour) -> 
     assert upstream.application_name == cluster.standby.name
 
 
+@pytest.mark.matrix
 async def test_a_standby_has_a_cascade_of_its_own(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:

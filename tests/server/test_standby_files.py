@@ -57,6 +57,7 @@ def test_a_server_starts_as_the_standby_that_the_files_describe(
 
 
 @pytest.mark.parametrize("action", ["pause", "promote"])
+@pytest.mark.matrix
 def test_a_recovery_target_is_reached(clusters: Clusters, cluster: Cluster, action: str) -> None:
     node = clusters.lab.standby(cluster.primary, name=f"pg{cluster.major}-target-{action}")
     try:

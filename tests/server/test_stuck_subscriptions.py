@@ -312,6 +312,7 @@ async def test_dropping_never_hangs_on_a_publisher_that_swallows_all(
         assert await subscriber.subscriptions() == []
 
 
+@pytest.mark.matrix
 async def test_a_publisher_that_swallows_all_is_told_as_such(
     pair: Pair, colour: Colour, black_hole: str
 ) -> None:
@@ -381,6 +382,7 @@ async def told_as_bounded(pair: Pair, colour: Colour, setting: str, wanted: Stuc
     remove_databases(pair.subscriber, pair.publisher)
 
 
+@pytest.mark.matrix
 async def test_a_published_column_that_is_missing(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:

@@ -212,6 +212,7 @@ def across_two(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
+@pytest.mark.matrix
 async def test_a_clone_is_another_server(clusters: Clusters, pair: Pair, colour: Colour) -> None:
     node = clusters.lab.standby(pair.publisher.node)
     node.promote()

@@ -147,6 +147,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
         node.stop()
 
 
+@pytest.mark.matrix
 async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -217,6 +218,7 @@ async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
         assert (await anext(nobody)).to_records() == []
 
 
+@pytest.mark.matrix
 def test_a_promotion_is_seen(clusters: Clusters, cluster: Cluster, tmp_path: Path) -> None:
     node = clusters.lab.standby(cluster.primary)
     try:

@@ -338,6 +338,7 @@ def test_what_fails_removes_what_it_made(
     assert connection.connection.closed
 
 
+@pytest.mark.matrix
 def test_a_wait_for_the_archive_can_be_gone_on_with(
     source: Source, connection: ReplicationConnection
 ) -> None:

@@ -112,6 +112,7 @@ def test_a_slot_learns_what_is_on_the_disk(cluster: Cluster, kept: str, tmp_path
             next(connection.receive_wal(tmp_path, slot="nosuch"))
 
 
+@pytest.mark.matrix
 def test_a_commit_waits_for_a_synchronous_receiver_and_no_longer(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_slow_client_keeps_its_connection_and_confirms_nothing(
         assert change.new["id"] == 1
 
 
+@pytest.mark.matrix
 async def test_a_slow_task_keeps_its_connection_too(clusters: Clusters, major: int) -> None:
     with a_primary(clusters, major, wal_sender_timeout="1s") as node:
         async with (
@@ -149,6 +150,7 @@ async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> Non
             assert not (await slot.refresh()).active
 
 
+@pytest.mark.matrix
 def test_a_large_transaction_does_not_hold_up_the_end(source: Database) -> None:
     source.run("INSERT INTO t SELECT generate_series(1, 300000)")
     with Primary.connect(source.conninfo) as primary:
@@ -227,6 +229,7 @@ def exhaust(stream: pgreplkit.ChangeStream[Row]) -> None:
 
 
 @pytest.mark.pg(">= 13")
+@pytest.mark.matrix
 def test_a_slot_that_is_invalidated_is_told(clusters: Clusters, major: int) -> None:
     settings = {"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB"}
     with a_primary(clusters, major, **settings) as node:
@@ -337,6 +340,7 @@ def test_a_client_that_is_killed_loses_nothing(source: Database, tmp_path: Path)
     assert len(rest) < written
 
 
+@pytest.mark.matrix
 def test_a_network_that_swallows_everything_is_noticed(clusters: Clusters, major: int) -> None:
     """The server gives up a client that it does not hear, and the slot is free again."""
     with (

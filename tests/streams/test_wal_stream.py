@@ -85,6 +85,7 @@ def sender(node: Node, name: str) -> dict[str, object]:
     return row
 
 
+@pytest.mark.matrix
 def test_what_is_confirmed_is_what_the_caller_said(cluster: Cluster) -> None:
     primary = cluster.primary
     start = segment_of(flushed(primary))
