@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from psycopg import AsyncConnection, Error as PsycopgError
 
-from pgreplkit._async._io import Heartbeat, sleep
+from pgreplkit._async._io import Heartbeat, Lock, sleep
 from pgreplkit._async.copyboth import AsyncCopyBoth
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._failures import (
@@ -77,13 +77,16 @@ class AsyncSlotStream:
             if seconds is not None:
                 checked_seconds(seconds, "timeout, reconnect or status_interval")
         self._source = source
-        self.slot = checked_slot_name(slot)
+        self.slot: str = checked_slot_name(slot)
         self._options, self._publications = options, publications
-        self.settings = settings
-        self.feedback = Feedback(start or LSN.INVALID, advance_when_idle=settings.advance_when_idle)
+        self.settings: StreamSettings = settings
+        self.feedback: Feedback = Feedback(
+            start or LSN.INVALID, advance_when_idle=settings.advance_when_idle
+        )
         self.walsender: AsyncWalsender | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
         self._is_taken = False
+        self._ending = Lock()
         self._copy: AsyncCopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
         self._identity: SystemIdentity | None = None
@@ -347,10 +350,11 @@ class AsyncSlotStream:
 
     async def close(self) -> None:
         """Tell what is confirmed, and end; the slot is free then."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        await self._let_go()
+        # Who closes it while another does waits: what comes next may close the connection.
+        async with self._ending:
+            if not self.is_closed:
+                self.is_closed = True
+                await self._let_go()
 
     async def _let_go(self) -> None:
         heartbeat, copy, walsender = self._heartbeat, self._copy, self.walsender

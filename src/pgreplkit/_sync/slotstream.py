@@ -18,7 +18,7 @@ from pgreplkit._failures import (
     telling,
 )
 from pgreplkit._pace import Pace, checked_seconds
-from pgreplkit._sync._io import Heartbeat, sleep
+from pgreplkit._sync._io import Heartbeat, Lock, sleep
 from pgreplkit._sync.copyboth import CopyBoth
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit.catalog.slotactions import TROUBLE, USED_BY
@@ -78,13 +78,16 @@ class SlotStream:
             if seconds is not None:
                 checked_seconds(seconds, "timeout, reconnect or status_interval")
         self._source = source
-        self.slot = checked_slot_name(slot)
+        self.slot: str = checked_slot_name(slot)
         self._options, self._publications = options, publications
-        self.settings = settings
-        self.feedback = Feedback(start or LSN.INVALID, advance_when_idle=settings.advance_when_idle)
+        self.settings: StreamSettings = settings
+        self.feedback: Feedback = Feedback(
+            start or LSN.INVALID, advance_when_idle=settings.advance_when_idle
+        )
         self.walsender: Walsender | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
         self._is_taken = False
+        self._ending = Lock()
         self._copy: CopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
         self._identity: SystemIdentity | None = None
@@ -348,10 +351,11 @@ class SlotStream:
 
     def close(self) -> None:
         """Tell what is confirmed, and end; the slot is free then."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self._let_go()
+        # Who closes it while another does waits: what comes next may close the connection.
+        with self._ending:
+            if not self.is_closed:
+                self.is_closed = True
+                self._let_go()
 
     def _let_go(self) -> None:
         heartbeat, copy, walsender = self._heartbeat, self._copy, self.walsender

@@ -59,13 +59,13 @@ class WalSource:
         if not isinstance(start, LSN):
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
         self._walsender = walsender
-        self.start = start
-        self.settings = settings
+        self.start: LSN = start
+        self.settings: WalSettings = settings
         # Nothing is confirmed that the caller did not confirm: not even what lies before.
-        self.feedback = Feedback(LSN.INVALID, advance_when_idle=False)
+        self.feedback: Feedback = Feedback(LSN.INVALID, advance_when_idle=False)
         self.feedback.deliver(start)
         self.feed: WalFeed | None = None
-        self.is_closed = False
+        self.is_closed: bool = False
         self._ending = Lock()
         self._history: HistoryFile | None = None
         self._copy: CopyBoth | None = None

@@ -96,8 +96,8 @@ class BackupFraming:
     """
 
     def __init__(self, major: int, tablespaces: Sequence[BackupTablespace], sink: BackupSink):
-        self.tablespaces = tuple(tablespaces)
-        self.done = [0] * len(self.tablespaces)
+        self.tablespaces: tuple[BackupTablespace, ...] = tuple(tablespaces)
+        self.done: list[int] = [0] * len(self.tablespaces)
         """Bytes that came of each; as the server counts, where it compresses."""
         self._sink = sink
         self._has_letters = major >= _LETTERS_SINCE

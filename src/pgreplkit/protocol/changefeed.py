@@ -37,9 +37,9 @@ class ChangeFeed(Generic[Item]):
 
     def __init__(self, output: Output[Item], feedback: Feedback, *, stop_at: LSN | None) -> None:
         self._output, self._feedback, self._stop_at = output, feedback, stop_at
-        self.asked = False
+        self.asked: bool = False
         """Whether the server waits for a status."""
-        self.is_over = False
+        self.is_over: bool = False
         """Whether ``stop_at`` is reached."""
         self._take: Callable[[bytes, LSN, int, Feedback], Item | None] = output.take
 

@@ -16,12 +16,14 @@ class Feedback:
     """
 
     def __init__(self, start: LSN, *, advance_when_idle: bool) -> None:
-        self.written = self.flushed = self.applied = start
-        self.delivered = start
+        self.written: LSN = start
+        self.flushed: LSN = start
+        self.applied: LSN = start
+        self.delivered: LSN = start
         """The end of what was handed to the client last."""
-        self.is_within = False
+        self.is_within: bool = False
         """Whether a transaction was begun and not ended."""
-        self.has_news = False
+        self.has_news: bool = False
         """Whether something is confirmed that the server was not told yet."""
         self._advances = advance_when_idle
 

@@ -58,9 +58,10 @@ class WalFeed:
     """
 
     def __init__(self, start: LSN, timeline: int, *, stop_at: LSN | None) -> None:
-        self.position, self.timeline = start, timeline
+        self.position: LSN = start
+        self.timeline: int = timeline
         self._stop_at = stop_at
-        self.asked = False
+        self.asked: bool = False
         """Whether the server wants to hear of this side."""
 
     @property
