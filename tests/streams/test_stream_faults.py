@@ -348,7 +348,7 @@ def test_a_network_that_swallows_everything_is_noticed(clusters: Clusters, major
         Primary.connect(node.conninfo) as primary,
     ):
         with primary.changes("s", publications=["p"], timeout=20) as stream:
-            heartbeat = stream._stream._heartbeat
+            heartbeat = stream._stream._reporter._heartbeat
             assert heartbeat is not None
             heartbeat.close()
             wait_until(lambda: not active(node))

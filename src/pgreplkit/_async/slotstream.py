@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
-from psycopg import AsyncConnection, Error as PsycopgError
+from psycopg import AsyncConnection
 
-from pgreplkit._async._io import Heartbeat, Lock, sleep
+from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.copyboth import AsyncCopyBoth
+from pgreplkit._async.reporter import TOLD_EVERY, AsyncReporter
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._failures import (
     FEATURE_NOT_SUPPORTED,
@@ -44,12 +44,6 @@ from pgreplkit.values.slotname import checked_slot_name
 
 Item = TypeVar("Item")
 
-_TOLD_EVERY = 1.0
-"""Seconds after which an acknowledgement is told to the server while changes pour in."""
-_PATIENCE_SHARES = 3
-"""The server hears of the client so many times within wal_sender_timeout."""
-_ENDED_WITHIN = 5.0
-_TELLS_APART = 0.05
 _OF_THE_SLOT = {UNDEFINED_OBJECT, OBJECT_IN_USE, NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED}
 
 
@@ -88,11 +82,10 @@ class AsyncSlotStream:
         self._is_taken = False
         self._ending = Lock()
         self._copy: AsyncCopyBoth | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._reporter = AsyncReporter(self.feedback, settings.status_interval)
         self._identity: SystemIdentity | None = None
         self._batch: Iterator[bytes] = iter(())
-        self._told_at = self._asked_at = time.monotonic()
-        self._interval = max(_TELLS_APART, settings.status_interval)
+        self._asked_at = time.monotonic()
         self._failure: Exception | None = None
         self._patience: Pace | None = None
         """How long the client waits for the next item."""
@@ -151,9 +144,7 @@ class AsyncSlotStream:
         await self._insist_on_publications(walsender)
         start = self.feedback.delivered
         await self._insist_on_reach(walsender, start)
-        patience = await walsender.patience()
-        if patience is not None:
-            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+        await self._reporter.heed(walsender)
         copy = AsyncCopyBoth(walsender.connection)
         try:
             with telling(self._tried, role=walsender.connection.info.user, grant="REPLICATION"):
@@ -161,8 +152,8 @@ class AsyncSlotStream:
         except ServerError as error:
             raise await self._explained(walsender, error) from None
         walsender.has_streamed_changes = True
-        self._copy, self._told_at = copy, 0.0
-        self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
+        self._copy = copy
+        self._reporter.use(copy)
 
     async def _insist_on_publications(self, walsender: AsyncWalsender) -> None:
         """Refuse publications that are not there: from 18 on the server passes them over."""
@@ -205,7 +196,7 @@ class AsyncSlotStream:
                     await self.close()
                     raise
                 if feed.asked:
-                    self._tell()
+                    self._reporter.tell()
                     feed.asked = False
                 if item is not None:
                     self._patience = None
@@ -223,8 +214,7 @@ class AsyncSlotStream:
         if self._patience is None and timeout is not None:
             self._patience = Pace(timeout)
         while not self.is_closed:
-            if self.feedback.has_news and time.monotonic() - self._told_at > _TOLD_EVERY:
-                self._tell()
+            self._reporter.tell_soon()
             batch = self._read()
             if batch:
                 self._batch = iter(batch)
@@ -249,18 +239,15 @@ class AsyncSlotStream:
         copy = self._copy
         if copy is None:
             return
-        now = time.monotonic()
-        if self.feedback.has_news and now - self._told_at > _TELLS_APART:
-            self._tell()
-        if self.settings.stop_at is not None and now - self._asked_at > _TOLD_EVERY:
+        if self.settings.stop_at is not None and time.monotonic() - self._asked_at > TOLD_EVERY:
             # An idle server says only on request how far it is.
-            self._asked_at = now
-            copy.send(self.feedback.status(asks=True))
+            self._asked_at = time.monotonic()
+            self._reporter.tell(asks=True)
         with telling(self._tried):
             if copy.is_over and not self.is_closed:
                 await copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
-            limit = _TELLS_APART if self.feedback.has_news else _TOLD_EVERY
+            limit = self._reporter.pause
             if self._patience is not None:
                 limit = min(limit, self._patience.left)
             await copy.wait(limit)
@@ -330,23 +317,7 @@ class AsyncSlotStream:
         if self.is_closed:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         self.feedback.acknowledge(flushed, written=written, applied=applied)
-        # At once when it is the first for a while; the rest with what is told next.
-        if time.monotonic() - self._told_at > _TELLS_APART:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._told_at = time.monotonic()
-        copy = self._copy
-        if copy is not None:
-            # A connection that is lost is told to whoever reads next. What two threads tell must
-            # not overtake each other: a slot would go back.
-            with suppress(PsycopgError), copy.guard:
-                copy.send(self.feedback.status())
-
-    def _beat(self) -> None:
-        """Called beside the client's code: keeps the server from giving this side up."""
-        if self.feedback.has_news or time.monotonic() - self._told_at >= self._interval / 2:
-            self._tell()
+        self._reporter.tell_soon()
 
     async def close(self) -> None:
         """Tell what is confirmed, and end; the slot is free then."""
@@ -357,18 +328,10 @@ class AsyncSlotStream:
                 await self._let_go()
 
     async def _let_go(self) -> None:
-        heartbeat, copy, walsender = self._heartbeat, self._copy, self.walsender
-        self._heartbeat = self._copy = self.walsender = None
-        if heartbeat is not None:
-            heartbeat.close()
-        if copy is None or walsender is None:
-            return
+        walsender, self.walsender, self._copy = self.walsender, None, None
         has_ended = False
         try:
-            copy.send(self.feedback.status())
-            has_ended = await copy.end(timeout=_ENDED_WITHIN)
-        except PsycopgError:
-            pass
+            has_ended = await self._reporter.end()
         finally:
-            if isinstance(self._source, str) or not has_ended:
+            if walsender is not None and (isinstance(self._source, str) or not has_ended):
                 await walsender.close()

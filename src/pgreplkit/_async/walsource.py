@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-
 import attrs
-from psycopg import Error as PsycopgError
 
-from pgreplkit._async._io import Heartbeat, Lock
+from pgreplkit._async._io import Lock
 from pgreplkit._async.copyboth import AsyncCopyBoth
+from pgreplkit._async.reporter import AsyncReporter
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
 from pgreplkit._pace import Pace
@@ -31,12 +28,6 @@ from pgreplkit.protocol.walfeed import WalChunk, WalFeed
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
 
-_TOLD_EVERY = 1.0
-"""Seconds after which an acknowledgement is told to the server while WAL pours in."""
-_PATIENCE_SHARES = 3
-"""The server hears of the client so many times within wal_sender_timeout."""
-_ENDED_WITHIN = 5.0
-_TELLS_APART = 0.05
 _MEANING = {FILE_MISSING: WalRemoved, UNDEFINED_OBJECT: SlotNotFound}
 
 
@@ -68,11 +59,8 @@ class AsyncWalSource:
         self._ending = Lock()
         self._history: HistoryFile | None = None
         self._copy: AsyncCopyBoth | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._reporter = AsyncReporter(self.feedback, settings.status_interval)
         self._failure: Exception | None = None
-        self._told_at = time.monotonic()
-        self._has_news = False
-        self._interval = settings.status_interval
 
     @property
     def tried(self) -> str:
@@ -88,14 +76,11 @@ class AsyncWalSource:
             return self.feed
         walsender = self._walsender
         walsender.insist_on_idle(self.tried)
-        patience = await walsender.patience()
-        if patience is not None:
-            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+        await self._reporter.heed(walsender)
         timeline = await self._timeline()
         feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
         await self._begin(feed)
         self.feed = feed
-        self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
         return feed
 
     async def _timeline(self) -> int:
@@ -132,6 +117,7 @@ class AsyncWalSource:
                 raise SlotActive(self.tried, slot, None, None, None) from error
             if not copy.is_over:
                 self._copy = copy
+                self._reporter.use(copy)
                 return
             self._switch(feed, records(results))
 
@@ -168,7 +154,8 @@ class AsyncWalSource:
                         f"{self.tried}: no WAL came in {timeout:g} s,"
                         f" all before {feed.position} did"
                     )
-                await self._wait(feed, _TOLD_EVERY if pace is None else pace.next_pause())
+                limit = self._reporter.pause
+                await self._wait(feed, limit if pace is None else min(limit, pace.left))
         except WaitTimeout:
             raise
         except Exception as error:
@@ -196,8 +183,7 @@ class AsyncWalSource:
         copy = self._copy
         if copy is None:
             return
-        if self._has_news and time.monotonic() - self._told_at > _TELLS_APART:
-            self.tell()
+        self._reporter.tell_soon()
         with telling(self.tried, meaning=_MEANING):
             if not copy.is_over:
                 await copy.wait(limit)
@@ -214,10 +200,8 @@ class AsyncWalSource:
 
     def written(self) -> None:
         """The caller has done with what was given, without a word of where it is safe."""
-        feedback = self.feedback
-        if feedback.delivered > max(feedback.written, self.start):
-            feedback.written = feedback.delivered
-            self._has_news = True
+        if self.feedback.delivered > self.start:
+            self.feedback.write()
 
     def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
         """Confirm; the server is told soon."""
@@ -225,23 +209,11 @@ class AsyncWalSource:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         feedback = self.feedback
         feedback.acknowledge(flushed, written=written, applied=applied or feedback.applied)
-        self._has_news = True
-        if time.monotonic() - self._told_at > _TELLS_APART:
-            self.tell()
+        self._reporter.tell_soon()
 
     def tell(self) -> None:
         """Tell the server now."""
-        self._has_news, self._told_at = False, time.monotonic()
-        copy = self._copy
-        if copy is not None:
-            # A connection that is lost is told to whoever reads next.
-            with suppress(PsycopgError):
-                copy.send(self.feedback.status())
-
-    def _beat(self) -> None:
-        """Called beside the client's code: keeps the server from giving this side up."""
-        if self._has_news or time.monotonic() - self._told_at >= self._interval / 2:
-            self.tell()
+        self._reporter.tell()
 
     async def close(self) -> None:
         """Tell what is confirmed, and end; the connection can be used for something else then."""
@@ -251,18 +223,10 @@ class AsyncWalSource:
                 await self._end()
 
     async def _end(self) -> None:
-        heartbeat, copy = self._heartbeat, self._copy
-        self._heartbeat = self._copy = None
-        if heartbeat is not None:
-            heartbeat.close()
-        if copy is None:
-            return
+        self._copy = None
         has_ended = False
         try:
-            copy.send(self.feedback.status())
-            has_ended = await copy.end(timeout=_ENDED_WITHIN)
-        except PsycopgError:
-            pass
+            has_ended = await self._reporter.end()
         finally:
             if not has_ended or isinstance(self._failure, ConnectionFailed):
                 await self._walsender.close()

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TypeVar
 
-from psycopg import Connection, Error as PsycopgError
+from psycopg import Connection
 
 from pgreplkit._failures import (
     FEATURE_NOT_SUPPORTED,
@@ -18,8 +17,9 @@ from pgreplkit._failures import (
     telling,
 )
 from pgreplkit._pace import Pace, checked_seconds
-from pgreplkit._sync._io import Heartbeat, Lock, sleep
+from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.copyboth import CopyBoth
+from pgreplkit._sync.reporter import TOLD_EVERY, Reporter
 from pgreplkit._sync.walsender import Walsender
 from pgreplkit.catalog.slotactions import TROUBLE, USED_BY
 from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
@@ -45,12 +45,6 @@ from pgreplkit.values.slotname import checked_slot_name
 
 Item = TypeVar("Item")
 
-_TOLD_EVERY = 1.0
-"""Seconds after which an acknowledgement is told to the server while changes pour in."""
-_PATIENCE_SHARES = 3
-"""The server hears of the client so many times within wal_sender_timeout."""
-_ENDED_WITHIN = 5.0
-_TELLS_APART = 0.05
 _OF_THE_SLOT = {UNDEFINED_OBJECT, OBJECT_IN_USE, NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED}
 
 
@@ -89,11 +83,10 @@ class SlotStream:
         self._is_taken = False
         self._ending = Lock()
         self._copy: CopyBoth | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._reporter = Reporter(self.feedback, settings.status_interval)
         self._identity: SystemIdentity | None = None
         self._batch: Iterator[bytes] = iter(())
-        self._told_at = self._asked_at = time.monotonic()
-        self._interval = max(_TELLS_APART, settings.status_interval)
+        self._asked_at = time.monotonic()
         self._failure: Exception | None = None
         self._patience: Pace | None = None
         """How long the client waits for the next item."""
@@ -152,9 +145,7 @@ class SlotStream:
         self._insist_on_publications(walsender)
         start = self.feedback.delivered
         self._insist_on_reach(walsender, start)
-        patience = walsender.patience()
-        if patience is not None:
-            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+        self._reporter.heed(walsender)
         copy = CopyBoth(walsender.connection)
         try:
             with telling(self._tried, role=walsender.connection.info.user, grant="REPLICATION"):
@@ -162,8 +153,8 @@ class SlotStream:
         except ServerError as error:
             raise self._explained(walsender, error) from None
         walsender.has_streamed_changes = True
-        self._copy, self._told_at = copy, 0.0
-        self._heartbeat = Heartbeat(self._beat, min(_TOLD_EVERY, self._interval / 2))
+        self._copy = copy
+        self._reporter.use(copy)
 
     def _insist_on_publications(self, walsender: Walsender) -> None:
         """Refuse publications that are not there: from 18 on the server passes them over."""
@@ -206,7 +197,7 @@ class SlotStream:
                     self.close()
                     raise
                 if feed.asked:
-                    self._tell()
+                    self._reporter.tell()
                     feed.asked = False
                 if item is not None:
                     self._patience = None
@@ -224,8 +215,7 @@ class SlotStream:
         if self._patience is None and timeout is not None:
             self._patience = Pace(timeout)
         while not self.is_closed:
-            if self.feedback.has_news and time.monotonic() - self._told_at > _TOLD_EVERY:
-                self._tell()
+            self._reporter.tell_soon()
             batch = self._read()
             if batch:
                 self._batch = iter(batch)
@@ -250,18 +240,15 @@ class SlotStream:
         copy = self._copy
         if copy is None:
             return
-        now = time.monotonic()
-        if self.feedback.has_news and now - self._told_at > _TELLS_APART:
-            self._tell()
-        if self.settings.stop_at is not None and now - self._asked_at > _TOLD_EVERY:
+        if self.settings.stop_at is not None and time.monotonic() - self._asked_at > TOLD_EVERY:
             # An idle server says only on request how far it is.
-            self._asked_at = now
-            copy.send(self.feedback.status(asks=True))
+            self._asked_at = time.monotonic()
+            self._reporter.tell(asks=True)
         with telling(self._tried):
             if copy.is_over and not self.is_closed:
                 copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
-            limit = _TELLS_APART if self.feedback.has_news else _TOLD_EVERY
+            limit = self._reporter.pause
             if self._patience is not None:
                 limit = min(limit, self._patience.left)
             copy.wait(limit)
@@ -331,23 +318,7 @@ class SlotStream:
         if self.is_closed:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         self.feedback.acknowledge(flushed, written=written, applied=applied)
-        # At once when it is the first for a while; the rest with what is told next.
-        if time.monotonic() - self._told_at > _TELLS_APART:
-            self._tell()
-
-    def _tell(self) -> None:
-        self._told_at = time.monotonic()
-        copy = self._copy
-        if copy is not None:
-            # A connection that is lost is told to whoever reads next. What two threads tell must
-            # not overtake each other: a slot would go back.
-            with suppress(PsycopgError), copy.guard:
-                copy.send(self.feedback.status())
-
-    def _beat(self) -> None:
-        """Called beside the client's code: keeps the server from giving this side up."""
-        if self.feedback.has_news or time.monotonic() - self._told_at >= self._interval / 2:
-            self._tell()
+        self._reporter.tell_soon()
 
     def close(self) -> None:
         """Tell what is confirmed, and end; the slot is free then."""
@@ -358,18 +329,10 @@ class SlotStream:
                 self._let_go()
 
     def _let_go(self) -> None:
-        heartbeat, copy, walsender = self._heartbeat, self._copy, self.walsender
-        self._heartbeat = self._copy = self.walsender = None
-        if heartbeat is not None:
-            heartbeat.close()
-        if copy is None or walsender is None:
-            return
+        walsender, self.walsender, self._copy = self.walsender, None, None
         has_ended = False
         try:
-            copy.send(self.feedback.status())
-            has_ended = copy.end(timeout=_ENDED_WITHIN)
-        except PsycopgError:
-            pass
+            has_ended = self._reporter.end()
         finally:
-            if isinstance(self._source, str) or not has_ended:
+            if walsender is not None and (isinstance(self._source, str) or not has_ended):
                 walsender.close()

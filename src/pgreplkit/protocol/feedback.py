@@ -50,6 +50,12 @@ class Feedback:
         self.applied = max(self.applied, applied)
         self.has_news = True
 
+    def write(self) -> None:
+        """The client has done with what was delivered, without a word of where it is safe."""
+        if self.delivered > self.written:
+            self.written = self.delivered
+            self.has_news = True
+
     def reach(self, position: LSN) -> None:
         """The server has nothing more before that position."""
         is_idle = self.delivered <= min(self.flushed, self.applied) and not self.is_within
