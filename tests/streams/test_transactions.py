@@ -165,7 +165,8 @@ with pgreplkit.Primary.connect(sys.argv[1]) as primary:
             print(sum(isinstance(change, Insert) for change in transaction))
             break
         # Not ru_maxrss, which begins with what the parent had.
-        [peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
+        status = Path("/proc/self/status").read_text().splitlines()
+        [peak] = [line for line in status if "VmHWM" in line]
         print(int(peak.split()[1]) >> 10)
 """
 
