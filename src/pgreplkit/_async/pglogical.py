@@ -310,11 +310,17 @@ class AsyncPglogicalSubscription:
         await self._call("enable", sql.ENABLE, [], timeout)
 
     async def disable(self, *, timeout: float = 30.0) -> None:
-        """Stop it; its slot goes on keeping WAL.
+        """Stop it, and wait until its worker has ended; its slot goes on keeping WAL.
 
-        Source: pglogical.alter_subscription_disable().
+        Raises: WaitTimeout; SubscriptionNotFound.
+        Source: pglogical.alter_subscription_disable(), as ``refresh``.
         """
+        pace = Pace(timeout)
         await self._call("disable", sql.DISABLE, [], timeout)
+        while (await self.refresh()).state.status is PglogicalStatus.REPLICATING:
+            if pace.is_over:
+                raise WaitTimeout(f"the worker of {self.name!r} did not end in {timeout:g} s")
+            await sleep(pace.next_pause())
 
     async def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
         """Subscribe to one more set; what is in its tables is not copied.
