@@ -28,6 +28,7 @@ from pgreplkit import (
     Delete,
     Insert,
     Message,
+    Origin,
     Row,
     Truncate,
     Update,
@@ -324,6 +325,31 @@ async def test_logical_messages_come(source: Database, colour: Colour) -> None:
         with pytest.raises(pgreplkit.WaitTimeout):
             await drain(stream, found)
     assert not [change for change in found if isinstance(change, Message)]
+
+
+async def test_what_came_by_replication_says_whence(source: Database, colour: Colour) -> None:
+    def write(id: int) -> None:
+        with psycopg.connect(source.conninfo) as writer:
+            writer.execute("SELECT pg_replication_origin_session_setup('elsewhere')")
+            writer.execute("SELECT pg_replication_origin_xact_setup('0/77', now())")
+            writer.execute("INSERT INTO t VALUES (%s)", [id])
+
+    source.run("SELECT pg_replication_origin_create('elsewhere')")
+    try:
+        async with streaming(source, colour) as (_, stream):
+            write(1)
+            found = await until_commit(stream)
+            assert [type(change) for change in found] == [Begin, Origin, Insert, Commit]
+            assert found[1] == Origin(LSN("0/77"), "elsewhere")
+            stream.acknowledge(stream.position)
+        if source.node.major >= 16:
+            async with streaming(source, colour, origin="none") as (_, stream):
+                write(2)
+                source.run("INSERT INTO t VALUES (3)")
+                found = await until_commit(stream)
+            assert [c.new["id"] for c in found if isinstance(c, Insert)] == [3]
+    finally:
+        source.run("SELECT pg_replication_origin_drop('elsewhere')")
 
 
 async def test_what_the_major_lacks_is_refused_before_anything_is_sent(

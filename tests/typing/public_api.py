@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import assert_type
 
+import attrs
+
 import pgreplkit
 from pgreplkit import (
     LSN,
@@ -129,6 +131,37 @@ def physical() -> None:
                 )
             assert_type(backup.manifest, pgreplkit.BackupManifest | None)
         assert_type(pgreplkit.verify_backup("/copy"), pgreplkit.BackupManifest)
+
+
+@attrs.frozen
+class User:
+    id: int
+    name: str
+
+
+def changes() -> None:
+    with Primary.connect() as primary:
+        with primary.changes("a", publications=["p"], binary=True) as stream:
+            for change in stream:
+                assert_type(change, pgreplkit.Change[pgreplkit.Row])
+                match change:
+                    case pgreplkit.Insert(table=table, new=row):
+                        assert_type(table, pgreplkit.Table)
+                        assert_type(row, pgreplkit.Row)
+                    case pgreplkit.Commit(end_lsn=lsn):
+                        assert_type(lsn, LSN)
+                        stream.acknowledge(lsn)
+        made = primary.changes("a", publications=["p"], row_factory=pgreplkit.class_rows(User))
+        for transaction in made.transactions():
+            assert_type(transaction, pgreplkit.Transaction[User])
+            for inner in transaction:
+                if isinstance(inner, pgreplkit.Update):
+                    assert_type(inner.new, User)
+                    assert_type(inner.old, User | pgreplkit.Row | None)
+        dicts = primary.slot("a").changes(publications=["p"], row_factory=pgreplkit.dict_rows)
+        assert_type(dicts, pgreplkit.ChangeStream[dict[str, object]])
+        copied = primary.snapshot_then_changes("b", publications=["p"], tables=["t"])
+        assert_type(copied, pgreplkit.SnapshotStream[pgreplkit.Row])
 
 
 async def asynchronous() -> None:
