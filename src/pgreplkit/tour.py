@@ -1,7 +1,8 @@
 """A tour in a minute: ``python -m pgreplkit.tour``.
 
-Starts a primary and a streaming standby, writes rows, and tells what happens by pgreplkit's own
-objects. Each thing that it tells is checked; it exits with 1 if one of them is not so.
+Starts a primary and a streaming standby, writes rows, streams changes, and tells what happens by
+pgreplkit's own objects. Each thing that it tells is checked; it exits with 1 if one of them is
+not so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from pgreplkit import LSN, LabError, LagReason, Primary, Standby, WalRange, WalSender
+from pgreplkit import (
+    LSN,
+    Commit,
+    Delete,
+    Insert,
+    LabError,
+    LagReason,
+    Primary,
+    Standby,
+    Update,
+    WalRange,
+    WalSender,
+)
 from pgreplkit.lab import Lab, Node
 
 SLOT = "tour"
@@ -66,7 +79,7 @@ class Tour:
         found = ", ".join(str(server.version) for server in lab.servers)
         self.console.print(f"PostgreSQL servers found on this machine: {found or 'none'}")
         with self.progress("starting a primary and a standby", 2) as moved:
-            primary = lab.primary(version=version)
+            primary = lab.primary(version=version, settings={"wal_level": "logical"})
             moved(1)
             standby = lab.standby(primary, slot=SLOT)
             moved(2)
@@ -213,6 +226,32 @@ class Tour:
             restart_lsn = slot_position(primary)
             self.tell(restart_lsn >= target, f"and the slot lets go: restart_lsn is {restart_lsn}")
 
+    def changes(self, primary: Primary) -> None:
+        self.chapter("What is committed, as typed rows")
+        run = primary.connection.execute
+        run("CREATE TABLE customers (id int8 PRIMARY KEY, name text, since date)")
+        primary.create_publication("tour", tables=["customers"])
+        slot = primary.create_logical_slot("tour_changes")
+        run("INSERT INTO customers VALUES (1, 'Ada', '2026-11-25'), (2, 'Alan', NULL)")
+        run("UPDATE customers SET name = 'Ada Lovelace' WHERE id = 1")
+        run("DELETE FROM customers WHERE id = 2")
+        table = self.table("change", "row")
+        end = primary.wal_position().flush
+        with slot.changes(publications=["tour"], stop_at=end, timeout=TIMEOUT) as stream:
+            for change in stream:
+                match change:
+                    case Insert(new=row) | Update(new=row) | Delete(old=row):
+                        table.add_row(type(change).__name__, str(row))
+                    case Commit(end_lsn=lsn):
+                        stream.acknowledge(lsn)
+            acknowledged = stream.acknowledged
+        self.console.print(table)
+        self.tell(
+            table.row_count == 4 and slot.refresh().confirmed_flush_lsn == acknowledged,
+            f"the slot confirms what was acknowledged: all before {acknowledged}",
+        )
+        slot.drop()
+
     def catch_up(self, primary: Primary, standby: Standby) -> None:
         target = primary.wal_position().flush
         wait_for(
@@ -234,6 +273,7 @@ class Tour:
                     self.burst(primary, standby)
                 self.slot(primary, standby_node)
                 self.catching_up(primary, standby_node)
+                self.changes(primary)
         gone = not lab.root.exists()
         self.chapter("And gone")
         self.tell(gone, "both servers are stopped, and every file of theirs is removed")
