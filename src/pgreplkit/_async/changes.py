@@ -187,7 +187,8 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
         A transaction takes ``memory_limit`` bytes of memory at most; what is larger stands in a
         temporary file. To be called before the first change is taken.
 
-        Raises: ValueError with ``two_phase``: what is prepared is not committed.
+        Raises: ValueError with ``two_phase``: what is prepared is not committed. ServerError ends
+        the stream of a slot that was made with it, when it sends something prepared.
         """
         if self._stream.settings.two_phase:
             raise ValueError("what is prepared is not committed: iterate over the changes")

@@ -8,6 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
+from pgreplkit.errors import ServerError
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -133,6 +134,13 @@ class TransactionOutput(Generic[R]):
                 return _handed_out(current, end, feedback)
             case m.StreamCommit(xid=xid) as end:
                 return _handed_out(self._streams.pop(xid), end, feedback)
+            case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
+                # A slot made so sends them whether or not they were asked for.
+                raise ServerError(
+                    "put a transaction together",
+                    "the slot was made with two_phase, and sends what is prepared when it is"
+                    " prepared: iterate over the changes",
+                )
             case m.Message() as message:
                 feedback.deliver(message.end_lsn)
                 spool = Spool(self._limit)
