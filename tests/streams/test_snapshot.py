@@ -216,11 +216,11 @@ def test_another_thread_closes_it_while_it_waits_for_rows(source: Database) -> N
     with (
         psycopg.connect(source.conninfo) as holder,
         pgreplkit.Primary.connect(source.conninfo) as primary,
+        primary.snapshot_then_changes("s", publications=["p"]) as stream,
     ):
-        with primary.snapshot_then_changes("s", publications=["p"]) as stream:
-            holder.execute('LOCK TABLE t, "Odd Name"')
-            closing = threading.Timer(0.2, stream.close)
-            closing.start()
-            assert [*stream] == []
-            closing.join(10)
+        holder.execute('LOCK TABLE t, "Odd Name"')
+        closing = threading.Timer(0.2, stream.close)
+        closing.start()
+        assert [*stream] == []
+        closing.join(10)
     assert slots(source) == []
