@@ -272,8 +272,12 @@ class AsyncSlotStream:
             self._asked_at = time.monotonic()
             self._reporter.tell(asks=True)
         with telling(self._tried):
-            if copy.is_over and not self.is_closed:
-                await copy.finish()
+            if copy.is_over:
+                # Who closes it meanwhile reads the same end of the server's.
+                async with self._ending:
+                    if self.is_closed:
+                        return
+                    await copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
             limit = self._reporter.pause
             if self._patience is not None:

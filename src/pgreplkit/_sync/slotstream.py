@@ -273,8 +273,12 @@ class SlotStream:
             self._asked_at = time.monotonic()
             self._reporter.tell(asks=True)
         with telling(self._tried):
-            if copy.is_over and not self.is_closed:
-                copy.finish()
+            if copy.is_over:
+                # Who closes it meanwhile reads the same end of the server's.
+                with self._ending:
+                    if self.is_closed:
+                        return
+                    copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
             limit = self._reporter.pause
             if self._patience is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set as AbstractSet
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
@@ -55,6 +55,9 @@ class Transaction(Generic[R]):
             change = decoder.decode(data, lsn)
             if isinstance(change, m.Insert | m.Update | m.Delete | m.Truncate | m.Message):
                 yield change
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a transaction may stand in a file: pickle the list of its changes")
 
     def __repr__(self) -> str:
         return f"<Transaction {self.xid} committed at {self.commit_lsn}>"
