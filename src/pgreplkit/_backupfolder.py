@@ -78,7 +78,11 @@ class DataFolder:
 
     def write(self, data: memoryview) -> None:
         """More of it."""
-        self._tar.feed(data if self._unpack is None else self._unpack(data))
+        try:
+            unpacked = data if self._unpack is None else self._unpack(data)
+        except zlib.error as error:
+            raise InvalidBackupMessage(bytes(data[:32]), f"it is no gzip: {error}") from None
+        self._tar.feed(unpacked)
 
     def end(self) -> None:
         """It is whole."""

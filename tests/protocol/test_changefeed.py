@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 
 import pgoutputs as sent
@@ -150,6 +151,8 @@ def test_transactions_come_whole_and_can_be_read_later_and_again() -> None:
         assert rows_of(first) == [("1", "a"), ("2", "b"), ("3", "c")]
     assert rows_of(second) == [("9",)]
     assert repr(second) == "<Transaction 6 committed at 0/C8>"
+    with pytest.raises(TypeError, match="pickle the list"):
+        pickle.dumps(second)
 
 
 def test_an_empty_transaction_is_passed_over_and_moves_what_is_idle() -> None:

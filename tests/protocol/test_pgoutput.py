@@ -41,6 +41,7 @@ from pgreplkit import (
     tuple_rows,
 )
 from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.pgoutput.tuples import LoadValues
 
@@ -306,3 +307,12 @@ def test_what_is_cut_off_is_refused(valid: bytes, data: st.DataObject) -> None:
 def test_a_table_that_was_not_told_is_refused() -> None:
     with pytest.raises(pgreplkit.InvalidChangeMessage):
         decoder().decode(sent.insert("1", "a"), AT)
+
+
+def test_publications_are_told_by_their_names() -> None:
+    assert names_of(["p", "q"]) == ("p", "q")
+    for wrong in ("p", [1], [b"p"]):
+        with pytest.raises(TypeError, match="publication"):
+            names_of(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no publication"):
+        names_of([])

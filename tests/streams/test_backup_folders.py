@@ -147,3 +147,12 @@ def test_without_the_extension_another_algorithm_is_asked_for(
     assert quickest() == "SHA256"
     monkeypatch.setitem(sys.modules, "google_crc32c", sys)
     assert quickest() == "CRC32C"
+
+
+def test_what_cannot_be_unpacked_is_told_as_the_backups(tmp_path: Path) -> None:
+    folder = data_folder(tmp_path / "data")
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    with pytest.raises(InvalidBackupMessage, match="no gzip"):
+        folder.write(memoryview(b"neither gzip nor anything"))
+    folder.give_up()
+    assert not list(tmp_path.iterdir())

@@ -29,6 +29,7 @@ from pgreplkit import (
     BackupStream,
     ConnectionFailed,
     HostFileError,
+    InvalidBackupMessage,
     ManifestChunk,
     ReplicationConnection,
     ServerError,
@@ -38,6 +39,7 @@ from pgreplkit import (
     verify_backup,
 )
 from pgreplkit.lab import Lab, Node
+from pgreplkit.protocol.basebackup import BackupFraming
 
 
 @attrs.frozen
@@ -428,3 +430,17 @@ def test_an_incremental_backup_is_combined_with_the_one_before(
     assert rows(copy, "SELECT (SELECT count(*) FROM later) a, (SELECT count(*) FROM there) b") == [
         {"a": 500, "b": 999}
     ]
+
+
+def test_a_message_that_is_none_ends_it(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(framing: BackupFraming, messages: list[memoryview]) -> None:
+        raise InvalidBackupMessage(b"?", "it is of no known kind")
+
+    with replication(source.node) as connection:
+        backup = connection.base_backup(checkpoint="fast")
+        with monkeypatch.context() as patched:
+            patched.setattr(BackupFraming, "feed", refusing)
+            with pytest.raises(InvalidBackupMessage):
+                list(backup)
+        assert backup.is_closed
+        assert connection.identify_system().timeline == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -22,12 +23,16 @@ from pgreplkit import (
     AheadOfServer,
     AsyncReplicationConnection,
     HostFileError,
+    InvalidWalMessage,
+    ReceivedSegment,
     SegmentSize,
     SlotNotFound,
     StreamClosed,
     WaitTimeout,
+    WalChunk,
     WalRemoved,
 )
+from pgreplkit._walfiles import WalFiles
 from pgreplkit.lab import Node
 
 SIZE = SegmentSize.DEFAULT.bytes
@@ -191,6 +196,57 @@ def test_what_cannot_be_written_is_told_and_taken_up_again(
         in_the_way.rmdir()
         assert len(list(connection.receive_wal(tmp_path, start=start, stop_at=end))) == 1
     assert_as_on(cluster.primary, tmp_path)
+
+
+def test_what_could_not_be_flushed_is_not_confirmed(
+    cluster: Cluster, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flush after one that failed succeeds, and says nothing of what that one lost."""
+    primary = cluster.primary
+    state = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
+    before = one(primary, state)
+    start = segment_of(flushed(primary))
+    write_wal(primary, 1 << 20)
+    with replication(primary) as connection:
+        stream = connection.receive_wal(tmp_path, start=start, slot=kept, timeout=1)
+        with pytest.raises(WaitTimeout):
+            next(stream)
+        sync, failures = os.fsync, [OSError(errno.EIO, "Input/output error")]
+
+        def failing(file: int) -> None:
+            if failures:
+                raise failures.pop()
+            sync(file)
+
+        monkeypatch.setattr(os, "fsync", failing)
+        next_segment(primary)
+        with pytest.raises(HostFileError, match="Input/output"):
+            next(stream)
+        stream.close()
+    assert one(primary, state) == before
+
+
+def test_one_that_is_interrupted_leaves_no_hole(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary = cluster.primary
+    start = segment_of(flushed(primary))
+    end = next_segment(primary)
+    write = WalFiles.write
+
+    def interrupted(files: WalFiles, chunks: list[WalChunk]) -> list[ReceivedSegment]:
+        monkeypatch.setattr(WalFiles, "write", write)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WalFiles, "write", interrupted)
+    with replication(primary) as connection:
+        stream = connection.receive_wal(tmp_path, start=start, timeout=5)
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)
+        with pytest.raises(InvalidWalMessage, match="begin anew"):
+            next(stream)
+        assert [*connection.receive_wal(tmp_path, start=start, stop_at=end)]
+    assert_as_on(primary, tmp_path)
 
 
 def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path: Path) -> None:

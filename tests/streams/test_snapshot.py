@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import cast
 
 import psycopg
@@ -145,3 +146,81 @@ async def test_a_transaction_that_never_ends_is_not_awaited_for_ever(
                 ):
                     pass
             assert slots(source) == []
+
+
+async def test_a_row_that_fails_ends_it(source: Database, colour: Colour) -> None:
+    """Else the rows after it were missing, and only changes would come."""
+
+    def refusing(names: tuple[str, ...]) -> Callable[[tuple[object, ...]], object]:
+        def make(values: tuple[object, ...]) -> object:
+            if values[0] == 3:
+                raise LookupError("refused")
+            return values
+
+        return make
+
+    async with await colour.primary(source.conninfo) as primary:
+        stream = primary.snapshot_then_changes(
+            "s", publications=["p"], tables=["t"], row_factory=refusing, timeout=5
+        )
+        assert isinstance(await anext(stream), Insert)
+        assert isinstance(await anext(stream), Insert)
+        with pytest.raises(LookupError):
+            await anext(stream)
+        assert stream.is_closed
+        assert slots(source) == []
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        source.run(
+            "CREATE TABLE d (at date)",
+            "INSERT INTO d VALUES ('infinity')",
+            "ALTER PUBLICATION p ADD TABLE d",
+        )
+        rows = primary.snapshot_then_changes("s", publications=["p"], tables=["d"], timeout=5)
+        with pytest.raises(pgreplkit.ValueNotLoadable, match="infinity"):
+            await anext(rows)
+        assert slots(source) == []
+
+
+async def test_whole_transactions_come_after_the_rows(source: Database, colour: Colour) -> None:
+    async with await colour.primary(source.conninfo) as primary:
+        options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
+        stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
+        async with stream:
+            with pytest.raises(pgreplkit.ServerError, match="the rows come first"):
+                stream.transactions()
+            async for change in stream:
+                if isinstance(change, SnapshotEnd):
+                    break
+            source.run("INSERT INTO t VALUES (0, 0)")
+            transaction = await anext(stream.transactions())
+            assert [change.new["id"] for change in transaction] == [0]
+
+
+def test_another_thread_closes_it_among_the_rows(source: Database) -> None:
+    source.run("INSERT INTO t SELECT i, 0 FROM generate_series(5001, 100000) AS i")
+    with pgreplkit.Primary.connect(source.conninfo) as primary:
+        stream = primary.snapshot_then_changes("s", publications=["p"])
+        with stream:
+            assert isinstance(next(stream), Insert)
+            closing = threading.Thread(target=stream.close)
+            closing.start()
+            assert sum(1 for _ in stream) < 100_000
+            closing.join(10)
+            assert not closing.is_alive()
+        assert stream.is_closed
+    assert slots(source) == []
+
+
+def test_another_thread_closes_it_while_it_waits_for_rows(source: Database) -> None:
+    with (
+        psycopg.connect(source.conninfo) as holder,
+        pgreplkit.Primary.connect(source.conninfo) as primary,
+        primary.snapshot_then_changes("s", publications=["p"]) as stream,
+    ):
+        holder.execute('LOCK TABLE t, "Odd Name"')
+        closing = threading.Timer(0.2, stream.close)
+        closing.start()
+        assert [*stream] == []
+        closing.join(10)
+    assert slots(source) == []

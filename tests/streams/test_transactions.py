@@ -19,6 +19,7 @@ from pgreplkit import (
     Prepare,
     Primary,
     RollbackPrepared,
+    ServerError,
     StreamAbort,
     StreamCommit,
     StreamStart,
@@ -134,6 +135,12 @@ def test_prepared_transactions_come_when_they_are_prepared(node: Node, streaming
         assert rollback.prepare_end_lsn == prepares[1].end_lsn
         begins = [c.gid for c in found if isinstance(c, BeginPrepare)]
         assert begins == [c.gid for c in prepares if not c.is_streamed]
+        # The slot goes on so, though nobody asks for it any more: nothing of it is passed over.
+        del options["two_phase"]
+        with primary.changes("two", **options) as stream:  # type: ignore[call-overload]
+            with pytest.raises(ServerError, match="made with two_phase"):
+                next(stream.transactions())
+            assert stream.is_closed
         # Without two_phase they come when they are committed, as any.
         with primary.changes("s", publications=["p"], stop_at=written(node)) as stream:
             assert [len([*transaction]) for transaction in stream.transactions()] == [rows]

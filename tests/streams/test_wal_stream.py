@@ -26,6 +26,7 @@ from pgreplkit import (
     WalRemoved,
 )
 from pgreplkit.lab import Node
+from pgreplkit.protocol.walfeed import WalFeed
 
 
 def joined(chunks: list[WalChunk]) -> bytes:
@@ -164,6 +165,50 @@ def test_a_stream_can_be_closed_from_another_thread(cluster: Cluster) -> None:
         threading.Timer(0.3, stream.close).start()
         list(stream)
         assert stream.is_closed
+
+
+def test_a_stream_can_be_closed_from_another_thread_while_it_begins(cluster: Cluster) -> None:
+    with replication(cluster.primary) as connection:
+        stream = connection.start_physical(flushed(cluster.primary))
+        source, is_there, may_go_on = stream._source, threading.Event(), threading.Event()
+        begin = source._begin
+
+        def late(feed: WalFeed) -> None:
+            is_there.set()
+            may_go_on.wait(10)
+            begin(feed)
+
+        source._begin = late  # type: ignore[method-assign]
+        reading = threading.Thread(target=lambda: [*stream])
+        reading.start()
+        assert is_there.wait(10)
+        closing = threading.Thread(target=stream.close)
+        closing.start()
+        closing.join(0.1)
+        may_go_on.set()
+        closing.join(10)
+        reading.join(10)
+        assert not reading.is_alive()
+        assert connection.identify_system().timeline == 1
+
+
+def test_a_stream_that_is_interrupted_leaves_no_gap(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(feed: WalFeed, messages: list[memoryview]) -> list[WalChunk]:
+        raise KeyboardInterrupt
+
+    start = segment_of(flushed(cluster.primary))
+    write_wal(cluster.primary)
+    with replication(cluster.primary) as connection:
+        stream = connection.start_physical(start, timeout=5)
+        with monkeypatch.context() as patched:
+            patched.setattr(WalFeed, "take", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(stream)
+        with pytest.raises(StreamClosed, match="interrupted"):
+            next(stream)
+        assert connection.identify_system().timeline == 1
 
 
 def test_a_lost_connection_is_told(cluster: Cluster) -> None:

@@ -239,6 +239,8 @@ class AsyncBackupStream:
         while not waiting:
             try:
                 messages = await self._next()
+                if messages is not None and self._framing is not None:
+                    self._framing.feed(messages)
             except WaitTimeout:
                 raise
             except BaseException:
@@ -248,8 +250,6 @@ class AsyncBackupStream:
                 self._stage = BackupStage.DONE
                 await self.close()
                 raise StopAsyncIteration
-            if self._framing is not None:
-                self._framing.feed(messages)
         return waiting.popleft()
 
     async def _guarded_begin(

@@ -25,7 +25,7 @@ from pgreplkit.values.lsn import LSN
 Item = TypeVar("Item")
 R = TypeVar("R")
 
-_MEMORY_LIMIT = 8 << 20
+MEMORY_LIMIT = 8 << 20
 
 
 class AsyncSlotReader(Generic[Item]):
@@ -180,14 +180,15 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
         self._decoding = _Decoding(stream, row_factory, adapters)
         super().__init__(stream, self._decoding.changes)
 
-    def transactions(self, *, memory_limit: int = _MEMORY_LIMIT) -> AsyncTransactionStream[R]:
+    def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> AsyncTransactionStream[R]:
         """The same changes as whole transactions, in the order of their commits.
 
         Those that are streamed while they run are put together, what was rolled back is dropped.
         A transaction takes ``memory_limit`` bytes of memory at most; what is larger stands in a
         temporary file. To be called before the first change is taken.
 
-        Raises: ValueError with ``two_phase``: what is prepared is not committed.
+        Raises: ValueError with ``two_phase``: what is prepared is not committed. ServerError ends
+        the stream of a slot that was made with it, when it sends something prepared.
         """
         if self._stream.settings.two_phase:
             raise ValueError("what is prepared is not committed: iterate over the changes")

@@ -123,8 +123,10 @@ class AsyncCopyBoth:
                 break
             if not count:
                 left = deadline - time.monotonic()
-                if left <= 0 or not await wait_readable(pgconn.socket, left):
+                if left <= 0:
                     return False
+                # A loop has one reader of a socket: who waited before may take this one away.
+                await wait_readable(pgconn.socket, min(left, _LOOKS_AGAIN))
                 pgconn.flush()
                 pgconn.consume_input()
         await self.finish()

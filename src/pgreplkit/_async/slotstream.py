@@ -87,6 +87,8 @@ class AsyncSlotStream:
         self._batch: Iterator[bytes] = iter(())
         self._asked_at = time.monotonic()
         self._failure: Exception | None = None
+        self._is_cut = False
+        """Whether the connection was lost, and what comes next begins anew."""
         self._patience: Pace | None = None
         """How long the client waits for the next item."""
 
@@ -123,15 +125,21 @@ class AsyncSlotStream:
         if isinstance(walsender, str):
             walsender = await AsyncWalsender.connect(walsender, is_logical=True)
         try:
-            await self._start(walsender)
+            copy = await self._start(walsender)
+            async with self._ending:
+                self.walsender, self._copy = walsender, copy
+                self._reporter.use(copy)
+                if self.is_closed:
+                    # By somebody else, who found nothing yet that could be ended.
+                    await self._let_go()
+                    raise StreamClosed(self._tried, "the stream has ended: open another")
         except BaseException:
             if isinstance(self._source, str):
                 await walsender.close()
             raise
-        self.walsender = walsender
         return walsender
 
-    async def _start(self, walsender: AsyncWalsender) -> None:
+    async def _start(self, walsender: AsyncWalsender) -> AsyncCopyBoth:
         walsender.insist_on_idle(self._tried)
         if not walsender.is_logical:
             raise ServerError(self._tried, "the connection has no database: connect with one")
@@ -152,8 +160,7 @@ class AsyncSlotStream:
         except ServerError as error:
             raise await self._explained(walsender, error) from None
         walsender.has_streamed_changes = True
-        self._copy = copy
-        self._reporter.use(copy)
+        return copy
 
     async def _insist_on_publications(self, walsender: AsyncWalsender) -> None:
         """Refuse publications that are not there: from 18 on the server passes them over."""
@@ -181,43 +188,64 @@ class AsyncSlotStream:
         """
         if self._failure is not None:
             raise self._failure
-        if self.settings.auto_acknowledge and self.feedback.delivered > self.feedback.flushed:
-            self.acknowledge(self.feedback.delivered, None, None)
+        feedback = self.feedback
+        if (
+            self.settings.auto_acknowledge
+            and feedback.delivered > feedback.flushed
+            and not self.is_closed
+        ):
+            feedback.acknowledge(feedback.delivered, written=None, applied=None)
+            self._reporter.tell_soon()
         while not self.is_closed:
             if feed.is_over:
                 await self.close()
                 break
-            for data in self._batch:
-                try:
+            try:
+                for data in self._batch:
                     item = feed.take(data)
-                except Exception as error:
-                    # Nothing after it is given: it would be acknowledged, and this one lost.
-                    self._failure = error
-                    await self.close()
-                    raise
-                if feed.asked:
-                    self._reporter.tell()
-                    feed.asked = False
-                if item is not None:
-                    self._patience = None
-                    return item
-                if feed.is_over or self.is_closed:
-                    break
-            else:
+                    if feed.asked:
+                        self._reporter.tell()
+                        feed.asked = False
+                    if item is not None:
+                        self._patience = None
+                        return item
+                    if feed.is_over or self.is_closed:
+                        break
+            except BaseException as error:
+                await self._spoil(error)
+                raise
+            if not feed.is_over:
                 await self._fill(feed)
         raise StopAsyncIteration
 
+    async def _spoil(self, error: BaseException) -> None:
+        """End it where something was lost: what follows would be acknowledged, and that not given.
+
+        So does Ctrl-C, but not while it waits.
+        """
+        if isinstance(error, Exception):
+            self._failure = error
+        else:
+            interrupted = "it was interrupted while it took a change: open another"
+            self._failure = StreamClosed(self._tried, interrupted)
+        await self.close()
+
     async def _fill(self, feed: ChangeFeed[Item]) -> None:
         """Wait for more messages."""
-        await self.open()
+        if self._is_cut:
+            await self._reopen(feed)
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
             self._patience = Pace(timeout)
         while not self.is_closed:
             self._reporter.tell_soon()
-            batch = self._read()
-            if batch:
+            try:
+                batch = self._read()
                 self._batch = iter(batch)
+            except BaseException as error:
+                await self._spoil(error)
+                raise
+            if batch:
                 return
             if self._patience is not None and self._patience.is_over:
                 self._patience = None
@@ -244,8 +272,12 @@ class AsyncSlotStream:
             self._asked_at = time.monotonic()
             self._reporter.tell(asks=True)
         with telling(self._tried):
-            if copy.is_over and not self.is_closed:
-                await copy.finish()
+            if copy.is_over:
+                # Who closes it meanwhile reads the same end of the server's.
+                async with self._ending:
+                    if self.is_closed:
+                        return
+                    await copy.finish()
                 raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
             limit = self._reporter.pause
             if self._patience is not None:
@@ -256,18 +288,26 @@ class AsyncSlotStream:
         """Connect anew, where that is asked for and can help; raise otherwise."""
         if self.is_closed:
             return
+        self._is_cut = self.settings.reconnect is not None
         if not isinstance(error, ConnectionFailed) and self.walsender is not None:
             error = await self._explained(self.walsender, error)
-        await self._let_go()
-        if self.settings.reconnect is None or not isinstance(error, ConnectionFailed):
+        async with self._ending:
+            await self._let_go()
+        if not self._is_cut or not isinstance(error, ConnectionFailed):
             self._failure = error
             self.is_closed = True
             raise error
-        pace = Pace(self.settings.reconnect)
+        await self._reopen(feed)
+
+    async def _reopen(self, feed: ChangeFeed[Item]) -> None:
+        """Go on with another connection; who is cancelled meanwhile does so the next time."""
+        pace = Pace(self.settings.reconnect or 0.0)
         while not self.is_closed:
             try:
-                await self._open()
+                await self.open()
             except Error as again:
+                if self.is_closed:
+                    return
                 # The walsender of the lost connection may have the slot for a while.
                 if pace.is_over or not isinstance(again, ConnectionFailed | SlotActive):
                     self._failure = again
@@ -275,8 +315,8 @@ class AsyncSlotStream:
                     raise
                 await sleep(pace.next_pause())
             else:
-                self._batch = iter(())
                 feed.restart()
+                self._is_cut = False
                 return
 
     async def _explained(self, walsender: AsyncWalsender, error: ServerError) -> ServerError:

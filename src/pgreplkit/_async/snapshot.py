@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
 from typing import Self, TypeVar
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit import _statements as parts
-from pgreplkit._async.changes import AsyncChangeStream
+from pgreplkit._async._io import Lock
+from pgreplkit._async.changes import MEMORY_LIMIT, AsyncChangeStream, AsyncTransactionStream
 from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.publisher import read_published
 from pgreplkit._async.replication import AsyncReplicationConnection
@@ -19,7 +21,13 @@ from pgreplkit._conninfo import exact_conninfo
 from pgreplkit._failures import telling
 from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
 from pgreplkit.catalog.tableshapes import table_shape
-from pgreplkit.errors import PublicationNotFound, StreamClosed, TableNotFound
+from pgreplkit.errors import (
+    PublicationNotFound,
+    ServerError,
+    StreamClosed,
+    TableNotFound,
+    ValueNotLoadable,
+)
 from pgreplkit.plans.snapshot import TableCopy, table_copy
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
@@ -28,6 +36,8 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
 
 R = TypeVar("R")
+
+_CANCELLED_WITHIN = 5.0
 
 
 class AsyncSnapshotStream(AsyncChangeStream[R]):
@@ -58,33 +68,62 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         self._make_row = row_factory
         self._reader: AsyncConnection[object] | None = None
         self._rows: AsyncGenerator[Change[R]] | None = None
-        self._has_slot = self._is_copied = False
+        self._has_begun = self._has_slot = self._is_copied = False
+        self._reading = Lock()
+        self._is_ending = False
 
     async def __aenter__(self) -> Self:
         await self._begin_copy()
         return self
 
     async def __anext__(self) -> Change[R]:
-        if self._rows is None and not self._is_copied:
+        if self._is_copied:
+            return await super().__anext__()
+        if not self._has_begun:
             await self._begin_copy()
-        if self._rows is not None:
-            async for change in self._rows:
-                return change
-            self._rows = None
-        return await super().__anext__()
+        try:
+            async with self._reading:
+                if self._rows is not None and not self._is_ending:
+                    async for change in self._rows:
+                        return change
+        except BaseException as error:
+            if not self._is_ending:
+                # The rows that would follow are lost, and the changes alone are of no use.
+                await self.close()
+                raise
+            if not isinstance(error, Exception):
+                raise
+        raise StopAsyncIteration
+
+    def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> AsyncTransactionStream[R]:
+        """As of any stream of changes, once SnapshotEnd was given.
+
+        Raises: ServerError before that: the rows that were there stand in no transaction.
+        """
+        if not self._is_copied:
+            found = "the rows come first: iterate up to SnapshotEnd, then ask for transactions"
+            raise ServerError(f"stream the slot {self.slot!r}", found)
+        return super().transactions(memory_limit=memory_limit)
 
     async def close(self) -> None:
         """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
-        rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
-        if reader is not None:
-            await reader.close()
-        if rows is not None:
-            await rows.aclose()
-        await super().close()
-        if self._has_slot and not self._is_copied:
-            self._has_slot = False
-            async with await self._walsender() as walsender:
-                await walsender.drop_slot(self.slot)
+        self._is_ending = True
+        reader = self._reader
+        if reader is not None and self._reading.locked():
+            # Somebody waits for a row, perhaps for long.
+            with suppress(PsycopgError):
+                await reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+        async with self._reading:
+            rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
+            if reader is not None:
+                await reader.close()
+            if rows is not None:
+                await rows.aclose()
+            await super().close()
+            if self._has_slot and not self._is_copied:
+                self._has_slot = False
+                async with await self._walsender() as walsender:
+                    await walsender.drop_slot(self.slot)
 
     async def _walsender(self) -> AsyncReplicationConnection:
         dbname = self._server.connection.info.dbname
@@ -98,6 +137,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             lsn, reader = await self._begin_snapshot()
             self._reader = reader
             self._rows = self._copied(lsn, reader, await self._copies(AsyncLink(reader)))
+            self._has_begun = True
         except BaseException:
             await self.close()
             raise
@@ -166,8 +206,14 @@ async def _rows(
 ) -> AsyncGenerator[tuple[object, ...]]:
     async with reader.cursor().copy(_statement(one)) as copy:
         copy.set_types([column.type_oid for column in one.table.columns])
-        async for values in copy.rows():
-            yield values
+        try:
+            async for values in copy.rows():
+                yield values
+        except DataError as error:
+            if error.sqlstate is not None:
+                raise
+            # No server's, but a loader's, and psycopg does not tell of which column.
+            raise ValueNotLoadable(str(one.table), "(all)", "a value", str(error)) from error
 
 
 def _statement(one: TableCopy) -> Composed:

@@ -70,18 +70,21 @@ class AsyncWalSource:
 
     async def open(self) -> WalFeed:
         """Begin, where it has not begun."""
-        if self.is_closed:
-            raise self._failure or StreamClosed(self.tried, "the stream has ended: open another")
-        if self.feed is not None:
-            return self.feed
-        walsender = self._walsender
-        walsender.insist_on_idle(self.tried)
-        await self._reporter.heed(walsender)
-        timeline = await self._timeline()
-        feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
-        await self._begin(feed)
-        self.feed = feed
-        return feed
+        # Who closes it meanwhile waits: there is nothing yet that could be ended.
+        async with self._ending:
+            if self.is_closed:
+                ended = StreamClosed(self.tried, "the stream has ended: open another")
+                raise self._failure or ended
+            if self.feed is not None:
+                return self.feed
+            walsender = self._walsender
+            walsender.insist_on_idle(self.tried)
+            await self._reporter.heed(walsender)
+            timeline = await self._timeline()
+            feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
+            await self._begin(feed)
+            self.feed = feed
+            return feed
 
     async def _timeline(self) -> int:
         """The timeline that was asked for, or the one of the server's history that has the WAL."""
@@ -146,7 +149,14 @@ class AsyncWalSource:
         pace = None if timeout is None else Pace(timeout)
         try:
             while not self.is_closed and not feed.is_over:
-                batch = self._taken(feed)
+                try:
+                    batch = self._taken(feed)
+                except KeyboardInterrupt:
+                    # What the connection gave is lost, and what follows would leave a gap.
+                    interrupted = "it was interrupted while it took WAL: open another"
+                    self._failure = StreamClosed(self.tried, interrupted)
+                    await self.close()
+                    raise
                 if batch is not None:
                     return batch
                 if pace is not None and pace.is_over:
@@ -188,11 +198,13 @@ class AsyncWalSource:
             if not copy.is_over:
                 await copy.wait(limit)
                 return
+        async with self._ending:
             if self.is_closed:
                 return
-            results = await copy.finish()
-        self._switch(feed, records(results))
-        await self._begin(feed)
+            with telling(self.tried, meaning=_MEANING):
+                results = await copy.finish()
+            self._switch(feed, records(results))
+            await self._begin(feed)
 
     def give(self, end: LSN) -> None:
         """The caller has the WAL before that position."""

@@ -240,6 +240,8 @@ class BackupStream:
         while not waiting:
             try:
                 messages = self._next()
+                if messages is not None and self._framing is not None:
+                    self._framing.feed(messages)
             except WaitTimeout:
                 raise
             except BaseException:
@@ -249,8 +251,6 @@ class BackupStream:
                 self._stage = BackupStage.DONE
                 self.close()
                 raise StopIteration
-            if self._framing is not None:
-                self._framing.feed(messages)
         return waiting.popleft()
 
     def _guarded_begin(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:

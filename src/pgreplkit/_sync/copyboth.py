@@ -124,8 +124,10 @@ class CopyBoth:
                 break
             if not count:
                 left = deadline - time.monotonic()
-                if left <= 0 or not wait_readable(pgconn.socket, left):
+                if left <= 0:
                     return False
+                # A loop has one reader of a socket: who waited before may take this one away.
+                wait_readable(pgconn.socket, min(left, _LOOKS_AGAIN))
                 pgconn.flush()
                 pgconn.consume_input()
         self.finish()

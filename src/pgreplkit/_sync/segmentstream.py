@@ -16,7 +16,7 @@ from pgreplkit._sync.walsender import Walsender
 from pgreplkit._sync.walsource import WalBatch, WalSource
 from pgreplkit._walfiles import ReceivedSegment, WalFiles
 from pgreplkit.catalog.features import FEATURES
-from pgreplkit.errors import SlotNotFound, StreamClosed, WaitTimeout
+from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.plans.walstreaming import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
@@ -54,7 +54,7 @@ class SegmentStream:
         self._source: WalSource | None = None
         self._files: WalFiles | None = None
         self._done: deque[ReceivedSegment] = deque()
-        self._position = LSN.INVALID
+        self._position, self._timeline = LSN.INVALID, 0
         self._is_closed = False
 
     @property
@@ -88,8 +88,9 @@ class SegmentStream:
         start = lsn.wal_file(timeline=1, segment_size=segment_size).first_lsn
         settings = attrs.evolve(self._settings, timeline=timeline, whole_segments=segment_size)
         source = WalSource(walsender, start, settings)
-        source.open()
-        self._files, self._source, self._position = files, source, start
+        feed = source.open()
+        self._files, self._source = files, source
+        self._position, self._timeline = feed.position, feed.timeline
         return source, files
 
     def _beginning(self) -> tuple[LSN, int | None]:
@@ -125,11 +126,20 @@ class SegmentStream:
         except (WaitTimeout, StopIteration):
             raise
         except Exception:
-            self.close()
+            # A flush that failed is not told of again by the next one, which loses what it lost.
+            self._end(confirms=False)
             raise
         return self._done.popleft()
 
     def _take(self, source: WalSource, files: WalFiles, batch: WalBatch) -> None:
+        chunks = batch.chunks
+        # Another timeline begins again with its first segment.
+        is_same = bool(chunks) and chunks[0].timeline == self._timeline
+        if is_same and chunks[0].lsn != self._position:
+            # Ctrl-C came between taking WAL and writing it: going on would leave a hole.
+            raise InvalidWalMessage(
+                str(chunks[0].lsn), f"what was written goes up to {self._position}: begin anew"
+            )
         is_last = source.feed is not None and source.feed.is_over
         syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
 
@@ -137,12 +147,12 @@ class SegmentStream:
             # All of it here: a caller that is cancelled meanwhile gets the segments later.
             if batch.history is not None:
                 files.write_history(batch.history)
-            done = files.write(batch.chunks)
+            done = files.write(chunks)
             if syncs:
                 files.sync()
             self._done += done
-            if batch.chunks:
-                self._position = batch.chunks[-1].end_lsn
+            if chunks:
+                self._position, self._timeline = chunks[-1].end_lsn, chunks[-1].timeline
                 source.give(self._position)
                 source.written()
 
@@ -161,6 +171,9 @@ class SegmentStream:
 
         Raises: HostFileError when it cannot be written.
         """
+        self._end(confirms=self._confirms)
+
+    def _end(self, *, confirms: bool) -> None:
         if self._is_closed:
             return
         self._is_closed = True
@@ -168,7 +181,7 @@ class SegmentStream:
         try:
             if files is not None:
                 aside_whole(files.close)
-                if self._confirms and source is not None and not source.is_closed:
+                if confirms and source is not None and not source.is_closed:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:
             if source is not None:

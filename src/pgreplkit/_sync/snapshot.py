@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from typing import Self, TypeVar
 
-from psycopg import Connection
+from psycopg import Connection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit import _statements as parts
 from pgreplkit._conninfo import exact_conninfo
 from pgreplkit._failures import telling
-from pgreplkit._sync.changes import ChangeStream
+from pgreplkit._sync._io import Lock
+from pgreplkit._sync.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import read_published
 from pgreplkit._sync.replication import ReplicationConnection
@@ -20,7 +22,13 @@ from pgreplkit._sync.server import Server
 from pgreplkit._sync.slotstream import SlotStream
 from pgreplkit.catalog.subscribing import PUBLICATION_NAMES
 from pgreplkit.catalog.tableshapes import table_shape
-from pgreplkit.errors import PublicationNotFound, StreamClosed, TableNotFound
+from pgreplkit.errors import (
+    PublicationNotFound,
+    ServerError,
+    StreamClosed,
+    TableNotFound,
+    ValueNotLoadable,
+)
 from pgreplkit.plans.snapshot import TableCopy, table_copy
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
@@ -29,6 +37,8 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable, table_of
 
 R = TypeVar("R")
+
+_CANCELLED_WITHIN = 5.0
 
 
 class SnapshotStream(ChangeStream[R]):
@@ -59,33 +69,62 @@ class SnapshotStream(ChangeStream[R]):
         self._make_row = row_factory
         self._reader: Connection[object] | None = None
         self._rows: Generator[Change[R]] | None = None
-        self._has_slot = self._is_copied = False
+        self._has_begun = self._has_slot = self._is_copied = False
+        self._reading = Lock()
+        self._is_ending = False
 
     def __enter__(self) -> Self:
         self._begin_copy()
         return self
 
     def __next__(self) -> Change[R]:
-        if self._rows is None and not self._is_copied:
+        if self._is_copied:
+            return super().__next__()
+        if not self._has_begun:
             self._begin_copy()
-        if self._rows is not None:
-            for change in self._rows:
-                return change
-            self._rows = None
-        return super().__next__()
+        try:
+            with self._reading:
+                if self._rows is not None and not self._is_ending:
+                    for change in self._rows:
+                        return change
+        except BaseException as error:
+            if not self._is_ending:
+                # The rows that would follow are lost, and the changes alone are of no use.
+                self.close()
+                raise
+            if not isinstance(error, Exception):
+                raise
+        raise StopIteration
+
+    def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> TransactionStream[R]:
+        """As of any stream of changes, once SnapshotEnd was given.
+
+        Raises: ServerError before that: the rows that were there stand in no transaction.
+        """
+        if not self._is_copied:
+            found = "the rows come first: iterate up to SnapshotEnd, then ask for transactions"
+            raise ServerError(f"stream the slot {self.slot!r}", found)
+        return super().transactions(memory_limit=memory_limit)
 
     def close(self) -> None:
         """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
-        rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
-        if reader is not None:
-            reader.close()
-        if rows is not None:
-            rows.close()
-        super().close()
-        if self._has_slot and not self._is_copied:
-            self._has_slot = False
-            with self._walsender() as walsender:
-                walsender.drop_slot(self.slot)
+        self._is_ending = True
+        reader = self._reader
+        if reader is not None and self._reading.locked():
+            # Somebody waits for a row, perhaps for long.
+            with suppress(PsycopgError):
+                reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+        with self._reading:
+            rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
+            if reader is not None:
+                reader.close()
+            if rows is not None:
+                rows.close()
+            super().close()
+            if self._has_slot and not self._is_copied:
+                self._has_slot = False
+                with self._walsender() as walsender:
+                    walsender.drop_slot(self.slot)
 
     def _walsender(self) -> ReplicationConnection:
         dbname = self._server.connection.info.dbname
@@ -99,6 +138,7 @@ class SnapshotStream(ChangeStream[R]):
             lsn, reader = self._begin_snapshot()
             self._reader = reader
             self._rows = self._copied(lsn, reader, self._copies(Link(reader)))
+            self._has_begun = True
         except BaseException:
             self.close()
             raise
@@ -165,8 +205,14 @@ class SnapshotStream(ChangeStream[R]):
 def _rows(reader: Connection[object], one: TableCopy) -> Generator[tuple[object, ...]]:
     with reader.cursor().copy(_statement(one)) as copy:
         copy.set_types([column.type_oid for column in one.table.columns])
-        for values in copy.rows():
-            yield values
+        try:
+            for values in copy.rows():
+                yield values
+        except DataError as error:
+            if error.sqlstate is not None:
+                raise
+            # No server's, but a loader's, and psycopg does not tell of which column.
+            raise ValueNotLoadable(str(one.table), "(all)", "a value", str(error)) from error
 
 
 def _statement(one: TableCopy) -> Composed:

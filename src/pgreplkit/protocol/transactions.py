@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set as AbstractSet
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
+from pgreplkit.errors import ServerError
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -54,6 +55,9 @@ class Transaction(Generic[R]):
             change = decoder.decode(data, lsn)
             if isinstance(change, m.Insert | m.Update | m.Delete | m.Truncate | m.Message):
                 yield change
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a transaction may stand in a file: pickle the list of its changes")
 
     def __repr__(self) -> str:
         return f"<Transaction {self.xid} committed at {self.commit_lsn}>"
@@ -133,6 +137,13 @@ class TransactionOutput(Generic[R]):
                 return _handed_out(current, end, feedback)
             case m.StreamCommit(xid=xid) as end:
                 return _handed_out(self._streams.pop(xid), end, feedback)
+            case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
+                # A slot made so sends them whether or not they were asked for.
+                raise ServerError(
+                    "put a transaction together",
+                    "the slot was made with two_phase, and sends what is prepared when it is"
+                    " prepared: iterate over the changes",
+                )
             case m.Message() as message:
                 feedback.deliver(message.end_lsn)
                 spool = Spool(self._limit)

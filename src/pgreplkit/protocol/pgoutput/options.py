@@ -18,6 +18,9 @@ def names_of(publications: Iterable[str]) -> tuple[str, ...]:
     names = tuple(publications)
     if not names:
         raise ValueError("no publication is given")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a publication is named by a str, not by a {type(name).__name__}")
     return names
 
 
