@@ -332,6 +332,8 @@ def test_a_client_that_is_killed_loses_nothing(source: Database, tmp_path: Path)
                 # The last line may be cut off.
                 seen += [line.split() for line in lines if line.endswith("\n")]
             got |= {int(words[0]) for words in seen if len(words) == 1 and words[0] != "end"}
+        written += 1
+        writer.execute("INSERT INTO t VALUES (%s)", [written])
     with Primary.connect(source.conninfo) as primary:
         slot = primary.slot("s")
         wait_until(lambda: not slot.refresh().active)
