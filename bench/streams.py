@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import struct
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -160,7 +159,7 @@ def main() -> None:
             for _ in range(ROUNDS):
                 for reader, read in READERS.items():
                     rates[reader].append(slot.rate(read))
-            rates["pypgoutput"] = [slot.rate(by_pypgoutput)] if sys.argv[1:] != ["--fast"] else [0]
+            rates["pypgoutput"] = [slot.rate(by_pypgoutput)]
             limit = median(rates["pg_recvlogical"])
             print(f"{what}, five columns:")
             for reader, measured in rates.items():
