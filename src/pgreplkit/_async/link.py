@@ -18,7 +18,7 @@ from pgreplkit._async._io import Lock, sleep
 from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace, checked_seconds
-from pgreplkit.catalog.features import FEATURES
+from pgreplkit.catalog.features import require
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
     RELOAD,
@@ -28,7 +28,7 @@ from pgreplkit.catalog.settings import (
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
 )
-from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer, WaitTimeout
+from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
@@ -79,9 +79,7 @@ class AsyncLink:
 
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
-        wanted, version = FEATURES[feature], self.version
-        if version.major < wanted.since:
-            raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+        require(feature, self.version)
 
     async def one(
         self,

@@ -14,9 +14,9 @@ from pgreplkit._async.copyboth import run_command
 from pgreplkit._conninfo import address, replication_conninfo
 from pgreplkit._failures import UNDEFINED_OBJECT, Meaning, telling
 from pgreplkit._results import records
-from pgreplkit.catalog.features import FEATURES
+from pgreplkit.catalog.features import require
 from pgreplkit.catalog.settings import seconds_in
-from pgreplkit.errors import ServerError, SettingNotFound, UnsupportedByServer
+from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
@@ -57,9 +57,7 @@ class AsyncWalsender:
 
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
-        wanted, version = FEATURES[feature], self.version
-        if version.major < wanted.since:
-            raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+        require(feature, self.version)
 
     async def ask(
         self,

@@ -19,7 +19,7 @@ from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
 from pgreplkit._pace import Pace, checked_seconds
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit.catalog.features import FEATURES
+from pgreplkit.catalog.features import require
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
     RELOAD,
@@ -29,7 +29,7 @@ from pgreplkit.catalog.settings import (
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
 )
-from pgreplkit.errors import ConnectionFailed, ServerError, UnsupportedByServer, WaitTimeout
+from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
@@ -80,9 +80,7 @@ class Link:
 
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
-        wanted, version = FEATURES[feature], self.version
-        if version.major < wanted.since:
-            raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+        require(feature, self.version)
 
     def one(
         self,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import attrs
+from packaging.version import Version
+
+from pgreplkit.errors import UnsupportedByServer
 
 
 @attrs.frozen
@@ -67,3 +70,13 @@ FEATURES = {
     "protocol.two_phase": Feature("two_phase in CREATE_REPLICATION_SLOT", 15),
     "basebackup.progress": Feature("pg_stat_progress_basebackup", 13),
 }
+
+
+def require(feature: str, version: Version) -> None:
+    """Refuse what a server of that version does not have.
+
+    Raises: UnsupportedByServer.
+    """
+    wanted = FEATURES[feature]
+    if version.major < wanted.since:
+        raise UnsupportedByServer(wanted.what, wanted.since, str(version))
