@@ -293,7 +293,10 @@ if TYPE_CHECKING:
         standby_config as standby_config,
     )
     from pgreplkit.plans.steps import Step as Step
-    from pgreplkit.plans.streaming import ChangeOptions as ChangeOptions
+    from pgreplkit.plans.streaming import (
+        ChangeOptions as ChangeOptions,
+        StreamOptions as StreamOptions,
+    )
     from pgreplkit.plans.stuck import Stuck as Stuck, StuckReason as StuckReason
     from pgreplkit.plans.subscription import (
         DroppedSubscription as DroppedSubscription,

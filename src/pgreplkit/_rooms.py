@@ -186,7 +186,7 @@ ROOMS = {
     "plans.sequences": ["SequenceChange"],
     "plans.standby_config": ["StandbyConfig", "TargetAction", "TargetTimeline", "standby_config"],
     "plans.steps": ["Step"],
-    "plans.streaming": ["ChangeOptions"],
+    "plans.streaming": ["ChangeOptions", "StreamOptions"],
     "plans.stuck": ["Stuck", "StuckReason"],
     "plans.subscription": [
         "DroppedSubscription",

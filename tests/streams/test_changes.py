@@ -361,10 +361,25 @@ async def test_what_the_major_lacks_is_refused_before_anything_is_sent(
             with pytest.raises(pgreplkit.UnsupportedByServer):
                 async with streaming(source, colour, **{option: value}):
                     pass
-    for wrong in ({"streaming": "some"}, {"origin": "mine"}):
-        with pytest.raises(ValueError, match="is one of"):
-            async with streaming(source, colour, **wrong):
-                pass
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"stop_at": "0/1"}, {"timeout": "1"}, {"timeout": -1}, {"status_interval": None}),
+        *({"reconnect": True}, {"auto_acknowledge": 1}, {"advance_when_idle": None}),
+        *({"binary": "yes"}, {"two_phase": None}, {"messages": "no"}, {"streaming": "some"}),
+        *({"streaming": True}, {"origin": "mine"}, {"unknown": 1}, {"start": "0/1"}),
+    ],
+    ids=str,
+)
+async def test_an_option_that_cannot_be_is_refused_at_once(
+    wrong: dict[str, object], source: Database, colour: Colour
+) -> None:
+    async with await colour.primary(source.conninfo) as primary:
+        options = {"publications": ["p"], **wrong}
+        with pytest.raises((TypeError, ValueError), match=next(iter(wrong)) + "|an LSN"):
+            primary.changes("s", **options)  # type: ignore[call-overload]
 
 
 async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> None:

@@ -121,6 +121,9 @@ async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
     async with await colour.replication(database.conninfo, database=database.name) as walsender:
         await walsender.create_slot("raw", plugin="pgoutput")
         database.run("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
+        with pytest.raises(TypeError, match="binary"):
+            # It would be the plugin's, which is told by its own options.
+            walsender.start_logical("raw", options, binary=True)  # type: ignore[call-arg]
         kinds = ""
         async with walsender.start_logical("raw", options, timeout=10) as stream:
             async for payload in stream:

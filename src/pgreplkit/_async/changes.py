@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -12,7 +12,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._async.slotstream import AsyncSlotStream
 from pgreplkit._async.walsender import AsyncWalsender
 from pgreplkit._rowloading import RowLoading
-from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
+from pgreplkit.plans.streaming import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.changefeed import ChangeFeed, Output
 from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -145,6 +145,7 @@ class _Decoding(Generic[R]):
     """Makes decoders. It does not know the reader, which is to go as soon as nobody holds it."""
 
     stream: AsyncSlotStream
+    settings: ChangeSettings
     row_factory: RowFactory[R]
     adapters: AdaptersMap | None
 
@@ -156,7 +157,7 @@ class _Decoding(Generic[R]):
 
     def changes(self) -> ChangeOutput[R]:
         """Change by change."""
-        settings = self.stream.settings
+        settings = self.settings
         if settings.streaming != "off" and settings.reconnect is not None:
             # The server cuts what still runs into other pieces the next time.
             raise ValueError("with streaming only transactions() can go on after a reconnection")
@@ -174,10 +175,11 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
     def __init__(
         self,
         stream: AsyncSlotStream,
+        settings: ChangeSettings,
         row_factory: RowFactory[R],
         adapters: AdaptersMap | None,
     ) -> None:
-        self._decoding = _Decoding(stream, row_factory, adapters)
+        self._decoding = _Decoding(stream, settings, row_factory, adapters)
         super().__init__(stream, self._decoding.changes)
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> AsyncTransactionStream[R]:
@@ -190,9 +192,9 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
         Raises: ValueError with ``two_phase``: what is prepared is not committed. ServerError ends
         the stream of a slot that was made with it, when it sends something prepared.
         """
-        if self._stream.settings.two_phase:
-            raise ValueError("what is prepared is not committed: iterate over the changes")
         decoding = self._decoding
+        if decoding.settings.two_phase:
+            raise ValueError("what is prepared is not committed: iterate over the changes")
         return AsyncTransactionStream(
             self._stream, lambda: TransactionOutput(decoding, memory_limit=memory_limit)
         )
@@ -209,20 +211,20 @@ def change_stream(
     options: ChangeOptions,
 ) -> AsyncChangeStream[R]:
     """A stream of a slot, not opened yet."""
-    stream = pgoutput_stream(source, slot, publications, start=start, options=options)
-    return AsyncChangeStream(stream, row_factory, adapters)
+    settings = ChangeSettings(**options)
+    stream = pgoutput_stream(source, slot, names_of(publications), settings, start=start)
+    return AsyncChangeStream(stream, settings, row_factory, adapters)
 
 
 def pgoutput_stream(
     source: str | AsyncWalsender,
     slot: str,
-    publications: Iterable[str],
+    names: Sequence[str],
+    settings: ChangeSettings,
     *,
     start: LSN | None,
-    options: ChangeOptions,
 ) -> AsyncSlotStream:
     """The walsender of a slot of pgoutput, not opened yet."""
-    names, settings = names_of(publications), StreamSettings(**options)
 
     def asked_for(walsender: AsyncWalsender) -> dict[str, str]:
         return pgoutput_options(

@@ -29,7 +29,6 @@ from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._async.operations.switchover import AsyncSwitchoverChecks, read_handover
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._conninfo import address
-from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.repmgr import RepmgrEvent
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ServerError
@@ -39,6 +38,7 @@ from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_st
 from pgreplkit.plans.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
+from pgreplkit.values.seconds import checked_seconds
 
 GivenT = TypeVar("GivenT")
 

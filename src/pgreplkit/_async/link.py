@@ -17,7 +17,7 @@ from pgreplkit._adapters import register
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
-from pgreplkit._pace import Pace, checked_seconds
+from pgreplkit._pace import Pace
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.settings import (
     ONE_TEXT,
@@ -29,6 +29,7 @@ from pgreplkit.catalog.settings import (
     STATEMENT_TIMEOUT,
 )
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
+from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0

@@ -11,10 +11,11 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import aside, sleep
 from pgreplkit._async.cluster import AsyncCluster
-from pgreplkit._pace import Pace, checked_seconds
+from pgreplkit._pace import Pace
 from pgreplkit._rest import Api
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
+from pgreplkit.values.seconds import checked_seconds
 
 _OK = 200
 

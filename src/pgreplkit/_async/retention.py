@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.link import AsyncLink
-from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
 from pgreplkit.catalog.senders import CLEAR_SNAPSHOT, SENDERS, WalSender
 from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.holders import wal_retention
 from pgreplkit.plans.retention import WalRetention
+from pgreplkit.values.seconds import checked_seconds
 
 
 async def read_retention(

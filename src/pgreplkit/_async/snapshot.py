@@ -29,6 +29,7 @@ from pgreplkit.errors import (
     ValueNotLoadable,
 )
 from pgreplkit.plans.snapshot import TableCopy, table_copy
+from pgreplkit.plans.streaming import ChangeSettings
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.rows import RowFactory
@@ -54,6 +55,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         self,
         server: AsyncServer,
         stream: AsyncSlotStream,
+        settings: ChangeSettings,
         row_factory: RowFactory[R],
         publications: Sequence[str],
         tables: Iterable[AnyTable] | None,
@@ -61,7 +63,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         failover: bool,
         create_timeout: float,
     ) -> None:
-        super().__init__(stream, row_factory, server.connection.adapters)
+        super().__init__(stream, settings, row_factory, server.connection.adapters)
         self._server, self._publications = server, publications
         self._tables = None if tables is None else [table_of(table) for table in tables]
         self._failover, self._create_timeout = failover, create_timeout
@@ -149,7 +151,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 self.slot,
                 plugin="pgoutput",
                 snapshot=Snapshot.EXPORT,
-                two_phase=self._stream.settings.two_phase,
+                two_phase=self._decoding.settings.two_phase,
                 failover=self._failover,
                 timeout=self._create_timeout,
             )

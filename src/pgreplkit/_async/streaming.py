@@ -8,7 +8,7 @@ from typing import TypeVar, Unpack, cast, overload
 from pgreplkit._async.changes import AsyncChangeStream, change_stream, pgoutput_stream
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.snapshot import AsyncSnapshotStream
-from pgreplkit.plans.streaming import ChangeOptions
+from pgreplkit.plans.streaming import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
@@ -123,11 +123,12 @@ class AsyncStreamingServer(AsyncServer):
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
         names = names_of(publications)
-        source = self._link.another()
-        stream = pgoutput_stream(source, slot, names, start=None, options=options)
+        settings = ChangeSettings(**options)
+        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
         return AsyncSnapshotStream(
             self,
             stream,
+            settings,
             cast(RowFactory[R], row_factory or named_rows),
             names,
             tables,

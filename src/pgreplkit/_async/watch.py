@@ -12,10 +12,10 @@ from pgreplkit._async._io import Crew, Job, sleep
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._conninfo import address
-from pgreplkit._pace import checked_seconds
 from pgreplkit.catalog.nodestate import NODE_STATE
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.samples import NodeSample, WatchSample, WatchSamples, beside
+from pgreplkit.values.seconds import checked_seconds
 
 _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -13,7 +13,7 @@ from psycopg.adapt import AdaptersMap
 from pgreplkit._rowloading import RowLoading
 from pgreplkit._sync.slotstream import SlotStream
 from pgreplkit._sync.walsender import Walsender
-from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
+from pgreplkit.plans.streaming import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.changefeed import ChangeFeed, Output
 from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -146,6 +146,7 @@ class _Decoding(Generic[R]):
     """Makes decoders. It does not know the reader, which is to go as soon as nobody holds it."""
 
     stream: SlotStream
+    settings: ChangeSettings
     row_factory: RowFactory[R]
     adapters: AdaptersMap | None
 
@@ -157,7 +158,7 @@ class _Decoding(Generic[R]):
 
     def changes(self) -> ChangeOutput[R]:
         """Change by change."""
-        settings = self.stream.settings
+        settings = self.settings
         if settings.streaming != "off" and settings.reconnect is not None:
             # The server cuts what still runs into other pieces the next time.
             raise ValueError("with streaming only transactions() can go on after a reconnection")
@@ -175,10 +176,11 @@ class ChangeStream(SlotReader[Change[R]]):
     def __init__(
         self,
         stream: SlotStream,
+        settings: ChangeSettings,
         row_factory: RowFactory[R],
         adapters: AdaptersMap | None,
     ) -> None:
-        self._decoding = _Decoding(stream, row_factory, adapters)
+        self._decoding = _Decoding(stream, settings, row_factory, adapters)
         super().__init__(stream, self._decoding.changes)
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> TransactionStream[R]:
@@ -191,9 +193,9 @@ class ChangeStream(SlotReader[Change[R]]):
         Raises: ValueError with ``two_phase``: what is prepared is not committed. ServerError ends
         the stream of a slot that was made with it, when it sends something prepared.
         """
-        if self._stream.settings.two_phase:
-            raise ValueError("what is prepared is not committed: iterate over the changes")
         decoding = self._decoding
+        if decoding.settings.two_phase:
+            raise ValueError("what is prepared is not committed: iterate over the changes")
         return TransactionStream(
             self._stream, lambda: TransactionOutput(decoding, memory_limit=memory_limit)
         )
@@ -210,20 +212,20 @@ def change_stream(
     options: ChangeOptions,
 ) -> ChangeStream[R]:
     """A stream of a slot, not opened yet."""
-    stream = pgoutput_stream(source, slot, publications, start=start, options=options)
-    return ChangeStream(stream, row_factory, adapters)
+    settings = ChangeSettings(**options)
+    stream = pgoutput_stream(source, slot, names_of(publications), settings, start=start)
+    return ChangeStream(stream, settings, row_factory, adapters)
 
 
 def pgoutput_stream(
     source: str | Walsender,
     slot: str,
-    publications: Iterable[str],
+    names: Sequence[str],
+    settings: ChangeSettings,
     *,
     start: LSN | None,
-    options: ChangeOptions,
 ) -> SlotStream:
     """The walsender of a slot of pgoutput, not opened yet."""
-    names, settings = names_of(publications), StreamSettings(**options)
 
     def asked_for(walsender: Walsender) -> dict[str, str]:
         return pgoutput_options(

@@ -12,7 +12,6 @@ from typing import TypeVar
 import attrs
 
 from pgreplkit._conninfo import address
-from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import Crew, Job
 from pgreplkit._sync.nodes import Question, read_repmgr_events, silent
 from pgreplkit._sync.operations.failover import (
@@ -40,6 +39,7 @@ from pgreplkit.plans.switchover import failover_steps, lost_bytes, switchover_st
 from pgreplkit.plans.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
+from pgreplkit.values.seconds import checked_seconds
 
 GivenT = TypeVar("GivenT")
 

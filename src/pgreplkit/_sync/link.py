@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._adapters import register
 from pgreplkit._conninfo import conninfo_of
 from pgreplkit._failures import Meaning, telling
-from pgreplkit._pace import Pace, checked_seconds
+from pgreplkit._pace import Pace
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.settings import (
@@ -30,6 +30,7 @@ from pgreplkit.catalog.settings import (
     STATEMENT_TIMEOUT,
 )
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
+from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0

@@ -10,12 +10,13 @@ from datetime import timedelta
 
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._pace import Pace, checked_seconds
+from pgreplkit._pace import Pace
 from pgreplkit._rest import Api
 from pgreplkit._sync._io import aside, sleep
 from pgreplkit._sync.cluster import Cluster
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
+from pgreplkit.values.seconds import checked_seconds
 
 _OK = 200
 

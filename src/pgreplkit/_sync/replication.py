@@ -32,7 +32,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.basebackup import BackupCompression, BackupOptions, ManifestChecksums
 from pgreplkit.plans.clone import CheckpointMode
-from pgreplkit.plans.streaming import ChangeOptions, StreamSettings
+from pgreplkit.plans.streaming import ChangeOptions, StreamOptions, StreamSettings
 from pgreplkit.plans.walstreaming import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
@@ -199,11 +199,12 @@ class ReplicationConnection:
         options: Mapping[str, str] | None = None,
         *,
         start: LSN | None = None,
-        **settings: Unpack[ChangeOptions],
+        **settings: Unpack[StreamOptions],
     ) -> PayloadStream:
         """The messages of a slot's plugin as they are, from ``start`` or from where the slot is.
 
-        ``options`` are the plugin's, as wal2json's ``{"format-version": "2"}``.
+        ``options`` are the plugin's, as wal2json's ``{"format-version": "2"}``; ``StreamOptions``
+        says what else can be chosen.
 
         Raises: as ``changes``, when it is entered or the first message is asked for.
         Needs: a connection to the slot's database.  Source: START_REPLICATION … LOGICAL.

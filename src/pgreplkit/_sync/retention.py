@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.link import Link
 from pgreplkit.catalog.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
@@ -12,6 +11,7 @@ from pgreplkit.catalog.slots import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.holders import wal_retention
 from pgreplkit.plans.retention import WalRetention
+from pgreplkit.values.seconds import checked_seconds
 
 
 def read_retention(link: Link, *, window: float | None, disk_size: int | None) -> WalRetention:

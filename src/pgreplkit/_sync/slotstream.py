@@ -16,7 +16,7 @@ from pgreplkit._failures import (
     UNDEFINED_OBJECT,
     telling,
 )
-from pgreplkit._pace import Pace, checked_seconds
+from pgreplkit._pace import Pace
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.copyboth import CopyBoth
 from pgreplkit._sync.reporter import TOLD_EVERY, Reporter
@@ -66,11 +66,6 @@ class SlotStream:
     ) -> None:
         if start is not None and not isinstance(start, LSN):
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
-        if settings.stop_at is not None and not isinstance(settings.stop_at, LSN):
-            raise TypeError(f"a stream stops at an LSN, not at a {type(settings.stop_at).__name__}")
-        for seconds in (settings.timeout, settings.reconnect, settings.status_interval):
-            if seconds is not None:
-                checked_seconds(seconds, "timeout, reconnect or status_interval")
         self._source = source
         self.slot: str = checked_slot_name(slot)
         self._options, self._publications = options, publications

@@ -9,7 +9,7 @@ from typing import TypeVar, Unpack, cast, overload
 from pgreplkit._sync.changes import ChangeStream, change_stream, pgoutput_stream
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.snapshot import SnapshotStream
-from pgreplkit.plans.streaming import ChangeOptions
+from pgreplkit.plans.streaming import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
@@ -124,11 +124,12 @@ class StreamingServer(Server):
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
         names = names_of(publications)
-        source = self._link.another()
-        stream = pgoutput_stream(source, slot, names, start=None, options=options)
+        settings = ChangeSettings(**options)
+        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
         return SnapshotStream(
             self,
             stream,
+            settings,
             cast(RowFactory[R], row_factory or named_rows),
             names,
             tables,

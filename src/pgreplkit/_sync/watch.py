@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from pgreplkit._conninfo import address
-from pgreplkit._pace import checked_seconds
 from pgreplkit._sync._io import Crew, Job, sleep
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.nodestate import NODE_STATE
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.samples import NodeSample, WatchSample, WatchSamples, beside
+from pgreplkit.values.seconds import checked_seconds
 
 _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from posixpath import dirname, join, normpath
 
-from pgreplkit._pace import checked_seconds
 from pgreplkit.control.programs import Programs, Run
 from pgreplkit.errors import ControlFailed
+from pgreplkit.values.seconds import checked_seconds
 
 
 class CommandControl:

@@ -12,9 +12,9 @@ from pathlib import Path
 from pgtoolkit.ctl import PGCtl, Status
 
 from pgreplkit._hostfiles import replace_file
-from pgreplkit._pace import checked_seconds
 from pgreplkit.control.programs import Programs
 from pgreplkit.errors import ControlFailed
+from pgreplkit.values.seconds import checked_seconds
 
 
 class LocalControl:
