@@ -15,7 +15,7 @@ from pgreplkit.catalog.publications import (
     published,
 )
 from pgreplkit.plans.subscription import SubscriptionOptions
-from pgreplkit.values.tablename import TableName
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 Require: TypeAlias = Callable[[str], None]
 """Refuses a feature that the server's major lacks."""
@@ -47,6 +47,28 @@ def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed
     if not parts:
         raise ValueError("no table is given")
     return SQL(", ").join(parts)
+
+
+def whole_database(
+    require: Require, *, all_tables: bool, except_tables: Iterable[AnyTable], all_sequences: bool
+) -> list[Composable]:
+    """ALL TABLES and ALL SEQUENCES as CREATE and ALTER PUBLICATION take them.
+
+    Raises: TypeError for exceptions from nothing.
+    """
+    scope: list[Composable] = []
+    excepted = [SQL("TABLE ONLY {}").format(table(table_of(one))) for one in except_tables]
+    if excepted and not all_tables:
+        raise TypeError("except_tables are left out of all_tables, which is not given")
+    if excepted:
+        require("publication.except_tables")
+        scope.append(SQL("ALL TABLES EXCEPT ({})").format(SQL(", ").join(excepted)))
+    elif all_tables:
+        scope.append(SQL("ALL TABLES"))
+    if all_sequences:
+        require("publication.all_sequences")
+        scope.append(SQL("ALL SEQUENCES"))
+    return scope
 
 
 def publication_options(

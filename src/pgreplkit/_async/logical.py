@@ -66,6 +66,8 @@ class AsyncLogicalServer(AsyncStreamingServer):
         tables: Iterable[AnyPublished] = (),
         schemas: Sequence[str] = (),
         all_tables: bool = False,
+        except_tables: Iterable[AnyTable] = (),
+        all_sequences: bool = False,
         publish: Iterable[Operation | str] | None = None,
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
@@ -74,14 +76,16 @@ class AsyncLogicalServer(AsyncStreamingServer):
     ) -> AsyncPublication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
-        A table is a name, or a PublishedTable for some of its columns or rows. What is not given
-        of the options is the server's default.
+        A table is a name, or a PublishedTable for some of its columns or rows. ``except_tables``
+        are left out of all tables; ``all_sequences`` lets subscribers refresh their sequences
+        (both 19 on). What is not given of the options is the server's default.
 
         Raises: ReplicaIdentityMissing when UPDATE or DELETE would fail in one of the tables from
         then on, unless ``force``; UnsupportedByServer for what the major lacks; AlreadyExists;
         TableNotFound; StatementTimeout when locks are not to be had for ``timeout`` seconds. In
         any case nothing is changed then.
-        Needs: CREATE on the database and the tables' owner; superuser for schemas and all tables.
+        Needs: CREATE on the database and the tables' owner; superuser for schemas and for all
+        tables or sequences.
         Source: CREATE PUBLICATION.
         """
         return await make_publication(
@@ -89,7 +93,12 @@ class AsyncLogicalServer(AsyncStreamingServer):
             name,
             tables=[*tables],
             schemas=schemas,
-            all_tables=all_tables,
+            everything=parts.whole_database(
+                self._link.require,
+                all_tables=all_tables,
+                except_tables=except_tables,
+                all_sequences=all_sequences,
+            ),
             options=parts.publication_options(
                 self._link.require, publish, via_partition_root, publish_generated_columns
             ),

@@ -19,6 +19,7 @@ from pgreplkit._failures import (
 from pgreplkit.catalog.publications import (
     LIMITED_TABLES,
     ONE_PUBLICATION,
+    PUBLISHED_SEQUENCES,
     AnyPublished,
     GeneratedColumns,
     Operation,
@@ -82,6 +83,15 @@ class AsyncPublication:
         """
         return await read_published(self._link, [self.name])
 
+    async def sequences(self) -> list[TableName]:
+        """The sequences that subscribers can take over.
+
+        Raises: UnsupportedByServer before 19.  Source: pg_publication_sequences.
+        """
+        self._link.require("publication.all_sequences")
+        records = await self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
+        return [TableName(record["schema"], record["name"]) for record in records]
+
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
     ) -> None:
@@ -140,6 +150,34 @@ class AsyncPublication:
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
         await self._schemas("DROP", schemas, timeout, force=True)
+
+    async def set_all(
+        self,
+        *,
+        tables: bool = False,
+        except_tables: Iterable[AnyTable] = (),
+        sequences: bool = False,
+        force: bool = False,
+        timeout: float = 10.0,
+    ) -> None:
+        """Publish all tables of the database but ``except_tables``, all its sequences, or both.
+
+        It is what is given then and nothing else: what it left out before is published again.
+
+        Raises: UnsupportedByServer before 19; ServerError when it publishes single tables or
+        schemas; and as ``add_tables``.
+        Needs: superuser.  Source: ALTER PUBLICATION … SET ALL TABLES.
+        """
+        self._link.require("publication.set_all")
+        scope = parts.whole_database(
+            self._link.require,
+            all_tables=tables,
+            except_tables=except_tables,
+            all_sequences=sequences,
+        )
+        if not scope:
+            raise ValueError("neither tables nor sequences are given")
+        await self._alter("SET", SQL(", ").join(scope), timeout, force=force)
 
     async def set_options(
         self,
@@ -228,6 +266,10 @@ class AsyncPublication:
 
     def __repr__(self) -> str:
         what = "all tables" if self.state.puballtables else "some tables"
+        if self.state.except_tables:
+            what += f" but {len(self.state.except_tables)}"
+        if self.state.puballsequences:
+            what += ", all sequences"
         operations = ", ".join(self.state.publish) or "nothing"
         return f"<{type(self).__name__} {self.name!r}, {operations} of {what}>"
 
@@ -249,30 +291,28 @@ async def make_publication(
     *,
     tables: Sequence[AnyPublished],
     schemas: Sequence[str],
-    all_tables: bool,
+    everything: Sequence[Composable],
     options: Sequence[Composable],
     force: bool,
     timeout: float,
 ) -> AsyncPublication:
     """CREATE PUBLICATION, taken back at once when it would break UPDATE or DELETE."""
     tried = f"create the publication {name!r}"
-    if all_tables and (tables or schemas):
-        raise TypeError("all_tables leaves nothing for tables and schemas to add")
-    scope: list[Composable] = []
+    if everything and (tables or schemas):
+        raise TypeError("all_tables or all_sequences, or else tables and schemas: not both")
+    scope = [*everything]
     if tables:
         scope.append(SQL("TABLE {}").format(parts.published_list(link.require, tables)))
     if schemas:
         link.require("publication.schemas")
         scope.append(SQL("TABLES IN SCHEMA {}").format(parts.names(schemas)))
-    if all_tables:
-        scope.append(SQL("ALL TABLES"))
     statement = SQL("CREATE PUBLICATION {}").format(Identifier(name))
     if scope:
         statement += SQL(" FOR {}").format(SQL(", ").join(scope))
     if options:
         statement += SQL(" WITH ({})").format(SQL(", ").join(options))
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
-    grant = "SUPERUSER" if all_tables or schemas else database
+    grant = "SUPERUSER" if everything or schemas else database
     async with link.transaction(tried, timeout=timeout) as within:
         await within.run(tried, statement, grant=grant, meaning=_MEANING)
         state = await read_publication(within, name)

@@ -36,6 +36,11 @@ FEATURES = {
     "publication.where": Feature("a row filter (WHERE) of a published table", 15),
     "publication.schemas": Feature("TABLES IN SCHEMA in a publication", 15),
     "publication.generated": Feature("publish_generated_columns of a publication", 18),
+    "publication.except_tables": Feature("ALL TABLES EXCEPT in a publication", 19),
+    "publication.all_sequences": Feature(
+        "ALL SEQUENCES in a publication (SequencePlan copies sequences before)", 19
+    ),
+    "publication.set_all": Feature("SET ALL TABLES of a publication that is there", 19),
     "subscription.copy_data": Feature("copy_data of a subscription", 10),
     "subscription.create_slot": Feature("create_slot of a subscription", 10),
     "subscription.enabled": Feature("enabled of a subscription", 10),

@@ -38,6 +38,10 @@ def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if columns is None else tuple(columns)
 
 
+def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
+    return tuple(TableName(*pair) for pair in pairs)
+
+
 @attrs.frozen
 class PublishedTable:
     """A table in a publication, or to be put there.
@@ -100,6 +104,20 @@ class PublicationState:
         ),
     )
     """The schemas all of whose tables are in it."""
+    puballsequences: bool | None = attrs.field(default=None, metadata=lives(since=19))
+    """Whether subscribers can take over every sequence of the database."""
+    except_tables: tuple[TableName, ...] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(_table_names),
+        metadata=lives(
+            since=19,
+            sql="""ARRAY(SELECT ARRAY[nspname, relname]::text[] FROM pg_publication_rel
+                JOIN pg_class ON pg_class.oid = prrelid
+                JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE prpubid = pg_publication.oid AND prexcept ORDER BY 1)""",
+        ),
+    )
+    """Those that are left out of all tables."""
 
     @property
     def publish(self) -> tuple[Operation, ...]:
@@ -137,6 +155,11 @@ def published_tables(major: int) -> str:
     """
 
 
+PUBLISHED_SEQUENCES = """
+    SELECT schemaname AS schema, sequencename AS name FROM pg_publication_sequences
+    WHERE pubname = %s ORDER BY 1, 2
+"""
+"""From 19 on."""
 LIMITED_TABLES = """
     SELECT nspname AS schema, relname AS name, attname AS column
     FROM ({}) AS written (oid)
