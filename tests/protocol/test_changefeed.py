@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pgoutputs as sent
 import pytest
@@ -16,6 +17,7 @@ from pgreplkit import (
     Column,
     Insert,
     InvalidChangeMessage,
+    Payload,
     Row,
     ServerError,
     Transaction,
@@ -55,6 +57,11 @@ def transactions(memory_limit: int = 1 << 20) -> tuple[ChangeFeed[Transaction[Ro
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
     output = TransactionOutput(decoder, memory_limit=memory_limit)
     return ChangeFeed(output, feedback, stop_at=None), feedback
+
+
+def payloads() -> tuple[ChangeFeed[Payload], Feedback]:
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    return ChangeFeed(PayloadOutput(), feedback, stop_at=None), feedback
 
 
 TRANSACTION = [
@@ -225,6 +232,49 @@ def test_interleaved_streamed_transactions_are_put_together(data: st.DataObject)
         assert rows_of(transaction) == kept
     whole = [xid for xid in ends if xid != dropped and expected[xid]]
     assert [transaction.xid for transaction in found] == whole
+
+
+STREAMED = [
+    *(sent.stream_start(5), sent.relation(xid=5), sent.insert("1", "a", xid=6), sent.STREAM_STOP),
+    *(sent.stream_start(5, first=False), sent.insert("2", "b", xid=5), sent.STREAM_STOP),
+    *(sent.stream_abort(5, 6), sent.stream_commit(5, 300)),
+]
+
+
+@given(st.sampled_from([changes, transactions, payloads]), st.data())
+def test_what_is_changed_or_missing_is_taken_or_refused(
+    opened: Callable[[], tuple[ChangeFeed[object], Feedback]], data: st.DataObject
+) -> None:
+    messages = [wal(told) for told in [*TRANSACTION, *STREAMED, *NEXT]] + [alive(500, asks=True)]
+    feed, feedback = opened()
+    with suppress(InvalidChangeMessage):
+        for place in sorted(data.draw(st.sets(st.integers(0, len(messages) - 1)))):
+            message = messages[place]
+            if not data.draw(st.integers(0, 4)):
+                start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(message))] * 2)))
+                message = message[:start] + data.draw(st.binary(max_size=6)) + message[end:]
+            found = feed.take(message)
+            if isinstance(found, Transaction):
+                list(found)
+    assert feedback.flushed <= feedback.delivered
+
+
+@pytest.mark.parametrize(
+    "told", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
+)
+def test_the_end_of_a_transaction_that_was_not_begun_is_refused(told: bytes) -> None:
+    feed, _ = transactions()
+    with pytest.raises(InvalidChangeMessage, match="was not begun"):
+        feed.take(wal(told))
+    # What nobody has is dropped at once.
+    assert feed.take(wal(sent.stream_abort(5, 6))) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 24])
+def test_what_is_cut_off_in_front_of_its_message_is_refused(size: int) -> None:
+    feed, _ = changes()
+    with pytest.raises(InvalidChangeMessage):
+        feed.take(wal(b"")[:size])
 
 
 def test_after_a_restart_transactions_begin_anew() -> None:

@@ -52,12 +52,12 @@ class ChangeFeed(Generic[Item]):
 
         Raises: InvalidChangeMessage.
         """
-        if data[0] == WAL_DATA:
+        if len(data) >= DATA_AT and data[0] == WAL_DATA:
             item = self._take(data, _new_lsn(LSN, data[1:9]), DATA_AT, self._feedback)
             if self._stop_at is not None and not self._feedback.is_within:
                 self.is_over = self._feedback.delivered >= self._stop_at
             return item
-        if data[0] != KEEPALIVE:
+        if not data or data[0] != KEEPALIVE:
             raise InvalidChangeMessage(data, "it is neither WAL data nor a keepalive")
         try:
             position, self.asked = keepalive(data)

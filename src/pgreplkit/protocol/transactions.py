@@ -8,7 +8,7 @@ from typing import Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
-from pgreplkit.errors import ServerError
+from pgreplkit.errors import InvalidChangeMessage, ServerError
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -109,11 +109,12 @@ class TransactionOutput(Generic[R]):
     def take(self, data: bytes, lsn: LSN, at: int, feedback: Feedback, /) -> Transaction[R] | None:
         """The transaction that this message ends, if it ends one."""
         current = self._current
-        if current is not None and data[at] in _ROWS:
+        kind = data[at] if at < len(data) else None
+        if current is not None and kind in _ROWS:
             current.spool.add(lsn, data[at:])
             current.is_empty = False
             return None
-        if current is not None and data[at] in _TABLES:
+        if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
         match self._decoder.decode(data, lsn, at):
             case m.Begin(xid=xid):
@@ -128,15 +129,17 @@ class TransactionOutput(Generic[R]):
                 feedback.is_within = False
             case m.Origin() as origin if current is not None:
                 current.origin = origin
-            case m.StreamAbort(xid=xid, subxid=subxid) if xid != subxid:
-                self._streams[xid].aborted.add(subxid)
-            case m.StreamAbort(xid=xid):
+            case m.StreamAbort(xid=xid, subxid=subxid) if xid == subxid:
                 self._streams.pop(xid, None)
+            case m.StreamAbort(xid=xid, subxid=subxid) if xid in self._streams:
+                self._streams[xid].aborted.add(subxid)
             case m.Commit() as end if current is not None:
                 self._current = None
                 return _handed_out(current, end, feedback)
-            case m.StreamCommit(xid=xid) as end:
+            case m.StreamCommit(xid=xid) as end if xid in self._streams:
                 return _handed_out(self._streams.pop(xid), end, feedback)
+            case m.Commit() | m.StreamCommit():
+                raise InvalidChangeMessage(data[at:], "it ends a transaction that was not begun")
             case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
                 # A slot made so sends them whether or not they were asked for.
                 raise ServerError(
