@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from tarfile import TarInfo
 
@@ -50,7 +50,7 @@ class DataFolder:
             self._owner = above.st_uid, above.st_gid
             os.chown(path, *self._owner)
         self._tar = TarStream(self)
-        self._unpack: Callable[[memoryview], memoryview] | None = None
+        self._is_gzip, self._gzip = False, zlib.decompressobj(wbits=31)
         self._file, self._name, self._size = -1, "", 0
         self._checksum: Checksum | None = None
         self._manifest = bytearray()
@@ -59,10 +59,7 @@ class DataFolder:
     def begin(self, archive: BackupArchive) -> None:
         """An archive begins."""
         self._tar = TarStream(self)
-        self._unpack = None
-        if archive.name.endswith(".gz"):
-            unpacking = zlib.decompressobj(wbits=31)
-            self._unpack = lambda data: memoryview(unpacking.decompress(data))
+        self._is_gzip, self._gzip = archive.name.endswith(".gz"), zlib.decompressobj(wbits=31)
         self._folder, self._prefix = self._root, ""
         if archive.oid is not None and archive.location is not None:
             self._prefix = f"{_TABLESPACES}/{archive.oid}/"
@@ -78,14 +75,21 @@ class DataFolder:
 
     def write(self, data: memoryview) -> None:
         """More of it."""
+        if not self._is_gzip:
+            self._tar.feed(data)
+            return
         try:
-            unpacked = data if self._unpack is None else self._unpack(data)
+            # Pages of zeros become a thousand times as long.
+            while unpacked := self._gzip.decompress(data, _AT_ONCE):
+                self._tar.feed(memoryview(unpacked))
+                data = memoryview(self._gzip.unconsumed_tail)
         except zlib.error as error:
             raise InvalidBackupMessage(bytes(data[:32]), f"it is no gzip: {error}") from None
-        self._tar.feed(unpacked)
 
     def end(self) -> None:
         """It is whole."""
+        if self._is_gzip and not self._gzip.eof:
+            raise InvalidBackupMessage(b"", "the gzip ends too early")
         self._tar.close()
 
     def manifest(self, data: memoryview) -> None:

@@ -6,6 +6,7 @@ import io
 import struct
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -107,6 +108,23 @@ def test_other_messages_are_refused(message: bytes) -> None:
         BackupFraming(15, TABLESPACES, Heard()).feed(views(message))
 
 
+MESSAGES = [
+    *(b"n16401.tar\0/some/where\0", b"dab", b"p" + struct.pack(">q", 3)),
+    *(b"nbase.tar.gz\0\0", b"ddefg", b"p" + struct.pack(">q", 9), b"m", b"d{}"),
+]
+
+
+@given(st.integers(0, len(MESSAGES) - 1), st.data())
+def test_what_is_changed_is_taken_or_refused(place: int, data: st.DataObject) -> None:
+    framing = BackupFraming(15, TABLESPACES, Heard())
+    framing.begin_copy()
+    message = MESSAGES[place]
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(message))] * 2)))
+    changed = message[:begin] + data.draw(st.binary(max_size=6)) + message[end:]
+    with suppress(InvalidBackupMessage):
+        framing.feed(views(*MESSAGES[:place], changed, *MESSAGES[place + 1 :]))
+
+
 class Unpacked:
     def __init__(self) -> None:
         self.members: dict[str, bytes | None] = {}
@@ -169,6 +187,36 @@ def test_an_archive_that_is_cut_off_or_none_is_refused() -> None:
     link.type, link.linkname = tarfile.LNKTYPE, "/etc/passwd"
     with pytest.raises(InvalidBackupMessage, match="member of type"):
         TarStream(Unpacked()).feed(memoryview(link.tobuf(tarfile.USTAR_FORMAT)))
+
+
+HEADERS = ("name", 0, 100), ("mode", 100, 8), ("size", 124, 12), ("type", 156, 1)
+
+
+@given(st.sampled_from(HEADERS), st.data())
+def test_a_header_that_is_changed_is_read_or_refused(
+    field: tuple[str, int, int], data: st.DataObject
+) -> None:
+    _, begin, length = field
+    whole = bytearray(archived({"a": b"content", "b": b"more"}, is_terminated=True))
+    whole[512 + begin : 512 + begin + length] = data.draw(
+        st.binary(min_size=length, max_size=length)
+    )
+    unsigned = sum(whole[512:660]) + 8 * 0x20 + sum(whole[668:1024])
+    whole[660:668] = b"%06o\0 " % unsigned
+    unpacked = Unpacked()
+    stream = TarStream(unpacked)
+    with suppress(InvalidBackupMessage):
+        stream.feed(memoryview(whole))
+        stream.close()
+    assert unpacked.members["a folder"] is None
+
+
+def test_a_member_of_a_negative_size_is_refused() -> None:
+    header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = b"\xff" * 12
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 0x20 + sum(header[156:512]))
+    with pytest.raises(InvalidBackupMessage, match="size"):
+        TarStream(Unpacked()).feed(memoryview(header + b"x"))
 
 
 def options(**chosen: Any) -> BackupOptions:

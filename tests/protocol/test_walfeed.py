@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, strategies as st
@@ -65,6 +66,18 @@ def test_what_the_server_asks_is_kept() -> None:
 def test_what_does_not_fit_is_refused(message: bytes) -> None:
     with pytest.raises(InvalidWalMessage):
         WalFeed(LSN("0/5"), 1, stop_at=None).take([memoryview(message)])
+
+
+@given(st.booleans(), st.data())
+def test_what_is_changed_is_taken_or_refused(is_near_the_end: bool, data: st.DataObject) -> None:
+    start = LSN.MAX - 3 if is_near_the_end else LSN("0/5")
+    told = data.draw(st.sampled_from([keepalive(True), wal_data(start, b"some WAL")]))
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(told))] * 2)))
+    changed = bytes(told[:begin]) + data.draw(st.binary(max_size=6)) + bytes(told[end:])
+    feed = WalFeed(start, 1, stop_at=None)
+    with suppress(InvalidWalMessage):
+        feed.take([memoryview(changed)])
+    assert feed.position >= start
 
 
 def test_a_chunks_repr_does_not_show_the_wal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import sys
@@ -156,3 +157,26 @@ def test_what_cannot_be_unpacked_is_told_as_the_backups(tmp_path: Path) -> None:
         folder.write(memoryview(b"neither gzip nor anything"))
     folder.give_up()
     assert not list(tmp_path.iterdir())
+
+
+def test_gzip_is_unpacked_a_bit_at_a_time_and_to_its_end(tmp_path: Path) -> None:
+    zeros = bytes(20 << 20)
+    packed = memoryview(gzip.compress(archive(("zeros", zeros), ("more", b"x"))))
+    folder = data_folder(tmp_path / "data")
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    pieces: list[int] = []
+    write = folder.content
+
+    def content(data: memoryview) -> None:
+        pieces.append(len(data))
+        write(data)
+
+    folder.content = content  # type: ignore[method-assign]
+    folder.write(packed)
+    folder.end()
+    assert (tmp_path / "data/zeros").read_bytes() == zeros
+    assert max(pieces) <= 1 << 20
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    folder.write(packed[:0])
+    with pytest.raises(InvalidBackupMessage, match="too early"):
+        folder.end()

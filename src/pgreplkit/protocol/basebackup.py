@@ -148,7 +148,8 @@ class BackupFraming:
         if kind == _ARCHIVE:
             name, location, *_ = [*content.split(b"\0"), b"", b""]
             self._end()
-            self._begin(self._place(location.decode(errors="surrogateescape")), name.decode())
+            place = self._place(location.decode(errors="surrogateescape"))
+            self._begin(place, name.decode(errors="surrogateescape"))
         elif kind == _MANIFEST:
             self._end()
         elif kind == _PROGRESS and len(content) == 8:

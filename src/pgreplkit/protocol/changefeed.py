@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from pgreplkit.errors import InvalidChangeMessage
-from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, WAL_DATA, keepalive
+from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, KEEPALIVE_SIZE, WAL_DATA, keepalive
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.values.lsn import LSN
 
@@ -57,12 +56,9 @@ class ChangeFeed(Generic[Item]):
             if self._stop_at is not None and not self._feedback.is_within:
                 self.is_over = self._feedback.delivered >= self._stop_at
             return item
-        if not data or data[0] != KEEPALIVE:
+        if len(data) != KEEPALIVE_SIZE or data[0] != KEEPALIVE:
             raise InvalidChangeMessage(data, "it is neither WAL data nor a keepalive")
-        try:
-            position, self.asked = keepalive(data)
-        except struct.error:
-            raise InvalidChangeMessage(data, "it is no keepalive") from None
+        position, self.asked = keepalive(data)
         self._feedback.reach(position)
         if self._stop_at is not None and not self._feedback.is_within:
             self.is_over = position >= self._stop_at

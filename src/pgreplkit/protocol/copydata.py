@@ -14,14 +14,12 @@ DATA_AT = 25
 _EPOCH = 946_684_800_000_000
 """2000-01-01, where the protocol's clock begins, in microseconds of Unix time."""
 _KEEPALIVE = struct.Struct(">c8sq?")
+KEEPALIVE_SIZE = _KEEPALIVE.size
 _STATUS = struct.Struct(">c8s8s8sq?")
 
 
 def keepalive(data: bytes | memoryview) -> tuple[LSN, bool]:
-    """The server's position in a keepalive, and whether it asks for a status.
-
-    Raises: struct.error for what is none.
-    """
+    """The server's position in a keepalive of the right size, and whether it asks for a status."""
     _, position, _, asks = _KEEPALIVE.unpack(data)
     return LSN.from_bytes(position), asks
 

@@ -75,6 +75,8 @@ class TarStream:
             ) from None
         if info.type not in _TYPES or (info.size and not info.isreg()):
             raise InvalidBackupMessage(info.name, f"it is a member of type {info.type!r}")
+        if info.size < 0:
+            raise InvalidBackupMessage(info.name, f"its size is {info.size}")
         self._left, self._padding = info.size, -info.size % _BLOCK
         self._sink.member(info)
         if info.isreg() and not info.size:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from pgreplkit.errors import InvalidWalMessage
-from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, WAL_DATA, keepalive
+from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, KEEPALIVE_SIZE, WAL_DATA, keepalive
 from pgreplkit.values.lsn import LSN
 
 
@@ -77,7 +77,7 @@ class WalFeed:
         chunks = []
         for message in messages:
             kind = message[0] if message else None
-            if kind == KEEPALIVE:
+            if kind == KEEPALIVE and len(message) == KEEPALIVE_SIZE:
                 _, asks = keepalive(message)
                 self.asked |= asks
             elif kind == WAL_DATA and len(message) >= DATA_AT:
@@ -92,6 +92,8 @@ class WalFeed:
         if lsn != self.position:
             raise InvalidWalMessage(str(lsn), f"the WAL before went up to {self.position}")
         data = bytes(message[DATA_AT:])
+        if len(data) > LSN.MAX - lsn:
+            raise InvalidWalMessage(str(lsn), f"{len(data)} bytes of WAL follow it: too many")
         if self._stop_at is not None:
             data = data[: self._stop_at - lsn]
         self.position = lsn + len(data)
