@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import attrs
 import psycopg
@@ -18,6 +19,7 @@ from pgreplkit.lab import Lab, Node
 SLOT = "replica1"
 TIMEOUT = 30.0
 Answer = TypeVar("Answer")
+Given = ParamSpec("Given")
 
 
 @attrs.frozen
@@ -126,3 +128,24 @@ async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], b
     while not holds(answer := await ask()) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     return answer
+
+
+def reads_twice(
+    test: Callable[Given, Coroutine[None, None, None]],
+) -> Callable[Given, Coroutine[None, None, None]]:
+    """A test that compares what it reads with what the server says a moment later.
+
+    It begins anew where they differ, a few times: servers write WAL of their own every 15 s, and
+    a standby tells only now and then how far it is.
+    """
+
+    @functools.wraps(test)
+    async def tried(*args: Given.args, **given: Given.kwargs) -> None:
+        for _ in range(4):
+            try:
+                return await test(*args, **given)
+            except AssertionError:
+                await asyncio.sleep(0.2)
+        return await test(*args, **given)
+
+    return tried

@@ -56,3 +56,17 @@ def test_a_database_of_pytest_postgresql_on_a_lab_server(
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_two_lsns_that_differ_are_told_with_how_far(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from pgreplkit import LSN
+
+        def test_them():
+            assert LSN("0/10") == LSN("0/12")
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:postgresql")
+    result.stdout.fnmatch_lines(["*assert LSN('0/10') == LSN('0/12')", "*2 bytes apart"])
+    result.stdout.no_fnmatch_line("*representation of details failed*")

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from clusters import Cluster, Clusters, conninfo_as, one, rows, run
+from clusters import Cluster, Clusters, conninfo_as, one, reads_twice, rows, run
 from colours import Colour, close
 
 import pgreplkit
@@ -23,6 +23,7 @@ async def test_positions_are_in_order_and_between_the_servers_own(
     assert before <= position.flush <= position.write <= position.insert <= after
 
 
+@reads_twice
 async def test_the_current_file_is_the_one_that_the_server_names(
     cluster: Cluster, colour: Colour
 ) -> None:
@@ -44,6 +45,7 @@ async def test_a_positions_file_is_the_one_that_the_server_names(
     assert name == pgreplkit.pg_walfile_name(LSN(lsn), server_version=cluster.major)
 
 
+@reads_twice
 async def test_a_replica_has_every_column_of_its_major(cluster: Cluster, colour: Colour) -> None:
     cluster.catch_up()
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -107,6 +109,7 @@ async def test_a_switch_needs_a_privilege_and_says_which(cluster: Cluster, colou
             await primary.switch_wal()
 
 
+@reads_twice
 async def test_the_files_in_pg_wal_are_listed_without_the_others(
     cluster: Cluster, colour: Colour
 ) -> None:
@@ -125,6 +128,7 @@ async def test_the_files_in_pg_wal_are_listed_without_the_others(
     assert all(isinstance(name, WalFileName) for name in names)
 
 
+@reads_twice
 async def test_the_last_checkpoint_is_the_control_files(cluster: Cluster, colour: Colour) -> None:
     run(cluster.primary, "CHECKPOINT")
     async with await colour.primary(cluster.primary.conninfo) as primary:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from clusters import SLOT, Cluster, Clusters, conninfo_as, one, rows, run, streaming, wait_until
+from clusters import (
+    SLOT,
+    Cluster,
+    Clusters,
+    conninfo_as,
+    one,
+    reads_twice,
+    rows,
+    run,
+    streaming,
+    wait_until,
+)
 from colours import Colour
 
 import pgreplkit
@@ -48,6 +59,7 @@ def holder(report: WalRetention, name: str) -> WalHolder:
     return found
 
 
+@reads_twice
 async def test_a_report_counts_as_the_server_does(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot("held", reserve_wal=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from clusters import SLOT, Cluster, Clusters, conninfo_as, one, rows, run, wait_until
+from clusters import SLOT, Cluster, Clusters, conninfo_as, one, reads_twice, rows, run, wait_until
 from colours import Colour, close
 
 import pgreplkit
@@ -30,6 +30,7 @@ def commit(cluster: Cluster, *, size: int = 1) -> None:
     run(cluster.primary, f"SELECT pg_logical_emit_message(true, 'x', repeat('x', {size}))")
 
 
+@reads_twice
 async def test_an_idle_primary_is_no_lag(cluster: Cluster, colour: Colour) -> None:
     commit(cluster)
     replayed = cluster.catch_up()
@@ -45,6 +46,7 @@ async def test_an_idle_primary_is_no_lag(cluster: Cluster, colour: Colour) -> No
     assert status.observed_at - status.last_commit_time >= timedelta(seconds=0.5)
 
 
+@reads_twice
 async def test_the_status_is_the_servers(cluster: Cluster, colour: Colour) -> None:
     commit(cluster)
     cluster.catch_up()
@@ -134,6 +136,7 @@ async def test_a_delayed_standby_says_that_it_is_delayed(
         node.stop()
 
 
+@reads_twice
 async def test_the_receiver_has_every_column_of_its_major(cluster: Cluster, colour: Colour) -> None:
     cluster.catch_up()
     async with await colour.standby(cluster.standby.conninfo) as standby:

@@ -1,4 +1,4 @@
-"""The pytest plugin: a lab for the whole test session, as the fixture ``pgreplkit_lab``.
+"""The pytest plugin: a lab for the whole test session, and how far LSNs are apart in failures.
 
 pytest finds it by itself where pgreplkit is installed.
 """
@@ -22,3 +22,12 @@ def pgreplkit_lab() -> Iterator[Lab]:
 
     with Lab() as lab:
         yield lab
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """How far apart two positions are that should be the same."""
+    from pgreplkit.values.lsn import LSN
+
+    if op == "==" and isinstance(left, LSN) and isinstance(right, LSN):
+        return [f"{left!r} == {right!r}", f"{abs(right - left)} bytes apart"]
+    return None
