@@ -8,7 +8,7 @@ from typing import cast
 
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, conninfo_as, run, wait_until
+from clusters import Cluster as Pair, Clusters, conninfo_as, run, soon, wait_until
 from colours import Awaited, Colour
 
 import pgreplkit
@@ -70,9 +70,14 @@ async def test_a_cascade_is_drawn_as_a_tree(
             "other": None,
             "gone": None,
         }
-        best = found.topology.best_candidate()
-        assert best is not None
-        assert best.name == "two"
+
+        async def best() -> str | None:
+            await found.refresh()
+            candidate = found.topology.best_candidate()
+            return candidate.name if candidate else None
+
+        # Who is asked a moment later has what the server wrote meanwhile.
+        assert await soon(best, lambda name: name == "two") == "two"
     finally:
         leaf.stop()
         other.stop()

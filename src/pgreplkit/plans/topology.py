@@ -161,10 +161,8 @@ class Topology:
 
         Among equals, one that a commit waits for comes first, then one of a higher priority in
         repmgr, then one that receives from a primary itself, then the first by name. One of
-        priority 0 is none. A standby has what another receives from it, even if it was asked
-        a moment before that one.
+        priority 0 is none.
         """
-        held = self._held()
         writers = {node.name for node in self.primaries}
         confirming = {
             sender.application_name
@@ -175,23 +173,12 @@ class Topology:
 
         def rank(node: ClusterNode) -> tuple[int, int, bool, int, bool, str]:
             confirms = node.name in confirming or _application_name(node) in confirming
-            lsn = held[node.name]
+            lsn = 0 if node.lsn is None else int(node.lsn)
             direct = node.upstream in writers
             priority = -_priority(node)
             return (-(node.timeline or 0), -lsn, not confirms, priority, not direct, node.name)
 
         return min((node for node in self.standbys if _priority(node)), key=rank, default=None)
-
-    def _held(self) -> dict[str, int]:
-        """How far each standby has the WAL, at least."""
-        own = {node.name: int(node.lsn or LSN(0)) for node in self.standbys}
-        held = dict(own)
-        for node in self.standbys:
-            for upper in self.above(node.name):
-                if upper.is_primary or upper.timeline != node.timeline or not _streams(upper):
-                    break
-                held[upper.name] = max(held[upper.name], own[node.name])
-        return held
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -282,10 +269,6 @@ def _plain_node(node: ClusterNode) -> Plain:
 
 def _priority(node: ClusterNode) -> int:
     return 100 if node.repmgr is None else node.repmgr.priority
-
-
-def _streams(node: ClusterNode) -> bool:
-    return any(sender.state is SenderState.STREAMING for sender in node.senders)
 
 
 def _application_name(node: ClusterNode) -> str | None:
