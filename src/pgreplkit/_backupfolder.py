@@ -83,6 +83,8 @@ class DataFolder:
             while unpacked := self._gzip.decompress(data, _AT_ONCE):
                 self._tar.feed(memoryview(unpacked))
                 data = memoryview(self._gzip.unconsumed_tail)
+            if self._gzip.unused_data:
+                raise InvalidBackupMessage(self._gzip.unused_data[:32], "it follows the gzip's end")
         except zlib.error as error:
             raise InvalidBackupMessage(bytes(data[:32]), f"it is no gzip: {error}") from None
 

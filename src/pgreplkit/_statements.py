@@ -56,6 +56,8 @@ def whole_database(
 
     Raises: TypeError for exceptions from nothing.
     """
+    if isinstance(except_tables, str):
+        raise TypeError("except_tables are several tables, not one str")
     scope: list[Composable] = []
     excepted = [SQL("TABLE ONLY {}").format(table(table_of(one))) for one in except_tables]
     if excepted and not all_tables:

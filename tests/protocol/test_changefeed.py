@@ -266,6 +266,10 @@ def test_the_end_of_a_transaction_that_was_not_begun_is_refused(told: bytes) -> 
     feed, _ = transactions()
     with pytest.raises(InvalidChangeMessage, match="was not begun"):
         feed.take(wal(told))
+    for message in STREAMED[:3]:
+        assert feed.take(wal(message)) is None
+    with pytest.raises(InvalidChangeMessage, match="was not begun"):
+        feed.take(wal(sent.commit(100)))
     # What nobody has is dropped at once.
     assert feed.take(wal(sent.stream_abort(5, 6))) is None
 

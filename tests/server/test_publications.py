@@ -147,6 +147,8 @@ async def test_what_comes_with_19_is_refused_before(tables: Database, colour: Co
                 await call()
         with pytest.raises(TypeError, match="left out of all_tables"):
             await primary.create_publication("q", except_tables=["keyed"])
+        with pytest.raises(TypeError, match="not one str"):
+            await primary.create_publication("q", all_tables=True, except_tables="keyed")
         assert [p.name for p in await primary.publications()] == ["p"]
 
 

@@ -176,6 +176,8 @@ def test_gzip_is_unpacked_a_bit_at_a_time_and_to_its_end(tmp_path: Path) -> None
     folder.end()
     assert (tmp_path / "data/zeros").read_bytes() == zeros
     assert max(pieces) <= 1 << 20
+    with pytest.raises(InvalidBackupMessage, match="follows the gzip"):
+        folder.write(memoryview(b"more"))
     folder.begin(BackupArchive("base.tar.gz", None, None))
     folder.write(packed[:0])
     with pytest.raises(InvalidBackupMessage, match="too early"):

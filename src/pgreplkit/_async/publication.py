@@ -177,7 +177,7 @@ class AsyncPublication:
         )
         if not scope:
             raise ValueError("neither tables nor sequences are given")
-        await self._alter("SET", SQL(", ").join(scope), timeout, force=force)
+        await self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     async def set_options(
         self,
@@ -241,6 +241,7 @@ class AsyncPublication:
         *,
         force: bool,
         name: str | None = None,
+        grant: str | None = None,
     ) -> None:
         tried = f"alter the publication {self.name!r}: {words.lower()}"
         statement = SQL("ALTER PUBLICATION {} {} {}").format(
@@ -251,7 +252,7 @@ class AsyncPublication:
         async with self._link.transaction(tried, timeout=timeout) as link:
             # What the server says of an unknown one is no different from an unknown table.
             before = await read_publication(link, self.name)
-            await link.run(tried, statement, grant=self._owner, meaning=_MEANING)
+            await link.run(tried, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = await read_publication(link, name or self.name)
             try:
                 if not force:

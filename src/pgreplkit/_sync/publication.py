@@ -174,7 +174,7 @@ class Publication:
         )
         if not scope:
             raise ValueError("neither tables nor sequences are given")
-        self._alter("SET", SQL(", ").join(scope), timeout, force=force)
+        self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     def set_options(
         self,
@@ -236,6 +236,7 @@ class Publication:
         *,
         force: bool,
         name: str | None = None,
+        grant: str | None = None,
     ) -> None:
         tried = f"alter the publication {self.name!r}: {words.lower()}"
         statement = SQL("ALTER PUBLICATION {} {} {}").format(
@@ -246,7 +247,7 @@ class Publication:
         with self._link.transaction(tried, timeout=timeout) as link:
             # What the server says of an unknown one is no different from an unknown table.
             before = read_publication(link, self.name)
-            link.run(tried, statement, grant=self._owner, meaning=_MEANING)
+            link.run(tried, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = read_publication(link, name or self.name)
             try:
                 if not force:

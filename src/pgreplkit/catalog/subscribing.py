@@ -55,7 +55,7 @@ MISSING_TABLES = """
 COPIED_NOW = """
     SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
     JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE srsubstate <> 'r'
+    WHERE srsubstate <> 'r' AND relkind <> 'S'
 """
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 
@@ -162,7 +162,7 @@ def forbidden_tables(major: int) -> str:
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         JOIN pg_roles own ON own.oid = subowner
         JOIN pg_roles theirs ON theirs.oid = relowner
-        WHERE srsubid = %s::oid AND ({applied})
+        WHERE srsubid = %s::oid AND relkind <> 'S' AND ({applied})
         ORDER BY 1, 2
     """
 

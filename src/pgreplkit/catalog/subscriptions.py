@@ -93,7 +93,7 @@ CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s
 SUBSCRIBED_NAMES = """
     SELECT DISTINCT nspname, relname FROM pg_subscription_rel
     JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    ORDER BY 1, 2
+    WHERE relkind <> 'S' ORDER BY 1, 2
 """
 """The tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
@@ -199,7 +199,7 @@ class SubscribedTable:
 
 
 def subscribed_tables(major: int) -> str:
-    """The tables of one subscription, by name."""
+    """The tables of one subscription, by name; from 19 on sequences stand among them."""
     progress = join = ""
     if major >= 14:
         progress = ", bytes_processed, tuples_processed"
@@ -211,7 +211,7 @@ def subscribed_tables(major: int) -> str:
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         LEFT JOIN pg_stat_subscription worker ON worker.subid = srsubid AND worker.relid = srrelid
         {join}
-        WHERE srsubid = %s::oid ORDER BY nspname, relname
+        WHERE srsubid = %s::oid AND relkind <> 'S' ORDER BY nspname, relname
     """
 
 

@@ -133,7 +133,7 @@ class TransactionOutput(Generic[R]):
                 self._streams.pop(xid, None)
             case m.StreamAbort(xid=xid, subxid=subxid) if xid in self._streams:
                 self._streams[xid].aborted.add(subxid)
-            case m.Commit() as end if current is not None:
+            case m.Commit() as end if current is not None and not current.is_streamed:
                 self._current = None
                 return _handed_out(current, end, feedback)
             case m.StreamCommit(xid=xid) as end if xid in self._streams:
