@@ -57,6 +57,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """The laws of values, plans and messages on many new random examples."""
+    install(session, "test", "lint")
+    laws = session.posargs or ["tests/values", "tests/plans", "tests/protocol"]
+    session.run("python", "-m", "pytest", *laws, "--hypothesis-profile=fuzz")
+
+
+@nox.session
 def matrix(session: nox.Session) -> None:
     """The live tests on a server of each major: ``-- 10,14,18`` chooses."""
     install(session, "test", "lint")

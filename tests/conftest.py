@@ -19,7 +19,9 @@ from pgreplkit.lab import Lab, find_servers
 
 pytest_plugins = ["pytester"]
 
-settings.register_profile("pgreplkit", deadline=None, max_examples=100)
+# A run tests what the run before it tested; nox -s fuzz looks for what is new.
+settings.register_profile("pgreplkit", deadline=None, max_examples=100, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=1000, print_blob=True)
 settings.load_profile("pgreplkit")
 
 

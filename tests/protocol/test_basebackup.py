@@ -49,7 +49,7 @@ class Heard:
         self._more("manifest", data)
 
     def _more(self, kind: str, data: memoryview) -> None:
-        before: Any = self.told.pop()[1] if self.told[-1][0] == kind else b""
+        before: Any = self.told.pop()[1] if self.told and self.told[-1][0] == kind else b""
         self.told.append((kind, before + bytes(data)))
 
 
@@ -102,10 +102,18 @@ def test_the_server_counts_what_it_compresses() -> None:
     assert framing.done == [2000, 500]
 
 
-@pytest.mark.parametrize("message", [b"", b"x", b"p123", b"nnew.tar\0/no/where\0"])
+@pytest.mark.parametrize("message", [b"", b"x", b"p123", b"nnew.tar\0/no/where\0", b"dabc"])
 def test_other_messages_are_refused(message: bytes) -> None:
     with pytest.raises(InvalidBackupMessage):
         BackupFraming(15, TABLESPACES, Heard()).feed(views(message))
+
+
+def test_no_archive_comes_after_the_manifest() -> None:
+    heard = Heard()
+    framing = BackupFraming(15, TABLESPACES, heard)
+    with pytest.raises(InvalidBackupMessage):
+        framing.feed(views(b"nbase.tar\0\0", b"dab", b"m", b"d{}", b"n16401.tar\0/some/where\0"))
+    assert heard.told[-1] == ("manifest", b"{}")
 
 
 MESSAGES = [

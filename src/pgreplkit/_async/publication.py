@@ -27,6 +27,7 @@ from pgreplkit.catalog.publications import (
     PublishedTable,
 )
 from pgreplkit.catalog.replicaidentity import identities, identity_in, written_tables
+from pgreplkit.catalog.subscribing import table_named
 from pgreplkit.errors import (
     AlreadyExists,
     NotAPrimary,
@@ -90,7 +91,7 @@ class AsyncPublication:
         """
         self._link.require("publication.all_sequences")
         records = await self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
-        return [TableName(record["schema"], record["name"]) for record in records]
+        return [table_named(record) for record in records]
 
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
@@ -344,7 +345,7 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
     for record in await link.all(
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
-        name = TableName(record["schema"], record["name"])
+        name = table_named(record)
         statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])

@@ -28,6 +28,7 @@ from pgreplkit.catalog.publications import (
     PublishedTable,
 )
 from pgreplkit.catalog.replicaidentity import identities, identity_in, written_tables
+from pgreplkit.catalog.subscribing import table_named
 from pgreplkit.errors import (
     AlreadyExists,
     NotAPrimary,
@@ -91,7 +92,7 @@ class Publication:
         """
         self._link.require("publication.all_sequences")
         records = self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
-        return [TableName(record["schema"], record["name"]) for record in records]
+        return [table_named(record) for record in records]
 
     def add_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
         """Publish these tables too.
@@ -339,7 +340,7 @@ def _limited_wrongly(link: Link, state: PublicationState, tried: str) -> dict[st
     for record in link.all(
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
-        name = TableName(record["schema"], record["name"])
+        name = table_named(record)
         statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import attrs
 
+from pgreplkit.catalog.subscriptions import SUBSCRIBED_TABLES
 from pgreplkit.catalog.view import View, lives
 from pgreplkit.values.tablename import TableName
 
@@ -52,10 +53,8 @@ MISSING_TABLES = """
         WHERE nspname = asked.schema AND relname = asked.name AND relkind IN ('r', 'p'))
     ORDER BY 1, 2
 """
-COPIED_NOW = """
-    SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
-    JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE srsubstate <> 'r' AND relkind <> 'S'
+COPIED_NOW = f"""
+    SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES} WHERE srsubstate <> 'r'
 """
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 
@@ -156,13 +155,11 @@ def forbidden_tables(major: int) -> str:
             ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
                 AND relforcerowsecurity AND NOT theirs.rolsuper AND NOT theirs.rolbypassrls) END"""
     return f"""
-        SELECT nspname AS schema, relname AS name FROM pg_subscription_rel
+        SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES}
         JOIN pg_subscription ON pg_subscription.oid = srsubid
-        JOIN pg_class ON pg_class.oid = srrelid
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
         JOIN pg_roles own ON own.oid = subowner
         JOIN pg_roles theirs ON theirs.oid = relowner
-        WHERE srsubid = %s::oid AND relkind <> 'S' AND ({applied})
+        WHERE srsubid = %s::oid AND ({applied})
         ORDER BY 1, 2
     """
 

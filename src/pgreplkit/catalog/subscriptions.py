@@ -90,11 +90,11 @@ SUBSCRIPTIONS = View(SubscriptionState, f"pg_subscription WHERE {_HERE} ORDER BY
 ONE_SUBSCRIPTION = View(SubscriptionState, f"pg_subscription WHERE {_HERE} AND subname = %s::name")
 CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s::oid"
 
-SUBSCRIBED_NAMES = """
-    SELECT DISTINCT nspname, relname FROM pg_subscription_rel
-    JOIN pg_class ON pg_class.oid = srrelid JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind <> 'S' ORDER BY 1, 2
-"""
+SUBSCRIBED_TABLES = """pg_subscription_rel
+    JOIN pg_class ON pg_class.oid = srrelid AND relkind <> 'S'
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace"""
+"""The tables of subscriptions, to select from; from 19 on sequences stand among them."""
+SUBSCRIBED_NAMES = f"SELECT DISTINCT nspname, relname FROM {SUBSCRIBED_TABLES} ORDER BY 1, 2"
 """The tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
 """Of all databases."""
@@ -199,7 +199,7 @@ class SubscribedTable:
 
 
 def subscribed_tables(major: int) -> str:
-    """The tables of one subscription, by name; from 19 on sequences stand among them."""
+    """The tables of one subscription, by name."""
     progress = join = ""
     if major >= 14:
         progress = ", bytes_processed, tuples_processed"
@@ -207,11 +207,10 @@ def subscribed_tables(major: int) -> str:
     return f"""
         SELECT pg_class.oid AS relid, nspname AS schema, relname AS name, srsubstate AS state,
             nullif(srsublsn, '0/0') AS lsn, worker.pid {progress}
-        FROM pg_subscription_rel JOIN pg_class ON pg_class.oid = srrelid
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        FROM {SUBSCRIBED_TABLES}
         LEFT JOIN pg_stat_subscription worker ON worker.subid = srsubid AND worker.relid = srrelid
         {join}
-        WHERE srsubid = %s::oid AND relkind <> 'S' ORDER BY nspname, relname
+        WHERE srsubid = %s::oid ORDER BY nspname, relname
     """
 
 
