@@ -268,10 +268,20 @@ def test_the_end_of_a_transaction_that_was_not_begun_is_refused(told: bytes) -> 
         feed.take(wal(told))
     for message in STREAMED[:3]:
         assert feed.take(wal(message)) is None
-    with pytest.raises(InvalidChangeMessage, match="was not begun"):
-        feed.take(wal(sent.commit(100)))
+    for end in (sent.commit(100), sent.stream_commit(5, 100)):
+        with pytest.raises(InvalidChangeMessage, match="was not begun"):
+            feed.take(wal(end))
     # What nobody has is dropped at once.
     assert feed.take(wal(sent.stream_abort(5, 6))) is None
+
+
+@pytest.mark.parametrize("first", [TRANSACTION[0], STREAMED[0]], ids=["begin", "stream_start"])
+@pytest.mark.parametrize("second", [NEXT[0], STREAMED[4]], ids=["begin", "stream_start"])
+def test_a_transaction_does_not_begin_within_another(first: bytes, second: bytes) -> None:
+    feed, _ = transactions()
+    assert feed.take(wal(first)) is None
+    with pytest.raises(InvalidChangeMessage, match="within another"):
+        feed.take(wal(second))
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 24])

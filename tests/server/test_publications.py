@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
 from clusters import Cluster
@@ -163,6 +164,21 @@ def test_all_but_some_is_written_as_19_has_it() -> None:
         'ALL TABLES EXCEPT (TABLE ONLY "public"."keyed", TABLE ONLY "Odd"."Big ""Table")',
         "ALL SEQUENCES",
     ]
+
+
+async def test_its_repr_tells_what_it_publishes(tables: Database, colour: Colour) -> None:
+    everything: dict[str, dict[str, Any]] = {
+        "some tables": {},
+        "all tables but 1": {"puballtables": True, "except_tables": [("public", "keyed")]},
+        "all tables, all sequences": {"puballtables": True, "puballsequences": True},
+        "all sequences": {"puballsequences": True},
+    }
+    async with await colour.primary(tables.conninfo) as primary:
+        publication = await primary.create_publication("p", publish=["update"])
+        state = publication.state
+        for told, columns in everything.items():
+            publication.state = attrs.evolve(state, **columns)
+            assert repr(publication).endswith(f" 'p', update of {told}>")
 
 
 @pytest.mark.pg(">= 18")
@@ -354,6 +370,20 @@ async def test_it_takes_part_in_the_callers_transaction(tables: Database, colour
     assert shown == "0"
     await close(primary.connection)
     assert published(tables, "p") == set()
+
+
+@pytest.mark.pg(">=15")
+async def test_an_owner_is_told_that_schemas_are_for_superusers(
+    tables: Database, colour: Colour
+) -> None:
+    tables.run("CREATE PUBLICATION p", "ALTER PUBLICATION p OWNER TO stranger")
+    async with await colour.primary(tables.as_role("stranger")) as primary:
+        publication = await primary.publication("p")
+        with pytest.raises(pgreplkit.InsufficientPrivilege, match="SUPERUSER"):
+            await publication.add_schemas("public")
+        tables.run("ALTER PUBLICATION p ADD TABLES IN SCHEMA public")
+        await publication.drop_schemas("public")
+        assert (await publication.refresh()).state.schemas == ()
 
 
 async def test_a_stranger_is_told_what_is_missing(tables: Database, colour: Colour) -> None:

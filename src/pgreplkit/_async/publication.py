@@ -163,7 +163,8 @@ class AsyncPublication:
     ) -> None:
         """Publish all tables of the database but ``except_tables``, all its sequences, or both.
 
-        It is what is given then and nothing else: what it left out before is published again.
+        It is what is given then and nothing else: what it left out before is published again. A
+        partition cannot be left out by itself, only with its partitioned table.
 
         Raises: UnsupportedByServer before 19; ServerError when it publishes single tables or
         schemas; and as ``add_tables``.
@@ -232,7 +233,10 @@ class AsyncPublication:
         self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool
     ) -> None:
         self._link.require("publication.schemas")
-        await self._alter(f"{verb} TABLES IN SCHEMA", parts.names(schemas), timeout, force=force)
+        grant = None if verb == "DROP" else "SUPERUSER"
+        await self._alter(
+            f"{verb} TABLES IN SCHEMA", parts.names(schemas), timeout, force=force, grant=grant
+        )
 
     async def _alter(
         self,
@@ -271,7 +275,7 @@ class AsyncPublication:
         if self.state.except_tables:
             what += f" but {len(self.state.except_tables)}"
         if self.state.puballsequences:
-            what += ", all sequences"
+            what = f"{what}, all sequences" if self.state.puballtables else "all sequences"
         operations = ", ".join(self.state.publish) or "nothing"
         return f"<{type(self).__name__} {self.name!r}, {operations} of {what}>"
 

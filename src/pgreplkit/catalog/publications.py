@@ -81,7 +81,7 @@ class PublicationState:
     pubowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(pubowner)"))
     """The owner's name."""
     puballtables: bool
-    """Whether every table of the database is in it, those that are yet to come too."""
+    """Whether every table of the database but ``except_tables`` is in it, those to come too."""
     pubinsert: bool
     pubupdate: bool
     pubdelete: bool

@@ -117,6 +117,8 @@ class TransactionOutput(Generic[R]):
         if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
         match self._decoder.decode(data, lsn, at):
+            case m.Begin() | m.StreamStart() if current is not None:
+                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
             case m.Begin(xid=xid):
                 self._current = self._assembly(xid, streamed=False)
                 feedback.is_within = True
@@ -136,7 +138,7 @@ class TransactionOutput(Generic[R]):
             case m.Commit() as end if current is not None and not current.is_streamed:
                 self._current = None
                 return _handed_out(current, end, feedback)
-            case m.StreamCommit(xid=xid) as end if xid in self._streams:
+            case m.StreamCommit(xid=xid) as end if current is None and xid in self._streams:
                 return _handed_out(self._streams.pop(xid), end, feedback)
             case m.Commit() | m.StreamCommit():
                 raise InvalidChangeMessage(data[at:], "it ends a transaction that was not begun")
