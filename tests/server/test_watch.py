@@ -131,7 +131,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
                 sample = await anext(watching)
                 assert isinstance(sample["silent"].error, pgreplkit.WaitTimeout)
                 assert sample["p"].error is None
-            assert time.monotonic() - started < 2.5
+            assert time.monotonic() - started < 10
             signal_all(stopped, signal.SIGCONT)
             for _ in range(20):
                 sample = await anext(watching)
@@ -287,11 +287,11 @@ async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colou
 
 
 async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None:
-    with Watch([cluster.primary.conninfo], every=0.4, timeout=5) as watching:
+    with Watch([cluster.primary.conninfo], every=30) as watching:
         next(watching)
         threading.Timer(0.1, watching.close).start()
         assert len(watching.take(5)) == 0
-    asynchronous = AsyncWatch([cluster.primary.conninfo], every=0.4, timeout=5)
+    asynchronous = AsyncWatch([cluster.primary.conninfo], every=30)
     await anext(asynchronous)
     samples = asyncio.create_task(asynchronous.take(5))
     await asyncio.sleep(0.1)

@@ -294,13 +294,13 @@ def test_a_backup_that_is_given_up_leaves_the_connection(
     source: Source, connection: ReplicationConnection
 ) -> None:
     began = time.monotonic()
-    with fast(connection, max_rate=2 << 20) as backup:
+    with fast(connection, max_rate=1 << 20) as backup:
         next(backup)
         next(backup)
         with pytest.raises(ServerError, match="a stream runs on the connection"):
             connection.identify_system()
     # Cancelled, and not read to its end.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert list(backup) == []
     assert connection.identify_system().timeline == 1
     assert not connection.connection.closed

@@ -8,8 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 
 import pytest
+from clusters import soon
 from databases import Database
 
 import pgreplkit
@@ -138,8 +141,8 @@ async def test_another_task_closes_it_though_the_server_takes_its_time(source: D
     async with await pgreplkit.AsyncPrimary.connect(source.conninfo) as primary:
         async with primary.changes("s", publications=["p"]) as stream:
             reading = asyncio.create_task(anext(stream, None))
-            await asyncio.sleep(0.05)
-            pid = int(str(source.one(PID)))
+            slot = await soon(partial(primary.slot, "s"), attrgetter("active"))
+            pid = slot.active_pid or 0
             os.kill(pid, signal.SIGSTOP)
             asyncio.get_running_loop().call_later(0.5, os.kill, pid, signal.SIGCONT)
             began = time.monotonic()

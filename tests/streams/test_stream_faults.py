@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Clusters, one, rows, run, wait_until
+from clusters import Clusters, one, rows, run, soon, wait_until
 from databases import Database
 
 import pgreplkit
@@ -141,8 +143,7 @@ async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> Non
 
         for _ in range(3):
             task = asyncio.create_task(read())
-            await asyncio.sleep(0.3)
-            slot = await primary.slot("s")
+            slot = await soon(partial(primary.slot, "s"), attrgetter("active"))
             assert slot.active
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

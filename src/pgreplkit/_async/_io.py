@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Lock as Lock, Task, sleep as sleep
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from inspect import isawaitable
 from typing import TypeAlias, TypeVar
 from weakref import WeakMethod
@@ -22,6 +22,7 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self._jobs: set[Task[object]] = set()
+        self._closed = asyncio.Event()
 
     def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:
         """Begin with it."""
@@ -35,8 +36,15 @@ class Crew:
         if jobs:
             await asyncio.wait(jobs, timeout=timeout)
 
+    async def rest(self, seconds: float) -> None:
+        """Do nothing for that long, or until it is closed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+
     async def close(self) -> None:
         """Give up what is not done."""
+        self._closed.set()
         jobs = [*self._jobs]
         for job in jobs:
             job.cancel()

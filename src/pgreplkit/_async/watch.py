@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from pgreplkit._async._io import Crew, Job, sleep
+from pgreplkit._async._io import Crew, Job
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._conninfo import address
@@ -68,7 +68,7 @@ class AsyncWatch:
         now = time.monotonic()
         due = now if self._next_round is None else self._next_round
         if due > now:
-            await sleep(due - now)
+            await self._crew.rest(due - now)
         if self._is_closed:
             raise StopAsyncIteration
         # Rounds that were missed are not made up for.

@@ -24,6 +24,7 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit")
+        self._closed = Event()
 
     def start(self, call: Callable[[], T]) -> Job[T]:
         """Begin with it."""
@@ -33,8 +34,13 @@ class Crew:
         """Wait until they are done, or that many seconds."""
         wait(jobs, timeout=timeout)
 
+    def rest(self, seconds: float) -> None:
+        """Do nothing for that long, or until it is closed."""
+        self._closed.wait(seconds)
+
     def close(self) -> None:
         """Give up what is not done."""
+        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from pgreplkit._conninfo import address
-from pgreplkit._sync._io import Crew, Job, sleep
+from pgreplkit._sync._io import Crew, Job
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.nodestate import NODE_STATE
@@ -69,7 +69,7 @@ class Watch:
         now = time.monotonic()
         due = now if self._next_round is None else self._next_round
         if due > now:
-            sleep(due - now)
+            self._crew.rest(due - now)
         if self._is_closed:
             raise StopIteration
         # Rounds that were missed are not made up for.
