@@ -164,7 +164,7 @@ def archived(files: dict[str, bytes], *, is_terminated: bool) -> bytes:
 
 
 @given(
-    st.dictionaries(st.text("abc", min_size=1), st.binary(max_size=2000), max_size=4),
+    st.dictionaries(st.text("abc", min_size=1, max_size=100), st.binary(max_size=2000), max_size=4),
     st.lists(st.integers(0, 12000)),
     st.booleans(),
 )

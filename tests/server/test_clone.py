@@ -98,6 +98,7 @@ async def test_a_clone_tells_its_progress_and_streams(
         control,
         slot="cloned",
         checkpoint="fast",
+        max_rate=64 << 20,
         settings={"port": str(node.port)},
     )
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
@@ -253,6 +254,8 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
     assert [*node.data_dir.iterdir()] == []
     node.data_dir.rmdir()
     run(cluster.primary, "DROP TABLE dirtied")
+    # The server looks for its client only when the checkpoint is done.
+    run(cluster.primary, "CHECKPOINT")
 
 
 async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import psycopg
@@ -12,7 +14,7 @@ from colours import Colour
 from trees import Tree, grow, writing, written
 
 import pgreplkit
-from pgreplkit import PlanFailed, PlanRefused, Proof
+from pgreplkit import ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
 from pgreplkit._async.operations.site import AsyncSite
 from pgreplkit._sync.operations.site import Site
 from pgreplkit.lab import Node
@@ -172,7 +174,8 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
     await (await found.follow("c", "a")).run()
     await found.refresh()
     assert found["c"].upstream == "a"
-    assert rows(tree["b"], "SELECT active FROM pg_replication_slots") == [{"active": False}]
+    left = "SELECT active FROM pg_replication_slots"
+    wait_until(lambda: rows(tree["b"], left) == [{"active": False}])
     diverge(tree, "c")
     plan = await found.follow("c", "b")
     with pytest.raises(PlanRefused, match="none of the upstream's: 1") as caught:
@@ -189,6 +192,58 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
         await found.refresh()
         assert found["c"].upstream == "a"
         assert written(tree["c"]) == written(tree["a"])
+
+
+async def test_a_standby_is_given_another_slot_and_streams_from_that(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    plan = await found.follow("c", "a", slot="another")
+    assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
+    await plan.run()
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'another'"
+    assert one(tree["a"], active) is True
+    plan = await found.follow("c", "a", slot="slot_b", timeout=3)
+    with pytest.raises(PlanFailed, match="it does not stream after 3 s"):
+        await plan.run()
+    if cluster.major >= 13:
+        # What streams still when the server has not yet read the setting is what was there before.
+        await (await found.follow("c", "a", slot="another")).run()
+        pid = int(
+            str(one(tree["c"], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'"))
+        )
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(PlanFailed, match="it does not stream after 1 s"):
+                await (await found.follow("c", "a", slot="slot_c", timeout=1)).run()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Interrupted(LocalControl):
+    """Its restarts only stop."""
+
+    def restart(self) -> None:
+        self.stop()
+        raise ControlFailed("restart the server", "it was interrupted")
+
+
+@pytest.mark.pg("<13")
+async def test_a_follow_whose_restart_was_interrupted_is_resumed(
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    node, journal = tree["c"], tmp_path / "journal"
+    control = Interrupted(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+    found = await tree.discover(colour, c=control)
+    with pytest.raises(PlanFailed, match="it was interrupted"):
+        await (await found.follow("c", "b", journal=journal)).run()
+    assert not node.is_running
+    found = await tree.discover(colour)
+    await (await found.resume(journal)).resume()
+    await found.refresh()
+    assert found["c"].upstream == "b"
 
 
 def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) -> None:

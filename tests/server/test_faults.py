@@ -132,6 +132,7 @@ async def test_a_statement_timeout_of_the_session(pair: Cluster, colour: Colour)
         with pytest.raises(pgreplkit.StatementTimeout):
             await theirs.create_logical_slot("slow")
         assert time.monotonic() - started < 5
+        await execute(theirs.connection, "RESET statement_timeout")
         blocker.rollback()
         status = theirs.connection.info.transaction_status
         assert status == psycopg.pq.TransactionStatus.IDLE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, wait_until
+from clusters import Cluster, Clusters, soon, wait_until
 from colours import Colour, inner, wrapped
 from databases import Pair, both, make_pair
 
@@ -102,6 +102,9 @@ async def test_two_nodes(nodes: Pair, colour: Colour) -> None:
         assert [s.name for s in await node.subscriptions()] == ["s"]
         setting = await subscriber.setting("pglogical.conflict_resolution")
         assert setting.value == "apply_remote"
+        # pglogical leaves a slot that is in use.
+        await subscription.disable()
+        await soon(slot.refresh, lambda slot: not slot.active)
         await subscription.drop()
         with pytest.raises(pgreplkit.SubscriptionNotFound):
             await subscription.refresh()

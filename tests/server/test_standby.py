@@ -9,7 +9,18 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from clusters import SLOT, Cluster, Clusters, conninfo_as, one, reads_twice, rows, run, wait_until
+from clusters import (
+    SLOT,
+    Cluster,
+    Clusters,
+    conninfo_as,
+    one,
+    reads_twice,
+    rows,
+    run,
+    soon,
+    wait_until,
+)
 from colours import Colour, close
 
 import pgreplkit
@@ -186,7 +197,9 @@ async def test_a_standby_has_a_cascade_of_its_own(
     try:
         cluster.catch_up()
         async with await colour.standby(cluster.standby.conninfo) as standby:
-            [replica] = await standby.replicas()
+            [replica] = await soon(
+                standby.replicas, lambda found: bool(found) and found[0].replay_lsn is not None
+            )
         assert replica.application_name == name
         assert replica.lag.replay_bytes is not None
     finally:

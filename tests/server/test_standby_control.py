@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, conninfo_as, one, rows, run, wait_until
+from clusters import Cluster, Clusters, conninfo_as, one, reads_twice, rows, run, soon, wait_until
 from colours import Colour, close, execute
 
 import pgreplkit
-from pgreplkit import LSN, LagReason, LagStage
+from pgreplkit import LSN, LagReason, LagStage, WalSender
 from pgreplkit.lab import Node
 
 
@@ -75,8 +75,8 @@ async def test_a_commit_on_the_primary_is_awaited(cluster: Cluster, colour: Colo
     async with await colour.standby(cluster.standby.conninfo) as standby:
         target = commit(cluster, size=1000) + 2000
         later = threading.Timer(0.3, commit, [cluster], {"size": 5000})
-        later.start()
         started = time.monotonic()
+        later.start()
         assert await standby.wait_for_replay(target, timeout=20) >= target
         assert time.monotonic() - started > 0.2
         later.join()
@@ -84,6 +84,7 @@ async def test_a_commit_on_the_primary_is_awaited(cluster: Cluster, colour: Colo
             await standby.wait_for_replay("0/1")  # type: ignore[arg-type]
 
 
+@reads_twice
 async def test_a_lag_says_where_the_wal_is_and_how_new_that_is(
     cluster: Cluster, colour: Colour
 ) -> None:
@@ -183,6 +184,10 @@ async def test_cancelled_queries_are_counted_by_reason(
         node.stop()
 
 
+def have_replied(replicas: list[WalSender]) -> bool:
+    return bool(replicas) and all(replica.replay_lsn is not None for replica in replicas)
+
+
 async def test_a_cascade_is_who_streams_from_the_standby(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -190,7 +195,7 @@ async def test_a_cascade_is_who_streams_from_the_standby(
     leaf = clusters.lab.standby(cluster.standby, name=name)
     try:
         async with await colour.standby(cluster.standby.conninfo) as standby:
-            [sender] = await standby.cascade()
+            [sender] = await soon(standby.cascade, have_replied)
         assert sender.application_name == name
         assert sender.lag.replay_bytes is not None
     finally:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from threading import Event
 
 import pytest
-from clusters import Cluster, one, rows, run, wait_until
+from clusters import Cluster, one, rows, run, soon, wait_until
 from colours import Colour, close, execute
 
 import pgreplkit
@@ -21,8 +22,9 @@ async def test_names_are_set_and_read_and_count_at_once(cluster: Cluster, colour
         try:
             assert await primary.sync_standby_names() == names
             assert one(cluster.primary, "SHOW synchronous_standby_names") == str(names)
-            [replica] = await primary.replicas()
-            assert replica.sync_state == "sync"
+            # Walsenders read the setting each for itself.
+            replicas = await soon(primary.replicas, lambda found: found[0].sync_state == "sync")
+            assert [replica.sync_state for replica in replicas] == ["sync"]
             run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
             edited = (await primary.sync_standby_names()).remove('it\'s "odd" é')
             await primary.set_sync_standby_names(edited)
@@ -46,15 +48,22 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
         assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
         await primary.set_sync_standby_names(missing, force=True)
         try:
-            writer = threading.Thread(
-                target=run, args=[cluster.primary, f"CREATE TABLE waits_{colour.name} (a int)"]
-            )
+            writer = threading.Thread(target=write_until, args=[cluster, seen := Event()])
             writer.start()
             waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            wait_until(lambda: bool(rows(cluster.primary, waiting)))
+            try:
+                wait_until(lambda: bool(rows(cluster.primary, waiting)))
+            finally:
+                seen.set()
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
         writer.join()
+
+
+def write_until(cluster: Cluster, seen: Event) -> None:
+    # No commit waits before the checkpointer, too, has read the setting.
+    while not seen.is_set():
+        run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
 
 
 async def test_names_are_not_set_in_a_transaction(cluster: Cluster, colour: Colour) -> None:

@@ -371,7 +371,7 @@ def test_an_async_backup_that_is_cancelled_leaves_nothing(source: Source, tmp_pa
             backup = connection.base_backup(checkpoint="fast", max_rate=8 << 20)
             moved = {str(source.location): tmp_path / "moved"}
             task = asyncio.ensure_future(backup.extract(tmp_path / "data", tablespaces=moved))
-            while backup.progress.bytes_done < 1_000_000:
+            while backup.progress.bytes_done < 1_000_000 and not task.done():
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -72,7 +72,7 @@ def kept(cluster: Cluster) -> Iterator[str]:
 
 def test_segments_are_the_servers_own(cluster: Cluster, kept: str, tmp_path: Path) -> None:
     primary = cluster.primary
-    start = segment_of(flushed(primary))
+    start = next_segment(primary)
     next_segment(primary)
     end = next_segment(primary, 3 << 20) + 100
     with replication(primary) as connection:
@@ -185,7 +185,7 @@ def test_a_directory_of_other_files_is_refused(cluster: Cluster, tmp_path: Path)
 def test_what_cannot_be_written_is_told_and_taken_up_again(
     cluster: Cluster, kept: str, tmp_path: Path
 ) -> None:
-    start, end = segment_of(flushed(cluster.primary)), next_segment(cluster.primary)
+    start, end = next_segment(cluster.primary), next_segment(cluster.primary)
     in_the_way = tmp_path / f"{start.wal_file(timeline=1)}.partial"
     with replication(cluster.primary) as connection:
         with connection.receive_wal(tmp_path, start=start, stop_at=end) as stream:
@@ -205,7 +205,7 @@ def test_what_could_not_be_flushed_is_not_confirmed(
     primary = cluster.primary
     state = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
     before = one(primary, state)
-    start = segment_of(flushed(primary))
+    start = next_segment(primary)
     write_wal(primary, 1 << 20)
     with replication(primary) as connection:
         stream = connection.receive_wal(tmp_path, start=start, slot=kept, timeout=1)
@@ -265,6 +265,44 @@ def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path:
 
     assert asyncio.run(received()) == names(tmp_path)
     assert_as_on(cluster.primary, tmp_path)
+
+
+def test_who_is_cancelled_while_it_writes_confirms_it_still(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a commit would wait for it until more WAL comes."""
+    primary = cluster.primary
+    query = "SELECT flush_lsn::text AS lsn FROM pg_stat_replication WHERE application_name = 'slow'"
+
+    async def cancelled() -> None:
+        sync, is_there = os.fsync, asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def slow(file: int) -> None:
+            loop.call_soon_threadsafe(is_there.set)
+            time.sleep(0.2)
+            sync(file)
+
+        async with await AsyncReplicationConnection.connect(
+            primary.conninfo, application_name="slow"
+        ) as connection:
+            stream = connection.receive_wal(tmp_path, synchronous=True, timeout=1)
+            async with stream:
+                with pytest.raises(WaitTimeout):
+                    await anext(stream)
+                before = stream.position
+                monkeypatch.setattr(os, "fsync", slow)
+                reading = asyncio.create_task(anext(stream, None))
+                run(primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+                async with asyncio.timeout(20):
+                    await is_there.wait()
+                reading.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await reading
+                # The loop is held up: nothing else can tell the server now.
+                wait_until(lambda: LSN(str(rows(primary, query)[0]["lsn"])) > before)
+
+    asyncio.run(cancelled())
 
 
 KILLED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import threading
@@ -26,7 +27,7 @@ from pgreplkit._sync.walsender import Walsender
 @pytest.fixture
 def source(database: Database) -> Database:
     database.run(
-        "CREATE TABLE t (id int PRIMARY KEY)",
+        "CREATE TABLE t (id int PRIMARY KEY, pad text)",
         "CREATE PUBLICATION p FOR TABLE t",
         "SELECT pg_create_logical_replication_slot('s', 'pgoutput')",
     )
@@ -43,6 +44,23 @@ TERMINATE = f"SELECT pg_terminate_backend(({PID}))"
 
 def is_free(source: Database) -> bool:
     return not source.one("SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
+
+
+def test_another_thread_closes_it_while_it_begins_to_wait(
+    source: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Primary.connect(source.conninfo) as primary:
+        stream = primary.changes("s", publications=["p"])
+
+        def closed(descriptor: int, timeout: float) -> bool:
+            monkeypatch.undo()
+            stream.close()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+        with stream:
+            monkeypatch.setattr("pgreplkit._sync.copyboth.wait_readable", closed)
+            assert [*stream] == []
+        assert is_free(source)
 
 
 def test_another_thread_closes_it_while_it_connects_anew(source: Database) -> None:
@@ -85,7 +103,8 @@ async def test_who_is_cancelled_while_it_connects_anew_loses_and_doubles_nothing
                     return
 
         async with stream:
-            source.run("INSERT INTO t SELECT generate_series(1, 20000)")
+            # More than sockets take that nobody reads from.
+            source.run("INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")
             while not ids(found):
                 found.append(await anext(stream))
             begin = inner._start
@@ -142,7 +161,8 @@ async def test_another_task_closes_it_though_the_server_takes_its_time(source: D
         async with primary.changes("s", publications=["p"]) as stream:
             reading = asyncio.create_task(anext(stream, None))
             slot = await soon(partial(primary.slot, "s"), attrgetter("active"))
-            pid = slot.active_pid or 0
+            pid = slot.active_pid
+            assert pid
             os.kill(pid, signal.SIGSTOP)
             asyncio.get_running_loop().call_later(0.5, os.kill, pid, signal.SIGCONT)
             began = time.monotonic()

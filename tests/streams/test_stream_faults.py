@@ -11,13 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from operator import attrgetter
 from pathlib import Path
 
 import psycopg
 import pytest
-from clusters import Clusters, one, rows, run, soon, wait_until
+from clusters import Clusters, one, rows, run, wait_until
 from databases import Database
 
 import pgreplkit
@@ -135,15 +133,17 @@ def test_a_stream_that_nobody_holds_is_given_up(source: Database) -> None:
 async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> None:
     async with await pgreplkit.AsyncPrimary.connect(source.conninfo) as primary:
 
-        async def read() -> None:
+        async def read(is_open: asyncio.Event) -> None:
             async with primary.changes("s", publications=["p"]) as stream:
+                is_open.set()
                 async for change in stream:
                     if isinstance(change, Commit):
                         stream.acknowledge(change.end_lsn)
 
         for _ in range(3):
-            task = asyncio.create_task(read())
-            slot = await soon(partial(primary.slot, "s"), attrgetter("active"))
+            task = asyncio.create_task(read(is_open := asyncio.Event()))
+            await is_open.wait()
+            slot = await primary.slot("s")
             assert slot.active
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -176,6 +176,7 @@ def test_a_lost_connection_is_told_and_tried_again_when_asked(source: Database) 
                 next(stream)
             with pytest.raises(pgreplkit.ConnectionFailed):
                 next(stream)
+        wait_until(lambda: not primary.slot("s").active)
         with primary.changes("s", publications=["p"], timeout=20, reconnect=20) as stream:
             source.run("INSERT INTO t SELECT generate_series(1, 5)")
             seen = [next(c for c in stream if isinstance(c, Insert)).new["id"] for _ in range(2)]

@@ -71,8 +71,8 @@ def test_a_closed_stream_leaves_the_connection_in_the_middle_of_much_wal(cluster
 def test_a_stream_goes_on_after_a_timeout(cluster: Cluster) -> None:
     with replication(cluster.primary) as connection:
         start = flushed(cluster.primary)
-        stream = connection.start_physical(start, timeout=0.3)
-        with pytest.raises(WaitTimeout, match=r"no WAL came in 0\.3 s"):
+        stream = connection.start_physical(start, timeout=1)
+        with pytest.raises(WaitTimeout, match="no WAL came in 1 s"):
             list(stream)
         end = stream.position
         written = write_wal(cluster.primary, 0)
@@ -111,7 +111,7 @@ def test_what_is_confirmed_is_what_the_caller_said(cluster: Cluster) -> None:
             stream.acknowledge(chunk.end_lsn)
             wait_until(lambda: sender(primary, "confirming")["flush_lsn"] == last)
             assert sender(primary, "confirming")["replay_lsn"] is None
-            assert one(primary, f"{restart}'confirming'") == last
+            wait_until(lambda: one(primary, f"{restart}'confirming'") == last)
             assert stream.acknowledged == chunk.end_lsn
             stream.acknowledge(chunk.lsn, applied=chunk.lsn)
             wait_until(lambda: sender(primary, "confirming")["replay_lsn"] == first)

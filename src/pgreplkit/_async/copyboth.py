@@ -76,18 +76,26 @@ class AsyncCopyBoth:
     async def wait(self, timeout: float) -> bool:
         """Wait until something was received, or that many seconds; whether it was."""
         deadline = time.monotonic() + timeout
-        while not self.is_over:
+        while True:
             with self.guard:
+                if self.is_over:
+                    return True
                 descriptor = self.connection.pgconn.socket
             pause = min(_LOOKS_AGAIN, max(0.0, deadline - time.monotonic()))
-            if await wait_readable(descriptor, pause):
+            try:
+                is_readable = await wait_readable(descriptor, pause)
+            except OSError:
+                # Another thread may have ended it, and closed the connection.
+                if self.is_over:
+                    return True
+                raise
+            if is_readable:
                 with self.guard:
                     if not self.is_over:
                         self.connection.pgconn.consume_input()
                 return True
             if time.monotonic() >= deadline:
                 return False
-        return True
 
     def send(self, message: bytes) -> None:
         """Send a message, as far as the socket takes it; the rest goes with what follows."""

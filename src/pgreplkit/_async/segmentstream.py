@@ -142,7 +142,10 @@ class AsyncSegmentStream:
         is_last = source.feed is not None and source.feed.is_over
         syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
 
+        before, is_written = len(self._done), False
+
         def written() -> None:
+            nonlocal is_written
             # All of it here: a caller that is cancelled meanwhile gets the segments later.
             if batch.history is not None:
                 files.write_history(batch.history)
@@ -154,14 +157,17 @@ class AsyncSegmentStream:
                 self._position, self._timeline = chunks[-1].end_lsn, chunks[-1].timeline
                 source.give(self._position)
                 source.written()
+            is_written = True
 
-        before = len(self._done)
-        await aside_whole(written)
-        if syncs:
-            source.acknowledge(source.feedback.delivered, None, None)
-            source.tell()
-        elif self._confirms and len(self._done) > before:
-            source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
+        try:
+            await aside_whole(written)
+        finally:
+            # Also for a caller that is cancelled meanwhile: a commit may wait for it.
+            if is_written and syncs:
+                source.acknowledge(source.feedback.delivered, None, None)
+                source.tell()
+            elif is_written and self._confirms and len(self._done) > before:
+                source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
 
     async def close(self) -> None:
         """See that all is on the disk, tell the server, and end; the connection is free then.

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit import _statements as parts
-from pgreplkit._async._io import Lock
+from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.changes import MEMORY_LIMIT, AsyncChangeStream, AsyncTransactionStream
 from pgreplkit._async.link import AsyncLink
 from pgreplkit._async.publisher import read_published
@@ -39,6 +39,7 @@ from pgreplkit.values.tablename import AnyTable, table_of
 R = TypeVar("R")
 
 _CANCELLED_WITHIN = 5.0
+_CANCELS_AGAIN = 0.05
 
 
 class AsyncSnapshotStream(AsyncChangeStream[R]):
@@ -111,10 +112,11 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
         self._is_ending = True
         reader = self._reader
-        if reader is not None and self._reading.locked():
-            # Somebody waits for a row, perhaps for long.
+        while reader is not None and self._reading.locked():
+            # Somebody waits for a row, perhaps for long. What comes too early cancels nothing.
             with suppress(PsycopgError):
                 await reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+            await sleep(_CANCELS_AGAIN)
         async with self._reading:
             rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
             if reader is not None:

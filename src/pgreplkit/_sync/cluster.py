@@ -278,7 +278,8 @@ class Cluster:
             steps.append(MakeSlots(upstream, (slot,)))
         address = site.address(upstream)
         steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
-        left = use.slot if node.upstream not in {None, upstream} else None
+        is_left = node.upstream is not None and (node.upstream, use.slot) != (upstream, slot)
+        left = use.slot if is_left else None
         checks = FollowChecks(site, standby, upstream, left, node.upstream)
         begun = Journal(operation=operation, steps=tuple(steps))
         return _plan(site, begun, checks, journal)

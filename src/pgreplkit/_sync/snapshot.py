@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit import _statements as parts
 from pgreplkit._conninfo import exact_conninfo
 from pgreplkit._failures import telling
-from pgreplkit._sync._io import Lock
+from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
 from pgreplkit._sync.link import Link
 from pgreplkit._sync.publisher import read_published
@@ -40,6 +40,7 @@ from pgreplkit.values.tablename import AnyTable, table_of
 R = TypeVar("R")
 
 _CANCELLED_WITHIN = 5.0
+_CANCELS_AGAIN = 0.05
 
 
 class SnapshotStream(ChangeStream[R]):
@@ -112,10 +113,11 @@ class SnapshotStream(ChangeStream[R]):
         """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
         self._is_ending = True
         reader = self._reader
-        if reader is not None and self._reading.locked():
-            # Somebody waits for a row, perhaps for long.
+        while reader is not None and self._reading.locked():
+            # Somebody waits for a row, perhaps for long. What comes too early cancels nothing.
             with suppress(PsycopgError):
                 reader.cancel_safe(timeout=_CANCELLED_WITHIN)
+            sleep(_CANCELS_AGAIN)
         with self._reading:
             rows, reader, self._rows, self._reader = self._rows, self._reader, None, None
             if reader is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 from psycopg.conninfo import conninfo_to_dict
@@ -14,6 +16,7 @@ from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._pace import Pace
 from pgreplkit._recoveryfiles import is_standby, major_of, write_standby_files
+from pgreplkit.catalog.receivers import Upstream
 from pgreplkit.catalog.settings import RELOAD
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.plans import following
@@ -21,6 +24,8 @@ from pgreplkit.plans.standby_config import StandbyConfig, standby_config
 from pgreplkit.plans.steps import Demote, Follow, StartStandby
 from pgreplkit.values.finding import Finding, Severity
 
+_SETTLES = 0.3
+"""Seconds after which a walreceiver that is still there was not refused by its upstream."""
 _QUIET = [
     SQL("SET {} = {}").format(Identifier(name), Literal(value))
     for name, value in {
@@ -47,10 +52,21 @@ async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Findin
 async def follow(site: AsyncSite, step: Follow) -> None:
     """Let a running standby follow the upstream, and wait until it streams from there."""
     tried = f"let {step.node} follow {step.upstream}"
+    if step.major < 13 and not await site.controlled(step.node, lambda c: c.is_running()):
+        # Its restart was interrupted.
+        await site.controlled(step.node, lambda control: control.start())
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
+
+    def is_asked_for(source: Upstream) -> bool:
+        slot = source.slot_name or ""
+        # Without a slot a server may make one for as long as it receives.
+        is_its_own = not slot or slot.startswith("pg_walreceiver_")
+        has_slot = slot == step.slot if step.slot else is_its_own
+        return has_slot and _is_at(source, conninfo)
+
     async with await site.standby(step.node) as standby:
         major = standby.version.major
-        if not await _is_streaming_from(standby, conninfo):
+        if await _receiver(standby, partial(_is_at, conninfo=conninfo)) is None:
             async with await site.server(step.upstream) as upstream:
                 finding = await history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
@@ -62,7 +78,7 @@ async def follow(site: AsyncSite, step: Follow) -> None:
         await site.controlled(step.node, lambda control: write_standby_files(control, config))
     if major < 13:
         await site.controlled(step.node, lambda control: control.restart())
-    await _until_streaming(site, tried, step.node, conninfo)
+    await _until_streaming(site, tried, step.node, is_asked_for)
 
 
 async def demote(site: AsyncSite, step: Demote) -> None:
@@ -84,7 +100,7 @@ async def start_standby(site: AsyncSite, step: StartStandby) -> None:
         raise ControlFailed(tried, "its files are those of a primary: it was not started")
     await site.controlled(step.node, lambda control: control.start())
     conninfo = await site.conninfo_for(step.node, step.upstream, None)
-    await _until_streaming(site, tried, step.node, conninfo)
+    await _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
 
 
 async def _set_by_sql(tried: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
@@ -101,21 +117,33 @@ def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
     return standby_config(conninfo, server_version=major, slot=slot)
 
 
-async def _is_streaming_from(standby: AsyncStandby, conninfo: str) -> bool:
-    source, target = await standby.upstream(), conninfo_to_dict(conninfo)
-    if source is None or not (await standby.replay_status()).is_streaming:
-        return False
+def _is_at(source: Upstream, conninfo: str) -> bool:
+    target = conninfo_to_dict(conninfo)
     hosts = {str(target.get(name)) for name in ("host", "hostaddr") if target.get(name)}
-    ports = {str(target.get("port") or 5432)}
-    return (source.host in hosts or not hosts) and str(source.port) in ports
+    is_its_host = source.host in hosts or not hosts
+    return is_its_host and str(source.port) == str(target.get("port") or 5432)
 
 
-async def _until_streaming(site: AsyncSite, tried: str, node: str, conninfo: str) -> None:
+async def _receiver(standby: AsyncStandby, is_right: Callable[[Upstream], bool]) -> int | None:
+    """The walreceiver that says it streams, where its upstream is the right one."""
+    status, source = await standby.replay_status(), await standby.upstream()
+    if source is None or not status.is_streaming or not is_right(source):
+        return None
+    return status.receiver_pid
+
+
+async def _until_streaming(
+    site: AsyncSite, tried: str, node: str, is_right: Callable[[Upstream], bool]
+) -> None:
     pace = Pace(site.timeout)
+    before: int | None = None
     while True:
+        receiver = None
         try:
             async with await site.standby(node) as standby:
-                if await _is_streaming_from(standby, conninfo):
+                receiver = await _receiver(standby, is_right)
+                # One whose upstream refuses it says so, too, before it is refused.
+                if receiver is not None and receiver == before:
                     return
                 lag = await standby.replay_lag()
                 found = f"it is {lag.reason}"
@@ -125,4 +153,5 @@ async def _until_streaming(site: AsyncSite, tried: str, node: str, conninfo: str
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )
-        await sleep(pace.next_pause())
+        before = receiver
+        await sleep(pace.next_pause() if receiver is None else _SETTLES)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 from psycopg.conninfo import conninfo_to_dict
@@ -15,6 +17,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.operations.site import Site
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.receivers import Upstream
 from pgreplkit.catalog.settings import RELOAD
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.plans import following
@@ -22,6 +25,8 @@ from pgreplkit.plans.standby_config import StandbyConfig, standby_config
 from pgreplkit.plans.steps import Demote, Follow, StartStandby
 from pgreplkit.values.finding import Finding, Severity
 
+_SETTLES = 0.3
+"""Seconds after which a walreceiver that is still there was not refused by its upstream."""
 _QUIET = [
     SQL("SET {} = {}").format(Identifier(name), Literal(value))
     for name, value in {
@@ -48,10 +53,21 @@ def history_finding(standby: Server, upstream: Server) -> Finding:
 def follow(site: Site, step: Follow) -> None:
     """Let a running standby follow the upstream, and wait until it streams from there."""
     tried = f"let {step.node} follow {step.upstream}"
+    if step.major < 13 and not site.controlled(step.node, lambda c: c.is_running()):
+        # Its restart was interrupted.
+        site.controlled(step.node, lambda control: control.start())
     conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
+
+    def is_asked_for(source: Upstream) -> bool:
+        slot = source.slot_name or ""
+        # Without a slot a server may make one for as long as it receives.
+        is_its_own = not slot or slot.startswith("pg_walreceiver_")
+        has_slot = slot == step.slot if step.slot else is_its_own
+        return has_slot and _is_at(source, conninfo)
+
     with site.standby(step.node) as standby:
         major = standby.version.major
-        if not _is_streaming_from(standby, conninfo):
+        if _receiver(standby, partial(_is_at, conninfo=conninfo)) is None:
             with site.server(step.upstream) as upstream:
                 finding = history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
@@ -63,7 +79,7 @@ def follow(site: Site, step: Follow) -> None:
         site.controlled(step.node, lambda control: write_standby_files(control, config))
     if major < 13:
         site.controlled(step.node, lambda control: control.restart())
-    _until_streaming(site, tried, step.node, conninfo)
+    _until_streaming(site, tried, step.node, is_asked_for)
 
 
 def demote(site: Site, step: Demote) -> None:
@@ -85,7 +101,7 @@ def start_standby(site: Site, step: StartStandby) -> None:
         raise ControlFailed(tried, "its files are those of a primary: it was not started")
     site.controlled(step.node, lambda control: control.start())
     conninfo = site.conninfo_for(step.node, step.upstream, None)
-    _until_streaming(site, tried, step.node, conninfo)
+    _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
 
 
 def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -> None:
@@ -102,21 +118,33 @@ def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
     return standby_config(conninfo, server_version=major, slot=slot)
 
 
-def _is_streaming_from(standby: Standby, conninfo: str) -> bool:
-    source, target = standby.upstream(), conninfo_to_dict(conninfo)
-    if source is None or not (standby.replay_status()).is_streaming:
-        return False
+def _is_at(source: Upstream, conninfo: str) -> bool:
+    target = conninfo_to_dict(conninfo)
     hosts = {str(target.get(name)) for name in ("host", "hostaddr") if target.get(name)}
-    ports = {str(target.get("port") or 5432)}
-    return (source.host in hosts or not hosts) and str(source.port) in ports
+    is_its_host = source.host in hosts or not hosts
+    return is_its_host and str(source.port) == str(target.get("port") or 5432)
 
 
-def _until_streaming(site: Site, tried: str, node: str, conninfo: str) -> None:
+def _receiver(standby: Standby, is_right: Callable[[Upstream], bool]) -> int | None:
+    """The walreceiver that says it streams, where its upstream is the right one."""
+    status, source = standby.replay_status(), standby.upstream()
+    if source is None or not status.is_streaming or not is_right(source):
+        return None
+    return status.receiver_pid
+
+
+def _until_streaming(
+    site: Site, tried: str, node: str, is_right: Callable[[Upstream], bool]
+) -> None:
     pace = Pace(site.timeout)
+    before: int | None = None
     while True:
+        receiver = None
         try:
             with site.standby(node) as standby:
-                if _is_streaming_from(standby, conninfo):
+                receiver = _receiver(standby, is_right)
+                # One whose upstream refuses it says so, too, before it is refused.
+                if receiver is not None and receiver == before:
                     return
                 lag = standby.replay_lag()
                 found = f"it is {lag.reason}"
@@ -126,4 +154,5 @@ def _until_streaming(site: Site, tried: str, node: str, conninfo: str) -> None:
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )
-        sleep(pace.next_pause())
+        before = receiver
+        sleep(pace.next_pause() if receiver is None else _SETTLES)
