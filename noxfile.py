@@ -58,10 +58,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """The laws of values, plans and messages on many new random examples."""
-    install(session, "test", "lint")
-    laws = session.posargs or ["tests/values", "tests/plans", "tests/protocol"]
-    session.run("python", "-m", "pytest", *laws, "--hypothesis-profile=fuzz")
+    """The laws of values, plans, messages and streams on many new random examples."""
+    install(session, "test")
+    laws = ["tests/values", "tests/plans", "tests/protocol"]
+    live = ["tests/server/test_oracle.py", "tests/streams/test_workload.py"]
+    session.run("python", "-m", "pytest", *laws, *live, "--hypothesis-profile=fuzz")
 
 
 @nox.session

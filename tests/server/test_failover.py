@@ -215,8 +215,8 @@ async def test_a_standby_is_given_another_slot_and_streams_from_that(
         )
         os.kill(pid, signal.SIGSTOP)
         try:
-            with pytest.raises(PlanFailed, match="it does not stream after 1 s"):
-                await (await found.follow("c", "a", slot="slot_c", timeout=1)).run()
+            with pytest.raises(PlanFailed, match="it does not stream after 3 s"):
+                await (await found.follow("c", "a", slot="slot_c", timeout=3)).run()
         finally:
             os.kill(pid, signal.SIGCONT)
 

@@ -10,7 +10,7 @@ import attrs
 import psycopg
 import pytest
 from clusters import Cluster
-from colours import Colour, close, execute
+from colours import Colour, close, execute, inner
 from databases import Database
 from psycopg.rows import dict_row
 
@@ -177,7 +177,7 @@ async def test_its_repr_tells_what_it_publishes(tables: Database, colour: Colour
         publication = await primary.create_publication("p", publish=["update"])
         state = publication.state
         for told, columns in everything.items():
-            publication.state = attrs.evolve(state, **columns)
+            inner(publication).state = attrs.evolve(state, **columns)  # type: ignore[attr-defined]
             assert repr(publication).endswith(f" 'p', update of {told}>")
 
 

@@ -23,7 +23,9 @@ async def test_names_are_set_and_read_and_count_at_once(cluster: Cluster, colour
             assert await primary.sync_standby_names() == names
             assert one(cluster.primary, "SHOW synchronous_standby_names") == str(names)
             # Walsenders read the setting each for itself.
-            replicas = await soon(primary.replicas, lambda found: found[0].sync_state == "sync")
+            replicas = await soon(
+                primary.replicas, lambda found: bool(found) and found[0].sync_state == "sync"
+            )
             assert [replica.sync_state for replica in replicas] == ["sync"]
             run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
             edited = (await primary.sync_standby_names()).remove('it\'s "odd" é')

@@ -289,6 +289,7 @@ async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colou
 
 
 async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None:
+    started = time.monotonic()
     with Watch([cluster.primary.conninfo], every=30) as watching:
         next(watching)
         threading.Timer(0.1, watching.close).start()
@@ -299,3 +300,4 @@ async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None
     await asyncio.sleep(0.1)
     await asynchronous.close()
     assert len(await samples) == 0
+    assert time.monotonic() - started < 20

@@ -272,7 +272,10 @@ def test_who_is_cancelled_while_it_writes_confirms_it_still(
 ) -> None:
     """Else a commit would wait for it until more WAL comes."""
     primary = cluster.primary
-    query = "SELECT flush_lsn::text AS lsn FROM pg_stat_replication WHERE application_name = 'slow'"
+    query = (
+        "SELECT coalesce(flush_lsn, '0/0')::text AS lsn FROM pg_stat_replication"
+        " WHERE application_name = 'slow'"
+    )
 
     async def cancelled() -> None:
         sync, is_there = os.fsync, asyncio.Event()

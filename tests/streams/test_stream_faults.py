@@ -142,7 +142,8 @@ async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> Non
 
         for _ in range(3):
             task = asyncio.create_task(read(is_open := asyncio.Event()))
-            await is_open.wait()
+            async with asyncio.timeout(20):
+                await is_open.wait()
             slot = await primary.slot("s")
             assert slot.active
             task.cancel()

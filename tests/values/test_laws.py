@@ -159,7 +159,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=named)
 every_kind_but_words = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if kind not in WORDS], ids=named
 )
-few = settings(max_examples=20)
+few = settings(max_examples=settings().max_examples // 5)
 
 
 def test_every_public_value_type_is_among_the_kinds() -> None:

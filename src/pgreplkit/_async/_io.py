@@ -62,7 +62,9 @@ async def aside_whole(call: Callable[[], T]) -> T:
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:
-        await asyncio.wait([job])
+        while not job.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([job])
         raise
 
 

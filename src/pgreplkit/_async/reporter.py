@@ -85,4 +85,6 @@ class AsyncReporter:
             copy.send(self.feedback.status())
             return await copy.end(timeout=_ENDED_WITHIN)
         except PsycopgError:
+            with copy.guard:
+                copy.is_over = True
             return False

@@ -163,10 +163,11 @@ class AsyncSegmentStream:
             await aside_whole(written)
         finally:
             # Also for a caller that is cancelled meanwhile: a commit may wait for it.
-            if is_written and syncs:
+            may_confirm = is_written and not source.is_closed
+            if may_confirm and syncs:
                 source.acknowledge(source.feedback.delivered, None, None)
                 source.tell()
-            elif is_written and self._confirms and len(self._done) > before:
+            elif may_confirm and self._confirms and len(self._done) > before:
                 source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
 
     async def close(self) -> None:

@@ -345,7 +345,7 @@ class PglogicalSubscription:
     def drop(self, *, timeout: float = 60.0) -> None:
         """Drop it, and its slot on the provider if that answers.
 
-        pglogical leaves a slot that is still in use: ``disable`` it first, and the slot is free.
+        pglogical leaves a slot that is in use: ``disable`` it first, and wait until that is free.
 
         Raises: StatementTimeout when it does not come to an end.
         Source: pglogical.drop_subscription().

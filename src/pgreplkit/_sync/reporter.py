@@ -86,4 +86,6 @@ class Reporter:
             copy.send(self.feedback.status())
             return copy.end(timeout=_ENDED_WITHIN)
         except PsycopgError:
+            with copy.guard:
+                copy.is_over = True
             return False

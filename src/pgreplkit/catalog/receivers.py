@@ -72,4 +72,10 @@ class Upstream:
         return f"{self.host or 'the default host'}:{self.port or 5432}"
 
 
+def lasting_slot(source: Upstream) -> str | None:
+    """The slot that stays there; a server without one may make one for as long as it receives."""
+    name = source.slot_name or None
+    return None if name and name.startswith("pg_walreceiver_") else name
+
+
 RECEIVER = View(WalReceiver, "pg_stat_wal_receiver")

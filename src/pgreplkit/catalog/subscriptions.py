@@ -93,7 +93,7 @@ CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s
 SUBSCRIBED_TABLES = """pg_subscription_rel
     JOIN pg_class ON pg_class.oid = srrelid AND relkind <> 'S'
     JOIN pg_namespace ON pg_namespace.oid = relnamespace"""
-"""The tables of subscriptions, to select from; from 19 on sequences stand among them."""
+"""The tables of subscriptions, to select from, without the sequences that are there from 19 on."""
 SUBSCRIBED_NAMES = f"SELECT DISTINCT nspname, relname FROM {SUBSCRIBED_TABLES} ORDER BY 1, 2"
 """The tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"

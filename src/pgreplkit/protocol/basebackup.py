@@ -105,7 +105,8 @@ class BackupFraming:
         self._at: int | None = None
         """Which archive is being sent; None before the first, and in the manifest."""
         self._is_compressed = False
-        self._is_manifest = False
+        self._has_manifest = False
+        """Whether the letter came that begins it."""
         self._manifest = bytearray()
 
     @property
@@ -121,13 +122,9 @@ class BackupFraming:
     def begin_copy(self) -> None:
         """A COPY begins."""
         number, self._copies = self._copies, self._copies + 1
-        if self._has_letters:
-            return
-        if number < len(self.tablespaces):
+        if not self._has_letters and number < len(self.tablespaces):
             oid = self.tablespaces[number].oid
             self._begin(number, _BASE if oid is None else f"{oid}.tar")
-        else:
-            self._is_manifest = True
 
     def end_copy(self) -> None:
         """It has ended."""
@@ -145,21 +142,21 @@ class BackupFraming:
                 raise InvalidBackupMessage(b"", "it is empty")
             elif message[0] != _DATA:
                 self._turn(message)
-            elif self._at is None and not self._is_manifest:
+            elif self._at is None and not self._has_manifest:
                 raise InvalidBackupMessage(bytes(message[:32]), "no archive has begun")
             else:
                 self._take(message[1:])
 
     def _turn(self, message: memoryview) -> None:
         kind, content = message[0], bytes(message[1:])
-        if kind == _ARCHIVE and not self._is_manifest:
+        if kind == _ARCHIVE and not self._has_manifest:
             name, location, *_ = [*content.split(b"\0"), b"", b""]
             self._end()
             place = self._place(location.decode(errors="surrogateescape"))
             self._begin(place, name.decode(errors="surrogateescape"))
         elif kind == _MANIFEST:
             self._end()
-            self._is_manifest = True
+            self._has_manifest = True
         elif kind == _PROGRESS and len(content) == 8:
             if self._is_compressed and self._at is not None:
                 [whole] = struct.unpack(">q", content)

@@ -16,7 +16,7 @@ from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._pace import Pace
 from pgreplkit._recoveryfiles import is_standby, major_of, write_standby_files
-from pgreplkit.catalog.receivers import Upstream
+from pgreplkit.catalog.receivers import Upstream, lasting_slot
 from pgreplkit.catalog.settings import RELOAD
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.plans import following
@@ -25,7 +25,7 @@ from pgreplkit.plans.steps import Demote, Follow, StartStandby
 from pgreplkit.values.finding import Finding, Severity
 
 _SETTLES = 0.3
-"""Seconds after which a walreceiver that is still there was not refused by its upstream."""
+"""Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
 _QUIET = [
     SQL("SET {} = {}").format(Identifier(name), Literal(value))
     for name, value in {
@@ -54,15 +54,11 @@ async def follow(site: AsyncSite, step: Follow) -> None:
     tried = f"let {step.node} follow {step.upstream}"
     if step.major < 13 and not await site.controlled(step.node, lambda c: c.is_running()):
         # Its restart was interrupted.
-        await site.controlled(step.node, lambda control: control.start())
+        await _start(site, tried, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
 
     def is_asked_for(source: Upstream) -> bool:
-        slot = source.slot_name or ""
-        # Without a slot a server may make one for as long as it receives.
-        is_its_own = not slot or slot.startswith("pg_walreceiver_")
-        has_slot = slot == step.slot if step.slot else is_its_own
-        return has_slot and _is_at(source, conninfo)
+        return lasting_slot(source) == (step.slot or None) and _is_at(source, conninfo)
 
     async with await site.standby(step.node) as standby:
         major = standby.version.major
@@ -96,11 +92,15 @@ async def demote(site: AsyncSite, step: Demote) -> None:
 async def start_standby(site: AsyncSite, step: StartStandby) -> None:
     """Start a server whose files are a standby's, and wait until it streams."""
     tried = f"start {step.node} as a standby"
-    if not await site.controlled(step.node, is_standby):
-        raise ControlFailed(tried, "its files are those of a primary: it was not started")
-    await site.controlled(step.node, lambda control: control.start())
+    await _start(site, tried, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, None)
     await _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
+
+
+async def _start(site: AsyncSite, tried: str, node: str) -> None:
+    if not await site.controlled(node, is_standby):
+        raise ControlFailed(tried, "its files are those of a primary: it was not started")
+    await site.controlled(node, lambda control: control.start())
 
 
 async def _set_by_sql(tried: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
@@ -149,7 +149,7 @@ async def _until_streaming(
                 found = f"it is {lag.reason}"
         except Error as error:
             found = str(error)
-        if pace.is_over:
+        if pace.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )

@@ -13,6 +13,7 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.catalog.receivers import lasting_slot
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.plans.standby_config import named
@@ -121,7 +122,7 @@ class AsyncSite:
         """With which slot and name a standby connects, or would if its upstream were there."""
         source = node.receives_from
         if source is not None:
-            return Use(source.slot_name, source.application_name)
+            return Use(lasting_slot(source), source.application_name)
         conninfo = await self._known_conninfo(node.name)
         slot: object = None
         if node.version is not None and node.version.major >= 12:

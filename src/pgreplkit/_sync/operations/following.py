@@ -17,7 +17,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.operations.site import Site
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
-from pgreplkit.catalog.receivers import Upstream
+from pgreplkit.catalog.receivers import Upstream, lasting_slot
 from pgreplkit.catalog.settings import RELOAD
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.plans import following
@@ -26,7 +26,7 @@ from pgreplkit.plans.steps import Demote, Follow, StartStandby
 from pgreplkit.values.finding import Finding, Severity
 
 _SETTLES = 0.3
-"""Seconds after which a walreceiver that is still there was not refused by its upstream."""
+"""Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
 _QUIET = [
     SQL("SET {} = {}").format(Identifier(name), Literal(value))
     for name, value in {
@@ -55,15 +55,11 @@ def follow(site: Site, step: Follow) -> None:
     tried = f"let {step.node} follow {step.upstream}"
     if step.major < 13 and not site.controlled(step.node, lambda c: c.is_running()):
         # Its restart was interrupted.
-        site.controlled(step.node, lambda control: control.start())
+        _start(site, tried, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
 
     def is_asked_for(source: Upstream) -> bool:
-        slot = source.slot_name or ""
-        # Without a slot a server may make one for as long as it receives.
-        is_its_own = not slot or slot.startswith("pg_walreceiver_")
-        has_slot = slot == step.slot if step.slot else is_its_own
-        return has_slot and _is_at(source, conninfo)
+        return lasting_slot(source) == (step.slot or None) and _is_at(source, conninfo)
 
     with site.standby(step.node) as standby:
         major = standby.version.major
@@ -97,11 +93,15 @@ def demote(site: Site, step: Demote) -> None:
 def start_standby(site: Site, step: StartStandby) -> None:
     """Start a server whose files are a standby's, and wait until it streams."""
     tried = f"start {step.node} as a standby"
-    if not site.controlled(step.node, is_standby):
-        raise ControlFailed(tried, "its files are those of a primary: it was not started")
-    site.controlled(step.node, lambda control: control.start())
+    _start(site, tried, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, None)
     _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
+
+
+def _start(site: Site, tried: str, node: str) -> None:
+    if not site.controlled(node, is_standby):
+        raise ControlFailed(tried, "its files are those of a primary: it was not started")
+    site.controlled(node, lambda control: control.start())
 
 
 def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -> None:
@@ -150,7 +150,7 @@ def _until_streaming(
                 found = f"it is {lag.reason}"
         except Error as error:
             found = str(error)
-        if pace.is_over:
+        if pace.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )

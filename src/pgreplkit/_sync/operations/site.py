@@ -14,6 +14,7 @@ from pgreplkit._sync._io import aside, completed
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.receivers import lasting_slot
 from pgreplkit.control.protocol import NodeControl
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.plans.standby_config import named
@@ -122,7 +123,7 @@ class Site:
         """With which slot and name a standby connects, or would if its upstream were there."""
         source = node.receives_from
         if source is not None:
-            return Use(source.slot_name, source.application_name)
+            return Use(lasting_slot(source), source.application_name)
         conninfo = self._known_conninfo(node.name)
         slot: object = None
         if node.version is not None and node.version.major >= 12:
