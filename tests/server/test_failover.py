@@ -241,6 +241,12 @@ async def test_a_follow_whose_restart_was_interrupted_is_resumed(
         await (await found.follow("c", "b", journal=journal)).run()
     assert not node.is_running
     found = await tree.discover(colour)
+    marker = node.data_dir / ("standby.signal" if cluster.major >= 12 else "recovery.conf")
+    away = marker.rename(node.data_dir / "away")
+    with pytest.raises(PlanFailed, match="its files are those of a primary"):
+        await (await found.resume(journal)).resume()
+    assert not node.is_running
+    away.rename(marker)
     await (await found.resume(journal)).resume()
     await found.refresh()
     assert found["c"].upstream == "b"
