@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
@@ -13,7 +13,7 @@ import attrs
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from pgreplkit import LSN
+from pgreplkit import LSN, WalSender
 from pgreplkit.lab import Lab, Node
 
 SLOT = "replica1"
@@ -128,6 +128,11 @@ async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], b
     while not holds(answer := await ask()) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     return answer
+
+
+def have_replied(senders: Sequence[WalSender]) -> bool:
+    """Whether there are walsenders, and each knows how far its client has replayed."""
+    return bool(senders) and all(sender.replay_lsn is not None for sender in senders)
 
 
 def reads_twice(

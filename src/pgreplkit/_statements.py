@@ -15,6 +15,7 @@ from pgreplkit.catalog.publications import (
     published,
 )
 from pgreplkit.plans.subscription import SubscriptionOptions
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 Require: TypeAlias = Callable[[str], None]
@@ -56,10 +57,11 @@ def whole_database(
 
     Raises: TypeError for exceptions from nothing.
     """
-    if isinstance(except_tables, str):
-        raise TypeError("except_tables are several tables, not one str")
     scope: list[Composable] = []
-    excepted = [SQL("TABLE ONLY {}").format(table(table_of(one))) for one in except_tables]
+    excepted = [
+        SQL("TABLE ONLY {}").format(table(table_of(one)))
+        for one in several(except_tables, "except_tables are several tables")
+    ]
     if excepted and not all_tables:
         raise TypeError("except_tables are left out of all_tables, which is not given")
     if excepted:
@@ -82,9 +84,8 @@ def publication_options(
     """The options of a publication that are given."""
     options: list[Composable] = []
     if publish is not None:
-        if isinstance(publish, str):
-            raise TypeError("publish is a sequence of operations, not one str")
-        operations = [Operation(operation) for operation in publish]
+        given = several(publish, "publish is a sequence of operations")
+        operations = [Operation(operation) for operation in given]
         for operation in operations:
             if operation not in {*Operation}:
                 raise ValueError(f"{str(operation)!r} is none of {', '.join(Operation)}")

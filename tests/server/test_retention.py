@@ -281,6 +281,10 @@ async def test_what_wal_keep_size_keeps_is_counted_from_the_position(
             run(cluster.primary, reload)
 
 
+def has_no_walsender(report: WalRetention) -> bool:
+    return HolderKind.WALSENDER not in {holder.kind for holder in report.holders}
+
+
 async def test_a_receiver_without_a_slot_needs_wal_that_nobody_keeps(
     cluster: Cluster, colour: Colour
 ) -> None:
@@ -289,11 +293,8 @@ async def test_a_receiver_without_a_slot_needs_wal_that_nobody_keeps(
         try:
             with streaming(cluster.primary, "mine", name="with"):
                 # Of one that has just gone there is a row for a moment.
-                report = await soon(
-                    primary.wal_retention,
-                    lambda report: HolderKind.WALSENDER not in {h.kind for h in report.holders},
-                )
-                assert HolderKind.WALSENDER not in {h.kind for h in report.holders}
+                report = await soon(primary.wal_retention, has_no_walsender)
+                assert has_no_walsender(report)
         finally:
             await slot.drop(force=True)
         with streaming(cluster.primary, None, name="without") as pid:

@@ -14,6 +14,7 @@ from clusters import (
     Cluster,
     Clusters,
     conninfo_as,
+    have_replied,
     one,
     reads_twice,
     rows,
@@ -197,9 +198,7 @@ async def test_a_standby_has_a_cascade_of_its_own(
     try:
         cluster.catch_up()
         async with await colour.standby(cluster.standby.conninfo) as standby:
-            [replica] = await soon(
-                standby.replicas, lambda found: bool(found) and found[0].replay_lsn is not None
-            )
+            [replica] = await soon(standby.replicas, have_replied)
         assert replica.application_name == name
         assert replica.lag.replay_bytes is not None
     finally:

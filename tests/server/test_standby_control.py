@@ -9,11 +9,22 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from clusters import Cluster, Clusters, conninfo_as, one, reads_twice, rows, run, soon, wait_until
+from clusters import (
+    Cluster,
+    Clusters,
+    conninfo_as,
+    have_replied,
+    one,
+    reads_twice,
+    rows,
+    run,
+    soon,
+    wait_until,
+)
 from colours import Colour, close, execute
 
 import pgreplkit
-from pgreplkit import LSN, LagReason, LagStage, WalSender
+from pgreplkit import LSN, LagReason, LagStage
 from pgreplkit.lab import Node
 
 
@@ -182,10 +193,6 @@ async def test_cancelled_queries_are_counted_by_reason(
         assert {column: getattr(row, column) for column in record} == record
     finally:
         node.stop()
-
-
-def have_replied(replicas: list[WalSender]) -> bool:
-    return bool(replicas) and all(replica.replay_lsn is not None for replica in replicas)
 
 
 async def test_a_cascade_is_who_streams_from_the_standby(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from threading import Event
 
 import pytest
 from clusters import Cluster, one, rows, run, soon, wait_until
@@ -50,7 +49,7 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
         assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
         await primary.set_sync_standby_names(missing, force=True)
         try:
-            writer = threading.Thread(target=write_until, args=[cluster, seen := Event()])
+            writer = threading.Thread(target=write_until, args=[cluster, seen := threading.Event()])
             writer.start()
             waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             try:
@@ -62,7 +61,7 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
         writer.join()
 
 
-def write_until(cluster: Cluster, seen: Event) -> None:
+def write_until(cluster: Cluster, seen: threading.Event) -> None:
     # No commit waits before the checkpointer, too, has read the setting.
     while not seen.is_set():
         run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")

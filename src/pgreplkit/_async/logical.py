@@ -37,6 +37,7 @@ from pgreplkit.plans.readiness import Readiness
 from pgreplkit.plans.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.subscription import SubscriptionOptions
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
@@ -158,13 +159,11 @@ class AsyncLogicalServer(AsyncStreamingServer):
         publisher REPLICATION, and SELECT on the tables.
         Source: CREATE SUBSCRIPTION.
         """
-        if isinstance(publications, str):
-            raise TypeError("the publications are a sequence of names, not one str")
         state = await make_subscription(
             self._link,
             name,
             publisher,
-            publications,
+            several(publications, "the publications are a sequence of names"),
             options or SubscriptionOptions(),
             timeout=timeout,
         )

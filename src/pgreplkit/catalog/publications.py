@@ -8,6 +8,7 @@ import attrs
 
 from pgreplkit.catalog.view import View, lives
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
@@ -33,9 +34,7 @@ class GeneratedColumns(OpenEnum):
 
 
 def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
-    if isinstance(columns, str):
-        raise TypeError("the columns are a sequence of names, not one str")
-    return None if columns is None else tuple(columns)
+    return None if columns is None else several(columns, "the columns are a sequence of names")
 
 
 def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:

@@ -74,8 +74,8 @@ class Upstream:
 
 def lasting_slot(source: Upstream) -> str | None:
     """The slot that stays there; a server without one may make one for as long as it receives."""
-    name = source.slot_name or None
-    return None if name and name.startswith("pg_walreceiver_") else name
+    is_its_own = (source.slot_name or "").startswith("pg_walreceiver_")
+    return None if is_its_own else source.slot_name
 
 
 RECEIVER = View(WalReceiver, "pg_stat_wal_receiver")

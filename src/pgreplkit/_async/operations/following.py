@@ -149,6 +149,7 @@ async def _until_streaming(
                 found = f"it is {lag.reason}"
         except Error as error:
             found = str(error)
+        # A receiver that is first seen at the end is looked at once more.
         if pace.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pgreplkit.protocol.commands import identifier
+from pgreplkit.values.several import several
 
 _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 
 def names_of(publications: Iterable[str]) -> tuple[str, ...]:
     """The names of publications, of which there is one at least."""
-    if isinstance(publications, str):
-        raise TypeError("publications are several names, not one str")
-    names = tuple(publications)
+    names = several(publications, "publications are several names")
     if not names:
         raise ValueError("no publication is given")
     for name in names:
