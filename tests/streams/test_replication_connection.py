@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from clusters import Cluster, one, rows
 from colours import Colour
@@ -132,7 +134,8 @@ async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
                     stream.acknowledge(payload.lsn)
                 if kinds.count("I") == 2 and kinds.endswith("C"):
                     break
-        assert kinds.replace("BC", "") == "BRICBIC"
+        # It may tell of the table again at any time, as when autovacuum analyzed it.
+        assert re.fullmatch("BRICBR?IC", kinds.replace("BC", ""))
         # The connection goes on, but carries no second stream of changes.
         await walsender.identify_system()
         with pytest.raises(pgreplkit.ServerError, match="one stream of changes"):

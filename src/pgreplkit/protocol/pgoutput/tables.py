@@ -46,6 +46,7 @@ class Table:
     """A table as it is when the changes after it were made.
 
     When it is altered the stream goes on with another Table; rows keep the one they came with.
+    The server also tells of it again unaltered, as after ANALYZE: compare with ``==``.
 
     Source: the message Relation of pgoutput.
     """
