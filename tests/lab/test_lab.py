@@ -123,6 +123,8 @@ def test_close_leaves_nothing_and_can_be_called_twice() -> None:
     lab = Lab()
     lab.primary()
     root = lab.root
+    (root / "ours").mkdir()
+    (root / "ours" / "file").touch()
     assert under(root)
     lab.close()
     assert is_gone(root)

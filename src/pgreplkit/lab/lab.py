@@ -65,9 +65,9 @@ class Lab:
             cwd="/",
             start_new_session=True,
         )
-        self._finalizer = weakref.finalize(self, _release, self._reaper, os.getpid())
         answer = self._reaper.stdout
         root = os.fsdecode(answer.readline().rstrip(b"\n")) if answer else ""
+        self._finalizer = weakref.finalize(self, _release, self._reaper, root, os.getpid())
         if not root:
             raise LabError("the lab's folder could not be made: see the error output above")
         self.root: Path = Path(root)
@@ -225,7 +225,7 @@ def _make_slot(primary: Node, slot: str) -> None:
             raise LabError(text) from error
 
 
-def _release(reaper: subprocess.Popen[bytes], owner: int) -> None:
+def _release(reaper: subprocess.Popen[bytes], root: str, owner: int) -> None:
     # A forked child inherits this object, but the lab is not its to close.
     if os.getpid() != owner:
         return
@@ -234,3 +234,6 @@ def _release(reaper: subprocess.Popen[bytes], owner: int) -> None:
             if pipe is not None:
                 pipe.close()
     reaper.wait()
+    # What we wrote there as root, the servers' account may not remove.
+    if root:
+        shutil.rmtree(root, ignore_errors=True)
