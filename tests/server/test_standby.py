@@ -106,7 +106,8 @@ async def test_a_standby_without_its_upstream_claims_no_lag(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     name = f"pg{cluster.major}-{colour.name}-alone"
-    upstream = clusters.lab.primary(version=cluster.major, name=name)
+    quiet = {"autovacuum": False}  # whose commits would be replayed as well
+    upstream = clusters.lab.primary(version=cluster.major, name=name, settings=quiet)
     node = clusters.lab.standby(upstream, name=f"{name}-standby")
     try:
         async with await colour.standby(node.conninfo) as standby:

@@ -84,8 +84,8 @@ async def test_a_block_leaves_replay_as_it_found_it(cluster: Cluster, colour: Co
 
 async def test_a_commit_on_the_primary_is_awaited(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
-        target = commit(cluster, size=1000) + 2000
-        later = threading.Timer(0.3, commit, [cluster], {"size": 5000})
+        target = commit(cluster, size=1000) + 200_000
+        later = threading.Timer(0.3, commit, [cluster], {"size": 500_000})
         started = time.monotonic()
         later.start()
         assert await standby.wait_for_replay(target, timeout=20) >= target
