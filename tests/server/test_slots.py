@@ -265,6 +265,10 @@ def inserts(seen: Sequence[SlotChange]) -> list[SlotChange]:
     return [c for c in seen if c.xid in inserting and c.data[:1] != b"R"]
 
 
+def kinds(seen: Sequence[SlotChange]) -> bytes:
+    return b"".join(change.data[:1] for change in seen)
+
+
 async def test_peeking_leaves_the_changes_and_consuming_takes_them(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
@@ -277,12 +281,13 @@ async def test_peeking_leaves_the_changes_and_consuming_takes_them(
         for number in range(3):
             run(cluster.primary, f"INSERT INTO {name}t VALUES ({number})")
         seen = inserts(await slot.peek(options=options))
-        assert b"".join(change.data[:1] for change in seen) == b"BICBICBIC"
+        assert kinds(seen) == b"BICBICBIC"
         assert seen == inserts(await slot.peek(options=options))
         assert (seen[1].text[0], seen[1].text[-1]) == ("I", "0")
         assert seen[0].lsn <= seen[2].lsn <= seen[3].lsn < seen[-1].lsn
         # Whole transactions: one that begins within the limit ends beyond it.
         first = await slot.peek(1, options=options)
+        assert kinds(first) == b"BRIC"  # begin, relation, insert, commit
         assert inserts(first) == seen[:3]
         assert await slot.consume(1, options=options) == first
         upto = await slot.consume(upto_lsn=seen[5].lsn, options=options)
