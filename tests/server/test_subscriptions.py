@@ -21,7 +21,7 @@ from pgreplkit import (
     TableState,
     WorkerType,
 )
-from pgreplkit.catalog.subscriptions import STATS
+from pgreplkit.catalog.logical.subscription import STATS
 
 
 async def test_a_subscription_of_the_same_server_copies_and_follows(

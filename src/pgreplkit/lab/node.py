@@ -20,11 +20,11 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._sync.connect import connect
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.standby import Standby
-from pgreplkit.control.local import LocalControl
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
+from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
-from pgreplkit.plans.standby_config import standby_config
+from pgreplkit.plans.cluster.standbyconfig import standby_config
 
 SettingText: TypeAlias = str | int | float | bool
 
