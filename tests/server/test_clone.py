@@ -20,6 +20,8 @@ from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import copying_tool
 
+pytestmark = pytest.mark.one_colour
+
 
 class TwoFolders(LocalControl):
     """A server whose package has no pg_basebackup, which another one has."""
@@ -217,7 +219,7 @@ for progress in clone:
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "killed")
@@ -315,7 +317,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">= 12")
+@pytest.mark.pg(">=12")
 async def test_another_standby_of_its_name_is_not_taken_for_it(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:

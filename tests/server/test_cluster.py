@@ -14,6 +14,8 @@ from colours import Awaited, Colour
 import pgreplkit
 from pgreplkit import AsyncCluster, Cluster, Severity
 
+pytestmark = pytest.mark.one_colour
+
 
 async def discovered(colour: Colour, servers: dict[str, str], timeout: float = 9) -> AsyncCluster:
     if colour.name == "async":

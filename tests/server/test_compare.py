@@ -23,7 +23,7 @@ from pgreplkit import (
     TableName,
 )
 
-pytestmark = pytest.mark.pg("in {10, 11, 12, 15, 18}")
+pytestmark = pytest.mark.one_colour
 
 
 async def compared(
@@ -153,7 +153,7 @@ async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
         assert diff.key["a"] == "B"
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 async def test_only_what_is_published_is_compared(pair: Pair, colour: Colour) -> None:
     pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two WHERE (id > 5)")
     async with both(pair, colour) as (publisher, subscriber):

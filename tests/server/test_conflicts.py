@@ -12,6 +12,8 @@ from databases import Pair, both, make_pair, remove_databases, subscribed
 import pgreplkit
 from pgreplkit import ConflictType, Severity, SubscriptionOptions, TableName
 
+pytestmark = pytest.mark.one_colour
+
 
 @pytest.fixture
 def tracking(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
@@ -23,7 +25,7 @@ def tracking(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
-@pytest.mark.pg(">= 18")
+@pytest.mark.pg(">=18")
 async def test_conflicts_are_counted_and_told(
     tracking: Pair, clusters: Clusters, colour: Colour
 ) -> None:

@@ -11,7 +11,7 @@ from databases import Pair, both
 import pgreplkit
 from pgreplkit import AsyncPrimary, SchemaSection
 
-pytestmark = pytest.mark.pg("in {15, 16, 18}")
+pytestmark = [pytest.mark.pg(">=15"), pytest.mark.one_colour]
 """The packages of older majors have no pg_dump."""
 
 

@@ -19,7 +19,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.lab import Node
 
-pytestmark = [pytest.mark.matrix, pytest.mark.pg("in {10, 12, 14, 16, 18}")]
+pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
 
 
 def can_rewind(pair: Pair) -> bool:

@@ -16,6 +16,8 @@ import pgreplkit
 from pgreplkit import LSN, AsyncPrimary, AsyncStandby, SyncStandbyNames
 from pgreplkit.lab import Node
 
+pytestmark = pytest.mark.one_colour
+
 Call = Callable[[], Awaitable[object]]
 
 

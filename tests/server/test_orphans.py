@@ -12,7 +12,7 @@ from databases import Pair, both, subscribed
 import pgreplkit
 from pgreplkit import AsyncPrimary, LeftoverKind, Orphan, SubscriptionOptions
 
-pytestmark = pytest.mark.pg("in {10, 14, 18}")
+pytestmark = pytest.mark.one_colour
 
 
 async def orphans_of(*servers: AsyncPrimary) -> list[Orphan]:

@@ -18,7 +18,7 @@ from pgreplkit import (
     TableName,
 )
 
-pytestmark = pytest.mark.pg("== 15")
+pytestmark = pytest.mark.pg("==15")
 SETTINGS = {
     "wal_level": "logical",
     "shared_preload_libraries": "pglogical",

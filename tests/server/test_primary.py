@@ -159,6 +159,7 @@ async def test_a_standby_is_no_primary(cluster: Cluster, colour: Colour) -> None
     await close(bound.connection)
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_the_timeline_is_right_just_after_a_promotion(
     clusters: Clusters, cluster: Cluster, colour: Colour

@@ -10,6 +10,7 @@ import pgreplkit
 from pgreplkit import LSN
 
 
+@pytest.mark.one_colour
 @pytest.mark.pg(">=12")
 async def test_a_promoted_standby_writes_and_tells_where_it_parted(
     clusters: Clusters, cluster: Cluster, colour: Colour

@@ -26,6 +26,8 @@ from pgreplkit import (
 from pgreplkit.catalog.logical.publication import ONE_PUBLICATION
 from pgreplkit.driver.statements import whole_database
 
+pytestmark = pytest.mark.one_colour
+
 EXCEPT: dict[str, Any] = {"except_tables": ["keyed"]}
 TABLES = (
     "CREATE TABLE keyed (id int PRIMARY KEY, name text, note text)",
@@ -181,7 +183,7 @@ async def test_its_repr_tells_what_it_publishes(tables: Database, colour: Colour
             assert repr(publication).endswith(f" 'p', update of {told}>")
 
 
-@pytest.mark.pg(">= 18")
+@pytest.mark.pg(">=18")
 async def test_what_19_leaves_out_is_read_by_name(tables: Database) -> None:
     # No server of 19 is to be had. What it would have left out stands where others publish it.
     tables.run('CREATE PUBLICATION p FOR TABLE keyed, "Odd"."Big ""Table"')
@@ -242,7 +244,7 @@ async def test_replica_identities_are_as_the_server_has_them(
             tables.run(verdict.remedy, statement)
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 async def test_columns_and_filters(tables: Database, colour: Colour) -> None:
     some = PublishedTable("keyed", columns=["id", "name"], where="id > 5 AND id % 2 = 0")
     async with await colour.primary(tables.conninfo) as primary:
@@ -269,7 +271,7 @@ async def test_columns_and_filters(tables: Database, colour: Colour) -> None:
             await publication.set_options(publish=[*Operation])
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 async def test_schemas(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
         publication = await primary.create_publication("p", schemas=["Odd"])
@@ -288,7 +290,7 @@ async def test_schemas(tables: Database, colour: Colour) -> None:
         assert not publication.state.schemas
 
 
-@pytest.mark.pg(">= 13")
+@pytest.mark.pg(">=13")
 async def test_partitions_count_under_their_root(database: Database, colour: Colour) -> None:
     database.run(
         "CREATE TABLE root (a int, b text) PARTITION BY LIST (a)",
@@ -308,7 +310,7 @@ async def test_partitions_count_under_their_root(database: Database, colour: Col
         assert publication.state.pubviaroot
 
 
-@pytest.mark.pg(">= 18")
+@pytest.mark.pg(">=18")
 async def test_generated_columns(database: Database, colour: Colour) -> None:
     database.run("CREATE TABLE t (a int PRIMARY KEY, b int GENERATED ALWAYS AS (a + 1) STORED)")
     async with await colour.primary(database.conninfo) as primary:

@@ -44,6 +44,7 @@ async def test_a_primary_that_is_ready(cluster: Cluster, colour: Colour) -> None
         readiness["no such check"]
 
 
+@pytest.mark.one_colour
 async def test_what_a_primary_lacks_is_told_with_the_sql_that_brings_it(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -132,6 +133,7 @@ def unwrapped(server: pgreplkit.AsyncPrimary) -> pgreplkit.AsyncPrimary:
     return getattr(server, "_target", server)
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_standby_that_is_too_small_for_its_primary(
     clusters: Clusters, cluster: Cluster, colour: Colour
@@ -158,6 +160,7 @@ async def test_a_standby_that_is_too_small_for_its_primary(
         big.stop()
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_standby_of_another_cluster_and_one_that_went_another_way(
     clusters: Clusters, cluster: Cluster, colour: Colour
@@ -208,6 +211,7 @@ def copying(node: Node) -> psycopg.pq.abc.PGconn:
     return client
 
 
+@pytest.mark.one_colour
 @pytest.mark.pg(">=13")
 async def test_a_base_backup_is_followed_and_its_wait_explained(
     clusters: Clusters, cluster: Cluster, colour: Colour

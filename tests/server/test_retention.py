@@ -228,6 +228,7 @@ async def test_a_lost_logical_slot_says_that_it_is_lost(
             await slot.drop()
 
 
+@pytest.mark.one_colour
 async def test_an_archiver_that_fails_keeps_wal_and_is_told(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:

@@ -9,7 +9,8 @@ from databases import Pair, both, subscribed
 import pgreplkit
 from pgreplkit import AsyncPrimary, DriftKind, PublishedTable, SchemaDrift, Severity
 
-pytestmark = pytest.mark.pg("in {10, 12, 15, 18}")
+pytestmark = pytest.mark.one_colour
+
 
 PUBLISHER = (
     "CREATE TABLE parent (id int PRIMARY KEY)",
@@ -87,7 +88,7 @@ async def test_tables_that_are_alike_are_silent(pair: Pair, colour: Colour) -> N
         assert drift.severity is Severity.OK
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 async def test_what_is_not_published_need_not_be_there(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
     async with both(pair, colour) as (publisher, subscriber):
@@ -102,7 +103,7 @@ async def test_a_column_that_the_publisher_lacks_is_told(pair: Pair, colour: Col
             await drift_of(publisher, subscriber, PublishedTable("one", columns=["id", "nope"]))
 
 
-@pytest.mark.pg(">= 12")
+@pytest.mark.pg(">=12")
 async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> None:
     root = "CREATE TABLE root (a int, b int, PRIMARY KEY (a)) PARTITION BY RANGE (a)"
     first = "CREATE TABLE first PARTITION OF root FOR VALUES FROM (0) TO (10)"

@@ -10,7 +10,8 @@ from databases import Pair, both
 import pgreplkit
 from pgreplkit import AsyncPrimary, AsyncSequencePlan, Severity, TableName
 
-pytestmark = pytest.mark.pg("in {10, 14, 18}")
+pytestmark = pytest.mark.one_colour
+
 
 SEQUENCES = (
     "CREATE TABLE with_serial (id serial PRIMARY KEY)",

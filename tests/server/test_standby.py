@@ -101,6 +101,7 @@ async def test_a_pause_is_told_with_the_bytes_and_the_age_of_the_last_commit(
     assert status.time_behind == status.observed_at - status.last_commit_time
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_standby_without_its_upstream_claims_no_lag(
     clusters: Clusters, cluster: Cluster, colour: Colour
@@ -126,6 +127,7 @@ async def test_a_standby_without_its_upstream_claims_no_lag(
         node.stop()
 
 
+@pytest.mark.one_colour
 @pytest.mark.pg(">=12")
 async def test_a_delayed_standby_says_that_it_is_delayed(
     clusters: Clusters, cluster: Cluster, colour: Colour
@@ -168,6 +170,7 @@ async def test_the_receiver_has_every_column_of_its_major(cluster: Cluster, colo
     assert (receiver.flushed_lsn is None) == (cluster.major < 13)
 
 
+@pytest.mark.one_colour
 async def test_the_receivers_conninfo_has_no_password(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -190,6 +193,7 @@ async def test_the_upstream_is_the_primary(cluster: Cluster, colour: Colour) -> 
     assert upstream.application_name == cluster.standby.name
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_standby_has_a_cascade_of_its_own(
     clusters: Clusters, cluster: Cluster, colour: Colour

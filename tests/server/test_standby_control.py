@@ -148,6 +148,7 @@ async def test_a_delay_needs_a_restart_before_12(cluster: Cluster, colour: Colou
             await standby.set_apply_delay(timedelta(1))
 
 
+@pytest.mark.one_colour
 @pytest.mark.pg(">=12")
 async def test_a_setting_that_cannot_count_is_told(
     clusters: Clusters, cluster: Cluster, colour: Colour
@@ -162,6 +163,7 @@ async def test_a_setting_that_cannot_count_is_told(
     assert one(cluster.standby, "SHOW recovery_min_apply_delay") == "0"
 
 
+@pytest.mark.one_colour
 async def test_cancelled_queries_are_counted_by_reason(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -195,6 +197,7 @@ async def test_cancelled_queries_are_counted_by_reason(
         node.stop()
 
 
+@pytest.mark.one_colour
 async def test_a_cascade_is_who_streams_from_the_standby(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -209,6 +212,7 @@ async def test_a_cascade_is_who_streams_from_the_standby(
         leaf.stop()
 
 
+@pytest.mark.one_colour
 async def test_an_upstream_that_went_was_heard_of_when_it_was_seen_last(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -264,6 +268,7 @@ def promoted(node: Node) -> None:
     node.promote()
 
 
+@pytest.mark.one_colour
 async def test_a_promotion_ends_what_waits_for_replay(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:

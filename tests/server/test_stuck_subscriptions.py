@@ -22,7 +22,7 @@ from pgreplkit import (
     TableName,
 )
 
-pytestmark = pytest.mark.pg("in {10, 15, 18}")
+pytestmark = pytest.mark.one_colour
 
 
 async def stuck(
@@ -186,7 +186,7 @@ async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
         pair.publisher.run("DROP OWNED BY copier", "DROP ROLE copier")
 
 
-@pytest.mark.pg(">= 16")
+@pytest.mark.pg(">=16")
 async def test_an_owner_who_may_not_write(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         options = SubscriptionOptions(password_required=False)
@@ -280,7 +280,7 @@ def forgetful(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">= 13")
+@pytest.mark.pg(">=13")
 async def test_a_slot_that_fell_too_far_behind(forgetful: Pair, colour: Colour) -> None:
     async with both(forgetful, colour) as (publisher, subscriber):
         subscription = await subscribed(forgetful, subscriber)
@@ -426,7 +426,7 @@ async def test_a_table_that_is_not_taken_in(pair: Pair, colour: Colour) -> None:
         assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 async def test_a_copy_that_fails_for_another_reason(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one ADD CHECK (id < 500)")
     async with both(pair, colour) as (_, subscriber):
@@ -517,7 +517,7 @@ async def test_a_slot_that_is_older_than_its_publication(
             await subscription.failure(timeout=30)
 
 
-@pytest.mark.pg(">= 16")
+@pytest.mark.pg(">=16")
 async def test_what_came_from_elsewhere_is_not_what_fails(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(origin="none"))
@@ -553,7 +553,7 @@ def preparing(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 @pytest.mark.matrix
 async def test_a_prepared_transaction_that_fails(preparing: Pair, colour: Colour) -> None:
     pair = preparing

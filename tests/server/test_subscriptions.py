@@ -23,6 +23,8 @@ from pgreplkit import (
 )
 from pgreplkit.catalog.logical.subscription import STATS
 
+pytestmark = pytest.mark.one_colour
+
 
 async def test_a_subscription_of_the_same_server_copies_and_follows(
     pair: Pair, colour: Colour

@@ -22,7 +22,7 @@ import pgreplkit
 from pgreplkit import LocalControl, PlanFailed, PlanRefused, StepProgress
 from pgreplkit.lab import Node
 
-pytestmark = pytest.mark.pg("in {10, 12, 14, 16, 18}")
+pytestmark = pytest.mark.one_colour
 
 
 def snapshot(tree: Tree) -> dict[str, object]:

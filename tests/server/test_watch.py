@@ -90,6 +90,7 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
     assert samples[1:].to_records() == records[2:]
 
 
+@pytest.mark.one_colour
 async def test_a_server_that_is_away_is_a_value_and_comes_back(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -119,6 +120,7 @@ def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
+@pytest.mark.one_colour
 async def test_a_server_that_does_not_answer_holds_nobody_up(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
@@ -152,6 +154,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
         node.stop()
 
 
+@pytest.mark.one_colour
 @pytest.mark.matrix
 async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
     clusters: Clusters, cluster: Cluster, colour: Colour

@@ -11,7 +11,8 @@ from databases import Pair, both, subscribed
 
 import pgreplkit
 
-pytestmark = pytest.mark.pg("in {10, 14, 18}")
+pytestmark = pytest.mark.one_colour
+
 
 ACL = """SELECT relname, relacl::text FROM pg_class
     WHERE relname IN ('one', 'two') UNION ALL

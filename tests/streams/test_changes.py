@@ -35,6 +35,8 @@ from pgreplkit import (
     class_rows,
 )
 
+pytestmark = pytest.mark.one_colour
+
 CONFIRMED = """SELECT coalesce(confirmed_flush_lsn, '0/0')::text FROM pg_replication_slots
     WHERE slot_name = 's'"""
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, big text)"
@@ -308,7 +310,7 @@ async def test_a_table_that_is_altered_goes_on_as_another(source: Database, colo
     assert [c.name for c in before.table.columns] == ["id", "name", "big"]
 
 
-@pytest.mark.pg(">= 14")
+@pytest.mark.pg(">=14")
 async def test_logical_messages_come(source: Database, colour: Colour) -> None:
     async with streaming(source, colour) as (_, stream):
         source.run(

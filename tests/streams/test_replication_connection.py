@@ -64,6 +64,7 @@ async def test_physical_slots_are_made_read_and_dropped(cluster: Cluster, colour
             await walsender.create_slot("Physical")
 
 
+@pytest.mark.one_colour
 async def test_a_slot_in_use_is_waited_for_no_longer_than_told(
     database: Database, colour: Colour
 ) -> None:
@@ -81,6 +82,7 @@ async def test_a_slot_in_use_is_waited_for_no_longer_than_told(
         await walsender.drop_slot("used", wait=True)
 
 
+@pytest.mark.one_colour
 async def test_a_snapshot_is_exported_or_used(database: Database, colour: Colour) -> None:
     database.run("CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
     async with await colour.replication(database.conninfo, database=database.name) as walsender:
@@ -101,6 +103,7 @@ async def test_a_snapshot_is_exported_or_used(database: Database, colour: Colour
                 await walsender.create_slot("logical_2", plugin="pgoutput", two_phase=True)
 
 
+@pytest.mark.one_colour
 async def test_a_slot_that_waits_for_a_transaction_gives_up(
     database: Database, colour: Colour
 ) -> None:
@@ -115,6 +118,7 @@ async def test_a_slot_that_waits_for_a_transaction_gives_up(
             await walsender.create_slot("late", plugin="pgoutput")
 
 
+@pytest.mark.one_colour
 async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
     database: Database, colour: Colour
 ) -> None:

@@ -15,6 +15,8 @@ from databases import Database
 import pgreplkit
 from pgreplkit import LSN, Commit, Delete, Insert, SnapshotEnd, Update, dict_rows
 
+pytestmark = pytest.mark.one_colour
+
 Pairs = list[tuple[object, object]]
 
 

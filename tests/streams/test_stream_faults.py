@@ -232,7 +232,7 @@ def exhaust(stream: pgreplkit.ChangeStream[Row]) -> None:
         pass
 
 
-@pytest.mark.pg(">= 13")
+@pytest.mark.pg(">=13")
 @pytest.mark.matrix
 def test_a_slot_that_is_invalidated_is_told(clusters: Clusters, major: int) -> None:
     settings = {"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB"}
@@ -249,7 +249,7 @@ def test_a_slot_that_is_invalidated_is_told(clusters: Clusters, major: int) -> N
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">= 17")
+@pytest.mark.pg(">=17")
 def test_a_stream_goes_on_at_a_promoted_standby(clusters: Clusters, major: int) -> None:
     """With a slot that fails over, synchronized before."""
     lab = clusters.lab

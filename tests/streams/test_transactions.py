@@ -75,7 +75,7 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.pg(">= 14")
+@pytest.mark.pg(">=14")
 @pytest.mark.parametrize("streaming", ["off", "on", "parallel"])
 def test_transactions_come_whole_however_they_are_sent(
     node: Node, major: int, streaming: str
@@ -107,7 +107,7 @@ def test_transactions_come_whole_however_they_are_sent(
             assert ends == sorted(ends)
 
 
-@pytest.mark.pg(">= 15")
+@pytest.mark.pg(">=15")
 @pytest.mark.parametrize("streaming", ["off", "on"])
 def test_prepared_transactions_come_when_they_are_prepared(node: Node, streaming: str) -> None:
     with Primary.connect(node.conninfo) as primary:
@@ -146,7 +146,7 @@ def test_prepared_transactions_come_when_they_are_prepared(node: Node, streaming
             assert [len([*transaction]) for transaction in stream.transactions()] == [rows]
 
 
-@pytest.mark.pg(">= 14")
+@pytest.mark.pg(">=14")
 async def test_transactions_are_awaited_too(node: Node, colour: Colour) -> None:
     interleaved(node)
     async with await colour.primary(node.conninfo) as primary:
@@ -179,7 +179,7 @@ with pgreplkit.Primary.connect(sys.argv[1]) as primary:
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">= 14")
+@pytest.mark.pg(">=14")
 def test_memory_stays_flat_for_a_large_transaction(node: Node, tmp_path: Path) -> None:
     run(node, ROWS.format(1, 400_000))
     script = tmp_path / "big.py"
@@ -192,7 +192,7 @@ def test_memory_stays_flat_for_a_large_transaction(node: Node, tmp_path: Path) -
         assert megabytes < 80
 
 
-@pytest.mark.pg(">= 14")
+@pytest.mark.pg(">=14")
 def test_streamed_transactions_survive_a_lost_connection(node: Node) -> None:
     options = {"publications": ["p"], "streaming": "on", "reconnect": 20, "timeout": 20}
     lose = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active"
