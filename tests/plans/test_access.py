@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import HbaRule
-from pgreplkit.plans.access import AccessVerdict, Asked, decide_access
+from pgreplkit.plans.server.access import AccessVerdict, Asked, decide_access
 
 
 def rule(text: str, number: int = 1) -> HbaRule:

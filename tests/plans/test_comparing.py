@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 
 from pgreplkit import DiffKind
-from pgreplkit.plans.comparing import Key, Seen, judged
+from pgreplkit.plans.logical.compare import Key, Seen, judged
 
 keys = st.sampled_from([("a",), ("b",), ("c",)])
 hashes = st.dictionaries(keys, st.integers(0, 2))

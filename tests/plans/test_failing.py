@@ -5,7 +5,7 @@ from __future__ import annotations
 import pgoutputs as sent
 
 from pgreplkit import LSN, FailedTransaction, Operation
-from pgreplkit.plans.failing import first_failed, logged_error
+from pgreplkit.plans.logical.failing import first_failed, logged_error
 
 
 def failed(after: int, *messages: bytes) -> FailedTransaction | None:

@@ -20,9 +20,9 @@ from pgreplkit import (
     WalRetention,
     WalStatus,
 )
-from pgreplkit.catalog.retention import KeptWal
-from pgreplkit.plans.holders import wal_retention
-from pgreplkit.plans.retention import lasting
+from pgreplkit.catalog.server.retention import KeptWal
+from pgreplkit.plans.server.holders import wal_retention
+from pgreplkit.plans.server.retention import lasting
 from pgreplkit.testing.strategies import segment_sizes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -24,12 +24,12 @@ from pgreplkit import (
     TimelineSwitch,
     Topology,
 )
-from pgreplkit._recoveryfiles import pointed_at, with_settings
-from pgreplkit.plans import steps
-from pgreplkit.plans.following import can_follow, needs_rewind
-from pgreplkit.plans.journal import Journal, Lost
-from pgreplkit.plans.steps import Step, step_from
-from pgreplkit.plans.switchover import Handover, Use, failover_steps, switchover_steps
+from pgreplkit.host.recoveryfiles import pointed_at, with_settings
+from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.follow import can_follow, needs_rewind
+from pgreplkit.plans.cluster.journal import Journal, Lost
+from pgreplkit.plans.cluster.steps import Step, step_from
+from pgreplkit.plans.cluster.switchover import Handover, Use, failover_steps, switchover_steps
 from pgreplkit.testing import strategies as ours
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

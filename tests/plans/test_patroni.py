@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pgreplkit import LSN, PatroniError, PatroniRole
-from pgreplkit.plans.patroni import read_status
+from pgreplkit.plans.cluster.patroni import read_status
 
 OLD = {
     "members": [

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 import pgreplkit
 from pgreplkit import LSN, standby_config
-from pgreplkit.plans.standby_config import named, quoted
+from pgreplkit.plans.cluster.standbyconfig import named, quoted
 
 CONNINFO = "host=db1 user=rep"
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

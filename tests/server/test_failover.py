@@ -15,8 +15,8 @@ from trees import Tree, grow, writing, written
 
 import pgreplkit
 from pgreplkit import ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
-from pgreplkit._async.operations.site import AsyncSite
-from pgreplkit._sync.operations.site import Site
+from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._sync.cluster.site import Site
 from pgreplkit.lab import Node
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]

@@ -23,8 +23,8 @@ from pgreplkit import (
     PublishedTable,
     TableName,
 )
-from pgreplkit._statements import whole_database
-from pgreplkit.catalog.publications import ONE_PUBLICATION
+from pgreplkit.catalog.logical.publication import ONE_PUBLICATION
+from pgreplkit.driver.statements import whole_database
 
 pytestmark = pytest.mark.one_colour
 

@@ -25,7 +25,7 @@ from colours import Colour
 import pgreplkit
 from pgreplkit import HolderKind, SegmentSize, Severity, WalHolder, WalRetention, WalStatus
 from pgreplkit.lab import Node
-from pgreplkit.plans.retention import lasting
+from pgreplkit.plans.server.retention import lasting
 
 MEGABYTE = 1 << 20
 

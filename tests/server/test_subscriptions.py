@@ -21,7 +21,7 @@ from pgreplkit import (
     TableState,
     WorkerType,
 )
-from pgreplkit.catalog.subscriptions import STATS
+from pgreplkit.catalog.logical.subscription import STATS
 
 pytestmark = pytest.mark.one_colour
 

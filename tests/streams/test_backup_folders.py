@@ -19,9 +19,9 @@ from pgreplkit import (
     InvalidBackupMessage,
     verify_backup,
 )
-from pgreplkit._backupfiles import FreshFolder
-from pgreplkit._backupfolder import DataFolder
-from pgreplkit._checksums import Crc32c, checksum, extended, quickest
+from pgreplkit.host.backupfiles import FreshFolder
+from pgreplkit.host.backupfolder import DataFolder
+from pgreplkit.host.checksums import Crc32c, checksum, extended, quickest
 
 BASE = BackupArchive("base.tar", None, None)
 

@@ -32,7 +32,7 @@ from pgreplkit import (
     WalChunk,
     WalRemoved,
 )
-from pgreplkit._walfiles import WalFiles
+from pgreplkit.host.walfiles import WalFiles
 from pgreplkit.lab import Node
 
 SIZE = SegmentSize.DEFAULT.bytes

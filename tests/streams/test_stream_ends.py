@@ -18,10 +18,10 @@ from databases import Database
 
 import pgreplkit
 from pgreplkit import Change, Commit, Insert, Primary, Row
-from pgreplkit._async.copyboth import AsyncCopyBoth
-from pgreplkit._async.walsender import AsyncWalsender
-from pgreplkit._sync.copyboth import CopyBoth
-from pgreplkit._sync.walsender import Walsender
+from pgreplkit._async.wire.copyboth import AsyncCopyBoth
+from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit._sync.wire.copyboth import CopyBoth
+from pgreplkit._sync.wire.walsender import Walsender
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_another_thread_closes_it_while_it_begins_to_wait(
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
         with stream:
-            monkeypatch.setattr("pgreplkit._sync.copyboth.wait_readable", closed)
+            monkeypatch.setattr("pgreplkit._sync.wire.copyboth.wait_readable", closed)
             assert [*stream] == []
         assert is_free(source)
 

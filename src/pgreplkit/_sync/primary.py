@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
-from pgreplkit._sync import roles
-from pgreplkit._sync.logical import LogicalServer
-from pgreplkit.catalog.basebackups import BASE_BACKUPS, BaseBackup
-from pgreplkit.catalog.positions import POSITION, SWITCH_WAL, WalPosition
-from pgreplkit.catalog.retention import ARCHIVER
-from pgreplkit.catalog.roles import ReplicationRole
-from pgreplkit.catalog.senders import WAITING_COMMITS, SenderState
-from pgreplkit.catalog.settings import SYNC_STANDBY_NAMES
-from pgreplkit.catalog.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
+from pgreplkit._sync.logical.logicalserver import LogicalServer
+from pgreplkit._sync.server import roles
+from pgreplkit.catalog.server.basebackups import BASE_BACKUPS, BaseBackup
+from pgreplkit.catalog.server.positions import POSITION, SWITCH_WAL, WalPosition
+from pgreplkit.catalog.server.retention import ARCHIVER
+from pgreplkit.catalog.server.roles import ReplicationRole
+from pgreplkit.catalog.server.senders import WAITING_COMMITS, SenderState
+from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
+from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
+from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
-from pgreplkit.plans.primaryreadiness import PrimaryFacts, Replication, primary_readiness
-from pgreplkit.plans.readiness import Readiness
+from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, Replication, primary_readiness
+from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.walfile import WalFileName

@@ -7,7 +7,7 @@ from pgreplkit.errors.server import ServerError, WaitTimeout
 # Importing typing would cost more than all of the errors.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgreplkit.plans.stuck import Stuck
+    from pgreplkit.plans.logical.stuck import Stuck
 
 
 class PublicationNotFound(ServerError, LookupError):
