@@ -53,7 +53,6 @@ class LSN(bytes):
     """
 
     __slots__ = ()
-    __module__ = "pgreplkit"
     __match_args__: ClassVar[tuple[()]] = ()
 
     INVALID: ClassVar[LSN]
