@@ -126,7 +126,7 @@ class LSN(bytes):
 
         Raises: InvalidWalFileName for a timeline outside 1…2³²−1.
         """
-        from pgreplkit.values.walfile import WalFileName
+        from pgreplkit import WalFileName
 
         if segment_size is None:
             return WalFileName.containing(self, timeline=timeline)
