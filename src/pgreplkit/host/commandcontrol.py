@@ -27,8 +27,6 @@ class CommandControl:
     as ssh does; then they are quoted for it.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         data_dir: str,

@@ -40,8 +40,6 @@ class AsyncPglogicalNode:
     database, and a superuser.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, server: AsyncServer, name: str) -> None:
         self._link: AsyncLink = server._link
         self.name: str = name
@@ -246,8 +244,6 @@ class AsyncPglogicalSubscription:
 
     Made by a node.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, link: AsyncLink, state: PglogicalState) -> None:
         self._link = link
