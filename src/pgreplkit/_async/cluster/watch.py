@@ -43,9 +43,9 @@ class AsyncWatch:
         timeout: float | None = None,
     ) -> None:
         if isinstance(servers, Mapping):
-            named = several(servers.items(), "servers", at_least=1)
+            named = several(servers.items(), "servers")
         else:
-            named = tuple(map(_named, several(servers, "servers", at_least=1)))
+            named = tuple(map(_named, several(servers, "servers")))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two of the servers have the same name: give them as a mapping")
