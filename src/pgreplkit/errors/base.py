@@ -5,5 +5,3 @@ from __future__ import annotations
 
 class Error(Exception):
     """The base of all errors of pgreplkit."""
-
-    __module__ = "pgreplkit"

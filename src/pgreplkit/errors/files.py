@@ -13,8 +13,6 @@ class HostFileError(Error):
         found: why it was not.
     """
 
-    __module__ = "pgreplkit"
-
     tried: str
     found: str
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from pgreplkit.errors.server import ServerError, WaitTimeout
-
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pgreplkit.plans.logical.stuck import Stuck
+from pgreplkit.errors.server import ServerError
 
 
 class PublicationNotFound(ServerError, LookupError):
     """A publication that is not there."""
 
-    __module__ = "pgreplkit"
-
 
 class TableNotFound(ServerError, LookupError):
     """A table that is not there, or is none that can be replicated."""
-
-    __module__ = "pgreplkit"
 
 
 class ExtensionMissing(ServerError):
@@ -28,8 +19,6 @@ class ExtensionMissing(ServerError):
     Attributes:
         extension: its name.
     """
-
-    __module__ = "pgreplkit"
 
     extension: str
 
@@ -50,13 +39,9 @@ class ExtensionMissing(ServerError):
 class LogUnavailable(ServerError):
     """The server's log cannot be read by SQL: it collects none, or not as text."""
 
-    __module__ = "pgreplkit"
-
 
 class KeyMissing(ServerError):
     """A table whose rows cannot be told from each other: it has no key."""
-
-    __module__ = "pgreplkit"
 
 
 class ReplicaIdentityMissing(ServerError):
@@ -65,8 +50,6 @@ class ReplicaIdentityMissing(ServerError):
     Attributes:
         remedies: by table, the statement that gives it a replica identity; or what else to do.
     """
-
-    __module__ = "pgreplkit"
 
     remedies: dict[str, str]
 
@@ -89,32 +72,6 @@ class ReplicaIdentityMissing(ServerError):
 class SubscriptionNotFound(ServerError, LookupError):
     """A subscription that is not there."""
 
-    __module__ = "pgreplkit"
-
 
 class PublisherUnreachable(ServerError):
     """The subscriber could not connect to the publisher, or got no answer from it in time."""
-
-    __module__ = "pgreplkit"
-
-
-class SubscriptionStuck(WaitTimeout):
-    """A subscription that did not get where it was awaited.
-
-    Attributes:
-        waited_for: what was awaited, and how far it got.
-        reasons: all that keeps it, as far as both servers tell.
-    """
-
-    __module__ = "pgreplkit"
-
-    waited_for: str
-    reasons: tuple[Stuck, ...]
-
-    def __init__(self, waited_for: str, reasons: tuple[Stuck, ...]) -> None:
-        super().__init__(waited_for, reasons)
-        self.waited_for, self.reasons = waited_for, reasons
-
-    def __str__(self) -> str:
-        lines = [f"{stuck.reason}: {stuck.found}; {stuck.remedy}" for stuck in self.reasons]
-        return "\n  ".join([f"{self.waited_for}:", *lines])

@@ -13,8 +13,6 @@ class PatroniError(Error):
         found: what came back.
     """
 
-    __module__ = "pgreplkit"
-
     tried: str
     found: str
 
@@ -29,8 +27,6 @@ class PatroniError(Error):
 class PatroniUnreachable(PatroniError):
     """No member's REST API answered."""
 
-    __module__ = "pgreplkit"
-
 
 class PatroniRefused(PatroniError):
     """Patroni answered, and did not do it.
@@ -39,8 +35,6 @@ class PatroniRefused(PatroniError):
         status: the answer's HTTP status: 401 is for a user or password, 412 for something that it
             needs, 503 for what went wrong on the way.
     """
-
-    __module__ = "pgreplkit"
 
     status: int
 

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from pgreplkit.errors.base import Error
 
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pgreplkit.values.lsn import LSN
-
 
 class ServerError(Error):
     """What a server answered when it could not do what was asked.
@@ -18,8 +13,6 @@ class ServerError(Error):
         found: what came back.
         sqlstate: the server's code for it, where it gave one.
     """
-
-    __module__ = "pgreplkit"
 
     tried: str
     found: str
@@ -37,19 +30,13 @@ class ServerError(Error):
 class ConnectionFailed(ServerError):
     """The server could not be reached, or the connection to it was lost."""
 
-    __module__ = "pgreplkit"
-
 
 class StatementTimeout(ServerError):
     """A statement ran longer than statement_timeout or lock_timeout, or was cancelled."""
 
-    __module__ = "pgreplkit"
-
 
 class NotAPrimary(ServerError):
     """A primary was asked for; this server is a standby (it is in recovery)."""
-
-    __module__ = "pgreplkit"
 
     def __str__(self) -> str:
         return f"{super().__str__()}; connect to its primary, or use Standby for this server"
@@ -57,8 +44,6 @@ class NotAPrimary(ServerError):
 
 class NotAStandby(ServerError):
     """A standby was asked for; this server is a primary (it is not in recovery)."""
-
-    __module__ = "pgreplkit"
 
     def __str__(self) -> str:
         return f"{super().__str__()}; use Primary for this server"
@@ -73,8 +58,6 @@ class UnsupportedByServer(ServerError):
         version: the version that was met.
         until: the last major that has it, where later ones lack it again.
     """
-
-    __module__ = "pgreplkit"
 
     feature: str
     since: int
@@ -103,8 +86,6 @@ class InsufficientPrivilege(ServerError):
             several are separated by '; '.
     """
 
-    __module__ = "pgreplkit"
-
     role: str | None
     grant: str
 
@@ -128,19 +109,13 @@ class InsufficientPrivilege(ServerError):
 class SettingNotFound(ServerError, LookupError):
     """A setting that the server's major does not know."""
 
-    __module__ = "pgreplkit"
-
 
 class SlotNotFound(ServerError, LookupError):
     """A replication slot that is not there, or not there any more."""
 
-    __module__ = "pgreplkit"
-
 
 class SlotLost(ServerError):
     """A slot whose WAL is gone, or that the server invalidated: it can only be dropped."""
-
-    __module__ = "pgreplkit"
 
 
 class SlotActive(ServerError):
@@ -152,8 +127,6 @@ class SlotActive(ServerError):
         client_addr: from where that process is used; None for a Unix socket.
         application_name: what its client calls itself.
     """
-
-    __module__ = "pgreplkit"
 
     slot: str
     pid: int | None
@@ -186,13 +159,9 @@ class SlotActive(ServerError):
 class AlreadyExists(ServerError):
     """A slot or a role of that name is there already."""
 
-    __module__ = "pgreplkit"
-
 
 class RoleNotFound(ServerError, LookupError):
     """A role that is not there."""
-
-    __module__ = "pgreplkit"
 
 
 class QuorumUnreachable(ServerError):
@@ -202,8 +171,6 @@ class QuorumUnreachable(ServerError):
         names: the value that was refused, as text.
         connected: the application names of the standbys that are connected.
     """
-
-    __module__ = "pgreplkit"
 
     names: str
     connected: tuple[str, ...]
@@ -225,37 +192,3 @@ class QuorumUnreachable(ServerError):
 
 class WaitTimeout(Error, TimeoutError):
     """Something did not happen in time; the text says what, and how far it got."""
-
-    __module__ = "pgreplkit"
-
-
-class SplitBrain(Error):
-    """Several servers of one cluster write.
-
-    Attributes:
-        primaries: the timeline of each, by name.
-        timeline: the last timeline that they share; None when it is not known.
-        lsn: where on it they parted; None when it is not known.
-    """
-
-    __module__ = "pgreplkit"
-
-    primaries: dict[str, int]
-    timeline: int | None
-    lsn: LSN | None
-
-    def __init__(
-        self, primaries: dict[str, int], timeline: int | None = None, lsn: LSN | None = None
-    ) -> None:
-        super().__init__(primaries, timeline, lsn)
-        self.primaries, self.timeline, self.lsn = primaries, timeline, lsn
-
-    def __str__(self) -> str:
-        who = " and ".join(f"{name} (timeline {n})" for name, n in self.primaries.items())
-        where = ""
-        if self.lsn is not None:
-            where = f", which parted on timeline {self.timeline} at {self.lsn}"
-        return (
-            f"split brain: {who} both write{where}; stop all but one of them now,"
-            " before their clients write more that only one has"
-        )

@@ -12,13 +12,9 @@ _DIFFERENCES_SHOWN = 3
 class StreamClosed(ServerError):
     """Something was asked of a stream that has ended."""
 
-    __module__ = "pgreplkit"
-
 
 class WalRemoved(ServerError):
     """The server does not have that WAL any more."""
-
-    __module__ = "pgreplkit"
 
     def __str__(self) -> str:
         return f"{super().__str__()}; take it from an archive, or begin anew with a base backup"
@@ -33,8 +29,6 @@ class AheadOfServer(ServerError):
         start: the position.
         reached: where the server's WAL ends.
     """
-
-    __module__ = "pgreplkit"
 
     start: str
     reached: str
@@ -56,7 +50,6 @@ class AheadOfServer(ServerError):
 class InvalidAcknowledgement(InvalidValue):
     """A position that was not delivered yet, so that nobody can have it."""
 
-    __module__ = "pgreplkit"
     what: str = "acknowledgement"
     expected: str = "the end_lsn of a change that the stream has given"
 
@@ -64,7 +57,6 @@ class InvalidAcknowledgement(InvalidValue):
 class InvalidWalMessage(InvalidValue):
     """A message of a physical stream that is none, or that does not go on where the last ended."""
 
-    __module__ = "pgreplkit"
     what: str = "message of a WAL stream"
     expected: str = "WAL data or a keepalive of the replication protocol, without a gap"
 
@@ -72,7 +64,6 @@ class InvalidWalMessage(InvalidValue):
 class InvalidBackupMessage(InvalidValue):
     """A message of a base backup that is none, or an archive in it that no server writes."""
 
-    __module__ = "pgreplkit"
     what: str = "message of a base backup"
     expected: str = "archives, their data and a manifest, as BASE_BACKUP sends them"
 
@@ -84,8 +75,6 @@ class BackupDamaged(Error):
         tried: what was to be done.
         differences: each file that is missing, too many, or other than it should be.
     """
-
-    __module__ = "pgreplkit"
 
     tried: str
     differences: tuple[str, ...]
@@ -109,8 +98,6 @@ class ValueNotLoadable(Error):
         value: the value as the server sent it, shortened when it is long.
         reason: what the loader said.
     """
-
-    __module__ = "pgreplkit"
 
     table: str
     column: str

@@ -28,8 +28,6 @@ class CommandControl:
     as ssh does; then they are quoted for it.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         data_dir: str,

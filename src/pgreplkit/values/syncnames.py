@@ -32,8 +32,6 @@ _LARGEST = (1 << 31) - 1
 class SyncMethod(OpenEnum):
     """How the synchronous standbys are chosen among those that are named."""
 
-    __module__ = "pgreplkit"
-
     FIRST = "FIRST"
     """By priority: the first ones in the list that are connected."""
     ANY = "ANY"
@@ -54,8 +52,6 @@ class SyncStandbyNames:
 
     Raises: InvalidSyncStandbyNames.  Source: the setting synchronous_standby_names.
     """
-
-    __module__ = "pgreplkit"
 
     names: tuple[str, ...] = ()
     count: int = 1

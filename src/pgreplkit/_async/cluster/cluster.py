@@ -51,8 +51,6 @@ class AsyncCluster:
     found stands in ``topology``. ``str()`` draws the tree.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         servers: Mapping[str, str],

@@ -33,8 +33,6 @@ class AsyncWatch:
     Close it, or use it as a context manager. Needs: pg_monitor on each server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],

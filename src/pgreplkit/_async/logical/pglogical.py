@@ -41,8 +41,6 @@ class AsyncPglogicalNode:
     database, and a superuser.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, server: AsyncServer, name: str) -> None:
         self._link: AsyncLink = server._link
         self.name: str = name
@@ -248,8 +246,6 @@ class AsyncPglogicalSubscription:
 
     Made by a node.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, link: AsyncLink, state: PglogicalState) -> None:
         self._link = link

@@ -35,8 +35,6 @@ class AsyncSequencePlan:
     subscriber exchanged for the way back. A sequence is never set back.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         publisher: AsyncServer,

@@ -51,8 +51,6 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     the snapshot cannot be seen again. Made by ``snapshot_then_changes`` of a server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         server: AsyncServer,

@@ -20,8 +20,6 @@ R = TypeVar("R")
 class AsyncStreamingServer(AsyncServer):
     """A server of either role, with what is streamed from it."""
 
-    __module__ = "pgreplkit"
-
     @overload
     def changes(
         self,

@@ -44,8 +44,6 @@ class AsyncSubscription(AsyncSubscriptionReader):
     subscriber, and a way there from here.
     """
 
-    __module__ = "pgreplkit"
-
     async def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
 

@@ -50,8 +50,6 @@ class AsyncSlot(SlotColumns):
     ``slot``, ``slots``, ``create_physical_slot`` and ``create_logical_slot`` of a server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, link: AsyncLink, state: SlotState) -> None:
         self._link = link
         self.state: SlotState = state

@@ -52,8 +52,6 @@ class Cluster:
     found stands in ``topology``. ``str()`` draws the tree.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         servers: Mapping[str, str],

@@ -34,8 +34,6 @@ class Watch:
     Close it, or use it as a context manager. Needs: pg_monitor on each server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         servers: Mapping[str, str | Server] | Iterable[str | Server],

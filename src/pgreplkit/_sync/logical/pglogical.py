@@ -42,8 +42,6 @@ class PglogicalNode:
     database, and a superuser.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, server: Server, name: str) -> None:
         self._link: Link = server._link
         self.name: str = name
@@ -247,8 +245,6 @@ class PglogicalSubscription:
 
     Made by a node.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, link: Link, state: PglogicalState) -> None:
         self._link = link

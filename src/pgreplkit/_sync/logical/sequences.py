@@ -36,8 +36,6 @@ class SequencePlan:
     subscriber exchanged for the way back. A sequence is never set back.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         publisher: Server,

@@ -52,8 +52,6 @@ class SnapshotStream(ChangeStream[R]):
     the snapshot cannot be seen again. Made by ``snapshot_then_changes`` of a server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         server: Server,

@@ -21,8 +21,6 @@ R = TypeVar("R")
 class StreamingServer(Server):
     """A server of either role, with what is streamed from it."""
 
-    __module__ = "pgreplkit"
-
     @overload
     def changes(
         self,

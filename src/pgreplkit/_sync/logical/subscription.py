@@ -45,8 +45,6 @@ class Subscription(SubscriptionReader):
     subscriber, and a way there from here.
     """
 
-    __module__ = "pgreplkit"
-
     def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
 

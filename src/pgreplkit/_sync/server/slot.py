@@ -51,8 +51,6 @@ class Slot(SlotColumns):
     ``slot``, ``slots``, ``create_physical_slot`` and ``create_logical_slot`` of a server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, link: Link, state: SlotState) -> None:
         self._link = link
         self.state: SlotState = state

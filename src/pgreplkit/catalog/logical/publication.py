@@ -15,8 +15,6 @@ from pgreplkit.values.tablename import AnyTable, TableName, table_of
 class Operation(OpenEnum):
     """What a publication publishes of its tables' changes."""
 
-    __module__ = "pgreplkit"
-
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
@@ -26,8 +24,6 @@ class Operation(OpenEnum):
 
 class GeneratedColumns(OpenEnum):
     """Which generated columns are published (18 on)."""
-
-    __module__ = "pgreplkit"
 
     NONE = "n"
     STORED = "s"
@@ -50,8 +46,6 @@ class PublishedTable:
 where='id > 0')
     """
 
-    __module__ = "pgreplkit"
-
     table: TableName = attrs.field(converter=table_of)
     columns: tuple[str, ...] | None = attrs.field(default=None, converter=_columns)
     """Only these; all of them when it is None. Read from a server before 15 it is None."""
@@ -73,8 +67,6 @@ class PublicationState:
 
     Source: pg_publication.
     """
-
-    __module__ = "pgreplkit"
 
     pubname: str
     pubowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(pubowner)"))

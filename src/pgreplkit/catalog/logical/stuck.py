@@ -120,8 +120,6 @@ class OldTransaction:
     Source: pg_stat_activity, pg_prepared_xacts.
     """
 
-    __module__ = "pgreplkit"
-
     pid: int | None
     """None for a prepared one."""
     gid: str | None

@@ -13,8 +13,6 @@ from pgreplkit.values.tablename import TableName, quoted
 class WriteGrant:
     """What a role may write of a table, by a grant that can be taken back."""
 
-    __module__ = "pgreplkit"
-
     table: TableName
     role: str | None
     """None for PUBLIC: everyone."""
@@ -51,8 +49,6 @@ class WriteGrant:
 class WritingSession:
     """A session that holds a lock for writing on one of the tables."""
 
-    __module__ = "pgreplkit"
-
     table: TableName
     pid: int
     role: str | None
@@ -67,8 +63,6 @@ class Writers:
 
     Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
     """
-
-    __module__ = "pgreplkit"
 
     tables: tuple[TableName, ...]
     """The tables that were looked at, with their partitions and the tables above them."""
