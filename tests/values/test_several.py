@@ -74,7 +74,7 @@ def test_functions_without_a_server_refuse_one_text(call: Callable[[], object]) 
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: Watch([]), lambda: pgreplkit.Cluster.discover([]), lambda: pgreplkit.orphans([])],
+    [lambda: pgreplkit.Cluster.discover([]), lambda: pgreplkit.orphans([])],
 )
 def test_functions_that_ask_servers_refuse_an_empty_list(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="is empty"):
