@@ -73,7 +73,7 @@ class UnsupportedByServer(ServerError):
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
-_ATTRIBUTES = {"CREATEROLE", "REPLICATION", "SUPERUSER"}
+_ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
 """What ALTER ROLE gives, and not GRANT."""
 
 
@@ -89,12 +89,14 @@ class InsufficientPrivilege(ServerError):
     role: str | None
     grant: str
 
-    def __init__(self, tried: str, role: str | None, grant: str) -> None:
-        super().__init__(tried, "permission denied", "42501")
+    def __init__(
+        self, tried: str, role: str | None, grant: str, found: str = "permission denied"
+    ) -> None:
+        super().__init__(tried, found, "42501")
         self.role, self.grant = role, grant
 
-    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
-        return InsufficientPrivilege, (self.tried, self.role, self.grant)
+    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str, str]]:
+        return InsufficientPrivilege, (self.tried, self.role, self.grant, self.found)
 
     def __str__(self) -> str:
         name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
