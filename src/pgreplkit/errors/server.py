@@ -71,7 +71,7 @@ class UnsupportedByServer(ServerError):
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
-_ATTRIBUTES = {"CREATEROLE", "REPLICATION", "SUPERUSER"}
+_ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
 """Attributes of a role, which ALTER ROLE sets; everything else is granted."""
 
 
@@ -87,8 +87,10 @@ class InsufficientPrivilege(ServerError):
     role: str | None
     grant: str
 
-    def __init__(self, operation: str, role: str | None, grant: str) -> None:
-        super().__init__(operation, "permission denied", "42501")
+    def __init__(
+        self, operation: str, role: str | None, grant: str, found: str = "permission denied"
+    ) -> None:
+        super().__init__(operation, found, "42501")
         self.role, self.grant = role, grant
         name = '"' + role.replace('"', '""') + '"' if role else "the role"
         if {*grant.split()} <= _ATTRIBUTES:
@@ -97,8 +99,8 @@ class InsufficientPrivilege(ServerError):
             statements = "; ".join(f"GRANT {one} TO {name}" for one in grant.split("; "))
         self.remedy = f"to allow it: {statements}"
 
-    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
-        return InsufficientPrivilege, (self.operation, self.role, self.grant)
+    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str, str]]:
+        return InsufficientPrivilege, (self.operation, self.role, self.grant, self.found)
 
 
 class SettingNotFound(ServerError, LookupError):
