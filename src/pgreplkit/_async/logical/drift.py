@@ -22,6 +22,7 @@ from pgreplkit.catalog.logical.drift import (
     TableTrigger,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
@@ -128,6 +129,4 @@ async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

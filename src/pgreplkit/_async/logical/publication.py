@@ -19,7 +19,7 @@ from pgreplkit.catalog.logical.publication import (
     PublishedTable,
 )
 from pgreplkit.catalog.logical.replicaidentity import identities, identity_in, written_tables
-from pgreplkit.catalog.logical.stuck import table_named
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
@@ -89,7 +89,7 @@ class AsyncPublication:
         """
         self._link.require("publication.all_sequences")
         records = await self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
-        return [table_named(record) for record in records]
+        return [table_in(record) for record in records]
 
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
@@ -347,7 +347,7 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
     for record in await link.all(
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
-        name = table_named(record)
+        name = table_in(record)
         statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])

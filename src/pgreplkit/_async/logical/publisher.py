@@ -28,11 +28,11 @@ from pgreplkit.catalog.logical.stuck import (
     PUBLICATION_NAMES,
     SLOTS_BEING_MADE,
     published as tables_published,
-    table_named,
 )
 from pgreplkit.catalog.logical.subscription import CONNECTION, SUBSCRIPTIONS, SubscriptionState
 from pgreplkit.catalog.server.positions import FENCE, FLUSHED
 from pgreplkit.catalog.server.slotactions import USED_BY
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -95,16 +95,17 @@ async def read_publisher(
         if state.subslotname is not None:
             slot = await read_slot(link, state.subslotname)
             users = await link.all("ask who uses the slot", USED_BY, [slot.slot_name])
+    published = [(table_in(r), r["columns"], r["is_readable"]) for r in tables]
     facts = PublisherFacts(
         missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
-        unreadable=tuple(table_named(r) for r in tables if not r["is_readable"]),
+        unreadable=tuple(table for table, _, is_readable in published if not is_readable),
         slot=slot,
         slot_user=users[0]["application_name"] if users else None,
         slots_being_made=tuple(record["name"] for record in made),
         old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
         full={p["setting"]: p["most"] for p in places if p["used"] >= p["most"]},
     )
-    return facts, [(table_named(record), record["columns"]) for record in tables]
+    return facts, [(table, columns) for table, columns, _ in published]
 
 
 async def missing_publications(publisher: AsyncServer, names: Sequence[str]) -> list[str]:
@@ -162,7 +163,7 @@ async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[Pub
     """The tables of publications as the server expands them, by name."""
     sql = published_tables(publisher.version.major)
     records = await publisher.all("read the published tables", sql, [[*names]])
-    return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]
+    return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
 async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
@@ -186,6 +187,6 @@ async def insist_on_all_rows(link: AsyncLink, operation: str, tables: Sequence[T
     """Raise InsufficientPrivilege when row security hides rows of a table from this role."""
     columns = [[table.schema for table in tables], [table.name for table in tables]]
     if records := await link.all(operation, FILTERED_TABLES, columns):
-        which = ", ".join(str(table_named(record)) for record in records)
+        which = ", ".join(str(table_in(record)) for record in records)
         found = f"row level security hides rows of {which} from this role"
         raise InsufficientPrivilege(operation, link.role, "BYPASSRLS", found)

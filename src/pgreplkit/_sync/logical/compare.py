@@ -27,7 +27,8 @@ from pgreplkit.catalog.logical.compare import (
     key_of,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
-from pgreplkit.catalog.logical.stuck import COPIED_NOW, table_named
+from pgreplkit.catalog.logical.stuck import COPIED_NOW
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.tablescan import TableScan, columns_named, key_in
 from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
@@ -146,7 +147,7 @@ class _Sides:
         What the slot confirms does not cover a table that is being copied.
         """
         records = self._subscriber.all("look for copies", COPIED_NOW)
-        copied = {*map(table_named, records)} & {*tables}
+        copied = {*map(table_in, records)} & {*tables}
         if copied:
             which = ", ".join(map(str, sorted(copied)))
             raise ServerError("compare", f"{which} is not synchronized yet: wait_synced() first")

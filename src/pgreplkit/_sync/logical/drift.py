@@ -23,6 +23,7 @@ from pgreplkit.catalog.logical.drift import (
     TableTrigger,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
@@ -129,6 +130,4 @@ def _read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

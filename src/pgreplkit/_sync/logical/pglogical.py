@@ -24,7 +24,7 @@ from pgreplkit.catalog.logical.pglogical import (
     ReplicationSet,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable, published
-from pgreplkit.catalog.logical.stuck import table_named
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
@@ -121,7 +121,7 @@ class PglogicalNode:
         """
         tried = f"read the replication set {set_name!r}"
         records = self._link.all(tried, sql.SET_TABLES, [set_name], grant=_GRANT)
-        return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]
+        return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
     def add_tables(
         self,
@@ -163,7 +163,7 @@ class PglogicalNode:
         """
         tried = f"read the replication set {set_name!r}"
         records = self._link.all(tried, sql.SET_SEQUENCES, [set_name], grant=_GRANT)
-        return [table_named(record) for record in records]
+        return [table_in(record) for record in records]
 
     def add_sequences(
         self,
@@ -372,5 +372,5 @@ def _read_state(link: Link, name: str) -> PglogicalState:
 
 
 def _table(record: DictRow) -> PglogicalTable:
-    table = table_named(record) if record["name"] is not None else None
+    table = table_in(record) if record["name"] is not None else None
     return PglogicalTable(table=table, status=record["status"], lsn=record["lsn"])

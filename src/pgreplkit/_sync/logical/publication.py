@@ -20,7 +20,7 @@ from pgreplkit.catalog.logical.publication import (
     PublishedTable,
 )
 from pgreplkit.catalog.logical.replicaidentity import identities, identity_in, written_tables
-from pgreplkit.catalog.logical.stuck import table_named
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
@@ -90,7 +90,7 @@ class Publication:
         """
         self._link.require("publication.all_sequences")
         records = self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
-        return [table_named(record) for record in records]
+        return [table_in(record) for record in records]
 
     def add_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
         """Publish these tables too.
@@ -342,7 +342,7 @@ def _limited_wrongly(link: Link, state: PublicationState, tried: str) -> dict[st
     for record in link.all(
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
-        name = table_named(record)
+        name = table_in(record)
         statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])

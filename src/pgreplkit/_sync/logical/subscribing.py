@@ -19,7 +19,7 @@ from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
     SubscriptionState,
 )
-from pgreplkit.catalog.server.identity import IDENTITY, STARTED
+from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import address, publisher_conninfo
 from pgreplkit.driver.failures import (
@@ -209,9 +209,7 @@ def _identity(link: Link) -> tuple[int, object]:
 
 def _system_id(link: Link) -> int:
     record = link.one("ask for the identity", IDENTITY)
-    # The server's identifier has 64 bits; SQL shows them as a signed number.
-    system_id: int = record["system_id"] % (1 << 64)
-    return system_id
+    return unsigned_system_id(record["system_id"])
 
 
 def drop_both(

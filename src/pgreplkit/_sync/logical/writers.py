@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from psycopg.rows import DictRow
 from psycopg.sql import SQL
@@ -21,6 +22,7 @@ from pgreplkit.catalog.logical.writers import (
     WritingSession,
     unstoppable,
 )
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, UNDEFINED_OBJECT, UNDEFINED_TABLE
 from pgreplkit.errors import NotAPrimary, RoleNotFound, TableNotFound
 from pgreplkit.values.tablename import TableName
@@ -83,6 +85,4 @@ def execute_all(link: Link, tried: str, statements: Sequence[str], *, timeout: f
         )
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")
