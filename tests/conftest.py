@@ -6,7 +6,6 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import cast
 
 import attrs
 import pytest
@@ -84,7 +83,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
 
     def major_of(item: pytest.Item) -> int:
-        return cast(int, item.callspec.params.get("major", 0)) if hasattr(item, "callspec") else 0
+        major = item.callspec.params.get("major") if hasattr(item, "callspec") else 0
+        # Where no major fits, pytest skips the test with a mark in the parameter's place.
+        return major if isinstance(major, int) else 0
 
     def is_wanted(item: pytest.Item) -> bool:
         if is_matrix(config):

@@ -9,12 +9,9 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._async._io import Crew, sleep
-from pgreplkit._async.logical.publisher import (
-    insist_on_all_rows,
-    read_subscriptions,
-    set_fence,
-    tables_between,
-)
+from pgreplkit._async.logical.coverage import insist_on_all_rows, tables_between
+from pgreplkit._async.logical.subscribing import read_subscriptions
+from pgreplkit._async.server.positions import set_fence
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink

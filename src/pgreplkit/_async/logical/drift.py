@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import aside
-from pgreplkit._async.logical.publisher import tables_between
+from pgreplkit._async.logical.coverage import tables_between
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import drift as sql

@@ -8,7 +8,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.publisher import set_fence
+from pgreplkit._async.server.positions import set_fence
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import pglogical as sql

@@ -12,9 +12,12 @@ from pgreplkit._async.logical.publisher import asking, missing_publications, rea
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical.stuck import OLD_TRANSACTIONS
+from pgreplkit.catalog.logical.stuck import (
+    OLD_TRANSACTIONS,
+)
 from pgreplkit.catalog.logical.subscription import (
     ONE_SUBSCRIPTION,
+    SUBSCRIPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
@@ -284,3 +287,11 @@ async def drop_here(
             meaning=MEANING,
         )
     return DroppedSubscription(name=state.subname, leftovers=left)
+
+
+async def read_subscriptions(subscriber: AsyncLink) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = await subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]

@@ -8,7 +8,7 @@ from functools import partial
 from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
-from pgreplkit._async.logical.publisher import insist_on_all
+from pgreplkit._async.logical.coverage import insist_on_all
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import PUBLISHED_NAMES
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES

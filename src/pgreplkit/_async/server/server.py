@@ -8,7 +8,8 @@ from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.server.access import allow_access, check_access
-from pgreplkit._async.server.retention import read_retention, read_senders
+from pgreplkit._async.server.retention import read_retention
+from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink

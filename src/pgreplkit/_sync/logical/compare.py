@@ -10,12 +10,9 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._sync._io import Crew, sleep
-from pgreplkit._sync.logical.publisher import (
-    insist_on_all_rows,
-    read_subscriptions,
-    set_fence,
-    tables_between,
-)
+from pgreplkit._sync.logical.coverage import insist_on_all_rows, tables_between
+from pgreplkit._sync.logical.subscribing import read_subscriptions
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link

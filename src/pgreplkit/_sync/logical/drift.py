@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import aside
-from pgreplkit._sync.logical.publisher import tables_between
+from pgreplkit._sync.logical.coverage import tables_between
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import drift as sql

@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.publisher import set_fence
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import pglogical as sql

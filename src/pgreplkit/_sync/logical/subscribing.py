@@ -13,9 +13,12 @@ from pgreplkit._sync.logical.publisher import asking, missing_publications, read
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.stuck import OLD_TRANSACTIONS
+from pgreplkit.catalog.logical.stuck import (
+    OLD_TRANSACTIONS,
+)
 from pgreplkit.catalog.logical.subscription import (
     ONE_SUBSCRIPTION,
+    SUBSCRIPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
@@ -283,3 +286,11 @@ def drop_here(
             meaning=MEANING,
         )
     return DroppedSubscription(name=state.subname, leftovers=left)
+
+
+def read_subscriptions(subscriber: Link) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]

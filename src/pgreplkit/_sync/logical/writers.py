@@ -9,7 +9,7 @@ from functools import partial
 from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
-from pgreplkit._sync.logical.publisher import insist_on_all
+from pgreplkit._sync.logical.coverage import insist_on_all
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.publication import PUBLISHED_NAMES
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES

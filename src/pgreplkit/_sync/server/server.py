@@ -9,7 +9,8 @@ from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.server.access import allow_access, check_access
-from pgreplkit._sync.server.retention import read_retention, read_senders
+from pgreplkit._sync.server.retention import read_retention
+from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
