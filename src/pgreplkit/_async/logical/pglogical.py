@@ -25,7 +25,7 @@ from pgreplkit.catalog.logical.pglogical import (
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable, published
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.conninfo import publisher_conninfo
+from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -57,7 +57,10 @@ class AsyncPglogicalNode:
         Source: pglogical.create_node().
         """
         await _insist_on_extension(server._link)
-        dsn = publisher_conninfo(server.connection) if dsn is None else dsn
+        if dsn is None:
+            dsn = server_conninfo(
+                server.connection, server._link.conninfo, major=server.version.major
+            )
         tried = f"make it the node {name!r} of pglogical"
         await server._link.one(tried, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout)
         return cls(server, name)
@@ -225,7 +228,11 @@ class AsyncPglogicalNode:
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
-        dsn = provider if isinstance(provider, str) else publisher_conninfo(provider.connection)
+        dsn = provider
+        if not isinstance(dsn, str):
+            dsn = server_conninfo(
+                dsn.connection, dsn._link.conninfo, major=self._link.version.major
+            )
         sets = [*several(replication_sets, "replication_sets", at_least=1)]
         origins = [*several(forward_origins, "forward_origins")]
         params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]

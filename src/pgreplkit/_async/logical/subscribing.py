@@ -23,7 +23,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, publisher_conninfo
+from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     PROTOCOL_VIOLATION,
@@ -114,7 +114,11 @@ async def make_subscription(
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, AsyncServer) else None
-    conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
+    conninfo = publisher
+    if not isinstance(conninfo, str):
+        conninfo = server_conninfo(
+            conninfo.connection, conninfo._link.conninfo, major=link.version.major
+        )
     connection = parts.connection(conninfo)
     slot_name, answers = await _slot_on_own_server(
         link, name, conninfo, theirs, publications, options, timeout=timeout

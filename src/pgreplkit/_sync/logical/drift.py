@@ -24,7 +24,7 @@ from pgreplkit.catalog.logical.drift import (
 )
 from pgreplkit.catalog.logical.publication import AnyPublished
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver.conninfo import publisher_conninfo
+from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
@@ -85,8 +85,8 @@ def copy_schema(
     Needs: to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
-    source = publisher_conninfo(publisher.connection)
-    target = publisher_conninfo(subscriber.connection)
+    source = program_conninfo(publisher.connection, publisher._link.conninfo)
+    target = program_conninfo(subscriber.connection, subscriber._link.conninfo)
     names = None
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
