@@ -9,7 +9,7 @@ from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.standby import AsyncStandby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import (

@@ -10,7 +10,7 @@ from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.standby import Standby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import (

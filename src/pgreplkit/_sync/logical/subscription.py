@@ -4,25 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal as OneOf
+from typing import Literal as OneOf, Self
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
+from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import asking
 from pgreplkit._sync.logical.stuck import find_reasons
-from pgreplkit._sync.logical.subscriptionreader import SubscriptionReader
 from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
+from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
+    STATS,
+    WORKERS,
+    SubscribedTable,
+    SubscriptionState,
+    SubscriptionStats,
+    SubscriptionWorker,
+    subscribed_table_in,
+    subscribed_tables,
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
 from pgreplkit.plans.logical.subscription import (
@@ -35,7 +45,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class Subscription(SubscriptionReader):
+class Subscription:
     """A subscription: its ``state`` when it was last read, and what can be done to it.
 
     Made by ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber. Each
@@ -45,6 +55,88 @@ class Subscription(SubscriptionReader):
     else a connection of its own to where the subscription connects, which needs a superuser on the
     subscriber, and a way there from here.
     """
+
+    def __init__(self, link: Link, state: SubscriptionState) -> None:
+        self._link = link
+        self.state: SubscriptionState = state
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.state.subname
+
+    def refresh(self) -> Self:
+        """Read its state again; gives the subscription itself.
+
+        Raises: SubscriptionNotFound.  Source: pg_subscription.
+        """
+        self._read(self.name)
+        return self
+
+    def _read(self, name: str) -> None:
+        self.state = subscribing.read_subscription(self._link, name)
+
+    def tables(self) -> list[SubscribedTable]:
+        """Its tables, by name, with how far it is with each.
+
+        Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
+        """
+        sql = subscribed_tables(self._link.version.major)
+        records = self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
+        return [subscribed_table_in(record) for record in records]
+
+    def workers(self) -> list[SubscriptionWorker]:
+        """Its workers that run now.
+
+        Source: pg_stat_subscription.
+        """
+        sql = WORKERS.sql(self._link.version.major)
+        records = self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
+        return [WORKERS.read(record) for record in records]
+
+    def stats(self) -> SubscriptionStats:
+        """How often its workers failed, and from 18 on what conflicts they met.
+
+        Counted late: the workers tell their counts a second or so after what they count, when
+        ``wait_caught_up`` may be over already. Ask again before you rely on a count of none.
+
+        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
+        """
+        self._link.require("subscription.stats")
+        sql = STATS.sql(self._link.version.major)
+        tried = f"read the counters of {self.name!r}"
+        return STATS.read(self._link.one(tried, sql, [self.state.oid]))
+
+    def conflicts(self) -> list[ConflictRecord]:
+        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+
+        ``stats`` counts them all; the log says which rows. It is written a moment later than the
+        change that is logged is applied.
+
+        Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
+        Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
+        Source: pg_current_logfile().
+        """
+        self._link.require("subscription.conflicts")
+        return logged_conflicts(read_log(self._link), self.state.oid)
+
+    def status(self, publisher: Server | None = None) -> SubscriptionStatus:
+        """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.
+
+        Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
+        """
+        self.refresh()
+        has_stats = self._link.version.major >= 15
+        slot = None
+        if publisher is not None and self.state.subslotname is not None:
+            slot = read_slot(publisher._link, self.state.subslotname)
+        return SubscriptionStatus(
+            state=self.state,
+            workers=tuple(self.workers()),
+            tables=tuple(self.tables()),
+            stats=self.stats() if has_stats else None,
+            slot=slot,
+        )
 
     def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
@@ -355,6 +447,11 @@ class Subscription(SubscriptionReader):
 
     def _altering(self, what: Composable) -> Composed:
         return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
+
+    def __repr__(self) -> str:
+        enabled = "enabled" if self.state.subenabled else "disabled"
+        publications = ", ".join(self.state.subpublications)
+        return f"<{type(self).__name__} {self.name!r}, {enabled}, to {publications}>"
 
 
 def _copying(copy_data: bool) -> Composable:
