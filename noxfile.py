@@ -136,9 +136,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def sync(session: nox.Session) -> None:
-    """Generate the sync twins of _async; ``-- --check`` fails when they are stale."""
+    """Generate the sync twins and the table of public names; ``-- --check`` only compares."""
     session.install(*GROUPS["lint"])
     session.run("python", "tools/sync_twins.py", *session.posargs)
+    session.run("python", "tools/public_names.py", *session.posargs)
 
 
 @nox.session

@@ -127,9 +127,6 @@ def add_passfile_entry(
     return file
 
 
-add_passfile_entry.__module__ = "pgreplkit"
-
-
 def _passfile_entry(
     host: str, port: int | str, database: str, user: str, password: str
 ) -> PassEntry:

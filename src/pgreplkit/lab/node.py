@@ -17,14 +17,11 @@ from packaging.version import Version
 from pgtoolkit import conf, ctl
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._sync.connect import connect
-from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.standby import Standby
+from pgreplkit import Primary, Standby, connect, standby_config
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
-from pgreplkit.plans.cluster.standbyconfig import standby_config
 
 SettingText: TypeAlias = str | int | float | bool
 

@@ -27,8 +27,6 @@ class TableName:
     'public.users'
     """
 
-    __module__ = "pgreplkit"
-
     schema: str = attrs.field()
     name: str = attrs.field()
 

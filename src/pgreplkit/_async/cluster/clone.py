@@ -100,9 +100,6 @@ def aclone_standby(
     return AsyncClone(primary, acting, options, settings or {}, timeout if start else None)
 
 
-aclone_standby.__module__ = "pgreplkit"
-
-
 class AsyncClone:
     """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
 
@@ -110,8 +107,6 @@ class AsyncClone:
     if that was not there before. A copy that is complete stays, even if it cannot be started. Made
     by ``clone_standby``.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

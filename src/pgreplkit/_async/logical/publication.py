@@ -58,8 +58,6 @@ class AsyncPublication:
     needs the publication's owner.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, link: AsyncLink, state: PublicationState) -> None:
         self._link = link
         self.state: PublicationState = state

@@ -44,8 +44,6 @@ class AsyncServer:
     As a context manager it closes the connection at the end if ``connect`` opened it.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, connection: AsyncConnection[object]) -> None:
         self._link = AsyncLink(connection)
 

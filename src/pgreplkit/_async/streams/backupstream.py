@@ -87,8 +87,6 @@ class AsyncBackupStream:
     then, and after an error of the server, but not after ConnectionFailed.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         walsender: AsyncWalsender,

@@ -35,8 +35,6 @@ class AsyncSlotReader(Generic[Item]):
     is closed, the server ends it too, and the slot is free.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: AsyncSlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
         self._feed: ChangeFeed[Item] | None = None
@@ -125,8 +123,6 @@ class AsyncPayloadStream(AsyncSlotReader[Payload]):
     Made by ``start_logical`` of a ReplicationConnection.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: AsyncSlotStream) -> None:
         super().__init__(stream, PayloadOutput)
 
@@ -136,8 +132,6 @@ class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
 
     Made by ``transactions`` of a ChangeStream.
     """
-
-    __module__ = "pgreplkit"
 
 
 @attrs.frozen
@@ -169,8 +163,6 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
 
     Made by ``changes`` of a server, a Slot or a ReplicationConnection.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

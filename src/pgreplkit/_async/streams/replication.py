@@ -52,8 +52,6 @@ class AsyncReplicationConnection:
     Needs: REPLICATION, and an entry of pg_hba.conf (for ``replication`` without a database).
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, walsender: AsyncWalsender) -> None:
         self._walsender = walsender
 

@@ -30,8 +30,6 @@ class AsyncSegmentStream:
     time in which nothing is written.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         walsender: AsyncWalsender,

@@ -20,8 +20,6 @@ class AsyncWalStream:
     used again.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, source: AsyncWalSource) -> None:
         self._source = source
         self._chunks: Iterator[WalChunk] = iter(())

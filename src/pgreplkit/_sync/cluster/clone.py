@@ -101,9 +101,6 @@ def clone_standby(
     return Clone(primary, acting, options, settings or {}, timeout if start else None)
 
 
-clone_standby.__module__ = "pgreplkit"
-
-
 class Clone:
     """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
 
@@ -111,8 +108,6 @@ class Clone:
     if that was not there before. A copy that is complete stays, even if it cannot be started. Made
     by ``clone_standby``.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from pgreplkit.catalog.logical.stuck import table_named
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _GRANT = "SUPERUSER"
@@ -40,8 +41,6 @@ class PglogicalNode:
     Needs pglogical 2.4 in the server's shared_preload_libraries, CREATE EXTENSION pglogical in the
     database, and a superuser.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, server: Server, name: str) -> None:
         self._link: Link = server._link
@@ -228,7 +227,8 @@ class PglogicalNode:
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
         dsn = provider if isinstance(provider, str) else publisher_conninfo(provider.connection)
-        sets, origins = [*replication_sets], [*forward_origins]
+        sets = [*several(replication_sets, "replication_sets", at_least=1)]
+        origins = [*several(forward_origins, "forward_origins")]
         params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]
         self._call(f"create the subscription {name!r}", sql.SUBSCRIBE, params, timeout)
         return self.subscription(name)
@@ -245,8 +245,6 @@ class PglogicalSubscription:
 
     Made by a node.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, link: Link, state: PglogicalState) -> None:
         self._link = link

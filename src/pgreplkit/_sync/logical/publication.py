@@ -59,8 +59,6 @@ class Publication:
     needs the publication's owner.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, link: Link, state: PublicationState) -> None:
         self._link = link
         self.state: PublicationState = state

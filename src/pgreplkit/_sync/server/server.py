@@ -45,8 +45,6 @@ class Server:
     As a context manager it closes the connection at the end if ``connect`` opened it.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, connection: Connection[object]) -> None:
         self._link = Link(connection)
 

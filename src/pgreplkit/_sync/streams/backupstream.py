@@ -88,8 +88,6 @@ class BackupStream:
     then, and after an error of the server, but not after ConnectionFailed.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         walsender: Walsender,

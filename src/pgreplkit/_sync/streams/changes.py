@@ -36,8 +36,6 @@ class SlotReader(Generic[Item]):
     is closed, the server ends it too, and the slot is free.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: SlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
         self._feed: ChangeFeed[Item] | None = None
@@ -126,8 +124,6 @@ class PayloadStream(SlotReader[Payload]):
     Made by ``start_logical`` of a ReplicationConnection.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: SlotStream) -> None:
         super().__init__(stream, PayloadOutput)
 
@@ -137,8 +133,6 @@ class TransactionStream(SlotReader[Transaction[R]]):
 
     Made by ``transactions`` of a ChangeStream.
     """
-
-    __module__ = "pgreplkit"
 
 
 @attrs.frozen
@@ -170,8 +164,6 @@ class ChangeStream(SlotReader[Change[R]]):
 
     Made by ``changes`` of a server, a Slot or a ReplicationConnection.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

@@ -53,8 +53,6 @@ class ReplicationConnection:
     Needs: REPLICATION, and an entry of pg_hba.conf (for ``replication`` without a database).
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, walsender: Walsender) -> None:
         self._walsender = walsender
 

@@ -31,8 +31,6 @@ class SegmentStream:
     time in which nothing is written.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         walsender: Walsender,

@@ -21,8 +21,6 @@ class WalStream:
     used again.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, source: WalSource) -> None:
         self._source = source
         self._chunks: Iterator[WalChunk] = iter(())

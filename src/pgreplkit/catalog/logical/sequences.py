@@ -14,8 +14,6 @@ class SequenceState:
     Source: pg_sequence, and the sequence itself.
     """
 
-    __module__ = "pgreplkit"
-
     name: TableName
     data_type: str
     start: int

@@ -110,6 +110,7 @@ PLACES = """
         (SELECT count(*) FROM pg_stat_replication)
 """
 PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication WHERE pubname = ANY (%s::text[])"
+ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
 
 
 @attrs.frozen(kw_only=True)
@@ -118,8 +119,6 @@ class OldTransaction:
 
     Source: pg_stat_activity, pg_prepared_xacts.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int | None
     """None for a prepared one."""

@@ -17,8 +17,6 @@ class Step:
     Done twice it does no more than done once, which is what makes an operation resumable.
     """
 
-    __module__ = "pgreplkit"
-
     node: str
     """The server's name in the cluster."""
 

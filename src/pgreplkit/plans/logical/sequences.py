@@ -17,8 +17,6 @@ _DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
 class SequenceChange:
     """One sequence of the publisher, and what is done with the subscriber's."""
 
-    __module__ = "pgreplkit"
-
     name: TableName
     source: SequenceState
     target: SequenceState | None

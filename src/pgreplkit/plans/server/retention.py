@@ -20,8 +20,6 @@ from pgreplkit.values.walfile import WalFileName
 class HolderKind(OpenEnum):
     """What keeps WAL."""
 
-    __module__ = "pgreplkit"
-
     SLOT = "slot"
     WALSENDER = "walsender"
     """A receiver without a slot. The server keeps nothing for it: what it needs may go."""
@@ -37,7 +35,6 @@ class HolderKind(OpenEnum):
 class WalHolder:
     """Something that keeps WAL, or needs it."""
 
-    __module__ = "pgreplkit"
     _also_plain = ("is_binding",)
 
     kind: HolderKind
@@ -70,7 +67,6 @@ class WalRetention:
     pg_ls_archive_statusdir(), pg_control_checkpoint() and pg_settings.
     """
 
-    __module__ = "pgreplkit"
     _also_plain = ("severity", "time_left")
 
     observed_at: datetime
