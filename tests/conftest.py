@@ -88,9 +88,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return major if isinstance(major, int) else 0  # no int where no major fits the test
 
     def is_wanted(item: pytest.Item) -> bool:
-        if is_matrix(config):
+        is_long = item.get_closest_marker("matrix") is not None
+        if is_matrix(config) and "major" in getattr(item, "fixturenames", ()):
             return major_of(item) > 0
-        return not item.get_closest_marker("matrix")
+        return is_long == is_matrix(config)
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = sorted(filter(is_wanted, items), key=major_of)
