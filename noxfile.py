@@ -15,9 +15,9 @@ GROUPS = PROJECT["dependency-groups"]
 ACROSS_PYTHONS = [
     *("tests/values", "--ignore=tests/values/test_fuzz.py", "tests/test_errors.py"),
     *("tests/test_house.py", "tests/test_docstrings.py", "tests/test_plugin.py"),
-    *("tests/server/test_both_roles.py", "tests/server/test_adapters.py"),
+    *("tests/live/server/test_both_roles.py", "tests/live/server/test_adapters.py"),
 ]
-LIVE = ["tests/server", "tests/streams"]
+LIVE = ["tests/live"]
 MAJORS = "10,11,12,13,14,15,16,17,18"
 # Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
 WORKERS = min(2 * (os.cpu_count() or 1), 8)
@@ -72,8 +72,8 @@ def tests(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """The laws of values, plans, messages and streams on many new random examples."""
     install(session, "test")
-    laws = ["tests/values", "tests/plans", "tests/protocol"]
-    live = ["tests/server/test_oracle.py", "tests/streams/test_workload.py"]
+    laws = ["tests/values", "tests/catalog", "tests/plans", "tests/protocol"]
+    live = ["tests/live/server/test_oracle.py", "tests/live/streams/test_workload.py"]
     session.run("python", "-m", "pytest", *laws, *live, "--hypothesis-profile=fuzz")
 
 
