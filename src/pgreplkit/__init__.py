@@ -4,9 +4,7 @@ Values that agree with the server (LSN, WalFileName, TimelineHistory, …), serv
 (connect, Primary, Standby and their Async twins), and throwaway clusters (pgreplkit.lab).
 """
 
-from importlib import import_module as _import_module
-
-from pgreplkit._rooms import HOME as _HOME
+from pgreplkit._public import lazy as _lazy
 
 # Importing typing would cost more than the rest of this module.
 TYPE_CHECKING = False
@@ -416,16 +414,8 @@ __version__ = "0.1.0"
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:
-    __all__ = sorted(_HOME)
-
-    def __getattr__(name):
-        try:
-            room = _HOME[name]
-        except KeyError:
-            raise AttributeError(f"module 'pgreplkit' has no attribute {name!r}") from None
-        value = getattr(_import_module(f"pgreplkit.{room}"), name)
-        globals()[name] = value
-        return value
+    __getattr__, _names = _lazy(__name__)
+    __all__ = _names()
 
     def __dir__():
-        return sorted([*_HOME, "__version__"])
+        return [*__all__, "__version__"]

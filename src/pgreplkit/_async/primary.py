@@ -30,8 +30,6 @@ class AsyncPrimary(AsyncLogicalServer):
     only a primary has raise it when they are called.
     """
 
-    __module__ = "pgreplkit"
-
     async def _insist_on_role(self) -> None:
         if await self.is_in_recovery():
             raise NotAPrimary("ask a primary", "the server is in recovery")

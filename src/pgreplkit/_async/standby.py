@@ -52,8 +52,6 @@ class AsyncStandby(AsyncStreamingServer):
     only a standby has raise it when they are called.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, connection: AsyncConnection[object]) -> None:
         super().__init__(connection)
         self._last_heard: datetime | None = None

@@ -31,8 +31,6 @@ class Primary(LogicalServer):
     only a primary has raise it when they are called.
     """
 
-    __module__ = "pgreplkit"
-
     def _insist_on_role(self) -> None:
         if self.is_in_recovery():
             raise NotAPrimary("ask a primary", "the server is in recovery")

@@ -53,8 +53,6 @@ class Standby(StreamingServer):
     only a standby has raise it when they are called.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, connection: Connection[object]) -> None:
         super().__init__(connection)
         self._last_heard: datetime | None = None

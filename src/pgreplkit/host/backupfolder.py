@@ -219,9 +219,6 @@ def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
     return manifest
 
 
-verify_backup.__module__ = "pgreplkit"
-
-
 def _name(path: str | bytes) -> str:
     return path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
 

@@ -28,8 +28,6 @@ class LocalControl:
     Raises: ControlFailed when there is no pg_ctl.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         data_dir: str | os.PathLike[str],

@@ -77,6 +77,3 @@ class NodeControl(Protocol):
         times a second; when it says no, or one of them raises, the program is ended.
         """
         ...
-
-
-NodeControl.__module__ = "pgreplkit"

@@ -31,8 +31,6 @@ _SEGMENT = re.compile("[0-9A-Fa-f]{24}")
 class ReceivedSegment:
     """A segment that is whole, and safe on the disk."""
 
-    __module__ = "pgreplkit"
-
     name: WalFileName
     path: Path
 

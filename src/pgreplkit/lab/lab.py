@@ -25,6 +25,7 @@ from pgreplkit.lab import _reaper
 from pgreplkit.lab.account import Account, Workplace, copied
 from pgreplkit.lab.installs import Installation, choose, copying_tool, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
+from pgreplkit.lab.template import copy_data_directory
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.version import ServerVersion
 
@@ -75,6 +76,7 @@ class Lab:
         self.servers: tuple[Installation, ...] = find_servers()
         self.nodes: dict[str, Node] = {}
         self._copies: dict[Path, Path] = {}
+        self._templates: dict[tuple[Path, int | None], Path] = {}
         self._place = Workplace(self.root, account)
         self._place.make_file(self._place.passfile, f"{HOST}:*:*:{USER}:{self.password}\n")
 
@@ -93,24 +95,33 @@ class Lab:
         Raises: ServerNotFound, ServerStartFailed.
         """
         node = self._node(choose(self.servers, version), self._name(name, "primary"))
-        options: dict[str, str] = {}
-        if segment_size is not None:
-            if node.major < 11:
-                raise LabError("a segment size is chosen when the server is built before 11")
-            options["wal_segsize"] = str(segment_size.bytes >> 20)
-        pwfile = self._place.make_file(self.root / f"{node.name}.pw", f"{self.password}\n")
-        node._ctl.init(
-            node.data_dir,
-            username=USER,
-            pwfile=quoted(pwfile),
-            auth="scram-sha-256",
-            encoding="UTF8",
-            no_locale=True,
-            **options,
-        )
-        pwfile.unlink()
+        if segment_size is not None and node.major < 11:
+            raise LabError("a segment size is chosen when the server is built before 11")
+        copy_data_directory(self._template(node, segment_size), node.data_dir)
+        self._place.account.give(node.data_dir)
         node.configure({**_SETTINGS, **(settings or {})})
         return self._started(node)
+
+    def _template(self, node: Node, segment_size: SegmentSize | None) -> Path:
+        """Return a data directory as initdb makes it for the node's programs; made once."""
+        wal_segsize = segment_size.bytes >> 20 if segment_size else None
+        key = (node.installation.bindir, wal_segsize)
+        if key not in self._templates:
+            template = self.root / f"template-{len(self._templates)}"
+            pwfile = self._place.make_file(template.with_suffix(".pw"), f"{self.password}\n")
+            node._ctl.init(
+                template,
+                username=USER,
+                pwfile=quoted(pwfile),
+                auth="scram-sha-256",
+                encoding="UTF8",
+                no_locale=True,
+                no_sync=True,
+                **({"wal_segsize": str(wal_segsize)} if wal_segsize else {}),
+            )
+            pwfile.unlink()
+            self._templates[key] = template
+        return self._templates[key]
 
     def standby(
         self,

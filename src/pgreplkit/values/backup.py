@@ -37,8 +37,6 @@ class BackupLabel:
     Raises: InvalidBackupLabel.  Source: backup_label, pg_backup_stop(), ``….backup``.
     """
 
-    __module__ = "pgreplkit"
-
     start_lsn: LSN
     start_wal_file: WalFileName
     checkpoint_lsn: LSN

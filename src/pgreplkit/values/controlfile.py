@@ -15,8 +15,6 @@ from pgreplkit.values.openenum import OpenEnum
 class ControlState(OpenEnum):
     """In which state a server was when it wrote its control file; pg_controldata's words."""
 
-    __module__ = "pgreplkit"
-
     STARTING_UP = "starting up"
     SHUT_DOWN = "shut down"
     SHUT_DOWN_IN_RECOVERY = "shut down in recovery"
@@ -54,8 +52,6 @@ class ControlFile:
 
     Source: the same file as pg_controldata reads, on a machine of the same byte order.
     """
-
-    __module__ = "pgreplkit"
 
     system_id: int
     state: ControlState

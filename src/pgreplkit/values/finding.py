@@ -14,8 +14,6 @@ _ORDER = ("ok", "info", "warning", "critical")
 class Severity(OpenEnum):
     """How much a finding matters; ordered, so that ``max`` gives the worst."""
 
-    __module__ = "pgreplkit"
-
     OK = "ok"
     """As it should be."""
     INFO = "info"
@@ -45,8 +43,6 @@ def _rank(word: str) -> int:
 class Takes(OpenEnum):
     """What it takes until a remedy counts."""
 
-    __module__ = "pgreplkit"
-
     NOTHING = "nothing"
     RELOAD = "reload"
     RESTART = "restart"
@@ -55,8 +51,6 @@ class Takes(OpenEnum):
 @attrs.frozen(kw_only=True)
 class Finding:
     """One thing that was checked."""
-
-    __module__ = "pgreplkit"
 
     check: str
     """What was looked at: a setting's name, or as in "slot replica1"."""

@@ -21,8 +21,6 @@ class SystemIdentity:
     Source: IDENTIFY_SYSTEM, or pg_control_system() and the position functions.
     """
 
-    __module__ = "pgreplkit"
-
     system_id: int
     timeline: int
     position: LSN

@@ -53,7 +53,6 @@ class LSN(bytes):
     """
 
     __slots__ = ()
-    __module__ = "pgreplkit"
     __match_args__: ClassVar[tuple[()]] = ()
 
     INVALID: ClassVar[LSN]
@@ -127,7 +126,7 @@ class LSN(bytes):
 
         Raises: InvalidWalFileName for a timeline outside 1…2³²−1.
         """
-        from pgreplkit.values.walfile import WalFileName
+        from pgreplkit import WalFileName
 
         if segment_size is None:
             return WalFileName.containing(self, timeline=timeline)

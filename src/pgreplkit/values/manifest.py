@@ -23,8 +23,6 @@ _LAST_LINE = b'"Manifest-Checksum"'
 class ManifestFile:
     """One file of a backup: ``size`` in bytes; the path is bytes when it is not UTF-8."""
 
-    __module__ = "pgreplkit"
-
     path: str | bytes
     size: int
     last_modified: datetime
@@ -35,8 +33,6 @@ class ManifestFile:
 @attrs.frozen
 class ManifestWalRange:
     """WAL that the backup needs to be consistent, and its timeline."""
-
-    __module__ = "pgreplkit"
 
     timeline: int
     wal: WalRange
@@ -50,8 +46,6 @@ class BackupManifest:
 
     Raises: InvalidBackupManifest.  Source: the file backup_manifest of a base backup.
     """
-
-    __module__ = "pgreplkit"
 
     version: int
     files: tuple[ManifestFile, ...]

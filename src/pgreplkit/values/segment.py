@@ -26,8 +26,6 @@ class SegmentSize:
     Source: the setting wal_segment_size (initdb --wal-segsize from 11 on).
     """
 
-    __module__ = "pgreplkit"
-
     bytes: int
 
     DEFAULT: ClassVar[SegmentSize]

@@ -27,10 +27,6 @@ class SplitWalFileName(NamedTuple):
     timeline_id: int
 
 
-# A NamedTuple's body takes no __module__; without one a pickle would name this room.
-WalFileOffset.__module__ = SplitWalFileName.__module__ = "pgreplkit"
-
-
 def pg_walfile_name(
     lsn: LSN,
     *,

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.several import several
 
 _SPACE = " \t\n\r\f\v"
 _TOKEN = re.compile(
@@ -31,8 +33,6 @@ _LARGEST = (1 << 31) - 1
 class SyncMethod(OpenEnum):
     """How the synchronous standbys are chosen among those that are named."""
 
-    __module__ = "pgreplkit"
-
     FIRST = "FIRST"
     """By priority: the first ones in the list that are connected."""
     ANY = "ANY"
@@ -53,8 +53,6 @@ class SyncStandbyNames:
 
     Raises: InvalidSyncStandbyNames.  Source: the setting synchronous_standby_names.
     """
-
-    __module__ = "pgreplkit"
 
     names: tuple[str, ...] = ()
     count: int = 1
@@ -130,6 +128,7 @@ class SyncStandbyNames:
         """
         if not self.names:
             return True
+        connected = several(connected, "connected")
         fitting = [name for name in connected if "*" in self.names or name in self]
         return len(fitting) >= self.count
 
@@ -151,7 +150,7 @@ def _folded(name: str) -> bytes:
 
 def _quoted(name: str) -> str:
     plain = _BARE.fullmatch(name) and not _METHOD.fullmatch(name)
-    return name if plain or name == "*" else '"' + name.replace('"', '""') + '"'
+    return name if plain or name == "*" else quote_identifier(name)
 
 
 def _as_read_by_the_server(digits: str) -> int:

@@ -20,8 +20,6 @@ _SWITCH = re.compile(r"[ \t]*([0-9]{1,10})[ \t]+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,
 class TimelineSwitch:
     """One line of a history: ``timeline`` ended at ``switchpoint``, for ``reason``."""
 
-    __module__ = "pgreplkit"
-
     timeline: int
     switchpoint: LSN
     reason: str = ""
@@ -43,8 +41,6 @@ class TimelineSwitch:
 @attrs.frozen
 class TimelineSection:
     """The stretch of WAL that one timeline of a history owns; ``end`` is None for the last."""
-
-    __module__ = "pgreplkit"
 
     timeline: int
     start: LSN
@@ -69,8 +65,6 @@ class TimelineHistory:
     Raises: InvalidTimelineHistory when timelines or switchpoints do not rise.
     Source: pg_wal/….history, or TIMELINE_HISTORY of the replication protocol.
     """
-
-    __module__ = "pgreplkit"
 
     timeline: int
     switches: tuple[TimelineSwitch, ...] = ()

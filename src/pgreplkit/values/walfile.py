@@ -41,8 +41,6 @@ class WalFileName(_Text):
     Raises: InvalidWalFileName; TypeError for parts that are not ints.
     """
 
-    __module__ = "pgreplkit"
-
     timeline: int
     number: int
     segment_size: SegmentSize = SegmentSize.DEFAULT

@@ -42,8 +42,6 @@ class PartialWalFileName:
     '000000010000000000000002.partial'
     """
 
-    __module__ = "pgreplkit"
-
     wal_file: WalFileName
     compression: str | None = None
 
@@ -64,8 +62,6 @@ class BackupHistoryFileName:
     >>> str(name.start_lsn)
     '0/2000028'
     """
-
-    __module__ = "pgreplkit"
 
     wal_file: WalFileName
     offset: int
@@ -90,8 +86,6 @@ class TimelineHistoryFileName:
     '00000003.history'
     """
 
-    __module__ = "pgreplkit"
-
     timeline: int
 
     def __attrs_post_init__(self) -> None:
@@ -112,8 +106,6 @@ class CompressedWalName:
     >>> name.compression, str(name.name)
     ('zst', '000000010000000000000002')
     """
-
-    __module__ = "pgreplkit"
 
     name: WalFileName | PartialWalFileName | BackupHistoryFileName | TimelineHistoryFileName
     compression: str

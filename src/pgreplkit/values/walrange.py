@@ -29,8 +29,6 @@ class WalRange:
     Raises: InvalidWalRange when the end is before the start; TypeError when they are not LSNs.
     """
 
-    __module__ = "pgreplkit"
-
     start: LSN
     end: LSN
 

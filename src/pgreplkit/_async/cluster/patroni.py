@@ -32,8 +32,6 @@ class AsyncPatroniCluster:
     Raises: ValueError for a URL that is not of http or https.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         url: str | Sequence[str],

@@ -35,8 +35,6 @@ class AsyncPlan:
     ``switchover``. With a journal file, another process can go on where this one ended.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         site: AsyncSite,

@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from pgreplkit._async._io import Crew, Job
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, beside
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""
 
 
-class AsyncWatch:
+class AsyncWatch(AsyncClosing):
     """Samples of several servers, one round every so often; iterate over it.
 
     ``servers`` are connection strings or servers, with names as a mapping, else named by their
@@ -32,8 +33,6 @@ class AsyncWatch:
     Close it, or use it as a context manager. Needs: pg_monitor on each server.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],
@@ -41,9 +40,10 @@ class AsyncWatch:
         every: float = 1.0,
         timeout: float | None = None,
     ) -> None:
-        if isinstance(servers, str):
-            raise TypeError("the servers are several: a list or a mapping, not one text")
-        named = servers.items() if isinstance(servers, Mapping) else map(_named, servers)
+        if isinstance(servers, Mapping):
+            named = several(servers.items(), "servers")
+        else:
+            named = tuple(map(_named, several(servers, "servers")))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two of the servers have the same name: give them as a mapping")
@@ -106,17 +106,6 @@ class AsyncWatch:
         await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 class _Watched:

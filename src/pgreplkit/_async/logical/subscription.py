@@ -10,9 +10,10 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
 from pgreplkit._async.logical.failing import find_failed
-from pgreplkit._async.logical.publisher import asking, set_fence
+from pgreplkit._async.logical.publisher import asking
 from pgreplkit._async.logical.stuck import find_reasons
 from pgreplkit._async.logical.subscriptionreader import AsyncSubscriptionReader
+from pgreplkit._async.server.positions import set_fence
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit.catalog.logical.subscription import (
@@ -43,8 +44,6 @@ class AsyncSubscription(AsyncSubscriptionReader):
     else a connection of its own to where the subscription connects, which needs a superuser on the
     subscriber, and a way there from here.
     """
-
-    __module__ = "pgreplkit"
 
     async def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
@@ -248,8 +247,8 @@ class AsyncSubscription(AsyncSubscriptionReader):
 
         ``on_progress`` is called with its status after each look.
 
-        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled, with
-        all reasons that are found.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled or has
+        no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
         pace = Pace(timeout)
@@ -259,6 +258,11 @@ class AsyncSubscription(AsyncSubscriptionReader):
                 on_progress(status)
             if status.is_synced:
                 return status
+            if not status.tables:
+                raise SubscriptionStuck(
+                    f"{self.name!r} has no table, so that nothing is replicated",
+                    await self.diagnose(publisher),
+                )
             if pace.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"

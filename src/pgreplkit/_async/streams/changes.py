@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.rowloading import RowLoading
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
@@ -28,14 +28,12 @@ R = TypeVar("R")
 MEMORY_LIMIT = 8 << 20
 
 
-class AsyncSlotReader(Generic[Item]):
+class AsyncSlotReader(AsyncClosing, Generic[Item]):
     """What every stream of a slot offers: iteration, acknowledging, and an end.
 
     It is opened when it is entered, or when the first item is asked for. At its end, and when it
     is closed, the server ends it too, and the slot is free.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, stream: AsyncSlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
@@ -106,14 +104,6 @@ class AsyncSlotReader(Generic[Item]):
         await self._stream.open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
@@ -125,8 +115,6 @@ class AsyncPayloadStream(AsyncSlotReader[Payload]):
     Made by ``start_logical`` of a ReplicationConnection.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: AsyncSlotStream) -> None:
         super().__init__(stream, PayloadOutput)
 
@@ -136,8 +124,6 @@ class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
 
     Made by ``transactions`` of a ChangeStream.
     """
-
-    __module__ = "pgreplkit"
 
 
 @attrs.frozen
@@ -169,8 +155,6 @@ class AsyncChangeStream(AsyncSlotReader[Change[R]]):
 
     Made by ``changes`` of a server, a Slot or a ReplicationConnection.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

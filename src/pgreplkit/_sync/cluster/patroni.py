@@ -33,8 +33,6 @@ class PatroniCluster:
     Raises: ValueError for a URL that is not of http or https.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         url: str | Sequence[str],

@@ -36,8 +36,6 @@ class Plan:
     ``switchover``. With a journal file, another process can go on where this one ended.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(
         self,
         site: Site,

@@ -11,9 +11,10 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
 from pgreplkit._sync.logical.failing import find_failed
-from pgreplkit._sync.logical.publisher import asking, set_fence
+from pgreplkit._sync.logical.publisher import asking
 from pgreplkit._sync.logical.stuck import find_reasons
 from pgreplkit._sync.logical.subscriptionreader import SubscriptionReader
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit.catalog.logical.subscription import (
@@ -44,8 +45,6 @@ class Subscription(SubscriptionReader):
     else a connection of its own to where the subscription connects, which needs a superuser on the
     subscriber, and a way there from here.
     """
-
-    __module__ = "pgreplkit"
 
     def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
@@ -245,8 +244,8 @@ class Subscription(SubscriptionReader):
 
         ``on_progress`` is called with its status after each look.
 
-        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled, with
-        all reasons that are found.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled or has
+        no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
         pace = Pace(timeout)
@@ -256,6 +255,11 @@ class Subscription(SubscriptionReader):
                 on_progress(status)
             if status.is_synced:
                 return status
+            if not status.tables:
+                raise SubscriptionStuck(
+                    f"{self.name!r} has no table, so that nothing is replicated",
+                    self.diagnose(publisher),
+                )
             if pace.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"

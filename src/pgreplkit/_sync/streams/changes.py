@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.rowloading import RowLoading
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
@@ -29,14 +29,12 @@ R = TypeVar("R")
 MEMORY_LIMIT = 8 << 20
 
 
-class SlotReader(Generic[Item]):
+class SlotReader(Closing, Generic[Item]):
     """What every stream of a slot offers: iteration, acknowledging, and an end.
 
     It is opened when it is entered, or when the first item is asked for. At its end, and when it
     is closed, the server ends it too, and the slot is free.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, stream: SlotStream, output: Callable[[], Output[Item]]) -> None:
         self._stream, self._output = stream, output
@@ -107,14 +105,6 @@ class SlotReader(Generic[Item]):
         self._stream.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"
         return f"<{type(self).__name__} of {self.slot!r}, {state}>"
@@ -126,8 +116,6 @@ class PayloadStream(SlotReader[Payload]):
     Made by ``start_logical`` of a ReplicationConnection.
     """
 
-    __module__ = "pgreplkit"
-
     def __init__(self, stream: SlotStream) -> None:
         super().__init__(stream, PayloadOutput)
 
@@ -137,8 +125,6 @@ class TransactionStream(SlotReader[Transaction[R]]):
 
     Made by ``transactions`` of a ChangeStream.
     """
-
-    __module__ = "pgreplkit"
 
 
 @attrs.frozen
@@ -170,8 +156,6 @@ class ChangeStream(SlotReader[Change[R]]):
 
     Made by ``changes`` of a server, a Slot or a ReplicationConnection.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(
         self,

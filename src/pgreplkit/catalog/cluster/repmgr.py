@@ -13,8 +13,6 @@ from pgreplkit.values.openenum import OpenEnum
 class RepmgrType(OpenEnum):
     """As what repmgr registered a node."""
 
-    __module__ = "pgreplkit"
-
     PRIMARY = "primary"
     STANDBY = "standby"
     WITNESS = "witness"
@@ -26,8 +24,6 @@ class RepmgrNode:
 
     Source: repmgr.nodes, of repmgr 4.0 and later.
     """
-
-    __module__ = "pgreplkit"
 
     node_id: int
     upstream_node_id: int | None
@@ -48,8 +44,6 @@ class RepmgrEvent:
 
     Source: repmgr.events.
     """
-
-    __module__ = "pgreplkit"
 
     node_id: int
     event: str

@@ -15,8 +15,6 @@ from pgreplkit.values.tablename import TableName
 class PglogicalStatus(OpenEnum):
     """What a subscription of pglogical does."""
 
-    __module__ = "pgreplkit"
-
     INITIALIZING = "initializing"
     REPLICATING = "replicating"
     DOWN = "down"
@@ -27,8 +25,6 @@ class PglogicalStatus(OpenEnum):
 
 class PglogicalSync(OpenEnum):
     """How far a subscription of pglogical is with a table, or as a whole."""
-
-    __module__ = "pgreplkit"
 
     INIT = "i"
     STRUCTURE = "s"
@@ -47,8 +43,6 @@ class ReplicationSet:
 
     Source: pglogical.replication_set.
     """
-
-    __module__ = "pgreplkit"
 
     set_name: str
     replicate_insert: bool
@@ -72,8 +66,6 @@ class PglogicalState:
 
     Source: pglogical.show_subscription_status(), pglogical.subscription.
     """
-
-    __module__ = "pgreplkit"
 
     sub_name: str
     status: PglogicalStatus = attrs.field(converter=PglogicalStatus)
@@ -100,8 +92,6 @@ class PglogicalTable:
 
     Source: pglogical.local_sync_status.
     """
-
-    __module__ = "pgreplkit"
 
     table: TableName | None
     """None for the subscription as a whole."""

@@ -11,8 +11,6 @@ from pgreplkit.values.tablename import TableName
 class IdentityKind(OpenEnum):
     """What a table's REPLICA IDENTITY is set to (pg_class.relreplident)."""
 
-    __module__ = "pgreplkit"
-
     DEFAULT = "d"
     """The primary key, if there is one."""
     INDEX = "i"
@@ -29,8 +27,6 @@ class ReplicaIdentity:
 
     Source: pg_class.relreplident, pg_index.
     """
-
-    __module__ = "pgreplkit"
 
     table: TableName
     kind: IdentityKind = attrs.field(converter=IdentityKind)

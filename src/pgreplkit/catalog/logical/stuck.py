@@ -8,7 +8,6 @@ import attrs
 
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_TABLES
 from pgreplkit.catalog.view import View, lives
-from pgreplkit.values.tablename import TableName
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +109,7 @@ PLACES = """
         (SELECT count(*) FROM pg_stat_replication)
 """
 PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication WHERE pubname = ANY (%s::text[])"
+ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
 
 
 @attrs.frozen(kw_only=True)
@@ -118,8 +118,6 @@ class OldTransaction:
 
     Source: pg_stat_activity, pg_prepared_xacts.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int | None
     """None for a prepared one."""
@@ -162,8 +160,3 @@ def forbidden_tables(major: int) -> str:
         WHERE srsubid = %s::oid AND ({applied})
         ORDER BY 1, 2
     """
-
-
-def table_named(record: dict[str, object]) -> TableName:
-    """The table of a record with its schema and name."""
-    return TableName(str(record["schema"]), str(record["name"]))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -14,8 +14,6 @@ from pgreplkit.values.tablename import TableName
 
 class Streaming(OpenEnum):
     """Whether transactions are sent before they have committed (14 on)."""
-
-    __module__ = "pgreplkit"
 
     OFF = "f"
     ON = "t"
@@ -26,8 +24,6 @@ class Streaming(OpenEnum):
 
 class TwoPhaseState(OpenEnum):
     """Whether prepared transactions are sent when they are prepared (15 on)."""
-
-    __module__ = "pgreplkit"
 
     DISABLED = "d"
     PENDING = "p"
@@ -43,8 +39,6 @@ class SubscriptionState:
 
     Source: pg_subscription.
     """
-
-    __module__ = "pgreplkit"
 
     oid: int
     subname: str
@@ -111,8 +105,6 @@ ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
 class WorkerType(OpenEnum):
     """What a worker of a subscription does; before 17 found from its other columns."""
 
-    __module__ = "pgreplkit"
-
     APPLY = "apply"
     PARALLEL_APPLY = "parallel apply"
     TABLE_SYNCHRONIZATION = "table synchronization"
@@ -126,8 +118,6 @@ class SubscriptionWorker:
 
     Source: pg_stat_subscription.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int
     worker_type: WorkerType = attrs.field(
@@ -162,8 +152,6 @@ WORKERS = View(
 class TableState(OpenEnum):
     """How far a subscription is with a table."""
 
-    __module__ = "pgreplkit"
-
     INIT = "i"
     """Nothing is done yet."""
     DATA_COPY = "d"
@@ -182,8 +170,6 @@ class SubscribedTable:
 
     Source: pg_subscription_rel, and from 14 on pg_stat_progress_copy.
     """
-
-    __module__ = "pgreplkit"
 
     relid: int
     table: TableName
@@ -214,10 +200,9 @@ def subscribed_tables(major: int) -> str:
     """
 
 
-def table_in(record: dict[str, object]) -> SubscribedTable:
+def subscribed_table_in(record: dict[str, object]) -> SubscribedTable:
     """The row of one record of that statement."""
-    table = TableName(str(record.pop("schema")), str(record.pop("name")))
-    return SubscribedTable(table=table, **record)  # type: ignore[arg-type]
+    return SubscribedTable(table=table_in(record), **record)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True)
@@ -228,8 +213,6 @@ class SubscriptionStats:
 
     Source: pg_stat_subscription_stats (15 on).
     """
-
-    __module__ = "pgreplkit"
 
     apply_error_count: int
     sync_error_count: int = attrs.field(

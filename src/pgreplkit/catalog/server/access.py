@@ -18,8 +18,6 @@ class HbaRule:
     Source: pg_hba_file_rules.
     """
 
-    __module__ = "pgreplkit"
-
     rule_number: int | None = attrs.field(default=None, metadata=lives(since=16))
     """Its place among the rules that are without an error."""
     file_name: str | None = attrs.field(default=None, metadata=lives(since=16))

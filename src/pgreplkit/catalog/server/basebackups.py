@@ -17,8 +17,6 @@ def _setting(name: str) -> str:
 class BackupPhase(OpenEnum):
     """What a base backup is doing."""
 
-    __module__ = "pgreplkit"
-
     INITIALIZING = "initializing"
     WAITING_FOR_CHECKPOINT = "waiting for checkpoint to finish"
     ESTIMATING = "estimating backup size"
@@ -33,8 +31,6 @@ class BaseBackup:
 
     Source: pg_stat_progress_basebackup, pg_stat_activity, and the checkpoint's settings.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int
     phase: BackupPhase = attrs.field(converter=BackupPhase)

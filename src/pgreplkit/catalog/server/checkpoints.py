@@ -22,8 +22,6 @@ class CheckpointStatus:
     Source: pg_control_checkpoint(), and the settings that are fields here.
     """
 
-    __module__ = "pgreplkit"
-
     checkpoint_lsn: LSN
     """Where the checkpoint's record is."""
     redo_lsn: LSN

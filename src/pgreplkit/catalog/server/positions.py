@@ -12,8 +12,6 @@ from pgreplkit.values.lsn import LSN
 class WalPosition:
     """How far a primary's WAL is made, given to the operating system, and safe on disk."""
 
-    __module__ = "pgreplkit"
-
     # Read from the last to the first, so that a busy server cannot show flush ahead of insert.
     flush: LSN = attrs.field(metadata=lives(sql="pg_current_wal_flush_lsn()"))
     """Up to here the WAL is on disk."""

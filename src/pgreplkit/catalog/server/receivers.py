@@ -14,8 +14,6 @@ from pgreplkit.values.openenum import OpenEnum
 class ReceiverState(OpenEnum):
     """What a walreceiver is doing."""
 
-    __module__ = "pgreplkit"
-
     STOPPED = "stopped"
     STARTING = "starting"
     STREAMING = "streaming"
@@ -30,8 +28,6 @@ class WalReceiver:
 
     Source: pg_stat_wal_receiver.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int
     status: ReceiverState = attrs.field(converter=ReceiverState)
@@ -57,8 +53,6 @@ class WalReceiver:
 @attrs.frozen(kw_only=True)
 class Upstream:
     """The server that a standby receives from; ``host`` is a folder for a Unix socket."""
-
-    __module__ = "pgreplkit"
 
     host: str | None
     port: int | None

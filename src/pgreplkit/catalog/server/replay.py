@@ -15,8 +15,6 @@ from pgreplkit.values.openenum import OpenEnum
 class PauseState(OpenEnum):
     """Whether replay stands still because it was asked to."""
 
-    __module__ = "pgreplkit"
-
     NOT_PAUSED = "not paused"
     PAUSE_REQUESTED = "pause requested"
     """Asked for, but replay has not come to a stop yet (14 on)."""
@@ -26,8 +24,6 @@ class PauseState(OpenEnum):
 
 class LagReason(OpenEnum):
     """Why ``time_behind`` is what it is."""
-
-    __module__ = "pgreplkit"
 
     NOT_STREAMING = "not streaming"
     """No time: what the upstream has is not known."""
@@ -51,8 +47,6 @@ class LagReason(OpenEnum):
 class LagStage(OpenEnum):
     """Where the WAL is that a standby has not replayed."""
 
-    __module__ = "pgreplkit"
-
     RECEIVE = "receive"
     """At the upstream, or on the way: not all of it is received."""
     REPLAY = "replay"
@@ -65,8 +59,6 @@ class ReplayLag:
 
     The upstream of a cascading standby is a standby that may itself be behind.
     """
-
-    __module__ = "pgreplkit"
 
     bytes: int | None
     """None when nobody tells where the upstream is."""
@@ -104,8 +96,6 @@ class ReplayStatus:
     Source: pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp(),
     pg_get_wal_replay_pause_state() (before 14 pg_is_wal_replay_paused()), pg_stat_wal_receiver.
     """
-
-    __module__ = "pgreplkit"
 
     received_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_receive_lsn()"))
     """Received by streaming and on disk; None when this server never streamed since it started."""

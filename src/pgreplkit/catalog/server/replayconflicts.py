@@ -14,8 +14,6 @@ class DatabaseConflicts:
     Source: pg_stat_database_conflicts.
     """
 
-    __module__ = "pgreplkit"
-
     datid: int
     datname: str
     confl_tablespace: int

@@ -38,8 +38,6 @@ class Promotion:
     Source: pg_promote(), and the history file of the new timeline.
     """
 
-    __module__ = "pgreplkit"
-
     old_timeline: int
     new_timeline: int
     switchpoint: LSN

@@ -28,8 +28,6 @@ class ArchiverStatus:
     Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).
     """
 
-    __module__ = "pgreplkit"
-
     archive_mode: str = attrs.field(metadata=lives(sql=_setting("archive_mode")))
     archived_count: int
     last_archived_wal: str | None

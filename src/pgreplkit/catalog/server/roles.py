@@ -16,8 +16,6 @@ class ReplicationRole:
     Source: pg_roles and pg_auth_members.
     """
 
-    __module__ = "pgreplkit"
-
     rolname: str
     rolcanlogin: bool
     rolreplication: bool

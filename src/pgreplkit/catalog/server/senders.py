@@ -15,8 +15,6 @@ from pgreplkit.values.openenum import OpenEnum
 class SenderState(OpenEnum):
     """What a walsender is doing."""
 
-    __module__ = "pgreplkit"
-
     STARTUP = "startup"
     CATCHUP = "catchup"
     STREAMING = "streaming"
@@ -26,8 +24,6 @@ class SenderState(OpenEnum):
 
 class SyncState(OpenEnum):
     """What a standby's word counts for when a commit waits."""
-
-    __module__ = "pgreplkit"
 
     ASYNC = "async"
     POTENTIAL = "potential"
@@ -41,8 +37,6 @@ class ByteLag:
 
     None at a stage of which the receiver has not told yet, as during a base backup.
     """
-
-    __module__ = "pgreplkit"
 
     sent_bytes: int | None
     write_bytes: int | None
@@ -60,8 +54,6 @@ class WalSender:
 
     Source: pg_stat_replication.
     """
-
-    __module__ = "pgreplkit"
 
     pid: int
     usesysid: int | None

@@ -29,8 +29,6 @@ _TIMES = {
 class VarType(OpenEnum):
     """The type of a setting, in the server's words."""
 
-    __module__ = "pgreplkit"
-
     BOOL = "bool"
     ENUM = "enum"
     INTEGER = "integer"
@@ -40,8 +38,6 @@ class VarType(OpenEnum):
 
 class SettingContext(OpenEnum):
     """Where a setting can be changed."""
-
-    __module__ = "pgreplkit"
 
     INTERNAL = "internal"
     """Nowhere: it was fixed when the server or the cluster was built."""
@@ -65,8 +61,6 @@ class Setting:
 
     Source: pg_settings.
     """
-
-    __module__ = "pgreplkit"
 
     name: str
     setting: str | None

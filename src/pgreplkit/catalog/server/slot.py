@@ -16,16 +16,12 @@ from pgreplkit.values.walrange import WalRange
 class SlotType(OpenEnum):
     """What is streamed from a slot."""
 
-    __module__ = "pgreplkit"
-
     PHYSICAL = "physical"
     LOGICAL = "logical"
 
 
 class WalStatus(OpenEnum):
     """Whether the WAL that a slot needs is there, and how safe it is (13 on)."""
-
-    __module__ = "pgreplkit"
 
     RESERVED = "reserved"
     """It is within max_wal_size."""
@@ -39,8 +35,6 @@ class WalStatus(OpenEnum):
 
 class InvalidationReason(OpenEnum):
     """Why the server invalidated a slot (17 on)."""
-
-    __module__ = "pgreplkit"
 
     WAL_REMOVED = "wal_removed"
     """It fell further behind than max_slot_wal_keep_size allows."""
@@ -58,8 +52,6 @@ class SlotState:
 
     Source: pg_replication_slots, and the server's position in the same statement.
     """
-
-    __module__ = "pgreplkit"
 
     slot_name: str
     plugin: str | None

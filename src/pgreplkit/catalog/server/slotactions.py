@@ -48,8 +48,6 @@ def create_logical(major: int) -> str:
 class SlotChange:
     """One change as an output plugin wrote it."""
 
-    __module__ = "pgreplkit"
-
     lsn: LSN
     xid: int = attrs.field(metadata=lives(sql="xid::text::bigint"))
     data: bytes

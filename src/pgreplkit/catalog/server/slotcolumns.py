@@ -11,8 +11,6 @@ from pgreplkit.values.lsn import LSN
 class SlotColumns:
     """Each column of ``state``, as it was when the slot was last read."""
 
-    __module__ = "pgreplkit"
-
     state: SlotState
 
     @property

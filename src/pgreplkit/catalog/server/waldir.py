@@ -20,8 +20,6 @@ class WalFile:
     Source: pg_ls_waldir().
     """
 
-    __module__ = "pgreplkit"
-
     name: WalFileName
     size: int
     modification: datetime

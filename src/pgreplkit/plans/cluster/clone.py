@@ -22,8 +22,6 @@ _ENOUGH = 0.02
 class ClonePhase(OpenEnum):
     """What a clone is doing."""
 
-    __module__ = "pgreplkit"
-
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
     FINISHING_WAL = "waiting for the last WAL"
@@ -45,8 +43,6 @@ _PHASES = {
 @attrs.frozen(kw_only=True)
 class CloneProgress:
     """How far a clone is."""
-
-    __module__ = "pgreplkit"
 
     phase: ClonePhase = ClonePhase.WAITING_FOR_CHECKPOINT
     bytes_done: int = 0

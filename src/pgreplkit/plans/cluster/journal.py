@@ -10,7 +10,9 @@ from typing import Any
 import attrs
 
 from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.errors import Error
 from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary, step_from
+from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
 
@@ -18,8 +20,6 @@ from pgreplkit.values.plain import Plain, plain
 @attrs.frozen(kw_only=True)
 class StepResult:
     """A step that was done, and when."""
-
-    __module__ = "pgreplkit"
 
     step: Step
     began_at: datetime
@@ -34,8 +34,6 @@ class StepResult:
 @attrs.frozen(kw_only=True)
 class StepProgress:
     """A step that begins, or that was done just now."""
-
-    __module__ = "pgreplkit"
 
     step: Step
     number: int
@@ -57,7 +55,6 @@ class Result:
     Times are by the clock of the machine that ran it.
     """
 
-    __module__ = "pgreplkit"
     _also_plain = ("elapsed", "write_outage")
 
     operation: str
@@ -250,3 +247,71 @@ def _lost(told: Mapping[str, Any] | None) -> Lost | None:
     return Lost(
         primary=told["primary"], proofs=tuple(told["proofs"]), standbys=tuple(told["standbys"])
     )
+
+
+class PlanRefused(Error):
+    """An operation that was not begun, because something that it needs is not so.
+
+    Attributes:
+        operation: what was to be done.
+        findings: all that is in its way.
+    """
+
+    operation: str
+    findings: tuple[Finding, ...]
+
+    def __init__(self, operation: str, findings: tuple[Finding, ...]) -> None:
+        super().__init__(operation, findings)
+        self.operation, self.findings = operation, findings
+
+    def __str__(self) -> str:
+        lines = [
+            f"{f.check}: {f.found}; needed: {f.needed}{f'; {f.remedy}' if f.remedy else ''}"
+            for f in self.findings
+        ]
+        return "\n  ".join([f"{self.operation} was not begun, and nothing is changed:", *lines])
+
+
+class PlanFailed(Error):
+    """An operation that stopped between two of its steps.
+
+    Attributes:
+        operation: what was to be done.
+        step: the step that failed.
+        found: why.
+        done: the steps that were done before, in their order.
+        state: who can write now, as far as the steps tell.
+        way_on: how to go on.
+        way_back: how to get back, or why there is no way back.
+    """
+
+    operation: str
+    step: str
+    found: str
+    done: tuple[str, ...]
+    state: str
+    way_on: str
+    way_back: str
+
+    def __init__(
+        self,
+        operation: str,
+        step: str,
+        found: str,
+        done: tuple[str, ...],
+        state: str,
+        way_on: str,
+        way_back: str,
+    ) -> None:
+        super().__init__(operation, step, found, done, state, way_on, way_back)
+        self.operation, self.step, self.found = operation, step, found
+        self.done, self.state = done, state
+        self.way_on, self.way_back = way_on, way_back
+
+    def __str__(self) -> str:
+        before = "; ".join(self.done) or "nothing"
+        return (
+            f"{self.operation} stopped at: {self.step}: {self.found}\n"
+            f"  done before: {before}\n  state: {self.state}\n"
+            f"  way on: {self.way_on}\n  way back: {self.way_back}"
+        )

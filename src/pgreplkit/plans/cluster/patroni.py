@@ -17,8 +17,6 @@ from pgreplkit.values.openenum import OpenEnum
 class PatroniRole(OpenEnum):
     """What a member is."""
 
-    __module__ = "pgreplkit"
-
     LEADER = "leader"
     STANDBY_LEADER = "standby_leader"
     REPLICA = "replica"
@@ -32,8 +30,6 @@ _WRITES = {PatroniRole.LEADER, PatroniRole.STANDBY_LEADER}
 @attrs.frozen(kw_only=True)
 class PatroniMember:
     """One member of a Patroni cluster, as Patroni last heard of it."""
-
-    __module__ = "pgreplkit"
 
     name: str
     role: PatroniRole
@@ -57,8 +53,6 @@ class PatroniStatus:
     Source: GET /cluster of Patroni's REST API.
     """
 
-    __module__ = "pgreplkit"
-
     scope: str | None
     """The cluster's name; None of Patroni before 3.1."""
     members: tuple[PatroniMember, ...]
@@ -80,8 +74,6 @@ class PatroniStatus:
 @attrs.frozen(kw_only=True)
 class PatroniChange:
     """A change of the leader that Patroni carried out."""
-
-    __module__ = "pgreplkit"
 
     old_leader: str | None
     new_leader: str

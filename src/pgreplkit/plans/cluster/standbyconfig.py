@@ -31,8 +31,6 @@ class StandbyConfig:
     ``str()`` is the settings as the server reads them.
     """
 
-    __module__ = "pgreplkit"
-
     settings: Mapping[str, str] = attrs.field(repr=False)
     """By name, in the order in which they are written; a connection string may hold a password."""
     settings_file: str

@@ -13,7 +13,7 @@ from pgreplkit.catalog.server.receivers import Upstream
 from pgreplkit.catalog.server.replay import ReplayLag
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.errors import Error, SplitBrain
+from pgreplkit.errors import Error
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
@@ -25,8 +25,6 @@ _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 @attrs.frozen(kw_only=True)
 class ClusterNode:
     """One server of a cluster, or why it did not answer: then ``error`` is set."""
-
-    __module__ = "pgreplkit"
 
     name: str
     host: str | None = None
@@ -86,8 +84,6 @@ class Topology:
 
     ``str()`` draws the tree.
     """
-
-    __module__ = "pgreplkit"
 
     nodes: tuple[ClusterNode, ...]
 
@@ -300,3 +296,33 @@ def _slots_in_use(node: ClusterNode) -> set[str | None]:
 def _receivers_of(node: ClusterNode) -> set[str | None]:
     backup = SenderState.BACKUP
     return {sender.application_name for sender in node.senders if sender.state is not backup}
+
+
+class SplitBrain(Error):
+    """Several servers of one cluster write.
+
+    Attributes:
+        primaries: the timeline of each, by name.
+        timeline: the last timeline that they share; None when it is not known.
+        lsn: where on it they parted; None when it is not known.
+    """
+
+    primaries: dict[str, int]
+    timeline: int | None
+    lsn: LSN | None
+
+    def __init__(
+        self, primaries: dict[str, int], timeline: int | None = None, lsn: LSN | None = None
+    ) -> None:
+        super().__init__(primaries, timeline, lsn)
+        self.primaries, self.timeline, self.lsn = primaries, timeline, lsn
+
+    def __str__(self) -> str:
+        who = " and ".join(f"{name} (timeline {n})" for name, n in self.primaries.items())
+        where = ""
+        if self.lsn is not None:
+            where = f", which parted on timeline {self.timeline} at {self.lsn}"
+        return (
+            f"split brain: {who} both write{where}; stop all but one of them now,"
+            " before their clients write more that only one has"
+        )

@@ -20,8 +20,6 @@ from pgreplkit.values.plain import Plain, plain
 class NodeSample:
     """What one server said, or why it said nothing: then ``error`` is set and the rest is empty."""
 
-    __module__ = "pgreplkit"
-
     name: str
     error: Error | None = None
     is_primary: bool | None = None
@@ -72,8 +70,6 @@ class NodeSample:
 class WatchSample:
     """What all servers said in one round, by name."""
 
-    __module__ = "pgreplkit"
-
     taken_at: datetime
     """When the round ended, by this host's clock."""
     nodes: Mapping[str, NodeSample]
@@ -91,8 +87,6 @@ class WatchSample:
 @attrs.frozen
 class WatchSamples(Sequence[WatchSample]):
     """Samples in the order in which they were taken."""
-
-    __module__ = "pgreplkit"
 
     samples: tuple[WatchSample, ...]
 

@@ -18,8 +18,6 @@ Hashes = Mapping[Key, object]
 class DiffKind(OpenEnum):
     """How a row differs."""
 
-    __module__ = "pgreplkit"
-
     MISSING = "missing"
     """The subscriber does not have it."""
     EXTRA = "extra"
@@ -33,8 +31,6 @@ class DiffKind(OpenEnum):
 @attrs.frozen(kw_only=True)
 class RowDiff:
     """A row that is not the same on both sides, after all that had been written was applied."""
-
-    __module__ = "pgreplkit"
 
     table: TableName
     kind: DiffKind
@@ -55,8 +51,6 @@ class RowDiff:
 @attrs.frozen(kw_only=True)
 class CompareProgress:
     """One range of keys that was compared, and how far the comparison is."""
-
-    __module__ = "pgreplkit"
 
     table: TableName
     rows: int

@@ -14,8 +14,6 @@ from pgreplkit.values.tablename import TableName
 class ConflictType(OpenEnum):
     """The conflicts of logical replication, by the names that PostgreSQL gives them from 18 on."""
 
-    __module__ = "pgreplkit"
-
     INSERT_EXISTS = "insert_exists"
     """A row to insert is there already, by a unique key: an error."""
     UPDATE_ORIGIN_DIFFERS = "update_origin_differs"
@@ -40,8 +38,6 @@ class ConflictRecord:
 
     Source: the server's log (18 on), as far as it is in English.
     """
-
-    __module__ = "pgreplkit"
 
     type: ConflictType
     table: TableName

@@ -17,8 +17,6 @@ from pgreplkit.values.tablename import TableName, quoted
 class DriftKind(OpenEnum):
     """What is not alike."""
 
-    __module__ = "pgreplkit"
-
     TABLE_MISSING = "table missing"
     COLUMN_MISSING = "column missing"
     COLUMN_EXTRA = "column extra"
@@ -35,8 +33,6 @@ class DriftKind(OpenEnum):
 class SchemaSection(OpenEnum):
     """A part of a schema, as pg_dump divides it."""
 
-    __module__ = "pgreplkit"
-
     PRE_DATA = "pre-data"
     """Types, functions, tables; what must be there before rows are copied."""
     POST_DATA = "post-data"
@@ -50,8 +46,6 @@ class Drift:
     CRITICAL stops the replication or will, a WARNING makes the subscriber behave differently, INFO
     is worth knowing.
     """
-
-    __module__ = "pgreplkit"
 
     kind: DriftKind
     table: TableName
@@ -67,7 +61,6 @@ class Drift:
 class SchemaDrift:
     """All that is not alike, table by table."""
 
-    __module__ = "pgreplkit"
     _also_plain = ("severity",)
 
     drifts: tuple[Drift, ...]
@@ -153,7 +146,7 @@ def _table(
 
 
 def _columns(published: PublishedTable, theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
-    names = published.columns or tuple(theirs.columns)
+    names = tuple(theirs.columns) if published.columns is None else published.columns
     for name in names:
         there, here = theirs.columns[name], ours.columns.get(name)
         if there.generated and published.columns is None:

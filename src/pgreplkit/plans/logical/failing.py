@@ -34,8 +34,6 @@ class FailedChange:
     A value that was not changed, and is too large to be sent for nothing, is left out of ``new``.
     """
 
-    __module__ = "pgreplkit"
-
     operation: Operation
     table: TableName
     old: dict[str, str | None] | None
@@ -49,8 +47,6 @@ class FailedTransaction:
 
     Source: pg_logical_slot_peek_binary_changes() on the publisher; the subscriber's log.
     """
-
-    __module__ = "pgreplkit"
 
     finish_lsn: LSN
     """What ``skip`` takes; the server's log calls it "finished at"."""

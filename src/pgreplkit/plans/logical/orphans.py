@@ -35,8 +35,6 @@ class Subscriber:
 class Orphan:
     """Something that no living subscription of the servers owns."""
 
-    __module__ = "pgreplkit"
-
     kind: LeftoverKind
     name: str
     where: str

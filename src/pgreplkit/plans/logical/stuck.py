@@ -16,6 +16,7 @@ from pgreplkit.catalog.logical.subscription import (
     WorkerType,
 )
 from pgreplkit.catalog.server.slot import SlotState
+from pgreplkit.errors import WaitTimeout
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
 
@@ -25,8 +26,6 @@ _OLD_TOLD = 5
 
 class StuckReason(OpenEnum):
     """Why a subscription does not move."""
-
-    __module__ = "pgreplkit"
 
     DISABLED = "disabled"
     DETACHED = "detached"
@@ -62,8 +61,6 @@ class StuckReason(OpenEnum):
 @attrs.frozen(kw_only=True)
 class Stuck:
     """One reason, what shows it, and what to do."""
-
-    __module__ = "pgreplkit"
 
     reason: StuckReason
     found: str
@@ -215,6 +212,12 @@ def _of_the_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
             remedy="refresh_publications() takes it in",
             table=table,
         )
+    if not facts.tables and not facts.untaken_tables:
+        yield Stuck(
+            reason=StuckReason.TABLE_NOT_TAKEN,
+            found="the subscription has no table",
+            remedy="add tables to its publications, then refresh_publications()",
+        )
     for table, columns in facts.missing_columns.items():
         yield Stuck(
             reason=StuckReason.COLUMN_MISSING,
@@ -329,3 +332,23 @@ def _receiving(facts: SubscriptionFacts, publisher: PublisherFacts) -> bool:
 
 def _applying(facts: SubscriptionFacts) -> bool:
     return any(worker.worker_type is WorkerType.APPLY for worker in facts.workers)
+
+
+class SubscriptionStuck(WaitTimeout):
+    """A subscription that did not get where it was awaited.
+
+    Attributes:
+        waited_for: what was awaited, and how far it got.
+        reasons: all that keeps it, as far as both servers tell.
+    """
+
+    waited_for: str
+    reasons: tuple[Stuck, ...]
+
+    def __init__(self, waited_for: str, reasons: tuple[Stuck, ...]) -> None:
+        super().__init__(waited_for, reasons)
+        self.waited_for, self.reasons = waited_for, reasons
+
+    def __str__(self) -> str:
+        lines = [f"{stuck.reason}: {stuck.found}; {stuck.remedy}" for stuck in self.reasons]
+        return "\n  ".join([f"{self.waited_for}:", *lines])

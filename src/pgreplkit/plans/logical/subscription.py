@@ -27,8 +27,6 @@ class SubscriptionOptions:
     The majors that lack one are refused before anything is sent.
     """
 
-    __module__ = "pgreplkit"
-
     copy_data: bool | None = None
     """Whether the rows that are there already are copied first. Only for a new one."""
     create_slot: bool | None = None
@@ -83,7 +81,6 @@ FIRST_ONLY = {"copy_data", "create_slot", "enabled", "connect"}
 class SubscriptionStatus:
     """All that is to be known of a subscription at once."""
 
-    __module__ = "pgreplkit"
     _also_plain = ("is_synced", "is_applying", "received_lsn", "lag_bytes")
 
     state: SubscriptionState
@@ -106,8 +103,8 @@ class SubscriptionStatus:
 
     @property
     def is_synced(self) -> bool:
-        """Whether all its tables are."""
-        return len(self.ready_tables) == len(self.tables)
+        """Whether it has tables, and all of them are ready."""
+        return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 
     @property
     def received_lsn(self) -> LSN | None:
@@ -132,8 +129,6 @@ class SubscriptionStatus:
 class LeftoverKind(OpenEnum):
     """What may stay of a subscription that is gone."""
 
-    __module__ = "pgreplkit"
-
     SLOT = "slot"
     """Its slot on the publisher, which keeps WAL for ever."""
     SYNC_SLOT = "sync slot"
@@ -146,8 +141,6 @@ class LeftoverKind(OpenEnum):
 class Leftover:
     """What may be left behind on a server, and the SQL that removes it there."""
 
-    __module__ = "pgreplkit"
-
     kind: LeftoverKind
     name: str
     where: str
@@ -158,8 +151,6 @@ class Leftover:
 @attrs.frozen(kw_only=True)
 class DroppedSubscription:
     """A subscription that was dropped."""
-
-    __module__ = "pgreplkit"
 
     name: str
     leftovers: tuple[Leftover, ...] = ()

@@ -24,8 +24,6 @@ PHYSICAL = "replication"
 class AccessVerdict:
     """What pg_hba.conf says about a connection, and what to add where it does not let it in."""
 
-    __module__ = "pgreplkit"
-
     allowed: bool | None
     """Whether it is let in, if it also authenticates; None when ``undecided`` rules matter."""
     rule: HbaRule | None

@@ -17,7 +17,6 @@ Settings = Mapping[str, Setting]
 class Readiness:
     """All that was checked, what is as it should be included."""
 
-    __module__ = "pgreplkit"
     _also_plain = ("severity", "is_ready")
 
     findings: tuple[Finding, ...]

@@ -24,8 +24,6 @@ _WAL = "pg_wal/"
 class BackupStage(OpenEnum):
     """What a backup that is received is doing."""
 
-    __module__ = "pgreplkit"
-
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
     FINISHING = "waiting for the end of the backup"
@@ -37,8 +35,6 @@ class BackupStage(OpenEnum):
 class TablespaceProgress:
     """How far a tablespace is, or with None the data directory itself."""
 
-    __module__ = "pgreplkit"
-
     oid: int | None
     location: str | None
     bytes_done: int
@@ -49,8 +45,6 @@ class TablespaceProgress:
 @attrs.frozen(kw_only=True)
 class BackupProgress:
     """How far a backup is."""
-
-    __module__ = "pgreplkit"
 
     stage: BackupStage = BackupStage.WAITING_FOR_CHECKPOINT
     tablespaces: tuple[TablespaceProgress, ...] = ()

@@ -48,7 +48,6 @@ class ChangeOptions(StreamOptions, total=False):
 
 
 # Within its body a TypedDict takes nothing but its items.
-StreamOptions.__module__ = ChangeOptions.__module__ = "pgreplkit"
 
 
 @attrs.frozen(kw_only=True)
