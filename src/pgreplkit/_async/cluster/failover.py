@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
-from psycopg.pq import PGconn, Ping
 
-from pgreplkit._async._io import aside
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.switchover import read_controls
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
+from pgreplkit.plans.cluster.failover import (
+    Reply,
+    StandbyReport,
+    connection_evidence,
+    standbys_evidence,
+)
 from pgreplkit.plans.cluster.journal import Lost
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
@@ -97,21 +101,10 @@ async def why_not_lost(site: AsyncSite, lost: Lost) -> str:
 async def _proven(site: AsyncSite, proof: str, lost: Lost) -> Finding:
     old = lost.primary
     if proof == "connection":
-        answer = await _answer(site, old)
-        return checked(
-            "connection",
-            ok=answer.startswith("no"),
-            observed=answer,
-            needed=f"{old} takes no connection from here",
-        )
+        return await _connection(site, old)
     if proof == "standbys":
-        streaming = [name for name in lost.standbys if await _is_streaming(site, name)]
-        return checked(
-            "standbys",
-            ok=not streaming,
-            observed=f"{', '.join(streaming) or 'none'} streams from it",
-            needed=f"no standby streams from {old}",
-        )
+        reports = [await _report(site, name) for name in lost.standbys]
+        return standbys_evidence(old, reports)
     runs = await site.controlled(old, lambda control: control.is_running())
     return checked(
         "process",
@@ -121,25 +114,24 @@ async def _proven(site: AsyncSite, proof: str, lost: Lost) -> Finding:
     )
 
 
-async def _answer(site: AsyncSite, name: str) -> str:
-    conninfo = complete(site.servers[name], {})
-    heard = await aside(lambda: PGconn.ping(conninfo.encode()))
-    if heard == Ping.NO_RESPONSE:
-        return f"no connection: {address(conninfo)} does not answer"
+async def _connection(site: AsyncSite, name: str) -> Finding:
+    """Return the evidence of connections: a failed attempt says why, a probe whether it answers."""
     try:
         async with await site.server(name) as server:
-            return f"it answers, as {server!r}"
+            reply, said = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
-        # One that lets nobody in, as of a wrong password or with no place left, writes.
-        return f"no connection: {error}" if heard == Ping.REJECT else f"it answers: {error}"
+        reply, said = await site.reply(name), str(error)
+    return connection_evidence(name, address(site.servers[name]), reply, said)
 
 
-async def _is_streaming(site: AsyncSite, name: str) -> bool:
+async def _report(site: AsyncSite, name: str) -> StandbyReport:
     try:
         async with await site.standby(name) as standby:
-            return (await standby.replay_status()).is_streaming
-    except ServerError:
-        return False
+            streams = (await standby.replay_status()).is_streaming
+        return StandbyReport(name=name, streams=streams, reply=Reply.ACCEPTED)
+    except Error as error:
+        reply = await site.reply(name)
+        return StandbyReport(name=name, streams=None, reply=reply, said=str(error))
 
 
 def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:

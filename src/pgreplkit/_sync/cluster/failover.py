@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
-from psycopg.pq import PGconn, Ping
 
-from pgreplkit._sync._io import aside
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.switchover import read_controls
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
+from pgreplkit.plans.cluster.failover import (
+    Reply,
+    StandbyReport,
+    connection_evidence,
+    standbys_evidence,
+)
 from pgreplkit.plans.cluster.journal import Lost
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
@@ -98,21 +102,10 @@ def why_not_lost(site: Site, lost: Lost) -> str:
 def _proven(site: Site, proof: str, lost: Lost) -> Finding:
     old = lost.primary
     if proof == "connection":
-        answer = _answer(site, old)
-        return checked(
-            "connection",
-            ok=answer.startswith("no"),
-            observed=answer,
-            needed=f"{old} takes no connection from here",
-        )
+        return _connection(site, old)
     if proof == "standbys":
-        streaming = [name for name in lost.standbys if _is_streaming(site, name)]
-        return checked(
-            "standbys",
-            ok=not streaming,
-            observed=f"{', '.join(streaming) or 'none'} streams from it",
-            needed=f"no standby streams from {old}",
-        )
+        reports = [_report(site, name) for name in lost.standbys]
+        return standbys_evidence(old, reports)
     runs = site.controlled(old, lambda control: control.is_running())
     return checked(
         "process",
@@ -122,25 +115,24 @@ def _proven(site: Site, proof: str, lost: Lost) -> Finding:
     )
 
 
-def _answer(site: Site, name: str) -> str:
-    conninfo = complete(site.servers[name], {})
-    heard = aside(lambda: PGconn.ping(conninfo.encode()))
-    if heard == Ping.NO_RESPONSE:
-        return f"no connection: {address(conninfo)} does not answer"
+def _connection(site: Site, name: str) -> Finding:
+    """Return the evidence of connections: a failed attempt says why, a probe whether it answers."""
     try:
         with site.server(name) as server:
-            return f"it answers, as {server!r}"
+            reply, said = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
-        # One that lets nobody in, as of a wrong password or with no place left, writes.
-        return f"no connection: {error}" if heard == Ping.REJECT else f"it answers: {error}"
+        reply, said = site.reply(name), str(error)
+    return connection_evidence(name, address(site.servers[name]), reply, said)
 
 
-def _is_streaming(site: Site, name: str) -> bool:
+def _report(site: Site, name: str) -> StandbyReport:
     try:
         with site.standby(name) as standby:
-            return (standby.replay_status()).is_streaming
-    except ServerError:
-        return False
+            streams = (standby.replay_status()).is_streaming
+        return StandbyReport(name=name, streams=streams, reply=Reply.ACCEPTED)
+    except Error as error:
+        reply = site.reply(name)
+        return StandbyReport(name=name, streams=None, reply=reply, said=str(error))
 
 
 def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:
