@@ -31,10 +31,10 @@ async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
         await found.refresh()
         assert found["a"].refuses
         assert str(found["a"]).startswith("a: refuses connections (")
-        ways: tuple[Proof, ...] = ("connection", "process")
-        for evidence in ways:
-            plan = await found.failover("b", proofs=(evidence,), timeout=10)
-            with pytest.raises(PlanRefused, match=f"{evidence}: it (answers|runs)"):
+        ways: tuple[tuple[Proof], ...] = (("connection",), ("process",))
+        for proofs in ways:
+            plan = await found.failover("b", proofs=proofs, timeout=10)
+            with pytest.raises(PlanRefused, match=f"{proofs[0]}: it (answers|runs)"):
                 await plan.run()
         with pytest.raises(pgreplkit.ServerError, match="takes connections now: a: refuses"):
             await found.switchover("b")
