@@ -51,7 +51,8 @@ def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_aliv
     servers = {"a": f"{name} {where}", "b": cluster.standby.conninfo}
     found = pgreplkit.Cluster.discover(servers, timeout=20)
     assert found["a"].refuses
-    plan = found.failover("b", primary="a", proofs=("connection",), timeout=10)
+    proofs: tuple[Proof, ...] = ("connection",)
+    plan = found.failover("b", primary="a", proofs=proofs, timeout=10)
     with pytest.raises(PlanRefused, match="connection: it answers"):
         plan.run()
 
