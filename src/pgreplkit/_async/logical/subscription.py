@@ -19,7 +19,22 @@ from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    CHANGE_OWNER,
+    COPY_DATA,
+    DETACH_SLOT,
+    DISABLE,
+    DO_NOT_COPY_DATA,
+    ENABLE,
+    REFRESH_PUBLICATION,
+    REFRESH_SEQUENCES,
+    RENAME,
+    SET_OPTIONS,
+    SET_PUBLICATION,
+    SKIP_TRANSACTION,
     STATS,
+    WITH_OPTION,
+    WITHOUT_REFRESH,
     WORKERS,
     SubscribedTable,
     SubscriptionState,
@@ -143,7 +158,7 @@ class AsyncSubscription:
         Raises: ServerError without a slot; StatementTimeout.
         Source: ALTER SUBSCRIPTION … ENABLE.
         """
-        await self._alter(SQL("ENABLE"), timeout)
+        await self._alter(SQL(ENABLE), timeout)
 
     async def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
@@ -153,7 +168,7 @@ class AsyncSubscription:
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
         pace = Pace(timeout)
-        await self._alter(SQL("DISABLE"), timeout)
+        await self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := await self.workers()):
             if pace.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
@@ -169,7 +184,7 @@ class AsyncSubscription:
         Raises: ServerError when it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        await self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
+        await self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Let the server bring its sequences to where the publisher's are, from 19 on on both.
@@ -180,7 +195,7 @@ class AsyncSubscription:
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        await self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+        await self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
 
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -194,8 +209,8 @@ class AsyncSubscription:
         """
         if not names:
             raise ValueError("a subscription is to one publication at least")
-        refresh = SQL("refresh = false") if not self.state.subenabled else _copying(copy_data)
-        await self._asked(SQL("SET PUBLICATION {}").format(parts.names(names)), refresh, timeout)
+        refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
+        await self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     async def add_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -235,7 +250,7 @@ class AsyncSubscription:
         if "two_phase" in given:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
-        what = SQL("SET ({})").format(listed)
+        what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
             await self._asked(what, None, timeout)
         else:
@@ -256,7 +271,7 @@ class AsyncSubscription:
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
         await self.disable(timeout=timeout)
-        await self._alter(SQL("SET (slot_name = NONE)"), timeout)
+        await self._alter(SQL(DETACH_SLOT), timeout)
 
     async def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
         """Let it have this slot of the publisher. What the slot does not have is a gap.
@@ -300,7 +315,7 @@ class AsyncSubscription:
         if not isinstance(finish_lsn, LSN):
             raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
         if self._link.version.major >= 15:
-            await self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            await self._alter(SQL(SKIP_TRANSACTION).format(Literal(str(finish_lsn))), timeout)
             return
         await self.refresh()
         was_enabled = self.state.subenabled
@@ -318,7 +333,7 @@ class AsyncSubscription:
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
         """
-        what = SQL("RENAME TO {}").format(Identifier(name))
+        what = SQL(RENAME).format(Identifier(name))
         await self._alter(what, timeout, name=name)
 
     async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
@@ -326,7 +341,7 @@ class AsyncSubscription:
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
         """
-        await self._alter(SQL("OWNER TO {}").format(Identifier(role)), timeout)
+        await self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
     async def wait_synced(
         self,
@@ -438,7 +453,7 @@ class AsyncSubscription:
     async def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""
         if option is not None:
-            what = SQL("{} WITH ({})").format(what, option)
+            what = SQL(WITH_OPTION).format(what, option)
         await subscribing.ask_publisher(
             self._link,
             f"alter the subscription {self.name!r}",
@@ -449,7 +464,7 @@ class AsyncSubscription:
         await self.refresh()
 
     def _altering(self, what: Composable) -> Composed:
-        return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
+        return SQL(ALTER_SUBSCRIPTION).format(Identifier(self.name), what)
 
     def __repr__(self) -> str:
         enabled = "enabled" if self.state.subenabled else "disabled"
@@ -458,4 +473,4 @@ class AsyncSubscription:
 
 
 def _copying(copy_data: bool) -> Composable:
-    return SQL("copy_data = true") if copy_data else SQL("copy_data = false")
+    return SQL(COPY_DATA) if copy_data else SQL(DO_NOT_COPY_DATA)

@@ -20,7 +20,22 @@ from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    CHANGE_OWNER,
+    COPY_DATA,
+    DETACH_SLOT,
+    DISABLE,
+    DO_NOT_COPY_DATA,
+    ENABLE,
+    REFRESH_PUBLICATION,
+    REFRESH_SEQUENCES,
+    RENAME,
+    SET_OPTIONS,
+    SET_PUBLICATION,
+    SKIP_TRANSACTION,
     STATS,
+    WITH_OPTION,
+    WITHOUT_REFRESH,
     WORKERS,
     SubscribedTable,
     SubscriptionState,
@@ -144,7 +159,7 @@ class Subscription:
         Raises: ServerError without a slot; StatementTimeout.
         Source: ALTER SUBSCRIPTION … ENABLE.
         """
-        self._alter(SQL("ENABLE"), timeout)
+        self._alter(SQL(ENABLE), timeout)
 
     def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
@@ -154,7 +169,7 @@ class Subscription:
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
         pace = Pace(timeout)
-        self._alter(SQL("DISABLE"), timeout)
+        self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := self.workers()):
             if pace.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
@@ -170,7 +185,7 @@ class Subscription:
         Raises: ServerError when it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
+        self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Let the server bring its sequences to where the publisher's are, from 19 on on both.
@@ -181,7 +196,7 @@ class Subscription:
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+        self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
 
     def set_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to these publications and no others, and take in their tables.
@@ -193,8 +208,8 @@ class Subscription:
         """
         if not names:
             raise ValueError("a subscription is to one publication at least")
-        refresh = SQL("refresh = false") if not self.state.subenabled else _copying(copy_data)
-        self._asked(SQL("SET PUBLICATION {}").format(parts.names(names)), refresh, timeout)
+        refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
+        self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     def add_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to these publications too.
@@ -232,7 +247,7 @@ class Subscription:
         if "two_phase" in given:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
-        what = SQL("SET ({})").format(listed)
+        what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
             self._asked(what, None, timeout)
         else:
@@ -253,7 +268,7 @@ class Subscription:
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
         self.disable(timeout=timeout)
-        self._alter(SQL("SET (slot_name = NONE)"), timeout)
+        self._alter(SQL(DETACH_SLOT), timeout)
 
     def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
         """Let it have this slot of the publisher. What the slot does not have is a gap.
@@ -297,7 +312,7 @@ class Subscription:
         if not isinstance(finish_lsn, LSN):
             raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
         if self._link.version.major >= 15:
-            self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            self._alter(SQL(SKIP_TRANSACTION).format(Literal(str(finish_lsn))), timeout)
             return
         self.refresh()
         was_enabled = self.state.subenabled
@@ -315,7 +330,7 @@ class Subscription:
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
         """
-        what = SQL("RENAME TO {}").format(Identifier(name))
+        what = SQL(RENAME).format(Identifier(name))
         self._alter(what, timeout, name=name)
 
     def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
@@ -323,7 +338,7 @@ class Subscription:
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
         """
-        self._alter(SQL("OWNER TO {}").format(Identifier(role)), timeout)
+        self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
     def wait_synced(
         self,
@@ -435,7 +450,7 @@ class Subscription:
     def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""
         if option is not None:
-            what = SQL("{} WITH ({})").format(what, option)
+            what = SQL(WITH_OPTION).format(what, option)
         subscribing.ask_publisher(
             self._link,
             f"alter the subscription {self.name!r}",
@@ -446,7 +461,7 @@ class Subscription:
         self.refresh()
 
     def _altering(self, what: Composable) -> Composed:
-        return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
+        return SQL(ALTER_SUBSCRIPTION).format(Identifier(self.name), what)
 
     def __repr__(self) -> str:
         enabled = "enabled" if self.state.subenabled else "disabled"
@@ -455,4 +470,4 @@ class Subscription:
 
 
 def _copying(copy_data: bool) -> Composable:
-    return SQL("copy_data = true") if copy_data else SQL("copy_data = false")
+    return SQL(COPY_DATA) if copy_data else SQL(DO_NOT_COPY_DATA)
