@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import aside
-from pgreplkit._async.logical.publisher import tables_between
+from pgreplkit._async.logical.coverage import tables_between
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import drift as sql
@@ -23,6 +23,7 @@ from pgreplkit.catalog.logical.drift import (
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
 from pgreplkit.catalog.logical.types import TypeShape, types_of_tables
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
@@ -137,6 +138,4 @@ async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """Take the table's name out of a record; the rest describes a part of the table."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import aside
-from pgreplkit._sync.logical.publisher import tables_between
+from pgreplkit._sync.logical.coverage import tables_between
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import drift as sql
@@ -24,6 +24,7 @@ from pgreplkit.catalog.logical.drift import (
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
 from pgreplkit.catalog.logical.types import TypeShape, types_of_tables
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
@@ -138,6 +139,4 @@ def _read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """Take the table's name out of a record; the rest describes a part of the table."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")
