@@ -192,6 +192,10 @@ class Cluster:
         new, tried = self[to], f"switch over to {to}"
         old = self.primary
         if old is None:
+            refusing = [str(node) for node in self.topology.down if node.refuses]
+            if refusing:
+                found = f"no primary takes connections now: {'; '.join(refusing)}; wait for it"
+                raise ServerError(tried, found)
             raise ServerError(tried, "no primary answers: failover() is for that")
         if new not in self.topology.standbys:
             raise ServerError(tried, f"it is no standby: {new}")

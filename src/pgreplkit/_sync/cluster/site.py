@@ -14,9 +14,13 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.standbyconfig import named
 from pgreplkit.plans.cluster.switchover import Use
 from pgreplkit.plans.cluster.topology import ClusterNode
@@ -57,13 +61,17 @@ class Site:
         return self._limited(Standby.connect(self.servers[name]))
 
     def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL("SET statement_timeout = {}").format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
             server._link.run("limit the time of statements", limit)
         except BaseException:
             server.close()
             raise
         return server
+
+    def reply(self, name: str) -> Reply:
+        """Return whether that server answers at all, also if it accepts no connection."""
+        return aside(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
         """What acts on the host of that server.
