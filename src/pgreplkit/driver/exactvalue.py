@@ -7,6 +7,8 @@ in arrays, ranges, composite types and domains over them.
 
 from __future__ import annotations
 
+from struct import pack, unpack
+
 from psycopg.sql import SQL, Composable, Identifier
 
 from pgreplkit.catalog.logical.types import Types, TypeShape
@@ -115,10 +117,14 @@ def _range(value: Composable, shape: TypeShape, types: Types, depth: int) -> Com
 
 
 def exact_float(text: str, type_name: str) -> str:
-    """Return the shortest text of a float that is exact, whichever server wrote it.
+    """Return one exact text of a float, whichever server wrote it.
 
-    >>> exact_float("0.10000000000000001", "double precision"), exact_float("1", "real")
-    ('0.1', '1')
+    >>> exact_float("0.10000000000000001", "double precision"), exact_float("0.1", "real")
+    ('0.1', '0.100000001')
     """
     number = float(text)
-    return f"{number:.9g}" if type_name == "real" else f"{number!r}".removesuffix(".0")
+    if type_name == "real":
+        # Two texts of one real may be different numbers with 64 bits.
+        [number] = unpack("f", pack("f", number))
+        return f"{number:.9g}"
+    return f"{number!r}".removesuffix(".0")

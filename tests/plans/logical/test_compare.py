@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, strategies as st
 
 from pgreplkit import DiffKind, TableName
@@ -82,8 +84,7 @@ def test_a_difference_counts_when_two_looks_in_a_row_see_it(
         verdict.add(diffs, {*changing} - diffs.keys())
     looks = [diffs for diffs, _ in outcomes]
     for key, kind in verdict.confirmed.items():
-        pairs = zip(looks, looks[1:], strict=False)
-        assert any(one.get(key) == kind == other.get(key) for one, other in pairs)
+        assert any(one.get(key) == kind == other.get(key) for one, other in pairwise(looks))
     assert not verdict.confirmed.keys() & {*verdict.doubtful}
 
 
