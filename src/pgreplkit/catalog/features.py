@@ -26,6 +26,10 @@ FEATURES = {
         "recovery_min_apply_delay without a restart (it stands in recovery.conf)", 12
     ),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
+    "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
+    "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),
+    "rewind.recovery": Feature("pg_rewind of a server that was not shut down cleanly", 13),
+    "role.pg_checkpoint": Feature("the role pg_checkpoint", 15),
     "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
     "basebackup.skip_checksums": Feature("verify_checksums=False of a base backup", 11),
     "basebackup.manifest": Feature("the manifest of a base backup", 13),
@@ -85,3 +89,8 @@ def require(feature: str, version: Version) -> None:
     wanted = FEATURES[feature]
     if version.major < wanted.since:
         raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+
+
+def has(feature: str, major: int) -> bool:
+    """Return whether servers of that major version have a feature."""
+    return major >= FEATURES[feature].since
