@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.logs import read_log
+from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink

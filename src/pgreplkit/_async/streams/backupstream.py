@@ -22,8 +22,7 @@ from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import telling
 from pgreplkit.driver.results import records
 from pgreplkit.errors import StreamClosed, WaitTimeout
-from pgreplkit.host.backupfiles import FreshFolder, TarFolder
-from pgreplkit.host.backupfolder import DataFolder
+from pgreplkit.host.backupfolder import DataFolder, FreshFolder, TarFolder
 from pgreplkit.host.checksums import quickest
 from pgreplkit.host.configfiles import telling_files
 from pgreplkit.plans.streams.backupstream import (

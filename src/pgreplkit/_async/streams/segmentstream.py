@@ -16,7 +16,7 @@ from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
-from pgreplkit.plans.streams.waloptions import WalSettings
+from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize

@@ -6,7 +6,7 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.logs import read_log
+from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link

@@ -17,7 +17,7 @@ from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
-from pgreplkit.plans.streams.waloptions import WalSettings
+from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize

@@ -247,3 +247,25 @@ class SubscriptionStats:
 
 
 STATS = View(SubscriptionStats, "pg_stat_subscription_stats WHERE subid = %s::oid")
+
+# Statements about subscriptions; {} stand for identifiers and checked values.
+ENABLE = "ENABLE"
+DISABLE = "DISABLE"
+REFRESH_PUBLICATION = "REFRESH PUBLICATION"
+REFRESH_SEQUENCES = "REFRESH SEQUENCES"
+WITHOUT_REFRESH = "refresh = false"
+SET_PUBLICATION = "SET PUBLICATION {}"
+SET_OPTIONS = "SET ({})"
+DETACH_SLOT = "SET (slot_name = NONE)"
+SKIP_TRANSACTION = "SKIP (lsn = {})"
+RENAME = "RENAME TO {}"
+CHANGE_OWNER = "OWNER TO {}"
+WITH_OPTION = "{} WITH ({})"
+ALTER_SUBSCRIPTION = "ALTER SUBSCRIPTION {} {}"
+COPY_DATA = "copy_data = true"
+DO_NOT_COPY_DATA = "copy_data = false"
+CREATE_SUBSCRIPTION = "CREATE SUBSCRIPTION {} {} PUBLICATION {}"
+WITH_OPTIONS = " WITH ({})"
+DROP_SUBSCRIPTION = "DROP SUBSCRIPTION {}"
+DISABLE_SUBSCRIPTION = "ALTER SUBSCRIPTION {} DISABLE"
+DETACH_SUBSCRIPTION = "ALTER SUBSCRIPTION {} SET (slot_name = NONE)"
