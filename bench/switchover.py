@@ -1,4 +1,4 @@
-"""How long nobody can write during a switchover, beside the servers' own stop and promotion."""
+"""Time without writes during a switchover, compared with pg_ctl stop and promote."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def main() -> None:
             theirs.append(by_hand(b, a))
             cluster.rejoin("b").run()
         ratio = median(ours) / median(theirs)
-        print(f"switchover: nobody could write for {median(ours):.3f} s, of {median(whole):.3f} s;")
+        print(
+            f"switchover: no server accepted writes for {median(ours):.3f} s"
+            f" of {median(whole):.3f} s;"
+        )
         print(f"  pg_ctl stop and promote: {median(theirs):.3f} s; ratio {ratio:.2f} (limit 1.5)")
 
 

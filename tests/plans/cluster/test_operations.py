@@ -1,95 +1,27 @@
-"""Operations before anything is done: steps, who can follow, who must be rewound, journals."""
+"""Operations before anything is done: who can follow, who must be rewound."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
-import attrs
 import pytest
+from clusterfacts import control_file as stopped, handover
 from hypothesis import given, strategies as st
-from packaging.version import Version
 
 from pgreplkit import (
     LSN,
-    ClusterNode,
-    ControlFile,
     ControlState,
-    Promotion,
     Severity,
-    StepProgress,
-    StepResult,
     SyncStandbyNames,
     SystemIdentity,
     TimelineHistory,
     TimelineSwitch,
-    Topology,
 )
 from pgreplkit.host.recoveryfiles import pointed_at, with_settings
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.follow import can_follow, needs_rewind
-from pgreplkit.plans.cluster.journal import Journal, Lost
-from pgreplkit.plans.cluster.steps import Step, step_from
-from pgreplkit.plans.cluster.switchover import Handover, Use, failover_steps, switchover_steps
+from pgreplkit.plans.cluster.switchover import Use, failover_steps, switchover_steps
 from pgreplkit.testing import strategies as ours
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
-names = st.text(min_size=1, max_size=8)
-some_names = st.lists(names).map(tuple)
-promotions = st.builds(
-    Promotion, old_timeline=ours.timelines(), new_timeline=ours.timelines(), switchpoint=ours.lsns()
-)
-OTHERS = {"slots": st.lists(names, min_size=1), "major": st.integers(10, 18)}
-every_step: st.SearchStrategy[Step] = st.one_of(
-    *(
-        st.builds(
-            kind,
-            **{field.name: OTHERS.get(field.name, names) for field in attrs.fields(kind)},
-        )
-        for kind in dict.fromkeys(kind for kind in vars(steps).values() if isinstance(kind, type))
-        if issubclass(kind, Step) and kind is not Step
-    )
-)
-
-
-def handover(**changed: object) -> Handover:
-    old = ClusterNode(name="Db-1", is_primary=True, system_id=7, timeline=1)
-    new, third = (
-        ClusterNode(
-            name=name,
-            version=Version("16.4"),
-            is_primary=False,
-            system_id=7,
-            timeline=1,
-            upstream="Db-1",
-        )
-        for name in ("db2", "db3")
-    )
-    told: dict[str, object] = {
-        "topology": Topology((old, new, third)),
-        "old": old,
-        "new": new,
-        "followers": (third,),
-        "uses": {"db2": Use("two", "app2"), "db3": Use("three", "app3")},
-        "address": "host=db2",
-        "sync_names": SyncStandbyNames(),
-        "new_sync_names": SyncStandbyNames(),
-    }
-    return Handover(**told | changed)  # type: ignore[arg-type]
-
-
-def stopped(**changed: object) -> ControlFile:
-    told: dict[str, object] = {
-        "system_id": 7,
-        "state": ControlState.SHUT_DOWN,
-        "checkpoint_lsn": LSN("0/4000000"),
-        "timeline": 1,
-        "min_recovery_lsn": LSN.INVALID,
-        "min_recovery_timeline": 0,
-        "wal_log_hints": True,
-        "data_checksums": False,
-    }
-    return ControlFile(**told | changed)  # type: ignore[arg-type]
 
 
 def test_nothing_final_is_done_before_the_old_primary_cannot_write() -> None:
@@ -143,91 +75,6 @@ def test_a_failover_does_not_wait_for_the_lost_primary() -> None:
     assert told[0] == steps.Fence("Db-1")
     assert not any(step.node == "Db-1" for step in told[1:])
     assert not any(isinstance(s, steps.Fence) for s in failover_steps(handover(), fenced=False))
-
-
-@pytest.mark.parametrize(
-    ("of", "moved", "demoted", "promoted"),
-    [
-        (11, "into recovery.conf; control.restart(", "into recovery.conf", "control.promote("),
-        (12, "= 'three'; control.restart(", "write standby.signal", "SELECT pg_promote()"),
-        (13, "= 'three'; SELECT pg_reload_conf()", "postgresql.auto.conf", "SELECT pg_promote()"),
-    ],
-)
-def test_steps_tell_what_is_done_on_their_major(
-    of: int, moved: str, demoted: str, promoted: str
-) -> None:
-    assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).does
-    assert demoted in steps.Demote("a", "b", "host=b", None, "a", of).does
-    assert steps.Promote("b", of).does.startswith(promoted)
-
-
-@given(every_step)
-def test_a_step_is_told_and_read_again(step: Step) -> None:
-    assert step_from(step.to_dict()) == step
-    assert step.what
-    assert step.does
-    assert str(step) == f"{step.node}: {step.what}"
-
-
-@given(st.lists(every_step), st.none() | promotions, st.data())
-def test_a_journal_is_written_and_read_again(
-    told: list[Step], promotion: Promotion | None, data: st.DataObject
-) -> None:
-    count = data.draw(st.integers(0, len(told)))
-    done = tuple(StepResult(step=step, began_at=NOW, ended_at=NOW) for step in told[:count])
-    lost = data.draw(
-        st.none() | st.builds(Lost, primary=names, proofs=some_names, standbys=some_names)
-    )
-    journal = Journal(operation="o", steps=tuple(told), done=done, promotion=promotion, lost=lost)
-    again = Journal.from_json(journal.to_json())
-    assert again == journal
-    assert (*(result.step for result in again.done), *again.remaining) == journal.steps
-
-
-def test_a_journal_tells_who_can_write_at_each_step() -> None:
-    def told(plan: tuple[Step, ...]) -> list[str]:
-        done = [StepResult(step=step, began_at=NOW, ended_at=NOW) for step in plan]
-        journals = [
-            Journal(operation="o", steps=plan, done=tuple(done[:count]))
-            for count in range(len(plan))
-        ]
-        return [journal.state for journal in journals]
-
-    nobody = "nobody can write: Db-1 is shut down, and db2 is a standby"
-    assert told(switchover_steps(handover())) == [
-        *["Db-1 writes, as before"] * 2,
-        "Db-1 may be down already; if not, it writes",
-        *[nobody] * 2,
-        "db2 may write already; if not, nobody can",
-        *["db2 writes"] * 2,
-    ]
-    assert told(failover_steps(handover(), fenced=True)) == [
-        *["nobody can write, as when the primary was lost"] * 3,
-        "db2 may write already; if not, nobody can",
-        "db2 writes",
-    ]
-    assert told((steps.Rewind("a", "b", "host=b"),)) == ["who can write is not changed by it"]
-
-
-def test_a_result_says_how_long_nobody_could_write() -> None:
-    told = switchover_steps(handover())
-    seconds = [NOW + timedelta(seconds=number) for number in range(len(told) + 1)]
-    done = tuple(
-        StepResult(step=step, began_at=seconds[number], ended_at=seconds[number + 1])
-        for number, step in enumerate(told)
-    )
-    result = Journal(operation="o", steps=told, done=done).result
-    assert result.elapsed == timedelta(seconds=len(told))
-    assert result.write_outage == timedelta(seconds=4)
-    assert Journal(operation="o", steps=told).result.write_outage is None
-    assert Journal(operation="o", steps=told).result.elapsed == timedelta(0)
-    assert "lost" not in str(result)
-    known = attrs.evolve(result, lost_bytes=0)
-    assert str(known).endswith(
-        "  0 bytes of WAL are known to be lost, and with them whatever no standby was told of"
-    )
-    progress = StepProgress(step=told[0], number=1, count=8, elapsed=None)
-    assert str(progress) == f"1/8 {told[0]} …"
 
 
 @given(ours.timeline_histories(), ours.lsns(), st.data())

@@ -11,6 +11,7 @@ from typing import TypeVar
 import attrs
 
 from pgreplkit._async._io import Crew, Job
+from pgreplkit._async.cluster.actions import AsyncClusterActor
 from pgreplkit._async.cluster.failover import (
     PROOFS,
     AsyncFailoverChecks,
@@ -32,7 +33,8 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.cluster.journal import Journal, Lost
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary
+from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.cluster.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
@@ -202,7 +204,8 @@ class AsyncCluster:
         handover = await read_handover(site, self.topology, old, new)
         checks = AsyncSwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        steps = switchover_steps(handover)
+        begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
     async def failover(
@@ -241,12 +244,14 @@ class AsyncCluster:
         site = self._site(timeout, fence)
         handover = await read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
-            steps=failover_steps(handover, fenced=fence is not None),
+            steps=steps,
+            writes=promotion_writes(steps),
             lost_bytes=lost_bytes(handover, [*(await read_statuses(site, self.topology)).values()]),
-            lost=lost,
+            lost_primary=lost,
         )
         return _plan(site, begun, AsyncFailoverChecks(site, handover, lost), journal)
 
@@ -337,7 +342,7 @@ class AsyncCluster:
         strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
-        return AsyncPlan(self._site(timeout, fence), kept, None, path)
+        return AsyncPlan(AsyncClusterActor(self._site(timeout, fence)), kept, None, path)
 
     def _lost(self, primary: str | None) -> ClusterNode:
         if primary is not None:
@@ -385,7 +390,9 @@ def _plan(
     checks: AsyncChecks,
     journal: str | os.PathLike[str] | None,
 ) -> AsyncPlan:
-    return AsyncPlan(site, begun, checks, None if journal is None else Path(journal))
+    return AsyncPlan(
+        AsyncClusterActor(site), begun, checks, None if journal is None else Path(journal)
+    )
 
 
 def _named(servers: Iterable[str]) -> dict[str, str]:

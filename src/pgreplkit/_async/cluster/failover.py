@@ -18,7 +18,7 @@ from pgreplkit.plans.cluster.failover import (
     connection_evidence,
     standbys_evidence,
 )
-from pgreplkit.plans.cluster.journal import Lost
+from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.plans.server.readiness import checked
@@ -35,7 +35,7 @@ class AsyncFailoverChecks:
 
     site: AsyncSite
     handover: Handover
-    lost: Lost
+    lost: LostPrimary
 
     async def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
@@ -84,12 +84,12 @@ class AsyncFailoverChecks:
         return told
 
 
-async def prove(site: AsyncSite, lost: Lost) -> list[Finding]:
+async def prove(site: AsyncSite, lost: LostPrimary) -> list[Finding]:
     """Whether the primary is out of reach, one finding for each proof."""
     return [await _proven(site, proof, lost) for proof in lost.proofs]
 
 
-async def why_not_lost(site: AsyncSite, lost: Lost) -> str:
+async def why_not_lost(site: AsyncSite, lost: LostPrimary) -> str:
     """Why nobody may take the primary's place; nothing when one may, or has done so."""
     async with await site.server(lost.standbys[0]) as candidate:
         if not await candidate.is_in_recovery():
@@ -98,7 +98,7 @@ async def why_not_lost(site: AsyncSite, lost: Lost) -> str:
     return "; ".join(f"{f.check}: {f.found}" for f in told if f.severity is Severity.CRITICAL)
 
 
-async def _proven(site: AsyncSite, proof: str, lost: Lost) -> Finding:
+async def _proven(site: AsyncSite, proof: str, lost: LostPrimary) -> Finding:
     old = lost.primary
     if proof == "connection":
         return await _connection(site, old)

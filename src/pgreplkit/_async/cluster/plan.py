@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import Error
 from pgreplkit.host.configfiles import replace_file
 from pgreplkit.plans.cluster.journal import (

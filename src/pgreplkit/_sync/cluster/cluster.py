@@ -12,6 +12,7 @@ from typing import TypeVar
 import attrs
 
 from pgreplkit._sync._io import Crew, Job
+from pgreplkit._sync.cluster.actions import ClusterActor
 from pgreplkit._sync.cluster.failover import (
     PROOFS,
     FailoverChecks,
@@ -33,7 +34,8 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.cluster.journal import Journal, Lost
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary
+from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.cluster.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
@@ -203,7 +205,8 @@ class Cluster:
         handover = read_handover(site, self.topology, old, new)
         checks = SwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        steps = switchover_steps(handover)
+        begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
     def failover(
@@ -242,12 +245,14 @@ class Cluster:
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
-            steps=failover_steps(handover, fenced=fence is not None),
+            steps=steps,
+            writes=promotion_writes(steps),
             lost_bytes=lost_bytes(handover, [*(read_statuses(site, self.topology)).values()]),
-            lost=lost,
+            lost_primary=lost,
         )
         return _plan(site, begun, FailoverChecks(site, handover, lost), journal)
 
@@ -338,7 +343,7 @@ class Cluster:
         strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
-        return Plan(self._site(timeout, fence), kept, None, path)
+        return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
 
     def _lost(self, primary: str | None) -> ClusterNode:
         if primary is not None:
@@ -386,7 +391,7 @@ def _plan(
     checks: Checks,
     journal: str | os.PathLike[str] | None,
 ) -> Plan:
-    return Plan(site, begun, checks, None if journal is None else Path(journal))
+    return Plan(ClusterActor(site), begun, checks, None if journal is None else Path(journal))
 
 
 def _named(servers: Iterable[str]) -> dict[str, str]:

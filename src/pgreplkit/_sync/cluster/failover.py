@@ -19,7 +19,7 @@ from pgreplkit.plans.cluster.failover import (
     connection_evidence,
     standbys_evidence,
 )
-from pgreplkit.plans.cluster.journal import Lost
+from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.plans.server.readiness import checked
@@ -36,7 +36,7 @@ class FailoverChecks:
 
     site: Site
     handover: Handover
-    lost: Lost
+    lost: LostPrimary
 
     def findings(self) -> list[Finding]:
         """One finding for each thing that was looked at."""
@@ -85,12 +85,12 @@ class FailoverChecks:
         return told
 
 
-def prove(site: Site, lost: Lost) -> list[Finding]:
+def prove(site: Site, lost: LostPrimary) -> list[Finding]:
     """Whether the primary is out of reach, one finding for each proof."""
     return [_proven(site, proof, lost) for proof in lost.proofs]
 
 
-def why_not_lost(site: Site, lost: Lost) -> str:
+def why_not_lost(site: Site, lost: LostPrimary) -> str:
     """Why nobody may take the primary's place; nothing when one may, or has done so."""
     with site.server(lost.standbys[0]) as candidate:
         if not candidate.is_in_recovery():
@@ -99,7 +99,7 @@ def why_not_lost(site: Site, lost: Lost) -> str:
     return "; ".join(f"{f.check}: {f.found}" for f in told if f.severity is Severity.CRITICAL)
 
 
-def _proven(site: Site, proof: str, lost: Lost) -> Finding:
+def _proven(site: Site, proof: str, lost: LostPrimary) -> Finding:
     old = lost.primary
     if proof == "connection":
         return _connection(site, old)
