@@ -19,14 +19,10 @@ from pgreplkit._sync.cluster.failover import (
     Proof,
     read_statuses,
 )
+from pgreplkit._sync.cluster.follow import FollowChecks
 from pgreplkit._sync.cluster.nodes import Question, read_repmgr_events, silent
 from pgreplkit._sync.cluster.plan import Checks, Plan
-from pgreplkit._sync.cluster.rejoin import (
-    FollowChecks,
-    ReturnChecks,
-    read_return,
-    return_steps,
-)
+from pgreplkit._sync.cluster.rejoin import RejoinChecks, read_rejoin
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
 from pgreplkit._sync.server.server import Server
@@ -34,9 +30,10 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
-from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
+from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
 from pgreplkit.plans.cluster.switchover import failover_steps, lost_bytes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
@@ -275,25 +272,21 @@ class Cluster:
         Needs: superuser on both; before 13 a control for the standby.
         """
         self.refresh()
-        node, above = self[standby], self[upstream]
-        operation = f"let {standby} follow {upstream}"
-        if node not in self.topology.standbys or not above.is_reachable or node is above:
-            raise ServerError(operation, f"they are {node}, and {above}")
-        if node in self.topology.above(upstream):
-            found = f"{upstream} receives from {standby}: they would go round, with nothing new"
-            raise ServerError(operation, found)
-        site = self._site(timeout)
+        insist_on_follow(self.topology, standby, upstream)
+        site, node = self._site(timeout), self[standby]
         use = site.use_of(node)
-        steps: list[Step] = []
-        if slot and slot not in {there.slot_name for there in above.slots}:
-            steps.append(MakeSlots(upstream, (slot,)))
-        address = site.address(upstream)
-        steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
-        is_left = node.upstream is not None and (node.upstream, use.slot) != (upstream, slot)
-        left = use.slot if is_left else None
-        checks = FollowChecks(site, standby, upstream, left, node.upstream)
-        begun = Journal(operation=operation, steps=tuple(steps))
-        return _plan(site, begun, checks, journal)
+        facts = FollowFacts(
+            standby=node,
+            upstream=self[upstream],
+            slot=slot,
+            used_slot=use.slot,
+            application_name=use.application_name,
+        )
+        begun = Journal(
+            operation=f"let {standby} follow {upstream}",
+            steps=follow_steps(facts, site.address(upstream)),
+        )
+        return _plan(site, begun, FollowChecks(site, facts), journal)
 
     def rejoin(
         self,
@@ -314,17 +307,14 @@ class Cluster:
         """
         self.refresh()
         self[name]
-        others = [node for node in self.topology.primaries if node.name != name]
-        if len(others) > 1:
-            raise self.topology.split_brain()
-        if not others:
-            raise ServerError(f"bring {name} back", "there is no primary that it could follow")
+        primary = rejoin_primary(self.topology, name)
         site = self._site(timeout)
-        back = read_return(site, name, others[0], slot=slot)
-        checks = ReturnChecks(site, back)
-        operation = f"bring {name} back under {others[0].name}"
-        begun = Journal(operation=operation, steps=return_steps(site, back))
-        return _plan(site, begun, checks, journal)
+        facts = read_rejoin(site, name, primary, slot=slot)
+        begun = Journal(
+            operation=f"rejoin of {name} under {primary.name}",
+            steps=rejoin_steps(facts, site.address(primary.name)),
+        )
+        return _plan(site, begun, RejoinChecks(site, facts), journal)
 
     def resume(
         self,
