@@ -1,18 +1,21 @@
-"""Evidence that a primary is lost: any answer of a server is life."""
+"""Failover: its steps, and the evidence that the primary is lost: any answer means it is not."""
 
 from __future__ import annotations
 
 import pytest
+from clusterfacts import handover
 from hypothesis import given, strategies as st
 
 from pgreplkit import Severity
 from pgreplkit.driver.probe import single_hosts
+from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.failover import (
     Reply,
     StandbyReport,
     connection_evidence,
     standbys_evidence,
 )
+from pgreplkit.plans.cluster.switchover import failover_steps
 
 reports = st.lists(
     st.builds(
@@ -82,3 +85,11 @@ def test_each_host_is_asked_whatever_its_role_and_encryption(
     conninfo: str, hosts: list[str]
 ) -> None:
     assert [*single_hosts(conninfo)] == hosts
+
+
+def test_a_failover_does_nothing_on_the_lost_primary_but_fence_it() -> None:
+    planned = failover_steps(handover(), fenced=True)
+    assert planned[0] == steps.Fence("Db-1")
+    assert not any(step.node == "Db-1" for step in planned[1:])
+    unfenced = failover_steps(handover(), fenced=False)
+    assert not any(isinstance(step, steps.Fence) for step in unfenced)
