@@ -13,7 +13,10 @@ from pgreplkit import (
     ClusterNode,
     ControlFile,
     ControlState,
+    PauseState,
     Promotion,
+    ReceiverState,
+    ReplayStatus,
     SyncStandbyNames,
     Topology,
 )
@@ -80,3 +83,20 @@ def control_file(**changed: object) -> ControlFile:
         "data_checksums": False,
     }
     return ControlFile(**facts | changed)  # type: ignore[arg-type]
+
+
+def replay_status(**changed: object) -> ReplayStatus:
+    """A standby that has received and replayed all WAL up to 0/4000000 and streams."""
+    facts: dict[str, object] = {
+        "received_lsn": LSN("0/4000000"),
+        "replayed_lsn": LSN("0/4000000"),
+        "last_commit_time": None,
+        "pause_state": PauseState.NOT_PAUSED,
+        "receiver_pid": 1,
+        "receiver_status": ReceiverState.STREAMING,
+        "latest_end_lsn": LSN("0/4000000"),
+        "last_msg_send_time": None,
+        "last_msg_receipt_time": None,
+        "observed_at": NOW,
+    }
+    return ReplayStatus(**facts | changed)  # type: ignore[arg-type]

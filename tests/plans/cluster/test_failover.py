@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import attrs
 import pytest
-from clusterfacts import handover
+from clusterfacts import handover, replay_status
 from hypothesis import given, strategies as st
 
-from pgreplkit import Severity
+from pgreplkit import (
+    LSN,
+    ClusterNode,
+    ConnectionFailed,
+    PauseState,
+    ServerError,
+    Severity,
+    SyncStandbyNames,
+    Topology,
+)
 from pgreplkit.driver.probe import single_hosts
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.failover import (
+    FailoverFacts,
     Reply,
     StandbyReport,
     connection_evidence,
+    failover_candidate,
+    failover_findings,
+    lost_primary,
+    process_evidence,
     standbys_evidence,
 )
 from pgreplkit.plans.cluster.switchover import failover_steps
@@ -93,3 +110,109 @@ def test_a_failover_does_nothing_on_the_lost_primary_but_fence_it() -> None:
     assert not any(step.node == "Db-1" for step in planned[1:])
     unfenced = failover_steps(handover(), fenced=False)
     assert not any(isinstance(step, steps.Fence) for step in unfenced)
+
+
+OLD, NEW, THIRD = handover().topology.nodes
+DOWN = ClusterNode(name="Db-1", error=ConnectionFailed("connect", "refused"))
+OTHER = attrs.evolve(DOWN, name="other")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "seen", "name", "expected"),
+    [
+        ((DOWN, NEW), None, None, "Db-1"),
+        ((DOWN, OTHER, NEW), OLD, None, "Db-1"),
+        ((DOWN, OTHER, NEW), None, "other", "other"),
+        ((OLD, NEW), OLD, None, "Db-1"),
+    ],
+)
+def test_the_lost_primary_is_the_named_the_last_seen_or_the_only_one_down(
+    nodes: tuple[ClusterNode, ...], seen: ClusterNode | None, name: str | None, expected: str
+) -> None:
+    assert lost_primary(Topology(nodes), seen, name).name == expected
+
+
+@pytest.mark.parametrize("nodes", [(DOWN, OTHER, NEW), (NEW, THIRD)])
+def test_an_unknown_lost_primary_must_be_named(nodes: tuple[ClusterNode, ...]) -> None:
+    with pytest.raises(ServerError, match=r"which server was the primary .* primary="):
+        lost_primary(Topology(nodes), None, None)
+
+
+def test_only_a_standby_that_answers_is_a_candidate() -> None:
+    topology = Topology((OLD, NEW, OTHER))
+    assert failover_candidate(topology, "db2") is NEW
+    assert failover_candidate(topology, None) is NEW
+    for name in ("Db-1", "other"):
+        with pytest.raises(ServerError, match=f"{name} is not a standby that answers"):
+            failover_candidate(topology, name)
+    with pytest.raises(ServerError, match="no standby answers"):
+        failover_candidate(Topology((OLD, OTHER)), None)
+
+
+def test_a_running_process_is_no_lost_primary() -> None:
+    assert process_evidence("a", is_running=False).severity is Severity.OK
+    assert process_evidence("a", is_running=True).severity is Severity.CRITICAL
+
+
+FACTS = FailoverFacts(
+    handover=handover(new=attrs.evolve(NEW, lsn=LSN("0/4000000"))),
+    evidence=[],
+    statuses={"db2": replay_status(), "db3": replay_status()},
+    controlled={},
+)
+
+
+def problems(facts: FailoverFacts) -> dict[str, Severity]:
+    return {f.check: f.severity for f in failover_findings(facts) if f.severity != Severity.OK}
+
+
+def test_a_failover_that_can_be_done_has_no_problem() -> None:
+    assert problems(FACTS) == {}
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_the_candidate_must_have_the_most_wal(own: int, other: int) -> None:
+    statuses = {
+        "db2": replay_status(received_lsn=LSN(own), replayed_lsn=LSN(0)),
+        "db3": replay_status(received_lsn=None, replayed_lsn=LSN(other)),
+    }
+    found = problems(attrs.evolve(FACTS, statuses=statuses))
+    assert ("candidate" in found) == (other > own)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pause_state": PauseState.PAUSED},
+        {"pause_state": PauseState.PAUSE_REQUESTED},
+        {"apply_delay": timedelta(seconds=1)},
+    ],
+)
+def test_replay_must_be_able_to_end(changed: dict[str, object]) -> None:
+    facts = attrs.evolve(FACTS, statuses={"db2": replay_status(**changed)})
+    assert problems(facts)["replay"] is Severity.CRITICAL
+
+
+def test_a_candidate_that_does_not_answer_is_refused() -> None:
+    facts = attrs.evolve(FACTS, statuses={"db3": replay_status()})
+    assert {"candidate", "replay"} <= problems(facts).keys()
+
+
+def test_commits_that_would_wait_are_a_warning() -> None:
+    names = SyncStandbyNames.parse("FIRST 1 (elsewhere)")
+    waiting = attrs.evolve(FACTS, handover=attrs.evolve(FACTS.handover, new_sync_names=names))
+    assert problems(waiting) == {"synchronous_standby_names": Severity.WARNING}
+
+
+@given(st.none() | st.integers(0, 100), st.none() | st.integers(0, 100))
+def test_lost_wal_is_what_anyone_reported_and_the_candidate_lacks(
+    end: int | None, seen: int | None
+) -> None:
+    base = FACTS.handover
+    old = attrs.evolve(base.old, lsn=None if seen is None else LSN(seen))
+    changed = attrs.evolve(base, old=old, new=attrs.evolve(base.new, lsn=LSN(50)))
+    status = replay_status(latest_end_lsn=None if end is None else LSN(end))
+    facts = attrs.evolve(FACTS, handover=changed, statuses={"db2": status})
+    known = [lsn for lsn in (end, seen) if lsn is not None]
+    expected = Severity.OK if max(known, default=0) <= 50 else Severity.WARNING
+    assert problems(facts).get("lost WAL", Severity.OK) == (expected if known else Severity.INFO)

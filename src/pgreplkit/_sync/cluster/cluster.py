@@ -30,6 +30,7 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.plans.cluster.failover import failover_candidate, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
@@ -236,9 +237,8 @@ class Cluster:
         if unknown or not proofs:
             raise ValueError(f"proofs are some of {', '.join(PROOFS)}, not {unknown or 'none'}")
         self.refresh()
-        old, new = self._lost(primary), self[to] if to else self.best_candidate()
-        if new is None or new not in self.topology.standbys:
-            raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
+        old = lost_primary(self.topology, self._writer, primary)
+        new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
@@ -334,18 +334,6 @@ class Cluster:
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
         return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
-
-    def _lost(self, primary: str | None) -> ClusterNode:
-        if primary is not None:
-            return self[primary]
-        down = self.topology.down
-        seen = self._writer
-        if seen is not None and (seen.name in {node.name for node in down} or not down):
-            return seen
-        if len(down) != 1:
-            names = ", ".join(node.name for node in down) or "none"
-            raise ServerError("fail over", f"which primary is lost? down: {names}; say primary=")
-        return down[0]
 
     def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> Site:
         seconds = checked_seconds(timeout, "a timeout")
