@@ -12,6 +12,7 @@ html_title = "pgreplkit"
 exclude_patterns = ["_build"]
 
 napoleon_use_ivar = True
+napoleon_custom_sections = ["Needs", "Source"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "undoc-members": True}

@@ -113,7 +113,7 @@ ROOMS = {
         "catalog.server.waldir": ["WalFile"],
         "driver.adapters": ["register"],
         "errors.base": ["Error"],
-        "errors.files": ["HostFileError"],
+        "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
         "errors.logical": [
             "ExtensionMissing",
@@ -125,7 +125,6 @@ ROOMS = {
             "SubscriptionNotFound",
             "TableNotFound",
         ],
-        "errors.operations": ["ControlFailed"],
         "errors.patroni": ["PatroniError", "PatroniRefused", "PatroniUnreachable"],
         "errors.server": [
             "AlreadyExists",
@@ -293,7 +292,7 @@ ROOMS = {
     },
     "pgreplkit.errors": {
         "errors.base": ["Error"],
-        "errors.files": ["HostFileError"],
+        "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
         "errors.logical": [
             "ExtensionMissing",
@@ -305,7 +304,6 @@ ROOMS = {
             "SubscriptionNotFound",
             "TableNotFound",
         ],
-        "errors.operations": ["ControlFailed"],
         "errors.patroni": ["PatroniError", "PatroniRefused", "PatroniUnreachable"],
         "errors.server": [
             "AlreadyExists",

@@ -9,7 +9,7 @@ from colours import Colour
 from trees import grow
 
 import pgreplkit
-from pgreplkit import PlanRefused
+from pgreplkit import PlanRefused, Proof
 from pgreplkit.driver.probe import probe
 from pgreplkit.plans.cluster.failover import Reply
 
@@ -31,8 +31,9 @@ async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
         await found.refresh()
         assert found["a"].refuses
         assert str(found["a"]).startswith("a: refuses connections (")
-        for evidence in ("connection", "process"):
-            plan = await found.failover("b", proofs=(evidence,), timeout=10)
+        both: tuple[Proof, ...] = ("connection", "process")
+        for evidence in both:
+            plan = await found.failover("b", proofs=[evidence], timeout=10)
             with pytest.raises(PlanRefused, match=f"{evidence}: it (answers|runs)"):
                 await plan.run()
         with pytest.raises(pgreplkit.ServerError, match="takes connections now: a: refuses"):

@@ -60,7 +60,7 @@ def whole_database(
     scope: list[Composable] = []
     excepted = [
         SQL("TABLE ONLY {}").format(table(table_of(one)))
-        for one in several(except_tables, "except_tables are several tables")
+        for one in several(except_tables, "except_tables")
     ]
     if excepted and not all_tables:
         raise TypeError("except_tables are left out of all_tables, which is not given")
@@ -84,7 +84,7 @@ def publication_options(
     """The options of a publication that are given."""
     options: list[Composable] = []
     if publish is not None:
-        given = several(publish, "publish is a sequence of operations")
+        given = several(publish, "publish")
         operations = [Operation(operation) for operation in given]
         for operation in operations:
             if operation not in {*Operation}:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pgreplkit.errors.base import (
         Error as Error,
     )
-    from pgreplkit.errors.files import HostFileError as HostFileError
+    from pgreplkit.errors.host import ControlFailed as ControlFailed, HostFileError as HostFileError
     from pgreplkit.errors.lab import (
         LabError as LabError,
         ServerNotFound as ServerNotFound,
@@ -67,9 +67,6 @@ if TYPE_CHECKING:
         ReplicaIdentityMissing as ReplicaIdentityMissing,
         SubscriptionNotFound as SubscriptionNotFound,
         TableNotFound as TableNotFound,
-    )
-    from pgreplkit.errors.operations import (
-        ControlFailed as ControlFailed,
     )
     from pgreplkit.errors.patroni import (
         PatroniError as PatroniError,

@@ -10,6 +10,7 @@ from posixpath import dirname, join, normpath
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.programs import Programs, Run
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 _SYSTEMD_CHANGING = {b"activating", b"deactivating", b"reloading", b"refreshing"}
 """What ``systemctl is-active`` prints of a unit whose processes may run; it is not translated."""
@@ -45,16 +46,16 @@ class CommandControl:
         bindir: str = "",
         timeout: float = 120.0,
     ) -> None:
-        for command in (start, stop, is_running, restart or (), promote or (), run):
-            if isinstance(command, str):
-                raise TypeError("a command is a list of arguments, not a text")
         self._data_dir = data_dir
-        self._start, self._stop, self._is_running = [*start], [*stop], [*is_running]
-        self._not_running = {*not_running}
-        self._restart = [*restart] if restart is not None else None
-        self._prefix, self._through_shell, self._bindir = [*run], through_shell, bindir
+        self._start = [*several(start, "start", at_least=1)]
+        self._stop = [*several(stop, "stop", at_least=1)]
+        self._is_running = [*several(is_running, "is_running", at_least=1)]
+        self._not_running = {*several(not_running, "not_running")}
+        self._restart = None if restart is None else [*several(restart, "restart", at_least=1)]
+        self._prefix = [*several(run, "run")]
+        self._through_shell, self._bindir = through_shell, bindir
         pg_ctl = self._at_host([self._program("pg_ctl"), "promote", "-D", data_dir, "--no-wait"])
-        self._promote = [*promote] if promote is not None else pg_ctl
+        self._promote = pg_ctl if promote is None else [*several(promote, "promote", at_least=1)]
         self._timeout = checked_seconds(timeout, "a timeout")
         self._programs = Programs()
 

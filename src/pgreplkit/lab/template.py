@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from pgreplkit.host.checksums import extended
 from pgreplkit.errors import LabError
+from pgreplkit.host.checksums import extended
 
 _WAL_PAGE_SYSTEM_ID = 24
 """Offset of xlp_sysid in the first page header of a WAL file, the same from 10 to 18."""

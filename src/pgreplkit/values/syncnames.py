@@ -10,6 +10,7 @@ import attrs
 
 from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.several import several
 
 _SPACE = " \t\n\r\f\v"
 _TOKEN = re.compile(
@@ -126,6 +127,7 @@ class SyncStandbyNames:
         """
         if not self.names:
             return True
+        connected = several(connected, "connected")
         fitting = [name for name in connected if "*" in self.names or name in self]
         return len(fitting) >= self.count
 

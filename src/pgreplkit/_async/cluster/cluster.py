@@ -39,6 +39,7 @@ from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 GivenT = TypeVar("GivenT")
 
@@ -87,6 +88,8 @@ class AsyncCluster:
         Source: as of Watch, pg_stat_wal_receiver, and the timelines' history files.
         """
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
+        if not named:
+            raise ValueError("servers is empty: nothing would be discovered")
         seconds = checked_seconds(timeout, "a timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()
@@ -227,6 +230,7 @@ class AsyncCluster:
         Raises: ServerError when there is no standby, or it is not known which primary is lost;
         KeyError; ValueError for another proof.
         """
+        proofs = several(proofs, "proofs")
         unknown = {*proofs} - {*PROOFS}
         if unknown or not proofs:
             raise ValueError(f"proofs are some of {', '.join(PROOFS)}, not {unknown or 'none'}")
@@ -385,7 +389,7 @@ def _plan(
 
 
 def _named(servers: Iterable[str]) -> dict[str, str]:
-    conninfos = [*servers]
+    conninfos = several(servers, "servers")
     named = {address(conninfo): conninfo for conninfo in conninfos}
     if len(named) < len(conninfos):
         raise ValueError("two of the servers have the same address: give them as a mapping")

@@ -16,6 +16,7 @@ from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, beside
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""
@@ -39,9 +40,10 @@ class AsyncWatch:
         every: float = 1.0,
         timeout: float | None = None,
     ) -> None:
-        if isinstance(servers, str):
-            raise TypeError("the servers are several: a list or a mapping, not one text")
-        named = servers.items() if isinstance(servers, Mapping) else map(_named, servers)
+        if isinstance(servers, Mapping):
+            named = several(servers.items(), "servers")
+        else:
+            named = tuple(map(_named, several(servers, "servers")))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two of the servers have the same name: give them as a mapping")

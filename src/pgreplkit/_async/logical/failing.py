@@ -75,7 +75,7 @@ async def _peek(
             # The server tells a publication that is missing as it tells a slot.
             await slot.refresh()
             found = f"{error.found}, or the slot is older than the publication: make it anew"
-            raise PublicationNotFound(error.tried, found, error.sqlstate) from None
+            raise PublicationNotFound(error.operation, found, error.sqlstate) from None
         failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed

@@ -20,7 +20,9 @@ from pgreplkit.catalog.logical.replicaidentity import (
     identities,
     identity_in,
 )
+from pgreplkit.catalog.logical.snapshot import FILTERED_TABLES
 from pgreplkit.catalog.logical.stuck import (
+    ALL_PUBLICATION_NAMES,
     OLD_TRANSACTIONS,
     PLACES,
     PUBLICATION_NAMES,
@@ -32,9 +34,17 @@ from pgreplkit.catalog.logical.subscription import CONNECTION, SUBSCRIPTIONS, Su
 from pgreplkit.catalog.server.positions import FENCE, FLUSHED
 from pgreplkit.catalog.server.slotactions import USED_BY
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
-from pgreplkit.errors import NotAPrimary, ServerError, SlotNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    NotAPrimary,
+    ServerError,
+    SlotNotFound,
+    TableNotFound,
+)
+from pgreplkit.plans.logical.coverage import publications_covered
 from pgreplkit.plans.logical.stuck import PublisherFacts
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import TableName
 
 _CONNECTED_WITHIN = 5
@@ -123,13 +133,29 @@ async def read_subscriptions(subscriber: AsyncLink) -> list[SubscriptionState]:
 
 
 async def tables_between(
-    publisher: AsyncLink, subscriber: AsyncLink, tables: Iterable[AnyPublished] | None
+    publisher: AsyncLink,
+    subscriber: AsyncLink,
+    tables: Iterable[AnyPublished] | None,
+    operation: str,
 ) -> list[PublishedTable]:
-    """The tables that are given, or else all to which the subscriber subscribes, by name."""
+    """Return the tables that an operation covers: the given ones, or those that are replicated.
+
+    Raises: PublicationNotFound; TableNotFound when no table is published; TypeError or ValueError
+    for ``tables`` that is one str, or empty.
+    """
     if tables is not None:
-        return [published(table) for table in tables]
+        return [published(table) for table in several(tables, "tables", at_least=1)]
     states = await read_subscriptions(subscriber)
-    return await read_published(publisher, {name for s in states for name in s.subpublications})
+    records = await publisher.all("read the publications", ALL_PUBLICATION_NAMES)
+    names = publications_covered(
+        operation,
+        {state.subname: state.subpublications for state in states},
+        [record["name"] for record in records],
+    )
+    if covered := await read_published(publisher, names):
+        return covered
+    found = f"no table is published by {', '.join(map(repr, names))}"
+    raise TableNotFound(operation, f"{found}; add tables there, or name them with tables=")
 
 
 async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[PublishedTable]:
@@ -145,3 +171,21 @@ async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[
     sql = identities(link.version.major, NAMED_TABLES)
     records = await link.all("read the replica identities", sql, columns)
     return [identity_in(record) for record in records]
+
+
+def insist_on_all(
+    operation: str, where: str, asked: Iterable[TableName], there: Iterable[TableName]
+) -> None:
+    """Raise TableNotFound for the tables that are asked for and do not exist."""
+    if missing := {*asked} - {*there}:
+        which = ", ".join(map(str, sorted(missing)))
+        raise TableNotFound(operation, f"{where} has no table {which}")
+
+
+async def insist_on_all_rows(link: AsyncLink, operation: str, tables: Sequence[TableName]) -> None:
+    """Raise InsufficientPrivilege when row security hides rows of a table from this role."""
+    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    if records := await link.all(operation, FILTERED_TABLES, columns):
+        which = ", ".join(str(table_named(record)) for record in records)
+        found = f"row level security hides rows of {which} from this role"
+        raise InsufficientPrivilege(operation, link.role, "BYPASSRLS", found)

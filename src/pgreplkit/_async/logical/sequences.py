@@ -21,6 +21,7 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, planned
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _AT_ONCE = 200
@@ -66,7 +67,9 @@ class AsyncSequencePlan:
         """
         if type(margin) is not int or margin < 0:
             raise ValueError(f"a margin is a number of values, 0 or more: not {margin!r}")
-        names = None if sequences is None else [table_of(name) for name in sequences]
+        names = None
+        if sequences is not None:
+            names = [table_of(name) for name in several(sequences, "sequences", at_least=1)]
         plan = cls(publisher, subscriber, (), margin=margin, names=names)
         await plan.refresh()
         return plan

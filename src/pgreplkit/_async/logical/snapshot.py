@@ -10,13 +10,13 @@ from psycopg import AsyncConnection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import Lock, sleep
-from pgreplkit._async.logical.publisher import read_published
+from pgreplkit._async.logical.publisher import insist_on_all_rows, read_published
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import MEMORY_LIMIT, AsyncChangeStream, AsyncTransactionStream
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical.snapshot import table_shape
+from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
@@ -34,6 +34,7 @@ from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.rows import RowFactory
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, table_of
 
 R = TypeVar("R")
@@ -64,7 +65,9 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     ) -> None:
         super().__init__(stream, settings, row_factory, server.connection.adapters)
         self._server, self._publications = server, publications
-        self._tables = None if tables is None else [table_of(table) for table in tables]
+        self._tables = None
+        if tables is not None:
+            self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
         self._failover, self._create_timeout = failover, create_timeout
         self._make_row = row_factory
         self._reader: AsyncConnection[object] | None = None
@@ -161,6 +164,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 reader = await AsyncConnection[object].connect(
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
+                await reader.execute(ROW_SECURITY_OFF)
                 await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
                 await reader.execute(seen)
@@ -182,6 +186,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 listed = ", ".join(map(str, sorted(unpublished)))
                 raise TableNotFound(tried, f"not published, so that no change would come: {listed}")
             published = [one for one in published if one.table in self._tables]
+        await insist_on_all_rows(link, tried, [one.table for one in published])
         copies = []
         for one in published:
             params = [one.table.schema, one.table.name]

@@ -285,9 +285,9 @@ class AsyncSlot(SlotColumns):
         if self.database not in {None, here}:
             found = f"it belongs to the database {self.database!r}, this is {here!r}"
             advice = "connect to that one"
-            raise ServerError(error.tried, f"{found}: {advice}", error.sqlstate) from error
+            raise ServerError(error.operation, f"{found}: {advice}", error.sqlstate) from error
         if (await self.refresh()).is_lost:
-            raise SlotLost(error.tried, f"it is lost: {error.found}", error.sqlstate) from error
+            raise SlotLost(error.operation, f"it is lost: {error.found}", error.sqlstate) from error
 
     def __repr__(self) -> str:
         state = self.state

@@ -10,7 +10,12 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._sync._io import Crew, sleep
-from pgreplkit._sync.logical.publisher import read_subscriptions, set_fence, tables_between
+from pgreplkit._sync.logical.publisher import (
+    insist_on_all_rows,
+    read_subscriptions,
+    set_fence,
+    tables_between,
+)
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
@@ -58,20 +63,23 @@ def compare(
     publisher did not change it meanwhile. The ``diffs`` of each range are final; what is
     ``undecided`` changed each time. Memory holds the rows of one range, keys and hashes only.
 
-    The tables are those of the subscriber's subscriptions unless told, each with the columns and
-    rows that are published. Columns that are generated are left out. ``range_rows`` is how many
+    By default the tables are those of the subscriber's subscriptions to this publisher; without
+    such a subscription, all published tables. Each is compared by the columns and rows that are
+    published. Columns that are generated are left out. ``range_rows`` is how many
     rows are read by one statement, and ``timeout`` the seconds that one may take, and that the
     subscriber may need to apply what is written.
 
     Both connections must be in autocommit, and are in use until the end.
 
-    Raises: KeyMissing for a table without a key; TableNotFound; WaitTimeout when the subscriber
-    does not catch up; StatementTimeout; ServerError.
-    Needs: SELECT on the tables.
+    Raises: KeyMissing for a table without a key; TableNotFound, PublicationNotFound when there is
+    nothing to compare; WaitTimeout when the subscriber
+    does not catch up; StatementTimeout; InsufficientPrivilege;
+    ServerError.
+    Needs: SELECT on the tables; BYPASSRLS where row level security hides rows from the role.
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
     sides = _Sides(publisher, subscriber, timeout)
-    asked = tables_between(publisher._link, subscriber._link, tables)
+    asked = tables_between(publisher._link, subscriber._link, tables, "compare")
     sides.insist_on_ready([table.table for table in asked])
     scans = [sides.scan(table) for table in asked]
     estimated = sides.estimate([scan.table for scan in scans])
@@ -133,12 +141,17 @@ class _Sides:
         self._slots: list[str] | None = None
 
     def insist_on_ready(self, tables: Sequence[TableName]) -> None:
-        """Raise when one of them is still being copied: what its slot confirms is not its."""
+        """Raise when one of them is still being copied, or hides rows from a role.
+
+        What the slot confirms does not cover a table that is being copied.
+        """
         records = self._subscriber.all("look for copies", COPIED_NOW)
         copied = {*map(table_named, records)} & {*tables}
         if copied:
             which = ", ".join(map(str, sorted(copied)))
             raise ServerError("compare", f"{which} is not synchronized yet: wait_synced() first")
+        for link in (self._publisher, self._subscriber):
+            insist_on_all_rows(link, "compare", tables)
 
     def scan(self, asked: PublishedTable) -> TableScan:
         """How a table is read, alike on both.
@@ -147,7 +160,9 @@ class _Sides:
         """
         theirs = self._shapes(self._publisher, asked.table, "publisher")
         ours = {s.name: s for s in self._shapes(self._subscriber, asked.table, "subscriber")}
-        wanted = asked.columns or [shape.name for shape in theirs]
+        wanted = asked.columns
+        if wanted is None:
+            wanted = tuple(shape.name for shape in theirs)
         left_out = {shape.name for shape in (*theirs, *ours.values()) if shape.is_generated}
         names = [name for name in wanted if name not in left_out]
         tried = f"compare {asked.table}"

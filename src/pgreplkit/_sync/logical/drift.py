@@ -27,6 +27,7 @@ from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
@@ -37,14 +38,16 @@ def schema_drift(
 ) -> SchemaDrift:
     """Where the tables of a subscriber are not made as those of its publisher, and the DDL for it.
 
-    The tables are those of the subscriber's subscriptions unless told. Columns are compared by
+    By default the tables are those of the subscriber's subscriptions to this publisher; without
+    such a subscription, all published tables. Columns are compared by
     name, as the server replicates them; indexes and constraints by what they say, whatever they
     are called. Nothing is changed.
 
-    Raises: TableNotFound for a table that the publisher has not; InsufficientPrivilege.
+    Raises: TableNotFound for a table that the publisher has not; TableNotFound,
+    PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
     Source: pg_attribute, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
-    asked = tables_between(publisher._link, subscriber._link, tables)
+    asked = tables_between(publisher._link, subscriber._link, tables, "compare the schemas")
     names = [published.table for published in asked]
     theirs = read_shapes(publisher._link, names)
     missing = [str(name) for name in names if name not in theirs]
@@ -83,9 +86,11 @@ def copy_schema(
     """
     source = publisher_conninfo(publisher.connection)
     target = publisher_conninfo(subscriber.connection)
-    names = None if tables is None else [table_of(table) for table in tables]
+    names = None
+    if tables is not None:
+        names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
-    for section in sections:
+    for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, section, names)
         aside(partial(copy, owners=owners, bindir=folder, timeout=timeout))
 

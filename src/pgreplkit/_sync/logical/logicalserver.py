@@ -11,6 +11,7 @@ from pgreplkit._sync.logical.publication import (
     read_publication,
 )
 from pgreplkit._sync.logical.publisher import (
+    insist_on_all,
     read_identities,
     read_subscriptions,
     set_fence,
@@ -37,7 +38,6 @@ from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
 from pgreplkit.catalog.logical.writers import Writers
 from pgreplkit.driver import statements as parts
-from pgreplkit.errors import TableNotFound
 from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.readiness import Readiness
@@ -97,8 +97,8 @@ class LogicalServer(StreamingServer):
         return make_publication(
             self._link,
             name,
-            tables=[*tables],
-            schemas=schemas,
+            tables=several(tables, "tables"),
+            schemas=several(schemas, "schemas"),
             everything=parts.whole_database(
                 self._link.require,
                 all_tables=all_tables,
@@ -168,7 +168,7 @@ class LogicalServer(StreamingServer):
             self._link,
             name,
             publisher,
-            several(publications, "the publications are a sequence of names"),
+            several(publications, "publications"),
             options or SubscriptionOptions(),
             timeout=timeout,
         )
@@ -185,12 +185,9 @@ class LogicalServer(StreamingServer):
         if tables is None:
             records = self._link.all(tried, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
-        asked = [table_of(table) for table in tables]
+        asked = [table_of(table) for table in several(tables, "tables")]
         found = read_identities(self._link, asked)
-        missing = {*asked} - {identity.table for identity in found}
-        if missing:
-            which = ", ".join(map(str, sorted(missing)))
-            raise TableNotFound(tried, f"there is no table {which} in this database")
+        insist_on_all(tried, "this database", asked, [identity.table for identity in found])
         return found
 
     def check_subscriber_readiness(
@@ -203,15 +200,19 @@ class LogicalServer(StreamingServer):
         """Whether it can have so many more subscriptions, one finding for each thing needed.
 
         Workers and origins, commit timestamps, and for each table a key by which rows are found,
-        and whether the publisher has it from elsewhere: of the tables that are given, or else of
-        those that it subscribes to.
+        and whether the publisher has it from elsewhere. By default the tables are those of its
+        subscriptions to this publisher; without such a subscription, all published tables.
 
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.
+        Raises: TableNotFound, PublicationNotFound when there is no table to look at;
+        InsufficientPrivilege.
+        Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
         """
-        between = tables_between(publisher._link, self._link, tables)
+        tried = "check the subscriber's readiness"
+        between = tables_between(publisher._link, self._link, tables, tried)
         names = [published.table for published in between]
         theirs = read_identities(publisher._link, names)
+        insist_on_all(tried, "the publisher", names, [identity.table for identity in theirs])
         ours = read_identities(self._link, names)
         relayed = publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
         pool = self._link.one("count the workers", worker_pool(self.version.major))
@@ -228,13 +229,18 @@ class LogicalServer(StreamingServer):
     def find_writers(self, tables: Iterable[AnyTable] | None = None) -> Writers:
         """Who may write tables that only replication should, and who is writing them now.
 
-        A row that somebody else writes on a subscriber is a conflict to come. The tables are those
-        of all subscriptions unless told.
+        A row that somebody else writes on a subscriber is a conflict to come, and a row written to
+        the publisher after a cutover is lost. By default the tables are those of all
+        subscriptions; in a database without subscriptions, all published tables. Partitions of
+        these tables, and the tables that they are partitions of, are covered too.
 
+        Raises: TableNotFound when a table does not exist, or there is none to look at.
         Needs: pg_monitor, to see other roles' sessions.
         Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
         """
-        asked = None if tables is None else [table_of(table) for table in tables]
+        asked = None
+        if tables is not None:
+            asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return read_writers(self._link, asked)
 
     def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:

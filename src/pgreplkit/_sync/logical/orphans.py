@@ -9,6 +9,7 @@ from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
 from pgreplkit.plans.logical.orphans import Orphan, Subscriber, find_orphans
+from pgreplkit.values.several import several
 
 
 def orphans(servers: Iterable[Server]) -> list[Orphan]:
@@ -19,11 +20,12 @@ def orphans(servers: Iterable[Server]) -> list[Orphan]:
     primary. A slot that is in use is none, nor are those of other plugins. The
     ones that keep the most WAL come first; nothing is removed.
 
-    Raises: InsufficientPrivilege.
+    Raises: InsufficientPrivilege; ValueError without a server.
     Needs: before 14 superuser, or SELECT on pg_subscription.
     Source: pg_subscription, pg_replication_slots, pg_replication_origin.
     """
-    return find_orphans([_asked(server) for server in servers])
+    given = several(servers, "servers", at_least=1)
+    return find_orphans([_asked(server) for server in given])
 
 
 def _asked(server: Server) -> Subscriber:

@@ -28,6 +28,7 @@ from pgreplkit.catalog.logical.stuck import table_named
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.conninfo import publisher_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _GRANT = "SUPERUSER"
@@ -226,7 +227,8 @@ class PglogicalNode:
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
         dsn = provider if isinstance(provider, str) else publisher_conninfo(provider.connection)
-        sets, origins = [*replication_sets], [*forward_origins]
+        sets = [*several(replication_sets, "replication_sets", at_least=1)]
+        origins = [*several(forward_origins, "forward_origins")]
         params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]
         self._call(f"create the subscription {name!r}", sql.SUBSCRIBE, params, timeout)
         return self.subscription(name)

@@ -11,13 +11,13 @@ from psycopg import Connection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit._sync.logical.publisher import read_published
+from pgreplkit._sync.logical.publisher import insist_on_all_rows, read_published
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.snapshot import table_shape
+from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
@@ -35,6 +35,7 @@ from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.rows import RowFactory
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, table_of
 
 R = TypeVar("R")
@@ -65,7 +66,9 @@ class SnapshotStream(ChangeStream[R]):
     ) -> None:
         super().__init__(stream, settings, row_factory, server.connection.adapters)
         self._server, self._publications = server, publications
-        self._tables = None if tables is None else [table_of(table) for table in tables]
+        self._tables = None
+        if tables is not None:
+            self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
         self._failover, self._create_timeout = failover, create_timeout
         self._make_row = row_factory
         self._reader: Connection[object] | None = None
@@ -162,6 +165,7 @@ class SnapshotStream(ChangeStream[R]):
                 reader = Connection[object].connect(
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
+                reader.execute(ROW_SECURITY_OFF)
                 reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
                 reader.execute(seen)
@@ -183,6 +187,7 @@ class SnapshotStream(ChangeStream[R]):
                 listed = ", ".join(map(str, sorted(unpublished)))
                 raise TableNotFound(tried, f"not published, so that no change would come: {listed}")
             published = [one for one in published if one.table in self._tables]
+        insist_on_all_rows(link, tried, [one.table for one in published])
         copies = []
         for one in published:
             params = [one.table.schema, one.table.name]

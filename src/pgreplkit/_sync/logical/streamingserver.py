@@ -117,8 +117,9 @@ class StreamingServer(Server):
         gives. When it ends before SnapshotEnd, the slot is dropped again.
 
         Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
-        not published; StatementTimeout.
-        Needs: REPLICATION, and SELECT on the tables.
+        not published; StatementTimeout; InsufficientPrivilege.
+        Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
+        from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
         names = names_of(publications)

@@ -243,8 +243,8 @@ class Subscription(SubscriptionReader):
 
         ``on_progress`` is called with its status after each look.
 
-        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled, with
-        all reasons that are found.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled or has
+        no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
         pace = Pace(timeout)
@@ -254,6 +254,11 @@ class Subscription(SubscriptionReader):
                 on_progress(status)
             if status.is_synced:
                 return status
+            if not status.tables:
+                raise SubscriptionStuck(
+                    f"{self.name!r} has no table, so that nothing is replicated",
+                    self.diagnose(publisher),
+                )
             if pace.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"

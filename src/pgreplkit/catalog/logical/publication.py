@@ -30,7 +30,7 @@ class GeneratedColumns(OpenEnum):
 
 
 def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if columns is None else several(columns, "the columns are a sequence of names")
+    return None if columns is None else several(columns, "columns")
 
 
 def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
@@ -137,8 +137,14 @@ def published_tables(major: int) -> str:
                 NULL AS where
             FROM pg_publication_tables WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
         """
-    return """
-        SELECT schemaname AS schema, tablename AS name, min(attnames::text[]) AS columns,
+    # 15 to 17 list generated columns among those of a table, and never send them.
+    is_sent = "true" if major >= 18 else "attgenerated = ''"
+    return f"""
+        SELECT schemaname AS schema, tablename AS name,
+            ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
+                JOIN pg_attribute ON attname = sent AND attrelid = concat(quote_ident(schemaname),
+                    '.', quote_ident(tablename))::regclass
+                WHERE {is_sent} ORDER BY place) AS columns,
             CASE WHEN bool_and(rowfilter IS NOT NULL)
                 THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where
         FROM pg_publication_tables WHERE pubname = ANY (%s::text[])
@@ -146,6 +152,11 @@ def published_tables(major: int) -> str:
     """
 
 
+PUBLISHED_NAMES = """
+    SELECT DISTINCT schemaname AS nspname, tablename AS relname FROM pg_publication_tables
+    ORDER BY 1, 2
+"""
+"""The tables that any publication of the database publishes."""
 PUBLISHED_SEQUENCES = """
     SELECT schemaname AS schema, sequencename AS name FROM pg_publication_sequences
     WHERE pubname = %s ORDER BY 1, 2

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
+"""As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
+FILTERED_TABLES = """
+    SELECT nspname AS schema, relname AS name
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name
+    WHERE row_security_active(pg_class.oid)
+    ORDER BY 1, 2
+"""
+"""Those of the tables of which row security hides rows from the role that asks."""
+
 
 def table_shape(major: int) -> str:
     """The statement for the columns of one table."""

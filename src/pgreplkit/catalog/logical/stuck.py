@@ -110,6 +110,7 @@ PLACES = """
         (SELECT count(*) FROM pg_stat_replication)
 """
 PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication WHERE pubname = ANY (%s::text[])"
+ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
 
 
 @attrs.frozen(kw_only=True)

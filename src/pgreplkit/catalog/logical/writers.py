@@ -64,6 +64,8 @@ class Writers:
     Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
     """
 
+    tables: tuple[TableName, ...]
+    """The tables that were looked at, with their partitions and the tables above them."""
     grants: tuple[WriteGrant, ...]
     """What can be taken back."""
     unstoppable: tuple[str, ...]
@@ -88,6 +90,22 @@ _ASKED = """
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
         ON nspname = asked.schema AND relname = asked.name
 """
+WITH_PARTITIONS = f"""
+    WITH RECURSIVE given AS (
+        SELECT pg_class.oid FROM {_ASKED} WHERE relkind IN ('r', 'p')
+    ), above AS (
+        SELECT oid FROM given
+        UNION SELECT inhparent FROM above JOIN pg_inherits ON inhrelid = above.oid
+    ), below AS (
+        SELECT oid FROM given
+        UNION SELECT inhrelid FROM below JOIN pg_inherits ON inhparent = below.oid
+    )
+    SELECT nspname, relname FROM (SELECT oid FROM above UNION SELECT oid FROM below) AS own
+    JOIN pg_class ON pg_class.oid = own.oid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    ORDER BY 1, 2
+"""
+"""The tables, and all through which their rows can be written: tables above, and partitions."""
 _WRITES = "privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')"
 GRANTS = f"""
     SELECT nspname, relname, rolname AS role, privilege_type AS privilege,

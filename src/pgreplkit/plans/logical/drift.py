@@ -146,7 +146,7 @@ def _table(
 
 
 def _columns(published: PublishedTable, theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
-    names = published.columns or tuple(theirs.columns)
+    names = tuple(theirs.columns) if published.columns is None else published.columns
     for name in names:
         there, here = theirs.columns[name], ours.columns.get(name)
         if there.generated and published.columns is None:

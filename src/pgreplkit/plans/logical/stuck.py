@@ -212,6 +212,12 @@ def _of_the_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
             remedy="refresh_publications() takes it in",
             table=table,
         )
+    if not facts.tables and not facts.untaken_tables:
+        yield Stuck(
+            reason=StuckReason.TABLE_NOT_TAKEN,
+            found="the subscription has no table",
+            remedy="add tables to its publications, then refresh_publications()",
+        )
     for table, columns in facts.missing_columns.items():
         yield Stuck(
             reason=StuckReason.COLUMN_MISSING,

@@ -103,8 +103,8 @@ class SubscriptionStatus:
 
     @property
     def is_synced(self) -> bool:
-        """Whether all its tables are."""
-        return len(self.ready_tables) == len(self.tables)
+        """Whether it has tables, and all of them are ready."""
+        return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 
     @property
     def received_lsn(self) -> LSN | None:
