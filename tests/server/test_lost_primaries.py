@@ -14,6 +14,7 @@ from pgreplkit.driver.probe import probe
 from pgreplkit.plans.cluster.failover import Reply
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
+CONNECTION: tuple[Proof, ...] = ("connection",)
 
 
 async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
@@ -51,7 +52,7 @@ def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_aliv
     servers = {"a": f"{name} {where}", "b": cluster.standby.conninfo}
     found = pgreplkit.Cluster.discover(servers, timeout=20)
     assert found["a"].refuses
-    plan = found.failover("b", primary="a", proofs=("connection",), timeout=10)
+    plan = found.failover("b", primary="a", proofs=CONNECTION, timeout=10)
     with pytest.raises(PlanRefused, match="connection: it answers"):
         plan.run()
 
