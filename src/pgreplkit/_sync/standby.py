@@ -12,19 +12,22 @@ from psycopg import Connection
 from pgreplkit._sync._io import aside, sleep
 from pgreplkit._sync.logical.streamingserver import StreamingServer
 from pgreplkit._sync.server.server import Server
+from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.server.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
-from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.replaycontrol import (
+from pgreplkit.catalog.server.replay import (
     APPLY_DELAY,
     PAUSE,
     PROMOTE,
     PROMOTED,
+    REPLAY,
     REPLAY_POSITION,
     RESUME,
+    PauseState,
     Promotion,
     ReplayPosition,
+    ReplayStatus,
 )
+from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.conninfo import upstream_of, without_password

@@ -11,7 +11,7 @@ import attrs
 
 from pgreplkit.errors import HostFileError, InvalidWalFileName
 from pgreplkit.host.configfiles import replace_file, sync_folder, telling_files
-from pgreplkit.plans.streams.waloptions import HistoryFile
+from pgreplkit.plans.streams.options import HistoryFile
 from pgreplkit.protocol.walfeed import Piece, WalChunk, pieces
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName

@@ -9,7 +9,8 @@ from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.standby import AsyncStandby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import (
@@ -52,7 +53,9 @@ async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     async with await site.server(step.node) as server:
         grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
-        await server._link.run(f"checkpoint {step.node}", SQL("CHECKPOINT").format(), grant=grant)
+        await server._link.run(
+            f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant
+        )
 
 
 async def set_sync_names(site: AsyncSite, node: str, names: str) -> None:

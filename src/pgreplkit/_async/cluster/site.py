@@ -13,6 +13,7 @@ from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
@@ -59,7 +60,7 @@ class AsyncSite:
         return await self._limited(await AsyncStandby.connect(self.servers[name]))
 
     async def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL("SET statement_timeout = {}").format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
             await server._link.run("limit the time of statements", limit)
         except BaseException:

@@ -10,13 +10,23 @@ from psycopg import AsyncConnection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import Lock, sleep
-from pgreplkit._async.logical.publisher import insist_on_all_rows, read_published
+from pgreplkit._async.logical.coverage import insist_on_all_rows
+from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import MEMORY_LIMIT, AsyncChangeStream, AsyncTransactionStream
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    COPY_OUT,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+    ROWS,
+    WHERE,
+    table_shape,
+)
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
@@ -165,8 +175,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
                 await reader.execute(ROW_SECURITY_OFF)
-                await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                await reader.execute(BEGIN_READING)
+                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
                 await reader.execute(seen)
         return created.consistent_point, reader
 
@@ -224,12 +234,12 @@ async def _rows(
 
 
 def _statement(one: TableCopy) -> Composed:
-    rows = SQL("SELECT {} FROM {}{}").format(
+    rows = SQL(ROWS).format(
         parts.names(column.name for column in one.table.columns),
         # The rows of other tables that inherit from it are published as theirs.
-        SQL("") if one.is_partitioned else SQL("ONLY "),
+        SQL("") if one.is_partitioned else SQL(ONLY),
         parts.table(one.table.table_name),
     )
     if one.where is not None:
-        rows += SQL(" WHERE ") + SQL(one.where)
-    return SQL("COPY ({}) TO STDOUT").format(rows)
+        rows += SQL(WHERE) + SQL(one.where)
+    return SQL(COPY_OUT).format(rows)

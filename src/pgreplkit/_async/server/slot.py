@@ -10,10 +10,16 @@ from psycopg.rows import DictRow
 from pgreplkit._async._io import sleep
 from pgreplkit._async.streams.changes import AsyncChangeStream, change_stream
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.server import slotactions as sql
-from pgreplkit.catalog.server.slot import ONE_SLOT, SlotState, SlotType
-from pgreplkit.catalog.server.slotactions import CONSUME, PEEK, SlotChange
-from pgreplkit.catalog.server.slotcolumns import SlotColumns
+from pgreplkit.catalog.server import slot as sql
+from pgreplkit.catalog.server.slot import (
+    CONSUME,
+    ONE_SLOT,
+    PEEK,
+    SlotChange,
+    SlotColumns,
+    SlotState,
+    SlotType,
+)
 from pgreplkit.catalog.view import View
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import (

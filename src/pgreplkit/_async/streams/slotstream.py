@@ -13,7 +13,7 @@ from pgreplkit._async.streams.reporter import TOLD_EVERY, AsyncReporter
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slotactions import TROUBLE, USED_BY
+from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import (
     FEATURE_NOT_SUPPORTED,

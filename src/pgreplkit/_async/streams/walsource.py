@@ -21,7 +21,7 @@ from pgreplkit.errors import (
     WaitTimeout,
     WalRemoved,
 )
-from pgreplkit.plans.streams.waloptions import HistoryFile, WalSettings
+from pgreplkit.plans.streams.options import HistoryFile, WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.walfeed import WalChunk, WalFeed

@@ -10,7 +10,8 @@ from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.standby import Standby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import (
@@ -53,7 +54,7 @@ def checkpoint(site: Site, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     with site.server(step.node) as server:
         grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
-        server._link.run(f"checkpoint {step.node}", SQL("CHECKPOINT").format(), grant=grant)
+        server._link.run(f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant)
 
 
 def set_sync_names(site: Site, node: str, names: str) -> None:

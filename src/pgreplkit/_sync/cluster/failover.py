@@ -22,7 +22,7 @@ from pgreplkit.plans.cluster.failover import (
 from pgreplkit.plans.cluster.journal import Lost
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
-from pgreplkit.plans.server.readiness import found
+from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 
@@ -48,12 +48,12 @@ class FailoverChecks:
         told.append(_most_advanced(handover, statuses))
         status = statuses.get(handover.new.name)
         told.append(
-            found(
+            checked(
                 "replay",
-                status is not None
+                ok=status is not None
                 and status.pause_state is PauseState.NOT_PAUSED
                 and not status.apply_delay,
-                found="it does not answer"
+                observed="it does not answer"
                 if status is None
                 else f"{status.pause_state}, delayed by {status.apply_delay or 0}",
                 needed="neither paused nor delayed: all that it received is replayed first",
@@ -63,10 +63,10 @@ class FailoverChecks:
         names = handover.new_sync_names
         follow = [handover.uses[node.name].application_name for node in handover.followers]
         told.append(
-            found(
+            checked(
                 "synchronous_standby_names",
-                names.met_by(tuple(name or "" for name in follow)),
-                found=f"{handover.new.name} has {str(names)!r}",
+                ok=names.met_by(tuple(name or "" for name in follow)),
+                observed=f"{handover.new.name} has {str(names)!r}",
                 needed="met by those who will follow it: else every commit waits",
                 remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it writes",
                 otherwise=Severity.WARNING,
@@ -74,10 +74,10 @@ class FailoverChecks:
         )
         lost = lost_bytes(handover, [*statuses.values()])
         told.append(
-            found(
+            checked(
                 "what is lost",
-                lost == 0,
-                found="not known" if lost is None else f"{lost} bytes of WAL that are known of",
+                ok=lost == 0,
+                observed="not known" if lost is None else f"{lost} bytes of WAL that are known of",
                 needed="none, by what the standbys were told, and the primary when it was seen",
                 otherwise=Severity.INFO if lost is None else Severity.WARNING,
             )
@@ -107,10 +107,10 @@ def _proven(site: Site, proof: str, lost: Lost) -> Finding:
         reports = [_report(site, name) for name in lost.standbys]
         return standbys_evidence(old, reports)
     runs = site.controlled(old, lambda control: control.is_running())
-    return found(
+    return checked(
         "process",
-        not runs,
-        found="it runs" if runs else "it does not run",
+        ok=not runs,
+        observed="it runs" if runs else "it does not run",
         needed=f"the control of {old} says that it does not run",
     )
 
@@ -149,10 +149,10 @@ def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> 
         for name, (timeline, lsn) in reached.items()
         if (timeline, lsn) > own
     ]
-    return found(
+    return checked(
         "candidate",
-        not ahead,
-        found="; ".join([f"{new.name} is at {own[1]} of {own[0]}", *ahead]),
+        ok=not ahead,
+        observed="; ".join([f"{new.name} is at {own[1]} of {own[0]}", *ahead]),
         needed="the standby with the most WAL",
         remedy="promote that one, or plan again",
     )

@@ -16,7 +16,7 @@ from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import RELOAD
+from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
@@ -28,7 +28,7 @@ from pgreplkit.values.finding import Finding, Severity
 _SETTLES = 0.3
 """Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
 _QUIET = [
-    SQL("SET {} = {}").format(Identifier(name), Literal(value))
+    SQL(SET).format(Identifier(name), Literal(value))
     for name, value in {
         "log_statement": "none",
         "log_min_duration_statement": "-1",
@@ -109,7 +109,7 @@ def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -
         # A connection string may hold a password, which is nothing for the server's log.
         standby._link.run(tried, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
     standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 

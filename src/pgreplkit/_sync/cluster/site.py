@@ -14,6 +14,7 @@ from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
@@ -60,7 +61,7 @@ class Site:
         return self._limited(Standby.connect(self.servers[name]))
 
     def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL("SET statement_timeout = {}").format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
             server._link.run("limit the time of statements", limit)
         except BaseException:

@@ -11,13 +11,23 @@ from psycopg import Connection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit._sync.logical.publisher import insist_on_all_rows, read_published
+from pgreplkit._sync.logical.coverage import insist_on_all_rows
+from pgreplkit._sync.logical.publication import read_published
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    COPY_OUT,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+    ROWS,
+    WHERE,
+    table_shape,
+)
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
@@ -166,8 +176,8 @@ class SnapshotStream(ChangeStream[R]):
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
                 reader.execute(ROW_SECURITY_OFF)
-                reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                reader.execute(BEGIN_READING)
+                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
                 reader.execute(seen)
         return created.consistent_point, reader
 
@@ -223,12 +233,12 @@ def _rows(reader: Connection[object], one: TableCopy) -> Generator[tuple[object,
 
 
 def _statement(one: TableCopy) -> Composed:
-    rows = SQL("SELECT {} FROM {}{}").format(
+    rows = SQL(ROWS).format(
         parts.names(column.name for column in one.table.columns),
         # The rows of other tables that inherit from it are published as theirs.
-        SQL("") if one.is_partitioned else SQL("ONLY "),
+        SQL("") if one.is_partitioned else SQL(ONLY),
         parts.table(one.table.table_name),
     )
     if one.where is not None:
-        rows += SQL(" WHERE ") + SQL(one.where)
-    return SQL("COPY ({}) TO STDOUT").format(rows)
+        rows += SQL(WHERE) + SQL(one.where)
+    return SQL(COPY_OUT).format(rows)

@@ -13,15 +13,24 @@ from pgreplkit._sync.logical.publisher import asking, missing_publications, read
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.stuck import OLD_TRANSACTIONS
+from pgreplkit.catalog.logical.stuck import (
+    OLD_TRANSACTIONS,
+)
 from pgreplkit.catalog.logical.subscription import (
+    ALTER_SUBSCRIPTION,
+    CREATE_SUBSCRIPTION,
+    DETACH_SUBSCRIPTION,
+    DISABLE_SUBSCRIPTION,
+    DROP_SUBSCRIPTION,
     ONE_SUBSCRIPTION,
+    SUBSCRIPTIONS,
+    WITH_OPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
-from pgreplkit.catalog.server.identity import IDENTITY, STARTED
+from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, publisher_conninfo
+from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     PROTOCOL_VIOLATION,
@@ -112,18 +121,22 @@ def make_subscription(
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, Server) else None
-    conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
+    conninfo = publisher
+    if not isinstance(conninfo, str):
+        conninfo = server_conninfo(
+            conninfo.connection, conninfo._link.conninfo, major=link.version.major
+        )
     connection = parts.connection(conninfo)
     slot_name, answers = _slot_on_own_server(
         link, name, conninfo, theirs, publications, options, timeout=timeout
     )
     if slot_name is not None:
         options = attrs.evolve(options, create_slot=False, slot_name=slot_name)
-    statement = SQL("CREATE SUBSCRIPTION {} {} PUBLICATION {}").format(
+    statement = SQL(CREATE_SUBSCRIPTION).format(
         Identifier(name), connection, parts.names(publications)
     )
     if given := parts.subscription_options(link.require, options):
-        statement += SQL(" WITH ({})").format(SQL(", ").join(given))
+        statement += SQL(WITH_OPTIONS).format(SQL(", ").join(given))
     grant = "SUPERUSER"
     if link.version.major >= 16:
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
@@ -209,9 +222,7 @@ def _identity(link: Link) -> tuple[int, object]:
 
 def _system_id(link: Link) -> int:
     record = link.one("ask for the identity", IDENTITY)
-    # The server's identifier has 64 bits; SQL shows them as a signed number.
-    system_id: int = record["system_id"] % (1 << 64)
-    return system_id
+    return unsigned_system_id(record["system_id"])
 
 
 def drop_both(
@@ -222,7 +233,7 @@ def drop_both(
     Raises: PublisherUnreachable; nothing is changed then.
     """
     tried = f"drop the subscription {state.subname!r}"
-    statement = SQL("DROP SUBSCRIPTION {}").format(Identifier(state.subname))
+    statement = SQL(DROP_SUBSCRIPTION).format(Identifier(state.subname))
     try:
         ask_publisher(link, tried, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
@@ -277,11 +288,19 @@ def drop_here(
         # is led it fails at once.
         within.run(
             tried,
-            SQL("ALTER SUBSCRIPTION {} DISABLE").format(name),
-            SQL("ALTER SUBSCRIPTION {} {}").format(name, parts.connection(_NOWHERE)),
-            SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name),
-            SQL("DROP SUBSCRIPTION {}").format(name),
+            SQL(DISABLE_SUBSCRIPTION).format(name),
+            SQL(ALTER_SUBSCRIPTION).format(name, parts.connection(_NOWHERE)),
+            SQL(DETACH_SUBSCRIPTION).format(name),
+            SQL(DROP_SUBSCRIPTION).format(name),
             grant=state.subowner,
             meaning=MEANING,
         )
     return DroppedSubscription(name=state.subname, leftovers=left)
+
+
+def read_subscriptions(subscriber: Link) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]

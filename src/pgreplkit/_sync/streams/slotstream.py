@@ -14,7 +14,7 @@ from pgreplkit._sync.streams.reporter import TOLD_EVERY, Reporter
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slotactions import TROUBLE, USED_BY
+from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import (
     FEATURE_NOT_SUPPORTED,

@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import (
+    ALTER_SYSTEM,
     ONE_TEXT,
     RELOAD,
     SEARCH_PATH,
@@ -205,7 +206,7 @@ class Link:
         the server's command line has it too.
         """
         self._insist_on_autocommit(tried)
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
         grant = privilege if self.version.major >= 15 else "SUPERUSER"
         self.run(tried, statement, grant=grant)

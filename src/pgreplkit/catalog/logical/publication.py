@@ -175,3 +175,15 @@ LIMITED_TABLES = """
     ORDER BY 1, 2
 """
 """Those of which not every row or column is published (15 on), each with a column to set."""
+
+# Statements about publications; {} stand for identifiers and checked values.
+SET_OPTIONS = "({})"
+DROP_PUBLICATION = "DROP PUBLICATION {}"
+ALTER_PUBLICATION = "ALTER PUBLICATION {} {} {}"
+SCOPE_TABLES = "TABLE {}"
+SCOPE_SCHEMAS = "TABLES IN SCHEMA {}"
+CREATE_PUBLICATION = "CREATE PUBLICATION {}"
+FOR_SCOPE = " FOR {}"
+WITH_OPTIONS = " WITH ({})"
+TRY_DELETE = "EXPLAIN DELETE FROM ONLY {} WHERE false"
+TRY_UPDATE = "EXPLAIN UPDATE ONLY {} SET {} = {} WHERE false"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -200,10 +200,9 @@ def subscribed_tables(major: int) -> str:
     """
 
 
-def table_in(record: dict[str, object]) -> SubscribedTable:
+def subscribed_table_in(record: dict[str, object]) -> SubscribedTable:
     """The row of one record of that statement."""
-    table = TableName(str(record.pop("schema")), str(record.pop("name")))
-    return SubscribedTable(table=table, **record)  # type: ignore[arg-type]
+    return SubscribedTable(table=table_in(record), **record)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True)
@@ -248,3 +247,25 @@ class SubscriptionStats:
 
 
 STATS = View(SubscriptionStats, "pg_stat_subscription_stats WHERE subid = %s::oid")
+
+# Statements about subscriptions; {} stand for identifiers and checked values.
+ENABLE = "ENABLE"
+DISABLE = "DISABLE"
+REFRESH_PUBLICATION = "REFRESH PUBLICATION"
+REFRESH_SEQUENCES = "REFRESH SEQUENCES"
+WITHOUT_REFRESH = "refresh = false"
+SET_PUBLICATION = "SET PUBLICATION {}"
+SET_OPTIONS = "SET ({})"
+DETACH_SLOT = "SET (slot_name = NONE)"
+SKIP_TRANSACTION = "SKIP (lsn = {})"
+RENAME = "RENAME TO {}"
+CHANGE_OWNER = "OWNER TO {}"
+WITH_OPTION = "{} WITH ({})"
+ALTER_SUBSCRIPTION = "ALTER SUBSCRIPTION {} {}"
+COPY_DATA = "copy_data = true"
+DO_NOT_COPY_DATA = "copy_data = false"
+CREATE_SUBSCRIPTION = "CREATE SUBSCRIPTION {} {} PUBLICATION {}"
+WITH_OPTIONS = " WITH ({})"
+DROP_SUBSCRIPTION = "DROP SUBSCRIPTION {}"
+DISABLE_SUBSCRIPTION = "ALTER SUBSCRIPTION {} DISABLE"
+DETACH_SUBSCRIPTION = "ALTER SUBSCRIPTION {} SET (slot_name = NONE)"

@@ -90,3 +90,4 @@ class CheckpointStatus:
 
 
 CHECKPOINT = View(CheckpointStatus, "pg_control_checkpoint()")
+FORCE_CHECKPOINT = "CHECKPOINT"

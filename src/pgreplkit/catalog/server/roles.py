@@ -58,3 +58,14 @@ GROUPS = """
         UNION SELECT m.roleid FROM pg_auth_members m JOIN groups ON m.member = groups.oid)
     SELECT rolname::text AS name FROM groups JOIN pg_roles USING (oid)
 """
+
+# Statements about roles; {} stand for identifiers and checked values.
+LOGIN_REPLICATION = "LOGIN REPLICATION CONNECTION LIMIT {}"
+IN_MONITOR = "IN ROLE pg_monitor"
+CREATE_ROLE = "CREATE ROLE {} {}"
+CONNECTION_LIMIT = "CONNECTION LIMIT {}"
+ALTER_ROLE = "ALTER ROLE {} {}"
+DROP_ROLE = "DROP ROLE {}"
+WITH_VERIFIER = "PASSWORD {}"
+GRANT_MONITOR = "GRANT pg_monitor TO {}"
+REVOKE_MONITOR = "REVOKE pg_monitor FROM {}"

@@ -9,8 +9,8 @@ import attrs
 from packaging.version import Version
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
+from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import Upstream
-from pgreplkit.catalog.server.replay import ReplayLag
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error

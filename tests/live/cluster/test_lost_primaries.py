@@ -14,7 +14,6 @@ from pgreplkit.driver.probe import probe
 from pgreplkit.plans.cluster.failover import Reply
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
-CONNECTION: tuple[Proof, ...] = ("connection",)
 
 
 async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
@@ -32,10 +31,10 @@ async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
         await found.refresh()
         assert found["a"].refuses
         assert str(found["a"]).startswith("a: refuses connections (")
-        both: tuple[Proof, ...] = ("connection", "process")
-        for evidence in both:
-            plan = await found.failover("b", proofs=[evidence], timeout=10)
-            with pytest.raises(PlanRefused, match=f"{evidence}: it (answers|runs)"):
+        ways: tuple[tuple[Proof], ...] = (("connection",), ("process",))
+        for proofs in ways:
+            plan = await found.failover("b", proofs=proofs, timeout=10)
+            with pytest.raises(PlanRefused, match=f"{proofs[0]}: it (answers|runs)"):
                 await plan.run()
         with pytest.raises(pgreplkit.ServerError, match="takes connections now: a: refuses"):
             await found.switchover("b")
@@ -52,7 +51,8 @@ def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_aliv
     servers = {"a": f"{name} {where}", "b": cluster.standby.conninfo}
     found = pgreplkit.Cluster.discover(servers, timeout=20)
     assert found["a"].refuses
-    plan = found.failover("b", primary="a", proofs=CONNECTION, timeout=10)
+    proofs: tuple[Proof, ...] = ("connection",)
+    plan = found.failover("b", primary="a", proofs=proofs, timeout=10)
     with pytest.raises(PlanRefused, match="connection: it answers"):
         plan.run()
 
