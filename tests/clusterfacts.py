@@ -63,6 +63,7 @@ def handover(**changed: object) -> Handover:
         "new": new,
         "followers": (third,),
         "uses": {"db2": Use("two", "app2"), "db3": Use("three", "app3")},
+        "old_name": "Db-1",
         "address": "host=db2",
         "sync_names": SyncStandbyNames(),
         "new_sync_names": SyncStandbyNames(),

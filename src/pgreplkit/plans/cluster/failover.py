@@ -206,10 +206,9 @@ def _position(status: ReplayStatus) -> LSN:
 def _commits(facts: FailoverFacts) -> Iterator[Finding]:
     handover = facts.handover
     names = handover.new_sync_names
-    followers = [handover.uses[node.name].application_name for node in handover.followers]
     yield checked(
         "synchronous_standby_names",
-        ok=names.met_by(tuple(name or "" for name in followers)),
+        ok=names.met_by(handover.follower_names),
         observed=f"{str(names)!r} on {handover.new.name}",
         needed="names that its future standbys meet, or every commit waits",
         remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it accepts writes",
