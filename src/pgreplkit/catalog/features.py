@@ -17,6 +17,10 @@ class Feature:
 
 
 FEATURES = {
+    "access.regexes": Feature("regular expressions in pg_hba.conf", 16),
+    "archive.statusdir": Feature("pg_ls_archive_statusdir()", 12),
+    "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
+    "settings.grantable": Feature("GRANT ALTER SYSTEM ON PARAMETER", 15),
     "slot.advance": Feature("advance a slot", 11),
     "slot.copy": Feature("copy a slot", 12),
     "slot.two_phase": Feature("two_phase of a logical slot", 14),

@@ -105,7 +105,7 @@ async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour
             hangs = (await primary.check_readiness())[check]
             assert hangs.severity is CRITICAL
             assert f"connected of them: {me}; commits wait, 1 of them now" in hangs.found
-            assert hangs.needed == "3 of them connected, so that one can go"
+            assert hangs.needed == "3 of them connected, so that one may disconnect"
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
         writer.join()
