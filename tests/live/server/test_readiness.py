@@ -95,7 +95,7 @@ async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour
             await primary.set_sync_standby_names(SyncStandbyNames((me,)))
             last = (await primary.check_readiness())[check]
             assert last.severity is WARNING
-            assert "commits wait when one more goes" in last.found
+            assert "commits wait if one more disconnects" in last.found
             await primary.set_sync_standby_names(SyncStandbyNames((me, "x"), 2), force=True)
             writer = threading.Thread(
                 target=run, args=[cluster.primary, f"CREATE TABLE hangs_{colour.name} (a int)"]

@@ -34,9 +34,8 @@ async def allow_access(link: AsyncLink, asked: AccessRequest) -> AccessVerdict:
     verdict = await check_access(link, asked)
     operation = f"allow access of role {asked.role!r}"
     if verdict.errors:
-        raise HostFileError(
-            operation, f"errors in pg_hba.conf prevent any change: {_errors(verdict)}"
-        )
+        found = f"errors in pg_hba.conf prevent any change: {_errors(verdict)}"
+        raise HostFileError(operation, found)
     if verdict.allowed:
         # The line may be in the file, but not loaded yet.
         await _reload(link, operation)

@@ -102,12 +102,8 @@ async def drop_role(link: AsyncLink, name: str) -> None:
     """Drop a role."""
     operation = f"drop role {name!r}"
     await _check_replication(link, name, operation)
-    await link.run(
-        operation,
-        SQL(DROP_ROLE).format(Identifier(name)),
-        grant=_needed_privilege(link),
-        meaning=_GONE,
-    )
+    statement = SQL(DROP_ROLE).format(Identifier(name))
+    await link.run(operation, statement, grant=_needed_privilege(link), meaning=_GONE)
 
 
 async def _check_replication(link: AsyncLink, name: str, operation: str) -> None:

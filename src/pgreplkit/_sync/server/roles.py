@@ -103,12 +103,8 @@ def drop_role(link: Link, name: str) -> None:
     """Drop a role."""
     operation = f"drop role {name!r}"
     _check_replication(link, name, operation)
-    link.run(
-        operation,
-        SQL(DROP_ROLE).format(Identifier(name)),
-        grant=_needed_privilege(link),
-        meaning=_GONE,
-    )
+    statement = SQL(DROP_ROLE).format(Identifier(name))
+    link.run(operation, statement, grant=_needed_privilege(link), meaning=_GONE)
 
 
 def _check_replication(link: Link, name: str, operation: str) -> None:

@@ -66,7 +66,7 @@ class AccessRequest:
                 )
         if self.method == "reject" or not _METHOD.fullmatch(self.method):
             raise ValueError(
-                f"method must be one word that allows access, such as scram-sha-256: {self.method!r}"
+                f"method must be one word such as scram-sha-256, and not reject: {self.method!r}"
             )
 
     @property
