@@ -95,15 +95,10 @@ FEATURES = {
 }
 
 
-def has(feature: str, version: Version) -> bool:
-    """Return whether a server of that version has the feature."""
-    return version.major >= FEATURES[feature].since
-
-
 def require(feature: str, version: Version) -> None:
     """Raise UnsupportedByServer if a server of that version lacks the feature."""
     wanted = FEATURES[feature]
-    if not has(feature, version):
+    if not has(feature, version.major):
         raise UnsupportedByServer(wanted.what, wanted.since, str(version))
 
 

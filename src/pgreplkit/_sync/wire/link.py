@@ -82,7 +82,7 @@ class Link:
 
     def has(self, feature: str) -> bool:
         """Return whether the server's major version has a feature."""
-        return has(feature, self.version)
+        return has(feature, self.version.major)
 
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
