@@ -1,6 +1,6 @@
-"""The pytest plugin: a lab for the whole test session, and how far LSNs are apart in failures.
+"""pytest plugin: a session-wide lab, and byte distances in failed LSN comparisons.
 
-pytest finds it by itself where pgreplkit is installed.
+pytest loads it automatically when pgreplkit is installed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def pgreplkit_lab() -> Iterator[Lab]:
-    """A Lab that is closed, with all its servers, when the test session ends."""
-    # Every session of every project that has pgreplkit imports this module: not the lab with it.
+    """Provide a Lab for the whole test session; its servers are removed at the end."""
+    # pytest imports this module in every project that has pgreplkit installed: the lab, which
+    # needs psycopg and psutil, is imported only by sessions that use it.
     from pgreplkit.lab import Lab
 
     with Lab() as lab:
@@ -25,7 +26,7 @@ def pgreplkit_lab() -> Iterator[Lab]:
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """How far apart two positions are that should be the same."""
+    """Explain a failed comparison of two LSNs by their distance in bytes."""
     from pgreplkit.values.lsn import LSN
 
     if op == "==" and isinstance(left, LSN) and isinstance(right, LSN):
