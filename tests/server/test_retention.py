@@ -129,7 +129,7 @@ async def test_a_window_that_cannot_be_waited_for_is_refused(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(ValueError, match="a window is 0 seconds or more"):
+        with pytest.raises(ValueError, match="a window must be finite"):
             await primary.wal_retention(window=-1)
         with pytest.raises(TypeError):
             await primary.wal_retention(window="1")  # type: ignore[arg-type]

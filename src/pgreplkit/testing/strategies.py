@@ -136,10 +136,8 @@ def timeline_histories(
         size = len(before)
         points = st.lists(lsns(segment_size=segment_size), min_size=size, max_size=size)
         return st.builds(
-            lambda at, why: TimelineHistory(
-                last, tuple(map(TimelineSwitch, before, sorted(at), why))
-            ),
-            points,
+            lambda at, why: TimelineHistory(last, tuple(map(TimelineSwitch, before, at, why))),
+            points | points.map(sorted),
             st.lists(reasons, min_size=size, max_size=size),
         )
 

@@ -1,4 +1,4 @@
-"""several: whether what is given for many is not just one."""
+"""several: convert an argument that takes several items to a tuple."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ T = TypeVar("T")
 
 
 def several(given: Iterable[T], what: str) -> tuple[T, ...]:
-    """All of them; ``what`` says what they are.
+    """Return the items of an argument as a tuple; ``what`` describes the argument in the error.
 
-    Raises: TypeError for one str, which would be taken letter by letter.
+    Raises:
+        TypeError: For a single str, which would otherwise be iterated letter by letter.
     """
     if isinstance(given, str):
         raise TypeError(f"{what}, not one str")
