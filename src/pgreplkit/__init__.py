@@ -4,154 +4,113 @@ Values that agree with the server (LSN, WalFileName, TimelineHistory, …), serv
 (connect, Primary, Standby and their Async twins), and throwaway clusters (pgreplkit.lab).
 """
 
-from importlib import import_module as _import_module
-
-from pgreplkit._rooms import HOME as _HOME
+from pgreplkit._public import lazy as _lazy
 
 # Importing typing would cost more than the rest of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pgreplkit._adapters import register as register
-    from pgreplkit._async.backupstream import AsyncBackupStream as AsyncBackupStream
-    from pgreplkit._async.changes import (
+    from pgreplkit._async.cluster.clone import (
+        AsyncClone as AsyncClone,
+        aclone_standby as aclone_standby,
+    )
+    from pgreplkit._async.cluster.cluster import AsyncCluster as AsyncCluster
+    from pgreplkit._async.cluster.failover import Proof as Proof
+    from pgreplkit._async.cluster.patroni import AsyncPatroniCluster as AsyncPatroniCluster
+    from pgreplkit._async.cluster.plan import AsyncPlan as AsyncPlan
+    from pgreplkit._async.cluster.watch import AsyncWatch as AsyncWatch
+    from pgreplkit._async.connect import aconnect as aconnect
+    from pgreplkit._async.logical.compare import acompare as acompare
+    from pgreplkit._async.logical.drift import (
+        acopy_schema as acopy_schema,
+        aschema_drift as aschema_drift,
+    )
+    from pgreplkit._async.logical.orphans import aorphans as aorphans
+    from pgreplkit._async.logical.pglogical import (
+        AsyncPglogicalNode as AsyncPglogicalNode,
+        AsyncPglogicalSubscription as AsyncPglogicalSubscription,
+    )
+    from pgreplkit._async.logical.publication import AsyncPublication as AsyncPublication
+    from pgreplkit._async.logical.sequences import AsyncSequencePlan as AsyncSequencePlan
+    from pgreplkit._async.logical.snapshot import AsyncSnapshotStream as AsyncSnapshotStream
+    from pgreplkit._async.logical.streamingserver import (
+        AsyncStreamingServer as AsyncStreamingServer,
+    )
+    from pgreplkit._async.logical.subscription import AsyncSubscription as AsyncSubscription
+    from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
+    from pgreplkit._async.server.server import AsyncServer as AsyncServer
+    from pgreplkit._async.server.slot import AsyncSlot as AsyncSlot
+    from pgreplkit._async.standby import AsyncStandby as AsyncStandby
+    from pgreplkit._async.streams.backupstream import AsyncBackupStream as AsyncBackupStream
+    from pgreplkit._async.streams.changes import (
         AsyncChangeStream as AsyncChangeStream,
         AsyncPayloadStream as AsyncPayloadStream,
         AsyncSlotReader as AsyncSlotReader,
         AsyncTransactionStream as AsyncTransactionStream,
     )
-    from pgreplkit._async.cluster import AsyncCluster as AsyncCluster
-    from pgreplkit._async.comparing import acompare as acompare
-    from pgreplkit._async.connect import aconnect as aconnect
-    from pgreplkit._async.drifting import (
-        acopy_schema as acopy_schema,
-        aschema_drift as aschema_drift,
-    )
-    from pgreplkit._async.operations.clone import (
-        AsyncClone as AsyncClone,
-        aclone_standby as aclone_standby,
-    )
-    from pgreplkit._async.operations.failover import Proof as Proof
-    from pgreplkit._async.operations.plan import AsyncPlan as AsyncPlan
-    from pgreplkit._async.orphans import aorphans as aorphans
-    from pgreplkit._async.patroni import AsyncPatroniCluster as AsyncPatroniCluster
-    from pgreplkit._async.pglogical import (
-        AsyncPglogicalNode as AsyncPglogicalNode,
-        AsyncPglogicalSubscription as AsyncPglogicalSubscription,
-    )
-    from pgreplkit._async.primary import AsyncPrimary as AsyncPrimary
-    from pgreplkit._async.publication import AsyncPublication as AsyncPublication
-    from pgreplkit._async.replication import (
+    from pgreplkit._async.streams.replication import (
         AsyncReplicationConnection as AsyncReplicationConnection,
     )
-    from pgreplkit._async.segmentstream import AsyncSegmentStream as AsyncSegmentStream
-    from pgreplkit._async.sequences import AsyncSequencePlan as AsyncSequencePlan
-    from pgreplkit._async.server import AsyncServer as AsyncServer
-    from pgreplkit._async.slot import AsyncSlot as AsyncSlot
-    from pgreplkit._async.snapshot import AsyncSnapshotStream as AsyncSnapshotStream
-    from pgreplkit._async.standby import AsyncStandby as AsyncStandby
-    from pgreplkit._async.streaming import AsyncStreamingServer as AsyncStreamingServer
-    from pgreplkit._async.subscription import AsyncSubscription as AsyncSubscription
-    from pgreplkit._async.walstream import AsyncWalStream as AsyncWalStream
-    from pgreplkit._async.watch import AsyncWatch as AsyncWatch
-    from pgreplkit._backupfolder import verify_backup as verify_backup
-    from pgreplkit._hostfiles import add_passfile_entry as add_passfile_entry
-    from pgreplkit._sync.backupstream import BackupStream as BackupStream
-    from pgreplkit._sync.changes import (
+    from pgreplkit._async.streams.segmentstream import AsyncSegmentStream as AsyncSegmentStream
+    from pgreplkit._async.streams.walstream import AsyncWalStream as AsyncWalStream
+    from pgreplkit._sync.cluster.clone import Clone as Clone, clone_standby as clone_standby
+    from pgreplkit._sync.cluster.cluster import Cluster as Cluster
+    from pgreplkit._sync.cluster.patroni import PatroniCluster as PatroniCluster
+    from pgreplkit._sync.cluster.plan import Plan as Plan
+    from pgreplkit._sync.cluster.watch import Watch as Watch
+    from pgreplkit._sync.connect import connect as connect
+    from pgreplkit._sync.logical.compare import compare as compare
+    from pgreplkit._sync.logical.drift import (
+        copy_schema as copy_schema,
+        schema_drift as schema_drift,
+    )
+    from pgreplkit._sync.logical.orphans import orphans as orphans
+    from pgreplkit._sync.logical.pglogical import (
+        PglogicalNode as PglogicalNode,
+        PglogicalSubscription as PglogicalSubscription,
+    )
+    from pgreplkit._sync.logical.publication import Publication as Publication
+    from pgreplkit._sync.logical.sequences import SequencePlan as SequencePlan
+    from pgreplkit._sync.logical.snapshot import SnapshotStream as SnapshotStream
+    from pgreplkit._sync.logical.streamingserver import StreamingServer as StreamingServer
+    from pgreplkit._sync.logical.subscription import Subscription as Subscription
+    from pgreplkit._sync.primary import Primary as Primary
+    from pgreplkit._sync.server.server import Server as Server
+    from pgreplkit._sync.server.slot import Slot as Slot
+    from pgreplkit._sync.standby import Standby as Standby
+    from pgreplkit._sync.streams.backupstream import BackupStream as BackupStream
+    from pgreplkit._sync.streams.changes import (
         ChangeStream as ChangeStream,
         PayloadStream as PayloadStream,
         SlotReader as SlotReader,
         TransactionStream as TransactionStream,
     )
-    from pgreplkit._sync.cluster import Cluster as Cluster
-    from pgreplkit._sync.comparing import compare as compare
-    from pgreplkit._sync.connect import connect as connect
-    from pgreplkit._sync.drifting import copy_schema as copy_schema, schema_drift as schema_drift
-    from pgreplkit._sync.operations.clone import Clone as Clone, clone_standby as clone_standby
-    from pgreplkit._sync.operations.plan import Plan as Plan
-    from pgreplkit._sync.orphans import orphans as orphans
-    from pgreplkit._sync.patroni import PatroniCluster as PatroniCluster
-    from pgreplkit._sync.pglogical import (
-        PglogicalNode as PglogicalNode,
-        PglogicalSubscription as PglogicalSubscription,
+    from pgreplkit._sync.streams.replication import ReplicationConnection as ReplicationConnection
+    from pgreplkit._sync.streams.segmentstream import SegmentStream as SegmentStream
+    from pgreplkit._sync.streams.walstream import WalStream as WalStream
+    from pgreplkit.catalog.cluster.repmgr import (
+        RepmgrEvent as RepmgrEvent,
+        RepmgrNode as RepmgrNode,
+        RepmgrType as RepmgrType,
     )
-    from pgreplkit._sync.primary import Primary as Primary
-    from pgreplkit._sync.publication import Publication as Publication
-    from pgreplkit._sync.replication import ReplicationConnection as ReplicationConnection
-    from pgreplkit._sync.segmentstream import SegmentStream as SegmentStream
-    from pgreplkit._sync.sequences import SequencePlan as SequencePlan
-    from pgreplkit._sync.server import Server as Server
-    from pgreplkit._sync.slot import Slot as Slot
-    from pgreplkit._sync.snapshot import SnapshotStream as SnapshotStream
-    from pgreplkit._sync.standby import Standby as Standby
-    from pgreplkit._sync.streaming import StreamingServer as StreamingServer
-    from pgreplkit._sync.subscription import Subscription as Subscription
-    from pgreplkit._sync.walstream import WalStream as WalStream
-    from pgreplkit._sync.watch import Watch as Watch
-    from pgreplkit._walfiles import ReceivedSegment as ReceivedSegment
-    from pgreplkit.catalog.basebackups import BackupPhase as BackupPhase, BaseBackup as BaseBackup
-    from pgreplkit.catalog.checkpoints import CheckpointStatus as CheckpointStatus
-    from pgreplkit.catalog.conflicts import DatabaseConflicts as DatabaseConflicts
-    from pgreplkit.catalog.hba import HbaRule as HbaRule
-    from pgreplkit.catalog.pglogical import (
+    from pgreplkit.catalog.logical.pglogical import (
         PglogicalState as PglogicalState,
         PglogicalStatus as PglogicalStatus,
         PglogicalSync as PglogicalSync,
         PglogicalTable as PglogicalTable,
         ReplicationSet as ReplicationSet,
     )
-    from pgreplkit.catalog.positions import WalPosition as WalPosition
-    from pgreplkit.catalog.publications import (
+    from pgreplkit.catalog.logical.publication import (
         GeneratedColumns as GeneratedColumns,
         Operation as Operation,
         PublicationState as PublicationState,
         PublishedTable as PublishedTable,
     )
-    from pgreplkit.catalog.receivers import (
-        ReceiverState as ReceiverState,
-        Upstream as Upstream,
-        WalReceiver as WalReceiver,
-    )
-    from pgreplkit.catalog.replay import (
-        LagReason as LagReason,
-        LagStage as LagStage,
-        PauseState as PauseState,
-        ReplayLag as ReplayLag,
-        ReplayStatus as ReplayStatus,
-    )
-    from pgreplkit.catalog.replaycontrol import Promotion as Promotion
-    from pgreplkit.catalog.replicaidentity import (
+    from pgreplkit.catalog.logical.replicaidentity import (
         IdentityKind as IdentityKind,
         ReplicaIdentity as ReplicaIdentity,
     )
-    from pgreplkit.catalog.repmgr import (
-        RepmgrEvent as RepmgrEvent,
-        RepmgrNode as RepmgrNode,
-        RepmgrType as RepmgrType,
-    )
-    from pgreplkit.catalog.retention import ArchiverStatus as ArchiverStatus
-    from pgreplkit.catalog.roles import ReplicationRole as ReplicationRole
-    from pgreplkit.catalog.senders import (
-        ByteLag as ByteLag,
-        SenderState as SenderState,
-        SyncState as SyncState,
-        WalSender as WalSender,
-    )
-    from pgreplkit.catalog.sequences import SequenceState as SequenceState
-    from pgreplkit.catalog.settings import (
-        Setting as Setting,
-        SettingContext as SettingContext,
-        SettingValue as SettingValue,
-        VarType as VarType,
-    )
-    from pgreplkit.catalog.slotactions import SlotChange as SlotChange
-    from pgreplkit.catalog.slotcolumns import SlotColumns as SlotColumns
-    from pgreplkit.catalog.slots import (
-        InvalidationReason as InvalidationReason,
-        SlotState as SlotState,
-        SlotType as SlotType,
-        WalStatus as WalStatus,
-    )
-    from pgreplkit.catalog.subscriptions import (
+    from pgreplkit.catalog.logical.sequences import SequenceState as SequenceState
+    from pgreplkit.catalog.logical.subscription import (
         Streaming as Streaming,
         SubscribedTable as SubscribedTable,
         SubscriptionState as SubscriptionState,
@@ -161,15 +120,58 @@ if TYPE_CHECKING:
         TwoPhaseState as TwoPhaseState,
         WorkerType as WorkerType,
     )
-    from pgreplkit.catalog.waldir import WalFile as WalFile
-    from pgreplkit.catalog.writers import (
+    from pgreplkit.catalog.logical.writers import (
         WriteGrant as WriteGrant,
         Writers as Writers,
         WritingSession as WritingSession,
     )
-    from pgreplkit.control.command import CommandControl as CommandControl
-    from pgreplkit.control.local import LocalControl as LocalControl
-    from pgreplkit.control.protocol import NodeControl as NodeControl
+    from pgreplkit.catalog.server.access import HbaRule as HbaRule
+    from pgreplkit.catalog.server.basebackups import (
+        BackupPhase as BackupPhase,
+        BaseBackup as BaseBackup,
+    )
+    from pgreplkit.catalog.server.checkpoints import CheckpointStatus as CheckpointStatus
+    from pgreplkit.catalog.server.lag import (
+        LagReason as LagReason,
+        LagStage as LagStage,
+        ReplayLag as ReplayLag,
+    )
+    from pgreplkit.catalog.server.positions import WalPosition as WalPosition
+    from pgreplkit.catalog.server.receivers import (
+        ReceiverState as ReceiverState,
+        Upstream as Upstream,
+        WalReceiver as WalReceiver,
+    )
+    from pgreplkit.catalog.server.replay import (
+        PauseState as PauseState,
+        Promotion as Promotion,
+        ReplayStatus as ReplayStatus,
+    )
+    from pgreplkit.catalog.server.replayconflicts import DatabaseConflicts as DatabaseConflicts
+    from pgreplkit.catalog.server.retention import ArchiverStatus as ArchiverStatus
+    from pgreplkit.catalog.server.roles import ReplicationRole as ReplicationRole
+    from pgreplkit.catalog.server.senders import (
+        ByteLag as ByteLag,
+        SenderState as SenderState,
+        SyncState as SyncState,
+        WalSender as WalSender,
+    )
+    from pgreplkit.catalog.server.settings import (
+        Setting as Setting,
+        SettingContext as SettingContext,
+        SettingValue as SettingValue,
+        VarType as VarType,
+    )
+    from pgreplkit.catalog.server.slot import (
+        InvalidationReason as InvalidationReason,
+        SlotChange as SlotChange,
+        SlotColumns as SlotColumns,
+        SlotState as SlotState,
+        SlotType as SlotType,
+        WalStatus as WalStatus,
+    )
+    from pgreplkit.catalog.server.waldir import WalFile as WalFile
+    from pgreplkit.driver.adapters import register as register
     from pgreplkit.errors import (
         AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
@@ -233,79 +235,88 @@ if TYPE_CHECKING:
         WaitTimeout as WaitTimeout,
         WalRemoved as WalRemoved,
     )
-    from pgreplkit.plans.access import AccessVerdict as AccessVerdict
-    from pgreplkit.plans.basebackup import (
-        BackupCompression as BackupCompression,
-        BackupProgress as BackupProgress,
-        BackupStage as BackupStage,
-        ManifestChecksums as ManifestChecksums,
-        TablespaceProgress as TablespaceProgress,
+    from pgreplkit.host.backupfolder import verify_backup as verify_backup
+    from pgreplkit.host.commandcontrol import CommandControl as CommandControl
+    from pgreplkit.host.configfiles import add_passfile_entry as add_passfile_entry
+    from pgreplkit.host.localcontrol import LocalControl as LocalControl
+    from pgreplkit.host.nodecontrol import NodeControl as NodeControl
+    from pgreplkit.host.walfiles import ReceivedSegment as ReceivedSegment
+    from pgreplkit.plans.cluster.clone import (
+        ClonePhase as ClonePhase,
+        CloneProgress as CloneProgress,
     )
-    from pgreplkit.plans.clone import ClonePhase as ClonePhase, CloneProgress as CloneProgress
-    from pgreplkit.plans.comparing import (
-        CompareProgress as CompareProgress,
-        DiffKind as DiffKind,
-        RowDiff as RowDiff,
-    )
-    from pgreplkit.plans.conflictlog import (
-        ConflictRecord as ConflictRecord,
-        ConflictType as ConflictType,
-    )
-    from pgreplkit.plans.drift import (
-        Drift as Drift,
-        DriftKind as DriftKind,
-        SchemaDrift as SchemaDrift,
-        SchemaSection as SchemaSection,
-    )
-    from pgreplkit.plans.failing import (
-        FailedChange as FailedChange,
-        FailedTransaction as FailedTransaction,
-    )
-    from pgreplkit.plans.journal import (
+    from pgreplkit.plans.cluster.journal import (
         Result as Result,
         StepProgress as StepProgress,
         StepResult as StepResult,
     )
-    from pgreplkit.plans.orphans import Orphan as Orphan
-    from pgreplkit.plans.patroni import (
+    from pgreplkit.plans.cluster.patroni import (
         PatroniChange as PatroniChange,
         PatroniMember as PatroniMember,
         PatroniRole as PatroniRole,
         PatroniStatus as PatroniStatus,
     )
-    from pgreplkit.plans.primaryreadiness import Replication as Replication
-    from pgreplkit.plans.readiness import Readiness as Readiness
-    from pgreplkit.plans.retention import (
-        HolderKind as HolderKind,
-        WalHolder as WalHolder,
-        WalRetention as WalRetention,
-    )
-    from pgreplkit.plans.samples import (
-        NodeSample as NodeSample,
-        WatchSample as WatchSample,
-        WatchSamples as WatchSamples,
-    )
-    from pgreplkit.plans.sequences import SequenceChange as SequenceChange
-    from pgreplkit.plans.standby_config import (
+    from pgreplkit.plans.cluster.standbyconfig import (
         StandbyConfig as StandbyConfig,
         TargetAction as TargetAction,
         TargetTimeline as TargetTimeline,
         standby_config as standby_config,
     )
-    from pgreplkit.plans.steps import Step as Step
-    from pgreplkit.plans.streaming import (
-        ChangeOptions as ChangeOptions,
-        StreamOptions as StreamOptions,
+    from pgreplkit.plans.cluster.steps import Step as Step
+    from pgreplkit.plans.cluster.topology import ClusterNode as ClusterNode, Topology as Topology
+    from pgreplkit.plans.cluster.watch import (
+        NodeSample as NodeSample,
+        WatchSample as WatchSample,
+        WatchSamples as WatchSamples,
     )
-    from pgreplkit.plans.stuck import Stuck as Stuck, StuckReason as StuckReason
-    from pgreplkit.plans.subscription import (
+    from pgreplkit.plans.logical.compare import (
+        CompareProgress as CompareProgress,
+        DiffKind as DiffKind,
+        RowDiff as RowDiff,
+    )
+    from pgreplkit.plans.logical.conflictlog import (
+        ConflictRecord as ConflictRecord,
+        ConflictType as ConflictType,
+    )
+    from pgreplkit.plans.logical.drift import (
+        Drift as Drift,
+        DriftKind as DriftKind,
+        SchemaDrift as SchemaDrift,
+        SchemaSection as SchemaSection,
+    )
+    from pgreplkit.plans.logical.failing import (
+        FailedChange as FailedChange,
+        FailedTransaction as FailedTransaction,
+    )
+    from pgreplkit.plans.logical.orphans import Orphan as Orphan
+    from pgreplkit.plans.logical.sequences import SequenceChange as SequenceChange
+    from pgreplkit.plans.logical.stuck import Stuck as Stuck, StuckReason as StuckReason
+    from pgreplkit.plans.logical.subscription import (
         DroppedSubscription as DroppedSubscription,
         Leftover as Leftover,
         LeftoverKind as LeftoverKind,
         SubscriptionOptions as SubscriptionOptions,
         SubscriptionStatus as SubscriptionStatus,
     )
-    from pgreplkit.plans.topology import ClusterNode as ClusterNode, Topology as Topology
+    from pgreplkit.plans.server.access import AccessVerdict as AccessVerdict
+    from pgreplkit.plans.server.primaryreadiness import Replication as Replication
+    from pgreplkit.plans.server.readiness import Readiness as Readiness
+    from pgreplkit.plans.server.retention import (
+        HolderKind as HolderKind,
+        WalHolder as WalHolder,
+        WalRetention as WalRetention,
+    )
+    from pgreplkit.plans.streams.backupstream import (
+        BackupCompression as BackupCompression,
+        BackupProgress as BackupProgress,
+        BackupStage as BackupStage,
+        ManifestChecksums as ManifestChecksums,
+        TablespaceProgress as TablespaceProgress,
+    )
+    from pgreplkit.plans.streams.options import (
+        ChangeOptions as ChangeOptions,
+        StreamOptions as StreamOptions,
+    )
     from pgreplkit.protocol.answers import (
         CreatedSlot as CreatedSlot,
         SlotPosition as SlotPosition,
@@ -405,16 +416,8 @@ __version__ = "0.1.0"
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:
-    __all__ = sorted(_HOME)
-
-    def __getattr__(name):
-        try:
-            room = _HOME[name]
-        except KeyError:
-            raise AttributeError(f"module 'pgreplkit' has no attribute {name!r}") from None
-        value = getattr(_import_module(f"pgreplkit.{room}"), name)
-        globals()[name] = value
-        return value
+    __getattr__, _names = _lazy(__name__)
+    __all__ = _names()
 
     def __dir__():
-        return sorted([*_HOME, "__version__"])
+        return [*__all__, "__version__"]

@@ -252,6 +252,26 @@ def test_a_start_that_fails_shows_the_servers_log(pgreplkit_lab: Lab) -> None:
         pgreplkit_lab.primary(name="failing", settings={"no_such_setting": 1})
 
 
+def test_a_name_can_be_used_again_after_a_failed_start(pgreplkit_lab: Lab) -> None:
+    before = {*pgreplkit_lab.root.iterdir()}
+    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+        pgreplkit_lab.primary(name="again", settings={"no_such_setting": 1})
+    left = {path.name for path in {*pgreplkit_lab.root.iterdir()} - before}
+    assert not {name for name in left if name.startswith("again")}
+    primary = pgreplkit_lab.primary(name="again")
+    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+        pgreplkit_lab.standby(primary, name="follower", settings={"no_such_setting": 1})
+    assert "follower" not in pgreplkit_lab.nodes
+    primary.stop()
+    with pytest.raises(pgreplkit.ServerStartFailed, match="pg_basebackup"):
+        pgreplkit_lab.standby(primary, name="follower")
+    primary.start()
+    standby = pgreplkit_lab.standby(primary, name="follower")
+    assert standby.is_running
+    pgreplkit_lab.remove(standby)
+    pgreplkit_lab.remove(primary)
+
+
 def test_a_port_that_was_taken_is_replaced(
     pgreplkit_lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +299,7 @@ def test_a_major_that_is_missing_is_told_with_what_there_is(pgreplkit_lab: Lab) 
     with pytest.raises(ServerNotFound) as caught:
         pgreplkit_lab.primary(version="9.6")
     text = str(caught.value)
-    assert "no PostgreSQL 9.6 server" in text
+    assert "could not find a PostgreSQL 9.6 server" in text
     assert all(str(server.version) in text for server in find_servers())
     assert "pip install 'pgreplkit[lab]'" in text
     assert "PGREPLKIT_SERVERS" in text

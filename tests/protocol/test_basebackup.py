@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import BackupArchive, BackupManifest, BackupProgress, InvalidBackupMessage
-from pgreplkit.plans.basebackup import (
+from pgreplkit.plans.streams.backupstream import (
     BackupOptions,
     BackupStage,
     FoundFile,

@@ -178,12 +178,14 @@ def assert_linear(parse: Callable[..., object], text: str) -> None:
     assert any(ratio < 25 for ratio in ratios)
 
 
+@pytest.mark.alone
 @every_parser
 @pytest.mark.parametrize("unit", UNITS, ids=ascii)
 def test_a_hostile_text_takes_time_in_step_with_its_length(parser: Parser, unit: str) -> None:
     assert_linear(parser.parse, unit * (LENGTH // len(unit)))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("unit", UNITS, ids=ascii)
 def test_so_does_one_after_a_good_beginning(name: str, unit: str) -> None:
@@ -193,6 +195,7 @@ def test_so_does_one_after_a_good_beginning(name: str, unit: str) -> None:
     assert_linear(parse, unit * (LENGTH // len(unit)))
 
 
+@pytest.mark.alone
 @every_parser
 @pytest.mark.parametrize("unit", ["a,", '"', "\n", "[", "1", " "], ids=ascii)
 def test_a_million_of_anything_is_done_soon(parser: Parser, unit: str) -> None:

@@ -41,7 +41,7 @@ from pgreplkit import (
     WalFileOffset,
     WalRange,
 )
-from pgreplkit._rooms import HOME
+from pgreplkit._public import HOME
 from pgreplkit.testing import strategies as ours
 
 texts = st.text(max_size=8)
@@ -163,7 +163,7 @@ few = settings(max_examples=settings().max_examples // 5)
 
 
 def test_every_public_value_type_is_among_the_kinds() -> None:
-    rooms = [name for name, room in HOME.items() if room.startswith("values.")]
+    rooms = [name for name, room in HOME["pgreplkit"].items() if room.startswith("values.")]
     public = {getattr(pgreplkit, name) for name in rooms}
     assert {kind for kind in public if isinstance(kind, type)} == KINDS.keys()
 

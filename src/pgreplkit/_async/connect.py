@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit._async.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 
 

@@ -9,26 +9,28 @@ from datetime import datetime, timedelta
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import aside, sleep
-from pgreplkit._async.server import AsyncServer
-from pgreplkit._async.streaming import AsyncStreamingServer
-from pgreplkit._conninfo import upstream_of, without_password
-from pgreplkit._failures import NOT_IN_PREREQUISITE_STATE
-from pgreplkit._pace import Pace
-from pgreplkit.catalog.conflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
-from pgreplkit.catalog.replaycontrol import (
+from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.catalog.server.lag import ReplayLag
+from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
+from pgreplkit.catalog.server.replay import (
     APPLY_DELAY,
     PAUSE,
     PROMOTE,
     PROMOTED,
+    REPLAY,
     REPLAY_POSITION,
     RESUME,
+    PauseState,
     Promotion,
     ReplayPosition,
+    ReplayStatus,
 )
-from pgreplkit.catalog.senders import WalSender
-from pgreplkit.control.protocol import NodeControl
+from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
+from pgreplkit.catalog.server.senders import WalSender
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.conninfo import upstream_of, without_password
+from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import (
     Error,
     InsufficientPrivilege,
@@ -36,8 +38,9 @@ from pgreplkit.errors import (
     ServerError,
     WaitTimeout,
 )
-from pgreplkit.plans.readiness import Readiness
-from pgreplkit.plans.standbyreadiness import standby_readiness
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
@@ -51,8 +54,6 @@ class AsyncStandby(AsyncStreamingServer):
     ``connect`` raises NotAStandby on a primary; with a connection of your own, the methods that
     only a standby has raise it when they are called.
     """
-
-    __module__ = "pgreplkit"
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
         super().__init__(connection)

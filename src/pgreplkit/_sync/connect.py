@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.server import Server
+from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 
 

@@ -44,82 +44,86 @@
 A ``TypeError`` is raised for an argument of a type that a function does not take.
 """
 
-from __future__ import annotations
+from pgreplkit._public import lazy as _lazy
 
-from pgreplkit.errors.base import (
-    Error as Error,
-)
-from pgreplkit.errors.files import HostFileError as HostFileError
-from pgreplkit.errors.lab import (
-    LabError as LabError,
-    ServerNotFound as ServerNotFound,
-    ServerStartFailed as ServerStartFailed,
-)
-from pgreplkit.errors.logical import (
-    ExtensionMissing as ExtensionMissing,
-    KeyMissing as KeyMissing,
-    LogUnavailable as LogUnavailable,
-    PublicationNotFound as PublicationNotFound,
-    PublisherUnreachable as PublisherUnreachable,
-    ReplicaIdentityMissing as ReplicaIdentityMissing,
-    SubscriptionNotFound as SubscriptionNotFound,
-    SubscriptionStuck as SubscriptionStuck,
-    TableNotFound as TableNotFound,
-)
-from pgreplkit.errors.operations import (
-    ControlFailed as ControlFailed,
-    PlanFailed as PlanFailed,
-    PlanRefused as PlanRefused,
-)
-from pgreplkit.errors.patroni import (
-    PatroniError as PatroniError,
-    PatroniRefused as PatroniRefused,
-    PatroniUnreachable as PatroniUnreachable,
-)
-from pgreplkit.errors.server import (
-    AlreadyExists as AlreadyExists,
-    ConnectionFailed as ConnectionFailed,
-    InsufficientPrivilege as InsufficientPrivilege,
-    NotAPrimary as NotAPrimary,
-    NotAStandby as NotAStandby,
-    QuorumUnreachable as QuorumUnreachable,
-    RoleNotFound as RoleNotFound,
-    ServerError as ServerError,
-    SettingNotFound as SettingNotFound,
-    SlotActive as SlotActive,
-    SlotLost as SlotLost,
-    SlotNotFound as SlotNotFound,
-    SplitBrain as SplitBrain,
-    StatementTimeout as StatementTimeout,
-    UnsupportedByServer as UnsupportedByServer,
-    WaitTimeout as WaitTimeout,
-)
-from pgreplkit.errors.streams import (
-    AheadOfServer as AheadOfServer,
-    BackupDamaged as BackupDamaged,
-    InvalidAcknowledgement as InvalidAcknowledgement,
-    InvalidBackupMessage as InvalidBackupMessage,
-    InvalidWalMessage as InvalidWalMessage,
-    StreamClosed as StreamClosed,
-    ValueNotLoadable as ValueNotLoadable,
-    WalRemoved as WalRemoved,
-)
-from pgreplkit.errors.values import (
-    InvalidBackupLabel as InvalidBackupLabel,
-    InvalidBackupManifest as InvalidBackupManifest,
-    InvalidChangeMessage as InvalidChangeMessage,
-    InvalidControlFile as InvalidControlFile,
-    InvalidLSN as InvalidLSN,
-    InvalidRoleName as InvalidRoleName,
-    InvalidSegmentSize as InvalidSegmentSize,
-    InvalidServerVersion as InvalidServerVersion,
-    InvalidSlotName as InvalidSlotName,
-    InvalidSyncStandbyNames as InvalidSyncStandbyNames,
-    InvalidSystemIdentity as InvalidSystemIdentity,
-    InvalidTableName as InvalidTableName,
-    InvalidTimelineHistory as InvalidTimelineHistory,
-    InvalidValue as InvalidValue,
-    InvalidWalFileName as InvalidWalFileName,
-    InvalidWalRange as InvalidWalRange,
-    TimelineNotInHistory as TimelineNotInHistory,
-)
+# Importing typing would cost more than all of the errors.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pgreplkit.errors.base import (
+        Error as Error,
+    )
+    from pgreplkit.errors.host import ControlFailed as ControlFailed, HostFileError as HostFileError
+    from pgreplkit.errors.lab import (
+        LabError as LabError,
+        ServerNotFound as ServerNotFound,
+        ServerStartFailed as ServerStartFailed,
+    )
+    from pgreplkit.errors.logical import (
+        ExtensionMissing as ExtensionMissing,
+        KeyMissing as KeyMissing,
+        LogUnavailable as LogUnavailable,
+        PublicationNotFound as PublicationNotFound,
+        PublisherUnreachable as PublisherUnreachable,
+        ReplicaIdentityMissing as ReplicaIdentityMissing,
+        SubscriptionNotFound as SubscriptionNotFound,
+        TableNotFound as TableNotFound,
+    )
+    from pgreplkit.errors.patroni import (
+        PatroniError as PatroniError,
+        PatroniRefused as PatroniRefused,
+        PatroniUnreachable as PatroniUnreachable,
+    )
+    from pgreplkit.errors.server import (
+        AlreadyExists as AlreadyExists,
+        ConnectionFailed as ConnectionFailed,
+        InsufficientPrivilege as InsufficientPrivilege,
+        NotAPrimary as NotAPrimary,
+        NotAStandby as NotAStandby,
+        QuorumUnreachable as QuorumUnreachable,
+        RoleNotFound as RoleNotFound,
+        ServerError as ServerError,
+        SettingNotFound as SettingNotFound,
+        SlotActive as SlotActive,
+        SlotLost as SlotLost,
+        SlotNotFound as SlotNotFound,
+        StatementTimeout as StatementTimeout,
+        UnsupportedByServer as UnsupportedByServer,
+        WaitTimeout as WaitTimeout,
+    )
+    from pgreplkit.errors.streams import (
+        AheadOfServer as AheadOfServer,
+        BackupDamaged as BackupDamaged,
+        InvalidAcknowledgement as InvalidAcknowledgement,
+        InvalidBackupMessage as InvalidBackupMessage,
+        InvalidWalMessage as InvalidWalMessage,
+        StreamClosed as StreamClosed,
+        ValueNotLoadable as ValueNotLoadable,
+        WalRemoved as WalRemoved,
+    )
+    from pgreplkit.errors.values import (
+        InvalidBackupLabel as InvalidBackupLabel,
+        InvalidBackupManifest as InvalidBackupManifest,
+        InvalidChangeMessage as InvalidChangeMessage,
+        InvalidControlFile as InvalidControlFile,
+        InvalidLSN as InvalidLSN,
+        InvalidRoleName as InvalidRoleName,
+        InvalidSegmentSize as InvalidSegmentSize,
+        InvalidServerVersion as InvalidServerVersion,
+        InvalidSlotName as InvalidSlotName,
+        InvalidSyncStandbyNames as InvalidSyncStandbyNames,
+        InvalidSystemIdentity as InvalidSystemIdentity,
+        InvalidTableName as InvalidTableName,
+        InvalidTimelineHistory as InvalidTimelineHistory,
+        InvalidValue as InvalidValue,
+        InvalidWalFileName as InvalidWalFileName,
+        InvalidWalRange as InvalidWalRange,
+        TimelineNotInHistory as TimelineNotInHistory,
+    )
+    from pgreplkit.plans.cluster.journal import PlanFailed as PlanFailed, PlanRefused as PlanRefused
+    from pgreplkit.plans.cluster.topology import SplitBrain as SplitBrain
+    from pgreplkit.plans.logical.stuck import SubscriptionStuck as SubscriptionStuck
+
+# Hidden from type checkers, which would take any name for a public one.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = _lazy(__name__)
+    __all__ = __dir__()

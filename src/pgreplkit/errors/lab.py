@@ -8,16 +8,10 @@ from pgreplkit.errors.base import Error
 class LabError(Error):
     """A throwaway cluster could not be made or run."""
 
-    __module__ = "pgreplkit"
-
 
 class ServerNotFound(LabError):
     """No server of the major asked for was found on this machine."""
 
-    __module__ = "pgreplkit"
-
 
 class ServerStartFailed(LabError):
     """A server's program failed; the end of what it printed is in the text."""
-
-    __module__ = "pgreplkit"

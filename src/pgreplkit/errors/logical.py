@@ -1,120 +1,73 @@
-"""What keeps logical replication from being set up."""
+"""Errors of logical replication."""
 
 from __future__ import annotations
 
-from pgreplkit.errors.server import ServerError, WaitTimeout
-
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pgreplkit.plans.stuck import Stuck
+from pgreplkit.errors.server import ServerError
 
 
 class PublicationNotFound(ServerError, LookupError):
-    """A publication that is not there."""
-
-    __module__ = "pgreplkit"
+    """A publication that does not exist."""
 
 
 class TableNotFound(ServerError, LookupError):
-    """A table that is not there, or is none that can be replicated."""
-
-    __module__ = "pgreplkit"
+    """A table that does not exist, or cannot be replicated."""
 
 
 class ExtensionMissing(ServerError):
-    """An extension that the database does not have.
+    """An extension that is not installed in the database.
 
     Attributes:
-        extension: its name.
+        extension: the extension's name.
     """
-
-    __module__ = "pgreplkit"
 
     extension: str
 
-    def __init__(self, tried: str, extension: str) -> None:
-        super().__init__(tried, f"the database has no extension {extension}")
+    def __init__(self, operation: str, extension: str) -> None:
+        super().__init__(operation, f"the database has no extension {extension}")
         self.extension = extension
+        self.remedy = (
+            "install its package, add it to shared_preload_libraries, restart,"
+            f" and CREATE EXTENSION {extension}"
+        )
 
     def __reduce__(self) -> tuple[type[ExtensionMissing], tuple[str, str]]:
-        return ExtensionMissing, (self.tried, self.extension)
-
-    def __str__(self) -> str:
-        return (
-            f"{super().__str__()}; install its package, add it to shared_preload_libraries,"
-            f" restart, and CREATE EXTENSION {self.extension}"
-        )
+        return ExtensionMissing, (self.operation, self.extension)
 
 
 class LogUnavailable(ServerError):
-    """The server's log cannot be read by SQL: it collects none, or not as text."""
-
-    __module__ = "pgreplkit"
+    """The server's log cannot be read through SQL: the server does not collect it as text."""
 
 
 class KeyMissing(ServerError):
-    """A table whose rows cannot be told from each other: it has no key."""
-
-    __module__ = "pgreplkit"
+    """A table without a key that identifies its rows."""
 
 
 class ReplicaIdentityMissing(ServerError):
     """Tables whose UPDATE or DELETE would fail on the publisher once they are published.
 
     Attributes:
-        remedies: by table, the statement that gives it a replica identity; or what else to do.
+        remedies: by table, the statement that sets a replica identity, or another remedy.
     """
-
-    __module__ = "pgreplkit"
 
     remedies: dict[str, str]
 
-    def __init__(self, tried: str, remedies: dict[str, str]) -> None:
+    def __init__(self, operation: str, remedies: dict[str, str]) -> None:
         which = ", ".join([*remedies][:5]) + (", …" if len(remedies) > 5 else "")
-        super().__init__(tried, f"UPDATE or DELETE would fail from then on in {which}", "55000")
+        super().__init__(operation, f"UPDATE or DELETE would then fail in {which}", "55000")
         self.remedies = remedies
+        first = "; ".join([*remedies.values()][:5])
+        self.remedy = (
+            f"nothing is changed; first {first}; or publish inserts only;"
+            " or force=True publishes them nevertheless"
+        )
 
     def __reduce__(self) -> tuple[type[ReplicaIdentityMissing], tuple[str, dict[str, str]]]:
-        return ReplicaIdentityMissing, (self.tried, self.remedies)
-
-    def __str__(self) -> str:
-        first = "; ".join([*self.remedies.values()][:5])
-        return (
-            f"{super().__str__()}, so nothing is changed; to make it right: {first};"
-            " or publish inserts only; or force=True publishes them nevertheless"
-        )
+        return ReplicaIdentityMissing, (self.operation, self.remedies)
 
 
 class SubscriptionNotFound(ServerError, LookupError):
-    """A subscription that is not there."""
-
-    __module__ = "pgreplkit"
+    """A subscription that does not exist."""
 
 
 class PublisherUnreachable(ServerError):
     """The subscriber could not connect to the publisher, or got no answer from it in time."""
-
-    __module__ = "pgreplkit"
-
-
-class SubscriptionStuck(WaitTimeout):
-    """A subscription that did not get where it was awaited.
-
-    Attributes:
-        waited_for: what was awaited, and how far it got.
-        reasons: all that keeps it, as far as both servers tell.
-    """
-
-    __module__ = "pgreplkit"
-
-    waited_for: str
-    reasons: tuple[Stuck, ...]
-
-    def __init__(self, waited_for: str, reasons: tuple[Stuck, ...]) -> None:
-        super().__init__(waited_for, reasons)
-        self.waited_for, self.reasons = waited_for, reasons
-
-    def __str__(self) -> str:
-        lines = [f"{stuck.reason}: {stuck.found}; {stuck.remedy}" for stuck in self.reasons]
-        return "\n  ".join([f"{self.waited_for}:", *lines])

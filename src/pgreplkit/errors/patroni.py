@@ -1,56 +1,33 @@
-"""What Patroni answered when it could not do what was asked, or that it did not answer."""
+"""Errors of Patroni's REST API."""
 
 from __future__ import annotations
 
-from pgreplkit.errors.base import Error
+from pgreplkit.errors.base import OperationError
 
 
-class PatroniError(Error):
-    """Patroni did not do what was asked.
-
-    Attributes:
-        tried: what was asked of it.
-        found: what came back.
-    """
-
-    __module__ = "pgreplkit"
-
-    tried: str
-    found: str
-
-    def __init__(self, tried: str, found: str) -> None:
-        super().__init__(tried, found)
-        self.tried, self.found = tried, found
-
-    def __str__(self) -> str:
-        return f"{self.tried}: {self.found}"
+class PatroniError(OperationError):
+    """A request that Patroni did not carry out."""
 
 
 class PatroniUnreachable(PatroniError):
     """No member's REST API answered."""
 
-    __module__ = "pgreplkit"
-
 
 class PatroniRefused(PatroniError):
-    """Patroni answered, and did not do it.
+    """A request that Patroni answered with an error.
 
     Attributes:
-        status: the answer's HTTP status: 401 is for a user or password, 412 for something that it
-            needs, 503 for what went wrong on the way.
+        status: the HTTP status of the answer: 401 for a wrong user or password, 412 for an unmet
+            precondition, 503 for a failure on the way.
     """
-
-    __module__ = "pgreplkit"
 
     status: int
 
-    def __init__(self, tried: str, found: str, status: int) -> None:
-        super().__init__(tried, found)
-        self.status = status
+    def __init__(self, operation: str, found: str, status: int) -> None:
+        super().__init__(operation, found)
+        self.status, self._code = status, f" (HTTP status {status})"
+        if status == 401:
+            self.remedy = "give username= and password= of its REST API"
 
     def __reduce__(self) -> tuple[type[PatroniRefused], tuple[str, str, int]]:
-        return PatroniRefused, (self.tried, self.found, self.status)
-
-    def __str__(self) -> str:
-        hint = "; give username= and password= of its REST API" if self.status == 401 else ""
-        return f"{super().__str__()} (HTTP status {self.status}){hint}"
+        return PatroniRefused, (self.operation, self.found, self.status)

@@ -1,80 +1,62 @@
-"""What a server answered when it could not do what was asked."""
+"""Errors reported by a server, or about it."""
 
 from __future__ import annotations
 
-from pgreplkit.errors.base import Error
-
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pgreplkit.values.lsn import LSN
+from pgreplkit._text import quote_identifier
+from pgreplkit.errors.base import Error, OperationError
 
 
-class ServerError(Error):
-    """What a server answered when it could not do what was asked.
+class ServerError(OperationError):
+    """An operation that a server refused, or could not complete.
 
     Attributes:
-        tried: what was asked of it.
-        found: what came back.
-        sqlstate: the server's code for it, where it gave one.
+        operation: the operation, as a verb and its object.
+        found: the server's own message, or what was found instead.
+        sqlstate: the server's error code; None where the server reported no error.
+        remedy: what to do about it; empty where that depends on the reason.
     """
 
-    __module__ = "pgreplkit"
-
-    tried: str
-    found: str
     sqlstate: str | None
 
-    def __init__(self, tried: str, found: str, sqlstate: str | None = None) -> None:
-        super().__init__(tried, found, sqlstate)
-        self.tried, self.found, self.sqlstate = tried, found, sqlstate
-
-    def __str__(self) -> str:
-        code = f" (SQLSTATE {self.sqlstate})" if self.sqlstate else ""
-        return f"{self.tried}: {self.found}{code}"
+    def __init__(
+        self, operation: str, found: str, sqlstate: str | None = None, *, remedy: str = ""
+    ) -> None:
+        super().__init__(operation, found, remedy=remedy)
+        self.args = (operation, found, sqlstate)
+        self.sqlstate = sqlstate
+        if sqlstate:
+            self._code = f" (SQLSTATE {sqlstate})"
 
 
 class ConnectionFailed(ServerError):
     """The server could not be reached, or the connection to it was lost."""
 
-    __module__ = "pgreplkit"
-
 
 class StatementTimeout(ServerError):
     """A statement ran longer than statement_timeout or lock_timeout, or was cancelled."""
 
-    __module__ = "pgreplkit"
-
 
 class NotAPrimary(ServerError):
-    """A primary was asked for; this server is a standby (it is in recovery)."""
+    """The server is a standby (it is in recovery), and the operation needs a primary."""
 
-    __module__ = "pgreplkit"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; connect to its primary, or use Standby for this server"
+    remedy = "connect to its primary, or use Standby for this server"
 
 
 class NotAStandby(ServerError):
-    """A standby was asked for; this server is a primary (it is not in recovery)."""
+    """The server is a primary (it is not in recovery), and the operation needs a standby."""
 
-    __module__ = "pgreplkit"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; use Primary for this server"
+    remedy = "use Primary for this server"
 
 
 class UnsupportedByServer(ServerError):
-    """A feature that the server's major does not have.
+    """A feature that the server's major version does not have.
 
     Attributes:
-        feature: what was asked for.
-        since: the first major that has it.
-        version: the version that was met.
-        until: the last major that has it, where later ones lack it again.
+        feature: the feature.
+        since: the first major version that has it.
+        version: the server's version.
+        until: the last major version that has it; None if later ones have it too.
     """
-
-    __module__ = "pgreplkit"
 
     feature: str
     since: int
@@ -83,75 +65,68 @@ class UnsupportedByServer(ServerError):
 
     def __init__(self, feature: str, since: int, version: str, until: int | None = None) -> None:
         needed = since if until is None else f"{since} to {until}"
-        super().__init__(feature, f"needs PostgreSQL {needed}, this is {version}")
+        super().__init__(f"use {feature}", f"it needs PostgreSQL {needed}, this is {version}")
         self.feature, self.since, self.version, self.until = feature, since, version, until
 
     def __reduce__(self) -> tuple[type[UnsupportedByServer], tuple[str, int, str, int | None]]:
         return UnsupportedByServer, (self.feature, self.since, self.version, self.until)
 
 
-_ATTRIBUTES = {"CREATEROLE", "REPLICATION", "SUPERUSER"}
-"""What ALTER ROLE gives, and not GRANT."""
+_ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
+"""Attributes of a role, which ALTER ROLE sets; everything else is granted."""
 
 
 class InsufficientPrivilege(ServerError):
-    """The role may not see or do this.
+    """The role lacks a privilege that the operation needs.
 
     Attributes:
-        role: the role that asked, where it is known.
+        role: the role; None if it is unknown.
         grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION;
             several are separated by '; '.
     """
 
-    __module__ = "pgreplkit"
-
     role: str | None
     grant: str
 
-    def __init__(self, tried: str, role: str | None, grant: str) -> None:
-        super().__init__(tried, "permission denied", "42501")
+    def __init__(
+        self, operation: str, role: str | None, grant: str, found: str = "permission denied"
+    ) -> None:
+        super().__init__(operation, found, "42501")
         self.role, self.grant = role, grant
+        name = quote_identifier(role) if role else "the role"
+        if {*grant.split()} <= _ATTRIBUTES:
+            statements = f"ALTER ROLE {name} {grant}"
+        else:
+            statements = "; ".join(f"GRANT {one} TO {name}" for one in grant.split("; "))
+        self.remedy = f"to allow it: {statements}"
 
-    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str]]:
-        return InsufficientPrivilege, (self.tried, self.role, self.grant)
-
-    def __str__(self) -> str:
-        name = '"' + self.role.replace('"', '""') + '"' if self.role else "the role"
-        if {*self.grant.split()} <= _ATTRIBUTES:
-            return f"{super().__str__()}; to allow it: ALTER ROLE {name} {self.grant}"
-        grants = "; ".join(f"GRANT {grant} TO {name}" for grant in self.grant.split("; "))
-        return f"{super().__str__()}; to allow it: {grants}"
+    def __reduce__(self) -> tuple[type[InsufficientPrivilege], tuple[str, str | None, str, str]]:
+        return InsufficientPrivilege, (self.operation, self.role, self.grant, self.found)
 
 
 class SettingNotFound(ServerError, LookupError):
-    """A setting that the server's major does not know."""
-
-    __module__ = "pgreplkit"
+    """A setting that the server does not know."""
 
 
 class SlotNotFound(ServerError, LookupError):
-    """A replication slot that is not there, or not there any more."""
-
-    __module__ = "pgreplkit"
+    """A replication slot that does not exist, or no longer exists."""
 
 
 class SlotLost(ServerError):
-    """A slot whose WAL is gone, or that the server invalidated: it can only be dropped."""
-
-    __module__ = "pgreplkit"
+    """A slot whose WAL was removed, or that the server invalidated: it can only be dropped."""
 
 
 class SlotActive(ServerError):
     """A slot that another process is using.
 
     Attributes:
-        slot: its name.
-        pid: the process that uses it; None when it was let go meanwhile.
-        client_addr: from where that process is used; None for a Unix socket.
-        application_name: what its client calls itself.
+        slot: the slot's name.
+        pid: the process that uses the slot; None if it has meanwhile released it.
+        client_addr: the address of that process's client; None for a Unix socket.
+        application_name: the application_name of that client.
     """
 
-    __module__ = "pgreplkit"
+    remedy = "stop that client first, or drop(force=True) ends the process"
 
     slot: str
     pid: int | None
@@ -160,48 +135,44 @@ class SlotActive(ServerError):
 
     def __init__(
         self,
-        tried: str,
+        operation: str,
         slot: str,
         pid: int | None,
         client_addr: str | None,
         application_name: str | None,
     ) -> None:
         user = f"{application_name!r} at {client_addr or 'a local socket'}"
-        super().__init__(tried, f"slot {slot!r} is used by process {pid}, for {user}", "55006")
+        super().__init__(operation, f"slot {slot!r} is used by process {pid}, for {user}", "55006")
         self.slot, self.pid = slot, pid
         self.client_addr, self.application_name = client_addr, application_name
 
     def __reduce__(
         self,
     ) -> tuple[type[SlotActive], tuple[str, str, int | None, str | None, str | None]]:
-        facts = (self.tried, self.slot, self.pid, self.client_addr, self.application_name)
+        facts = (self.operation, self.slot, self.pid, self.client_addr, self.application_name)
         return SlotActive, facts
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; stop that client first, or drop(force=True) ends the process"
 
 
 class AlreadyExists(ServerError):
-    """A slot or a role of that name is there already."""
-
-    __module__ = "pgreplkit"
+    """An object of that name already exists."""
 
 
 class RoleNotFound(ServerError, LookupError):
-    """A role that is not there."""
-
-    __module__ = "pgreplkit"
+    """A role that does not exist."""
 
 
 class QuorumUnreachable(ServerError):
     """A synchronous_standby_names that would make every commit wait, because standbys are missing.
 
     Attributes:
-        names: the value that was refused, as text.
-        connected: the application names of the standbys that are connected.
+        names: the refused value, as text.
+        connected: the application names of the connected standbys.
     """
 
-    __module__ = "pgreplkit"
+    remedy = (
+        "every commit would wait until more standbys connect; connect them first,"
+        " or force=True sets it nevertheless"
+    )
 
     names: str
     connected: tuple[str, ...]
@@ -214,46 +185,6 @@ class QuorumUnreachable(ServerError):
     def __reduce__(self) -> tuple[type[QuorumUnreachable], tuple[str, tuple[str, ...]]]:
         return QuorumUnreachable, (self.names, self.connected)
 
-    def __str__(self) -> str:
-        return (
-            f"{super().__str__()}: every commit would wait until more connect;"
-            " connect them first, or force=True sets it nevertheless"
-        )
-
 
 class WaitTimeout(Error, TimeoutError):
-    """Something did not happen in time; the text says what, and how far it got."""
-
-    __module__ = "pgreplkit"
-
-
-class SplitBrain(Error):
-    """Several servers of one cluster write.
-
-    Attributes:
-        primaries: the timeline of each, by name.
-        timeline: the last timeline that they share; None when it is not known.
-        lsn: where on it they parted; None when it is not known.
-    """
-
-    __module__ = "pgreplkit"
-
-    primaries: dict[str, int]
-    timeline: int | None
-    lsn: LSN | None
-
-    def __init__(
-        self, primaries: dict[str, int], timeline: int | None = None, lsn: LSN | None = None
-    ) -> None:
-        super().__init__(primaries, timeline, lsn)
-        self.primaries, self.timeline, self.lsn = primaries, timeline, lsn
-
-    def __str__(self) -> str:
-        who = " and ".join(f"{name} (timeline {n})" for name, n in self.primaries.items())
-        where = ""
-        if self.lsn is not None:
-            where = f", which parted on timeline {self.timeline} at {self.lsn}"
-        return (
-            f"split brain: {who} both write{where}; stop all but one of them now,"
-            " before their clients write more that only one has"
-        )
+    """A wait that reached its timeout; the text says what was awaited and how far it got."""

@@ -1,8 +1,8 @@
-"""What can be wrong with a stream of the replication protocol."""
+"""Errors of streams of the replication protocol."""
 
 from __future__ import annotations
 
-from pgreplkit.errors.base import Error
+from pgreplkit.errors.base import Error, OperationError
 from pgreplkit.errors.server import ServerError
 from pgreplkit.errors.values import InvalidValue, shorten
 
@@ -10,53 +10,45 @@ _DIFFERENCES_SHOWN = 3
 
 
 class StreamClosed(ServerError):
-    """Something was asked of a stream that has ended."""
-
-    __module__ = "pgreplkit"
+    """An operation on a stream that has ended."""
 
 
 class WalRemoved(ServerError):
-    """The server does not have that WAL any more."""
+    """The server has already removed the requested WAL."""
 
-    __module__ = "pgreplkit"
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}; take it from an archive, or begin anew with a base backup"
+    remedy = "restore it from an archive, or start again from a new base backup"
 
 
 class AheadOfServer(ServerError):
-    """A position that the server's WAL does not reach: another server had it, or this one lost it.
+    """A position beyond the end of the server's WAL.
 
-    A stream that began there would pass over what this server writes up to that position.
+    Another server wrote that WAL, or this one lost it. A stream started there would skip what this
+    server writes up to that position.
 
     Attributes:
-        start: the position.
-        reached: where the server's WAL ends.
+        start: the requested position.
+        reached: the end of the server's WAL.
     """
 
-    __module__ = "pgreplkit"
+    remedy = (
+        "the WAL between was lost in a failover, or this is another cluster; compare the data,"
+        " then start without a position"
+    )
 
     start: str
     reached: str
 
-    def __init__(self, tried: str, start: str, reached: str) -> None:
-        super().__init__(tried, f"its WAL ends at {reached}, before {start}")
+    def __init__(self, operation: str, start: str, reached: str) -> None:
+        super().__init__(operation, f"its WAL ends at {reached}, before {start}")
         self.start, self.reached = start, reached
 
     def __reduce__(self) -> tuple[type[AheadOfServer], tuple[str, str, str]]:
-        return AheadOfServer, (self.tried, self.start, self.reached)
-
-    def __str__(self) -> str:
-        return (
-            f"{super().__str__()}: what lies between was lost in a failover, or this is another"
-            " cluster; compare the data, then begin without a start"
-        )
+        return AheadOfServer, (self.operation, self.start, self.reached)
 
 
 class InvalidAcknowledgement(InvalidValue):
     """A position that was not delivered yet, so that nobody can have it."""
 
-    __module__ = "pgreplkit"
     what: str = "acknowledgement"
     expected: str = "the end_lsn of a change that the stream has given"
 
@@ -64,7 +56,6 @@ class InvalidAcknowledgement(InvalidValue):
 class InvalidWalMessage(InvalidValue):
     """A message of a physical stream that is none, or that does not go on where the last ended."""
 
-    __module__ = "pgreplkit"
     what: str = "message of a WAL stream"
     expected: str = "WAL data or a keepalive of the replication protocol, without a gap"
 
@@ -72,45 +63,41 @@ class InvalidWalMessage(InvalidValue):
 class InvalidBackupMessage(InvalidValue):
     """A message of a base backup that is none, or an archive in it that no server writes."""
 
-    __module__ = "pgreplkit"
     what: str = "message of a base backup"
     expected: str = "archives, their data and a manifest, as BASE_BACKUP sends them"
 
 
-class BackupDamaged(Error):
-    """A base backup whose files are not as its manifest says.
+class BackupDamaged(OperationError):
+    """A base backup whose files do not match its manifest.
 
     Attributes:
-        tried: what was to be done.
-        differences: each file that is missing, too many, or other than it should be.
+        operation: the operation.
+        differences: each file that is missing, unexpected or changed.
     """
 
-    __module__ = "pgreplkit"
+    remedy = "take another backup"
 
-    tried: str
     differences: tuple[str, ...]
 
-    def __init__(self, tried: str, differences: tuple[str, ...]) -> None:
-        super().__init__(tried, differences)
-        self.tried, self.differences = tried, differences
+    def __init__(self, operation: str, differences: tuple[str, ...]) -> None:
+        more = len(differences) - _DIFFERENCES_SHOWN
+        shown = "; ".join(differences[:_DIFFERENCES_SHOWN])
+        super().__init__(operation, f"{shown}{f'; and {more} more' if more > 0 else ''}")
+        self.differences = differences
 
-    def __str__(self) -> str:
-        more = len(self.differences) - _DIFFERENCES_SHOWN
-        shown = "; ".join(self.differences[:_DIFFERENCES_SHOWN])
-        return f"{self.tried}: {shown}{f'; and {more} more' if more > 0 else ''}: take it anew"
+    def __reduce__(self) -> tuple[type[BackupDamaged], tuple[str, tuple[str, ...]]]:
+        return BackupDamaged, (self.operation, self.differences)
 
 
 class ValueNotLoadable(Error):
-    """A value of a row that cannot be made a Python value.
+    """A value of a row that cannot be converted to a Python value.
 
     Attributes:
-        table: the table, as SQL writes it.
-        column: its column.
-        value: the value as the server sent it, shortened when it is long.
-        reason: what the loader said.
+        table: the table's name in SQL.
+        column: the column's name.
+        value: the value as the server sent it, shortened if it is long.
+        reason: the loader's error.
     """
-
-    __module__ = "pgreplkit"
 
     table: str
     column: str
@@ -123,11 +110,11 @@ class ValueNotLoadable(Error):
 
     @classmethod
     def of(cls, table: str, column: str, value: bytes, error: Exception) -> ValueNotLoadable:
-        """Of the bytes that were sent, and what the loader raised."""
+        """Return the error for the bytes that were sent and the loader's exception."""
         return cls(table, column, shorten(value.decode("utf-8", "backslashreplace")), str(error))
 
     def __str__(self) -> str:
         return (
-            f"load {self.table}, column {self.column}: {self.value}: {self.reason};"
+            f"could not load {self.table}, column {self.column}: {self.value}: {self.reason};"
             " register a loader for its type on the connection's adapters"
         )

@@ -24,7 +24,6 @@ class InvalidValue(Error, ValueError):
         expected: the form that is accepted.
     """
 
-    __module__ = "pgreplkit"
     what: str = "value"
     expected: str = ""
     value: str
@@ -61,7 +60,6 @@ def _show(value: object) -> str:
 class InvalidLSN(InvalidValue):
     """A text that the server's pg_lsn does not accept, or a position outside 0…2⁶⁴−1."""
 
-    __module__ = "pgreplkit"
     what: str = "LSN"
     expected: str = (
         "two parts of 1 to 8 hex digits as in '16/B374D848', or an int from 0 to 2**64 - 1"
@@ -71,7 +69,6 @@ class InvalidLSN(InvalidValue):
 class InvalidSegmentSize(InvalidValue):
     """A WAL segment size that no server can have."""
 
-    __module__ = "pgreplkit"
     what: str = "WAL segment size"
     expected: str = "a power of two from 1 MiB to 1 GiB, in bytes or as in '16MB'"
 
@@ -79,7 +76,6 @@ class InvalidSegmentSize(InvalidValue):
 class InvalidWalFileName(InvalidValue):
     """A name that no file in pg_wal or in an archive of it has."""
 
-    __module__ = "pgreplkit"
     what: str = "WAL file name"
     expected: str = "24 hex digits as in '0000000100000004000000DF'"
 
@@ -87,7 +83,6 @@ class InvalidWalFileName(InvalidValue):
 class InvalidWalRange(InvalidValue):
     """A range of WAL that ends before it starts."""
 
-    __module__ = "pgreplkit"
     what: str = "WAL range"
     expected: str = "a start that is not after the end"
 
@@ -95,7 +90,6 @@ class InvalidWalRange(InvalidValue):
 class InvalidTimelineHistory(InvalidValue):
     """Text that is not a timeline history file."""
 
-    __module__ = "pgreplkit"
     what: str = "timeline history"
     expected: str = "lines of 'timeline<TAB>switchpoint<TAB>reason' with rising timelines"
 
@@ -103,7 +97,6 @@ class InvalidTimelineHistory(InvalidValue):
 class InvalidSyncStandbyNames(InvalidValue):
     """Text that synchronous_standby_names does not accept."""
 
-    __module__ = "pgreplkit"
     what: str = "synchronous_standby_names"
     expected: str = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
 
@@ -111,7 +104,6 @@ class InvalidSyncStandbyNames(InvalidValue):
 class InvalidBackupLabel(InvalidValue):
     """Text that is not a backup_label or a backup history file."""
 
-    __module__ = "pgreplkit"
     what: str = "backup label"
     expected: str = "the lines of a backup_label file, beginning with 'START WAL LOCATION: …'"
 
@@ -119,7 +111,6 @@ class InvalidBackupLabel(InvalidValue):
 class InvalidControlFile(InvalidValue):
     """Bytes that are no control file of a server that is known."""
 
-    __module__ = "pgreplkit"
     what = "control file"
     expected = "the content of global/pg_control, of 10 to 18 and this machine's byte order"
 
@@ -127,7 +118,6 @@ class InvalidControlFile(InvalidValue):
 class InvalidBackupManifest(InvalidValue):
     """Text that is not a backup_manifest, or one whose own checksum does not fit."""
 
-    __module__ = "pgreplkit"
     what: str = "backup manifest"
     expected: str = "the JSON that pg_basebackup writes from 13 on, unchanged"
 
@@ -135,7 +125,6 @@ class InvalidBackupManifest(InvalidValue):
 class InvalidSystemIdentity(InvalidValue):
     """An answer that IDENTIFY_SYSTEM cannot give."""
 
-    __module__ = "pgreplkit"
     what: str = "system identity"
     expected: str = "a system identifier from 1 to 2**64 - 1 and a timeline from 1 to 2**32 - 1"
 
@@ -143,7 +132,6 @@ class InvalidSystemIdentity(InvalidValue):
 class InvalidServerVersion(InvalidValue):
     """A text or number that does not name a server version."""
 
-    __module__ = "pgreplkit"
     what: str = "server version"
     expected: str = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
 
@@ -151,7 +139,6 @@ class InvalidServerVersion(InvalidValue):
 class InvalidSlotName(InvalidValue):
     """A name that no replication slot can have."""
 
-    __module__ = "pgreplkit"
     what: str = "slot name"
     expected: str = "1 to 63 lower-case letters, digits and underscores as in 'replica_1'"
 
@@ -159,7 +146,6 @@ class InvalidSlotName(InvalidValue):
 class InvalidRoleName(InvalidValue):
     """A name that no role can have."""
 
-    __module__ = "pgreplkit"
     what: str = "role name"
     expected: str = "1 to 63 bytes of UTF-8 without NUL, not beginning with 'pg_'"
 
@@ -167,7 +153,6 @@ class InvalidRoleName(InvalidValue):
 class InvalidTableName(InvalidValue):
     """A text that names no table."""
 
-    __module__ = "pgreplkit"
     what: str = "table name"
     expected: str = "name or schema.name as SQL writes it, each of 1 to 63 bytes"
 
@@ -175,7 +160,6 @@ class InvalidTableName(InvalidValue):
 class InvalidChangeMessage(InvalidValue):
     """Bytes that are no message of pgoutput."""
 
-    __module__ = "pgreplkit"
     what: str = "message of pgoutput"
     expected: str = "a message of its protocol, whole and nothing after it"
 
@@ -187,8 +171,6 @@ class TimelineNotInHistory(Error, LookupError):
         timeline: the one that was asked for.
         history: the timelines of the history, oldest first.
     """
-
-    __module__ = "pgreplkit"
 
     timeline: int
     history: tuple[int, ...]

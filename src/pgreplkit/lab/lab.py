@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from pgreplkit.lab import _reaper
 from pgreplkit.lab.account import Account, Workplace, copied
 from pgreplkit.lab.installs import Installation, choose, copying_tool, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
+from pgreplkit.lab.template import copy_data_directory
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.version import ServerVersion
 
@@ -78,6 +79,7 @@ class Lab:
         self.servers: tuple[Installation, ...] = find_servers()
         self.nodes: dict[str, Node] = {}
         self._copies: dict[Path, Path] = {}
+        self._templates: dict[tuple[Path, int | None], Path] = {}
         self._place = Workplace(self.root, account)
         self._place.make_file(self._place.passfile, f"{HOST}:*:*:{USER}:{self.password}\n")
 
@@ -101,27 +103,44 @@ class Lab:
             ServerStartFailed: If initdb or the server failed.
         """
         node = self._node(choose(self.servers, version), self._name(name, "primary"))
-        options: dict[str, str] = {}
-        if segment_size is not None:
-            if node.major < 11:
-                raise LabError(
-                    f"could not create {node.name} with segments of {segment_size}: before 11 the"
-                    " segment size is fixed when the server is built; use version 11 or newer"
+        if segment_size is not None and node.major < 11:
+            raise LabError(
+                f"could not create {node.name} with segments of {segment_size}: before 11 the"
+                " segment size is fixed when the server is built; use version 11 or newer"
+            )
+        with self._registering(node):
+            copy_data_directory(self._template(node, segment_size), node.data_dir)
+            self._place.account.give(node.data_dir)
+            node.configure({**_SETTINGS, **(settings or {})})
+            node.start()
+        return node
+
+    def _template(self, node: Node, segment_size: SegmentSize | None) -> Path:
+        """Return a data directory created by initdb; one for each version and segment size."""
+        wal_segsize = segment_size.bytes >> 20 if segment_size else None
+        key = (node.installation.bindir, wal_segsize)
+        if key not in self._templates:
+            template = self.root / f"template-{len(self._templates)}"
+            pwfile = self._place.make_file(template.with_suffix(".pw"), f"{self.password}\n")
+            try:
+                node._ctl.init(
+                    template,
+                    username=USER,
+                    pwfile=quoted(pwfile),
+                    auth="scram-sha-256",
+                    encoding="UTF8",
+                    no_locale=True,
+                    no_sync=True,
+                    **({"wal_segsize": str(wal_segsize)} if wal_segsize else {}),
                 )
-            options["wal_segsize"] = str(segment_size.bytes >> 20)
-        pwfile = self._place.make_file(self.root / f"{node.name}.pw", f"{self.password}\n")
-        node._ctl.init(
-            node.data_dir,
-            username=USER,
-            pwfile=quoted(pwfile),
-            auth="scram-sha-256",
-            encoding="UTF8",
-            no_locale=True,
-            **options,
-        )
-        pwfile.unlink()
-        node.configure({**_SETTINGS, **(settings or {})})
-        return self._started(node)
+            except BaseException:
+                # The next attempt uses the same directory, and initdb requires an empty one.
+                shutil.rmtree(template, ignore_errors=True)
+                raise
+            finally:
+                pwfile.unlink()
+            self._templates[key] = template
+        return self._templates[key]
 
     def standby(
         self,
@@ -155,14 +174,16 @@ class Lab:
             "--no-sync",
             *([f"--slot={slot}"] if slot else []),
         ]
-        run = self._place.run(command)
-        if run.returncode:
-            raise ServerStartFailed(
-                f"could not copy {primary.name} with pg_basebackup: {run.stderr}"
-            )
-        node.follow(primary, slot=slot)
-        node.configure(settings or {})
-        self._started(node).wait_until_streaming()
+        with self._registering(node):
+            run = self._place.run(command)
+            if run.returncode:
+                raise ServerStartFailed(
+                    f"could not copy {primary.name} with pg_basebackup: {run.stderr}"
+                )
+            node.follow(primary, slot=slot)
+            node.configure(settings or {})
+            node.start()
+            node.wait_until_streaming()
         return node
 
     def remove(self, node: Node) -> None:
@@ -174,19 +195,25 @@ class Lab:
         if self.nodes.get(node.name) is not node:
             names = ", ".join(self.nodes) or "none"
             raise LabError(f"could not remove {node!r}: it is not a node of this lab ({names})")
-        node.stop("immediate")
-        shutil.rmtree(node.data_dir)
-        node.log_file.unlink(missing_ok=True)
+        _discard(node)
         del self.nodes[node.name]
 
     def close(self) -> None:
         """Stop every server and remove every file of the lab."""
         self._finalizer()
 
-    def _started(self, node: Node) -> Node:
-        node.start()
+    @contextlib.contextmanager
+    def _registering(self, node: Node) -> Iterator[None]:
+        """Add the node to the lab if the block succeeds; otherwise remove everything it made.
+
+        So the name can be used again after a failed start.
+        """
+        try:
+            yield
+        except BaseException:
+            _discard(node)
+            raise
         self.nodes[node.name] = node
-        return node
 
     def _node(self, installation: Installation, name: str) -> Node:
         return Node(name, self._usable(installation), self._place)
@@ -233,6 +260,13 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _discard(node: Node) -> None:
+    """Stop a node's server immediately and remove its files."""
+    node.stop("immediate")
+    shutil.rmtree(node.data_dir, ignore_errors=True)
+    node.log_file.unlink(missing_ok=True)
 
 
 def _make_slot(primary: Node, slot: str) -> None:

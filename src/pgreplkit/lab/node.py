@@ -17,14 +17,11 @@ from packaging.version import Version
 from pgtoolkit import conf, ctl
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._sync.connect import connect
-from pgreplkit._sync.primary import Primary
-from pgreplkit._sync.standby import Standby
-from pgreplkit.control.local import LocalControl
+from pgreplkit import Primary, Standby, connect, standby_config
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
+from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
-from pgreplkit.plans.standby_config import standby_config
 
 SettingText: TypeAlias = str | int | float | bool
 
@@ -84,6 +81,12 @@ class Node:
         """The path of the server's log."""
         return self.data_dir.with_suffix(".log")
 
+    def log_tail(self, lines: int = 12) -> str:
+        """Return the last lines of the server's log; empty if there is no log yet."""
+        if not self.log_file.exists():
+            return ""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
     @property
     def is_running(self) -> bool:
         """True while the postmaster is running."""
@@ -137,9 +140,9 @@ class Node:
             if run.returncode == 0:
                 return
             # Another program may have bound the port since it was chosen.
-            if "Address already in use" not in self._log_tail():
+            if "Address already in use" not in self.log_tail():
                 break
-        raise ServerStartFailed(f"could not start {self.name}: {run.stderr}{self._log_tail()}")
+        raise ServerStartFailed(f"could not start {self.name}: {run.stderr}{self._log_end()}")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop the server and wait until it has shut down; do nothing if it is not running."""
@@ -194,7 +197,7 @@ class Node:
             time.sleep(0.05)
         raise WaitTimeout(
             f"timed out after {_START_TIMEOUT} s waiting until {self.name} is {what}:"
-            f"{self._log_tail()}"
+            f"{self._log_end()}"
         )
 
     def _edit(self, path: Path, settings: Mapping[str, SettingText | None]) -> None:
@@ -214,15 +217,13 @@ class Node:
             program = Path(args[0]).name
             raise ServerStartFailed(
                 f"could not run {program} {args[1]} on {self.name}: {run.stderr}{run.stdout}"
-                f"{self._log_tail()}"
+                f"{self._log_end()}"
             )
         return run
 
-    def _log_tail(self) -> str:
-        if not self.log_file.exists():
-            return ""
-        lines = self.log_file.read_text(errors="replace").splitlines()[-12:]
-        return "\n".join(["", f"the end of {self.log_file.name}:", *lines])
+    def _log_end(self) -> str:
+        tail = self.log_tail()
+        return f"\nend of {self.log_file.name}:\n{tail}" if tail else ""
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} PostgreSQL {self.version} at {HOST}:{self.port}>"

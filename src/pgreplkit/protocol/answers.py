@@ -12,8 +12,6 @@ from pgreplkit.values.lsn import LSN
 class Snapshot(StrEnum):
     """What becomes of the snapshot that a new logical slot begins with."""
 
-    __module__ = "pgreplkit"
-
     EXPORT = "export"
     """SET TRANSACTION SNAPSHOT takes it elsewhere, until the next command on this connection."""
     USE = "use"
@@ -27,8 +25,6 @@ class CreatedSlot:
 
     Source: CREATE_REPLICATION_SLOT.
     """
-
-    __module__ = "pgreplkit"
 
     name: str
     consistent_point: LSN
@@ -44,8 +40,6 @@ class SlotPosition:
 
     Source: READ_REPLICATION_SLOT.
     """
-
-    __module__ = "pgreplkit"
 
     restart_lsn: LSN | None
     """None for a slot that reserves no WAL yet."""

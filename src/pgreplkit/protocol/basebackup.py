@@ -19,8 +19,6 @@ _BASE = "base.tar"
 class BackupArchive:
     """An archive begins: the data directory's, or a tablespace's."""
 
-    __module__ = "pgreplkit"
-
     name: str
     """As pg_basebackup names it: base.tar or 16401.tar, with .gz and so on when compressed."""
     oid: int | None
@@ -33,8 +31,6 @@ class BackupArchive:
 class BackupChunk:
     """A piece of an archive."""
 
-    __module__ = "pgreplkit"
-
     archive: BackupArchive
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
 
@@ -42,8 +38,6 @@ class BackupChunk:
 @attrs.frozen
 class ManifestChunk:
     """A piece of the manifest, which comes after all archives (13 on)."""
-
-    __module__ = "pgreplkit"
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
 

@@ -25,8 +25,6 @@ class Payload:
     end, which acknowledges it.
     """
 
-    __module__ = "pgreplkit"
-
     lsn: LSN
     data: bytes
 

@@ -33,8 +33,6 @@ class Transaction(Generic[R]):
     stands in no transaction comes as one of its own, with ``xid`` 0.
     """
 
-    __module__ = "pgreplkit"
-
     xid: int
     commit_lsn: LSN
     end_lsn: LSN

@@ -18,8 +18,6 @@ class WalChunk:
     Source: XLogData of the replication protocol.
     """
 
-    __module__ = "pgreplkit"
-
     lsn: LSN
     """The position of its first byte."""
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")

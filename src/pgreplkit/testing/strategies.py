@@ -5,20 +5,22 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pgreplkit.values.identity import SystemIdentity
-from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
-from pgreplkit.values.syncnames import SyncMethod, SyncStandbyNames
-from pgreplkit.values.timeline import TimelineHistory, TimelineSwitch
-from pgreplkit.values.walfile import WalFileName
-from pgreplkit.values.walnames import (
+from pgreplkit import (
+    LSN,
     BackupHistoryFileName,
     CompressedWalName,
     PartialWalFileName,
+    SegmentSize,
+    SyncMethod,
+    SyncStandbyNames,
+    SystemIdentity,
+    TimelineHistory,
     TimelineHistoryFileName,
+    TimelineSwitch,
+    WalFileName,
     WalName,
+    WalRange,
 )
-from pgreplkit.values.walrange import WalRange
 
 _COMPRESSIONS = ("gz", "lz4", "zst", "bz2", "xz")
 

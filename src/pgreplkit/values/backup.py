@@ -38,8 +38,6 @@ class BackupLabel:
         backup_label, pg_backup_stop(), ``….backup``.
     """
 
-    __module__ = "pgreplkit"
-
     start_lsn: LSN
     start_wal_file: WalFileName
     checkpoint_lsn: LSN

@@ -15,8 +15,6 @@ from pgreplkit.values.openenum import OpenEnum
 class ControlState(OpenEnum):
     """State of a server when it last wrote its control file, in pg_controldata's words."""
 
-    __module__ = "pgreplkit"
-
     STARTING_UP = "starting up"
     SHUT_DOWN = "shut down"
     SHUT_DOWN_IN_RECOVERY = "shut down in recovery"
@@ -55,8 +53,6 @@ class ControlFile:
     Source:
         The file that pg_controldata reads, written on a machine of the same byte order.
     """
-
-    __module__ = "pgreplkit"
 
     system_id: int
     state: ControlState

@@ -14,8 +14,6 @@ _ORDER = ("ok", "info", "warning", "critical")
 class Severity(OpenEnum):
     """Severity of a finding; severities are ordered, so ``max`` returns the worst."""
 
-    __module__ = "pgreplkit"
-
     OK = "ok"
     """The requirement is met."""
     INFO = "info"
@@ -45,8 +43,6 @@ def _rank(word: str) -> int:
 class Takes(OpenEnum):
     """Action required for a remedy to take effect: none, a reload or a restart."""
 
-    __module__ = "pgreplkit"
-
     NOTHING = "nothing"
     RELOAD = "reload"
     RESTART = "restart"
@@ -55,8 +51,6 @@ class Takes(OpenEnum):
 @attrs.frozen(kw_only=True)
 class Finding:
     """The result of one check: what was found, what is needed, and how to change it."""
-
-    __module__ = "pgreplkit"
 
     check: str
     """The object checked: a setting's name, or for example "slot replica1"."""

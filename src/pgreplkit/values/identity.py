@@ -23,8 +23,6 @@ class SystemIdentity:
         IDENTIFY_SYSTEM, or pg_control_system() and the WAL position functions.
     """
 
-    __module__ = "pgreplkit"
-
     system_id: int
     timeline: int
     position: LSN

@@ -57,7 +57,6 @@ class LSN(bytes):
     """
 
     __slots__ = ()
-    __module__ = "pgreplkit"
     __match_args__: ClassVar[tuple[()]] = ()
 
     INVALID: ClassVar[LSN]
@@ -134,7 +133,7 @@ class LSN(bytes):
         Raises:
             InvalidWalFileName: If the timeline is not between 1 and 2³²−1.
         """
-        from pgreplkit.values.walfile import WalFileName
+        from pgreplkit import WalFileName
 
         if segment_size is None:
             return WalFileName.containing(self, timeline=timeline)

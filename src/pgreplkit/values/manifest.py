@@ -23,8 +23,6 @@ _LAST_LINE = b'"Manifest-Checksum"'
 class ManifestFile:
     """A file of a base backup; ``path`` is bytes if it is not valid UTF-8."""
 
-    __module__ = "pgreplkit"
-
     path: str | bytes
     size: int
     last_modified: datetime
@@ -35,8 +33,6 @@ class ManifestFile:
 @attrs.frozen
 class ManifestWalRange:
     """A range of WAL required to make a backup consistent, and its timeline."""
-
-    __module__ = "pgreplkit"
 
     timeline: int
     wal: WalRange
@@ -51,8 +47,6 @@ class BackupManifest:
     Source:
         The file backup_manifest of a base backup.
     """
-
-    __module__ = "pgreplkit"
 
     version: int
     files: tuple[ManifestFile, ...]

@@ -30,8 +30,6 @@ class SegmentSize:
         The setting wal_segment_size (initdb --wal-segsize, 11 and later).
     """
 
-    __module__ = "pgreplkit"
-
     bytes: int
 
     DEFAULT: ClassVar[SegmentSize]

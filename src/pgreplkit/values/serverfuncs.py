@@ -27,10 +27,6 @@ class SplitWalFileName(NamedTuple):
     timeline_id: int
 
 
-# A NamedTuple's body cannot set __module__; without it a pickle would name this private module.
-WalFileOffset.__module__ = SplitWalFileName.__module__ = "pgreplkit"
-
-
 def pg_walfile_name(
     lsn: LSN,
     *,

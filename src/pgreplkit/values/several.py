@@ -1,4 +1,4 @@
-"""several: convert an argument that takes several items to a tuple."""
+"""several: refuse one name where several are expected."""
 
 from __future__ import annotations
 
@@ -8,12 +8,27 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def several(given: Iterable[T], what: str) -> tuple[T, ...]:
-    """Return the items of an argument as a tuple; ``what`` describes the argument in the error.
+def several(given: Iterable[T], argument: str, *, at_least: int = 0) -> tuple[T, ...]:
+    """Return the items of an argument that takes several, such as names of tables.
 
-    Raises:
-        TypeError: For a single str, which would otherwise be iterated letter by letter.
+    Every public function with such an argument calls this one: iterating over one ``str`` would
+    silently read its letters. The value itself is not repeated in the error, because a connection
+    string may hold a password.
+
+    Raises: TypeError for one str or a value that is not iterable; ValueError for fewer items than
+    ``at_least``.
     """
-    if isinstance(given, str):
-        raise TypeError(f"{what}, not one str")
-    return tuple(given)
+    if isinstance(given, str | bytes):
+        raise TypeError(
+            f"{argument} takes several items, not one {type(given).__name__}: pass a list"
+        )
+    try:
+        items = iter(given)
+    except TypeError:
+        raise TypeError(
+            f"{argument} takes several items, not one {type(given).__name__}: pass a list"
+        ) from None
+    several_items = tuple(items)
+    if len(several_items) < at_least:
+        raise ValueError(f"{argument} is empty; it takes at least {at_least}")
+    return several_items

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.several import several
 
 _SPACE = " \t\n\r\f\v"
 _TOKEN = re.compile(
@@ -30,8 +32,6 @@ _LARGEST = (1 << 31) - 1
 
 class SyncMethod(OpenEnum):
     """Method of choosing the synchronous standbys among the listed names."""
-
-    __module__ = "pgreplkit"
 
     FIRST = "FIRST"
     """Priority: the first connected standbys in the list."""
@@ -58,8 +58,6 @@ class SyncStandbyNames:
     Source:
         The setting synchronous_standby_names.
     """
-
-    __module__ = "pgreplkit"
 
     names: tuple[str, ...] = ()
     count: int = 1
@@ -138,6 +136,7 @@ class SyncStandbyNames:
         """
         if not self.names:
             return True
+        connected = several(connected, "connected")
         fitting = [name for name in connected if "*" in self.names or name in self]
         return len(fitting) >= self.count
 
@@ -159,7 +158,7 @@ def _folded(name: str) -> bytes:
 
 def _quoted(name: str) -> str:
     plain = _BARE.fullmatch(name) and not _METHOD.fullmatch(name)
-    return name if plain or name == "*" else '"' + name.replace('"', '""') + '"'
+    return name if plain or name == "*" else quote_identifier(name)
 
 
 def _server_atoi(digits: str) -> int:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidTableName
 
 _LONGEST = 63
@@ -26,8 +27,6 @@ class TableName:
     >>> str(TableName.parse("Users"))
     'public.users'
     """
-
-    __module__ = "pgreplkit"
 
     schema: str = attrs.field()
     name: str = attrs.field()
@@ -73,7 +72,7 @@ def table_of(table: AnyTable) -> TableName:
 
 def quoted(name: str) -> str:
     """Quote an identifier for SQL, if it needs quotes."""
-    return name if _BARE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    return name if _BARE.fullmatch(name) else quote_identifier(name)
 
 
 def _unquoted(part: str) -> str:

@@ -21,8 +21,6 @@ _SWITCH = re.compile(r"[ \t]*([0-9]{1,10})[ \t]+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,
 class TimelineSwitch:
     """One line of a timeline history: ``timeline`` was left at ``switchpoint``."""
 
-    __module__ = "pgreplkit"
-
     timeline: int
     switchpoint: LSN
     reason: str = ""
@@ -46,8 +44,6 @@ class TimelineSwitch:
 @attrs.frozen
 class TimelineSection:
     """The range of WAL that a history reads from one timeline; ``end`` is None for the last."""
-
-    __module__ = "pgreplkit"
 
     timeline: int
     start: LSN
@@ -84,8 +80,6 @@ class TimelineHistory:
     Source:
         pg_wal/….history, or TIMELINE_HISTORY of the replication protocol.
     """
-
-    __module__ = "pgreplkit"
 
     timeline: int
     switches: tuple[TimelineSwitch, ...] = ()

@@ -46,8 +46,6 @@ class WalFileName(_Text):
         TypeError: If they are not ints.
     """
 
-    __module__ = "pgreplkit"
-
     timeline: int
     number: int
     segment_size: SegmentSize = SegmentSize.DEFAULT
@@ -197,7 +195,7 @@ class WalFileName(_Text):
             if (self.timeline, self.segment_size) != (other.timeline, other.segment_size):
                 raise InvalidWalFileName(
                     str(other),
-                    f"{self} has another timeline or segment size, so their difference is undefined",
+                    f"{self} has another timeline or segment size: the difference is undefined",
                 )
             return self.number - other.number
         if type(other) is not int:

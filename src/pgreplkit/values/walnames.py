@@ -43,8 +43,6 @@ class PartialWalFileName:
     '000000010000000000000002.partial'
     """
 
-    __module__ = "pgreplkit"
-
     wal_file: WalFileName
     compression: str | None = None
 
@@ -65,8 +63,6 @@ class BackupHistoryFileName:
     >>> str(name.start_lsn)
     '0/2000028'
     """
-
-    __module__ = "pgreplkit"
 
     wal_file: WalFileName
     offset: int
@@ -91,8 +87,6 @@ class TimelineHistoryFileName:
     '00000003.history'
     """
 
-    __module__ = "pgreplkit"
-
     timeline: int
 
     def __attrs_post_init__(self) -> None:
@@ -113,8 +107,6 @@ class CompressedWalName:
     >>> name.compression, str(name.name)
     ('zst', '000000010000000000000002')
     """
-
-    __module__ = "pgreplkit"
 
     name: WalFileName | PartialWalFileName | BackupHistoryFileName | TimelineHistoryFileName
     compression: str

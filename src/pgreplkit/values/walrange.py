@@ -31,8 +31,6 @@ class WalRange:
         TypeError: If start and end are not LSNs.
     """
 
-    __module__ = "pgreplkit"
-
     start: LSN
     end: LSN
 

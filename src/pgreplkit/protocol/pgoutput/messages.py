@@ -18,8 +18,6 @@ R = TypeVar("R")
 class Begin:
     """A transaction begins; all up to its Commit belongs to it."""
 
-    __module__ = "pgreplkit"
-
     commit_lsn: LSN
     """Where its commit stands."""
     commit_time: datetime
@@ -30,8 +28,6 @@ class Begin:
 class Commit:
     """A transaction ends; with ``end_lsn`` it and all before it are acknowledged."""
 
-    __module__ = "pgreplkit"
-
     commit_lsn: LSN
     end_lsn: LSN
     commit_time: datetime
@@ -41,8 +37,6 @@ class Commit:
 class Origin:
     """The transaction came to the publisher by replication, from the origin of that name."""
 
-    __module__ = "pgreplkit"
-
     origin_lsn: LSN
     """Where its commit stands at the origin."""
     name: str
@@ -51,8 +45,6 @@ class Origin:
 @attrs.frozen
 class Insert(Generic[R]):
     """A row was inserted."""
-
-    __module__ = "pgreplkit"
 
     lsn: LSN
     xid: int
@@ -69,8 +61,6 @@ class Update(Generic[R]):
     REPLICA IDENTITY FULL; else a Row of the key's columns, or None when the key stayed the same.
     """
 
-    __module__ = "pgreplkit"
-
     lsn: LSN
     xid: int
     table: Table
@@ -85,8 +75,6 @@ class Delete(Generic[R]):
     ``old`` is the whole row with REPLICA IDENTITY FULL, else a Row of the key's columns.
     """
 
-    __module__ = "pgreplkit"
-
     lsn: LSN
     xid: int
     table: Table
@@ -96,8 +84,6 @@ class Delete(Generic[R]):
 @attrs.frozen
 class Truncate:
     """Tables were emptied, all of them by one TRUNCATE."""
-
-    __module__ = "pgreplkit"
 
     lsn: LSN
     xid: int
@@ -112,8 +98,6 @@ class Message:
 
     One that is not transactional stands in no transaction: ``end_lsn`` acknowledges it.
     """
-
-    __module__ = "pgreplkit"
 
     lsn: LSN
     """Where it ends."""
@@ -133,8 +117,6 @@ class Message:
 class StreamStart:
     """Changes of a transaction that still runs follow, up to StreamStop."""
 
-    __module__ = "pgreplkit"
-
     xid: int
     is_first: bool
     """Whether nothing of the transaction was streamed before."""
@@ -144,16 +126,12 @@ class StreamStart:
 class StreamStop:
     """What follows is of other transactions."""
 
-    __module__ = "pgreplkit"
-
     xid: int
 
 
 @attrs.frozen
 class StreamCommit:
     """A transaction that was streamed while it ran ends; ``end_lsn`` acknowledges it."""
-
-    __module__ = "pgreplkit"
 
     xid: int
     commit_lsn: LSN
@@ -168,8 +146,6 @@ class StreamAbort:
     ``subxid`` is ``xid`` when all of it is. Position and time come with streaming="parallel".
     """
 
-    __module__ = "pgreplkit"
-
     xid: int
     subxid: int
     abort_lsn: LSN | None = None
@@ -180,8 +156,6 @@ class StreamAbort:
 class BeginPrepare:
     """A transaction begins that is prepared for a two-phase commit; all up to its Prepare belongs
     to it."""
-
-    __module__ = "pgreplkit"
 
     prepare_lsn: LSN
     end_lsn: LSN
@@ -198,8 +172,6 @@ class Prepare:
     ``end_lsn`` acknowledges it.
     """
 
-    __module__ = "pgreplkit"
-
     prepare_lsn: LSN
     end_lsn: LSN
     prepare_time: datetime
@@ -213,8 +185,6 @@ class Prepare:
 class CommitPrepared:
     """A transaction that was prepared is committed; ``end_lsn`` acknowledges it."""
 
-    __module__ = "pgreplkit"
-
     commit_lsn: LSN
     end_lsn: LSN
     commit_time: datetime
@@ -225,8 +195,6 @@ class CommitPrepared:
 @attrs.frozen
 class RollbackPrepared:
     """A transaction that was prepared is rolled back; ``end_lsn`` acknowledges it."""
-
-    __module__ = "pgreplkit"
 
     prepare_end_lsn: LSN
     end_lsn: LSN
@@ -242,8 +210,6 @@ class SnapshotEnd:
 
     Of ``snapshot_then_changes`` only.
     """
-
-    __module__ = "pgreplkit"
 
     lsn: LSN
 

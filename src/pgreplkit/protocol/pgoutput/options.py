@@ -12,7 +12,7 @@ _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 def names_of(publications: Iterable[str]) -> tuple[str, ...]:
     """The names of publications, of which there is one at least."""
-    names = several(publications, "publications are several names")
+    names = several(publications, "publications")
     if not names:
         raise ValueError("no publication is given")
     for name in names:

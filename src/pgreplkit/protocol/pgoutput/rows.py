@@ -13,8 +13,6 @@ Default = TypeVar("Default")
 class Unchanged(Enum):
     """The type of ``UNCHANGED``."""
 
-    __module__ = "pgreplkit"
-
     UNCHANGED = "unchanged"
 
     def __repr__(self) -> str:
@@ -38,7 +36,6 @@ class Row(tuple[object, ...]):
     Row(id=1, name='Ada')
     """
 
-    __module__ = "pgreplkit"
     __slots__ = ()
     _positions: ClassVar[Mapping[str, int]] = {}
 

@@ -11,8 +11,6 @@ from pgreplkit.values.tablename import TableName
 class RelationIdentity(OpenEnum):
     """What tells which old row a change meant, as ``relreplident`` has it."""
 
-    __module__ = "pgreplkit"
-
     DEFAULT = "d"
     """The primary key."""
     NOTHING = "n"
@@ -28,8 +26,6 @@ class Column:
 
     Source: the message Relation of pgoutput.
     """
-
-    __module__ = "pgreplkit"
 
     name: str
     type_oid: int
@@ -50,8 +46,6 @@ class Table:
 
     Source: the message Relation of pgoutput.
     """
-
-    __module__ = "pgreplkit"
 
     oid: int
     schema: str

@@ -1,0 +1,1 @@
+"""Clusters: discovery, watching, and the operations that change them."""

@@ -1,0 +1,195 @@
+"""What each kind of step does, and what takes it back."""
+
+from __future__ import annotations
+
+from psycopg.sql import SQL
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.cluster.follow import demote, follow, start_standby
+from pgreplkit._async.cluster.rewind import rewind
+from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.standby import AsyncStandby
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+    WaitTimeout,
+)
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import SIGNAL_FILES, control_file
+from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.values.controlfile import ControlFile, ControlState
+
+
+async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
+    """Make those that are missing."""
+    async with await site.server(step.node) as server:
+        for slot in step.slots:
+            try:
+                await server.create_physical_slot(slot, reserve_wal=True)
+            except AlreadyExists:
+                continue
+
+
+async def drop_slots(site: AsyncSite, step: steps.DropSlots | steps.MakeSlots) -> None:
+    """Drop those that are there."""
+    async with await site.server(step.node) as server:
+        for slot in step.slots:
+            try:
+                await (await server.slot(slot)).drop()
+            except SlotNotFound:
+                continue
+
+
+async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
+    """Checkpoint, and wait for it."""
+    async with await site.server(step.node) as server:
+        grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
+        await server._link.run(
+            f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant
+        )
+
+
+async def set_sync_names(site: AsyncSite, node: str, names: str) -> None:
+    """Set them, and wait until they count."""
+    async with await site.server(node) as server:
+        await server._link.alter_system(f"set {SYNC_STANDBY_NAMES}", SYNC_STANDBY_NAMES, names)
+
+
+async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
+    """Shut it down, and see that that was clean."""
+
+    def stop(control: NodeControl) -> ControlFile:
+        control.stop()
+        return control_file(control)
+
+    _insist_on_shutdown(step.node, await site.controlled(step.node, stop))
+
+
+async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
+    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    pace = Pace(site.timeout)
+    while True:
+        await site.controlled(step.node, lambda control: control.start())
+        try:
+            async with await site.server(step.node):
+                return
+        except ConnectionFailed as error:
+            if pace.is_over:
+                raise WaitTimeout(f"start {step.node} again: {error}") from error
+        await sleep(pace.next_pause())
+
+
+def remove_standby_files(control: NodeControl) -> None:
+    """Remove what makes it a standby."""
+    for name in SIGNAL_FILES:
+        control.write_file(name, None)
+
+
+async def wait_for_wal(site: AsyncSite, step: steps.WaitForWal) -> None:
+    """Wait until the stopped primary's last record is replayed."""
+    stopped = await site.controlled(step.source, control_file)
+    _insist_on_shutdown(step.source, stopped)
+    async with await site.server(step.node) as server:
+        if not await server.is_in_recovery():
+            return  # It was promoted before this was interrupted.
+        # The checkpoint's record begins there: once it is replayed, the position is after it.
+        target = stopped.checkpoint_lsn + 1
+        await AsyncStandby._taking_over(server).wait_for_replay(target, timeout=site.timeout)
+
+
+async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
+    """Wait until all that it has received is replayed."""
+    async with await site.server(step.node) as server:
+        if not await server.is_in_recovery():
+            return
+        standby = AsyncStandby._taking_over(server)
+        received = (await standby.replay_status()).received_lsn
+        if received is not None:
+            await standby.wait_for_replay(received, timeout=site.timeout)
+
+
+async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
+    """Promote it; one that was promoted already is asked where."""
+    async with await site.server(step.node) as server:
+        if await server.is_in_recovery():
+            control = site.controls.get(step.node)
+            standby = AsyncStandby._taking_over(server)
+            try:
+                return await standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if await server.is_in_recovery():
+                    raise
+        timeline = await server.timeline()
+        history = await server._history(timeline)
+        if history is None or not history.switches:
+            raise ServerError(f"promote {step.node}", "it is a primary, and never was promoted")
+        last = history.switches[-1]
+        return Promotion(
+            old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
+        )
+
+
+def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
+    if stopped.state not in {ControlState.SHUT_DOWN, ControlState.SHUT_DOWN_IN_RECOVERY}:
+        raise ControlFailed(
+            f"shut {node} down", f"its control file says that it is {stopped.state}, not shut down"
+        )
+
+
+async def perform(site: AsyncSite, step: Step) -> Promotion | None:
+    """Do what the step says."""
+    match step:
+        case steps.MakeSlots():
+            await make_slots(site, step)
+        case steps.DropSlots():
+            await drop_slots(site, step)
+        case steps.Checkpoint():
+            await checkpoint(site, step)
+        case steps.SetSyncNames():
+            await set_sync_names(site, step.node, step.names)
+        case steps.StopPrimary():
+            await stop_primary(site, step)
+        case steps.Demote():
+            await demote(site, step)
+        case steps.WaitForWal():
+            await wait_for_wal(site, step)
+        case steps.WaitForReplay():
+            await wait_for_replay(site, step)
+        case steps.Promote():
+            return await promote(site, step)
+        case steps.Follow():
+            await follow(site, step)
+        case steps.Rewind():
+            await rewind(site, step)
+        case steps.StartStandby():
+            await start_standby(site, step)
+        case steps.Fence():
+            await site.fence_off(step.node)
+        case _:
+            raise TypeError(f"no step of an operation is a {type(step).__name__}")
+    return None
+
+
+async def take_back(site: AsyncSite, step: Step) -> None:
+    """Do what takes the step back, whether it was done whole, in part or not at all."""
+    match step:
+        case steps.MakeSlots():
+            await drop_slots(site, step)
+        case steps.SetSyncNames():
+            await set_sync_names(site, step.node, step.before)
+        case steps.StopPrimary():
+            await start_again(site, step)
+        case steps.Demote():
+            await site.controlled(step.node, remove_standby_files)
+        case _:
+            raise TypeError(f"nothing takes a {type(step).__name__} back")

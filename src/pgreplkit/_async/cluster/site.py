@@ -1,0 +1,157 @@
+"""AsyncSite: the servers that an operation acts on, and how each is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Literal
+
+from pgreplkit._async._io import aside, completed
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.standby import AsyncStandby
+from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ControlFailed, Error, ServerError
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.plans.cluster.standbyconfig import named
+from pgreplkit.plans.cluster.switchover import Use
+from pgreplkit.plans.cluster.topology import ClusterNode
+
+T = TypeVar("T")
+ServerT = TypeVar("ServerT", bound=AsyncServer)
+_CONNINFO = "primary_conninfo"
+
+
+class AsyncSite:
+    """The servers that an operation acts on: connection strings, controls, and a time limit."""
+
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        controls: Mapping[str, NodeControl],
+        replication: Mapping[str, str],
+        timeout: float,
+        *,
+        fence: Callable[[str], object] | None = None,
+    ) -> None:
+        self.servers: dict[str, str] = dict(servers)
+        self.controls: dict[str, NodeControl] = dict(controls)
+        self.replication: dict[str, str] = dict(replication)
+        self.timeout = timeout
+        self.fence = fence
+
+    async def server(self, name: str) -> AsyncServer:
+        """A connection of its own to that server, on which no statement runs too long."""
+        return await self._limited(await AsyncServer.connect(self.servers[name]))
+
+    async def primary(self, name: str) -> AsyncPrimary:
+        """The same, for a server that must be a primary."""
+        return await self._limited(await AsyncPrimary.connect(self.servers[name]))
+
+    async def standby(self, name: str) -> AsyncStandby:
+        """The same, for a server that must be a standby."""
+        return await self._limited(await AsyncStandby.connect(self.servers[name]))
+
+    async def _limited(self, server: ServerT) -> ServerT:
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
+        try:
+            await server._link.run("limit the time of statements", limit)
+        except BaseException:
+            await server.close()
+            raise
+        return server
+
+    async def reply(self, name: str) -> Reply:
+        """Return whether that server answers at all, also if it accepts no connection."""
+        return await aside(lambda: probe(complete(self.servers[name], {})))
+
+    def control(self, name: str) -> NodeControl:
+        """What acts on the host of that server.
+
+        Raises: ControlFailed when none was given.
+        """
+        if name not in self.controls:
+            found = "there is no control of its host: give one in controls="
+            raise ControlFailed(f"act on {name}", found)
+        return self.controls[name]
+
+    async def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
+        """What ``call`` gives for that control; it may block."""
+        control = self.control(name)
+        return await aside(lambda: call(control))
+
+    async def fence_off(self, name: str) -> None:
+        """Call the caller's hook.
+
+        Raises: ControlFailed when it raises anything.
+        """
+        fence, tried = self.fence, f"fence {name}"
+        if fence is None:
+            raise ControlFailed(tried, "there is no hook to call: give it in fence=")
+        try:
+            await completed(await aside(lambda: fence(name)))
+        except Exception as error:
+            raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
+
+    def address(self, name: str) -> str:
+        """Where that server is, for others."""
+        parts = address_of(self.replication.get(name, self.servers[name]))
+        return " ".join(f"{key}={value}" for key, value in parts.items())
+
+    async def conninfo_for(self, node: str, upstream: str, application_name: str | None) -> str:
+        """How ``node`` is to connect to ``upstream``.
+
+        What was given for that, else what ``node`` connects with now, or ``upstream`` did when it
+        was a standby, led to the address of ``upstream``.
+        """
+        given = self.replication.get(upstream)
+        if given is None:
+            for known in (node, upstream):
+                conninfo = await self._known_conninfo(known)
+                if conninfo is not None:
+                    given = pointed_at(conninfo, self.servers[upstream])
+                    break
+        if given is None:
+            found = (
+                f"neither {node} nor {upstream} has a primary_conninfo to take the role from:"
+                f" give the connection string in replication={{{upstream!r}: …}}"
+            )
+            raise ControlFailed(f"let {node} connect to {upstream}", found)
+        return named(given, application_name)
+
+    async def use_of(self, node: ClusterNode) -> Use:
+        """With which slot and name a standby connects, or would if its upstream were there."""
+        source = node.receives_from
+        if source is not None:
+            return Use(lasting_slot(source), source.application_name)
+        conninfo = await self._known_conninfo(node.name)
+        slot: object = None
+        if node.version is not None and node.version.major >= 12:
+            async with await self.server(node.name) as server:
+                slot = (await server.setting("primary_slot_name")).value
+        elif node.name in self.controls:
+            slot = await self.controlled(node.name, written_slot)
+        name = conninfo_to_dict(conninfo or "").get("application_name")
+        return Use(str(slot) if slot else None, str(name) if name else None)
+
+    async def _known_conninfo(self, name: str) -> str | None:
+        try:
+            async with await self.server(name) as server:
+                if server.version.major >= 12:
+                    conninfo = (await server.setting(_CONNINFO)).value
+                    return str(conninfo) if conninfo else None
+        except ServerError:
+            pass  # It does not run, or does not show it: its files may.
+        if name not in self.controls:
+            return None
+        try:
+            return await self.controlled(name, written_conninfo)
+        except Error:
+            return None

@@ -1,0 +1,193 @@
+"""AsyncWatch: samples of several servers at once, round after round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Self
+
+from pgreplkit._async._io import Crew, Job
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit.catalog.cluster.nodestate import NODE_STATE
+from pgreplkit.driver.conninfo import address
+from pgreplkit.errors import Error, WaitTimeout
+from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, beside
+from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
+
+_GIVEN_UP_AFTER = 3
+"""Rounds without an answer after which a connection is taken to be dead."""
+
+
+class AsyncWatch(AsyncClosing):
+    """Samples of several servers, one round every so often; iterate over it.
+
+    ``servers`` are connection strings or servers, with names as a mapping, else named by their
+    address. It connects to those that are given as text, again and again when one goes away; the
+    others stay the caller's. A server that fails, or does not answer within ``timeout`` seconds
+    (``every`` unless told), is a value in the sample: the others are not held up.
+
+    Close it, or use it as a context manager. Needs: pg_monitor on each server.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],
+        *,
+        every: float = 1.0,
+        timeout: float | None = None,
+    ) -> None:
+        if isinstance(servers, Mapping):
+            named = several(servers.items(), "servers")
+        else:
+            named = tuple(map(_named, several(servers, "servers")))
+        self._watched = [_Watched(name, server) for name, server in named]
+        if len({watched.name for watched in self._watched}) < len(self._watched):
+            raise ValueError("two of the servers have the same name: give them as a mapping")
+        if not checked_seconds(every, "the time from round to round"):
+            raise ValueError("the time from round to round is more than 0 seconds")
+        self.every: float = every
+        self.timeout: float = every
+        if timeout is not None:
+            self.timeout = checked_seconds(timeout, "a timeout")
+        self._crew = Crew(len(self._watched))
+        self._next_round: float | None = None
+        self._before: WatchSample | None = None
+        self._is_closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchSample:
+        """The next sample, when it is time for it; the first comes at once."""
+        if self._is_closed:
+            raise StopAsyncIteration
+        now = time.monotonic()
+        due = now if self._next_round is None else self._next_round
+        if due > now:
+            await self._crew.rest(due - now)
+        if self._is_closed:
+            raise StopAsyncIteration
+        # Rounds that were missed are not made up for.
+        self._next_round = max(due + self.every, time.monotonic())
+        try:
+            sample = await self._round()
+        except RuntimeError:
+            if self._is_closed:  # and so are the threads
+                raise StopAsyncIteration from None
+            raise
+        if self._is_closed:
+            raise StopAsyncIteration
+        self._before = sample
+        return sample
+
+    async def take(self, count: int) -> WatchSamples:
+        """That many samples from now on; fewer when it is closed meanwhile."""
+        samples: list[WatchSample] = []
+        async for sample in self:
+            samples.append(sample)
+            if len(samples) >= count:
+                break
+        return WatchSamples(tuple(samples))
+
+    async def close(self) -> None:
+        """End it, and close the connections that it opened."""
+        self._is_closed = True
+        for watched in self._watched:
+            await watched.close()
+        await self._crew.close()
+
+    async def _round(self) -> WatchSample:
+        for watched in self._watched:
+            await watched.start(self._crew)
+        await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
+        nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
+        return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
+
+
+class _Watched:
+    """One server that is watched, and the question that is on its way to it."""
+
+    def __init__(self, name: str, server: str | AsyncServer) -> None:
+        self.name = name
+        self.job: Job[NodeSample] | None = None
+        self._missed = 0
+        self._generation = 0
+        if not isinstance(server, str | AsyncServer):
+            raise TypeError(f"a connection string or a server is watched, not {server!r}")
+        self._conninfo = server if isinstance(server, str) else None
+        # A standby's methods, whichever role the server has when it is asked.
+        self._server = None if isinstance(server, str) else AsyncStandby._taking_over(server)
+
+    async def start(self, crew: Crew) -> None:
+        """Ask, unless the last question is not answered yet; one that never is, is given up."""
+        if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
+            self.job.cancel()
+            self.job = None
+            await self.close()
+        if self.job is None:
+            self._missed = 0
+            self.job = crew.start(self._ask)
+
+    def said(self, timeout: float) -> NodeSample:
+        """The answer, or that there is none."""
+        if self.job is None or not self.job.done():
+            self._missed += 1
+            error = WaitTimeout(f"watch {self.name}: no answer within {timeout:g} s")
+            return NodeSample(name=self.name, error=error)
+        job, self.job = self.job, None
+        return job.result()
+
+    async def close(self) -> None:
+        """Close the connection if it was opened here, also one that is being opened."""
+        self._generation += 1
+        if self._conninfo is not None and self._server is not None:
+            server, self._server = self._server, None
+            await server.close()
+
+    async def _ask(self) -> NodeSample:
+        server, generation = self._server, self._generation
+        try:
+            if server is None:
+                opened = await AsyncServer.connect(self._conninfo or "")
+                server = AsyncStandby._taking_over(opened)
+                if generation != self._generation:
+                    raise WaitTimeout(f"watch {self.name}: it was given up")
+                self._server = server
+            return await _sampled(self.name, server)
+        except Error as error:
+            if self._conninfo is not None and server is not None:
+                # The next round connects anew.
+                if self._server is server:
+                    self._server = None
+                await server.close()
+            return NodeSample(name=self.name, error=error)
+
+
+async def _sampled(name: str, server: AsyncStandby) -> NodeSample:
+    tried, sql = f"watch {name}", NODE_STATE.sql(server.version.major)
+    state = NODE_STATE.read(await server._link.one(tried, sql))
+    return NodeSample(
+        name=name,
+        is_primary=not state.in_recovery,
+        system_id=state.system_id,
+        timeline=state.timeline,
+        lsn=state.lsn,
+        lag=await server.replay_lag() if state.in_recovery else None,
+        senders=tuple(await server.replicas()),
+        slots=tuple([slot.state for slot in await server.slots()]),
+        observed_at=state.observed_at,
+    )
+
+
+def _named(server: str | AsyncServer) -> tuple[str, str | AsyncServer]:
+    if isinstance(server, AsyncServer):
+        if server.connection.closed:
+            return repr(server), server
+        info = server.connection.info
+        return f"{info.host}:{info.port}", server
+    # What is neither is refused where it is taken up.
+    return address(server) if isinstance(server, str) else repr(server), server

@@ -1,0 +1,1 @@
+"""Logical replication: publications, subscriptions, comparison, sequences."""

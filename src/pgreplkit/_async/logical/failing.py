@@ -1,0 +1,94 @@
+"""Finding the transaction that a subscription cannot get over."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.logical.conflictlog import read_log
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.slot import AsyncSlot, read_slot
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.failures import UNDEFINED_OBJECT
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    LogUnavailable,
+    PublicationNotFound,
+    ServerError,
+    SlotActive,
+    SlotNotFound,
+    SubscriptionNotFound,
+)
+from pgreplkit.plans.logical.failing import FailedTransaction, first_failed, logged_error
+from pgreplkit.values.lsn import LSN
+
+
+async def find_failed(
+    link: AsyncLink, state: SubscriptionState, publisher: AsyncServer, *, timeout: float
+) -> FailedTransaction | None:
+    """The transaction that its apply worker fails at; None when it does not fail."""
+    if state.subslotname is None:
+        raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
+    slot = AsyncSlot(publisher._link, await read_slot(publisher._link, state.subslotname))
+    pace = Pace(timeout)
+    while True:
+        try:
+            failed = await _peek(slot, state, await _applied(link, state))
+        except SlotActive:
+            # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
+            if pace.is_over:
+                return None
+            await sleep(pace.next_pause())
+        else:
+            break
+    if failed is None:
+        return None
+    return attrs.evolve(failed, error=await _logged(link, state, failed))
+
+
+async def _applied(link: AsyncLink, state: SubscriptionState) -> LSN:
+    """Up to where the publisher's transactions are applied."""
+    record = await link.one(
+        f"ask how far {state.subname!r} is",
+        ORIGIN_POSITION,
+        [f"pg_{state.oid}"],
+        grant="EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean)",
+        meaning={UNDEFINED_OBJECT: SubscriptionNotFound},
+    )
+    return record["lsn"] or LSN.INVALID
+
+
+async def _peek(
+    slot: AsyncSlot, state: SubscriptionState, applied: LSN
+) -> FailedTransaction | None:
+    publications = ",".join(quote_identifier(name) for name in state.subpublications)
+    options = {"proto_version": "1", "publication_names": publications}
+    if state.suborigin == "none" and slot._link.version.major >= 16:
+        options["origin"] = "none"
+    limit = 1
+    while True:
+        try:
+            changes = await slot.peek(limit, options=options)
+        except SlotNotFound as error:
+            # The server tells a publication that is missing as it tells a slot.
+            await slot.refresh()
+            found = f"{error.found}, or the slot is older than the publication: make it anew"
+            raise PublicationNotFound(error.operation, found, error.sqlstate) from None
+        failed = first_failed(((change.lsn, change.data) for change in changes), applied)
+        if failed is not None or len(changes) < limit:
+            return failed
+        # Transactions that are applied, and not yet confirmed, come first; empty ones too.
+        limit = 4 * len(changes)
+
+
+async def _logged(
+    link: AsyncLink, state: SubscriptionState, failed: FailedTransaction
+) -> str | None:
+    try:
+        log = await read_log(link)
+    except (LogUnavailable, InsufficientPrivilege):
+        return None
+    return logged_error(log, state.oid, failed.finish_lsn)

@@ -1,0 +1,136 @@
+"""AsyncStreamingServer: a server whose changes can be streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar, Unpack, cast, overload
+
+from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.streams.changes import AsyncChangeStream, change_stream, pgoutput_stream
+from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
+from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import AnyTable
+
+R = TypeVar("R")
+
+
+class AsyncStreamingServer(AsyncServer):
+    """A server of either role, with what is streamed from it."""
+
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[Row]: ...
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R]: ...
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
+        """The changes that a slot of this connection's database decodes by pgoutput.
+
+        They come typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
+        ``start`` or from what the slot has not confirmed; the rows by psycopg's loaders, as they
+        are registered on this server's connection, made into a Row or by ``row_factory``. The
+        stream has a connection of its own, made like this one.
+
+        Nothing is acknowledged unless you say so: what was given and not acknowledged comes again
+        after a crash. ``ChangeOptions`` says what can be chosen, as in ``binary=True``.
+
+        Raises: when it is entered or the first change is asked for: SlotNotFound; SlotActive;
+        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
+        AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
+        ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
+        Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
+        """
+        return change_stream(
+            self._link.another(),
+            slot,
+            publications,
+            cast(RowFactory[R], row_factory or named_rows),
+            start=start,
+            adapters=self.connection.adapters,
+            options=options,
+        )
+
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[Row]: ...
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[R]: ...
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
+        """The rows that are there, and then every change since: no gap, and nothing twice.
+
+        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
+        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
+        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
+        gives. When it ends before SnapshotEnd, the slot is dropped again.
+
+        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
+        not published; StatementTimeout; InsufficientPrivilege.
+        Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
+        from the role.
+        Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
+        """
+        names = names_of(publications)
+        settings = ChangeSettings(**options)
+        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
+        return AsyncSnapshotStream(
+            self,
+            stream,
+            settings,
+            cast(RowFactory[R], row_factory or named_rows),
+            names,
+            tables,
+            failover=failover,
+            create_timeout=create_timeout,
+        )

@@ -1,0 +1,1 @@
+"""One server: its state, slots, roles and access."""

@@ -1,0 +1,55 @@
+"""Reading what a report on the retention of WAL is made from."""
+
+from __future__ import annotations
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.server.senders import read_senders
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.server.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
+from pgreplkit.catalog.server.slot import SLOTS
+from pgreplkit.errors import InsufficientPrivilege
+from pgreplkit.plans.server.retention import WalRetention, wal_retention
+from pgreplkit.values.seconds import checked_seconds
+
+
+async def read_retention(
+    link: AsyncLink, *, window: float | None, disk_size: int | None
+) -> WalRetention:
+    """The report of this server, with the WAL rate over ``window`` seconds."""
+    tried, major = "read the WAL retention", link.version.major
+    if window is not None:
+        checked_seconds(window, "a window")
+    wal_rate = None if window is None else await _wal_rate(link, window)
+    kept = KEPT_WAL.read(await link.one(tried, KEPT_WAL.sql(major)))
+    slots = await link.all(tried, SLOTS.sql(major))
+    return wal_retention(
+        kept,
+        slots=[SLOTS.read(record) for record in slots],
+        senders=await read_senders(link),
+        archiver=ARCHIVER.read(await link.one(tried, ARCHIVER.sql(major))),
+        ready=await _ready(link),
+        wal_rate=wal_rate,
+        disk_size=disk_size,
+    )
+
+
+async def _wal_rate(link: AsyncLink, window: float) -> float | None:
+    tried = "measure the WAL rate"
+    before = await link.one(tried, POSITION_NOW)
+    await sleep(window)
+    after = await link.one(tried, POSITION_NOW)
+    seconds: float = (after["at"] - before["at"]).total_seconds()
+    size: int = after["lsn"] - before["lsn"]
+    return size / seconds if seconds > 0 else None
+
+
+async def _ready(link: AsyncLink) -> list[str] | None:
+    major = link.version.major
+    tried, sql = "list the files that wait to be archived", ready_files(major)
+    try:
+        return [record["name"] for record in await link.all(tried, sql)]
+    except InsufficientPrivilege:
+        # From 12 on pg_monitor may see them; before that only a superuser.
+        if major >= 12:
+            raise
+        return None

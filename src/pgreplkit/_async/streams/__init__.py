@@ -1,0 +1,1 @@
+"""Streams of the replication protocol: changes, WAL, base backups."""

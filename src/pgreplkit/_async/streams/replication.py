@@ -1,0 +1,387 @@
+"""AsyncReplicationConnection: a walsender, and the commands that it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Self, TypeVar, Unpack, cast, overload
+
+from packaging.version import Version
+from psycopg import AsyncConnection
+
+from pgreplkit._async.streams.backupstream import AsyncBackupStream
+from pgreplkit._async.streams.changes import AsyncChangeStream, AsyncPayloadStream, change_stream
+from pgreplkit._async.streams.segmentstream import AsyncSegmentStream
+from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.streams.walsource import AsyncWalSource
+from pgreplkit._async.streams.walstream import AsyncWalStream
+from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.failures import (
+    DUPLICATE_OBJECT,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+)
+from pgreplkit.errors import (
+    AlreadyExists,
+    ServerError,
+    SlotActive,
+    SlotNotFound,
+)
+from pgreplkit.plans.cluster.clone import CheckpointMode
+from pgreplkit.plans.streams.backupstream import BackupCompression, BackupOptions, ManifestChecksums
+from pgreplkit.plans.streams.options import (
+    ChangeOptions,
+    StreamOptions,
+    StreamSettings,
+    WalSettings,
+)
+from pgreplkit.protocol import commands
+from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.timeline import TimelineHistory
+
+R = TypeVar("R")
+
+
+class AsyncReplicationConnection(AsyncClosing):
+    """A connection of the replication protocol, with the commands that a walsender takes.
+
+    Without a ``database`` it is for physical replication; with one, for logical replication too.
+    It carries one stream at a time, and one logical stream in its life.
+
+    Needs: REPLICATION, and an entry of pg_hba.conf (for ``replication`` without a database).
+    """
+
+    def __init__(self, walsender: AsyncWalsender) -> None:
+        self._walsender = walsender
+
+    @classmethod
+    async def connect(
+        cls, conninfo: str = "", *, database: str | None = None, **params: str | int | None
+    ) -> Self:
+        """Open one. ``conninfo`` and ``params`` are libpq's, as of ``pgreplkit.connect``.
+
+        Raises: ConnectionFailed.
+        """
+        if database is not None:
+            params["dbname"] = database
+        whole = complete(conninfo, params)
+        return cls(await AsyncWalsender.connect(whole, is_logical=database is not None))
+
+    @property
+    def connection(self) -> AsyncConnection[object]:
+        """The psycopg connection; a walsender takes neither parameters nor prepared statements."""
+        return self._walsender.connection
+
+    @property
+    def version(self) -> Version:
+        """The server's version."""
+        return self._walsender.version
+
+    async def identify_system(self) -> SystemIdentity:
+        """Which cluster it is, its timeline, and how far its WAL is flushed (a standby: received).
+
+        Source: IDENTIFY_SYSTEM.
+        """
+        return await self._walsender.identify()
+
+    async def show(self, name: str) -> str:
+        """A setting as the server writes it, as in ``16MB``.
+
+        Raises: SettingNotFound.  Source: SHOW.
+        """
+        return await self._walsender.show(name)
+
+    async def timeline_history(self, timeline: int) -> TimelineHistory:
+        """How the server came to that timeline; the first has a history without switches.
+
+        Raises: ServerError when it has no such timeline.  Source: TIMELINE_HISTORY.
+        """
+        if timeline == 1:
+            return TimelineHistory(1)
+        tried = f"read the history of timeline {timeline}"
+        [record] = await self._walsender.ask(tried, commands.timeline_history(timeline))
+        return TimelineHistory.parse(record["content"] or "", timeline=timeline)
+
+    async def read_slot(self, name: str) -> SlotPosition:
+        """Where a physical slot is.
+
+        Raises: UnsupportedByServer before 15; SlotNotFound; ServerError for a logical slot.
+        Source: READ_REPLICATION_SLOT.
+        """
+        self._walsender.require("protocol.read_slot")
+        tried = f"read the slot {name!r}"
+        [record] = await self._walsender.ask(tried, commands.read_slot(name))
+        if record["slot_type"] is None:
+            raise SlotNotFound(tried, "there is no slot of that name")
+        lsn, timeline = record["restart_lsn"], record["restart_tli"]
+        return SlotPosition(
+            None if lsn is None else LSN(lsn), None if timeline is None else int(timeline)
+        )
+
+    async def create_slot(
+        self,
+        name: str,
+        *,
+        plugin: str | None = None,
+        temporary: bool = False,
+        reserve_wal: bool = False,
+        snapshot: Snapshot | str = Snapshot.NOTHING,
+        two_phase: bool = False,
+        failover: bool = False,
+        timeout: float = 60.0,
+    ) -> CreatedSlot:
+        """Create a slot: a logical one of ``plugin``, or a physical one without.
+
+        A physical one keeps WAL from its first use on, or with ``reserve_wal`` from the last
+        checkpoint on. A logical one waits until all transactions that are open now have ended, at
+        most ``timeout`` seconds; its ``snapshot`` shows what was committed before its first change.
+        A ``temporary`` one goes with the connection.
+
+        Raises: UnsupportedByServer for ``two_phase`` before 15, ``failover`` before 17;
+        StatementTimeout; AlreadyExists; InvalidSlotName; ServerError.
+        Source: CREATE_REPLICATION_SLOT.
+        """
+        major, walsender = self.version.major, self._walsender
+        if plugin is None:
+            if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
+                raise TypeError("a physical slot has no plugin, snapshot, two_phase or failover")
+            command = commands.create_physical_slot(
+                major, name, temporary=temporary, reserve_wal=reserve_wal
+            )
+        else:
+            if reserve_wal:
+                raise TypeError("a logical slot always reserves WAL")
+            if two_phase:
+                walsender.require("protocol.two_phase")
+            if failover:
+                walsender.require("slot.failover")
+            command = commands.create_logical_slot(
+                major,
+                name,
+                plugin,
+                temporary=temporary,
+                snapshot=Snapshot(snapshot),
+                two_phase=two_phase,
+                failover=failover,
+            )
+        meaning = {DUPLICATE_OBJECT: AlreadyExists}
+        tried = f"create the slot {name!r}"
+        [record] = await walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        return CreatedSlot(
+            name=name,
+            consistent_point=LSN(record["consistent_point"] or "0/0"),
+            snapshot_name=record["snapshot_name"],
+            plugin=record["output_plugin"],
+        )
+
+    async def drop_slot(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
+        """Drop a slot; with ``wait`` once nobody uses it, after at most ``timeout`` seconds.
+
+        Raises: SlotNotFound; SlotActive; StatementTimeout.
+        Source: DROP_REPLICATION_SLOT.
+        """
+        tried, command = f"drop the slot {name!r}", commands.drop_slot(name, wait=wait)
+        meaning = {UNDEFINED_OBJECT: SlotNotFound}
+        try:
+            await self._walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        except ServerError as error:
+            if error.sqlstate != OBJECT_IN_USE:
+                raise
+            raise SlotActive(tried, name, None, None, None) from error
+
+    def start_logical(
+        self,
+        slot: str,
+        options: Mapping[str, str] | None = None,
+        *,
+        start: LSN | None = None,
+        **settings: Unpack[StreamOptions],
+    ) -> AsyncPayloadStream:
+        """The messages of a slot's plugin as they are, from ``start`` or from where the slot is.
+
+        ``options`` are the plugin's, as wal2json's ``{"format-version": "2"}``; ``StreamOptions``
+        says what else can be chosen.
+
+        Raises: as ``changes``, when it is entered or the first message is asked for.
+        Needs: a connection to the slot's database.  Source: START_REPLICATION … LOGICAL.
+        """
+        given = {**(options or {})}
+        stream = AsyncSlotStream(
+            self._walsender,
+            slot,
+            start=start,
+            options=lambda walsender: given,
+            settings=StreamSettings(**settings),
+        )
+        return AsyncPayloadStream(stream)
+
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[Row]: ...
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R]: ...
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
+        """The changes of a slot of pgoutput, on this connection; see ``changes`` of a server.
+
+        The values are made by the loaders of ``connection.adapters``.
+        """
+        return change_stream(
+            self._walsender,
+            slot,
+            publications,
+            cast(RowFactory[R], row_factory or named_rows),
+            start=start,
+            adapters=None,
+            options=options,
+        )
+
+    def start_physical(
+        self,
+        start: LSN,
+        *,
+        timeline: int | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> AsyncWalStream:
+        """The WAL from ``start`` on, of that ``timeline`` and all that follow it.
+
+        Unless told, the timeline is the one of the server's history that ``start`` lies on. With
+        ``stop_at`` it ends before that position, else it goes on as the server does. After
+        ``timeout`` seconds without WAL it raises WaitTimeout, and can go on then. The server hears
+        from this side every ``status_interval`` seconds, and more often where its
+        wal_sender_timeout needs it.
+
+        Raises, when it is entered or asked for WAL: WalRemoved; AheadOfServer; SlotNotFound;
+        SlotActive; ConnectionFailed, also when the server shuts down; ServerError, as for a
+        timeline that is not in the server's history or had ended before ``start``; WaitTimeout.
+        Source: START_REPLICATION … PHYSICAL.
+        """
+        settings = WalSettings(
+            timeline=timeline,
+            slot=slot,
+            stop_at=stop_at,
+            timeout=timeout,
+            status_interval=status_interval,
+        )
+        return AsyncWalStream(AsyncWalSource(self._walsender, start, settings))
+
+    def receive_wal(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        start: LSN | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        synchronous: bool = False,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> AsyncSegmentStream:
+        """Write WAL into a directory as pg_receivewal does; gives each segment when it is whole.
+
+        It goes on where the directory's WAL ends. Where there is none it begins with the segment of
+        ``start``, else with that of the slot (15 on), else with the server's current one. With a
+        ``slot`` the server learns what is safe on the disk when a segment is whole, with
+        ``synchronous`` after each write, so that commits can wait for it. It ends at ``stop_at``;
+        the segment that holds that position stays ``….partial``. After ``timeout`` seconds without
+        WAL it raises WaitTimeout, and can go on then.
+
+        Raises: HostFileError for a directory that is missing or has segments of another size, or
+        when writing fails; all that ``start_physical`` does. Whatever ends it, the next run goes
+        on from there.  Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
+        """
+        settings = WalSettings(
+            slot=slot, stop_at=stop_at, timeout=timeout, status_interval=status_interval
+        )
+        return AsyncSegmentStream(
+            self._walsender, directory, start=start, synchronous=synchronous, settings=settings
+        )
+
+    def base_backup(
+        self,
+        *,
+        label: str = "pgreplkit base backup",
+        checkpoint: CheckpointMode = "spread",
+        wal: bool = True,
+        wait: bool | None = None,
+        max_rate: int | None = None,
+        tablespace_map: bool | None = None,
+        verify_checksums: bool = True,
+        manifest: bool | None = None,
+        manifest_checksums: ManifestChecksums | None = None,
+        compression: BackupCompression | None = None,
+        compression_level: int | None = None,
+        incremental: bytes | str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncBackupStream:
+        """A base backup, which begins when it is saved, extracted or iterated over.
+
+        With ``wal`` all WAL comes with it that it needs to start from. Without, ``wait`` lets the
+        server end it only when that is archived. ``max_rate`` is in bytes a second, from 32 KiB to
+        1 GiB. ``tablespace_map`` lists tablespaces in a file instead of as links, unless told so
+        where archives stay archives. A ``manifest`` comes where the server has one (13 on).
+        ``incremental`` is the manifest of an earlier backup, or its path: only what changed since
+        comes, for pg_combinebackup. After ``timeout`` seconds in which nothing comes it raises
+        WaitTimeout; a spread checkpoint takes minutes before anything does.
+
+        Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
+        before 17, and ``verify_checksums=False`` before 11; ValueError.
+        Source: BASE_BACKUP, UPLOAD_MANIFEST.
+        """
+        options = BackupOptions(
+            label=label,
+            checkpoint=checkpoint,
+            wal=wal,
+            wait=wait,
+            max_rate=max_rate,
+            tablespace_map=tablespace_map,
+            verify_checksums=verify_checksums,
+            manifest=manifest,
+            manifest_checksums=manifest_checksums,
+            compression=compression,
+            compression_level=compression_level,
+            is_incremental=incremental is not None,
+        )
+        for feature in options.features():
+            self._walsender.require(feature)
+        return AsyncBackupStream(self._walsender, options, incremental=incremental, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._walsender.close()
+
+    def __repr__(self) -> str:
+        info = self.connection.info
+        if self.connection.closed:
+            return f"<{type(self).__name__}, closed>"
+        of = f" of {info.dbname!r}" if self._walsender.is_logical else ""
+        version = self.version
+        return f"<{type(self).__name__}{of} PostgreSQL {version} at {info.host}:{info.port}>"

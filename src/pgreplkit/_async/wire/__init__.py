@@ -1,0 +1,1 @@
+"""Connections: SQL links, walsenders, and the COPY protocol."""

@@ -1,0 +1,2 @@
+# Generated from pgreplkit/_async/cluster/__init__.py by `nox -s sync`. Do not edit.
+"""Clusters: discovery, watching, and the operations that change them."""

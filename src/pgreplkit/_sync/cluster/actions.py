@@ -1,0 +1,194 @@
+# Generated from pgreplkit/_async/cluster/actions.py by `nox -s sync`. Do not edit.
+"""What each kind of step does, and what takes it back."""
+
+from __future__ import annotations
+
+from psycopg.sql import SQL
+
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.cluster.follow import demote, follow, start_standby
+from pgreplkit._sync.cluster.rewind import rewind
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.errors import (
+    AlreadyExists,
+    ConnectionFailed,
+    ControlFailed,
+    NotAStandby,
+    ServerError,
+    SlotNotFound,
+    WaitTimeout,
+)
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import SIGNAL_FILES, control_file
+from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.values.controlfile import ControlFile, ControlState
+
+
+def make_slots(site: Site, step: steps.MakeSlots) -> None:
+    """Make those that are missing."""
+    with site.server(step.node) as server:
+        for slot in step.slots:
+            try:
+                server.create_physical_slot(slot, reserve_wal=True)
+            except AlreadyExists:
+                continue
+
+
+def drop_slots(site: Site, step: steps.DropSlots | steps.MakeSlots) -> None:
+    """Drop those that are there."""
+    with site.server(step.node) as server:
+        for slot in step.slots:
+            try:
+                (server.slot(slot)).drop()
+            except SlotNotFound:
+                continue
+
+
+def checkpoint(site: Site, step: steps.Checkpoint) -> None:
+    """Checkpoint, and wait for it."""
+    with site.server(step.node) as server:
+        grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
+        server._link.run(f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant)
+
+
+def set_sync_names(site: Site, node: str, names: str) -> None:
+    """Set them, and wait until they count."""
+    with site.server(node) as server:
+        server._link.alter_system(f"set {SYNC_STANDBY_NAMES}", SYNC_STANDBY_NAMES, names)
+
+
+def stop_primary(site: Site, step: steps.StopPrimary) -> None:
+    """Shut it down, and see that that was clean."""
+
+    def stop(control: NodeControl) -> ControlFile:
+        control.stop()
+        return control_file(control)
+
+    _insist_on_shutdown(step.node, site.controlled(step.node, stop))
+
+
+def start_again(site: Site, step: steps.StopPrimary) -> None:
+    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    pace = Pace(site.timeout)
+    while True:
+        site.controlled(step.node, lambda control: control.start())
+        try:
+            with site.server(step.node):
+                return
+        except ConnectionFailed as error:
+            if pace.is_over:
+                raise WaitTimeout(f"start {step.node} again: {error}") from error
+        sleep(pace.next_pause())
+
+
+def remove_standby_files(control: NodeControl) -> None:
+    """Remove what makes it a standby."""
+    for name in SIGNAL_FILES:
+        control.write_file(name, None)
+
+
+def wait_for_wal(site: Site, step: steps.WaitForWal) -> None:
+    """Wait until the stopped primary's last record is replayed."""
+    stopped = site.controlled(step.source, control_file)
+    _insist_on_shutdown(step.source, stopped)
+    with site.server(step.node) as server:
+        if not server.is_in_recovery():
+            return  # It was promoted before this was interrupted.
+        # The checkpoint's record begins there: once it is replayed, the position is after it.
+        target = stopped.checkpoint_lsn + 1
+        Standby._taking_over(server).wait_for_replay(target, timeout=site.timeout)
+
+
+def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
+    """Wait until all that it has received is replayed."""
+    with site.server(step.node) as server:
+        if not server.is_in_recovery():
+            return
+        standby = Standby._taking_over(server)
+        received = (standby.replay_status()).received_lsn
+        if received is not None:
+            standby.wait_for_replay(received, timeout=site.timeout)
+
+
+def promote(site: Site, step: steps.Promote) -> Promotion:
+    """Promote it; one that was promoted already is asked where."""
+    with site.server(step.node) as server:
+        if server.is_in_recovery():
+            control = site.controls.get(step.node)
+            standby = Standby._taking_over(server)
+            try:
+                return standby.promote(timeout=site.timeout, control=control)
+            except (NotAStandby, ControlFailed):
+                # An attempt that was interrupted may have come first.
+                if server.is_in_recovery():
+                    raise
+        timeline = server.timeline()
+        history = server._history(timeline)
+        if history is None or not history.switches:
+            raise ServerError(f"promote {step.node}", "it is a primary, and never was promoted")
+        last = history.switches[-1]
+        return Promotion(
+            old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
+        )
+
+
+def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
+    if stopped.state not in {ControlState.SHUT_DOWN, ControlState.SHUT_DOWN_IN_RECOVERY}:
+        raise ControlFailed(
+            f"shut {node} down", f"its control file says that it is {stopped.state}, not shut down"
+        )
+
+
+def perform(site: Site, step: Step) -> Promotion | None:
+    """Do what the step says."""
+    match step:
+        case steps.MakeSlots():
+            make_slots(site, step)
+        case steps.DropSlots():
+            drop_slots(site, step)
+        case steps.Checkpoint():
+            checkpoint(site, step)
+        case steps.SetSyncNames():
+            set_sync_names(site, step.node, step.names)
+        case steps.StopPrimary():
+            stop_primary(site, step)
+        case steps.Demote():
+            demote(site, step)
+        case steps.WaitForWal():
+            wait_for_wal(site, step)
+        case steps.WaitForReplay():
+            wait_for_replay(site, step)
+        case steps.Promote():
+            return promote(site, step)
+        case steps.Follow():
+            follow(site, step)
+        case steps.Rewind():
+            rewind(site, step)
+        case steps.StartStandby():
+            start_standby(site, step)
+        case steps.Fence():
+            site.fence_off(step.node)
+        case _:
+            raise TypeError(f"no step of an operation is a {type(step).__name__}")
+    return None
+
+
+def take_back(site: Site, step: Step) -> None:
+    """Do what takes the step back, whether it was done whole, in part or not at all."""
+    match step:
+        case steps.MakeSlots():
+            drop_slots(site, step)
+        case steps.SetSyncNames():
+            set_sync_names(site, step.node, step.before)
+        case steps.StopPrimary():
+            start_again(site, step)
+        case steps.Demote():
+            site.controlled(step.node, remove_standby_files)
+        case _:
+            raise TypeError(f"nothing takes a {type(step).__name__} back")

@@ -1,0 +1,347 @@
+# Generated from pgreplkit/_async/cluster/clone.py by `nox -s sync`. Do not edit.
+"""Clone: a new standby, copied from a running server with its progress told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Generator, Mapping
+from datetime import timedelta
+from pathlib import PurePath
+from posixpath import normpath
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Self
+
+import attrs
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._sync._io import Crew, aside, sleep
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.closing import Closing
+from pgreplkit.catalog.server.basebackups import TABLESPACES
+from pgreplkit.catalog.server.senders import SenderState, WalSender
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.conninfo import private_conninfo, with_database
+from pgreplkit.errors import (
+    ConnectionFailed,
+    ControlFailed,
+    Error,
+    SlotActive,
+    SlotNotFound,
+    WaitTimeout,
+)
+from pgreplkit.host.localcontrol import LocalControl
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import with_settings, write_standby_files
+from pgreplkit.plans.cluster.clone import (
+    CheckpointMode,
+    CloneOptions,
+    ClonePhase,
+    CloneProgress,
+    WalMethod,
+    after,
+)
+from pgreplkit.plans.cluster.standbyconfig import standby_config
+
+_LOOK_EVERY = 0.1
+_ENDED_WITHIN = 30.0
+
+
+def clone_standby(
+    primary: str,
+    target_dir: str | os.PathLike[str],
+    *,
+    bindir: str | os.PathLike[str] | None = None,
+    control: NodeControl | None = None,
+    slot: str | None = None,
+    application_name: str | None = None,
+    tablespaces: Mapping[str, str] | None = None,
+    max_rate: int | None = None,
+    wal_method: WalMethod = "stream",
+    checkpoint: CheckpointMode = "spread",
+    compression: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    start: bool = True,
+    timeout: float = 60.0,
+) -> Clone:
+    """A new standby of ``primary``, a connection string; it is made when it is iterated or run.
+
+    ``target_dir`` is on this host, and missing or empty; the programs are those of ``bindir``, else
+    of what pg_config says. On another host, ``control`` acts on it instead. ``primary`` may be
+    a standby too, for a cascade.
+
+    With ``slot`` the copy and then the standby use that slot, which is made where it is missing.
+    ``tablespaces`` moves them, old path to new. ``max_rate`` is in bytes a second.
+    ``compression`` is the server's, as "zstd" or "gzip:5", on the way only. A "fast"
+    ``checkpoint`` does not wait, and lets the server write all at once. ``settings`` are written
+    for the new server, as its port. With ``start`` it is started, and streams within ``timeout``
+    seconds.
+
+    A password in ``primary`` is kept for the standby, in its data directory; while it is copied,
+    it stands in a file that only the server's account can read, and in no list of processes.
+
+    Raises: ValueError for options that no server takes; ControlFailed when there is no pg_ctl.
+    """
+    folder = os.fspath(target_dir)
+    if control is not None and control.data_dir != folder:
+        raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
+    options = CloneOptions(
+        slot=slot,
+        application_name=application_name or slot or PurePath(folder).name,
+        tablespaces=tablespaces or {},
+        max_rate=max_rate,
+        wal_method=wal_method,
+        checkpoint=checkpoint,
+        compression=compression,
+    )
+    acting = control or LocalControl(folder, bindir=bindir)
+    return Clone(primary, acting, options, settings or {}, timeout if start else None)
+
+
+class Clone(Closing):
+    """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
+
+    When it fails, or is closed before it is done, what it made is removed: the files, and the slot
+    if that was not there before. A copy that is complete stays, even if it cannot be started. Made
+    by ``clone_standby``.
+    """
+
+    def __init__(
+        self,
+        primary: str,
+        control: NodeControl,
+        options: CloneOptions,
+        settings: Mapping[str, str],
+        start_timeout: float | None,
+    ) -> None:
+        self._conninfo = primary
+        self._control = control
+        self._options = options
+        self._settings = dict(settings)
+        self._start_timeout = start_timeout
+        self._given_up = Event()
+        self._made_slot = False
+        self._progresses = self._make()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> CloneProgress:
+        return self._progresses.__next__()
+
+    def run(self, on_progress: Callable[[CloneProgress], None] | None = None) -> None:
+        """Make it, telling each progress; iterating it does the same.
+
+        Raises: ControlFailed when the directory is not empty, or that of a tablespace, or a program
+        fails; SlotActive when
+        its slot is in use; UnsupportedByServer for ``compression`` before 15; WaitTimeout when it
+        does not stream in time, but then it is complete; ConnectionFailed; InsufficientPrivilege.
+        Needs: REPLICATION, and access to a database; without a slot pg_monitor.
+        Source: pg_basebackup.
+        """
+        with self:
+            for progress in self:
+                if on_progress is not None:
+                    on_progress(progress)
+
+    def close(self) -> None:
+        """Give it up, and remove what it made; nothing happens when it is done."""
+        self._progresses.close()
+
+    def _make(self) -> Generator[CloneProgress, None]:
+        began = time.monotonic()
+        control = self._control
+        # No connection is kept while it is copied: it would be idle for long, and might be cut.
+        with self._server() as server:
+            major = server.version.major
+            folders = {control.data_dir, *self._tablespaces(server)}
+            before = aside(lambda: {folder: _content(control, folder) for folder in folders})
+            progress = CloneProgress(checkpoint_limit=self._prepare(server))
+        lines = SimpleQueue[str]()
+        crew = Crew(1)
+        job, copying_since = crew.start(lambda: self._copied(lines)), began
+        try:
+            while True:
+                is_over, now = job.done(), time.monotonic()
+                if progress.phase is ClonePhase.WAITING_FOR_CHECKPOINT:
+                    copying_since = now
+                progress = attrs.evolve(
+                    _read(progress, lines),
+                    elapsed=timedelta(seconds=now - began),
+                    copying_for=timedelta(seconds=now - copying_since),
+                )
+                yield progress
+                if is_over:
+                    break
+                sleep(_LOOK_EVERY)
+            job.result()
+            yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
+            aside(lambda: self._configure(major))
+        except BaseException as error:
+            self._given_up.set()
+            crew.wait([job], _ENDED_WITHIN)
+            if job.done():
+                job.exception()  # What ended it is known.
+            try:
+                self._clean(before)
+            except Error as failed:
+                error.add_note(f"something is left of its files, or its slot: {failed}")
+            raise
+        finally:
+            crew.close()
+        if self._start_timeout is not None:
+            yield attrs.evolve(progress, phase=ClonePhase.STARTING)
+            self._start(self._start_timeout)
+        elapsed = timedelta(seconds=time.monotonic() - began)
+        yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
+
+    def _server(self) -> Server:
+        return Server.connect(with_database(self._conninfo))
+
+    def _tablespaces(self, server: Server) -> list[str]:
+        """Where they will be."""
+        moved = {normpath(old): new for old, new in self._options.tablespaces.items()}
+        records = server._link.all("look where the tablespaces are", TABLESPACES)
+        there = [str(record["location"]) for record in records]
+        return [moved.get(location, location) for location in there]
+
+    def _clean(self, before: Mapping[str, bool]) -> None:
+        """Remove what was made."""
+        aside(lambda: _remove(self._control, before))
+        if self._made_slot and self._options.slot:
+            with self._server() as server:
+                (server.slot(self._options.slot)).drop(force=True)
+
+    def _prepare(self, server: Server) -> timedelta | None:
+        """Look at the server and the programs, and see that the slot is there."""
+        options, major = self._options, server.version.major
+        private_conninfo(self._conninfo)
+        if options.compression is not None:
+            server._link.require("basebackup.server_compression")
+        version = aside(lambda: _program_major(self._control))
+        if version < major:
+            found = f"pg_basebackup is of {version}, and must not be older"
+            raise ControlFailed(f"copy a server of {major}", found)
+        if options.slot is None and self._start_timeout is not None:
+            server.replicas()  # What is not permitted is told before all is copied.
+        status = server.checkpoint_status()
+        if options.slot is not None:
+            self._made_slot = _claim(server, options.slot)
+        if options.checkpoint == "fast":
+            return None
+        return status.checkpoint_timeout * status.checkpoint_completion_target
+
+    def _copied(self, lines: SimpleQueue[str]) -> None:
+        aside(lambda: self._copy(lines))
+
+    def _copy(self, lines: SimpleQueue[str]) -> None:
+        conninfo, passfile = private_conninfo(self._conninfo)
+        with contextlib.ExitStack() as stack:
+            if passfile is not None:
+                path = stack.enter_context(self._control.private_file(passfile))
+                conninfo = make_conninfo(conninfo, passfile=path)
+            self._control.run(
+                "pg_basebackup",
+                self._options.arguments(self._control.data_dir, conninfo),
+                on_line=lines.put,
+                is_wanted=lambda: not self._given_up.is_set(),
+            )
+
+    def _configure(self, major: int) -> None:
+        config = standby_config(
+            self._conninfo,
+            server_version=major,
+            slot=self._options.slot,
+            application_name=self._options.application_name,
+        )
+        write_standby_files(self._control, config)
+        if self._settings:
+            name = "postgresql.auto.conf" if major >= 12 else "postgresql.conf"
+            before = (self._control.read_file(name) or b"").decode(errors="surrogateescape")
+            changed = with_settings(before, self._settings)
+            self._control.write_file(name, changed.encode(errors="surrogateescape"))
+
+    def _start(self, timeout: float) -> None:
+        """Start it, and wait until it streams."""
+        with self._server() as server:
+            others = {sender.pid for sender in self._senders(server)}
+        aside(self._control.start)
+        pace = Pace(timeout)
+        while True:
+            try:
+                with self._server() as server:
+                    if self._streams(server, others):
+                        return
+                found = "does not stream"
+            except ConnectionFailed as error:
+                found = f"whether it streams is not known: {error}"
+            if pace.is_over:
+                raise WaitTimeout(
+                    f"clone a standby into {self._control.data_dir}: it is complete and was"
+                    f" started, but {found} after {timeout:g} s; its log says why"
+                )
+            sleep(pace.next_pause())
+
+    def _streams(self, server: Server, others: Collection[int]) -> bool:
+        if self._options.slot is not None:
+            return bool((server.slot(self._options.slot)).active)
+        return any(sender.pid not in others for sender in self._senders(server))
+
+    def _senders(self, server: Server) -> list[WalSender]:
+        """Those that stream to one of its name, as others may have."""
+        if self._options.slot is not None:
+            return []
+        name, streaming = self._options.application_name, SenderState.STREAMING
+        senders = server.replicas()
+        return [s for s in senders if s.application_name == name and s.state is streaming]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} into {self._control.data_dir}>"
+
+
+def _claim(server: Server, name: str) -> bool:
+    """See that the slot is there and free; gives whether it was made for that."""
+    try:
+        slot = server.slot(name)
+    except SlotNotFound:
+        server.create_physical_slot(name, reserve_wal=True)
+        return True
+    if slot.active:
+        tried = f"clone a standby with the slot {name!r}"
+        raise SlotActive(tried, name, slot.active_pid, None, None)
+    return False
+
+
+def _program_major(control: NodeControl) -> int:
+    said: list[str] = []
+    control.run("pg_basebackup", ["--version"], on_line=said.append)
+    numbers = re.findall(r"\d+", " ".join(said))
+    return int(numbers[0]) if numbers else 0
+
+
+def _content(control: NodeControl, folder: str) -> bool:
+    """Whether the folder is there.
+
+    Raises: ControlFailed when there is something in it.
+    """
+    content = control.list_folder(folder)
+    if content:
+        found = f"{folder} is not empty, and was not touched: it has {content[0]!r}"
+        moving = "" if folder == control.data_dir else "; tablespaces= puts it elsewhere"
+        raise ControlFailed("clone a standby", found + moving)
+    return content is not None
+
+
+def _remove(control: NodeControl, before: Mapping[str, bool]) -> None:
+    for folder, was_there in before.items():
+        control.remove_folder(folder, content_only=was_there)
+
+
+def _read(progress: CloneProgress, lines: SimpleQueue[str]) -> CloneProgress:
+    with contextlib.suppress(Empty):
+        while True:
+            progress = after(progress, lines.get_nowait())
+    return progress

@@ -1,0 +1,159 @@
+# Generated from pgreplkit/_async/cluster/follow.py by `nox -s sync`. Do not edit.
+"""Letting a server follow another: what is asked before, what is written, what is waited for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier, Literal
+
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
+from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
+from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
+from pgreplkit.plans.cluster import follow as following
+from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
+from pgreplkit.values.finding import Finding, Severity
+
+_SETTLES = 0.3
+"""Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
+_QUIET = [
+    SQL(SET).format(Identifier(name), Literal(value))
+    for name, value in {
+        "log_statement": "none",
+        "log_min_duration_statement": "-1",
+        "log_min_error_statement": "panic",
+    }.items()
+]
+
+
+def history_finding(standby: Server, upstream: Server) -> Finding:
+    """Whether a standby can follow that upstream."""
+    # In this order: what the upstream writes meanwhile does not count against the standby.
+    own = attrs.evolve(standby.identity(), timeline=standby._reached_timeline())
+    its = upstream.identity()
+    return following.can_follow(
+        own,
+        its,
+        upstream._history(its.timeline),
+        upstream_writes=not upstream.is_in_recovery(),
+    )
+
+
+def follow(site: Site, step: Follow) -> None:
+    """Let a running standby follow the upstream, and wait until it streams from there."""
+    tried = f"let {step.node} follow {step.upstream}"
+    if step.major < 13 and not site.controlled(step.node, lambda c: c.is_running()):
+        # Its restart was interrupted.
+        _start(site, tried, step.node)
+    conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
+
+    def is_asked_for(source: Upstream) -> bool:
+        return lasting_slot(source) == (step.slot or None) and _is_at(source, conninfo)
+
+    with site.standby(step.node) as standby:
+        major = standby.version.major
+        if _receiver(standby, partial(_is_at, conninfo=conninfo)) is None:
+            with site.server(step.upstream) as upstream:
+                finding = history_finding(standby, upstream)
+            if finding.severity is Severity.CRITICAL:
+                raise ServerError(tried, f"{finding.found}: {finding.remedy}")
+        if major >= 12:
+            _set_by_sql(tried, standby, conninfo, step.slot)
+    if major < 12:
+        config = _config(conninfo, step.slot, major)
+        site.controlled(step.node, lambda control: write_standby_files(control, config))
+    if major < 13:
+        site.controlled(step.node, lambda control: control.restart())
+    _until_streaming(site, tried, step.node, is_asked_for)
+
+
+def demote(site: Site, step: Demote) -> None:
+    """Make a stopped server's files those of a standby."""
+    control = site.control(step.node)
+    if site.controlled(step.node, lambda control: control.is_running()):
+        tried = f"make {step.node} a standby of {step.upstream}"
+        raise ControlFailed(tried, "it runs, and its files are changed while it is stopped only")
+    major = site.controlled(step.node, major_of)
+    conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
+    config = _config(conninfo, step.slot, major)
+    site.controlled(step.node, lambda _: write_standby_files(control, config))
+
+
+def start_standby(site: Site, step: StartStandby) -> None:
+    """Start a server whose files are a standby's, and wait until it streams."""
+    tried = f"start {step.node} as a standby"
+    _start(site, tried, step.node)
+    conninfo = site.conninfo_for(step.node, step.upstream, None)
+    _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
+
+
+def _start(site: Site, tried: str, node: str) -> None:
+    if not site.controlled(node, is_standby):
+        raise ControlFailed(tried, "its files are those of a primary: it was not started")
+    site.controlled(node, lambda control: control.start())
+
+
+def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -> None:
+    with contextlib.suppress(InsufficientPrivilege):
+        # A connection string may hold a password, which is nothing for the server's log.
+        standby._link.run(tried, *_QUIET)
+    for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
+        standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+    standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+
+
+def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
+    return standby_config(conninfo, server_version=major, slot=slot)
+
+
+def _is_at(source: Upstream, conninfo: str) -> bool:
+    target = conninfo_to_dict(conninfo)
+    hosts = {str(target.get(name)) for name in ("host", "hostaddr") if target.get(name)}
+    is_its_host = source.host in hosts or not hosts
+    return is_its_host and str(source.port) == str(target.get("port") or 5432)
+
+
+def _receiver(standby: Standby, is_right: Callable[[Upstream], bool]) -> int | None:
+    """The walreceiver that says it streams, where its upstream is the right one."""
+    status, source = standby.replay_status(), standby.upstream()
+    if source is None or not status.is_streaming or not is_right(source):
+        return None
+    return status.receiver_pid
+
+
+def _until_streaming(
+    site: Site, tried: str, node: str, is_right: Callable[[Upstream], bool]
+) -> None:
+    pace = Pace(site.timeout)
+    before: int | None = None
+    while True:
+        receiver = None
+        try:
+            with site.standby(node) as standby:
+                receiver = _receiver(standby, is_right)
+                # One whose upstream refuses it says so, too, before it is refused.
+                if receiver is not None and receiver == before:
+                    return
+                lag = standby.replay_lag()
+                found = f"it is {lag.reason}"
+        except Error as error:
+            found = str(error)
+        # A receiver that is first seen at the end is looked at once more.
+        if pace.is_over and (receiver is None or before is not None):
+            raise WaitTimeout(
+                f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
+            )
+        before = receiver
+        sleep(pace.next_pause() if receiver is None else _SETTLES)

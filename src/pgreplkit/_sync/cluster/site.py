@@ -1,0 +1,158 @@
+# Generated from pgreplkit/_async/cluster/site.py by `nox -s sync`. Do not edit.
+"""Site: the servers that an operation acts on, and how each is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Literal
+
+from pgreplkit._sync._io import aside, completed
+from pgreplkit._sync.primary import Primary
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ControlFailed, Error, ServerError
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.plans.cluster.standbyconfig import named
+from pgreplkit.plans.cluster.switchover import Use
+from pgreplkit.plans.cluster.topology import ClusterNode
+
+T = TypeVar("T")
+ServerT = TypeVar("ServerT", bound=Server)
+_CONNINFO = "primary_conninfo"
+
+
+class Site:
+    """The servers that an operation acts on: connection strings, controls, and a time limit."""
+
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        controls: Mapping[str, NodeControl],
+        replication: Mapping[str, str],
+        timeout: float,
+        *,
+        fence: Callable[[str], object] | None = None,
+    ) -> None:
+        self.servers: dict[str, str] = dict(servers)
+        self.controls: dict[str, NodeControl] = dict(controls)
+        self.replication: dict[str, str] = dict(replication)
+        self.timeout = timeout
+        self.fence = fence
+
+    def server(self, name: str) -> Server:
+        """A connection of its own to that server, on which no statement runs too long."""
+        return self._limited(Server.connect(self.servers[name]))
+
+    def primary(self, name: str) -> Primary:
+        """The same, for a server that must be a primary."""
+        return self._limited(Primary.connect(self.servers[name]))
+
+    def standby(self, name: str) -> Standby:
+        """The same, for a server that must be a standby."""
+        return self._limited(Standby.connect(self.servers[name]))
+
+    def _limited(self, server: ServerT) -> ServerT:
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
+        try:
+            server._link.run("limit the time of statements", limit)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def reply(self, name: str) -> Reply:
+        """Return whether that server answers at all, also if it accepts no connection."""
+        return aside(lambda: probe(complete(self.servers[name], {})))
+
+    def control(self, name: str) -> NodeControl:
+        """What acts on the host of that server.
+
+        Raises: ControlFailed when none was given.
+        """
+        if name not in self.controls:
+            found = "there is no control of its host: give one in controls="
+            raise ControlFailed(f"act on {name}", found)
+        return self.controls[name]
+
+    def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
+        """What ``call`` gives for that control; it may block."""
+        control = self.control(name)
+        return aside(lambda: call(control))
+
+    def fence_off(self, name: str) -> None:
+        """Call the caller's hook.
+
+        Raises: ControlFailed when it raises anything.
+        """
+        fence, tried = self.fence, f"fence {name}"
+        if fence is None:
+            raise ControlFailed(tried, "there is no hook to call: give it in fence=")
+        try:
+            completed(aside(lambda: fence(name)))
+        except Exception as error:
+            raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
+
+    def address(self, name: str) -> str:
+        """Where that server is, for others."""
+        parts = address_of(self.replication.get(name, self.servers[name]))
+        return " ".join(f"{key}={value}" for key, value in parts.items())
+
+    def conninfo_for(self, node: str, upstream: str, application_name: str | None) -> str:
+        """How ``node`` is to connect to ``upstream``.
+
+        What was given for that, else what ``node`` connects with now, or ``upstream`` did when it
+        was a standby, led to the address of ``upstream``.
+        """
+        given = self.replication.get(upstream)
+        if given is None:
+            for known in (node, upstream):
+                conninfo = self._known_conninfo(known)
+                if conninfo is not None:
+                    given = pointed_at(conninfo, self.servers[upstream])
+                    break
+        if given is None:
+            found = (
+                f"neither {node} nor {upstream} has a primary_conninfo to take the role from:"
+                f" give the connection string in replication={{{upstream!r}: …}}"
+            )
+            raise ControlFailed(f"let {node} connect to {upstream}", found)
+        return named(given, application_name)
+
+    def use_of(self, node: ClusterNode) -> Use:
+        """With which slot and name a standby connects, or would if its upstream were there."""
+        source = node.receives_from
+        if source is not None:
+            return Use(lasting_slot(source), source.application_name)
+        conninfo = self._known_conninfo(node.name)
+        slot: object = None
+        if node.version is not None and node.version.major >= 12:
+            with self.server(node.name) as server:
+                slot = (server.setting("primary_slot_name")).value
+        elif node.name in self.controls:
+            slot = self.controlled(node.name, written_slot)
+        name = conninfo_to_dict(conninfo or "").get("application_name")
+        return Use(str(slot) if slot else None, str(name) if name else None)
+
+    def _known_conninfo(self, name: str) -> str | None:
+        try:
+            with self.server(name) as server:
+                if server.version.major >= 12:
+                    conninfo = (server.setting(_CONNINFO)).value
+                    return str(conninfo) if conninfo else None
+        except ServerError:
+            pass  # It does not run, or does not show it: its files may.
+        if name not in self.controls:
+            return None
+        try:
+            return self.controlled(name, written_conninfo)
+        except Error:
+            return None

@@ -1,0 +1,148 @@
+# Generated from pgreplkit/_async/logical/sequences.py by `nox -s sync`. Do not edit.
+"""SequencePlan: the sequences, which logical replication does not copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from psycopg.rows import DictRow
+from psycopg.sql import SQL, Literal
+
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical.sequences import (
+    DEFINITIONS,
+    POSITION_OF,
+    SETVAL,
+    SequenceState,
+    sequence_in,
+)
+from pgreplkit.driver import statements as parts
+from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
+from pgreplkit.errors import NotAPrimary, TableNotFound
+from pgreplkit.plans.logical.sequences import SequenceChange, planned
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
+
+_AT_ONCE = 200
+"""Sequences that are read by one statement."""
+
+
+class SequencePlan:
+    """Where the sequences of a subscriber have to stand, and setting them there.
+
+    ``changes`` is what ``run`` would do: reading it changes nothing. Read it with publisher and
+    subscriber exchanged for the way back. A sequence is never set back.
+    """
+
+    def __init__(
+        self,
+        publisher: Server,
+        subscriber: Server,
+        changes: tuple[SequenceChange, ...],
+        *,
+        margin: int,
+        names: Sequence[TableName] | None,
+    ) -> None:
+        self._publisher, self._subscriber = publisher, subscriber
+        self._margin, self._names = margin, names
+        self.changes: tuple[SequenceChange, ...] = changes
+
+    @classmethod
+    def read(
+        cls,
+        publisher: Server,
+        subscriber: Server,
+        *,
+        margin: int = 0,
+        sequences: Iterable[AnyTable] | None = None,
+    ) -> SequencePlan:
+        """Compare the sequences of two databases: of all permanent ones, or of those named.
+
+        ``margin`` is how many values are left out on the subscriber, for what the publisher hands
+        out meanwhile. Once nothing writes there any more, it can be 0.
+
+        Raises: TableNotFound for a name that the publisher has not; InsufficientPrivilege.
+        Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
+        """
+        if type(margin) is not int or margin < 0:
+            raise ValueError(f"a margin is a number of values, 0 or more: not {margin!r}")
+        names = None
+        if sequences is not None:
+            names = [table_of(name) for name in several(sequences, "sequences", at_least=1)]
+        plan = cls(publisher, subscriber, (), margin=margin, names=names)
+        plan.refresh()
+        return plan
+
+    def refresh(self) -> SequencePlan:
+        """Read both sides again; gives the plan itself."""
+        sources = read_sequences(self._publisher._link, self._names)
+        targets = read_sequences(self._subscriber._link, [*sources])
+        missing = {*(self._names or ())} - sources.keys()
+        if missing:
+            which = ", ".join(map(str, sorted(missing)))
+            raise TableNotFound("read the sequences", f"the publisher has no sequence {which}")
+        self.changes = planned(sources, targets, margin=self._margin)
+        return self
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What wants something done beforehand, over all sequences."""
+        found = [finding for change in self.changes for finding in change.findings]
+        return tuple(f for f in found if f.severity >= Severity.WARNING)
+
+    def run(self, *, timeout: float = 60.0) -> tuple[SequenceChange, ...]:
+        """Read both sides again, and set what is behind, all of it or nothing; gives what was set.
+
+        Sequences that the subscriber lacks are left out; ``problems`` has them.
+
+        Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
+        Needs: UPDATE on the subscriber's sequences.  Source: setval().
+        """
+        self.refresh()
+        due = tuple(change for change in self.changes if change.sql)
+        tried = "set the sequences"
+        with self._subscriber._link.transaction(tried, timeout=timeout) as link:
+            for change in due:
+                link.all(
+                    tried,
+                    SETVAL,
+                    [str(change.name), change.last_value, change.is_called],
+                    grant=f"UPDATE ON SEQUENCE {change.name}",
+                    meaning={READ_ONLY_TRANSACTION: NotAPrimary},
+                )
+        return due
+
+    def __repr__(self) -> str:
+        due = sum(1 for change in self.changes if change.sql)
+        return (
+            f"<{type(self).__name__}, {due} of {len(self.changes)} sequences to be set,"
+            f" {len(self.problems)} problems>"
+        )
+
+
+def read_sequences(
+    link: Link, names: Sequence[TableName] | None
+) -> Mapping[TableName, SequenceState]:
+    """The sequences of the database, by name."""
+    tried = "read the sequences"
+    wanted = None if names is None else {*names}
+    records = [
+        record
+        for record in link.all(tried, DEFINITIONS)
+        if wanted is None or TableName(record["schema"], record["name"]) in wanted
+    ]
+    states: dict[TableName, SequenceState] = {}
+    for begin in range(0, len(records), _AT_ONCE):
+        batch = records[begin : begin + _AT_ONCE]
+        sql = " UNION ALL ".join(_position(link, place, r) for place, r in enumerate(batch))
+        for at in link.all(tried, sql, grant="SELECT ON ALL SEQUENCES IN SCHEMA …"):
+            state = sequence_in(batch[at["place"]], at["last_value"], at["is_called"])
+            states[state.name] = state
+    return states
+
+
+def _position(link: Link, place: int, record: DictRow) -> str:
+    name = parts.table(TableName(record["schema"], record["name"]))
+    return SQL(POSITION_OF).format(Literal(place), name).as_string(link.connection)

@@ -1,0 +1,137 @@
+# Generated from pgreplkit/_async/logical/streamingserver.py by `nox -s sync`. Do not edit.
+"""StreamingServer: a server whose changes can be streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar, Unpack, cast, overload
+
+from pgreplkit._sync.logical.snapshot import SnapshotStream
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.streams.changes import ChangeStream, change_stream, pgoutput_stream
+from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
+from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import AnyTable
+
+R = TypeVar("R")
+
+
+class StreamingServer(Server):
+    """A server of either role, with what is streamed from it."""
+
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[Row]: ...
+    @overload
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[R]: ...
+    def changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        start: LSN | None = None,
+        **options: Unpack[ChangeOptions],
+    ) -> ChangeStream[R] | ChangeStream[Row]:
+        """The changes that a slot of this connection's database decodes by pgoutput.
+
+        They come typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
+        ``start`` or from what the slot has not confirmed; the rows by psycopg's loaders, as they
+        are registered on this server's connection, made into a Row or by ``row_factory``. The
+        stream has a connection of its own, made like this one.
+
+        Nothing is acknowledged unless you say so: what was given and not acknowledged comes again
+        after a crash. ``ChangeOptions`` says what can be chosen, as in ``binary=True``.
+
+        Raises: when it is entered or the first change is asked for: SlotNotFound; SlotActive;
+        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
+        AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
+        ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
+        Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
+        """
+        return change_stream(
+            self._link.another(),
+            slot,
+            publications,
+            cast(RowFactory[R], row_factory or named_rows),
+            start=start,
+            adapters=self.connection.adapters,
+            options=options,
+        )
+
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> SnapshotStream[Row]: ...
+    @overload
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R],
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> SnapshotStream[R]: ...
+    def snapshot_then_changes(
+        self,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        row_factory: RowFactory[R] | None = None,
+        tables: Iterable[AnyTable] | None = None,
+        failover: bool = False,
+        create_timeout: float = 60.0,
+        **options: Unpack[ChangeOptions],
+    ) -> SnapshotStream[R] | SnapshotStream[Row]:
+        """The rows that are there, and then every change since: no gap, and nothing twice.
+
+        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
+        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
+        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
+        gives. When it ends before SnapshotEnd, the slot is dropped again.
+
+        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
+        not published; StatementTimeout; InsufficientPrivilege.
+        Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
+        from the role.
+        Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
+        """
+        names = names_of(publications)
+        settings = ChangeSettings(**options)
+        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
+        return SnapshotStream(
+            self,
+            stream,
+            settings,
+            cast(RowFactory[R], row_factory or named_rows),
+            names,
+            tables,
+            failover=failover,
+            create_timeout=create_timeout,
+        )

@@ -1,1 +1,0 @@
-"""What is done to the servers of a cluster, step by step."""

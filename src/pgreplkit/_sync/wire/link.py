@@ -1,0 +1,289 @@
+# Generated from pgreplkit/_async/wire/link.py by `nox -s sync`. Do not edit.
+"""Link: a psycopg connection, and how statements of ours are run on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+from packaging.version import Version
+from psycopg import Connection, Cursor
+from psycopg.postgres import types
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import DictRow, dict_row
+from psycopg.sql import SQL, Composed, Identifier, Literal
+
+from pgreplkit._sync._io import Lock, sleep
+from pgreplkit.catalog.features import require
+from pgreplkit.catalog.server.settings import (
+    ALTER_SYSTEM,
+    ONE_TEXT,
+    RELOAD,
+    SEARCH_PATH,
+    SET_SEARCH_PATH,
+    SET_SESSION_TIMEOUT,
+    SET_STATEMENT_TIMEOUT,
+    STATEMENT_TIMEOUT,
+)
+from pgreplkit.driver.adapters import register
+from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.failures import Meaning, telling
+from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
+from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.version import server_version
+
+_RELOADED_WITHIN = 10.0
+# For all that is bound to a connection, whichever object it is: two transactions of ours on it
+# at once would undo each other.
+_TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
+_LONGEST_TIMEOUT = (1 << 31) - 1
+_BYTEA = types["bytea"].oid
+
+
+class Link:
+    """A connection that is used without a trace on it, whoever opened it."""
+
+    def __init__(self, connection: Connection[object], *, opened_here: bool = False) -> None:
+        self.connection = connection
+        self.conninfo: str | None = None
+        """What it was opened with, if it was opened here: all hosts, of which it has but one."""
+        self._turn = _TURNS.setdefault(connection, Lock())
+        self.opened_here = opened_here
+
+    @property
+    def version(self) -> Version:
+        """The server's version.
+
+        Raises: ConnectionFailed when the connection is closed.
+        """
+        tried = "ask the server's version"
+        with telling(tried):
+            number = self.connection.info.server_version
+        if not number:  # what libpq says of a connection that was lost
+            raise ConnectionFailed(tried, "the connection is lost")
+        return server_version(number)
+
+    def another(self) -> str:
+        """How to connect as this connection did, with its password, if any."""
+        return self.conninfo or conninfo_of(self.connection)
+
+    @property
+    def role(self) -> str:
+        """The role that is connected."""
+        return self.connection.info.user
+
+    @property
+    def is_autocommit(self) -> bool:
+        """Whether a statement stands alone, in no transaction of the caller's."""
+        idle = self.connection.info.transaction_status == TransactionStatus.IDLE
+        return self.connection.autocommit and idle
+
+    def require(self, feature: str) -> None:
+        """Refuse what the server's major does not have, before anything is sent."""
+        require(feature, self.version)
+
+    def one(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None = None,
+        *,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+        timeout: float | None = None,
+    ) -> DictRow:
+        """The one row of a statement; see ``all``."""
+        [record] = self.all(tried, sql, params, grant=grant, meaning=meaning, timeout=timeout)
+        return record
+
+    def all(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None = None,
+        *,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+        timeout: float | None = None,
+    ) -> list[DictRow]:
+        """Every row of a statement.
+
+        ``grant`` is what allows it, ``timeout`` the seconds that it may take.
+        """
+        milliseconds = 0 if timeout is None else _milliseconds(timeout)
+        with self._turn:
+            return self._all(tried, sql, params, grant, meaning, milliseconds)
+
+    def _all(
+        self,
+        tried: str,
+        sql: str,
+        params: Sequence[object] | None,
+        grant: str,
+        meaning: Meaning | None,
+        milliseconds: int,
+    ) -> list[DictRow]:
+        with self._telling(tried, grant, meaning):
+            if self.is_autocommit and not milliseconds:
+                return self._fetch(sql.encode(), params)
+            # A savepoint in the caller's transaction, or a transaction that ends here.
+            with self.connection.transaction(), self._limited(milliseconds):
+                return self._fetch(sql.encode(), params)
+
+    @contextmanager
+    def _limited(self, milliseconds: int) -> Iterator[None]:
+        """Let each statement of a transaction take so long at most; 0 is no limit of ours."""
+        if not milliseconds:
+            yield
+            return
+        [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
+        limit = min(milliseconds, before["ms"] or milliseconds)
+        self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
+        yield
+        # The caller's transaction goes on with what it had; one that failed is rolled back to it.
+        self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
+
+    @contextmanager
+    def transaction(self, tried: str, *, timeout: float) -> Iterator[Link]:
+        """What is done on the link that it gives stands or falls together, and alone.
+
+        An error within undoes it; each statement may take ``timeout`` seconds.
+        """
+        milliseconds = _milliseconds(timeout)
+        with self._turn:
+            within = Link(self.connection)
+            with self._telling(tried, "pg_monitor", None):
+                within._turn = Lock()
+                with self.connection.transaction(), self._limited(milliseconds):
+                    yield within
+
+    @contextmanager
+    def qualified(self, tried: str, *, timeout: float = 60.0) -> Iterator[Link]:
+        """On the link that it gives the server writes names with their schemas, as in types and
+        definitions, whatever the session's search_path is."""
+        with self.transaction(tried, timeout=timeout) as within:
+            [before] = within.all(tried, SEARCH_PATH)
+            within.all(tried, SET_SEARCH_PATH, [""])
+            yield within
+            # The caller's transaction goes on with what it had.
+            within.all(tried, SET_SEARCH_PATH, [before["path"]])
+
+    def run(
+        self,
+        tried: str,
+        *statements: Composed,
+        grant: str = "pg_monitor",
+        meaning: Meaning | None = None,
+    ) -> None:
+        """Execute statements that take no parameters and give no rows, all of them or none."""
+        with self._turn:
+            self._run(tried, statements, grant, meaning)
+
+    def _run(
+        self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
+    ) -> None:
+        with self._telling(tried, grant, meaning):
+            texts = [statement.as_bytes(self.connection) for statement in statements]
+            if self.is_autocommit and len(texts) == 1:
+                self._execute(texts[0])
+                return
+            with self.connection.transaction():
+                for text in texts:
+                    self._execute(text)
+
+    def _execute(self, text: bytes) -> None:
+        with Cursor(self.connection) as cursor:
+            cursor.execute(text, prepare=False)
+
+    def alter_system(self, tried: str, name: str, value: str) -> None:
+        """Set a setting for the whole server, reload, and wait until it counts.
+
+        ``value`` is in the setting's own unit, as pg_settings shows it.
+
+        Raises: ServerError in a transaction; WaitTimeout when the setting stays another, as when
+        the server's command line has it too.
+        """
+        self._insist_on_autocommit(tried)
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
+        privilege = f"ALTER SYSTEM ON PARAMETER {name}"
+        grant = privilege if self.version.major >= 15 else "SUPERUSER"
+        self.run(tried, statement, grant=grant)
+        self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        pace = Pace(_RELOADED_WITHIN)
+        while (shown := self.one(tried, ONE_TEXT, [name]))["setting"] != value:
+            if pace.is_over:
+                where = shown["source"]
+                raise WaitTimeout(
+                    f"{tried}: {name} was written to postgresql.auto.conf and reloaded, but is"
+                    f" still {shown['setting']!r}, from the {where}"
+                )
+            sleep(pace.next_pause())
+
+    def alone(
+        self,
+        tried: str,
+        statement: Composed,
+        *,
+        timeout: float,
+        grant: str,
+        meaning: Meaning | None = None,
+    ) -> None:
+        """Execute a statement that no transaction may hold, for ``timeout`` seconds at most."""
+        self._insist_on_autocommit(tried)
+        with self._turn:
+            limit = _milliseconds(timeout)
+            with self._telling(tried, grant, meaning):
+                [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
+                limit = min(limit, before["ms"] or limit)
+                self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
+                try:
+                    self._execute(statement.as_bytes(self.connection))
+                finally:
+                    if not self.connection.closed:
+                        self._fetch(SET_SESSION_TIMEOUT.encode(), [before["ms"]])
+
+    def _insist_on_autocommit(self, tried: str) -> None:
+        if not self.is_autocommit:
+            raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
+
+    @contextmanager
+    def _telling(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+        role = None if self.connection.closed else self.role
+        with telling(tried, role=role, grant=grant, meaning=meaning):
+            if self.connection.info.transaction_status == TransactionStatus.INERROR:
+                raise ServerError(tried, "the connection's transaction has failed: roll it back")
+            if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
+                raise ServerError(tried, "the connection is in pipeline mode: end that first")
+            try:
+                yield
+            except UnicodeEncodeError:
+                # Its own text would repeat what may be a password.
+                found = "a text cannot be written in the connection's encoding"
+                raise ServerError(tried, found) from None
+
+    def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
+        # A plain cursor, whatever kind the connection makes. Binary, because the text of times
+        # depends on the session's DateStyle and IntervalStyle.
+        with Cursor(self.connection, row_factory=dict_row) as cursor:
+            register(cursor)
+            cursor.execute(sql, params, prepare=False, binary=True)
+            columns = cursor.description or []
+            octets = {column.name for column in columns if column.type_code == _BYTEA}
+            return [_readable(record, octets) for record in cursor.fetchall()]
+
+
+def _milliseconds(timeout: float) -> int:
+    seconds = checked_seconds(timeout, "a timeout")
+    return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
+
+
+def _readable(record: DictRow, octets: set[str]) -> DictRow:
+    # A connection whose encoding is SQL_ASCII loads texts as bytes.
+    return {
+        name: value.decode("utf-8", "backslashreplace")
+        if type(value) is bytes and name not in octets
+        else value
+        for name, value in record.items()
+    }

@@ -1,0 +1,1 @@
+"""Rows and SQL that place a server within a cluster."""

@@ -1,0 +1,33 @@
+"""NodeState: what a server of either role says of itself in one row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.lsn import LSN
+
+
+@attrs.frozen(kw_only=True)
+class NodeState:
+    """The role of a server, its cluster, and its position, at one moment."""
+
+    in_recovery: bool = attrs.field(metadata=lives(sql="pg_is_in_recovery()"))
+    system_id: int = attrs.field(
+        converter=unsigned_system_id,
+        metadata=lives(sql="(SELECT system_identifier FROM pg_control_system())"),
+    )
+    timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))
+    lsn: LSN | None = attrs.field(
+        metadata=lives(
+            sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                ELSE pg_current_wal_lsn() END"""
+        )
+    )
+    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+
+
+NODE_STATE = View(NodeState, "(SELECT) AS one")

@@ -1,0 +1,1 @@
+"""Rows and SQL of logical replication: publications, subscriptions, tables."""

@@ -1,0 +1,189 @@
+"""PublicationState and PublishedTable: what a database publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
+
+
+class Operation(OpenEnum):
+    """What a publication publishes of its tables' changes."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+    """From 11 on."""
+
+
+class GeneratedColumns(OpenEnum):
+    """Which generated columns are published (18 on)."""
+
+    NONE = "n"
+    STORED = "s"
+
+
+def _columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if columns is None else several(columns, "columns")
+
+
+def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
+    return tuple(TableName(*pair) for pair in pairs)
+
+
+@attrs.frozen
+class PublishedTable:
+    """A table in a publication, or to be put there.
+
+    >>> PublishedTable("users", columns=["id", "name"], where="id > 0")
+    PublishedTable(table=TableName(schema='public', name='users'), columns=('id', 'name'), \
+where='id > 0')
+    """
+
+    table: TableName = attrs.field(converter=table_of)
+    columns: tuple[str, ...] | None = attrs.field(default=None, converter=_columns)
+    """Only these; all of them when it is None. Read from a server before 15 it is None."""
+    where: str | None = None
+    """Only rows for which this SQL expression holds. It is given to the server as it stands."""
+
+
+AnyPublished = AnyTable | PublishedTable
+
+
+def published(table: AnyPublished) -> PublishedTable:
+    """The table itself, or the whole table of that name."""
+    return table if isinstance(table, PublishedTable) else PublishedTable(table)
+
+
+@attrs.frozen(kw_only=True)
+class PublicationState:
+    """A publication as it was when it was read. A column that the server's major lacks is None.
+
+    Source: pg_publication.
+    """
+
+    pubname: str
+    pubowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(pubowner)"))
+    """The owner's name."""
+    puballtables: bool
+    """Whether every table of the database but ``except_tables`` is in it, those to come too."""
+    pubinsert: bool
+    pubupdate: bool
+    pubdelete: bool
+    pubtruncate: bool | None = attrs.field(default=None, metadata=lives(since=11))
+    pubviaroot: bool | None = attrs.field(default=None, metadata=lives(since=13))
+    """Whether changes of partitions are published as changes of the partitioned table."""
+    pubgencols: GeneratedColumns | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(GeneratedColumns),
+        metadata=lives(since=18),
+    )
+    schemas: tuple[str, ...] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(tuple),
+        metadata=lives(
+            since=15,
+            sql="""ARRAY(SELECT nspname::text FROM pg_publication_namespace
+                JOIN pg_namespace ON pg_namespace.oid = pnnspid
+                WHERE pnpubid = pg_publication.oid ORDER BY 1)""",
+        ),
+    )
+    """The schemas all of whose tables are in it."""
+    puballsequences: bool | None = attrs.field(default=None, metadata=lives(since=19))
+    """Whether subscribers can take over every sequence of the database."""
+    except_tables: tuple[TableName, ...] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(_table_names),
+        metadata=lives(
+            since=19,
+            sql="""ARRAY(SELECT ARRAY[nspname, relname]::text[] FROM pg_publication_rel
+                JOIN pg_class ON pg_class.oid = prrelid
+                JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE prpubid = pg_publication.oid AND prexcept ORDER BY 1)""",
+        ),
+    )
+    """Those that are left out of all tables."""
+
+    @property
+    def publish(self) -> tuple[Operation, ...]:
+        """What it publishes of its tables' changes."""
+        chosen = {
+            Operation.INSERT: self.pubinsert,
+            Operation.UPDATE: self.pubupdate,
+            Operation.DELETE: self.pubdelete,
+            Operation.TRUNCATE: self.pubtruncate,
+        }
+        return tuple(operation for operation, is_on in chosen.items() if is_on)
+
+
+PUBLICATIONS = View(PublicationState, "pg_publication ORDER BY pubname")
+ONE_PUBLICATION = View(PublicationState, "pg_publication WHERE pubname = %s::name")
+
+
+def published_tables(major: int) -> str:
+    """The tables of publications as the server expands them, by name.
+
+    Of a table that is in several, all rows that any of them publishes.
+    """
+    if major < 15:
+        return """
+            SELECT DISTINCT schemaname AS schema, tablename AS name, NULL::text[] AS columns,
+                NULL AS where
+            FROM pg_publication_tables WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
+        """
+    # 15 to 17 list generated columns among those of a table, and never send them.
+    is_sent = "true" if major >= 18 else "attgenerated = ''"
+    return f"""
+        SELECT schemaname AS schema, tablename AS name,
+            ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
+                JOIN pg_attribute ON attname = sent AND attrelid = concat(quote_ident(schemaname),
+                    '.', quote_ident(tablename))::regclass
+                WHERE {is_sent} ORDER BY place) AS columns,
+            CASE WHEN bool_and(rowfilter IS NOT NULL)
+                THEN string_agg(DISTINCT rowfilter, ' OR ') END AS where
+        FROM pg_publication_tables WHERE pubname = ANY (%s::text[])
+        GROUP BY 1, 2 ORDER BY 1, 2
+    """
+
+
+PUBLISHED_NAMES = """
+    SELECT DISTINCT schemaname AS nspname, tablename AS relname FROM pg_publication_tables
+    ORDER BY 1, 2
+"""
+"""The tables that any publication of the database publishes."""
+PUBLISHED_SEQUENCES = """
+    SELECT schemaname AS schema, sequencename AS name FROM pg_publication_sequences
+    WHERE pubname = %s ORDER BY 1, 2
+"""
+"""From 19 on."""
+LIMITED_TABLES = """
+    SELECT nspname AS schema, relname AS name, attname AS column
+    FROM ({}) AS written (oid)
+    JOIN pg_class ON pg_class.oid = written.oid
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN LATERAL (SELECT attname FROM pg_attribute WHERE attrelid = written.oid AND attnum > 0
+        AND NOT attisdropped AND attgenerated = '' AND attidentity <> 'a'
+        ORDER BY attnum LIMIT 1) AS settable ON true
+    WHERE EXISTS (SELECT FROM pg_publication_rel WHERE (prqual IS NOT NULL OR prattrs IS NOT NULL)
+        AND prrelid IN (SELECT written.oid UNION ALL SELECT pg_partition_ancestors(written.oid)))
+    ORDER BY 1, 2
+"""
+"""Those of which not every row or column is published (15 on), each with a column to set."""
+
+# Statements about publications; {} stand for identifiers and checked values.
+SET_OPTIONS = "({})"
+DROP_PUBLICATION = "DROP PUBLICATION {}"
+ALTER_PUBLICATION = "ALTER PUBLICATION {} {} {}"
+SCOPE_TABLES = "TABLE {}"
+SCOPE_SCHEMAS = "TABLES IN SCHEMA {}"
+CREATE_PUBLICATION = "CREATE PUBLICATION {}"
+FOR_SCOPE = " FOR {}"
+WITH_OPTIONS = " WITH ({})"
+TRY_DELETE = "EXPLAIN DELETE FROM ONLY {} WHERE false"
+TRY_UPDATE = "EXPLAIN UPDATE ONLY {} SET {} = {} WHERE false"

@@ -1,0 +1,110 @@
+"""ReplicaIdentity: by what a table's old rows are told from each other, and how to get there."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.tablename import TableName
+
+
+class IdentityKind(OpenEnum):
+    """What a table's REPLICA IDENTITY is set to (pg_class.relreplident)."""
+
+    DEFAULT = "d"
+    """The primary key, if there is one."""
+    INDEX = "i"
+    """A unique index that was named."""
+    FULL = "f"
+    """All columns: the whole old row is written to the WAL."""
+    NOTHING = "n"
+    """Nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class ReplicaIdentity:
+    """What a table's UPDATE and DELETE tell a subscriber of the old row.
+
+    Source: pg_class.relreplident, pg_index.
+    """
+
+    table: TableName
+    kind: IdentityKind = attrs.field(converter=IdentityKind)
+    index: str | None
+    """The index whose columns are the identity; None with FULL, and when there is none."""
+    columns: tuple[str, ...] = attrs.field(converter=tuple)
+    """The identity's columns; none with FULL."""
+    remedy: str
+    """The statement that gives it an identity; empty when it has one."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its UPDATE and DELETE can be published: else they fail on the publisher."""
+        return self.index is not None or self.kind is IdentityKind.FULL
+
+
+def identities(major: int, source: str) -> str:
+    """The statement for the tables with the OIDs that ``source`` selects."""
+    keys = "indnkeyatts" if major >= 11 else "indnatts"
+    return f"""
+    WITH usable AS (
+        SELECT indrelid, indexrelid, indisprimary, indisreplident, relname,
+            ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+                JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+                WHERE place <= {keys} ORDER BY place) AS columns,
+            NOT EXISTS (SELECT FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
+                JOIN pg_attribute ON attrelid = indrelid AND attnum = number
+                WHERE place <= {keys} AND NOT attnotnull) AS fits
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indisunique AND indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL
+    )
+    SELECT nspname AS schema, c.relname AS name, relreplident AS kind, own.relname AS index,
+        coalesce(own.columns, '{{}}') AS columns,
+        CASE WHEN own.relname IS NOT NULL OR relreplident = 'f' THEN ''
+        ELSE concat('ALTER TABLE ', quote_ident(nspname), '.', quote_ident(c.relname),
+            ' REPLICA IDENTITY ',
+            coalesce((SELECT CASE WHEN indisprimary THEN 'DEFAULT'
+                ELSE concat('USING INDEX ', quote_ident(relname)) END FROM usable
+                WHERE indrelid = c.oid AND fits ORDER BY indisprimary DESC, relname LIMIT 1),
+                'FULL'))
+        END AS remedy
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    LEFT JOIN usable own ON indrelid = c.oid
+        AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END
+    WHERE c.oid IN ({source})
+    ORDER BY 1, 2
+    """
+
+
+def identity_in(record: dict[str, object]) -> ReplicaIdentity:
+    """The row of one record of that statement."""
+    table = TableName(str(record.pop("schema")), str(record.pop("name")))
+    return ReplicaIdentity(table=table, **record)  # type: ignore[arg-type]
+
+
+NAMED_TABLES = """
+    SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name
+    WHERE relkind IN ('r', 'p')
+"""
+ALL_TABLES = """
+    SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind = 'r' AND relpersistence = 'p' AND nspname <> 'information_schema'
+        AND nspname !~ '^pg_'
+"""
+
+
+def written_tables(major: int) -> str:
+    """The OIDs of the tables whose changes a publication publishes, partitions for their root."""
+    published = """
+        SELECT concat(quote_ident(schemaname), '.', quote_ident(tablename))::regclass AS oid
+        FROM pg_publication_tables WHERE pubname = %s
+    """
+    if major < 13:
+        return published
+    return f"""
+        SELECT coalesce(relid, published.oid) FROM ({published}) AS published
+        LEFT JOIN LATERAL (SELECT * FROM pg_partition_tree(published.oid)) AS part ON true
+        WHERE coalesce(isleaf, true)
+    """

@@ -1,0 +1,69 @@
+"""SequenceState: a sequence's definition and how far it has come."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.catalog.view import table_in
+from pgreplkit.values.tablename import TableName, quoted
+
+
+@attrs.frozen(kw_only=True)
+class SequenceState:
+    """A sequence as it was when it was read.
+
+    Source: pg_sequence, and the sequence itself.
+    """
+
+    name: TableName
+    data_type: str
+    start: int
+    minimum: int
+    maximum: int
+    increment: int
+    cycle: bool
+    cache: int
+    owner: str | None
+    """The column that owns it, as in public.users.id: that of a serial or an identity."""
+    is_identity: bool
+    last_value: int
+    """The last value handed out, or reserved by a session's cache; the first, if none was."""
+    is_called: bool
+    """Whether ``last_value`` was handed out."""
+
+    @property
+    def next_value(self) -> int:
+        """What nextval() would give, its limits left out."""
+        return self.last_value + self.increment if self.is_called else self.last_value
+
+
+DEFINITIONS = """
+    SELECT n.nspname AS schema, c.relname AS name, format_type(seqtypid, NULL) AS data_type,
+        seqstart AS start, seqmin AS minimum, seqmax AS maximum, seqincrement AS increment,
+        seqcycle AS cycle, seqcache AS cache, o.nspname AS owner_schema, t.relname AS owner_table,
+        attname AS owner_column, coalesce(deptype = 'i', false) AS is_identity
+    FROM pg_sequence JOIN pg_class c ON c.oid = seqrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = c.oid AND objsubid = 0
+        AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i')
+    LEFT JOIN pg_class t ON t.oid = refobjid
+    LEFT JOIN pg_namespace o ON o.oid = t.relnamespace
+    LEFT JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
+    WHERE c.relpersistence <> 't'
+    ORDER BY 1, 2
+"""
+POSITION_OF = "SELECT {} AS place, last_value, is_called FROM {}"
+SETVAL = "SELECT setval(%s::text::regclass, %s::bigint, %s::boolean)"
+
+
+def sequence_in(record: dict[str, object], last_value: int, is_called: bool) -> SequenceState:
+    """The sequence of one record of its definition, where it is now."""
+    owner = [record.pop(f"owner_{part}") for part in ("schema", "table", "column")]
+    written = ".".join(quoted(str(part)) for part in owner) if owner[0] else None
+    return SequenceState(
+        name=table_in(record),
+        owner=written,
+        last_value=last_value,
+        is_called=is_called,
+        **record,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,46 @@
+"""The columns of a table, with what a stream of its changes tells of them."""
+
+from __future__ import annotations
+
+ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
+"""As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
+FILTERED_TABLES = """
+    SELECT nspname AS schema, relname AS name
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name
+    WHERE row_security_active(pg_class.oid)
+    ORDER BY 1, 2
+"""
+"""Those of the tables of which row security hides rows from the role that asks."""
+
+
+def table_shape(major: int) -> str:
+    """The statement for the columns of one table."""
+    generated = "attgenerated <> ''" if major >= 12 else "false"
+    return f"""
+        SELECT c.oid::bigint AS oid, relreplident::text AS identity,
+            relkind = 'p' AS is_partitioned, attname AS name, {generated} AS is_generated,
+            atttypid::bigint AS type_oid, atttypmod AS type_modifier,
+            relreplident = 'f' OR attnum = ANY (coalesce(keys.numbers, '{{}}')) AS is_key,
+            CASE WHEN t.oid >= 16384 THEN ARRAY[tn.nspname, t.typname]::text[] END AS own_type
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = relnamespace
+        JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+        JOIN pg_type AS t ON t.oid = atttypid
+        JOIN pg_namespace AS tn ON tn.oid = typnamespace
+        LEFT JOIN LATERAL (SELECT indkey::int2[] AS numbers FROM pg_index WHERE indrelid = c.oid
+            AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END
+            LIMIT 1) AS keys ON true
+        WHERE n.nspname = %s AND c.relname = %s
+        ORDER BY attnum
+    """
+
+
+# The statements that copy a table; {} stand for identifiers.
+ROWS = "SELECT {} FROM {}{}"
+ONLY = "ONLY "
+WHERE = " WHERE "
+COPY_OUT = "COPY ({}) TO STDOUT"
+IMPORT_SNAPSHOT = "SET TRANSACTION SNAPSHOT {}"
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -1,0 +1,162 @@
+"""What is asked of a subscriber and of its publisher to find out why nothing moves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from pgreplkit.catalog.logical.subscription import SUBSCRIBED_TABLES
+from pgreplkit.catalog.view import View, lives
+
+
+@attrs.frozen(kw_only=True)
+class WorkerPool:
+    """How many workers of logical replication a server has, how many run, and what they need."""
+
+    running: int
+    most: int
+    most_copies: int
+    """How many may copy tables of one subscription."""
+    processes: int
+    """How many processes of max_worker_processes run, of whatever kind."""
+    most_processes: int
+    origins: int
+    most_origins: int | None
+    """None before 14, where copies have no origins of their own."""
+    origins_setting: str
+
+
+def worker_pool(major: int) -> str:
+    """The statement for a server's pool."""
+    # Until 17 the setting for slots bounded the origins too.
+    bound = "max_active_replication_origins" if major >= 18 else "max_replication_slots"
+    most_origins = f"current_setting('{bound}')::bigint" if major >= 14 else "NULL::bigint"
+    return f"""
+        SELECT (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL) AS running,
+            current_setting('max_logical_replication_workers')::bigint AS most,
+            current_setting('max_sync_workers_per_subscription')::bigint AS most_copies,
+            (SELECT count(*) FROM pg_stat_activity WHERE backend_type NOT IN ('archiver',
+                'autovacuum launcher', 'autovacuum worker', 'background writer', 'checkpointer',
+                'client backend', 'io worker', 'slotsync worker', 'startup', 'walreceiver',
+                'walsender', 'walsummarizer', 'walwriter')) AS processes,
+            current_setting('max_worker_processes')::bigint AS most_processes,
+            (SELECT count(*) FROM pg_replication_origin) AS origins,
+            {most_origins} AS most_origins, '{bound}' AS origins_setting
+    """
+
+
+MISSING_TABLES = """
+    SELECT asked.schema, asked.name FROM unnest(%s::text[], %s::text[]) AS asked (schema, name)
+    WHERE NOT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = asked.schema AND relname = asked.name AND relkind IN ('r', 'p'))
+    ORDER BY 1, 2
+"""
+COPIED_NOW = f"""
+    SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES} WHERE srsubstate <> 'r'
+"""
+HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
+
+MISSING_COLUMNS = """
+    SELECT asked.schema, asked.name, array_agg(DISTINCT asked.column) AS columns
+    FROM unnest(%s::text[], %s::text[], %s::text[]) AS asked (schema, name, "column")
+    JOIN pg_namespace ON nspname = asked.schema
+    JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = asked.name
+        AND relkind IN ('r', 'p')
+    WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid
+        AND attname = asked.column AND attnum > 0 AND NOT attisdropped)
+    GROUP BY 1, 2 ORDER BY 1, 2
+"""
+UNTAKEN_TABLES = """
+    SELECT DISTINCT asked.schema, asked.name
+    FROM unnest(%s::text[], %s::text[]) AS asked (schema, name)
+    JOIN pg_namespace ON nspname = asked.schema
+    JOIN pg_class ON relnamespace = pg_namespace.oid AND relname = asked.name
+        AND relkind IN ('r', 'p')
+    WHERE NOT EXISTS (SELECT FROM pg_subscription_rel
+        WHERE srsubid = %s::oid AND srrelid = pg_class.oid)
+    ORDER BY 1, 2
+"""
+"""Those of the tables that are here, and not in the subscription."""
+
+
+def published(major: int) -> str:
+    """The tables of publications, each with the columns that it sends."""
+    generated = "AND attgenerated = ''" if 12 <= major < 18 else ""
+    listed = "AND attname = ANY (attnames)" if major >= 15 else ""
+    return f"""
+        SELECT schemaname AS schema, tablename AS name,
+            has_table_privilege(own.oid, 'SELECT') AS is_readable,
+            ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = own.oid AND attnum > 0
+                AND NOT attisdropped {generated} {listed}) AS columns
+        FROM pg_publication_tables
+        CROSS JOIN LATERAL (SELECT concat(quote_ident(schemaname), '.',
+            quote_ident(tablename))::regclass::oid AS oid) AS own
+        WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
+    """
+
+
+SLOTS_BEING_MADE = """
+    SELECT slot_name::text AS name FROM pg_replication_slots
+    WHERE confirmed_flush_lsn IS NULL AND slot_name ~ concat('_', %s::oid, '_sync_')
+"""
+"""Those for the copies of a subscription: they have no position until transactions are over."""
+PLACES = """
+    SELECT 'max_replication_slots' AS setting,
+        current_setting('max_replication_slots')::bigint AS most,
+        (SELECT count(*) FROM pg_replication_slots) AS used
+    UNION ALL SELECT 'max_wal_senders', current_setting('max_wal_senders')::bigint,
+        (SELECT count(*) FROM pg_stat_replication)
+"""
+PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication WHERE pubname = ANY (%s::text[])"
+ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
+
+
+@attrs.frozen(kw_only=True)
+class OldTransaction:
+    """A transaction that has an ID and is not over: a new slot waits until it is.
+
+    Source: pg_stat_activity, pg_prepared_xacts.
+    """
+
+    pid: int | None
+    """None for a prepared one."""
+    gid: str | None
+    """The name of a prepared one."""
+    user: str | None = attrs.field(metadata=lives(sql='"user"'))
+    age: timedelta
+
+    def __str__(self) -> str:
+        which = f"prepared transaction {self.gid!r}" if self.pid is None else f"process {self.pid}"
+        return f"{which} of {self.user}, in a transaction for {self.age}"
+
+
+OLD_TRANSACTIONS = View(
+    OldTransaction,
+    """(SELECT pid, NULL AS gid, usename AS user, clock_timestamp() - xact_start AS age
+        FROM pg_stat_activity
+        WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+        UNION ALL
+        SELECT NULL, gid, owner, clock_timestamp() - prepared FROM pg_prepared_xacts) AS open
+    ORDER BY age DESC""",
+)
+
+
+def forbidden_tables(major: int) -> str:
+    """Tables of a subscription that its owner may not write, or not as their owner."""
+    forbidden = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
+        OR (relrowsecurity AND NOT own.rolbypassrls)"""
+    applied = f"NOT own.rolsuper AND ({forbidden})"
+    if major >= 16:
+        # Row security counts for a table's owner only where it is forced.
+        applied = f"""CASE WHEN subrunasowner THEN {applied}
+            ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
+                AND relforcerowsecurity AND NOT theirs.rolsuper AND NOT theirs.rolbypassrls) END"""
+    return f"""
+        SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES}
+        JOIN pg_subscription ON pg_subscription.oid = srsubid
+        JOIN pg_roles own ON own.oid = subowner
+        JOIN pg_roles theirs ON theirs.oid = relowner
+        WHERE srsubid = %s::oid AND ({applied})
+        ORDER BY 1, 2
+    """

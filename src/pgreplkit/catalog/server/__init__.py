@@ -1,0 +1,1 @@
+"""Rows and SQL of one server: positions, replication, slots, settings."""

@@ -1,0 +1,50 @@
+"""HbaRule: one line of pg_hba.conf, as the server reads it."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+
+
+def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(words or ())
+
+
+@attrs.frozen(kw_only=True)
+class HbaRule:
+    """A line of pg_hba.conf that stands in the file now, which need not be loaded yet.
+
+    Source: pg_hba_file_rules.
+    """
+
+    rule_number: int | None = attrs.field(default=None, metadata=lives(since=16))
+    """Its place among the rules that are without an error."""
+    file_name: str | None = attrs.field(default=None, metadata=lives(since=16))
+    line_number: int
+    type: str | None
+    """local, host, hostssl, hostnossl, hostgssenc or hostnogssenc; None for a line in error."""
+    database: tuple[str, ...] = attrs.field(converter=_words)
+    user_name: tuple[str, ...] = attrs.field(converter=_words)
+    address: str | None
+    netmask: str | None
+    auth_method: str | None
+    options: tuple[str, ...] = attrs.field(converter=_words)
+    error: str | None
+    """What is wrong with the line: one without a type keeps the whole file from being loaded, any
+    other can match nothing, as hostssl where SSL is off."""
+
+    def __str__(self) -> str:
+        network = f"{self.address}/{self.netmask}" if self.netmask else self.address
+        words = [
+            self.type,
+            ",".join(self.database),
+            ",".join(self.user_name),
+            network,
+            self.auth_method,
+            *self.options,
+        ]
+        return " ".join(word for word in words if word)
+
+
+HBA_RULES = View(HbaRule, "pg_hba_file_rules")

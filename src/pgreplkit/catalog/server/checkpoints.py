@@ -1,0 +1,93 @@
+"""CheckpointStatus: where recovery would begin, and when the next checkpoint is due."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+
+
+def _setting(name: str) -> str:
+    return f"(SELECT setting FROM pg_settings WHERE name = '{name}')"
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointStatus:
+    """The last checkpoint (on a standby: the last restartpoint), and what brings the next one.
+
+    Source: pg_control_checkpoint(), and the settings that are fields here.
+    """
+
+    checkpoint_lsn: LSN
+    """Where the checkpoint's record is."""
+    redo_lsn: LSN
+    """Where recovery would begin."""
+    redo_wal_file: str
+    """The file of ``redo_lsn``; recovery needs it and all after it."""
+    timeline_id: int
+    """The checkpoint's timeline; after a promotion it is the old one until the next checkpoint."""
+    checkpoint_time: datetime
+    """When it began."""
+    checkpoint_timeout: timedelta = attrs.field(
+        metadata=lives(sql=f"make_interval(secs => {_setting('checkpoint_timeout')}::float8)")
+    )
+    max_wal_size: int = attrs.field(
+        metadata=lives(sql=f"{_setting('max_wal_size')}::bigint * 1048576")
+    )
+    """In bytes."""
+    checkpoint_completion_target: float = attrs.field(
+        metadata=lives(sql=f"{_setting('checkpoint_completion_target')}::float8")
+    )
+    segment_size: SegmentSize = attrs.field(
+        converter=sized,
+        metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+    )
+    current_lsn: LSN = attrs.field(
+        metadata=lives(
+            sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                ELSE pg_current_wal_insert_lsn() END"""
+        )
+    )
+    """The server's position, read in the same statement."""
+    server_major: int = attrs.field(
+        metadata=lives(sql="current_setting('server_version_num')::int / 10000")
+    )
+
+    @property
+    def due_at(self) -> datetime:
+        """When checkpoint_timeout asks for the next one.
+
+        An idle server skips it, and keeps this time in the past: there is nothing to write.
+        """
+        return self.checkpoint_time + self.checkpoint_timeout
+
+    @property
+    def wal_since_redo(self) -> int:
+        """How many bytes of WAL recovery would have to replay now."""
+        return max(0, self.current_lsn - self.redo_lsn)
+
+    @property
+    def wal_between_checkpoints(self) -> int:
+        """How many bytes of WAL ask for a checkpoint before the time does.
+
+        Less than ``max_wal_size``, because the server plans to keep the WAL of a checkpoint that
+        is still running within it.
+        """
+        # Until 10 the WAL of the last two checkpoints was kept, since then of one.
+        cycles = 1 if self.server_major > 10 else 2
+        segments = self.max_wal_size // self.segment_size.bytes
+        fitting = int(segments / (cycles + self.checkpoint_completion_target))
+        return max(1, fitting) * self.segment_size.bytes
+
+    @property
+    def wal_until_due(self) -> int:
+        """How many more bytes of WAL ask for the next one; 0 when it is due."""
+        return max(0, self.wal_between_checkpoints - self.wal_since_redo)
+
+
+CHECKPOINT = View(CheckpointStatus, "pg_control_checkpoint()")
+FORCE_CHECKPOINT = "CHECKPOINT"

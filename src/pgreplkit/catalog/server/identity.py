@@ -1,0 +1,53 @@
+"""The SQL that reads a server's identity, and how to read its answer."""
+
+from __future__ import annotations
+
+
+def unsigned_system_id(number: int) -> int:
+    """Return the system identifier, which has 64 bits and which SQL shows as a signed number."""
+    return number % (1 << 64)
+
+
+STARTED = "SELECT pg_postmaster_start_time() AS started"
+IN_RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
+SEGMENT_SIZE = "SELECT bytes_per_wal_segment AS size FROM pg_control_init()"
+
+# The control file keeps a promoted primary's old timeline until its next checkpoint; the name of
+# its current file has the new one at once. A standby follows a switch before its next restartpoint.
+TIMELINE = """
+    SELECT CASE WHEN pg_is_in_recovery()
+        THEN greatest(
+            (SELECT timeline_id FROM pg_control_checkpoint()),
+            (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+            (SELECT received_tli FROM pg_stat_wal_receiver))::bigint
+        ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
+        END AS timeline
+"""
+# A standby whose walreceiver is gone says nothing of a switch that it followed before its next
+# restartpoint; the name of the file in which its WAL ends does. Only a role of pg_monitor may ask.
+REACHED_TIMELINE = f"""
+    SELECT greatest(({TIMELINE}), (
+        SELECT max(('x' || left(name, 8))::bit(32)::bigint)
+        FROM pg_ls_waldir(), pg_control_init(), LATERAL (
+            SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0' AS bytes
+        ) AS here
+        WHERE pg_is_in_recovery() AND name ~ '^[0-9A-F]{{24}}$'
+            AND ('x' || substr(name, 9, 8))::bit(32)::bigint
+                * (4294967296 / bytes_per_wal_segment::bigint)
+                + ('x' || substr(name, 17, 8))::bit(32)::bigint
+                = div(bytes - 1, bytes_per_wal_segment)
+    )) AS timeline
+"""
+IDENTITY = f"""
+    SELECT system_identifier AS system_id, ({TIMELINE}) AS timeline,
+        CASE WHEN pg_is_in_recovery()
+            THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+            ELSE pg_current_wal_flush_lsn() END AS position,
+        current_database()::text AS database
+    FROM pg_control_system()
+"""
+# A name as in 00000003.history, made from the timeline.
+HISTORY = """
+    SELECT convert_from(pg_read_binary_file(
+        'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history'), 'UTF8') AS text
+"""

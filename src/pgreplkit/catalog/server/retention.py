@@ -1,0 +1,110 @@
+"""What a server says of the WAL that it keeps: limits, the archiver, and what stands in pg_wal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.catalog.server.identity import TIMELINE
+from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+
+
+def _setting(name: str) -> str:
+    return f"(SELECT setting FROM pg_settings WHERE name = '{name}')"
+
+
+_CURRENT_LSN = """CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+    ELSE pg_current_wal_lsn() END"""
+_SEGMENT_SIZE = "(SELECT bytes_per_wal_segment FROM pg_control_init())"
+
+
+@attrs.frozen(kw_only=True)
+class ArchiverStatus:
+    """pg_stat_archiver, and the files that wait to be archived.
+
+    Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).
+    """
+
+    archive_mode: str = attrs.field(metadata=lives(sql=_setting("archive_mode")))
+    archived_count: int
+    last_archived_wal: str | None
+    last_archived_time: datetime | None
+    failed_count: int
+    last_failed_wal: str | None
+    last_failed_time: datetime | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it failed after it last succeeded."""
+        if self.last_failed_time is None:
+            return False
+        return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
+
+
+@attrs.frozen(kw_only=True)
+class KeptWal:
+    """The limits that are set, and what stands in pg_wal."""
+
+    current_lsn: LSN = attrs.field(metadata=lives(sql=_CURRENT_LSN))
+    timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))
+    segment_size: SegmentSize = attrs.field(converter=sized, metadata=lives(sql=_SEGMENT_SIZE))
+    redo_lsn: LSN = attrs.field(
+        metadata=lives(sql="(SELECT redo_lsn FROM pg_control_checkpoint())")
+    )
+    wal_keep_bytes: int = attrs.field(
+        metadata=lives(
+            sql=f"{_setting('wal_keep_size')}::bigint * 1048576",
+            before=13,
+            older_sql=f"{_setting('wal_keep_segments')}::bigint * {_SEGMENT_SIZE}",
+        )
+    )
+    max_slot_wal_keep_mb: int | None = attrs.field(
+        default=None,
+        metadata=lives(since=13, sql=f"{_setting('max_slot_wal_keep_size')}::bigint"),
+    )
+    freeze_max_age: int = attrs.field(
+        metadata=lives(sql=f"{_setting('autovacuum_freeze_max_age')}::bigint")
+    )
+    server_major: int = attrs.field(
+        metadata=lives(sql="current_setting('server_version_num')::int / 10000")
+    )
+    directory_bytes: int = attrs.field(
+        metadata=lives(sql="(SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir())")
+    )
+    oldest_segment: str | None = attrs.field(
+        metadata=lives(
+            sql="""(SELECT min(substr(name, 9)) FROM pg_ls_waldir()
+                WHERE name ~ '^[0-9A-F]{24}$')"""
+        )
+    )
+    """The second and the third part of the name of the oldest file."""
+    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+
+    @property
+    def max_slot_wal_keep_size(self) -> int | None:
+        """In bytes; None without a limit."""
+        megabytes = self.max_slot_wal_keep_mb
+        return None if megabytes is None or megabytes < 0 else megabytes << 20
+
+
+IN_EXCLUSIVE_BACKUP = "SELECT pg_is_in_backup() AS is_so"
+"""Until 14; later there are none."""
+KEPT_WAL = View(KeptWal, "(SELECT) AS one")
+ARCHIVER = View(ArchiverStatus, "pg_stat_archiver")
+POSITION_NOW = f"SELECT {_CURRENT_LSN} AS lsn, clock_timestamp() AS at"
+
+
+def ready_files(major: int) -> str:
+    """The names of the segments that wait to be archived, oldest first."""
+    source = (
+        "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
+        if major < 12
+        else "pg_ls_archive_statusdir()"
+    )
+    return f"""
+        SELECT left(name, 24) AS name FROM {source} WHERE name ~ '^[0-9A-F]{{24}}\\.ready$'
+        ORDER BY substr(name, 9, 16)
+    """

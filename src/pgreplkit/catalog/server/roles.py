@@ -1,0 +1,71 @@
+"""ReplicationRole: who may replicate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+
+
+@attrs.frozen(kw_only=True)
+class ReplicationRole:
+    """A role that may make replication connections.
+
+    Source: pg_roles and pg_auth_members.
+    """
+
+    rolname: str
+    rolcanlogin: bool
+    rolreplication: bool
+    rolsuper: bool
+    """A superuser may replicate without ``rolreplication``."""
+    rolconnlimit: int
+    """How many connections it may have at once; -1 without a limit. From 13 on replication
+    connections do not count."""
+    rolvaliduntil: datetime | None = attrs.field(
+        metadata=lives(
+            sql="""CASE WHEN rolvaliduntil < '9999-12-31'
+                THEN greatest(rolvaliduntil, '0001-01-03 00:00+00') END"""
+        )
+    )
+    """When its password expires; None for never, or in more years than Python counts."""
+    is_monitor: bool = attrs.field(
+        metadata=lives(
+            sql="""EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                WHERE m.member = pg_roles.oid AND g.rolname = 'pg_monitor')"""
+        )
+    )
+    """Whether it is a member of pg_monitor itself."""
+    connections: int = attrs.field(
+        metadata=lives(
+            sql="(SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = pg_roles.oid)"
+        )
+    )
+    """How many it has now, walsenders included."""
+
+
+ROLES = View(
+    ReplicationRole,
+    "pg_roles WHERE (rolreplication OR rolsuper) AND rolname !~ '^pg_' ORDER BY rolname",
+)
+ONE_ROLE = View(ReplicationRole, "pg_roles WHERE rolname = %s::name")
+# The groups that pg_hba.conf's +name looks at: superusers are not in all of them.
+GROUPS = """
+    WITH RECURSIVE groups (oid) AS (
+        SELECT oid FROM pg_roles WHERE rolname = %s::name
+        UNION SELECT m.roleid FROM pg_auth_members m JOIN groups ON m.member = groups.oid)
+    SELECT rolname::text AS name FROM groups JOIN pg_roles USING (oid)
+"""
+
+# Statements about roles; {} stand for identifiers and checked values.
+LOGIN_REPLICATION = "LOGIN REPLICATION CONNECTION LIMIT {}"
+IN_MONITOR = "IN ROLE pg_monitor"
+CREATE_ROLE = "CREATE ROLE {} {}"
+CONNECTION_LIMIT = "CONNECTION LIMIT {}"
+ALTER_ROLE = "ALTER ROLE {} {}"
+DROP_ROLE = "DROP ROLE {}"
+WITH_VERIFIER = "PASSWORD {}"
+GRANT_MONITOR = "GRANT pg_monitor TO {}"
+REVOKE_MONITOR = "REVOKE pg_monitor FROM {}"

@@ -1,0 +1,106 @@
+"""WalSender: who receives WAL from a server, and how far each has come."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
+
+import attrs
+
+from pgreplkit.catalog.view import View, lives
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+
+
+class SenderState(OpenEnum):
+    """What a walsender is doing."""
+
+    STARTUP = "startup"
+    CATCHUP = "catchup"
+    STREAMING = "streaming"
+    BACKUP = "backup"
+    STOPPING = "stopping"
+
+
+class SyncState(OpenEnum):
+    """What a standby's word counts for when a commit waits."""
+
+    ASYNC = "async"
+    POTENTIAL = "potential"
+    SYNC = "sync"
+    QUORUM = "quorum"
+
+
+@attrs.frozen(kw_only=True)
+class ByteLag:
+    """How many bytes of WAL a receiver is behind the sender's position, stage by stage.
+
+    None at a stage of which the receiver has not told yet, as during a base backup.
+    """
+
+    sent_bytes: int | None
+    write_bytes: int | None
+    flush_bytes: int | None
+    replay_bytes: int | None
+
+
+@attrs.frozen(kw_only=True)
+class WalSender:
+    """One row of pg_stat_replication, and the sender's own position at that moment.
+
+    ``write_lag``, ``flush_lag`` and ``replay_lag`` are the server's own times. They are None when
+    the server has no recent measure, which is so on an idle server: that is no lag, not an unknown
+    one. ``lag`` counts bytes and is always up to date.
+
+    Source: pg_stat_replication.
+    """
+
+    pid: int
+    usesysid: int | None
+    usename: str | None
+    application_name: str
+    client_addr: IPv4Address | IPv6Address | None
+    """None for a Unix socket."""
+    client_hostname: str | None
+    client_port: int | None
+    """-1 for a Unix socket."""
+    backend_start: datetime
+    backend_xmin: int | None = attrs.field(metadata=lives(sql="backend_xmin::text::bigint"))
+    """The xmin that hot_standby_feedback holds back."""
+    state: SenderState = attrs.field(converter=SenderState)
+    sent_lsn: LSN | None
+    write_lsn: LSN | None
+    flush_lsn: LSN | None
+    replay_lsn: LSN | None
+    write_lag: timedelta | None
+    flush_lag: timedelta | None
+    replay_lag: timedelta | None
+    sync_priority: int
+    sync_state: SyncState = attrs.field(converter=SyncState)
+    reply_time: datetime | None = attrs.field(default=None, metadata=lives(since=12))
+    current_lsn: LSN = attrs.field(
+        metadata=lives(
+            sql="""CASE WHEN pg_is_in_recovery()
+                THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                ELSE pg_current_wal_lsn() END"""
+        )
+    )
+    """The sending server's own position, read in the same statement."""
+
+    @property
+    def lag(self) -> ByteLag:
+        """How many bytes each stage is behind ``current_lsn``."""
+        return ByteLag(
+            sent_bytes=self._behind(self.sent_lsn),
+            write_bytes=self._behind(self.write_lsn),
+            flush_bytes=self._behind(self.flush_lsn),
+            replay_bytes=self._behind(self.replay_lsn),
+        )
+
+    def _behind(self, lsn: LSN | None) -> int | None:
+        return None if lsn is None else max(0, self.current_lsn - lsn)
+
+
+SENDERS = View(WalSender, "pg_stat_replication")
+CLEAR_SNAPSHOT = "SELECT pg_stat_clear_snapshot()"
+WAITING_COMMITS = "SELECT count(*) AS number FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

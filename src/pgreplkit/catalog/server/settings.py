@@ -1,0 +1,139 @@
+"""Setting: one line of pg_settings, and its value as Python knows it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.catalog.view import View
+from pgreplkit.values.openenum import OpenEnum
+
+SettingValue: TypeAlias = bool | int | float | timedelta | str | None
+"""What ``Setting.value`` gives, by the setting's type and unit."""
+
+_UNIT = re.compile(r"([0-9]*)([A-Za-z]+)")
+_BYTES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+_TIMES = {
+    "us": timedelta(microseconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+class VarType(OpenEnum):
+    """The type of a setting, in the server's words."""
+
+    BOOL = "bool"
+    ENUM = "enum"
+    INTEGER = "integer"
+    REAL = "real"
+    STRING = "string"
+
+
+class SettingContext(OpenEnum):
+    """Where a setting can be changed."""
+
+    INTERNAL = "internal"
+    """Nowhere: it was fixed when the server or the cluster was built."""
+    POSTMASTER = "postmaster"
+    """In the configuration, with a restart."""
+    SIGHUP = "sighup"
+    """In the configuration, with a reload."""
+    SUPERUSER_BACKEND = "superuser-backend"
+    BACKEND = "backend"
+    SUPERUSER = "superuser"
+    USER = "user"
+
+
+def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """One line of pg_settings, with the server's texts and the typed ``value``.
+
+    Source: pg_settings.
+    """
+
+    name: str
+    setting: str | None
+    """The text, in the setting's ``unit``."""
+    unit: str | None
+    category: str
+    short_desc: str
+    extra_desc: str | None
+    context: SettingContext = attrs.field(converter=SettingContext)
+    vartype: VarType = attrs.field(converter=VarType)
+    source: str
+    min_val: str | None
+    max_val: str | None
+    enumvals: tuple[str, ...] | None = attrs.field(converter=_words)
+    """The words that an enum takes."""
+    boot_val: str | None
+    reset_val: str | None
+    sourcefile: str | None
+    """None for roles that are not in pg_read_all_settings."""
+    sourceline: int | None
+    pending_restart: bool
+
+    @property
+    def value(self) -> SettingValue:
+        """The value as bool, int, float or str; with a unit as int bytes or as timedelta.
+
+        A negative number with a unit is None: the server means "no limit" or "automatic" by it.
+        """
+        text = self.setting
+        if text is None:
+            return None
+        match self.vartype:
+            case VarType.BOOL:
+                return text == "on"
+            case VarType.INTEGER:
+                return _measured(int(text), self.unit)
+            case VarType.REAL:
+                return _measured(float(text), self.unit)
+        return text
+
+
+def _measured(number: int | float, unit: str | None) -> int | float | timedelta | None:
+    match = _UNIT.fullmatch(unit or "")
+    if match is None:
+        return number
+    if number < 0:
+        return None
+    count, word = int(match[1] or 1), match[2]
+    if word in _BYTES:
+        return int(number * count * _BYTES[word])
+    return number * count * _TIMES[word] if word in _TIMES else number
+
+
+def seconds_in(text: str) -> float:
+    """The seconds of a time as SHOW writes it, as in 1min; 0 for one without a unit."""
+    match = _UNIT.fullmatch(text)
+    return int(match[1]) * _TIMES[match[2]].total_seconds() if match else 0.0
+
+
+SETTINGS = View(Setting, "pg_settings")
+"""Without a WHERE: every setting that the role may see."""
+ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
+CURRENT_SETTING = "SELECT current_setting(%s::text)"
+ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
+SYNC_STANDBY_NAMES = "synchronous_standby_names"
+RELOAD = "SELECT pg_reload_conf()"
+STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
+SEARCH_PATH = "SELECT current_setting('search_path') AS path"
+SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
+SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
+"""Until the transaction ends."""
+SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
+# Statements that change settings; {} stand for a name and a value.
+ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"
+SET = "SET {} = {}"
+LIMIT_STATEMENTS = "SET statement_timeout = {}"

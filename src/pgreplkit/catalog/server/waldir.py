@@ -1,0 +1,41 @@
+"""WalFile: what stands in pg_wal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.walfile import WalFileName
+
+
+@attrs.frozen
+class WalFile:
+    """A segment in pg_wal: its name, its size in bytes, and when it was last written.
+
+    Segments that are only kept to be used again have names ahead of the current one.
+
+    Source: pg_ls_waldir().
+    """
+
+    name: WalFileName
+    size: int
+    modification: datetime
+
+
+_SEGMENT_SIZE = "(SELECT bytes_per_wal_segment FROM pg_control_init()) AS segment_size"
+
+WAL_FILES = f"""
+    SELECT name, size, modification, {_SEGMENT_SIZE}
+    FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{{24}}$' ORDER BY name
+"""
+CURRENT_WAL_FILE = f"SELECT pg_walfile_name(pg_current_wal_lsn()) AS name, {_SEGMENT_SIZE}"
+WAL_FILE = f"SELECT pg_walfile_name(%s::pg_lsn) AS name, {_SEGMENT_SIZE}"
+
+
+def wal_file_in(record: Mapping[str, object]) -> WalFileName:
+    """The name in a record of one of the statements above."""
+    size = SegmentSize.parse(f"{record['segment_size']}B")
+    return WalFileName.parse(str(record["name"]), segment_size=size)

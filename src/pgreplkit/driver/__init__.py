@@ -1,0 +1,1 @@
+"""psycopg without colour: what both the async and the sync half build on."""

@@ -1,0 +1,241 @@
+"""Connection strings: what may be shown of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg import BaseConnection, Error, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgreplkit.catalog.cluster.repmgr import RepmgrNode
+from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
+from pgreplkit.errors import ConnectionFailed, ControlFailed
+
+_PORT = 5432
+_NEWEST = 99
+_OWN_SESSION = (
+    "application_name",
+    "fallback_application_name",
+    "client_encoding",
+    "replication",
+    "service",
+    "servicefile",
+    "passfile",
+    "password",
+)
+"""What belongs to one client's session or machine; a service's parameters are resolved."""
+_KNOWN_SINCE = {
+    **dict.fromkeys(("gssencmode", "tcp_user_timeout"), 12),
+    **dict.fromkeys(("channel_binding", "sslpassword"), 13),
+    **dict.fromkeys(("ssl_min_protocol_version", "ssl_max_protocol_version"), 13),
+    **dict.fromkeys(("sslcrldir", "sslsni"), 14),
+    **dict.fromkeys(("require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation"), 16),
+    "sslnegotiation": 17,
+    **dict.fromkeys(("min_protocol_version", "max_protocol_version", "sslkeylogfile"), 18),
+    **dict.fromkeys(("scram_client_key", "scram_server_key"), 18),
+    **dict.fromkeys(("oauth_issuer", "oauth_client_id", "oauth_scope", "oauth_client_secret"), 18),
+}
+"""The libpq, by major version, from which on a parameter is known; the others every one knows."""
+_NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""What is secret, and cannot stand in a password file."""
+_SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
+
+
+def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
+    """The connection string with ``params`` and, where it leaves them open, our defaults.
+
+    Raises: ConnectionFailed when it is no connection string; the text does not repeat it, because
+    libpq cannot say what in it would be a password. TypeError when it is not a str.
+    """
+    if not isinstance(conninfo, str):
+        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+    try:
+        parts = conninfo_to_dict(conninfo, **params)
+        defaults = {"client_encoding": "UTF8", "fallback_application_name": "pgreplkit"}
+        if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
+            defaults["connect_timeout"] = "10"
+        return make_conninfo("", **(defaults | parts))
+    except ProgrammingError:
+        raise ConnectionFailed(
+            "connect",
+            "the connection string is malformed, or a parameter is none of libpq's:"
+            " see its documentation of connection strings",
+        ) from None
+
+
+def address(conninfo: str) -> str:
+    """Where a connection string leads, for error texts."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except ProgrammingError:
+        return "a malformed connection string"
+    host = parts.get("host") or parts.get("hostaddr") or "the default host"
+    return f"{host}:{parts['port']}" if "port" in parts else str(host)
+
+
+def without_password(conninfo: str | None) -> str | None:
+    """The connection string without its secrets; None when it cannot be read."""
+    try:
+        parts = conninfo_to_dict(conninfo or "")
+    except Error:
+        return None
+    return make_conninfo("", **{k: v for k, v in parts.items() if k not in _SECRET}) or None
+
+
+def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
+    """A connection string that may stand in a process list, and the password file that it needs.
+
+    The file is None when no password stands in the string.
+
+    Raises: ControlFailed when there is another secret in it.
+    """
+    parts = conninfo_to_dict(conninfo)
+    shown = [name for name in _NO_PASSFILE if parts.get(name)]
+    if shown:
+        raise ControlFailed(
+            "keep a connection string's secrets private",
+            f"{shown[0]} would stand in the list of processes: put it into a service file, and"
+            " name that by service=",
+        )
+    password = parts.pop("password", None)
+    if password is None:
+        return make_conninfo("", **parts), None
+    escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
+    return make_conninfo("", **parts), f"*:*:*:*:{escaped}\n".encode()
+
+
+def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
+    """How to reach a walsender there, of the database of the string when it is to be logical."""
+    return make_conninfo(exact_conninfo(conninfo), replication="database" if is_logical else "true")
+
+
+def exact_conninfo(conninfo: str) -> str:
+    """The same, for a session whose texts of values can be read back exactly."""
+    parts = conninfo_to_dict(conninfo)
+    settings = "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3"
+    options = f"{settings} {parts.get('options') or ''}".strip()
+    return make_conninfo(conninfo, client_encoding="UTF8", options=options)
+
+
+def conninfo_of(connection: BaseConnection[Any]) -> str:
+    """How that connection was made, with all of its hosts, and its password, if any."""
+    info = connection.info
+    return make_conninfo(info.dsn, password=info.password or None)
+
+
+def server_conninfo(connection: BaseConnection[Any], opened_with: str | None, *, major: int) -> str:
+    """Return a connection string with which another server connects as this connection does.
+
+    It keeps every host, and every parameter that does not belong to the client's own session; it
+    holds the password, if there is one. ``opened_with`` is the connection string of a connection
+    that this library opened: psycopg connects to one host at a time, so the connection itself
+    knows only the host that it reached. ``major`` is the other server's major version.
+    """
+    return _handed_on(connection, opened_with, major=major, is_pinned=False)
+
+
+def program_conninfo(connection: BaseConnection[Any], opened_with: str | None) -> str:
+    """Return a connection string with which a program reaches exactly this connection's server."""
+    return _handed_on(connection, opened_with, major=_NEWEST, is_pinned=True)
+
+
+def _handed_on(
+    connection: BaseConnection[Any], opened_with: str | None, *, major: int, is_pinned: bool
+) -> str:
+    info = connection.info
+    reached = {
+        "host": info.host,
+        "port": str(info.port),
+        "dbname": info.dbname,
+        "user": info.user,
+    }
+    given = None if opened_with is None else conninfo_to_dict(opened_with)
+    reported = info.get_parameters()
+    parts = handed_on(given, reported, reached, major=major, is_pinned=is_pinned)
+    return make_conninfo("", **parts, password=info.password or None)
+
+
+def handed_on(
+    given: Mapping[str, str | int | None] | None,
+    reported: Mapping[str, str],
+    reached: Mapping[str, str],
+    *,
+    major: int,
+    is_pinned: bool,
+) -> dict[str, str | int | None]:
+    """Return the parameters with which a server or a program connects as a connection did.
+
+    ``given`` are those that the connection was opened with, None where that is not known;
+    ``reported`` those of libpq, with what came from the environment and a service file; and
+    ``reached`` the host, port, database and user of the session. A parameter that was given is
+    kept even where libpq of that major version does not know it: the server then refuses it,
+    which is better than a connection that silently is less secure.
+    """
+    # A new libpq reports parameters that it computed itself, such as sslcertmode.
+    usable = {name: v for name, v in reported.items() if _KNOWN_SINCE.get(name, 0) <= major}
+    if usable.get("sslcertmode") == "allow":
+        del usable["sslcertmode"]
+    parts: dict[str, str | int | None] = {**usable, **(given or {})}
+    for name in _OWN_SESSION:
+        parts.pop(name, None)
+    if given is not None and "hostaddr" not in given:
+        # psycopg reports the address that it looked up; the name may move to another one.
+        parts.pop("hostaddr", None)
+    is_list = "," in str(parts.get("host") or parts.get("hostaddr") or "")
+    if is_list and not is_pinned:
+        return {
+            "port": reached["port"],
+            **parts,
+            "dbname": reached["dbname"],
+            "user": reached["user"],
+        }
+    if is_list:
+        parts.pop("hostaddr", None)
+    if is_pinned:
+        parts.pop("target_session_attrs", None)
+        parts.pop("load_balance_hosts", None)
+    return {**parts, **reached}
+
+
+def with_database(conninfo: str) -> str:
+    """A connection string that leads to a database, as one for replication may not."""
+    parts = conninfo_to_dict(conninfo)
+    return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
+
+
+def upstream_of(receiver: WalReceiver) -> Upstream:
+    """Whom a walreceiver is connected to: what it says, before 11 what its conninfo says."""
+    parts = conninfo_to_dict(receiver.conninfo or "")
+
+    def part(name: str) -> str | None:
+        return None if parts.get(name) is None else str(parts[name])
+
+    port = receiver.sender_port if receiver.sender_port is not None else part("port")
+    return Upstream(
+        host=receiver.sender_host or part("host") or part("hostaddr"),
+        port=None if port is None else int(port),
+        user=part("user"),
+        application_name=part("application_name"),
+        slot_name=receiver.slot_name,
+    )
+
+
+def repmgr_node(
+    nodes: Sequence[RepmgrNode], address: tuple[str, int], source: Upstream | None
+) -> RepmgrNode | None:
+    """Which of the nodes that repmgr knows a server is: by its address, else by its name.
+
+    repmgr lets a standby connect to its upstream under the node's name.
+    """
+    for node in nodes:
+        try:
+            parts = conninfo_to_dict(node.conninfo)
+        except ProgrammingError:
+            continue  # What is registered is not always what libpq would take.
+        hosts = {parts.get("host"), parts.get("hostaddr")}
+        if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
+            return node
+    named = [node for node in nodes if source and node.node_name == source.application_name]
+    return named[0] if named else None

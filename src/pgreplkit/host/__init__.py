@@ -1,0 +1,1 @@
+"""This machine's disk and programs: controls, configuration, WAL and backup files."""

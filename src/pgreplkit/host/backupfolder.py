@@ -1,0 +1,340 @@
+"""DataFolder: a base backup as a data directory, and whether one is as its manifest says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from tarfile import TarInfo
+
+from pgreplkit.errors import BackupDamaged, HostFileError, InvalidBackupMessage
+from pgreplkit.host.checksums import Checksum, checksum
+from pgreplkit.host.configfiles import sync_folder, telling_files
+from pgreplkit.plans.streams.backupstream import MANIFEST, FoundFile, differences
+from pgreplkit.protocol.basebackup import BackupArchive
+from pgreplkit.protocol.tarstream import TarStream
+from pgreplkit.values.manifest import BackupManifest
+
+_TABLESPACES = "pg_tblspc"
+_AT_ONCE = 1 << 20
+_NOT_LISTED = {"postgresql.auto.conf", "standby.signal", "recovery.signal"}
+"""What tools write into a copy once it is taken."""
+
+
+class DataFolder:
+    """Writes the files of the archives, with a checksum of each on the way."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        tried: str,
+        locations: Mapping[str, Path],
+        mode: int,
+        algorithm: str | None,
+    ) -> None:
+        self._tried = tried
+        self._algorithm = checksum(algorithm) if algorithm else None
+        self._locations = locations
+        self._fresh = [FreshFolder(path, tried)]
+        self._root = self._folder = path
+        path.chmod(mode)
+        self._prefix = ""
+        self._links: set[str] = set()
+        self._owner: tuple[int, int] | None = None
+        if os.geteuid() == 0:
+            # Servers refuse root: as root's the files would be of no use.
+            above = path.parent.stat()
+            self._owner = above.st_uid, above.st_gid
+            os.chown(path, *self._owner)
+        self._tar = TarStream(self)
+        self._is_gzip, self._gzip = False, zlib.decompressobj(wbits=31)
+        self._file, self._name, self._size = -1, "", 0
+        self._checksum: Checksum | None = None
+        self._manifest = bytearray()
+        self.found: dict[str, FoundFile] = {}
+
+    def begin(self, archive: BackupArchive) -> None:
+        """An archive begins."""
+        self._tar = TarStream(self)
+        self._is_gzip, self._gzip = archive.name.endswith(".gz"), zlib.decompressobj(wbits=31)
+        self._folder, self._prefix = self._root, ""
+        if archive.oid is not None and archive.location is not None:
+            self._prefix = f"{_TABLESPACES}/{archive.oid}/"
+            self._folder = self._located(archive.location)
+            self._fresh.append(FreshFolder(self._folder, self._tried))
+            self._own(self._folder)
+
+    def _located(self, location: str) -> Path:
+        """Where a tablespace goes; one that lies in the data directory stays in it."""
+        if location.startswith("/"):
+            return self._locations.get(location, Path(location))
+        return self._root / self._checked(location)
+
+    def write(self, data: memoryview) -> None:
+        """More of it."""
+        if not self._is_gzip:
+            self._tar.feed(data)
+            return
+        try:
+            # Pages of zeros become a thousand times as long.
+            while unpacked := self._gzip.decompress(data, _AT_ONCE):
+                self._tar.feed(memoryview(unpacked))
+                data = memoryview(self._gzip.unconsumed_tail)
+            if self._gzip.unused_data:
+                raise InvalidBackupMessage(self._gzip.unused_data[:32], "it follows the gzip's end")
+        except zlib.error as error:
+            raise InvalidBackupMessage(bytes(data[:32]), f"it is no gzip: {error}") from None
+
+    def end(self) -> None:
+        """It is whole."""
+        if self._is_gzip and not self._gzip.eof:
+            raise InvalidBackupMessage(b"", "the gzip ends too early")
+        self._tar.close()
+
+    def manifest(self, data: memoryview) -> None:
+        """More of the manifest."""
+        self._manifest += data
+
+    def member(self, info: TarInfo) -> None:
+        """A file, directory or link begins."""
+        name = self._checked(info.name)
+        path = self._folder / name
+        if info.isdir():
+            path.mkdir(mode=0o700, exist_ok=True)
+            path.chmod(info.mode & 0o7777)
+            self._own(path)
+        elif info.issym():
+            if self._prefix or PurePosixPath(name).parent.name != _TABLESPACES:
+                raise InvalidBackupMessage(name, "a link that is no tablespace's")
+            path.symlink_to(self._located(info.linkname))
+            self._links.add(name)
+            self._own(path)
+        else:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._file = os.open(path, flags, 0o600)
+            os.fchmod(self._file, info.mode & 0o7777)
+            if self._owner is not None:
+                os.fchown(self._file, *self._owner)
+            self._name, self._size = self._prefix + name, info.size
+            self._checksum = None if self._algorithm is None else self._algorithm()
+
+    def _checked(self, name: str) -> str:
+        """A path within the data directory, and through no link.
+
+        Raises: InvalidBackupMessage.
+        """
+        parts = PurePosixPath(name).parts
+        is_within = not name.startswith("/") and ".." not in parts and "\0" not in name
+        through = "/".join(parts[:2])
+        if not is_within or (through in self._links and len(parts) > 2 and not self._prefix):
+            raise InvalidBackupMessage(name, "it leads out of the data directory")
+        return "/".join(parts)
+
+    def _own(self, path: Path) -> None:
+        if self._owner is not None:
+            os.chown(path, *self._owner, follow_symlinks=False)
+
+    def content(self, data: memoryview) -> None:
+        """More of the file that was begun last."""
+        if self._checksum is not None:
+            self._checksum.update(data)
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def done(self) -> None:
+        """That file is whole."""
+        self._close()
+        digest = None if self._checksum is None else self._checksum.hexdigest()
+        self.found[self._name] = FoundFile(self._size, digest)
+
+    def check(self) -> None:
+        """Compare all with the manifest.
+
+        Raises: BackupDamaged; InvalidBackupManifest.
+        """
+        if self._manifest:
+            wrong = tuple(differences(BackupManifest.parse(bytes(self._manifest)), self.found))
+            if wrong:
+                raise BackupDamaged(self._tried, wrong)
+
+    def finish(self) -> None:
+        """See that all is on the disk."""
+        if self._manifest:
+            path = self._root / MANIFEST
+            path.write_bytes(self._manifest)
+            path.chmod(0o600)
+            self._own(path)
+        for fresh in self._fresh:
+            sync_tree(fresh.path)
+            sync_folder(fresh.path.parent)
+
+    def give_up(self) -> None:
+        """Remove what was made."""
+        self._close()
+        for fresh in self._fresh:
+            fresh.remove()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def sync_tree(root: Path) -> None:
+    """See that all in a directory is on the disk."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                sync_file(path)
+        sync_folder(Path(folder))
+
+
+def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
+    """See that an extracted backup is as its manifest says; gives the manifest.
+
+    Sizes and checksums of all files are compared; WAL, and what tools write into a copy
+    (postgresql.auto.conf, standby.signal, recovery.signal), is not.
+
+    Raises: BackupDamaged, which names what differs; InvalidBackupManifest; HostFileError when
+    there is no manifest, as before 13.  Source: the file backup_manifest.
+    """
+    root, tried = Path(directory), f"verify the backup in {directory}"
+    with telling_files(tried):
+        manifest = BackupManifest.parse((root / MANIFEST).read_bytes())
+        algorithms = {_name(file.path): file.checksum_algorithm for file in manifest.files}
+        found = {
+            name: _found(path, algorithms.get(name)) for name, path in _files(root, root).items()
+        }
+    wrong = tuple(
+        difference
+        for difference in differences(manifest, found)
+        if not difference.startswith(tuple(f"{name} " for name in _NOT_LISTED))
+    )
+    if wrong:
+        raise BackupDamaged(tried, wrong)
+    return manifest
+
+
+def _name(path: str | bytes) -> str:
+    return path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
+
+
+def _files(root: Path, folder: Path) -> dict[str, Path]:
+    """The files in a data directory, those in tablespaces too, by the manifest's names."""
+    files: dict[str, Path] = {}
+    for path in folder.iterdir():
+        if path.is_dir():
+            files |= _files(root, path)
+        else:
+            files[path.relative_to(root).as_posix()] = path
+    return files
+
+
+def _found(path: Path, algorithm: str | None) -> FoundFile:
+    begin = checksum(algorithm) if algorithm else None
+    if begin is None:
+        return FoundFile(path.stat().st_size, None)
+    computed = begin()
+    with path.open("rb", buffering=0) as file:
+        size = 0
+        while data := file.read(_AT_ONCE):
+            computed.update(memoryview(data))
+            size += len(data)
+    return FoundFile(size, computed.hexdigest())
+
+
+_TERMINATED_SINCE = 15
+_TERMINATOR = bytes(1024)
+_PRIVATE = 0o700
+
+
+class FreshFolder:
+    """A directory that was missing or empty, so that what is in it can be removed again.
+
+    Raises: HostFileError when it is neither.
+    """
+
+    def __init__(self, path: Path, tried: str) -> None:
+        self.path = path
+        self._was_there = path.exists()
+        if self._was_there and any(path.iterdir()):
+            raise HostFileError(tried, f"{path} is not empty, and was not touched")
+        path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove what was made."""
+        if not self._was_there:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        for entry in [*self.path.iterdir()]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+class TarFolder:
+    """Writes base.tar and its like; the manifest comes last, when all else is on the disk."""
+
+    def __init__(self, folder: FreshFolder, major: int) -> None:
+        self._folder = folder
+        self._is_terminated = major >= _TERMINATED_SINCE
+        self._file = -1
+        self._manifest = bytearray()
+        self._paths: list[Path] = []
+
+    def begin(self, archive: BackupArchive) -> None:
+        """An archive begins."""
+        path = self._folder.path / Path(archive.name).name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o600)
+        self._paths.append(path)
+
+    def write(self, data: memoryview) -> None:
+        """More of it."""
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def end(self) -> None:
+        """It is whole."""
+        if not self._is_terminated:
+            self.write(memoryview(_TERMINATOR))
+        self._close()
+
+    def manifest(self, data: memoryview) -> None:
+        """More of the manifest."""
+        self._manifest += data
+
+    def finish(self) -> None:
+        """See that all is on the disk."""
+        for path in self._paths:
+            sync_file(path)
+        if self._manifest:
+            path = self._folder.path / MANIFEST
+            path.write_bytes(self._manifest)
+            sync_file(path)
+        sync_folder(self._folder.path)
+        sync_folder(self._folder.path.parent)
+
+    def give_up(self) -> None:
+        """Remove what was made."""
+        self._close()
+        self._folder.remove()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def sync_file(path: Path) -> None:
+    """See that a file is on the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

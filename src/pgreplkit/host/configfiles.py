@@ -1,0 +1,176 @@
+"""Files of this host that are edited line by line: pg_hba.conf and password files."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgtoolkit.hba import HBARecord
+from pgtoolkit.pgpass import PassEntry
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.errors import HostFileError
+from pgreplkit.plans.server.access import PHYSICAL, Asked
+
+_KEYWORDS = {"all", "replication", "sameuser", "samerole", "samegroup"}
+_PRIVATE = 0o600
+
+
+def hba_line(asked: Asked) -> str:
+    """A line of pg_hba.conf that lets them in, with names quoted where they need it."""
+    network, database = asked.network, asked.database
+    fields = {
+        "conntype": "local" if network is None else "hostssl" if asked.ssl else "host",
+        "database": PHYSICAL if database == PHYSICAL else _quoted(database),
+        "user": _quoted(asked.role),
+        **({} if network is None else {"address": str(network)}),
+        "method": asked.method,
+    }
+    return str(HBARecord(**fields))
+
+
+def _quoted(name: str) -> str:
+    plain = name.replace("_", "a").isalnum() and name.isascii() and name not in _KEYWORDS
+    return name if plain else quote_identifier(name)
+
+
+def insert_line(path: Path, line: str, *, before: int | None) -> Path:
+    """Put a line before that line number, or at the end; gives the backup that was made.
+
+    Raises: HostFileError.
+    """
+    with telling_files(f"add a line to {path}"):
+        text = path.read_bytes()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        backup = path.with_name(f"{path.name}.{stamp}.bak")
+        shutil.copy2(path, backup)
+        lines = text.splitlines(keepends=True)
+        at = len(lines) if before is None else before - 1
+        if lines and not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        lines.insert(at, f"{line}\n".encode())
+        replace_file(path, b"".join(lines))
+        return backup
+
+
+def restore(path: Path, backup: Path) -> None:
+    """Put the backup's content back, and remove the backup."""
+    with telling_files(f"restore {path} from {backup}"):
+        replace_file(path, backup.read_bytes())
+        backup.unlink()
+
+
+def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file at once, or not at all; it keeps its owner, and its mode unless told."""
+    path = path.resolve()  # a link stays one
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if path.exists():
+                found = path.stat()
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+                os.fchmod(file.fileno(), found.st_mode if mode is None else mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(path: Path) -> None:
+    """See that the names in a folder are on the disk."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def add_passfile_entry(
+    *,
+    host: str,
+    port: int | str,
+    database: str,
+    user: str,
+    password: str,
+    path: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write a password into a password file of libpq, of mode 0600; gives the file's path.
+
+    ``*`` stands for any host, port, database or user; for a standby's or a receiver's connection
+    the database is ``replication``. An entry for the same is replaced, all others stay as they
+    are. libpq takes the first that fits, so it is put before the first one that is less specific.
+    The file is ``path``, else what PGPASSFILE names, else ~/.pgpass.
+
+    Raises: HostFileError; ValueError for a line break in a part, or a port that is none.
+    """
+    entry = _passfile_entry(host, port, database, user, password)
+    file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
+    with telling_files(f"add an entry to {file}"):
+        # Bytes, because what stands in it is others' and of any encoding.
+        content = file.read_bytes() if file.exists() else b""
+        lines = content.removesuffix(b"\n").split(b"\n") if content else []
+        kept = [(line, other) for line in lines if not _is_for_the_same(other := _key(line), entry)]
+        key = entry.sort_key()
+        at = next((n for n, (_, other) in enumerate(kept) if _is_after(other, key)), len(kept))
+        new = [line for line, _ in kept]
+        new.insert(at, str(entry).encode())
+        replace_file(file, b"".join(line + b"\n" for line in new), mode=_PRIVATE)
+    return file
+
+
+def _passfile_entry(
+    host: str, port: int | str, database: str, user: str, password: str
+) -> PassEntry:
+    if port != "*" and not (str(port).isascii() and str(port).isdecimal()):
+        raise ValueError(f"a port is a number or '*', not {port!r}")
+    for part in (host, database, user, password):
+        if not isinstance(part, str):
+            raise TypeError(f"a part of a password file's entry is text, not {type(part).__name__}")
+        # The texts of these errors repeat no part, which may be the password.
+        if any(mark in part for mark in "\n\r\0"):
+            raise ValueError("a part of a password file's entry has a line break or a NUL in it")
+        if any("\ud800" <= letter <= "\udfff" for letter in part):
+            raise ValueError("a part of a password file's entry has half of a surrogate pair in it")
+    if host.startswith("#"):
+        raise ValueError("a host that begins with '#' would make the entry a comment")
+    return PassEntry(host, port, database, user, password)
+
+
+def _key(line: bytes) -> PassEntry | None:
+    """The entry of a line without its password, which libpq takes as it stands."""
+    if not line.strip() or line.lstrip().startswith(b"#"):
+        return None
+    fields = re.split(rb"(?<!\\):", line, maxsplit=4)
+    if len(fields) != 5:  # libpq passes over it too
+        return None
+    try:
+        return PassEntry.parse(b":".join([*fields[:4], b""]).decode(errors="surrogateescape"))
+    except ValueError:
+        return None
+
+
+def _is_for_the_same(other: PassEntry | None, entry: PassEntry) -> bool:
+    return other is not None and other == entry
+
+
+def _is_after(other: PassEntry | None, key: object) -> bool:
+    return other is not None and key < other.sort_key()  # type: ignore[operator]
+
+
+@contextmanager
+def telling_files(tried: str) -> Iterator[None]:
+    """Turn what the system says of files within into HostFileError."""
+    try:
+        yield
+    except OSError as error:
+        raise HostFileError(tried, error.strerror or str(error)) from error

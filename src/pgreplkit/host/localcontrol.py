@@ -1,0 +1,191 @@
+"""LocalControl: a server of this host, by pg_ctl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgtoolkit.ctl import PGCtl, Status
+
+from pgreplkit.errors import ControlFailed
+from pgreplkit.host.configfiles import replace_file
+from pgreplkit.host.programs import Programs
+from pgreplkit.values.seconds import checked_seconds
+
+
+class LocalControl:
+    """A server of this host: pg_ctl and the other programs of ``bindir``, and its files.
+
+    Called by root, it runs the programs as the account that owns the data directory, or the folder
+    above it while that is missing. ``bindir`` is what pg_config says unless told. The server's
+    output goes to ``log_file``, else to pg_ctl.log in the data directory. Starting and stopping
+    may take ``timeout`` seconds each.
+
+    Raises: ControlFailed when there is no pg_ctl.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        *,
+        bindir: str | os.PathLike[str] | None = None,
+        log_file: str | os.PathLike[str] | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        self._data_dir = Path(data_dir).absolute()
+        self._timeout = max(1, round(checked_seconds(timeout, "a timeout")))
+        self._log_file = Path(log_file or self._data_dir / "pg_ctl.log")
+        try:
+            self._ctl = PGCtl(Path(bindir) if bindir is not None else None)
+            self._pg_ctl = self._ctl.pg_ctl
+        except OSError as error:
+            tried = f"control the server in {self._data_dir}"
+            raise ControlFailed(tried, f"{error}: bindir= names its folder") from error
+
+    @property
+    def data_dir(self) -> str:
+        """The data directory."""
+        return str(self._data_dir)
+
+    def is_running(self) -> bool:
+        """Whether its postmaster lives.  Source: pg_ctl status."""
+        tried = f"ask whether the server in {self._data_dir} runs"
+        command = self._ctl.status_cmd(self._data_dir)
+        run = self._programs.run(tried, command, timeout=self._timeout)
+        if run.returncode not in {Status.running, Status.not_running}:
+            raise ControlFailed(tried, run.text)
+        return run.returncode == Status.running
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections; nothing happens when it runs."""
+        if not self.is_running():
+            options = {"wait": self._timeout, "logfile": self._log_file}
+            self._pg_ctl_does("start", self._ctl.start_cmd(self._data_dir, **options))  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """Shut it down fast, and wait until it is down; nothing happens when it is not running."""
+        if self.is_running():
+            command = self._ctl.stop_cmd(self._data_dir, mode="fast", wait=self._timeout)
+            self._pg_ctl_does("stop", command)
+
+    def restart(self) -> None:
+        """Stop it if it runs, and start it."""
+        self.stop()
+        self.start()
+
+    def promote(self) -> None:
+        """Ask a standby to become a primary, without waiting for it."""
+        command = [str(self._pg_ctl), "promote", "-D", self.data_dir, "--no-wait"]
+        self._pg_ctl_does("promote", command)
+
+    def read_file(self, name: str) -> bytes | None:
+        """The content of a file, named from the data directory on; None when there is none."""
+        try:
+            return (self._data_dir / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ControlFailed(f"read {name}", error.strerror or str(error)) from error
+
+    def write_file(self, name: str, content: bytes | None) -> None:
+        """Write a file at once or not at all, for the server's account only; None removes it."""
+        path = self._data_dir / name
+        try:
+            if content is None:
+                path.unlink(missing_ok=True)
+                return
+            if not path.parent.exists():
+                path.parent.mkdir(mode=0o700)
+                self._give(path.parent)
+            replace_file(path, content)
+            self._give(path)
+        except OSError as error:
+            raise ControlFailed(f"write {name}", error.strerror or str(error)) from error
+
+    def list_folder(self, path: str) -> list[str] | None:
+        """The names in a folder; None when there is none."""
+        try:
+            return sorted(entry.name for entry in Path(path).iterdir())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ControlFailed(f"list {path}", error.strerror or str(error)) from error
+
+    def remove_folder(self, path: str, *, content_only: bool = False) -> None:
+        """Remove a folder with all that is in it, or only what is in it."""
+        folder = Path(path)
+        try:
+            for entry in [*folder.iterdir()] if folder.exists() else []:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+            if folder.exists() and not content_only:
+                folder.rmdir()
+        except OSError as error:
+            raise ControlFailed(f"remove {path}", error.strerror or str(error)) from error
+
+    @contextmanager
+    def private_file(self, content: bytes) -> Iterator[str]:
+        """A file that only the server's account can read, gone after the block; gives its path."""
+        handle, name = tempfile.mkstemp(prefix="pgreplkit-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            self._give(Path(name))
+            yield name
+        finally:
+            Path(name).unlink()
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        """Run one of the server's own programs, telling each line that it prints."""
+        tried = f"run {program} on the server in {self._data_dir}"
+        command = [str(self._ctl.bindir / program), *arguments]
+        run = self._programs.follow(tried, command, on_line, is_wanted)
+        if run.returncode:
+            raise ControlFailed(tried, run.text)
+
+    def __repr__(self) -> str:
+        return f"<LocalControl of {self._data_dir}>"
+
+    @property
+    def _home(self) -> Path:
+        """The folder whose owner is the server's account."""
+        return self._data_dir if self._data_dir.exists() else self._data_dir.parent
+
+    @property
+    def _programs(self) -> Programs:
+        # The texts of the programs are read, so they have to be in English.
+        environment = {**os.environ, "LC_ALL": "C", "LC_MESSAGES": "C"}
+        owner = None
+        if os.geteuid() == 0 and self._home.exists() and self._home.stat().st_uid != 0:
+            owner = (self._home.stat().st_uid, self._home.stat().st_gid)
+        return Programs(cwd=str(self._data_dir.parent), account=owner, environment=environment)
+
+    def _give(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, self._home.stat().st_uid, self._home.stat().st_gid)
+
+    def _pg_ctl_does(self, what: str, command: Sequence[str]) -> None:
+        tried = f"{what} the server in {self._data_dir}"
+        run = self._programs.run(tried, command, timeout=self._timeout + 10)
+        if run.returncode:
+            raise ControlFailed(tried, f"{run.text}{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        try:
+            lines = self._log_file.read_text(errors="replace").splitlines()[-8:]
+        except OSError:
+            return ""
+        return "\n".join(["", f"the end of {self._log_file}:", *lines])

@@ -1,0 +1,180 @@
+"""WalFiles: received WAL in the files of a directory, as pg_receivewal writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from pgreplkit.errors import HostFileError, InvalidWalFileName
+from pgreplkit.host.configfiles import replace_file, sync_folder, telling_files
+from pgreplkit.plans.streams.options import HistoryFile
+from pgreplkit.protocol.walfeed import Piece, WalChunk, pieces
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.walfile import WalFileName
+from pgreplkit.values.walnames import (
+    CompressedWalName,
+    PartialWalFileName,
+    TimelineHistoryFileName,
+    WalName,
+    parse_wal_name,
+)
+
+_ZEROS = bytes(1 << 20)
+_SEGMENT = re.compile("[0-9A-Fa-f]{24}")
+
+
+@attrs.frozen
+class ReceivedSegment:
+    """A segment that is whole, and safe on the disk."""
+
+    name: WalFileName
+    path: Path
+
+
+class WalFiles:
+    """The segments in a directory: whole ones, and the one that is being written.
+
+    That one is called ``….partial``, has a segment's size from its beginning, and gets its name
+    when all of it is on the disk; so a run that is killed leaves what the next one goes on with.
+    """
+
+    def __init__(self, folder: Path, segment_size: SegmentSize) -> None:
+        self.folder = folder
+        self._segment_size = segment_size
+        self._name: WalFileName | None = None
+        self._file = -1
+
+    @property
+    def _tried(self) -> str:
+        return f"receive WAL into {self.folder}"
+
+    def resume(self) -> WalFileName | None:
+        """The segment to begin with; None when the directory has none.
+
+        That is the one after the last whole one, or the last, when it is not whole.
+
+        Raises: HostFileError for segments of another size.
+        """
+        with telling_files(self._tried), os.scandir(self.folder) as entries:
+            found = [place for entry in entries if (place := self._place(entry))]
+        if not found:
+            return None
+        number, timeline, is_whole = max(found)
+        return WalFileName(timeline, number + is_whole, self._segment_size)
+
+    def _place(self, entry: os.DirEntry[str]) -> tuple[int, int, bool] | None:
+        """Number, timeline, and whether it is whole, of a segment."""
+        try:
+            name: WalName = parse_wal_name(entry.name, segment_size=self._segment_size)
+        except InvalidWalFileName as error:
+            if _SEGMENT.match(entry.name):
+                raise HostFileError(self._tried, f"{error}: move it away") from error
+            return None
+        is_compressed = isinstance(name, CompressedWalName)
+        if isinstance(name, CompressedWalName):
+            name = name.name
+        if isinstance(name, PartialWalFileName):
+            self._check_size(entry, {0, self._segment_size.bytes} if not name.compression else None)
+            return name.wal_file.number, name.wal_file.timeline, False
+        if isinstance(name, WalFileName):
+            self._check_size(entry, None if is_compressed else {self._segment_size.bytes})
+            return name.number, name.timeline, True
+        return None
+
+    def _check_size(self, entry: os.DirEntry[str], sizes: set[int] | None) -> None:
+        size = entry.stat().st_size
+        if sizes is not None and size not in sizes:
+            found = f"{entry.name} has {size} bytes, and the server's segments have"
+            raise HostFileError(
+                self._tried, f"{found} {self._segment_size.bytes}: move it away, or take another"
+            )
+
+    def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
+        """Write what came; gives the segments that are whole by that.
+
+        Raises: HostFileError.
+        """
+        with telling_files(self._tried):
+            done = []
+            for chunk in chunks:
+                for piece in pieces(chunk, self._segment_size.bytes):
+                    name = WalFileName(chunk.timeline, piece.number, self._segment_size)
+                    self._write(name, piece)
+                    if piece.offset + len(piece.data) == self._segment_size.bytes:
+                        done.append(self._finish(name))
+            return done
+
+    def _write(self, name: WalFileName, piece: Piece) -> None:
+        if name != self._name:
+            self._leave()
+            self._begin(name)
+        data, offset = piece.data, piece.offset
+        while data:
+            count = os.pwrite(self._file, data, offset)
+            data, offset = data[count:], offset + count
+
+    def _begin(self, name: WalFileName) -> None:
+        path, size = self.folder / f"{name}.partial", self._segment_size.bytes
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._name = name
+        if os.fstat(self._file).st_size == size:
+            return
+        # It has its size at once, so that a run that is killed leaves no other.
+        os.truncate(self._file, size)
+        self._reserve()
+        os.fsync(self._file)
+        sync_folder(self.folder)
+
+    def _reserve(self) -> None:
+        """See that a disk that is full is told now, and not in the middle of the segment."""
+        size = self._segment_size.bytes
+        try:
+            os.posix_fallocate(self._file, 0, size)
+        except (AttributeError, OSError):  # not of every system, nor of every file system
+            for offset in range(0, size, len(_ZEROS)):
+                os.pwrite(self._file, _ZEROS, offset)
+
+    def _finish(self, name: WalFileName) -> ReceivedSegment:
+        self._leave()
+        path = self.folder / str(name)
+        (self.folder / f"{name}.partial").rename(path)
+        sync_folder(self.folder)
+        return ReceivedSegment(name, path)
+
+    def _leave(self) -> None:
+        """Let a segment be as it is: the next is of another timeline, or this was the last."""
+        if self._name is not None:
+            try:
+                os.fsync(self._file)
+            finally:
+                os.close(self._file)
+                self._name = None
+
+    def write_history(self, history: HistoryFile) -> None:
+        """Write the history file of a timeline, where there is none.
+
+        Raises: HostFileError.
+        """
+        path = self.folder / str(TimelineHistoryFileName(history.timeline))
+        with telling_files(self._tried):
+            if not path.exists():
+                replace_file(path, history.content)
+                sync_folder(self.folder)
+
+    def sync(self) -> None:
+        """See that all is on the disk.
+
+        Raises: HostFileError.
+        """
+        with telling_files(self._tried):
+            if self._name is not None:
+                os.fsync(self._file)
+
+    def close(self) -> None:
+        """The same, and end."""
+        with telling_files(self._tried):
+            self._leave()

@@ -1,0 +1,1 @@
+"""Decisions about a cluster: topology, steps, switchover, journal."""

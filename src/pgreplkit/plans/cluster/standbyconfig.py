@@ -1,0 +1,222 @@
+"""standby_config: the files that make a data directory a standby, for any major."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+from urllib.parse import quote
+
+import attrs
+
+from pgreplkit.errors import UnsupportedByServer
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.slotname import checked_slot_name
+from pgreplkit.values.version import ServerVersion, server_version
+
+TargetTimeline: TypeAlias = int | Literal["latest", "current"]
+TargetAction: TypeAlias = Literal["pause", "promote", "shutdown"]
+
+_SIGNAL = "standby.signal"
+_OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
+_LONGEST_NAME = 63
+_LONGEST_DELAY = (1 << 31) - 1
+_ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+@attrs.frozen(kw_only=True)
+class StandbyConfig:
+    """What makes a data directory that of a standby: settings, and the file that they stand in.
+
+    ``str()`` is the settings as the server reads them.
+    """
+
+    settings: Mapping[str, str] = attrs.field(repr=False)
+    """By name, in the order in which they are written; a connection string may hold a password."""
+    settings_file: str
+    """In the data directory: recovery.conf before 12; postgresql.auto.conf from 12 on, to whose
+    end they are appended."""
+    signal_file: str | None
+    """An empty file beside it that makes it a standby; None before 12."""
+
+    def __str__(self) -> str:
+        return "".join(f"{name} = {quoted(value)}\n" for name, value in self.settings.items())
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The text of each file, by its name in the data directory."""
+        signal = {} if self.signal_file is None else {self.signal_file: ""}
+        return {**signal, self.settings_file: str(self)}
+
+
+def standby_config(
+    primary_conninfo: str,
+    *,
+    server_version: ServerVersion,
+    slot: str | None = None,
+    application_name: str | None = None,
+    apply_delay: timedelta | None = None,
+    restore_command: str | None = None,
+    trigger_file: str | None = None,
+    recovery_target_lsn: LSN | None = None,
+    recovery_target_time: datetime | None = None,
+    recovery_target_xid: int | None = None,
+    recovery_target_name: str | None = None,
+    recovery_target_immediate: bool = False,
+    recovery_target_inclusive: bool | None = None,
+    recovery_target_timeline: TargetTimeline = "latest",
+    recovery_target_action: TargetAction | None = None,
+) -> StandbyConfig:
+    """What to write into a data directory, so that a server of that version starts as a standby.
+
+    ``application_name`` is how the standby is named on its primary, as for
+    synchronous_standby_names. A password belongs into a password file, not into
+    ``primary_conninfo``. At most one recovery target is given.
+
+    >>> config = standby_config("host=db1 user=rep", server_version=18, slot="replica1")
+    >>> config.signal_file, config.settings_file
+    ('standby.signal', 'postgresql.auto.conf')
+    >>> print(config, end="")
+    primary_conninfo = 'host=db1 user=rep'
+    primary_slot_name = 'replica1'
+    recovery_target_timeline = 'latest'
+    >>> from datetime import timedelta
+    >>> old = standby_config("host=db1", server_version=11, apply_delay=timedelta(hours=1))
+    >>> print(old.files["recovery.conf"], end="")
+    standby_mode = 'on'
+    primary_conninfo = 'host=db1'
+    recovery_min_apply_delay = '3600000'
+    recovery_target_timeline = 'latest'
+
+    Raises: UnsupportedByServer for a ``trigger_file`` from 16 on; InvalidSlotName; ValueError for
+    more than one target, a time without a time zone, and what is out of its range; TypeError.
+    """
+    texts = (primary_conninfo, application_name, restore_command, trigger_file)
+    _insist_on(str, primary_conninfo, *(t for t in (*texts, recovery_target_name) if t is not None))
+    _insist_on(bool, recovery_target_immediate, *_given(recovery_target_inclusive))
+    _insist_on(timedelta, *_given(apply_delay))
+    _insist_on(LSN, *_given(recovery_target_lsn))
+    _insist_on(datetime, *_given(recovery_target_time))
+    _insist_on(int, *_given(recovery_target_xid))
+    if recovery_target_action not in {None, "pause", "promote", "shutdown"}:
+        raise ValueError(f"no server has the recovery_target_action {recovery_target_action!r}")
+    if application_name is not None and len(application_name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"an application_name has at most {_LONGEST_NAME} bytes")
+    version = _version_of(server_version)
+    if trigger_file is not None and version.major >= 16:
+        raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
+    settings = {
+        "standby_mode": "on" if version.major < 12 else None,
+        "primary_conninfo": named(primary_conninfo, application_name),
+        "primary_slot_name": None if slot is None else checked_slot_name(slot),
+        "trigger_file" if version.major < 12 else "promote_trigger_file": trigger_file,
+        "restore_command": restore_command,
+        "recovery_min_apply_delay": _milliseconds(apply_delay),
+        **_target(
+            lsn=recovery_target_lsn,
+            time=recovery_target_time,
+            xid=recovery_target_xid,
+            name=recovery_target_name,
+            immediate=recovery_target_immediate,
+        ),
+        "recovery_target_inclusive": _on_or_off(recovery_target_inclusive),
+        **_timeline(recovery_target_timeline, version.major),
+        "recovery_target_action": recovery_target_action,
+    }
+    is_old = version.major < 12
+    return StandbyConfig(
+        settings={name: value for name, value in settings.items() if value is not None},
+        settings_file=_OLD_FILE if is_old else _NEW_FILE,
+        signal_file=None if is_old else _SIGNAL,
+    )
+
+
+def quoted(value: str) -> str:
+    r"""A setting's value as the server reads it from a file.
+
+    >>> print(quoted(r"it's C:\wal"))
+    'it''s C:\\wal'
+    """
+    if "\0" in value:
+        raise ValueError("a setting has no NUL in it")
+    return f"'{value.translate(_ESCAPES)}'"
+
+
+def named(conninfo: str, application_name: str | None) -> str:
+    """The connection string with that application_name, whichever it had before.
+
+    >>> named("host=db1", "it's me")
+    "host=db1 application_name='it\\\\'s me'"
+    >>> named("postgresql://db1/?sslmode=require", "replica 1")
+    'postgresql://db1/?sslmode=require&application_name=replica%201'
+    """
+    if application_name is None:
+        return conninfo
+    if conninfo.startswith(("postgresql://", "postgres://")):
+        mark = "&" if "?" in conninfo else "?"
+        return f"{conninfo}{mark}application_name={quote(application_name, safe='')}"
+    escaped = application_name.replace("\\", "\\\\").replace("'", "\\'")
+    value = application_name if application_name.isalnum() else f"'{escaped}'"
+    return f"{conninfo} application_name={value}".strip()
+
+
+# A parameter has the same name.
+_version_of = server_version
+
+
+def _insist_on(kind: type, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"a {kind.__name__} was expected, not {type(value).__name__}")
+
+
+def _given(value: object) -> tuple[object, ...]:
+    return () if value is None else (value,)
+
+
+def _milliseconds(delay: timedelta | None) -> str | None:
+    if delay is None:
+        return None
+    milliseconds = delay // timedelta(milliseconds=1)
+    if not 0 <= milliseconds <= _LONGEST_DELAY:
+        raise ValueError(f"a delay is from 0 to {_LONGEST_DELAY} milliseconds, not {delay}")
+    return str(milliseconds)
+
+
+def _on_or_off(value: bool | None) -> str | None:
+    return None if value is None else "on" if value else "off"
+
+
+def _timeline(timeline: TargetTimeline, major: int) -> dict[str, str | None]:
+    is_number = type(timeline) is int and 0 < timeline < 1 << 32
+    if not is_number and timeline not in ("latest", "current"):
+        raise ValueError(f"a timeline is a number, 'latest' or 'current', not {timeline!r}")
+    # Before 12 there was no word for the timeline of the backup, which was the default.
+    if timeline == "current" and major < 12:
+        return {}
+    return {"recovery_target_timeline": str(timeline)}
+
+
+def _target(
+    *,
+    lsn: LSN | None,
+    time: datetime | None,
+    xid: int | None,
+    name: str | None,
+    immediate: bool,
+) -> dict[str, str | None]:
+    if time is not None and time.tzinfo is None:
+        raise ValueError("a recovery target's time has a time zone")
+    if xid is not None and not 0 <= xid < 1 << 64:
+        raise ValueError(f"a transaction's number has 64 bits, unlike {xid}")
+    targets = {
+        "recovery_target_lsn": None if lsn is None else str(lsn),
+        "recovery_target_time": None if time is None else str(time),
+        "recovery_target_xid": None if xid is None else str(xid),
+        "recovery_target_name": name,
+        "recovery_target": "immediate" if immediate else None,
+    }
+    given = [target for target, value in targets.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"at most one recovery target is given, not {' and '.join(given)}")
+    return targets

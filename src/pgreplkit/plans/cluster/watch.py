@@ -1,0 +1,144 @@
+"""WatchSample: what several servers said at about the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import overload
+
+import attrs
+
+from pgreplkit.catalog.server.lag import LagReason, ReplayLag
+from pgreplkit.catalog.server.senders import WalSender
+from pgreplkit.catalog.server.slot import SlotState
+from pgreplkit.errors import Error
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.plain import Plain, plain
+
+
+@attrs.frozen(kw_only=True)
+class NodeSample:
+    """What one server said, or why it said nothing: then ``error`` is set and the rest is empty."""
+
+    name: str
+    error: Error | None = None
+    is_primary: bool | None = None
+    system_id: int | None = None
+    timeline: int | None = None
+    lsn: LSN | None = None
+    """What a primary has written, or a standby replayed."""
+    wal_rate: float | None = None
+    """Bytes a second since the sample before; None in the first."""
+    lag: ReplayLag | None = None
+    """How far a standby is behind its upstream; None for a primary."""
+    senders: tuple[WalSender, ...] = ()
+    """Who receives from it, each with its lag."""
+    slots: tuple[SlotState, ...] = ()
+    observed_at: datetime | None = None
+    """The server's clock."""
+
+    @property
+    def retained_bytes(self) -> int:
+        """WAL that its slots keep: what the one keeps that is furthest behind."""
+        return max((slot.retained_bytes for slot in self.slots), default=0)
+
+    def record(self) -> dict[str, Plain]:
+        """One flat record, of texts and numbers only."""
+        lag = self.lag
+        replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
+        roles = {True: "primary", False: "standby", None: None}
+        return {
+            "name": self.name,
+            "role": roles[self.is_primary],
+            "timeline": self.timeline,
+            "lsn": plain(self.lsn),
+            "lsn_bytes": None if self.lsn is None else int(self.lsn),
+            "wal_rate": self.wal_rate,
+            "lag_bytes": lag.bytes if lag else None,
+            "lag_seconds": plain(lag.time) if lag else None,
+            "lag_stage": plain(lag.stage) if lag else None,
+            "lag_reason": plain(lag.reason) if lag else None,
+            "senders": None if self.error else len(self.senders),
+            "senders_lag_bytes": max(replays, default=None),
+            "slots": None if self.error else len(self.slots),
+            "retained_bytes": None if self.error else self.retained_bytes,
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+@attrs.frozen(kw_only=True)
+class WatchSample:
+    """What all servers said in one round, by name."""
+
+    taken_at: datetime
+    """When the round ended, by this host's clock."""
+    nodes: Mapping[str, NodeSample]
+
+    def __getitem__(self, name: str) -> NodeSample:
+        return self.nodes[name]
+
+    def to_records(self) -> list[dict[str, Plain]]:
+        """One flat record a server, which pandas and polars take as rows."""
+        return [
+            {"taken_at": self.taken_at.isoformat(), **node.record()} for node in self.nodes.values()
+        ]
+
+
+@attrs.frozen
+class WatchSamples(Sequence[WatchSample]):
+    """Samples in the order in which they were taken."""
+
+    samples: tuple[WatchSample, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> WatchSample: ...
+    @overload
+    def __getitem__(self, index: slice) -> WatchSamples: ...
+    def __getitem__(self, index: int | slice) -> WatchSample | WatchSamples:
+        """The sample at that place, or those of a slice."""
+        if isinstance(index, slice):
+            return WatchSamples(self.samples[index])
+        return self.samples[index]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[WatchSample]:
+        return iter(self.samples)
+
+    def to_records(self) -> list[dict[str, Plain]]:
+        """The records of all of them; ``pandas.DataFrame(samples.to_records())`` is a table."""
+        return [record for sample in self.samples for record in sample.to_records()]
+
+
+def beside(node: NodeSample, before: WatchSample | None) -> NodeSample:
+    """The sample with what only the one before tells: its WAL rate, and whether its upstream lags.
+
+    A standby that has all that its upstream has is not caught up when that upstream, itself
+    a standby, has less than the primary had a round ago.
+    """
+    if before is None or node.error is not None:
+        return node
+    node = attrs.evolve(node, wal_rate=_rate(before.nodes.get(node.name), node))
+    primaries = [
+        other.lsn
+        for other in before.nodes.values()
+        if other.is_primary and other.system_id == node.system_id and other.lsn is not None
+    ]
+    lag = node.lag
+    if lag is None or lag.reason is not LagReason.CAUGHT_UP or node.lsn is None or not primaries:
+        return node
+    missing = max(primaries) - node.lsn
+    if missing <= 0:
+        return node
+    behind = attrs.evolve(lag, reason=LagReason.UPSTREAM_BEHIND, bytes=missing, time=None)
+    return attrs.evolve(node, lag=behind)
+
+
+def _rate(before: NodeSample | None, now: NodeSample) -> float | None:
+    if before is None or before.lsn is None or now.lsn is None:
+        return None
+    if before.observed_at is None or now.observed_at is None:
+        return None
+    seconds = (now.observed_at - before.observed_at) / timedelta(seconds=1)
+    return max(0, now.lsn - before.lsn) / seconds if seconds > 0 else None

@@ -1,0 +1,1 @@
+"""Decisions about logical replication: differences, drift, stuck subscriptions."""

@@ -1,0 +1,115 @@
+"""Orphans: slots and origins that no living subscription owns, over a set of servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import attrs
+
+from pgreplkit.catalog.server.slot import SlotState, SlotType
+from pgreplkit.plans.logical.subscription import LeftoverKind
+
+_SYNC_SLOT = re.compile(r"pg_(\d+)_sync_(\d+)_(\d+)")
+_ORIGIN = re.compile(r"pg_(\d+)(?:_\d+)?")
+
+
+@attrs.frozen(kw_only=True)
+class Subscriber:
+    """What a server says of all its subscriptions, its slots and its origins."""
+
+    where: str
+    system_id: int
+    started: datetime
+    """What tells it from the other servers of its system."""
+    in_recovery: bool
+    """Whether it is a standby, which has the subscriptions and origins of its primary."""
+    subscriptions: dict[int, str | None]
+    """The slot of each, by OID."""
+    slots: tuple[SlotState, ...]
+    origins: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Orphan:
+    """Something that no living subscription of the servers owns."""
+
+    kind: LeftoverKind
+    name: str
+    where: str
+    """The server that has it."""
+    why: str
+    is_certain: bool
+    """Whether it can be nobody's: its owner would be among the servers."""
+    retained_bytes: int
+    """The WAL that it keeps from removal."""
+    sql: str
+    """What removes it there."""
+
+
+def find_orphans(servers: Sequence[Subscriber]) -> list[Orphan]:
+    """All of them, those that keep the most WAL first."""
+    by_system: dict[int, set[int]] = {}
+    for server in servers:
+        by_system.setdefault(server.system_id, set()).update(server.subscriptions)
+    used = {slot for server in servers for slot in server.subscriptions.values() if slot}
+    each = {(server.system_id, server.started): server for server in servers}
+    found = [
+        orphan
+        for server in each.values()
+        for orphan in (*_slots(server, by_system, used), *_origins(server))
+    ]
+    return sorted(found, key=lambda orphan: (-orphan.retained_bytes, orphan.where, orphan.name))
+
+
+def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -> Iterator[Orphan]:
+    for slot in server.slots:
+        if slot.slot_type is not SlotType.LOGICAL or slot.active or slot.temporary:
+            continue
+        sync = _SYNC_SLOT.fullmatch(slot.slot_name)
+        if sync:
+            oid, system_id = int(sync[1]), int(sync[3])
+            owner = by_system.get(system_id)
+            if owner is None or oid not in owner:
+                yield _slot(
+                    server,
+                    slot,
+                    LeftoverKind.SYNC_SLOT,
+                    f"subscription {oid} of the system {system_id} is not there any more"
+                    if owner is not None
+                    else f"it is of subscription {oid} of the system {system_id}, not asked here",
+                    is_certain=owner is not None,
+                )
+        elif slot.plugin == "pgoutput" and slot.slot_name not in used and not slot.synced:
+            why = "no subscription of these servers has a slot of that name"
+            yield _slot(server, slot, LeftoverKind.SLOT, why, is_certain=False)
+
+
+def _slot(
+    server: Subscriber, slot: SlotState, kind: LeftoverKind, why: str, *, is_certain: bool
+) -> Orphan:
+    return Orphan(
+        kind=kind,
+        name=slot.slot_name,
+        where=server.where,
+        why=why,
+        is_certain=is_certain,
+        retained_bytes=slot.retained_bytes,
+        sql=f"SELECT pg_drop_replication_slot('{slot.slot_name}')",
+    )
+
+
+def _origins(server: Subscriber) -> Iterator[Orphan]:
+    for name in () if server.in_recovery else server.origins:
+        own = _ORIGIN.fullmatch(name)
+        if own and int(own[1]) not in server.subscriptions:
+            yield Orphan(
+                kind=LeftoverKind.ORIGIN,
+                name=name,
+                where=server.where,
+                why=f"subscription {own[1]} is not there any more",
+                is_certain=True,
+                retained_bytes=0,
+                sql=f"SELECT pg_replication_origin_drop('{name}')",
+            )

@@ -1,0 +1,121 @@
+"""Where the sequences of a subscriber have to stand, so that they repeat no value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from pgreplkit._text import quote_literal
+from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.tablename import TableName
+
+_DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
+
+
+@attrs.frozen(kw_only=True)
+class SequenceChange:
+    """One sequence of the publisher, and what is done with the subscriber's."""
+
+    name: TableName
+    source: SequenceState
+    target: SequenceState | None
+    """None where the subscriber has none of that name."""
+    last_value: int | None
+    """Where it will stand; None when it stays as it is."""
+    is_called: bool | None
+    sql: str
+    """The statement that sets it; empty when it stays as it is."""
+    findings: tuple[Finding, ...]
+    """What is to be known of it: that it is missing, ends soon, or is defined differently."""
+
+
+def planned(
+    sources: Mapping[TableName, SequenceState],
+    targets: Mapping[TableName, SequenceState],
+    *,
+    margin: int,
+) -> tuple[SequenceChange, ...]:
+    """What is to be done, by name. ``margin`` is in values that nextval() would give."""
+    return tuple(
+        _change(source, targets.get(name), margin) for name, source in sorted(sources.items())
+    )
+
+
+def _change(source: SequenceState, target: SequenceState | None, margin: int) -> SequenceChange:
+    wanted = source.last_value + margin * source.increment
+    findings = [*_findings(source, target, wanted)]
+    last_value = is_called = None
+    sql = ""
+    # A sequence is never set back: what was handed out once could be handed out again.
+    if target is not None and not _is_ahead(source, target, margin):
+        last_value = max(target.minimum, min(wanted, target.maximum))
+        is_called = source.is_called or margin > 0
+        called = "true" if is_called else "false"
+        text = quote_literal(str(source.name))
+        sql = f"SELECT setval({text}, {last_value}, {called})"
+    return SequenceChange(
+        name=source.name,
+        source=source,
+        target=target,
+        last_value=last_value,
+        is_called=is_called,
+        sql=sql,
+        findings=tuple(findings),
+    )
+
+
+def _is_ahead(source: SequenceState, target: SequenceState, margin: int) -> bool:
+    way = 1 if source.increment > 0 else -1
+    wanted = source.next_value + margin * source.increment
+    if target.increment * way < 0:
+        return False
+    return target.next_value * way >= wanted * way
+
+
+def _findings(
+    source: SequenceState, target: SequenceState | None, wanted: int
+) -> Iterator[Finding]:
+    if target is None:
+        yield _finding(
+            source,
+            Severity.CRITICAL,
+            "the subscriber has none of that name",
+            "one on both",
+            "create it",
+        )
+        return
+    for attribute in _DEFINITION:
+        here, there = getattr(target, attribute), getattr(source, attribute)
+        if here != there:
+            opposite = attribute == "increment" and here * there < 0
+            yield _finding(
+                source,
+                Severity.CRITICAL if opposite else Severity.WARNING,
+                f"{attribute} is {here} on the subscriber, {there} on the publisher",
+                "the same on both",
+                f"ALTER SEQUENCE {source.name}",
+            )
+    if not target.minimum <= wanted <= target.maximum:
+        then = "it begins anew then, and repeats values" if target.cycle else "nextval() fails then"
+        yield _finding(
+            source,
+            Severity.CRITICAL,
+            f"{wanted} is past its end: {then}",
+            f"{target.minimum} to {target.maximum}",
+            f"ALTER SEQUENCE {source.name} with a wider range, or a smaller margin",
+        )
+
+
+def _finding(
+    source: SequenceState, severity: Severity, found: str, needed: str, remedy: str
+) -> Finding:
+    return Finding(
+        check=f"sequence {source.name}",
+        severity=severity,
+        found=found,
+        needed=needed,
+        remedy=remedy,
+        takes=Takes.NOTHING,
+    )

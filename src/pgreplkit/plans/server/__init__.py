@@ -1,0 +1,1 @@
+"""Decisions about one server: access, readiness, retention of WAL."""

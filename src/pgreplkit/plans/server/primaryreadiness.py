@@ -1,0 +1,209 @@
+"""What a primary needs to have standbys or subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from pgreplkit.catalog.server.retention import ArchiverStatus
+from pgreplkit.catalog.server.senders import SenderState, WalSender
+from pgreplkit.catalog.server.slot import SlotState, SlotType
+from pgreplkit.plans.server.readiness import (
+    Readiness,
+    Settings,
+    checked,
+    free_places,
+    names_of,
+    number,
+    rewindable,
+    setting_found,
+    shown,
+    value_of,
+)
+from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.syncnames import SyncStandbyNames
+
+Replication: TypeAlias = Literal["physical", "logical"]
+"""Which kind of replication a server is to be ready for."""
+
+_LEVELS = {"physical": ("replica", "logical"), "logical": ("logical",)}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@attrs.frozen(kw_only=True)
+class PrimaryFacts:
+    """What was read of a primary."""
+
+    settings: Settings
+    senders: Sequence[WalSender]
+    slots: Sequence[SlotState]
+    archiver: ArchiverStatus
+    waiting_commits: int
+    """How many sessions wait for a standby to confirm, now."""
+
+
+def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) -> Readiness:
+    """Whether that primary can have so many receivers altogether."""
+    if for_ not in ("physical", "logical"):
+        raise ValueError(f"a server is ready for 'physical' or 'logical', not {for_!r}")
+    if not isinstance(standbys, int):
+        raise TypeError(f"the number of standbys is an int, not {type(standbys).__name__}")
+    kind = SlotType(for_)
+    there = sum(slot.slot_type is kind and slot.active for slot in facts.slots)
+    if for_ == "physical":
+        streaming = [s for s in facts.senders if s.state is not SenderState.BACKUP]
+        there = max(there, len(streaming))
+    findings = [
+        *_wal_level(facts.settings, for_),
+        *_places(facts, for_, wanted=max(0, standbys - there)),
+        *_listening(facts.settings),
+        *(_physical(facts) if for_ == "physical" else ()),
+        *_slot_limit(facts),
+        *_synchronous(facts),
+    ]
+    return Readiness(findings=tuple(findings))
+
+
+def _wal_level(settings: Settings, for_: Replication) -> Iterator[Finding]:
+    levels = _LEVELS[for_]
+    yield setting_found(
+        settings,
+        "wal_level",
+        value_of(settings, "wal_level") in levels,
+        needed=" or ".join(levels),
+        value=levels[0],
+    )
+
+
+def _places(facts: PrimaryFacts, for_: Replication, *, wanted: int) -> Iterator[Finding]:
+    spare = 1 if wanted and for_ == "physical" else 0
+    yield free_places(
+        facts.settings, "max_wal_senders", used=len(facts.senders), wanted=wanted, spare=spare
+    )
+    # A slot that waits for a receiver which is to come counts as its place.
+    unused = sum(s.slot_type == for_ and not s.active and not s.is_lost for s in facts.slots)
+    yield free_places(
+        facts.settings,
+        "max_replication_slots",
+        used=len(facts.slots),
+        wanted=max(0, wanted - unused),
+    )
+
+
+def _listening(settings: Settings) -> Iterator[Finding]:
+    if "listen_addresses" not in settings:
+        return
+    addresses = {a.strip() for a in str(value_of(settings, "listen_addresses") or "").split(",")}
+    yield setting_found(
+        settings,
+        "listen_addresses",
+        not addresses <= _LOOPBACK | {""},
+        needed="an address that other hosts reach, unless all receivers are on this one",
+        value="'*'",
+        otherwise=Severity.WARNING,
+    )
+
+
+def _physical(facts: PrimaryFacts) -> Iterator[Finding]:
+    settings = facts.settings
+    yield setting_found(
+        settings,
+        "hot_standby",
+        value_of(settings, "hot_standby") is True,
+        needed="on, where the standbys that copy this configuration shall answer queries",
+        value="on",
+        otherwise=Severity.WARNING,
+    )
+    yield _wal_keep(facts)
+    yield from _archiving(facts)
+    yield from rewindable(settings)
+
+
+def _wal_keep(facts: PrimaryFacts) -> Finding:
+    name = "wal_keep_size" if "wal_keep_size" in facts.settings else "wal_keep_segments"
+    has_slot = {slot.active_pid for slot in facts.slots if slot.active_pid is not None}
+    bare = [s.application_name for s in facts.senders if s.pid not in has_slot]
+    archives = value_of(facts.settings, "archive_mode") != "off"
+    finding = setting_found(
+        facts.settings,
+        name,
+        bool(number(facts.settings, name)) or archives or not bare,
+        needed="a slot for each receiver, an archive, or WAL that is kept for those without",
+        value="'1GB'" if name == "wal_keep_size" else "64",
+        otherwise=Severity.WARNING,
+    )
+    return attrs.evolve(finding, found=f"{finding.found}; without a slot: {names_of(bare)}")
+
+
+def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
+    settings, archiver = facts.settings, facts.archiver
+    mode = value_of(settings, "archive_mode")
+    if mode == "off":
+        yield Finding(
+            check="archive_mode",
+            severity=Severity.INFO,
+            found="off: no recovery to a point in time, and no WAL for a standby that fell behind",
+            needed="on, where an archive is wanted",
+            remedy="ALTER SYSTEM SET archive_mode = on",
+            takes=Takes.RESTART,
+        )
+        return
+    command = value_of(settings, "archive_command")
+    library = value_of(settings, "archive_library")
+    has_way = bool(library) or command not in {None, "", "(disabled)"}
+    yield checked(
+        "archive_command",
+        ok=has_way and not archiver.is_failing,
+        observed=f"failing for {archiver.last_failed_wal}"
+        if archiver.is_failing
+        else shown(settings.get("archive_library" if library else "archive_command")),
+        needed="an archive_command or archive_library that succeeds: WAL is kept until then",
+        remedy="see the server's log for what it said"
+        if has_way
+        else "ALTER SYSTEM SET archive_command = '…'",
+        takes=Takes.RELOAD,
+    )
+
+
+def _slot_limit(facts: PrimaryFacts) -> Iterator[Finding]:
+    name = "max_slot_wal_keep_size"
+    if name in facts.settings:
+        unlimited = value_of(facts.settings, name) is None
+        yield setting_found(
+            facts.settings,
+            name,
+            not (unlimited and facts.slots),
+            needed="a limit, where a lost receiver is better than a full disk",
+            value="'…GB'",
+            otherwise=Severity.INFO,
+        )
+
+
+def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
+    names = SyncStandbyNames.parse(str(value_of(facts.settings, "synchronous_standby_names") or ""))
+    check = "synchronous_standby_names"
+    if not names.names:
+        yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
+        return
+    connected = [s.application_name for s in facts.senders if s.state is SenderState.STREAMING]
+    fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
+    met, spare = names.met_by(connected), len(fitting) - names.count
+    waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
+    severity = Severity.WARNING
+    if not met and waits:
+        severity = Severity.CRITICAL
+    state = "commits wait when one more goes"
+    if not met:
+        state = f"commits wait, {facts.waiting_commits} of them now"
+    yield checked(
+        check,
+        ok=met and spare > 0,
+        observed=f"{names}; connected of them: {names_of(fitting)}; "
+        + ("one of them can go" if met and spare > 0 else state),
+        needed=f"{names.count + 1} of them connected, so that one can go",
+        remedy="connect another of them, or take the setting back with set_sync_standby_names",
+        takes=Takes.RELOAD,
+        otherwise=severity,
+    )

@@ -1,0 +1,198 @@
+"""What a standby needs to follow its primary, and to take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
+from pgreplkit.plans.server.readiness import (
+    Readiness,
+    Settings,
+    checked,
+    number,
+    rewindable,
+    setting_found,
+    shown,
+    value_of,
+)
+from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.timeline import TimelineHistory
+
+_NOT_LOWER = {
+    "max_connections": 10,
+    "max_worker_processes": 10,
+    "max_prepared_transactions": 10,
+    "max_locks_per_transaction": 10,
+    "max_wal_senders": 12,
+}
+"""What must not be lower than on the primary, and since which major."""
+_SIZES = ("wal_segment_size", "block_size", "wal_block_size")
+
+
+@attrs.frozen(kw_only=True)
+class NodeFacts:
+    """What was read of a server."""
+
+    major: int
+    identity: SystemIdentity
+    settings: Settings
+
+
+def standby_readiness(
+    standby: NodeFacts,
+    status: ReplayStatus,
+    *,
+    primary: NodeFacts | None,
+    history: TimelineHistory | None,
+) -> Readiness:
+    """Whether that standby can follow, and could be promoted.
+
+    ``history`` is that of the primary's timeline, where it could be read.
+    """
+    findings = [
+        *_itself(standby.settings, status),
+        *rewindable(standby.settings),
+        *(_beside(standby, status, primary, history) if primary else _unknown()),
+    ]
+    return Readiness(findings=tuple(findings))
+
+
+def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
+    yield setting_found(
+        settings,
+        "hot_standby",
+        value_of(settings, "hot_standby") is True,
+        needed="on, to answer queries",
+        value="on",
+        otherwise=Severity.WARNING,
+    )
+    if "primary_conninfo" in settings:
+        sources = (value_of(settings, "primary_conninfo"), value_of(settings, "restore_command"))
+        yield checked(
+            "primary_conninfo",
+            ok=any(sources),
+            observed="set" if sources[0] else "empty",
+            needed="set, or a restore_command",
+            remedy="ALTER SYSTEM SET primary_conninfo = '…'",
+            takes=Takes.RELOAD,
+        )
+    from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
+    yield checked(
+        "receiver",
+        ok=status.is_streaming or from_archive,
+        observed=str(status.receiver_status or "none runs"),
+        needed="none, it reads an archive" if from_archive else "streaming",
+        remedy="see the standby's log for why its walreceiver does not connect",
+        otherwise=Severity.WARNING,
+    )
+    yield checked(
+        "replay",
+        ok=status.pause_state is PauseState.NOT_PAUSED,
+        observed=str(status.pause_state),
+        needed="not paused",
+        remedy="SELECT pg_wal_replay_resume()",
+        otherwise=Severity.WARNING,
+    )
+    if "recovery_target_timeline" in settings:
+        yield setting_found(
+            settings,
+            "recovery_target_timeline",
+            value_of(settings, "recovery_target_timeline") == "latest",
+            needed="latest, to follow another standby that is promoted",
+            value="'latest'",
+            otherwise=Severity.WARNING,
+        )
+    yield setting_found(
+        settings,
+        "max_wal_senders",
+        number(settings, "max_wal_senders") > 0,
+        needed="some, for the standbys that follow it when it is promoted",
+        value="10",
+        otherwise=Severity.WARNING,
+    )
+
+
+def _beside(
+    standby: NodeFacts,
+    status: ReplayStatus,
+    primary: NodeFacts,
+    history: TimelineHistory | None,
+) -> Iterator[Finding]:
+    own, its = standby.identity.system_id, primary.identity.system_id
+    yield checked(
+        "system identifier",
+        ok=own == its,
+        observed=own,
+        needed=f"{its}, the primary's",
+        remedy="a standby is made from a base backup of its primary",
+    )
+    yield checked(
+        "major",
+        ok=standby.major == primary.major,
+        observed=standby.major,
+        needed=f"{primary.major}, the primary's",
+        remedy="run the primary's major: physical replication goes to no other",
+    )
+    for name in _SIZES:
+        if name in standby.settings and name in primary.settings:
+            same = standby.settings[name].setting == primary.settings[name].setting
+            yield checked(
+                name,
+                ok=same,
+                observed=shown(standby.settings[name]),
+                needed=f"{shown(primary.settings[name])}, the primary's",
+                remedy="make the standby from a base backup of its primary",
+            )
+    for name, since in _NOT_LOWER.items():
+        if standby.major >= since:
+            yield _not_lower(name, standby, primary)
+    yield _timeline(standby, status, primary, history)
+
+
+def _not_lower(name: str, standby: NodeFacts, primary: NodeFacts) -> Finding:
+    own, its = number(standby.settings, name), number(primary.settings, name)
+    finding = setting_found(
+        standby.settings,
+        name,
+        own >= its,
+        needed=f"at least {its}, the primary's: replay "
+        + ("pauses" if standby.major >= 14 else "stops")
+        + " otherwise",
+        value=str(its),
+    )
+    return attrs.evolve(finding, check=f"{name} beside the primary")
+
+
+def _timeline(
+    standby: NodeFacts,
+    status: ReplayStatus,
+    primary: NodeFacts,
+    history: TimelineHistory | None,
+) -> Finding:
+    own, its = standby.identity.timeline, primary.identity.timeline
+    here = status.replayed_lsn
+    remedy = "pg_rewind, or a new base backup: its WAL went another way"
+    needed = f"a point on the way to timeline {its}, where the primary is"
+    at = f"timeline {own} at {here}"
+    if own == its:
+        end = primary.identity.position
+        is_behind = here is None or end is None or here <= end
+        return checked("timeline", ok=is_behind, observed=at, needed=f"up to {end}", remedy=remedy)
+    if history is None or here is None:
+        return Finding(check="timeline", severity=Severity.INFO, found=at, needed=needed)
+    return checked(
+        "timeline", ok=history.can_follow(own, here), observed=at, needed=needed, remedy=remedy
+    )
+
+
+def _unknown() -> Iterator[Finding]:
+    yield Finding(
+        check="primary",
+        severity=Severity.INFO,
+        found="not asked: what must agree with it was not checked",
+        needed="the primary",
+        remedy="check_readiness(primary=…)",
+    )

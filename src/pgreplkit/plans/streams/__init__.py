@@ -1,0 +1,1 @@
+"""Options of streams and of base backups, checked before anything is sent."""

@@ -1,0 +1,176 @@
+"""A base backup: what is asked for, how far it is, and what it should have in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+import attrs
+
+from pgreplkit.plans.cluster.clone import CheckpointMode
+from pgreplkit.protocol.commands import Option
+from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.openenum import OpenEnum
+
+BackupCompression: TypeAlias = Literal["gzip", "lz4", "zstd"]
+ManifestChecksums: TypeAlias = Literal["NONE", "CRC32C", "SHA224", "SHA256", "SHA384", "SHA512"]
+MANIFEST = "backup_manifest"
+_SLOWEST, _FASTEST = 32 << 10, 1 << 30
+_MANIFEST_SINCE = 13
+_WAL = "pg_wal/"
+
+
+class BackupStage(OpenEnum):
+    """What a backup that is received is doing."""
+
+    WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
+    COPYING = "copying"
+    FINISHING = "waiting for the end of the backup"
+    SYNCING = "writing to disk"
+    DONE = "done"
+
+
+@attrs.frozen(kw_only=True)
+class TablespaceProgress:
+    """How far a tablespace is, or with None the data directory itself."""
+
+    oid: int | None
+    location: str | None
+    bytes_done: int
+    bytes_total: int | None
+    """As the server estimated; it may turn out to be more."""
+
+
+@attrs.frozen(kw_only=True)
+class BackupProgress:
+    """How far a backup is."""
+
+    stage: BackupStage = BackupStage.WAITING_FOR_CHECKPOINT
+    tablespaces: tuple[TablespaceProgress, ...] = ()
+    """In the order in which they are sent; empty before the server has begun."""
+    elapsed: timedelta = timedelta(0)
+    """Since it was asked for."""
+
+    @property
+    def bytes_done(self) -> int:
+        """Bytes that came, before compression."""
+        return sum(tablespace.bytes_done for tablespace in self.tablespaces)
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes of all, as the server estimated; it may turn out to be more."""
+        sizes = [tablespace.bytes_total for tablespace in self.tablespaces]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known and len(known) == len(sizes) else None
+
+    @property
+    def share(self) -> float | None:
+        """How much came, from 0 to 1; None as long as the total is not known."""
+        return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
+
+    def __str__(self) -> str:
+        if self.stage is BackupStage.COPYING and self.share is not None:
+            return f"{self.share:.0%} of about {self.bytes_total} bytes copied"
+        return str(self.stage)
+
+
+@attrs.frozen(kw_only=True)
+class BackupOptions:
+    """What a base backup shall be."""
+
+    label: str
+    checkpoint: CheckpointMode
+    wal: bool
+    wait: bool | None
+    max_rate: int | None
+    tablespace_map: bool | None
+    verify_checksums: bool
+    manifest: bool | None
+    manifest_checksums: ManifestChecksums | None
+    compression: BackupCompression | None
+    compression_level: int | None
+    is_incremental: bool
+
+    def __attrs_post_init__(self) -> None:
+        if self.checkpoint not in {"spread", "fast"}:
+            raise ValueError(f"a checkpoint is 'spread' or 'fast', not {self.checkpoint!r}")
+        if self.max_rate is not None and not _SLOWEST <= self.max_rate <= _FASTEST:
+            raise ValueError(
+                f"a rate is from {_SLOWEST} to {_FASTEST} bytes a second, not {self.max_rate}"
+            )
+        if self.compression not in {None, "gzip", "lz4", "zstd"}:
+            raise ValueError(f"a compression is gzip, lz4 or zstd, not {self.compression!r}")
+        if self.compression_level is not None and self.compression is None:
+            raise ValueError("a compression_level belongs to a compression")
+        if self.manifest is False and self.manifest_checksums is not None:
+            raise ValueError("manifest_checksums belong to a manifest")
+
+    def features(self) -> Iterator[str]:
+        """What it needs of the server's major."""
+        if self.manifest or self.manifest_checksums is not None:
+            yield "basebackup.manifest"
+        if self.compression is not None:
+            yield "basebackup.server_compression"
+        if self.is_incremental:
+            yield "basebackup.incremental"
+        if not self.verify_checksums:
+            yield "basebackup.skip_checksums"
+
+    def has_manifest(self, major: int) -> bool:
+        """Whether one comes."""
+        return major >= _MANIFEST_SINCE if self.manifest is None else self.manifest
+
+    def asked(self, major: int, *, with_map: bool, checksums: str | None) -> dict[str, Option]:
+        """The options as the command takes them."""
+        asked: dict[str, Option] = {"LABEL": self.label, "PROGRESS": True}
+        asked["CHECKPOINT"] = self.checkpoint
+        # Who gets the WAL with the backup need not wait until it is archived, too.
+        asked["WAIT"] = not self.wal if self.wait is None else self.wait
+        if self.wal:
+            asked["WAL"] = True
+        if self.max_rate is not None:
+            asked["MAX_RATE"] = self.max_rate >> 10
+        if with_map:
+            asked["TABLESPACE_MAP"] = True
+        if not self.verify_checksums:
+            asked["VERIFY_CHECKSUMS"] = False
+        if self.has_manifest(major):
+            asked["MANIFEST"] = "yes"
+            if checksums is not None:
+                asked["MANIFEST_CHECKSUMS"] = checksums
+        if self.compression is not None:
+            asked["COMPRESSION"] = self.compression
+        if self.compression_level is not None:
+            asked["COMPRESSION_DETAIL"] = f"level={self.compression_level}"
+        if self.is_incremental:
+            asked["INCREMENTAL"] = True
+        return asked
+
+
+@attrs.frozen
+class FoundFile:
+    """A file of a backup as it is."""
+
+    size: int
+    checksum: str | None
+    """In hex digits; None where it was not computed."""
+
+
+def differences(manifest: BackupManifest, found: Mapping[str, FoundFile]) -> Iterator[str]:
+    """What is not as the manifest says, by paths; WAL stands in no manifest."""
+    listed = set()
+    for file in manifest.files:
+        path = file.path
+        name = path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
+        listed.add(name)
+        here = found.get(name)
+        if here is None:
+            yield f"{name} is missing"
+        elif here.size != file.size:
+            yield f"{name} has {here.size} bytes instead of {file.size}"
+        elif file.checksum and here.checksum and file.checksum.lower() != here.checksum:
+            yield f"{name} has another {file.checksum_algorithm} checksum"
+    for name in sorted(found.keys() - listed):
+        if not name.startswith(_WAL) and name != MANIFEST:
+            yield f"{name} is not in the manifest"

@@ -1,0 +1,357 @@
+"""Clones: a standby copied with its progress told, and nothing left of one that failed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import psutil
+import psycopg
+import pytest
+from clusters import Cluster as Pair, Clusters, one, rows, run, streaming, wait_until
+from colours import Awaited, Colour
+
+import pgreplkit
+from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
+from pgreplkit.lab import Lab, Node
+from pgreplkit.lab.installs import copying_tool
+
+pytestmark = pytest.mark.one_colour
+
+
+class TwoFolders(LocalControl):
+    """A server whose package has no pg_basebackup, which another one has."""
+
+    def __init__(self, node: Node, tool: Path) -> None:
+        super().__init__(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+        self._tool = tool
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        other = LocalControl(self.data_dir, bindir=self._tool)
+        other.run(program, arguments, on_line=on_line, is_wanted=is_wanted)
+
+
+class Cloning(Awaited):
+    """A sync clone behind the async interface."""
+
+    def __aiter__(self) -> Cloning:
+        return self
+
+    async def __anext__(self) -> object:
+        try:
+            return next(cast(Iterator[object], self._target))
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
+    """A node of the lab that has no files yet, and the control of its host."""
+    node = lab._node(pair.primary.installation, name)
+    with socket.socket() as listener:
+        listener.bind((node.host, 0))
+        node.port = listener.getsockname()[1]
+    tool = lab._usable(copying_tool(lab.servers, pair.major))
+    return node, TwoFolders(node, tool.bindir)
+
+
+def clone(colour: Colour, conninfo: str, control: LocalControl, **options: object) -> AsyncClone:
+    make = pgreplkit.aclone_standby if colour.name == "async" else pgreplkit.clone_standby
+    made = make(conninfo, control.data_dir, control=control, **options)  # type: ignore[arg-type]
+    return made if isinstance(made, AsyncClone) else cast(AsyncClone, Cloning(made))
+
+
+def copying_processes(control: LocalControl) -> list[psutil.Process]:
+    """The pg_basebackups that write to there."""
+    return [
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "pg_basebackup"
+        and any(control.data_dir in part for part in process.info["cmdline"] or [])
+    ]
+
+
+def fill(node: Node) -> None:
+    """Some 40 MB, once."""
+    if one(node, "SELECT to_regclass('filled') IS NULL"):
+        rows = "SELECT repeat('x', 1000) FROM generate_series(1, 40000)"
+        run(node, f"CREATE TABLE filled AS {rows}")
+
+
+async def test_a_clone_tells_its_progress_and_streams(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    fill(cluster.primary)
+    node, control = vacant(clusters.lab, cluster, "cloned")
+    told: list[CloneProgress] = []
+    made = clone(
+        colour,
+        cluster.primary.conninfo,
+        control,
+        slot="cloned",
+        checkpoint="fast",
+        max_rate=64 << 20,
+        settings={"port": str(node.port)},
+    )
+    idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
+    async for progress in made:
+        told.append(progress)
+        # As what is between them does to a connection on which nothing is said for long.
+        if progress.phase == "copying":
+            run(cluster.primary, idle.format("'pgreplkit'"))
+    clusters.lab.nodes[node.name] = node
+    phases = [*dict.fromkeys(progress.phase for progress in told)]
+    assert phases[-3:] == ["configuring", "starting", "done"]
+    assert "copying" in phases
+    sizes = [progress.bytes_done for progress in told]
+    assert sizes == sorted(sizes)
+    assert told[-1].bytes_total is not None
+    assert 40_000_000 < told[-1].bytes_done <= told[-1].bytes_total * 1.01
+    assert str(told[-1]).endswith(" done")
+    assert one(node, "SELECT pg_is_in_recovery()") is True
+    sender = "SELECT application_name FROM pg_stat_replication WHERE application_name = 'cloned'"
+    assert one(cluster.primary, sender) == "cloned"
+    slot = "SELECT active FROM pg_replication_slots WHERE slot_name = 'cloned'"
+    assert one(cluster.primary, slot) is True
+    node.stop()
+    with cluster.primary.connect() as primary:
+        primary.slot("cloned").drop(force=True)
+
+
+async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_private(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    # A standby on this host would replay the tablespace into the same folder.
+    primary = clusters.lab.primary(version=cluster.major)
+    fill(primary)
+    node, control = vacant(clusters.lab, cluster, "moved")
+    space, moved = (
+        clusters.lab.root / f"space=1-{cluster.major}",
+        clusters.lab.root / f"space=2-{cluster.major}",
+    )
+    space.mkdir()
+    clusters.lab._place.account.give(space)
+    run(primary, f"CREATE TABLESPACE space LOCATION '{space}'")
+    run(primary, "CREATE TABLE spaced TABLESPACE space AS SELECT 1 AS a")
+    secret = clusters.lab.password
+    conninfo = psycopg.conninfo.make_conninfo(
+        primary.conninfo, passfile="/dev/null", password=secret, dbname=""
+    )
+    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*tablespaces= puts"):
+        await clone(colour, conninfo, control).run()
+    assert one(primary, "SELECT a FROM spaced") == 1
+    made = clone(
+        colour,
+        conninfo,
+        control,
+        checkpoint="fast",
+        max_rate=8 << 20,
+        tablespaces={str(space): str(moved)},
+        settings={"port": str(node.port)},
+        **({"compression": "gzip"} if cluster.major >= 15 else {}),
+    )
+    seen = 0
+    async for progress in made:
+        for process in copying_processes(control):
+            try:
+                shown = " ".join(process.cmdline()) + str(process.environ())
+            except psutil.Error:
+                continue
+            seen += 1
+            assert secret not in shown
+        if progress.share and progress.share > 0.3 and progress.phase == "copying":
+            assert progress.remaining is not None
+            assert "left" in progress.explanation
+    clusters.lab.nodes[node.name] = node
+    assert seen
+    assert secret not in repr(made)
+    assert one(node, "SELECT a FROM spaced") == 1
+    assert [path.name for path in moved.iterdir()]
+
+
+@pytest.mark.parametrize("slot", ["given_up", None])
+async def test_a_clone_that_is_given_up_leaves_nothing(
+    clusters: Clusters, cluster: Pair, colour: Colour, slot: str | None
+) -> None:
+    fill(cluster.primary)
+    node, control = vacant(clusters.lab, cluster, "given_up")
+    made = clone(
+        colour,
+        cluster.primary.conninfo,
+        control,
+        slot=slot,
+        checkpoint="fast",
+        max_rate=1 << 20,
+    )
+    async for progress in made:
+        if progress.bytes_done > 1 << 20:
+            break
+    assert node.data_dir.exists()
+    assert copying_processes(control)
+    await made.close()
+    assert not node.data_dir.exists()
+    wait_until(lambda: not copying_processes(control))
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'given_up'"
+    assert one(cluster.primary, slots) == 0
+
+
+KILLED = """
+import sys
+from pgreplkit import clone_standby
+conninfo, folder, bindir = sys.argv[1:]
+clone = clone_standby(
+    conninfo, folder, bindir=bindir, slot="killed", checkpoint="fast", max_rate=8 << 20, start=False
+)
+for progress in clone:
+    if progress.bytes_done > 1 << 20:
+        print("copying", flush=True)
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.pg(">=15")
+def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
+    fill(cluster.primary)
+    node, control = vacant(clusters.lab, cluster, "killed")
+    given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *given], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"copying\n"
+        process.kill()
+    assert copying_processes(control)
+    wait_until(lambda: not copying_processes(control))
+    assert (node.data_dir / "backup_label").exists()
+    with cluster.primary.connect() as primary:
+        primary.slot("killed").drop()
+    control.remove_folder(control.data_dir)
+
+
+async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "waiting")
+    run(cluster.primary, "CREATE TABLE dirtied AS SELECT generate_series(1, 100000) AS a")
+    node.data_dir.mkdir()
+    clusters.lab._place.account.give(node.data_dir)
+    made = clone(colour, cluster.primary.conninfo, control, start=False)
+    async for progress in made:
+        if progress.elapsed.total_seconds() > 1:
+            break
+    assert progress.phase == "waiting for a checkpoint"
+    assert "checkpoint='fast' would not wait" in progress.explanation
+    assert progress.checkpoint_limit is not None
+    assert 100 < progress.checkpoint_limit.total_seconds() < 300
+    await made.close()
+    assert [*node.data_dir.iterdir()] == []
+    node.data_dir.rmdir()
+    run(cluster.primary, "DROP TABLE dirtied")
+    # The server looks for its client only when the checkpoint is done.
+    run(cluster.primary, "CHECKPOINT")
+
+
+async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "refused")
+    node.data_dir.mkdir()
+    (node.data_dir / "mine").write_text("mine")
+    with pytest.raises(ControlFailed, match="not empty, and was not touched: it has 'mine'"):
+        await clone(colour, cluster.primary.conninfo, control).run()
+    assert [path.name for path in node.data_dir.iterdir()] == ["mine"]
+    (node.data_dir / "mine").unlink()
+    node.data_dir.rmdir()
+    nowhere = LocalControl(node.data_dir / "no" / "where", bindir=control._tool)
+    with pytest.raises(ControlFailed, match="there is no folder"):
+        await clone(colour, cluster.primary.conninfo, nowhere).run()
+    secret = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, sslpassword="top secret")
+    with pytest.raises(ControlFailed, match="sslpassword would stand in the list") as caught:
+        await clone(colour, secret, control).run()
+    assert "top secret" not in str(caught.value)
+
+    with pytest.raises(pgreplkit.SlotActive):
+        await clone(colour, cluster.primary.conninfo, control, slot="replica1").run()
+    with pytest.raises(pgreplkit.ConnectionFailed):
+        await clone(colour, "host=127.0.0.1 port=1", control).run()
+    with cluster.primary.connect() as primary:
+        primary.create_physical_slot("kept")
+        try:
+            # The role may log in, and not replicate.
+            stranger = psycopg.conninfo.make_conninfo(
+                cluster.primary.conninfo, user="stranger", password="stranger"
+            )
+            with pytest.raises(ControlFailed, match="pg_basebackup"):
+                await clone(
+                    colour, stranger, control, slot="kept", checkpoint="fast", start=False
+                ).run()
+            assert not primary.slot("kept").active
+        finally:
+            primary.slot("kept").drop(force=True)
+    assert not node.data_dir.exists()
+    slots = rows(cluster.primary, "SELECT slot_name FROM pg_replication_slots")
+    assert [row["slot_name"] for row in slots] == ["replica1"]
+    if cluster.major < 15:
+        with pytest.raises(pgreplkit.UnsupportedByServer, match="compression"):
+            await clone(colour, cluster.primary.conninfo, control, compression="gzip").run()
+    with pytest.raises(ValueError, match="the control is of"):
+        pgreplkit.clone_standby("", "/elsewhere", control=control)
+    for bad in (
+        {"max_rate": 5},
+        {"wal_method": "none"},
+        {"checkpoint": "now"},
+        {"compression": "rar"},
+        {"tablespaces": {"a": "/b"}},
+    ):
+        with pytest.raises(ValueError, match="not"):
+            clone(colour, cluster.primary.conninfo, control, **bad)
+
+
+@pytest.mark.matrix
+@pytest.mark.pg(">=12")
+async def test_another_standby_of_its_name_is_not_taken_for_it(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "namesake")
+    settings = {"port": str(node.port), "primary_conninfo": "host=127.0.0.1 port=1"}
+    made = clone(
+        *(colour, cluster.primary.conninfo, control),
+        checkpoint="fast",
+        settings=settings,
+        timeout=2,
+    )
+    with (
+        streaming(cluster.primary, None, name="namesake"),
+        pytest.raises(pgreplkit.WaitTimeout, match="it is complete and was started"),
+    ):
+        await made.run()
+    clusters.lab.nodes[node.name] = node
+
+
+@pytest.mark.matrix
+async def test_a_copy_that_does_not_start_stays(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "stays")
+    settings = {"port": str(cluster.primary.port)}
+    made = clone(colour, cluster.primary.conninfo, control, checkpoint="fast", settings=settings)
+    with pytest.raises(ControlFailed, match="Address already in use"):
+        await made.run()
+    assert (node.data_dir / "PG_VERSION").exists()
+    clusters.lab.nodes[node.name] = node
+    node.configure({"port": node.port})
+    for name in ("postgresql.auto.conf", "postgresql.conf"):
+        path = node.data_dir / name
+        text = path.read_text().replace(f"port = '{cluster.primary.port}'", "")
+        path.write_text(text)
+    node.start()
+    wait_until(lambda: one(node, "SELECT count(*) FROM pg_stat_wal_receiver") == 1)

@@ -1,0 +1,236 @@
+"""Cluster: who follows whom, found from the servers alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import cast
+
+import psycopg
+import pytest
+from clusters import Cluster as Pair, Clusters, conninfo_as, run, soon, wait_until
+from colours import Awaited, Colour
+
+import pgreplkit
+from pgreplkit import AsyncCluster, Cluster, Severity
+
+pytestmark = pytest.mark.one_colour
+
+
+async def discovered(colour: Colour, servers: dict[str, str], timeout: float = 9) -> AsyncCluster:
+    if colour.name == "async":
+        return await AsyncCluster.discover(servers, timeout=timeout)
+    return cast(AsyncCluster, Named(Cluster.discover(servers, timeout=timeout)))
+
+
+class Named(Awaited):
+    """A sync cluster behind the async interface."""
+
+    def __getitem__(self, name: str) -> object:
+        return cast(Cluster, self._target)[name]
+
+    def __str__(self) -> str:
+        return str(self._target)
+
+
+def both(pair: Pair) -> dict[str, str]:
+    return {"one": pair.primary.conninfo, "two": pair.standby.conninfo}
+
+
+async def test_a_cascade_is_drawn_as_a_tree(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    leaf = clusters.lab.standby(cluster.standby, slot="leaf")
+    other = clusters.lab.primary(version=cluster.major)
+    try:
+        cluster.catch_up()
+        servers = {"three": leaf.conninfo, **both(cluster), "other": other.conninfo}
+        gone = clusters.lab.primary(version=cluster.major)
+        gone.stop()
+        servers |= {"gone": gone.conninfo}
+        found = await discovered(colour, servers)
+        assert found.primary is not None
+        assert found.primary.name == "one"
+        assert (found["two"].upstream, found["three"].upstream) == ("one", "two")
+        assert (found["one"].upstream, found["other"].upstream) == (None, None)
+        assert [node.name for node in found.topology.strangers] == ["other"]
+        assert [node.name for node in found.topology.down] == ["gone"]
+        assert [node.name for node in found.topology.followers("two")] == ["three"]
+        lines = str(found).splitlines()
+        assert lines[0].startswith("one: primary, timeline ")
+        assert lines[1].startswith("└── two: standby, ")
+        assert lines[2].startswith("    └── three: standby, ")
+        assert lines[3].startswith("gone: down (")
+        assert lines[4].startswith("other: of another system (")
+        critical = [f.check for f in found.findings if f.severity is Severity.CRITICAL]
+        assert critical == ["gone", "other"]
+        told = json.loads(json.dumps(found.topology.to_dict()))
+        assert {node["name"]: node["upstream"] for node in told["nodes"]} == {
+            "one": None,
+            "two": "one",
+            "three": "two",
+            "other": None,
+            "gone": None,
+        }
+
+        async def best() -> str | None:
+            await found.refresh()
+            candidate = found.topology.best_candidate()
+            return candidate.name if candidate else None
+
+        # Who is asked a moment later has what the server wrote meanwhile.
+        assert await soon(best, lambda name: name == "two") == "two"
+    finally:
+        leaf.stop()
+        other.stop()
+        with cluster.standby.connect() as standby:
+            standby.slot("leaf").drop(force=True)
+
+
+async def test_two_primaries_are_told_loudly_with_where_they_parted(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    astray = clusters.lab.standby(primary)
+    try:
+        found = await discovered(colour, {"a": primary.conninfo, "b": astray.conninfo})
+        assert [*found.findings] == []
+        astray.promote()
+        with astray.connect() as promoted:
+            history = promoted._history(2)
+        assert history is not None
+        run(primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
+        await found.refresh()
+        with pytest.raises(pgreplkit.SplitBrain) as caught:
+            _ = found.primary
+        error = caught.value
+        assert error.primaries == {"a": 1, "b": 2}
+        assert (error.timeline, error.lsn) == (1, history.switchpoint(1))
+        assert str(found).splitlines()[0] == f"!! {error}"
+        assert f"parted on timeline 1 at {error.lsn}" in str(error)
+        [finding] = found.findings
+        assert finding.severity is Severity.CRITICAL
+    finally:
+        primary.stop()
+        astray.stop()
+
+
+async def test_a_standby_without_its_upstream_is_a_root_with_a_warning(
+    cluster: Pair, colour: Colour
+) -> None:
+    found = await discovered(colour, {"two": cluster.standby.conninfo})
+    assert found.primary is None
+    checks = {finding.check: finding.severity for finding in found.findings}
+    assert checks == {"primary": Severity.CRITICAL, "two": Severity.WARNING}
+    assert str(found).startswith("two: standby")
+
+
+@pytest.mark.matrix
+async def test_a_promotion_is_seen_when_it_is_asked_again(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    standby = clusters.lab.standby(primary)
+    try:
+        found = await discovered(colour, {"a": primary.conninfo, "b": standby.conninfo})
+        primary.stop()
+        standby.promote()
+        await found.refresh()
+        assert found.primary is not None
+        assert (found.primary.name, found.primary.timeline) == ("b", 2)
+        assert not found["a"].is_reachable
+    finally:
+        standby.stop()
+
+
+async def test_a_role_that_may_not_see_is_told_as_the_nodes_error(
+    cluster: Pair, colour: Colour
+) -> None:
+    servers = {"one": conninfo_as(cluster.primary, "stranger")}
+    found = await discovered(colour, servers)
+    assert isinstance(found["one"].error, pgreplkit.InsufficientPrivilege)
+    observer = {"one": conninfo_as(cluster.primary, "observer")}
+    found = await discovered(colour, observer)
+    assert found["one"].is_primary
+
+
+def test_servers_are_named_by_their_address(cluster: Pair) -> None:
+    found = Cluster.discover([cluster.primary.conninfo])
+    [node] = found.nodes
+    assert node.name == f"127.0.0.1:{cluster.primary.port}"
+    assert repr(found) == f"<Cluster of {node.name}>"
+    assert found._repr_html_().startswith(f"<pre>{node.name}: primary, timeline ")
+    assert found.to_dict() == found.topology.to_dict()
+    assert found.best_candidate() is None
+    with pytest.raises(ValueError, match="same address"):
+        Cluster.discover([cluster.primary.conninfo] * 2)
+    assert str(Cluster.discover([])) == ""
+
+
+# As repmgr 4.0 to 5.3 makes them.
+REPMGR = """
+    CREATE SCHEMA repmgr;
+    CREATE TABLE repmgr.nodes (
+        node_id int PRIMARY KEY, upstream_node_id int, active bool NOT NULL DEFAULT true,
+        node_name text NOT NULL, type text NOT NULL, location text NOT NULL DEFAULT 'default',
+        priority int NOT NULL DEFAULT 100, conninfo text NOT NULL, repluser varchar(63) NOT NULL,
+        slot_name text, config_file text NOT NULL);
+    CREATE TABLE repmgr.events (
+        node_id int NOT NULL, event text NOT NULL, successful bool NOT NULL DEFAULT true,
+        event_timestamp timestamptz NOT NULL DEFAULT current_timestamp, details text);
+"""
+
+
+@pytest.mark.matrix
+async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    standbys = [clusters.lab.standby(primary, name=f"repmgr{number}") for number in range(3)]
+    run(primary, REPMGR)
+    for number, (node, name, priority) in enumerate(
+        zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
+    ):
+        kind = "primary" if node is primary else "standby"
+        # One is found by its name only, as that is no connection string.
+        conninfo = "elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
+        run(
+            primary,
+            "INSERT INTO repmgr.nodes (node_id, node_name, type, priority, conninfo, repluser,"
+            " config_file) VALUES"
+            f" ({number}, '{name}', '{kind}', {priority}, '{conninfo}', '', '')",
+        )
+    for event in ("primary_register", "standby_register"):
+        run(primary, f"INSERT INTO repmgr.events VALUES (1, '{event}', true, clock_timestamp())")
+    for standby in standbys:
+        Pair(primary, standby).catch_up()
+    servers = [node.conninfo for node in (primary, *standbys)]
+    found = Cluster.discover(servers)
+    assert [node.name for node in found.nodes] == ["db1", "db2", "repmgr1", "db4"]
+    assert found["db4"].upstream == "db1"
+    assert found["db2"].repmgr is not None
+    assert found["db2"].repmgr.priority == 0
+    assert "elsewhere" not in repr(found["repmgr1"])
+
+    def best() -> str | None:
+        found.refresh()
+        candidate = found.best_candidate()
+        return candidate.name if candidate else None
+
+    # Who is asked a moment later may have more.
+    wait_until(lambda: best() == "db4")
+    assert found.primary is not None
+    assert found.primary.name == "db1"
+    events = found.repmgr_events(limit=1)
+    assert [event.event for event in events] == ["standby_register"]
+    hidden = Cluster.discover([conninfo_as(cluster.primary, "observer")])
+    assert hidden.nodes[0].repmgr is None
+    assert hidden.repmgr_events() == []
+    as_observer = Cluster.discover({"x": primary.conninfo})
+    assert [node.name for node in as_observer.nodes] == ["x"]
+    with psycopg.connect(primary.conninfo) as holder:
+        holder.execute("LOCK TABLE repmgr.nodes")
+        silent = Cluster.discover({"x": primary.conninfo}, timeout=1)
+        assert "no answer within 1 s" in str(silent)
+        # No thread waits on, which would keep the interpreter from ending.
+        wait_until(lambda: not [t for t in threading.enumerate() if "pgreplkit" in t.name])

@@ -1,0 +1,206 @@
+"""Controls: a server's host by pg_ctl and by commands, and what its control file says."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from clusters import Cluster as Pair, Clusters, one, wait_until
+
+from pgreplkit import (
+    LSN,
+    CommandControl,
+    ControlFailed,
+    ControlFile,
+    ControlState,
+    InvalidControlFile,
+    LocalControl,
+    NodeControl,
+)
+from pgreplkit.lab import Node
+
+AS_OWNER = """
+import os, shutil, sys
+owner, command = os.stat(sys.argv[2]), sys.argv[3:]
+if sys.argv[1] == "shell":
+    command = ["/bin/sh", "-c", " ".join(command)]
+program = shutil.which(command[0]) or command[0]
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(owner.st_gid); os.setuid(owner.st_uid)
+os.umask(0o077)
+os.execv(program, command)
+"""
+
+
+def as_owner(node: Node, way: str) -> list[str]:
+    """What sudo or ssh would be, as the account that owns the data directory."""
+    return [sys.executable, "-c", AS_OWNER, way, str(node.data_dir)]
+
+
+def by_commands(node: Node, way: str = "exec") -> CommandControl:
+    """A control of that node by commands, as somebody with ssh or sudo has."""
+    pg_ctl = [*as_owner(node, "exec"), str(node.installation.bindir / "pg_ctl")]
+    data = ["-D", str(node.data_dir)]
+    return CommandControl(
+        str(node.data_dir),
+        start=[*pg_ctl, "start", *data, "-w", "-l", str(node.log_file)],
+        stop=[*pg_ctl, "stop", *data, "-m", "fast"],
+        is_running=[*pg_ctl, "status", *data],
+        restart=None if way == "exec" else ["false"],
+        run=as_owner(node, way),
+        through_shell=way == "shell",
+        bindir=str(node.installation.bindir),
+    )
+
+
+def by_shell(node: Node) -> CommandControl:
+    """The same, where what goes before the programs hands them to a shell, as ssh does."""
+    return by_commands(node, "shell")
+
+
+KINDS: list[Callable[[Node], NodeControl]] = [lambda node: node.control, by_commands, by_shell]
+
+
+@pytest.fixture(params=KINDS, ids=["local", "command", "shell"])
+def kind(request: pytest.FixtureRequest) -> Callable[[Node], NodeControl]:
+    made: Callable[[Node], NodeControl] = request.param
+    return made
+
+
+def test_a_server_is_stopped_started_and_its_files_are_reached(
+    clusters: Clusters, cluster: Pair, kind: Callable[[Node], NodeControl]
+) -> None:
+    node = clusters.lab.primary(version=cluster.major)
+    control = kind(node)
+    assert isinstance(control, NodeControl)
+    assert control.data_dir == str(node.data_dir) in repr(control)
+    assert control.is_running()
+    control.start()
+    control.stop()
+    control.stop()
+    assert not control.is_running()
+    assert not node.is_running
+    control.start()
+    assert one(node, "SELECT 1") == 1
+
+    odd = 'it\'s $HOME; \\ "odd".conf'
+    assert control.read_file(odd) is None
+    control.write_file(odd, b"one\0\n")
+    control.write_file(f"../{node.name}.kept/{odd}", b"two")
+    assert control.read_file(odd) == b"one\0\n"
+    written = node.data_dir / odd
+    kept = node.data_dir.with_suffix(".kept")
+    for file in (written, kept / odd):
+        found, owner = file.stat(), node.data_dir.stat()
+        assert (found.st_mode & 0o777, found.st_uid) == (0o600, owner.st_uid)
+    assert {path.name for path in kept.iterdir()} == {odd}
+    control.write_file(odd, b"three")
+    assert written.read_bytes() == b"three"
+    control.write_file(odd, None)
+    control.write_file(odd, None)
+    assert not written.exists()
+    with control.private_file(b"secret") as path:
+        assert Path(path).read_bytes() == b"secret"
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        assert Path(path).stat().st_uid == node.data_dir.stat().st_uid
+    assert not Path(path).exists()
+
+    lines: list[str] = []
+    control.run("postgres", ["--version"], on_line=lines.append)
+    assert lines == [f"postgres (PostgreSQL) {node.version}"] or str(node.major) in lines[0]
+    with pytest.raises(ControlFailed, match="no-such-option"):
+        control.run("postgres", ["--no-such-option"])
+    with pytest.raises(ControlFailed, match="no_such_program"):
+        control.run("no_such_program", [])
+
+
+def test_a_program_is_ended_when_its_lines_are_wanted_no_more(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    control = clusters.lab.primary(version=cluster.major, name="ended").control
+    data_dir = Path(control.data_dir)
+    control.stop()
+
+    def enough(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    with pytest.raises(KeyboardInterrupt):
+        control.run("postgres", ["-D", control.data_dir], on_line=enough)
+
+    def its_processes() -> list[str]:
+        told = psutil.process_iter(["cmdline"])
+        return [p.info["cmdline"] for p in told if str(data_dir) in (p.info["cmdline"] or [])]
+
+    wait_until(lambda: not its_processes())
+
+
+def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) -> None:
+    node = clusters.lab.primary(version=cluster.major)
+    node.stop()
+    node.configure({"no_such_setting": "1"})
+    with pytest.raises(ControlFailed, match="no_such_setting"):
+        node.control.start()
+    with pytest.raises(ControlFailed, match="bindir="):
+        LocalControl(node.data_dir, bindir="/nowhere")
+    with pytest.raises(ControlFailed, match="directory"):
+        LocalControl(node.data_dir / "no", bindir=node.installation.bindir).start()
+    with pytest.raises(TypeError, match="list of arguments"):
+        CommandControl("/x", start="pg_ctl start", stop=[], is_running=[])
+    stubborn = CommandControl("/x", start=["false"], stop=["true"], is_running=["true"])
+    with pytest.raises(ControlFailed, match="still runs"):
+        stubborn.stop()
+    silent = CommandControl("/x", start=["true"], stop=["true"], is_running=["false"])
+    with pytest.raises(ControlFailed, match="status 1, which tells neither"):
+        silent.is_running()
+    with pytest.raises(ControlFailed, match="tells neither"):
+        silent.start()
+    sure = CommandControl(
+        "/x", start=["true"], stop=["true"], is_running=["false"], not_running=[1]
+    )
+    assert not sure.is_running()
+    for word, runs in {"activating": True, "inactive": False, "failed": False}.items():
+        asked = ["sh", "-c", f"echo {word}; exit 3"]
+        unit = CommandControl("/x", start=["true"], stop=["true"], is_running=asked)
+        assert unit.is_running() is runs
+    with pytest.raises(ControlFailed, match="restart the server by false"):
+        by_shell(node).restart()
+
+
+def test_the_control_file_says_what_the_server_says(clusters: Clusters, cluster: Pair) -> None:
+    hints = cluster.major % 2 == 0
+    node = clusters.lab.primary(version=cluster.major, settings={"wal_log_hints": hints})
+
+    def read() -> ControlFile:
+        return ControlFile.from_bytes((node.data_dir / "global/pg_control").read_bytes())
+
+    running = read()
+    with node.connect() as server:
+        identity = server.identity()
+        checksums = server.setting("data_checksums").value
+        last = one(node, "SELECT checkpoint_lsn::text FROM pg_control_checkpoint()")
+    assert running.system_id == identity.system_id
+    assert (running.timeline, running.checkpoint_lsn) == (1, LSN(str(last)))
+    assert running.state is ControlState.IN_PRODUCTION
+    assert not running.is_clean
+    assert (running.wal_log_hints, running.data_checksums) == (hints, checksums)
+    assert running.can_rewind == (hints or bool(checksums))
+    node.stop()
+    stopped = read()
+    assert stopped.state is ControlState.SHUT_DOWN
+    assert stopped.is_clean
+    assert stopped.checkpoint_lsn > running.checkpoint_lsn
+    standby = (cluster.standby.data_dir / "global/pg_control").read_bytes()
+    assert ControlFile.from_bytes(standby).state is ControlState.IN_ARCHIVE_RECOVERY
+    assert ControlFile.from_bytes(standby).min_recovery_timeline == 1
+
+
+def test_other_bytes_are_no_control_file(cluster: Pair) -> None:
+    content = (cluster.primary.data_dir / "global/pg_control").read_bytes()
+    for bad in (b"", content[:200], content[8:], content[:16] + b"\x63" + content[17:]):
+        with pytest.raises(InvalidControlFile):
+            ControlFile.from_bytes(bad)
+    with pytest.raises(TypeError):
+        ControlFile.from_bytes("text")  # type: ignore[arg-type]

@@ -1,0 +1,284 @@
+"""Failover, and coming back: proofs, fencing, pg_rewind, and who is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psycopg
+import pytest
+from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
+from colours import Colour
+from trees import Tree, grow, writing, written
+
+import pgreplkit
+from pgreplkit import ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
+from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit.lab import Node
+
+pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
+
+
+def can_rewind(pair: Pair) -> bool:
+    return (pair.primary.installation.bindir / "pg_rewind").exists()
+
+
+def is_receiving(node: Node) -> object:
+    return one(node, "SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE status = 'streaming'")
+
+
+def diverge(tree: Tree, name: str) -> None:
+    """Let a standby write something of its own, and be a standby again."""
+    node = tree[name]
+    node.promote()
+    run(node, "INSERT INTO written VALUES (-1)")
+    node.stop()
+    node.follow(tree["a"])
+    node.start()
+
+
+@pytest.mark.matrix
+async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major)
+    run(tree["a"], "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 (b, c)'")
+    run(tree["a"], "SELECT pg_reload_conf()")
+    found = await tree.discover(colour)
+    fenced: list[str] = []
+    with writing(tree, "a", "b", "c") as writer:
+        tree["a"].kill()
+        wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
+        every: tuple[Proof, ...] = ("connection", "standbys", "process")
+        plan = await found.failover(proofs=every, fence=fenced.append)
+        new = plan.steps[-1].to_dict()["upstream"]
+        assert new in {"b", "c"}
+        result = await plan.run()
+        assert fenced == ["a"]
+        assert result.lost_bytes is not None
+    primary = tree[str(new)]
+    assert {*writer.acknowledged} <= written(primary)
+    # Before 13 a standby is restarted to follow another, which its own standbys have to notice.
+    wait_until(lambda: bool(is_receiving(tree["d"])))
+    await found.refresh()
+    other = "c" if new == "b" else "b"
+    assert {node.name: node.upstream for node in found.nodes} == {
+        "a": None,
+        new: None,
+        other: new,
+        "d": "b",
+    }
+
+    # It comes back as it was, takes writes that nobody else has, and is lost again.
+    tree["a"].start()
+    run(tree["a"], "SET synchronous_commit = local; INSERT INTO written VALUES (-1)")
+    await found.refresh()
+    with pytest.raises(pgreplkit.SplitBrain):
+        assert found.primary
+    with pytest.raises(pgreplkit.SplitBrain):
+        await found.switchover(other)
+    tree["a"].kill()
+    plan = await found.rejoin("a", slot="a")
+    if not can_rewind(cluster) or cluster.major < 13:
+        with pytest.raises(PlanRefused, match="clone_standby"):
+            await plan.run()
+        assert not tree["a"].is_running
+        return
+    own = (tree["a"].data_dir / "postgresql.conf").read_bytes()
+    await plan.run()
+    assert (tree["a"].data_dir / "postgresql.conf").read_bytes() == own
+    assert not tree["a"].data_dir.with_suffix(".before-rewind").exists()
+    await found.refresh()
+    assert found["a"].upstream == new
+    assert not found.findings
+    wait_until(lambda: {*writer.acknowledged} <= written(tree["a"]))
+    assert -1 not in written(tree["a"])
+    slots = "SELECT active FROM pg_replication_slots WHERE slot_name = 'a'"
+    assert one(primary, slots) is True
+
+
+async def test_a_primary_that_can_be_reached_is_not_replaced(
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["a"], "SELECT pg_create_physical_replication_slot('stranger')")
+    found = await tree.discover(colour)
+    plan = await found.failover(proofs=("connection", "standbys", "process"))
+    with pytest.raises(PlanRefused) as caught:
+        await plan.run()
+    assert {f.check for f in caught.value.findings} == {"connection", "standbys", "process"}
+    with pytest.raises(ValueError, match="proofs are some of"):
+        await found.failover(proofs=())
+    tree["c"].stop()
+    run(tree["a"], "INSERT INTO written VALUES (1)")
+    wait_until(lambda: written(tree["b"]) == {1})
+    tree["a"].stop()
+    tree["c"].start()
+    wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
+    with pytest.raises(PlanRefused, match="needed: the standby with the most WAL"):
+        await (await found.failover("c")).run()
+
+    def refuse(name: str) -> None:
+        raise RuntimeError(f"{name} does not answer the switch")
+
+    run(tree["b"], "SELECT pg_wal_replay_pause()")
+    with pytest.raises(PlanRefused, match="neither paused nor delayed"):
+        await (await found.failover("b")).run()
+    run(tree["b"], "SELECT pg_wal_replay_resume()")
+    plan = await found.failover("b", fence=refuse, journal=tmp_path / "journal")
+    with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
+        await plan.run()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    # What was proven then need not be so any more.
+    tree["a"].start()
+    wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
+    again = await found.resume(tmp_path / "journal", fence=lambda name: None)
+    for begun in (plan, again):
+        with pytest.raises(PlanFailed, match="out of reach still: connection: it answers"):
+            await begun.resume()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
+    tree["a"].stop()
+    wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
+    fresh = await tree.discover(colour)
+    result = await (await fresh.failover("b")).run()
+    assert result.promotion is not None
+    wait_until(lambda: one(tree["b"], "SELECT pg_is_in_recovery()") is False)
+    back = await fresh.rejoin("a")
+    assert [step.what for step in back.steps if "rewind" in step.what] == []
+    await back.run()
+    await fresh.refresh()
+    assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
+    # Nobody would let go of the WAL that the others' slots keep there.
+    assert [slot.slot_name for slot in fresh["a"].slots] == ["stranger"]
+
+
+async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    old = tree["c"].data_dir / "recovery.conf"
+    if old.exists():
+        old.write_text(f"{old.read_text()}restore_command = 'false'\n")
+    plan = await found.follow("c", "b", slot="slot_c")
+    assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
+    await plan.run()
+    assert not old.exists() or "restore_command = 'false'" in old.read_text()
+    await found.refresh()
+    assert found["c"].upstream == "b"
+    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would go round"):
+        await found.follow("b", "c")
+    await (await found.follow("c", "a")).run()
+    await found.refresh()
+    assert found["c"].upstream == "a"
+    left = "SELECT active FROM pg_replication_slots"
+    wait_until(lambda: rows(tree["b"], left) == [{"active": False}])
+    diverge(tree, "c")
+    plan = await found.follow("c", "b")
+    with pytest.raises(PlanRefused, match="none of the upstream's: 1") as caught:
+        await plan.run()
+    [finding] = caught.value.findings
+    assert "pg_rewind" in finding.remedy
+    with pytest.raises(PlanFailed, match="none of the upstream's"):
+        await plan.run(force=True)
+    with pytest.raises(pgreplkit.ServerError, match="let a follow b"):
+        await found.follow("a", "b")
+    if can_rewind(cluster):
+        plan = await found.rejoin("c")
+        await plan.run()
+        await found.refresh()
+        assert found["c"].upstream == "a"
+        assert written(tree["c"]) == written(tree["a"])
+
+
+async def test_a_standby_is_given_another_slot_and_streams_from_that(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    plan = await found.follow("c", "a", slot="another")
+    assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
+    await plan.run()
+    active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'another'"
+    assert one(tree["a"], active) is True
+    plan = await found.follow("c", "a", slot="slot_b", timeout=3)
+    with pytest.raises(PlanFailed, match="it does not stream after 3 s"):
+        await plan.run()
+    if cluster.major >= 13:
+        # What streams still when the server has not yet read the setting is what was there before.
+        await (await found.follow("c", "a", slot="another")).run()
+        pid = int(
+            str(one(tree["c"], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'"))
+        )
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(PlanFailed, match="it does not stream after 3 s"):
+                await (await found.follow("c", "a", slot="slot_c", timeout=3)).run()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+class Interrupted(LocalControl):
+    """Its restarts only stop."""
+
+    def restart(self) -> None:
+        self.stop()
+        raise ControlFailed("restart the server", "it was interrupted")
+
+
+@pytest.mark.pg("<13")
+async def test_a_follow_whose_restart_was_interrupted_is_resumed(
+    clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    node, journal = tree["c"], tmp_path / "journal"
+    control = Interrupted(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+    found = await tree.discover(colour, c=control)
+    with pytest.raises(PlanFailed, match="it was interrupted"):
+        await (await found.follow("c", "b", journal=journal)).run()
+    assert not node.is_running
+    found = await tree.discover(colour)
+    marker = node.data_dir / ("standby.signal" if cluster.major >= 12 else "recovery.conf")
+    away = marker.rename(node.data_dir / "away")
+    with pytest.raises(PlanFailed, match="its files are those of a primary"):
+        await (await found.resume(journal)).resume()
+    assert not node.is_running
+    away.rename(marker)
+    await (await found.resume(journal)).resume()
+    await found.refresh()
+    assert found["c"].upstream == "b"
+
+
+def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) -> None:
+    bad = psycopg.conninfo.make_conninfo(
+        cluster.primary.conninfo, passfile="/dev/null", password="wrong"
+    )
+    found = pgreplkit.Cluster.discover({"a": bad, "b": cluster.standby.conninfo})
+    proofs: tuple[Proof, ...] = ("connection",)
+    answer = found.failover(proofs=proofs).check()["connection"]
+    assert (answer.severity, answer.found[:10]) == ("critical", "it answers")
+    assert "wrong" not in str(answer)
+
+
+async def test_an_async_fence_is_awaited_and_refused_where_nobody_can() -> None:
+    fenced: list[str] = []
+
+    async def fence(name: str) -> None:
+        await asyncio.sleep(0)
+        fenced.append(name)
+
+    await AsyncSite({}, {}, {}, 1, fence=fence).fence_off("a")
+    assert fenced == ["a"]
+    with pytest.raises(pgreplkit.ControlFailed, match="only the async classes run"):
+        Site({}, {}, {}, 1, fence=fence).fence_off("b")
+    assert fenced == ["a"]
+
+
+async def test_a_node_without_a_control_cannot_rejoin(cluster: Pair, colour: Colour) -> None:
+    servers = {"one": cluster.primary.conninfo, "two": cluster.standby.conninfo}
+    found = pgreplkit.Cluster.discover(servers)
+    with pytest.raises(pgreplkit.ControlFailed, match="controls="):
+        found.rejoin("two")

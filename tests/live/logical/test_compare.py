@@ -1,0 +1,278 @@
+"""compare: every planted difference found, and none invented, also while rows are written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from clusters import Cluster
+from colours import Colour, inner
+from databases import Pair, both, subscribed
+
+import pgreplkit
+from pgreplkit import (
+    AsyncPrimary,
+    CompareProgress,
+    DiffKind,
+    PublishedTable,
+    RowDiff,
+    SubscriptionOptions,
+    TableName,
+)
+
+pytestmark = pytest.mark.one_colour
+
+
+async def compared(
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    *tables: str | PublishedTable,
+    range_rows: int = 100,
+) -> list[CompareProgress]:
+    """All that a comparison tells, in the colour of the servers."""
+    chosen, here, there = tables or None, inner(publisher), inner(subscriber)
+    if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+        return [*pgreplkit.compare(here, there, chosen, range_rows=range_rows, timeout=30)]
+    found = pgreplkit.acompare(publisher, subscriber, chosen, range_rows=range_rows, timeout=30)
+    return [progress async for progress in found]
+
+
+def diffs(found: list[CompareProgress]) -> list[RowDiff]:
+    return [diff for progress in found for diff in progress.diffs]
+
+
+async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        off = SubscriptionOptions(enabled=False)
+        waiting = await subscribed(pair, subscriber, off)
+        with pytest.raises(pgreplkit.ServerError, match=r"public\.one, public\.two is not sync"):
+            await compared(publisher, subscriber)
+        await waiting.drop()
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        same = await compared(publisher, subscriber)
+        assert diffs(same) == []
+        assert same[-1].rows_done == 1010
+        assert (same[-1].tables_done, same[-1].tables) == (2, 2)
+        assert [p.rows for p in same] == [100] * 10 + [0, 10]
+        pair.subscriber.run(
+            "DELETE FROM one WHERE id = 7",
+            "UPDATE one SET name = NULL WHERE id = 500",
+            "INSERT INTO one VALUES (-1, 'extra'), (5000, '')",
+            "DELETE FROM two WHERE id = 10",
+        )
+        found = diffs(await compared(publisher, subscriber))
+        told = {(str(d.table), d.key["id"]): (d.kind, d.columns) for d in found}
+        assert told == {
+            ("public.one", "-1"): (DiffKind.EXTRA, ()),
+            ("public.one", "7"): (DiffKind.MISSING, ()),
+            ("public.one", "500"): (DiffKind.DIFFERENT, ("name",)),
+            ("public.one", "5000"): (DiffKind.EXTRA, ()),
+            ("public.two", "10"): (DiffKind.MISSING, ()),
+        }
+        [changed] = [d for d in found if d.kind is DiffKind.DIFFERENT]
+        assert changed.table == TableName("public", "one")
+        assert changed.publisher == {"id": "500", "name": "name 500"}
+        assert changed.subscriber == {"id": "500", "name": None}
+        assert len(found) == len(told)
+
+
+@contextmanager
+def writing(pair: Pair) -> Iterator[None]:
+    """Write to the first hundred rows of the publisher all the time."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(pair.publisher.conninfo, autocommit=True) as connection:
+            turn = 0
+            while not stop.is_set():
+                turn += 1
+                connection.execute(
+                    "UPDATE one SET name = %s WHERE id = %s", [f"turn {turn}", turn % 100]
+                )
+                if turn % 10 == 0:
+                    connection.execute("INSERT INTO two VALUES (%s)", [turn + 1000])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_nothing_is_invented_under_a_writer(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run(
+            "UPDATE one SET name = 'odd' WHERE id = 300", "DELETE FROM two WHERE id = 1"
+        )
+        with writing(pair):
+            found = await compared(publisher, subscriber, "one", "two")
+        told = {(str(d.table), d.key["id"], d.kind) for d in diffs(found)}
+        assert told == {
+            ("public.one", "300", DiffKind.DIFFERENT),
+            ("public.two", "1", DiffKind.MISSING),
+        }
+
+
+async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
+    table = """CREATE TABLE typed (a text, b timestamptz, f float8, g float4, i interval, j jsonb,
+        y bytea, n numeric, u uuid, fs float8[], p point, ps point[], PRIMARY KEY (a, b))"""
+    values = """INSERT INTO typed SELECT chr(64 + n), now() + n * interval '1 day', 1 / 3.0 / n,
+        n / 7.0, n * interval '1 hour', jsonb_build_object('n', n), decode('00ff', 'hex'),
+        n / 3.0, md5(n::text)::uuid, ARRAY[n / 7.0, NULL], point(n / 7.0, n / 3.0),
+        ARRAY[point(n / 7.0, n / 3.0)] FROM generate_series(1, 50) AS n"""
+    for each in (pair.publisher, pair.subscriber):
+        each.run(table)
+    pair.publisher.run(values, "ALTER PUBLICATION p ADD TABLE typed")
+    # Before 12 the server itself copies floats with 15 digits only, unless it is told.
+    pair.publisher.run(f"ALTER DATABASE {pair.publisher.name} SET extra_float_digits = 3")
+    # What a session is set to must not show.
+    pair.subscriber.run(
+        f"ALTER DATABASE {pair.subscriber.name} SET TimeZone = 'Asia/Tokyo'",
+        f"ALTER DATABASE {pair.subscriber.name} SET DateStyle = 'SQL, DMY'",
+        f"ALTER DATABASE {pair.subscriber.name} SET bytea_output = 'escape'",
+        f"ALTER DATABASE {pair.subscriber.name} SET extra_float_digits = 0",
+        f"ALTER DATABASE {pair.subscriber.name} SET IntervalStyle = 'iso_8601'",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber, "typed", range_rows=7)
+        assert diffs(found) == []
+        assert found[-1].rows_done == 50
+        pair.subscriber.run("UPDATE typed SET f = f + 1e-16 * f WHERE a = 'B'")
+        [diff] = diffs(await compared(publisher, subscriber, "typed", range_rows=7))
+        assert diff.columns == ("f",)
+        assert diff.key["a"] == "B"
+
+
+@pytest.mark.pg(">=15")
+async def test_only_what_is_published_is_compared(pair: Pair, colour: Colour) -> None:
+    pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two WHERE (id > 5)")
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber)
+        assert diffs(found) == []
+        assert found[-1].rows_done == 1005
+        chosen = PublishedTable("two", where="id IN (5, 6)")
+        [diff] = diffs(await compared(publisher, subscriber, chosen))
+        assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "5"})
+
+
+async def test_what_cannot_be_compared_is_refused(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
+    for each in (pair.publisher, pair.subscriber):
+        each.run("CREATE TABLE wide (id int PRIMARY KEY, name text)")
+    pair.publisher.run("CREATE TABLE keyless (a int)", "CREATE TABLE there (a int PRIMARY KEY)")
+    pair.subscriber.run("CREATE TABLE keyless (a int)", "ALTER TABLE one RENAME name TO other")
+    async with both(pair, colour) as (publisher, subscriber):
+        with pytest.raises(pgreplkit.KeyMissing, match="no unique key"):
+            await compared(publisher, subscriber, "keyless")
+        with pytest.raises(pgreplkit.TableNotFound, match="subscriber has no such table"):
+            await compared(publisher, subscriber, "there")
+        with pytest.raises(pgreplkit.TableNotFound, match="columns name"):
+            await compared(publisher, subscriber, "one")
+        with pytest.raises(pgreplkit.KeyMissing, match="not among"):
+            await compared(publisher, subscriber, PublishedTable("wide", columns=["name"]))
+        # Two databases that do not replicate can be compared too.
+        found = await compared(publisher, subscriber, "two", range_rows=5)
+        assert {d.kind for d in diffs(found)} == {DiffKind.MISSING}
+        assert len(diffs(found)) == 10
+
+
+async def test_rows_that_the_subscriber_has_twice(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("ALTER TABLE one DROP CONSTRAINT one_pkey")
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("INSERT INTO one SELECT * FROM one WHERE id IN (4, 5)")
+        found = diffs(await compared(publisher, subscriber, "one"))
+        assert [(d.kind, d.key["id"]) for d in found] == [
+            (DiffKind.REPEATED, "4"),
+            (DiffKind.REPEATED, "5"),
+        ]
+
+
+async def test_what_only_the_subscriber_has_is_read_in_parts(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("INSERT INTO two SELECT generate_series(11, 1010)")
+        found = await compared(publisher, subscriber, "two")
+        assert len(diffs(found)) == 1000
+        assert {d.kind for d in diffs(found)} == {DiffKind.EXTRA}
+        assert max(len(progress.diffs) for progress in found) <= 100
+        assert (found[-1].rows_done, found[-1].tables_done) == (10, 1)
+
+
+@contextmanager
+def coming_and_going(pair: Pair) -> Iterator[None]:
+    """Rows that are inserted and deleted at once, and one that changes to and fro."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(pair.publisher.conninfo, autocommit=True) as connection:
+            turn = 2000
+            while not stop.is_set():
+                turn += 1
+                connection.execute("INSERT INTO two VALUES (%s)", [turn])
+                connection.execute("UPDATE one SET name = 'fro' WHERE id = 1")
+                connection.execute("DELETE FROM two WHERE id = %s", [turn])
+                connection.execute("UPDATE one SET name = 'to' WHERE id = 1")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_rows_that_come_and_go_are_no_differences(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        pair.subscriber.run("DELETE FROM two WHERE id = 1")
+        with coming_and_going(pair):
+            for _ in range(5):
+                [diff] = diffs(await compared(publisher, subscriber, "one", "two"))
+                assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "1"})
+
+
+async def test_a_type_outside_of_the_search_path(pair: Pair, colour: Colour) -> None:
+    for each in (pair.publisher, pair.subscriber):
+        each.run(
+            "CREATE SCHEMA app",
+            "CREATE TYPE app.mood AS ENUM ('sad', 'glad')",
+            "CREATE TABLE app.parent (id int PRIMARY KEY)",
+            "CREATE TABLE app.moods (mood app.mood, id int REFERENCES app.parent,"
+            " PRIMARY KEY (mood, id))",
+            "CREATE INDEX ON app.moods ((mood = 'sad'::app.mood))",
+        )
+    pair.publisher.run(
+        f"ALTER DATABASE {pair.publisher.name} SET search_path = app",
+        "INSERT INTO app.parent SELECT generate_series(1, 30)",
+        "INSERT INTO app.moods SELECT 'sad', generate_series(1, 30)",
+        "ALTER PUBLICATION p ADD TABLE app.parent, app.moods",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber, "app.moods", range_rows=7)
+        assert (diffs(found), found[-1].rows_done) == ([], 30)
+        here, there = inner(publisher), inner(subscriber)
+        if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+            drift = pgreplkit.schema_drift(here, there, ["app.moods"])
+        else:
+            drift = await pgreplkit.aschema_drift(publisher, subscriber, ["app.moods"])
+        assert drift.drifts == ()

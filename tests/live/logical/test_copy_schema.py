@@ -1,0 +1,67 @@
+"""copy_schema: a database's tables by pg_dump, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from colours import Colour, inner
+from databases import Pair, both
+
+import pgreplkit
+from pgreplkit import AsyncPrimary, SchemaSection
+
+pytestmark = [pytest.mark.pg(">=15"), pytest.mark.one_colour]
+"""The packages of older majors have no pg_dump."""
+
+
+async def copied(
+    publisher: AsyncPrimary,
+    subscriber: AsyncPrimary,
+    *sections: SchemaSection,
+    bindir: Path,
+    tables: list[str] | None = None,
+) -> None:
+    here, there = inner(publisher), inner(subscriber)
+    if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+        pgreplkit.copy_schema(here, there, sections, tables=tables, bindir=bindir)
+    else:
+        await pgreplkit.acopy_schema(publisher, subscriber, sections, tables=tables, bindir=bindir)
+
+
+async def test_a_schema_is_copied_section_by_section(pair: Pair, colour: Colour) -> None:
+    bindir = Path(pair.publisher.node.installation.bindir)
+    pair.publisher.run(
+        'CREATE TABLE "Odd ""one" (id serial PRIMARY KEY, other int REFERENCES one)',
+        'CREATE INDEX by_other ON "Odd ""one" (other)',
+        "CREATE TABLE left_out (a int)",
+    )
+    pair.subscriber.run("DROP TABLE one, two")
+    names = ["one", '"Odd ""one"']
+    async with both(pair, colour) as (publisher, subscriber):
+        await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=bindir, tables=names)
+        keys = "SELECT count(*) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid"
+        in_public = "WHERE relnamespace = 'public'::regnamespace"
+        assert pair.subscriber.one(f"{keys} {in_public}") == 0
+        await copied(publisher, subscriber, SchemaSection.POST_DATA, bindir=bindir, tables=names)
+        here, there = inner(publisher), inner(subscriber)
+        if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+            drift = pgreplkit.schema_drift(here, there, names)
+        else:
+            drift = await pgreplkit.aschema_drift(publisher, subscriber, names)
+        assert drift.drifts == ()
+        assert pair.subscriber.one("SELECT to_regclass('left_out') IS NULL") is True
+        assert pair.subscriber.one("SELECT count(*) FROM one") == 0
+        # What is there already is not touched, nor is the rest made.
+        pair.subscriber.run("DROP TABLE one CASCADE")
+        with pytest.raises(pgreplkit.ControlFailed, match="already exists"):
+            await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=bindir, tables=names)
+        assert pair.subscriber.one("SELECT to_regclass('one') IS NULL") is True
+
+
+async def test_a_program_that_is_not_there_is_told(
+    pair: Pair, colour: Colour, tmp_path: Path
+) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        with pytest.raises(pgreplkit.ControlFailed, match="pg_dump"):
+            await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=tmp_path)

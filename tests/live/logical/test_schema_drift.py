@@ -1,0 +1,135 @@
+"""Schema drift: everything that can differ made to differ, and mended by the DDL that is told."""
+
+from __future__ import annotations
+
+import pytest
+from colours import Colour, inner
+from databases import Pair, both, subscribed
+
+import pgreplkit
+from pgreplkit import AsyncPrimary, DriftKind, PublishedTable, SchemaDrift, Severity
+
+pytestmark = pytest.mark.one_colour
+
+
+PUBLISHER = (
+    "CREATE TABLE parent (id int PRIMARY KEY)",
+    """CREATE TABLE wide (id int PRIMARY KEY, a text, b int NOT NULL, c varchar(5),
+        d text COLLATE "C", parent int REFERENCES parent, CONSTRAINT positive CHECK (b > 0),
+        CONSTRAINT one_a UNIQUE (a))""",
+    "CREATE INDEX by_b ON wide (b) WHERE b > 5",
+    "CREATE INDEX by_c ON wide (lower(c))",
+    "CREATE TABLE lost (id int PRIMARY KEY)",
+)
+SUBSCRIBER = (
+    "CREATE TABLE parent (id int PRIMARY KEY)",
+    """CREATE TABLE wide (id int PRIMARY KEY, a text NOT NULL, b bigint, d text, extra int,
+        needed int NOT NULL, CONSTRAINT small CHECK (b < 100))""",
+    "CREATE INDEX other_name ON wide (b) WHERE b > 5",
+    "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER fires BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
+    "CREATE TRIGGER rests BEFORE INSERT ON wide FOR EACH ROW EXECUTE PROCEDURE nothing()",
+    "ALTER TABLE wide ENABLE ALWAYS TRIGGER fires",
+)
+
+
+async def drift_of(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, *tables: str | PublishedTable
+) -> SchemaDrift:
+    here, there = inner(publisher), inner(subscriber)
+    if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
+        return pgreplkit.schema_drift(here, there, tables or None)
+    return await pgreplkit.aschema_drift(publisher, subscriber, tables or None)
+
+
+async def test_all_that_differs_is_told(pair: Pair, colour: Colour) -> None:
+    pair.publisher.run(*PUBLISHER)
+    pair.subscriber.run(*SUBSCRIBER)
+    async with both(pair, colour) as (publisher, subscriber):
+        drift = await drift_of(publisher, subscriber, "parent", "wide", "lost")
+        told = {(d.kind, d.name): d.severity for d in drift.drifts if d.name != "wide_b_not_null"}
+        assert told == {
+            (DriftKind.TABLE_MISSING, "public.lost"): Severity.CRITICAL,
+            (DriftKind.COLUMN_MISSING, "c"): Severity.CRITICAL,
+            (DriftKind.COLUMN_MISSING, "parent"): Severity.CRITICAL,
+            (DriftKind.COLUMN_DIFFERS, "a"): Severity.CRITICAL,
+            (DriftKind.COLUMN_DIFFERS, "b"): Severity.WARNING,
+            (DriftKind.COLUMN_DIFFERS, "d"): Severity.WARNING,
+            (DriftKind.COLUMN_EXTRA, "extra"): Severity.INFO,
+            (DriftKind.COLUMN_EXTRA, "needed"): Severity.CRITICAL,
+            (DriftKind.INDEX_MISSING, "by_c"): Severity.WARNING,
+            (DriftKind.CONSTRAINT_MISSING, "positive"): Severity.WARNING,
+            (DriftKind.CONSTRAINT_MISSING, "one_a"): Severity.WARNING,
+            (DriftKind.CONSTRAINT_MISSING, "wide_parent_fkey"): Severity.WARNING,
+            (DriftKind.CONSTRAINT_EXTRA, "small"): Severity.WARNING,
+            (DriftKind.TRIGGER_FIRES, "fires"): Severity.WARNING,
+        }
+        assert drift.severity is Severity.CRITICAL
+        assert drift.to_dict()["severity"] == "critical"
+        [differs] = [d for d in drift[DriftKind.COLUMN_DIFFERS] if d.name == "b"]
+        assert "type bigint, the publisher has integer" in differs.found
+        # What it tells to do can be done, and mends what it was told for.
+        pair.subscriber.run(*drift.ddl)
+        again = await drift_of(publisher, subscriber, "parent", "wide")
+        mended = {
+            *(DriftKind.COLUMN_MISSING, DriftKind.INDEX_MISSING, DriftKind.CONSTRAINT_MISSING),
+        }
+        assert [d for d in again.drifts if d.kind in mended] == []
+        assert again.ddl == ()
+        with pytest.raises(pgreplkit.TableNotFound, match=r"has no public\.nope"):
+            await drift_of(publisher, subscriber, "nope")
+
+
+async def test_tables_that_are_alike_are_silent(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        await subscribed(pair, subscriber)
+        drift = await drift_of(publisher, subscriber)
+        assert drift == SchemaDrift(drifts=())
+        assert drift.severity is Severity.OK
+
+
+@pytest.mark.pg(">=15")
+async def test_what_is_not_published_need_not_be_there(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
+    async with both(pair, colour) as (publisher, subscriber):
+        assert (await drift_of(publisher, subscriber, "one")).severity is Severity.CRITICAL
+        some = PublishedTable("one", columns=["id"])
+        assert (await drift_of(publisher, subscriber, some)).drifts == ()
+
+
+async def test_a_column_that_the_publisher_lacks_is_told(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (publisher, subscriber):
+        with pytest.raises(pgreplkit.TableNotFound, match=r"no column nope in public\.one"):
+            await drift_of(publisher, subscriber, PublishedTable("one", columns=["id", "nope"]))
+
+
+@pytest.mark.pg(">=12")
+async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> None:
+    root = "CREATE TABLE root (a int, b int, PRIMARY KEY (a)) PARTITION BY RANGE (a)"
+    first = "CREATE TABLE first PARTITION OF root FOR VALUES FROM (0) TO (10)"
+    second = "CREATE TABLE second PARTITION OF root FOR VALUES FROM (10) TO (20)"
+    generated = "CREATE TABLE made (a int PRIMARY KEY, b int GENERATED ALWAYS AS (a + 1) STORED)"
+    pair.publisher.run(root, first, second, "CREATE INDEX by_root ON root (b)", generated)
+    pair.publisher.run("CREATE TABLE plain (a int PRIMARY KEY, b int)")
+    pair.subscriber.run(root, first, "CREATE TABLE made (a int PRIMARY KEY)")
+    pair.subscriber.run(generated.replace("made", "plain"))
+    async with both(pair, colour) as (publisher, subscriber):
+        drift = await drift_of(publisher, subscriber, "root", "made", "plain")
+        told = {(d.kind, d.table.name, d.name) for d in drift.drifts}
+        assert told == {
+            (DriftKind.PARTITION_MISSING, "root", "public.second"),
+            (DriftKind.INDEX_MISSING, "root", "by_root"),
+            (DriftKind.COLUMN_DIFFERS, "plain", "b"),
+        }
+        pair.subscriber.run(*drift.ddl)
+        again = await drift_of(publisher, subscriber, "root")
+        assert [d.kind for d in again.drifts] == [DriftKind.PARTITION_MISSING]
+
+
+async def test_an_index_that_was_not_built_to_its_end(pair: Pair, colour: Colour) -> None:
+    pair.subscriber.run("INSERT INTO one VALUES (1, 'same'), (2, 'same')")
+    with pytest.raises(Exception, match="could not create unique index"):
+        pair.subscriber.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON one (name)")
+    async with both(pair, colour) as (publisher, subscriber):
+        [drift] = (await drift_of(publisher, subscriber, "one")).drifts
+        assert (drift.kind, drift.name) == (DriftKind.INDEX_INVALID, "broken")

@@ -1,0 +1,183 @@
+"""A data directory from archives that no honest server sends, and its checksums."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit import (
+    BackupArchive,
+    BackupDamaged,
+    HostFileError,
+    InvalidBackupMessage,
+    verify_backup,
+)
+from pgreplkit.host.backupfolder import DataFolder, FreshFolder
+from pgreplkit.host.checksums import Crc32c, checksum, extended, quickest
+
+BASE = BackupArchive("base.tar", None, None)
+
+
+def data_folder(path: Path, algorithm: str | None = "SHA256") -> DataFolder:
+    return DataFolder(path, tried="extract", locations={}, mode=0o700, algorithm=algorithm)
+
+
+def archive(*members: tuple[str, bytes | str | None]) -> memoryview:
+    """Files with their bytes, links with where they lead, and directories with None."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.mode = 0o600
+            if isinstance(content, bytes):
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+            else:
+                info.type = tarfile.DIRTYPE if content is None else tarfile.SYMTYPE
+                info.linkname, info.mode = content or "", 0o700
+                tar.addfile(info)
+    return memoryview(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../evil", b"x")],
+        [("a/../../evil", b"x")],
+        [("/tmp/evil", b"x")],
+        [("pg_tblspc", None), ("pg_tblspc/1", "/nowhere"), ("pg_tblspc/1/evil", b"x")],
+        [("link", "/nowhere")],
+        [("pg_tblspc", None), ("pg_tblspc/1", "../../nowhere")],
+    ],
+)
+def test_what_leads_out_of_the_directory_is_refused(
+    tmp_path: Path, members: list[tuple[str, bytes | str | None]]
+) -> None:
+    folder = data_folder(tmp_path / "data")
+    folder.begin(BASE)
+    with pytest.raises(InvalidBackupMessage):
+        folder.write(archive(*members))
+    folder.give_up()
+    assert not list(tmp_path.iterdir())
+
+
+def manifest_of(files: dict[str, bytes]) -> bytes:
+    lines = [
+        f'{{ "Path": "{name}", "Size": {len(content)},'
+        ' "Last-Modified": "2026-11-23 20:00:00 GMT", "Checksum-Algorithm": "SHA256",'
+        f' "Checksum": "{hashlib.sha256(content).hexdigest()}" }}'
+        for name, content in files.items()
+    ]
+    text = '{ "PostgreSQL-Backup-Manifest-Version": 1,\n"Files": [' + ",\n".join(lines)
+    text += '],\n"WAL-Ranges": [],\n'
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text}"Manifest-Checksum": "{digest}"}}\n'.encode()
+
+
+def test_a_byte_that_flipped_on_the_way_is_found(tmp_path: Path) -> None:
+    sent = {"PG_VERSION": b"18\n", "base/1/2": bytes(100_000)}
+    flipped = {**sent, "base/1/2": bytes(99_999) + b"\1"}
+    for number, (arrived, differs) in enumerate([(sent, False), (flipped, True)]):
+        folder = data_folder(tmp_path / str(number))
+        folder.begin(BASE)
+        members = archive(("base", None), ("base/1", None), *arrived.items())
+        for at in range(0, len(members), 1000):
+            folder.write(members[at : at + 1000])
+        folder.end()
+        folder.manifest(memoryview(manifest_of(sent)))
+        if not differs:
+            folder.check()
+            folder.finish()
+            verify_backup(tmp_path / str(number))
+            continue
+        with pytest.raises(BackupDamaged, match="base/1/2 has another SHA256 checksum"):
+            folder.check()
+        folder.give_up()
+        assert not (tmp_path / str(number)).exists()
+
+
+def test_only_a_fresh_directory_is_written_into_and_only_what_was_made_removed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(HostFileError, match="not empty"):
+        FreshFolder(tmp_path, "extract")
+    there = tmp_path / "there"
+    there.mkdir()
+    for target, stays in ((there, True), (tmp_path / "new", False)):
+        fresh = FreshFolder(target, "extract")
+        (target / "folder").mkdir()
+        (target / "folder" / "file").touch()
+        (target / "link").symlink_to(tmp_path)
+        fresh.remove()
+        assert target.exists() == stays
+    assert (tmp_path / "mine").exists()
+    assert not list(there.iterdir())
+
+
+@given(st.lists(st.binary(max_size=300)))
+def test_crc32c_is_the_same_in_python(parts: list[bytes]) -> None:
+    whole = Crc32c()
+    value = 0
+    for part in parts:
+        whole.update(memoryview(part))
+        value = extended(value, part)
+    assert whole.hexdigest() == value.to_bytes(4, "little").hex()
+
+
+def test_checksums_are_known_by_their_names() -> None:
+    assert extended(0, b"123456789") == 0xE3069283
+    sha = checksum("sha512")
+    assert sha is not None
+    assert len(sha().hexdigest()) == 128
+    assert checksum("NONE") is checksum("md5") is None
+
+
+def test_without_the_extension_another_algorithm_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    assert quickest() == "SHA256"
+    monkeypatch.setitem(sys.modules, "google_crc32c", sys)
+    assert quickest() == "CRC32C"
+
+
+def test_what_cannot_be_unpacked_is_told_as_the_backups(tmp_path: Path) -> None:
+    folder = data_folder(tmp_path / "data")
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    with pytest.raises(InvalidBackupMessage, match="no gzip"):
+        folder.write(memoryview(b"neither gzip nor anything"))
+    folder.give_up()
+    assert not list(tmp_path.iterdir())
+
+
+def test_gzip_is_unpacked_a_bit_at_a_time_and_to_its_end(tmp_path: Path) -> None:
+    zeros = bytes(20 << 20)
+    packed = memoryview(gzip.compress(archive(("zeros", zeros), ("more", b"x"))))
+    folder = data_folder(tmp_path / "data")
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    pieces: list[int] = []
+    write = folder.content
+
+    def content(data: memoryview) -> None:
+        pieces.append(len(data))
+        write(data)
+
+    folder.content = content  # type: ignore[method-assign]
+    folder.write(packed)
+    folder.end()
+    assert (tmp_path / "data/zeros").read_bytes() == zeros
+    assert max(pieces) <= 1 << 20
+    with pytest.raises(InvalidBackupMessage, match="follows the gzip"):
+        folder.write(memoryview(b"more"))
+    folder.begin(BackupArchive("base.tar.gz", None, None))
+    folder.write(packed[:0])
+    with pytest.raises(InvalidBackupMessage, match="too early"):
+        folder.end()

@@ -1,0 +1,171 @@
+"""Topology: upstreams, the tree, and the best candidate, from what nodes say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit import (
+    LSN,
+    ClusterNode,
+    ConnectionFailed,
+    SenderState,
+    SplitBrain,
+    SyncState,
+    TimelineHistory,
+    Topology,
+    Upstream,
+    WalSender,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def sender(name: str, sync: SyncState = SyncState.ASYNC, pid: int = 1) -> WalSender:
+    return WalSender(
+        pid=pid,
+        usesysid=None,
+        usename=None,
+        application_name=name,
+        client_addr=None,
+        client_hostname=None,
+        client_port=None,
+        backend_start=NOW,
+        backend_xmin=None,
+        state=SenderState.STREAMING,
+        sent_lsn=None,
+        write_lsn=None,
+        flush_lsn=None,
+        replay_lsn=None,
+        write_lag=None,
+        flush_lag=None,
+        replay_lag=None,
+        sync_priority=0,
+        sync_state=sync,
+        current_lsn=LSN(0),
+    )
+
+
+def primary(name: str, *senders: WalSender, timeline: int = 1, **more: object) -> ClusterNode:
+    return ClusterNode(
+        name=name,
+        host=name,
+        port=5432,
+        system_id=7,
+        timeline=timeline,
+        is_primary=True,
+        lsn=LSN(100),
+        senders=senders,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def standby(
+    name: str, source: str | None, *, lsn: int = 100, timeline: int = 1, by_name: bool = False
+) -> ClusterNode:
+    upstream = None
+    if source is not None:
+        host = "a virtual address" if by_name else source
+        upstream = Upstream(host=host, port=5432, user="r", application_name=name, slot_name=None)
+    return ClusterNode(
+        name=name,
+        host=name,
+        port=5432,
+        system_id=7,
+        timeline=timeline,
+        is_primary=False,
+        lsn=LSN(lsn),
+        receives_from=upstream,
+    )
+
+
+def test_an_upstream_is_found_by_address_and_else_by_name() -> None:
+    topology = Topology.of(
+        [primary("a", sender("b"), sender("c")), standby("b", "a", by_name=True), standby("c", "a")]
+    )
+    assert [node.upstream for node in topology.nodes] == [None, "a", "a"]
+    assert [line.split(":")[0] for line in str(topology).splitlines()] == ["a", "├── b", "└── c"]
+
+
+def test_those_above_a_standby_end_where_they_go_round() -> None:
+    chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
+    assert [node.name for node in chain.above("c")] == ["b", "a"]
+    assert chain.above("a") == ()
+    circle = Topology.of([standby("b", "c"), standby("c", "b")])
+    assert [node.name for node in circle.above("b")] == ["c", "b"]
+
+
+def test_an_upstream_that_two_could_be_is_none() -> None:
+    topology = Topology.of(
+        [
+            primary("a", sender("walreceiver")),
+            standby("b", "elsewhere"),
+            primary("c", sender("b"), timeline=2),
+            primary("d", sender("b"), timeline=2),
+        ]
+    )
+    assert topology["b"].upstream is None
+
+
+def test_the_best_candidate_has_the_most_and_ties_are_broken_by_rule() -> None:
+    writer = primary("p", sender("s3", SyncState.QUORUM), sender("s1"), sender("s2"))
+
+    def best(*standbys: ClusterNode) -> str | None:
+        candidate = Topology.of([writer, *standbys]).best_candidate()
+        return None if candidate is None else candidate.name
+
+    assert best() is None
+    assert best(standby("s1", "p", lsn=5), standby("s2", "p", lsn=6)) == "s2"
+    newer = standby("s1", "p", lsn=5, timeline=2)
+    assert best(newer, standby("s2", "p", lsn=6)) == "s1"
+    assert best(standby("s1", "p"), standby("s3", "p")) == "s3"
+    assert best(standby("s1", None), standby("s2", "p")) == "s2"
+    assert best(standby("s2", "p"), standby("s1", "p")) == "s1"
+
+
+def test_a_system_is_that_of_most_and_the_others_are_strangers() -> None:
+    stranger = ClusterNode(name="x", system_id=9, timeline=1, is_primary=True, lsn=LSN(1))
+    down = ClusterNode(name="y", error=ConnectionFailed("connect", "refused\nindeed"))
+    topology = Topology.of([stranger, primary("a"), standby("b", "a"), down])
+    assert topology.system_id == 7
+    assert topology.strangers == (stranger,)
+    assert topology.down == (down,)
+    assert topology.primary is not None
+    assert str(topology).splitlines()[-2:] == [
+        "y: down (could not connect: refused indeed)",
+        "x: of another system (9)",
+    ]
+    assert Topology(()).system_id is None
+    with pytest.raises(KeyError):
+        topology["z"]
+
+
+def test_two_primaries_whose_histories_are_not_known_are_a_split_brain_too() -> None:
+    topology = Topology.of([primary("a"), primary("b", timeline=2)])
+    with pytest.raises(SplitBrain) as caught:
+        _ = topology.primary
+    assert (caught.value.timeline, caught.value.lsn) == (None, None)
+    known = Topology.of(
+        [
+            primary("a", history=TimelineHistory(1)),
+            primary("b", timeline=2, history=TimelineHistory.parse("1\t0/50\tx\n", timeline=2)),
+        ]
+    )
+    with pytest.raises(SplitBrain, match="parted on timeline 1 at 0/50"):
+        _ = known.primary
+
+
+@given(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=10))
+def test_every_member_is_drawn_once_even_when_they_go_round_in_a_circle(
+    sources: list[int | None],
+) -> None:
+    nodes = [
+        standby(f"n{n}", None if s is None or s >= len(sources) else f"n{s}")
+        for n, s in enumerate(sources)
+    ]
+    lines = str(Topology.of(nodes)).splitlines()
+    lines = [line for line in lines if not line.startswith("!! a circle without a primary")]
+    assert len(lines) == len(nodes)
+    assert {line.lstrip("│├└─ ").split(":")[0] for line in lines} == {n.name for n in nodes}

@@ -1,0 +1,210 @@
+"""wal_retention: laws of the report, whatever a server says."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit import (
+    LSN,
+    ArchiverStatus,
+    HolderKind,
+    SegmentSize,
+    Severity,
+    SlotState,
+    SlotType,
+    WalRetention,
+    WalStatus,
+)
+from pgreplkit.catalog.server.retention import KeptWal
+from pgreplkit.plans.server.retention import lasting, wal_retention
+from pgreplkit.testing.strategies import segment_sizes
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def archiver(**changes: object) -> ArchiverStatus:
+    status = ArchiverStatus(
+        archive_mode="off",
+        archived_count=0,
+        last_archived_wal=None,
+        last_archived_time=None,
+        failed_count=0,
+        last_failed_wal=None,
+        last_failed_time=None,
+    )
+    return attrs.evolve(status, **changes)  # type: ignore[arg-type]
+
+
+def slot(name: str, restart: int | None, current: int, size: SegmentSize) -> SlotState:
+    return SlotState(
+        slot_name=name,
+        plugin=None,
+        slot_type=SlotType.PHYSICAL,
+        datoid=None,
+        database=None,
+        temporary=False,
+        active=False,
+        active_pid=None,
+        xmin=None,
+        catalog_xmin=None,
+        restart_lsn=None if restart is None else LSN(restart),
+        confirmed_flush_lsn=None,
+        xmin_age=None,
+        catalog_xmin_age=None,
+        current_lsn=LSN(current),
+        segment_size=size,
+        observed_at=NOW,
+    )
+
+
+def kept(current: int, redo: int, size: SegmentSize, **changes: object) -> KeptWal:
+    facts = KeptWal(
+        current_lsn=LSN(current),
+        timeline=1,
+        segment_size=size,
+        redo_lsn=LSN(redo),
+        wal_keep_bytes=0,
+        max_slot_wal_keep_mb=None,
+        freeze_max_age=200_000_000,
+        server_major=18,
+        directory_bytes=0,
+        oldest_segment=None,
+        observed_at=NOW,
+    )
+    return attrs.evolve(facts, **changes)  # type: ignore[arg-type]
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> WalRetention:
+    size = draw(segment_sizes())
+    current = draw(st.integers(0, 1 << 45))
+    positions = st.integers(max(0, current - (40 << 30)), current)
+    restarts = draw(st.lists(st.none() | positions, max_size=4))
+    slots = [slot(f"s{n}", restart, current, size) for n, restart in enumerate(restarts)]
+    return wal_retention(
+        kept(current, draw(positions), size),
+        slots=slots,
+        senders=[],
+        archiver=archiver(),
+        ready=None,
+        wal_rate=draw(st.none() | st.floats(0, 1e9)),
+        disk_size=draw(st.none() | st.integers(0, 1 << 50)),
+    )
+
+
+@given(reports())
+def test_the_worst_keeps_the_most_and_only_the_worst_frees_anything(report: WalRetention) -> None:
+    binding = [holder for holder in report.holders if holder.is_binding]
+    oldest = [h.oldest_lsn for h in binding if h.kind is not HolderKind.CHECKPOINT]
+    known = [lsn for lsn in oldest if lsn is not None]
+    assert (report.worst.oldest_lsn if report.worst else None) == min(known, default=None)
+    for holder in binding:
+        assert holder.freed_bytes % report.segment_size.bytes == 0
+        # Whole files: from the beginning of the first.
+        assert holder.freed_bytes < holder.bytes + report.segment_size.bytes
+        if holder.freed_bytes:
+            assert holder is report.worst
+        if holder.oldest_lsn is not None and holder.oldest_file is not None:
+            assert holder.oldest_lsn in holder.oldest_file
+            assert holder.bytes == report.current_lsn - holder.oldest_lsn
+            size = report.segment_size.bytes
+            assert (holder.files - 2) * size < holder.bytes <= holder.files * size
+
+
+@given(reports())
+def test_every_report_is_json(report: WalRetention) -> None:
+    told = json.loads(json.dumps(report.to_dict()))
+    assert [holder["name"] for holder in told["holders"]] == [h.name for h in report.holders]
+    assert told["severity"] == report.severity
+
+
+@given(st.floats(1e-6, 1e9), st.integers(-(10**12), 10**15))
+def test_what_lasts(rate: float, size: int) -> None:
+    left = lasting(size, rate)
+    if left is not None:
+        assert left >= timedelta(0)
+        assert size > 0 or left == timedelta(0)
+
+
+SIZE = SegmentSize.DEFAULT
+CRITICAL = Severity.CRITICAL
+HERE = 10 << 30
+
+
+def severities(**changes: object) -> dict[str, Severity]:
+    facts = slot("a", HERE - 5, HERE, SIZE)
+    report = wal_retention(
+        kept(HERE, HERE, SIZE, max_slot_wal_keep_mb=1024),
+        slots=[attrs.evolve(facts, **changes)],  # type: ignore[arg-type]
+        senders=[],
+        archiver=archiver(),
+        ready=None,
+        wal_rate=1000.0,
+    )
+    return {finding.check: finding.severity for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("changes", "severity"),
+    [
+        ({"active": True}, None),
+        ({}, Severity.WARNING),
+        ({"restart_lsn": None}, None),
+        ({"wal_status": WalStatus.LOST}, Severity.CRITICAL),
+        ({"wal_status": WalStatus.UNRESERVED}, Severity.CRITICAL),
+        ({"safe_wal_size": 1000 * 60}, Severity.CRITICAL),
+        ({"safe_wal_size": 1000 * 3600 * 5}, Severity.WARNING),
+        # One that keeps up is in no danger, however small its limit is.
+        ({"active": True, "safe_wal_size": 1000 * 60}, None),
+        ({"active": True, "safe_wal_size": 6000, "restart_lsn": LSN(HERE - 7000)}, CRITICAL),
+        ({"active": True, "safe_wal_size": 1000 * 86400 * 2}, None),
+        ({"active": True, "xmin_age": 100_000_001}, Severity.WARNING),
+        ({"active": True, "catalog_xmin_age": 200_000_001}, Severity.CRITICAL),
+        ({"active": True, "xmin_age": 99_999_999}, None),
+    ],
+)
+def test_a_slots_trouble_has_its_severity(
+    changes: dict[str, object], severity: Severity | None
+) -> None:
+    assert severities(**changes).get("slot a") == severity
+
+
+def test_wal_that_waits_for_the_archive_is_kept() -> None:
+    report = wal_retention(
+        kept(HERE, HERE, SIZE),
+        slots=[],
+        senders=[],
+        archiver=archiver(archive_mode="on", last_failed_wal="x", last_failed_time=NOW),
+        ready=["000000010000000200000001", "000000010000000200000002"],
+    )
+    assert report.worst is not None
+    assert report.worst.kind is HolderKind.ARCHIVER
+    assert str(report.worst.oldest_lsn) == "2/1000000"
+    assert report.ready_count == 2
+    assert [f.check for f in report.findings] == ["archiver"]
+
+
+def test_a_full_disk_is_critical() -> None:
+    report = wal_retention(
+        kept(HERE, HERE, SIZE, directory_bytes=100),
+        slots=[],
+        senders=[],
+        archiver=archiver(),
+        ready=None,
+        disk_size=100,
+    )
+    assert [(f.check, f.severity) for f in report.findings] == [("disk", Severity.CRITICAL)]
+
+
+def test_severities_are_ordered_and_an_unknown_one_is_kept() -> None:
+    ordered = [Severity.OK, Severity.INFO, Severity.WARNING, Severity.CRITICAL]
+    assert sorted([*ordered[2:], *ordered[:2]]) == ordered
+    assert max([Severity("unheard of"), *ordered]) == "unheard of"
+    assert max(ordered) is Severity.CRITICAL
+    assert Severity.OK <= Severity.OK < Severity.INFO
+    assert Severity.CRITICAL >= Severity.CRITICAL > Severity.WARNING

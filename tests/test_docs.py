@@ -1,0 +1,38 @@
+"""The documentation names files that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "pgreplkit"
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+LAYERS = {path.name for path in SOURCE.iterdir() if path.is_dir()}
+# A path as the pages write it: a file with a suffix, or a folder with a slash at its end.
+FILE_NAME = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:\.py|\.md|\.toml|/))`")
+LINK = re.compile(r"\]\(((?!https?:)[^)#]+)")
+
+
+def paths_in(page: Path) -> Iterator[str]:
+    yield from FILE_NAME.findall(page.read_text())
+
+
+def exists(path: str) -> bool:
+    """Look in the repository, in the package, and in each layer (`wire/` is in `_async`)."""
+    places = [ROOT, SOURCE, *(SOURCE / layer for layer in LAYERS)]
+    return any((place / path).exists() for place in places)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/explanation/architecture.md"])
+def test_every_path_on_a_page_for_contributors_exists(name: str) -> None:
+    assert [path for path in paths_in(ROOT / name) if not exists(path)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_has_a_target(page: Path) -> None:
+    links = LINK.findall(page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,0 +1,81 @@
+"""One name where several are expected is refused, never read letter by letter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given, strategies as st
+
+import pgreplkit
+from pgreplkit import CommandControl, PublishedTable, SyncStandbyNames, TableName, Watch
+from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.values.several import several
+
+
+@given(st.lists(st.text()))
+def test_any_iterable_of_names_is_taken_in_its_order(names: list[str]) -> None:
+    kinds: tuple[Callable[[], Iterable[str]], ...] = (
+        lambda: names,
+        lambda: tuple(names),
+        lambda: dict.fromkeys(names),
+        lambda: (name for name in names),
+    )
+    assert several(kinds[0](), "tables") == several(kinds[1](), "tables") == tuple(names)
+    assert several(kinds[2](), "tables") == tuple(dict.fromkeys(names))
+    assert several(kinds[3](), "tables") == tuple(names)
+
+
+@given(st.text() | st.binary())
+def test_one_text_is_refused_whatever_it_is(text: str | bytes) -> None:
+    with pytest.raises(TypeError, match=r"^tables takes several items, not one (str|bytes)"):
+        several(text, "tables")
+
+
+def test_the_error_does_not_repeat_what_may_hold_a_password() -> None:
+    with pytest.raises(TypeError) as error:
+        several("host=db1 password=secret", "servers")
+    assert "secret" not in str(error.value)
+
+
+def test_one_object_is_refused_by_its_type() -> None:
+    with pytest.raises(TypeError, match="tables takes several items, not one TableName"):
+        several(TableName("public", "users"), "tables")  # type: ignore[arg-type]
+
+
+def test_an_empty_argument_is_refused_where_nothing_would_be_covered() -> None:
+    assert several([], "tables") == ()
+    with pytest.raises(ValueError, match="tables is empty; it takes at least 1"):
+        several([], "tables", at_least=1)
+
+
+def command(**given: object) -> object:
+    arguments: dict[str, object] = {"start": ["a"], "stop": ["a"], "is_running": ["a"], **given}
+    return CommandControl("/data", **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: PublishedTable("users", columns="id"),
+        lambda: SyncStandbyNames(("a",)).met_by("a"),
+        lambda: Watch("host=db1"),
+        lambda: pgreplkit.Cluster.discover("host=db1"),
+        lambda: pgreplkit.orphans("host=db1"),  # type: ignore[arg-type]
+        lambda: names_of("users"),
+        lambda: command(start="systemctl start"),
+        lambda: command(run="ssh db1"),
+    ],
+)
+def test_functions_without_a_server_refuse_one_text(call: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="several items, not one str"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: pgreplkit.Cluster.discover([]), lambda: pgreplkit.orphans([])],
+)
+def test_functions_that_ask_servers_refuse_an_empty_list(call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        call()
