@@ -20,7 +20,7 @@ from pgreplkit._async.logical.subscribing import (
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.logical.writers import execute_all, read_writers
 from pgreplkit._async.server import roles
-from pgreplkit._async.server.positions import set_fence
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.logical.publication import (
     PUBLICATIONS,
@@ -323,7 +323,7 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary; ServerError in a transaction.
         Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
         """
-        return await set_fence(self._link)
+        return await write_marker(self._link)
 
     async def subscriptions(self) -> list[AsyncSubscription]:
         """The subscriptions of the database, in the order of their names.

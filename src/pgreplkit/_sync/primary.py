@@ -21,7 +21,7 @@ from pgreplkit._sync.logical.subscribing import (
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.logical.writers import execute_all, read_writers
 from pgreplkit._sync.server import roles
-from pgreplkit._sync.server.positions import set_fence
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.logical.publication import (
     PUBLICATIONS,
@@ -318,7 +318,7 @@ class Primary(StreamingServer):
         Raises: NotAPrimary; ServerError in a transaction.
         Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
         """
-        return set_fence(self._link)
+        return write_marker(self._link)
 
     def subscriptions(self) -> list[Subscription]:
         """The subscriptions of the database, in the order of their names.

@@ -11,7 +11,7 @@ from tarfile import TarInfo
 
 from pgreplkit.errors import BackupDamaged, HostFileError, InvalidBackupMessage
 from pgreplkit.host.checksums import Checksum, checksum
-from pgreplkit.host.configfiles import sync_folder, telling_files
+from pgreplkit.host.configfiles import sync_folder, translate_os_errors
 from pgreplkit.plans.streams.backupstream import MANIFEST, FoundFile, differences
 from pgreplkit.protocol.basebackup import BackupArchive
 from pgreplkit.protocol.tarstream import TarStream
@@ -203,7 +203,7 @@ def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
     there is no manifest, as before 13.  Source: the file backup_manifest.
     """
     root, tried = Path(directory), f"verify the backup in {directory}"
-    with telling_files(tried):
+    with translate_os_errors(tried):
         manifest = BackupManifest.parse((root / MANIFEST).read_bytes())
         algorithms = {_name(file.path): file.checksum_algorithm for file in manifest.files}
         found = {

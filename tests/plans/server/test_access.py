@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import HbaRule
-from pgreplkit.plans.server.access import AccessVerdict, Asked, decide_access
+from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access
 
 
 def rule(text: str, number: int = 1) -> HbaRule:
@@ -43,7 +43,7 @@ def verdict(
     ssl: bool = False,
     groups: tuple[str, ...] = ("rep", "crew"),
 ) -> AccessVerdict:
-    asked = Asked(role, address=address, database=database, ssl=ssl, method="scram-sha-256")
+    asked = AccessRequest(role, address=address, database=database, ssl=ssl, method="scram-sha-256")
     rules = [rule(text, number) for number, text in enumerate(texts, 1)]
     return decide_access(asked, rules, groups=groups, line="the line")
 
@@ -131,7 +131,9 @@ def test_a_line_in_error_is_told_and_decides_nothing() -> None:
         options=(),
         error="invalid connection type",
     )
-    asked = Asked("rep", address="10.0.0.7", database="replication", ssl=False, method="md5")
+    asked = AccessRequest(
+        "rep", address="10.0.0.7", database="replication", ssl=False, method="md5"
+    )
     found = decide_access(asked, [broken], groups=["rep"], line="")
     assert (found.allowed, found.errors) == (False, (broken,))
 

@@ -12,7 +12,7 @@ from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -76,16 +76,16 @@ async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
 
 async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
     """Start it, once it is down if it was told to shut down, and wait until it answers."""
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     while True:
         await site.controlled(step.node, lambda control: control.start())
         try:
             async with await site.server(step.node):
                 return
         except ConnectionFailed as error:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"start {step.node} again: {error}") from error
-        await sleep(pace.next_pause())
+        await sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:

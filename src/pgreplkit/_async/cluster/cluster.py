@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import attrs
 
-from pgreplkit._async._io import Crew, Job
+from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.cluster.failover import (
     PROOFS,
     AsyncFailoverChecks,
@@ -99,7 +99,7 @@ class AsyncCluster:
 
     async def refresh(self) -> None:
         """Ask the servers again."""
-        crew = Crew(len(self._servers))
+        crew = TaskGroup(len(self._servers))
         questions = {name: AsyncQuestion(name, told) for name, told in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
             name: crew.start(question.ask) for name, question in questions.items()

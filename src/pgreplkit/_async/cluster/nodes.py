@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import to_thread
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
@@ -44,7 +44,7 @@ class AsyncQuestion:
 
     async def _reply(self) -> Reply:
         """Ask again whether there is a server, which a failed connection does not tell."""
-        return await aside(lambda: probe(complete(self.conninfo, {})))
+        return await to_thread(lambda: probe(complete(self.conninfo, {})))
 
     async def _told(self, server: AsyncStandby) -> ClusterNode:
         tried = f"ask {self.name} who it is"

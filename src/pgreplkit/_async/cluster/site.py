@@ -8,7 +8,7 @@ from typing import TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._async._io import aside, completed
+from pgreplkit._async._io import completed, to_thread
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -70,7 +70,7 @@ class AsyncSite:
 
     async def reply(self, name: str) -> Reply:
         """Return whether that server answers at all, also if it accepts no connection."""
-        return await aside(lambda: probe(complete(self.servers[name], {})))
+        return await to_thread(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
         """What acts on the host of that server.
@@ -85,7 +85,7 @@ class AsyncSite:
     async def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
         """What ``call`` gives for that control; it may block."""
         control = self.control(name)
-        return await aside(lambda: call(control))
+        return await to_thread(lambda: call(control))
 
     async def fence_off(self, name: str) -> None:
         """Call the caller's hook.
@@ -96,7 +96,7 @@ class AsyncSite:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            await completed(await aside(lambda: fence(name)))
+            await completed(await to_thread(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psycopg.rows import DictRow
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import to_thread
 from pgreplkit._async.logical.coverage import tables_between
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
@@ -92,7 +92,7 @@ async def acopy_schema(
     folder = None if bindir is None else Path(bindir)
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, section, names)
-        await aside(partial(copy, owners=owners, bindir=folder, timeout=timeout))
+        await to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
 
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:

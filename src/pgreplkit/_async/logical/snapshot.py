@@ -30,7 +30,7 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     PublicationNotFound,
     ServerError,
@@ -170,7 +170,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             )
             self._has_slot = True
             theirs = self._server.connection
-            with telling("take over the snapshot of the slot"):
+            with translate_errors("take over the snapshot of the slot"):
                 reader = await AsyncConnection[object].connect(
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
@@ -209,7 +209,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     ) -> AsyncGenerator[Change[R]]:
         for one in copies:
             make = self._make_row(tuple(column.name for column in one.table.columns))
-            with telling(f"copy {one.table}"):
+            with translate_errors(f"copy {one.table}"):
                 async for values in _rows(reader, one):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None

@@ -13,7 +13,7 @@ from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.logical.failing import find_failed
 from pgreplkit._async.logical.publisher import asking
 from pgreplkit._async.logical.stuck import find_reasons
-from pgreplkit._async.server.positions import set_fence
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
@@ -44,7 +44,7 @@ from pgreplkit.catalog.logical.subscription import (
     subscribed_tables,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
@@ -167,16 +167,16 @@ class AsyncSubscription:
 
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         await self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := await self.workers()):
-            if pace.is_over:
+            if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
                     f"{self.name!r} is disabled, but its workers (process {pids}) did not end in"
                     f" {timeout:g} s"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Take in the tables that were added to its publications, and let go of the others.
@@ -358,7 +358,7 @@ class AsyncSubscription:
         no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status = await self.status()
             if on_progress is not None:
@@ -370,7 +370,7 @@ class AsyncSubscription:
                     f"{self.name!r} has no table, so that nothing is replicated",
                     await self.diagnose(publisher),
                 )
-            if pace.is_over or not self.state.subenabled:
+            if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
@@ -378,7 +378,7 @@ class AsyncSubscription:
                     " ready",
                     await self.diagnose(publisher),
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def wait_caught_up(
         self,
@@ -397,9 +397,9 @@ class AsyncSubscription:
         Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         await self.refresh()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         async with asking(self._link, self.state.oid, publisher) as asked:
-            target = await set_fence(asked._link) if lsn is None else lsn
+            target = await write_marker(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
@@ -408,7 +408,7 @@ class AsyncSubscription:
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
             # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
-            await self.wait_synced(timeout=pace.left, publisher=asked)
+            await self.wait_synced(timeout=backoff.left, publisher=asked)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:

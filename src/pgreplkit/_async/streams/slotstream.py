@@ -14,13 +14,13 @@ from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import (
     FEATURE_NOT_SUPPORTED,
     NOT_IN_PREREQUISITE_STATE,
     OBJECT_IN_USE,
     UNDEFINED_OBJECT,
-    telling,
+    translate_errors,
 )
 from pgreplkit.errors import (
     AheadOfServer,
@@ -84,7 +84,7 @@ class AsyncSlotStream:
         self._failure: Exception | None = None
         self._is_cut = False
         """Whether the connection was lost, and what comes next begins anew."""
-        self._patience: Pace | None = None
+        self._patience: Backoff | None = None
         """How long the client waits for the next item."""
 
     def take(self) -> None:
@@ -150,7 +150,9 @@ class AsyncSlotStream:
         await self._reporter.heed(walsender)
         copy = AsyncCopyBoth(walsender.connection)
         try:
-            with telling(self._tried, role=walsender.connection.info.user, grant="REPLICATION"):
+            with translate_errors(
+                self._tried, role=walsender.connection.info.user, grant="REPLICATION"
+            ):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise await self._explained(walsender, error) from None
@@ -231,7 +233,7 @@ class AsyncSlotStream:
             await self._reopen(feed)
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
-            self._patience = Pace(timeout)
+            self._patience = Backoff(timeout)
         while not self.is_closed:
             self._reporter.tell_soon()
             try:
@@ -266,7 +268,7 @@ class AsyncSlotStream:
             # An idle server says only on request how far it is.
             self._asked_at = time.monotonic()
             self._reporter.tell(asks=True)
-        with telling(self._tried):
+        with translate_errors(self._tried):
             if copy.is_over:
                 # Who closes it meanwhile reads the same end of the server's.
                 async with self._ending:
@@ -296,7 +298,7 @@ class AsyncSlotStream:
 
     async def _reopen(self, feed: ChangeFeed[Item]) -> None:
         """Go on with another connection; who is cancelled meanwhile does so the next time."""
-        pace = Pace(self.settings.reconnect or 0.0)
+        backoff = Backoff(self.settings.reconnect or 0.0)
         while not self.is_closed:
             try:
                 await self.open()
@@ -304,11 +306,11 @@ class AsyncSlotStream:
                 if self.is_closed:
                     return
                 # The walsender of the lost connection may have the slot for a while.
-                if pace.is_over or not isinstance(again, ConnectionFailed | SlotActive):
+                if backoff.is_over or not isinstance(again, ConnectionFailed | SlotActive):
                     self._failure = again
                     self.is_closed = True
                     raise
-                await sleep(pace.next_pause())
+                await sleep(backoff.next_pause())
             else:
                 feed.restart()
                 self._is_cut = False

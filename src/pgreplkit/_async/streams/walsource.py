@@ -8,8 +8,13 @@ from pgreplkit._async._io import Lock
 from pgreplkit._async.streams.reporter import AsyncReporter
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import (
+    FILE_MISSING,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+    translate_errors,
+)
 from pgreplkit.driver.results import records
 from pgreplkit.errors import (
     AheadOfServer,
@@ -110,7 +115,7 @@ class AsyncWalSource:
             copy = AsyncCopyBoth(walsender.connection)
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
-                with telling(
+                with translate_errors(
                     self.tried, role=walsender.role, grant="REPLICATION", meaning=_MEANING
                 ):
                     results = await copy.start(command)
@@ -146,7 +151,7 @@ class AsyncWalSource:
             return None
         feed = await self.open()
         timeout = self.settings.timeout
-        pace = None if timeout is None else Pace(timeout)
+        backoff = None if timeout is None else Backoff(timeout)
         try:
             while not self.is_closed and not feed.is_over:
                 try:
@@ -159,13 +164,13 @@ class AsyncWalSource:
                     raise
                 if batch is not None:
                     return batch
-                if pace is not None and pace.is_over:
+                if backoff is not None and backoff.is_over:
                     raise WaitTimeout(
                         f"{self.tried}: no WAL came in {timeout:g} s,"
                         f" all before {feed.position} did"
                     )
                 limit = self._reporter.pause
-                await self._wait(feed, limit if pace is None else min(limit, pace.left))
+                await self._wait(feed, limit if backoff is None else min(limit, backoff.left))
         except WaitTimeout:
             raise
         except Exception as error:
@@ -194,14 +199,14 @@ class AsyncWalSource:
         if copy is None:
             return
         self._reporter.tell_soon()
-        with telling(self.tried, meaning=_MEANING):
+        with translate_errors(self.tried, meaning=_MEANING):
             if not copy.is_over:
                 await copy.wait(limit)
                 return
         async with self._ending:
             if self.is_closed:
                 return
-            with telling(self.tried, meaning=_MEANING):
+            with translate_errors(self.tried, meaning=_MEANING):
                 results = await copy.finish()
             self._switch(feed, records(results))
             await self._begin(feed)

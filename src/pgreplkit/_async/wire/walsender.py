@@ -14,7 +14,7 @@ from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, replication_conninfo
-from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, telling
+from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
@@ -40,7 +40,7 @@ class AsyncWalsender:
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         tried = f"connect to {address(conninfo)} for replication"
-        with telling(tried, grant="REPLICATION"):
+        with translate_errors(tried, grant="REPLICATION"):
             connection = await AsyncConnection.connect(whole, autocommit=True)
         register(connection)
         return cls(connection, is_logical=is_logical)
@@ -68,7 +68,7 @@ class AsyncWalsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """The rows of the answer, as texts."""
-        with telling(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
@@ -76,7 +76,7 @@ class AsyncWalsender:
         """The rows of a query, on the connection of a database."""
         # A walsender takes no parameters: they are put into the text, quoted.
         cursor = AsyncClientCursor(self.connection, row_factory=dict_row)
-        with telling(tried):
+        with translate_errors(tried):
             await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 
@@ -98,7 +98,7 @@ class AsyncWalsender:
     async def history_file(self, timeline: int) -> bytes:
         """The history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with telling(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, role=self.role, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""

@@ -13,7 +13,7 @@ from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -75,16 +75,16 @@ def stop_primary(site: Site, step: steps.StopPrimary) -> None:
 
 def start_again(site: Site, step: steps.StopPrimary) -> None:
     """Start it, once it is down if it was told to shut down, and wait until it answers."""
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     while True:
         site.controlled(step.node, lambda control: control.start())
         try:
             with site.server(step.node):
                 return
         except ConnectionFailed as error:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"start {step.node} again: {error}") from error
-        sleep(pace.next_pause())
+        sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:

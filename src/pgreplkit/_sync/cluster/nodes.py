@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pgreplkit._sync._io import aside
+from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
@@ -45,7 +45,7 @@ class Question:
 
     def _reply(self) -> Reply:
         """Ask again whether there is a server, which a failed connection does not tell."""
-        return aside(lambda: probe(complete(self.conninfo, {})))
+        return to_thread(lambda: probe(complete(self.conninfo, {})))
 
     def _told(self, server: Standby) -> ClusterNode:
         tried = f"ask {self.name} who it is"

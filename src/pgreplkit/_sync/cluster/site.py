@@ -9,7 +9,7 @@ from typing import TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._sync._io import aside, completed
+from pgreplkit._sync._io import completed, to_thread
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -71,7 +71,7 @@ class Site:
 
     def reply(self, name: str) -> Reply:
         """Return whether that server answers at all, also if it accepts no connection."""
-        return aside(lambda: probe(complete(self.servers[name], {})))
+        return to_thread(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
         """What acts on the host of that server.
@@ -86,7 +86,7 @@ class Site:
     def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
         """What ``call`` gives for that control; it may block."""
         control = self.control(name)
-        return aside(lambda: call(control))
+        return to_thread(lambda: call(control))
 
     def fence_off(self, name: str) -> None:
         """Call the caller's hook.
@@ -97,7 +97,7 @@ class Site:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            completed(aside(lambda: fence(name)))
+            completed(to_thread(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

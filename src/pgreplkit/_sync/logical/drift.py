@@ -9,7 +9,7 @@ from pathlib import Path
 
 from psycopg.rows import DictRow
 
-from pgreplkit._sync._io import aside
+from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.logical.coverage import tables_between
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
@@ -93,7 +93,7 @@ def copy_schema(
     folder = None if bindir is None else Path(bindir)
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, section, names)
-        aside(partial(copy, owners=owners, bindir=folder, timeout=timeout))
+        to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
 
 
 def read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, TableShape]:

@@ -31,7 +31,7 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import exact_conninfo
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     PublicationNotFound,
     ServerError,
@@ -171,7 +171,7 @@ class SnapshotStream(ChangeStream[R]):
             )
             self._has_slot = True
             theirs = self._server.connection
-            with telling("take over the snapshot of the slot"):
+            with translate_errors("take over the snapshot of the slot"):
                 reader = Connection[object].connect(
                     exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
                 )
@@ -210,7 +210,7 @@ class SnapshotStream(ChangeStream[R]):
     ) -> Generator[Change[R]]:
         for one in copies:
             make = self._make_row(tuple(column.name for column in one.table.columns))
-            with telling(f"copy {one.table}"):
+            with translate_errors(f"copy {one.table}"):
                 for values in _rows(reader, one):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None

@@ -14,7 +14,7 @@ from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import asking
 from pgreplkit._sync.logical.stuck import find_reasons
-from pgreplkit._sync.server.positions import set_fence
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
@@ -45,7 +45,7 @@ from pgreplkit.catalog.logical.subscription import (
     subscribed_tables,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
@@ -168,16 +168,16 @@ class Subscription:
 
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := self.workers()):
-            if pace.is_over:
+            if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
                     f"{self.name!r} is disabled, but its workers (process {pids}) did not end in"
                     f" {timeout:g} s"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Take in the tables that were added to its publications, and let go of the others.
@@ -355,7 +355,7 @@ class Subscription:
         no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status = self.status()
             if on_progress is not None:
@@ -367,7 +367,7 @@ class Subscription:
                     f"{self.name!r} has no table, so that nothing is replicated",
                     self.diagnose(publisher),
                 )
-            if pace.is_over or not self.state.subenabled:
+            if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
@@ -375,7 +375,7 @@ class Subscription:
                     " ready",
                     self.diagnose(publisher),
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def wait_caught_up(
         self,
@@ -394,9 +394,9 @@ class Subscription:
         Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         self.refresh()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         with asking(self._link, self.state.oid, publisher) as asked:
-            target = set_fence(asked._link) if lsn is None else lsn
+            target = write_marker(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = Slot(asked._link, read_slot(asked._link, self.state.subslotname))
@@ -405,7 +405,7 @@ class Subscription:
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(asked)) from None
             # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
-            self.wait_synced(timeout=pace.left, publisher=asked)
+            self.wait_synced(timeout=backoff.left, publisher=asked)
         return target
 
     def diagnose(self, publisher: Server | None = None) -> tuple[Stuck, ...]:

@@ -24,7 +24,7 @@ from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
-    telling,
+    translate_errors,
 )
 from pgreplkit.errors import AlreadyExists, NotAPrimary, RoleNotFound
 from pgreplkit.values.rolename import checked_role_name
@@ -134,6 +134,6 @@ def _password(link: Link, name: str, password: str | None) -> list[Composable]:
     except UnicodeEncodeError:
         # The error would repeat the password.
         raise ValueError("a password has half of a surrogate pair in it") from None
-    with telling(f"hash the password of {name!r}"):
+    with translate_errors(f"hash the password of {name!r}"):
         verifier = link.connection.pgconn.encrypt_password(secret, name.encode(), b"scram-sha-256")
     return [SQL(WITH_VERIFIER).format(Literal(verifier.decode()))]

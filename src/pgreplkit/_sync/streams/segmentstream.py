@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from pgreplkit._sync._io import aside, aside_whole
+from pgreplkit._sync._io import to_thread, to_thread_shielded
 from pgreplkit._sync.streams.walsource import WalBatch, WalSource
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
@@ -78,7 +78,7 @@ class SegmentStream(Closing):
         walsender = self._walsender
         segment_size = SegmentSize.parse(walsender.show("wal_segment_size"))
         files = WalFiles(self._directory, segment_size)
-        resumed = aside(files.resume)
+        resumed = to_thread(files.resume)
         if resumed is None:
             lsn, timeline = self._beginning()
         else:
@@ -159,7 +159,7 @@ class SegmentStream(Closing):
             is_written = True
 
         try:
-            aside_whole(written)
+            to_thread_shielded(written)
         finally:
             # Also for a caller that is cancelled meanwhile: a commit may wait for it.
             may_confirm = is_written and not source.is_closed
@@ -185,7 +185,7 @@ class SegmentStream(Closing):
         source, files = self._source, self._files
         try:
             if files is not None:
-                aside_whole(files.close)
+                to_thread_shielded(files.close)
                 if confirms and source is not None and not source.is_closed:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

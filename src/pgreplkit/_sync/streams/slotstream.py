@@ -15,13 +15,13 @@ from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import (
     FEATURE_NOT_SUPPORTED,
     NOT_IN_PREREQUISITE_STATE,
     OBJECT_IN_USE,
     UNDEFINED_OBJECT,
-    telling,
+    translate_errors,
 )
 from pgreplkit.errors import (
     AheadOfServer,
@@ -85,7 +85,7 @@ class SlotStream:
         self._failure: Exception | None = None
         self._is_cut = False
         """Whether the connection was lost, and what comes next begins anew."""
-        self._patience: Pace | None = None
+        self._patience: Backoff | None = None
         """How long the client waits for the next item."""
 
     def take(self) -> None:
@@ -151,7 +151,9 @@ class SlotStream:
         self._reporter.heed(walsender)
         copy = CopyBoth(walsender.connection)
         try:
-            with telling(self._tried, role=walsender.connection.info.user, grant="REPLICATION"):
+            with translate_errors(
+                self._tried, role=walsender.connection.info.user, grant="REPLICATION"
+            ):
                 copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise self._explained(walsender, error) from None
@@ -232,7 +234,7 @@ class SlotStream:
             self._reopen(feed)
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
-            self._patience = Pace(timeout)
+            self._patience = Backoff(timeout)
         while not self.is_closed:
             self._reporter.tell_soon()
             try:
@@ -267,7 +269,7 @@ class SlotStream:
             # An idle server says only on request how far it is.
             self._asked_at = time.monotonic()
             self._reporter.tell(asks=True)
-        with telling(self._tried):
+        with translate_errors(self._tried):
             if copy.is_over:
                 # Who closes it meanwhile reads the same end of the server's.
                 with self._ending:
@@ -297,7 +299,7 @@ class SlotStream:
 
     def _reopen(self, feed: ChangeFeed[Item]) -> None:
         """Go on with another connection; who is cancelled meanwhile does so the next time."""
-        pace = Pace(self.settings.reconnect or 0.0)
+        backoff = Backoff(self.settings.reconnect or 0.0)
         while not self.is_closed:
             try:
                 self.open()
@@ -305,11 +307,11 @@ class SlotStream:
                 if self.is_closed:
                     return
                 # The walsender of the lost connection may have the slot for a while.
-                if pace.is_over or not isinstance(again, ConnectionFailed | SlotActive):
+                if backoff.is_over or not isinstance(again, ConnectionFailed | SlotActive):
                     self._failure = again
                     self.is_closed = True
                     raise
-                sleep(pace.next_pause())
+                sleep(backoff.next_pause())
             else:
                 feed.restart()
                 self._is_cut = False

@@ -9,8 +9,13 @@ from pgreplkit._sync._io import Lock
 from pgreplkit._sync.streams.reporter import Reporter
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import (
+    FILE_MISSING,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+    translate_errors,
+)
 from pgreplkit.driver.results import records
 from pgreplkit.errors import (
     AheadOfServer,
@@ -111,7 +116,7 @@ class WalSource:
             copy = CopyBoth(walsender.connection)
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
-                with telling(
+                with translate_errors(
                     self.tried, role=walsender.role, grant="REPLICATION", meaning=_MEANING
                 ):
                     results = copy.start(command)
@@ -147,7 +152,7 @@ class WalSource:
             return None
         feed = self.open()
         timeout = self.settings.timeout
-        pace = None if timeout is None else Pace(timeout)
+        backoff = None if timeout is None else Backoff(timeout)
         try:
             while not self.is_closed and not feed.is_over:
                 try:
@@ -160,13 +165,13 @@ class WalSource:
                     raise
                 if batch is not None:
                     return batch
-                if pace is not None and pace.is_over:
+                if backoff is not None and backoff.is_over:
                     raise WaitTimeout(
                         f"{self.tried}: no WAL came in {timeout:g} s,"
                         f" all before {feed.position} did"
                     )
                 limit = self._reporter.pause
-                self._wait(feed, limit if pace is None else min(limit, pace.left))
+                self._wait(feed, limit if backoff is None else min(limit, backoff.left))
         except WaitTimeout:
             raise
         except Exception as error:
@@ -195,14 +200,14 @@ class WalSource:
         if copy is None:
             return
         self._reporter.tell_soon()
-        with telling(self.tried, meaning=_MEANING):
+        with translate_errors(self.tried, meaning=_MEANING):
             if not copy.is_over:
                 copy.wait(limit)
                 return
         with self._ending:
             if self.is_closed:
                 return
-            with telling(self.tried, meaning=_MEANING):
+            with translate_errors(self.tried, meaning=_MEANING):
                 results = copy.finish()
             self._switch(feed, records(results))
             self._begin(feed)

@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit.catalog.server.lag import LagReason, LagStage, ReplayFacts, ReplayLag
 from pgreplkit.catalog.server.receivers import ReceiverState
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
@@ -24,7 +24,7 @@ class PauseState(OpenEnum):
 
 
 # Both functions raise an error on a primary; NULL means that the server is one.
-PAUSE_STATE = lives(
+PAUSE_STATE = column(
     sql="CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END",
     before=14,
     older_sql="""CASE WHEN pg_is_in_recovery() THEN
@@ -40,26 +40,26 @@ class ReplayStatus:
     pg_get_wal_replay_pause_state() (before 14 pg_is_wal_replay_paused()), pg_stat_wal_receiver.
     """
 
-    received_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_receive_lsn()"))
+    received_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_receive_lsn()"))
     """Received by streaming and on disk; None if this server has not streamed since its start."""
-    replayed_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_replay_lsn()"))
+    replayed_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_replay_lsn()"))
     last_commit_time: datetime | None = attrs.field(
-        metadata=lives(sql="pg_last_xact_replay_timestamp()")
+        metadata=column(sql="pg_last_xact_replay_timestamp()")
     )
     """When the last replayed transaction was committed or aborted, by the primary's clock."""
     pause_state: PauseState = attrs.field(converter=PauseState, metadata=PAUSE_STATE)
     apply_delay: timedelta | None = attrs.field(
         default=None,
-        metadata=lives(
+        metadata=column(
             since=12,
             sql="""(SELECT make_interval(secs => setting::float8 / 1000::float8)
                 FROM pg_settings WHERE name = 'recovery_min_apply_delay')""",
         ),
     )
     """recovery_min_apply_delay; None before 12, where it is a parameter of recovery.conf."""
-    receiver_pid: int | None = attrs.field(metadata=lives(sql="pid"))
+    receiver_pid: int | None = attrs.field(metadata=column(sql="pid"))
     receiver_status: ReceiverState | None = attrs.field(
-        converter=attrs.converters.optional(ReceiverState), metadata=lives(sql="status")
+        converter=attrs.converters.optional(ReceiverState), metadata=column(sql="status")
     )
     """None if no walreceiver is running."""
     latest_end_lsn: LSN | None
@@ -68,7 +68,7 @@ class ReplayStatus:
     """When the upstream sent its last message, by its own clock."""
     last_msg_receipt_time: datetime | None
     """When the walreceiver received that message."""
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     """The server's clock at the time of this status."""
 
     @property
@@ -168,8 +168,8 @@ REPLAY = View(ReplayStatus, "(SELECT) AS one LEFT JOIN pg_stat_wal_receiver ON t
 class ReplayPosition:
     """The replayed position and the pause state: what a wait polls, cheaper than ReplayStatus."""
 
-    in_recovery: bool = attrs.field(metadata=lives(sql="pg_is_in_recovery()"))
-    replayed_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_replay_lsn()"))
+    in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
+    replayed_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_replay_lsn()"))
     pause_state: PauseState | None = attrs.field(
         converter=attrs.converters.optional(PauseState), metadata=PAUSE_STATE
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.segment import SegmentSize
@@ -65,9 +65,9 @@ class SlotState:
     active: bool
     """Whether a process is using it."""
     active_pid: int | None
-    xmin: int | None = attrs.field(metadata=lives(sql="xmin::text::bigint"))
+    xmin: int | None = attrs.field(metadata=column(sql="xmin::text::bigint"))
     """The oldest transaction whose rows VACUUM keeps for it."""
-    catalog_xmin: int | None = attrs.field(metadata=lives(sql="catalog_xmin::text::bigint"))
+    catalog_xmin: int | None = attrs.field(metadata=column(sql="catalog_xmin::text::bigint"))
     """The same for rows of the system catalogs."""
     restart_lsn: LSN | None
     """WAL is kept from here on; None when it reserves none, or is lost."""
@@ -76,31 +76,31 @@ class SlotState:
     wal_status: WalStatus | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(WalStatus),
-        metadata=lives(since=13),
+        metadata=column(since=13),
     )
     """None too when it reserves nothing."""
-    safe_wal_size: int | None = attrs.field(default=None, metadata=lives(since=13))
+    safe_wal_size: int | None = attrs.field(default=None, metadata=column(since=13))
     """How many bytes can be written before it may be lost; None without a limit, or when lost."""
-    two_phase: bool | None = attrs.field(default=None, metadata=lives(since=14))
-    two_phase_at: LSN | None = attrs.field(default=None, metadata=lives(since=18))
-    inactive_since: datetime | None = attrs.field(default=None, metadata=lives(since=17))
+    two_phase: bool | None = attrs.field(default=None, metadata=column(since=14))
+    two_phase_at: LSN | None = attrs.field(default=None, metadata=column(since=18))
+    inactive_since: datetime | None = attrs.field(default=None, metadata=column(since=17))
     """When it was last let go; None while it is used."""
-    conflicting: bool | None = attrs.field(default=None, metadata=lives(since=16))
+    conflicting: bool | None = attrs.field(default=None, metadata=column(since=16))
     """Whether a conflict with recovery invalidated it; None for physical slots."""
     invalidation_reason: InvalidationReason | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(InvalidationReason),
-        metadata=lives(since=17),
+        metadata=column(since=17),
     )
-    failover: bool | None = attrs.field(default=None, metadata=lives(since=17))
+    failover: bool | None = attrs.field(default=None, metadata=column(since=17))
     """Whether standbys synchronize it, so that it survives a failover."""
-    synced: bool | None = attrs.field(default=None, metadata=lives(since=17))
+    synced: bool | None = attrs.field(default=None, metadata=column(since=17))
     """Whether a standby synchronized it from its primary."""
-    xmin_age: int | None = attrs.field(metadata=lives(sql="age(xmin)"))
+    xmin_age: int | None = attrs.field(metadata=column(sql="age(xmin)"))
     """How many transactions ago ``xmin`` began: what VACUUM cannot remove meanwhile is bloat."""
-    catalog_xmin_age: int | None = attrs.field(metadata=lives(sql="age(catalog_xmin)"))
+    catalog_xmin_age: int | None = attrs.field(metadata=column(sql="age(catalog_xmin)"))
     current_lsn: LSN = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                 ELSE pg_current_wal_lsn() END"""
         )
@@ -108,9 +108,9 @@ class SlotState:
     """The server's position: what it has written, on a standby what it has replayed."""
     segment_size: SegmentSize = attrs.field(
         converter=sized,
-        metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+        metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     """The server's clock when it answered."""
 
     @property
@@ -318,7 +318,7 @@ class SlotChange:
     """One change as an output plugin wrote it."""
 
     lsn: LSN
-    xid: int = attrs.field(metadata=lives(sql="xid::text::bigint"))
+    xid: int = attrs.field(metadata=column(sql="xid::text::bigint"))
     data: bytes
 
     @property
