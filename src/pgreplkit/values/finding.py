@@ -50,7 +50,7 @@ class Takes(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """The result of one check: what was found, what is needed, and how to change it."""
+    """The result of one check: the state found, the state required, and the remedy."""
 
     check: str
     """The object checked: a setting's name, or for example "slot replica1"."""

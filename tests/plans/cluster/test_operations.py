@@ -285,6 +285,13 @@ def test_who_must_be_rewound(changed: dict[str, object], verdict: bool | None) -
     assert needs_rewind(stopped(**changed), HISTORY) is verdict
 
 
+def test_a_server_past_a_lower_later_switchpoint_must_be_rewound() -> None:
+    falling = TimelineHistory.parse("1\t0/9000000\n2\t0/5000000\n", timeline=3)
+    assert needs_rewind(stopped(checkpoint_lsn=LSN("0/7000000")), falling) is True
+    assert needs_rewind(stopped(checkpoint_lsn=LSN("0/4FFFFFF")), falling) is False
+    assert needs_rewind(stopped(timeline=2, checkpoint_lsn=LSN("0/9000000")), falling) is True
+
+
 def test_settings_are_put_at_the_end_of_a_file_once() -> None:
     text = "# by hand\nport = 1\n  Primary_Conninfo='x'\nprimary_slot_name = 'y'\nprimary = '1'\n"
     changed = with_settings(text, {"primary_conninfo": "it's", "primary_slot_name": None})

@@ -70,7 +70,7 @@ def needs_rewind(stopped: ControlFile, history: TimelineHistory) -> bool | None:
     """
     if stopped.timeline not in history.timelines:
         return True
-    end = history.switchpoint(stopped.timeline)
+    end = history.section(stopped.timeline).end
     if stopped.state is ControlState.SHUT_DOWN_IN_RECOVERY:
         last = max(stopped.checkpoint_lsn, stopped.min_recovery_lsn)
         timeline = max(stopped.timeline, stopped.min_recovery_timeline)
@@ -85,5 +85,5 @@ def needs_rewind(stopped: ControlFile, history: TimelineHistory) -> bool | None:
 def _left(history: TimelineHistory, timeline: int) -> str:
     if timeline not in history.timelines:
         return f"which is none of the upstream's: {', '.join(map(str, history.timelines))}"
-    end: LSN | None = history.switchpoint(timeline)
+    end = history.section(timeline).end
     return f"which the upstream left at {end}"
