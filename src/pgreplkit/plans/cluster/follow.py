@@ -6,7 +6,6 @@ from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.controlfile import ControlFile, ControlState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.identity import SystemIdentity
-from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
 
 _REMEDY = "bring it back by rejoin(), which uses pg_rewind, or make it anew by clone_standby()"
