@@ -166,7 +166,7 @@ class QuorumUnreachable(ServerError):
 
     Attributes:
         names: the refused value, as text.
-        connected: the application names of the connected standbys.
+        connected: the application names of the receivers that stream and report what they flushed.
     """
 
     remedy = (
@@ -180,7 +180,8 @@ class QuorumUnreachable(ServerError):
     def __init__(self, names: str, connected: tuple[str, ...]) -> None:
         listed = ", ".join(connected) or "none"
         super().__init__(
-            f"set synchronous_standby_names to {names!r}", f"connected standbys: {listed}"
+            f"set synchronous_standby_names to {names!r}",
+            f"the standbys that can confirm are: {listed}",
         )
         self.names, self.connected = names, connected
 

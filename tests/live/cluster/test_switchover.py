@@ -251,7 +251,7 @@ async def test_a_stop_that_takes_too_long_is_taken_back_once_it_is_over(
     found = await tree.discover(colour, a=impatient)
     run(a, "CREATE TABLE archived (); SELECT pg_switch_wal()")
     plan = await found.switchover("b")
-    with pytest.raises(PlanFailed, match="shut it down cleanly: stop the server"):
+    with pytest.raises(PlanFailed, match="shut it down cleanly: could not stop the server"):
         await plan.run()
     undone = await plan.undo()
     assert undone[0].what == "shut it down cleanly"
