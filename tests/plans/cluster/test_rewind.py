@@ -83,6 +83,15 @@ def test_a_server_of_a_foreign_timeline_has_always_diverged(
     assert divergence(control, history, is_running=is_running) is DIVERGED
 
 
+def test_a_server_past_a_lower_later_switchpoint_has_diverged() -> None:
+    falling = TimelineHistory.parse("1\t0/9000000\n2\t0/5000000\n", timeline=3)
+    assert divergence(control_file(checkpoint_lsn=LSN("0/7000000")), falling) is DIVERGED
+    assert divergence(control_file(checkpoint_lsn=LSN("0/4FFFFFF")), falling) is NONE
+    assert (
+        divergence(control_file(timeline=2, checkpoint_lsn=LSN("0/9000000")), falling) is DIVERGED
+    )
+
+
 FACTS = RewindFacts(
     major=16,
     control=control_file(),

@@ -150,4 +150,4 @@ def _fork(history: TimelineHistory, timeline: int) -> str:
     if timeline not in history.timelines:
         known = ", ".join(map(str, history.timelines))
         return f"which is not a timeline of the upstream's history: {known}"
-    return f"which the upstream left at {history.switchpoint(timeline)}"
+    return f"which the upstream left at {history.section(timeline).end}"

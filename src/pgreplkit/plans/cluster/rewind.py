@@ -43,7 +43,11 @@ def divergence(
     """
     if control.timeline not in history.timelines:
         return Divergence.DIVERGED
-    end = history.switchpoint(control.timeline)
+    if control.state is ControlState.SHUT_DOWN_IN_RECOVERY and not is_running:
+        last = max(control.checkpoint_lsn, control.min_recovery_lsn)
+        timeline = max(control.timeline, control.min_recovery_timeline)
+        return Divergence.NONE if history.can_follow(timeline, last) else Divergence.DIVERGED
+    end = history.section(control.timeline).end
     if end is not None and control.checkpoint_lsn >= end:
         return Divergence.DIVERGED
     if is_running:
@@ -51,10 +55,6 @@ def divergence(
         writes = control.state is ControlState.IN_PRODUCTION
         is_left = control.timeline != history.timeline
         return Divergence.DIVERGED if writes and is_left else Divergence.UNKNOWN
-    if control.state is ControlState.SHUT_DOWN_IN_RECOVERY:
-        last = max(control.checkpoint_lsn, control.min_recovery_lsn)
-        timeline = max(control.timeline, control.min_recovery_timeline)
-        return Divergence.NONE if history.can_follow(timeline, last) else Divergence.DIVERGED
     return Divergence.NONE if control.is_clean else Divergence.UNKNOWN
 
 
