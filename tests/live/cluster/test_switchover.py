@@ -196,7 +196,9 @@ async def test_without_the_control_of_its_host_the_primary_is_not_touched(
     other = clusters.lab.primary(version=cluster.major)
     found = await tree.discover(colour, a=other.control)
     plan = await found.switchover("b")
-    with pytest.raises(PlanRefused, match="a control of its host, of system"):
+    with pytest.raises(
+        PlanRefused, match="a control of its host that stops and starts it, with system"
+    ):
         await plan.run()
 
 

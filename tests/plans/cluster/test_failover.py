@@ -28,11 +28,11 @@ from pgreplkit.plans.cluster.failover import (
     connection_evidence,
     failover_candidate,
     failover_findings,
+    failover_steps,
     lost_primary,
     process_evidence,
     standbys_evidence,
 )
-from pgreplkit.plans.cluster.switchover import failover_steps
 
 reports = st.lists(
     st.builds(
