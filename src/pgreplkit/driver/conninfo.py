@@ -219,6 +219,7 @@ def upstream_of(receiver: WalReceiver) -> Upstream:
         user=part("user"),
         application_name=part("application_name"),
         slot_name=receiver.slot_name,
+        fallback_application_name=part("fallback_application_name"),
     )
 
 

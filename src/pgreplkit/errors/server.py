@@ -166,7 +166,7 @@ class QuorumUnreachable(ServerError):
 
     Attributes:
         names: the refused value, as text.
-        connected: the application names of the connected standbys.
+        connected: the application names of the receivers that stream and report what they flushed.
     """
 
     remedy = (
@@ -179,7 +179,9 @@ class QuorumUnreachable(ServerError):
 
     def __init__(self, names: str, connected: tuple[str, ...]) -> None:
         there = ", ".join(connected) or "no standby"
-        super().__init__(f"set synchronous_standby_names to {names!r}", f"connected is {there}")
+        super().__init__(
+            f"set synchronous_standby_names to {names!r}", f"those that can confirm are {there}"
+        )
         self.names, self.connected = names, connected
 
     def __reduce__(self) -> tuple[type[QuorumUnreachable], tuple[str, tuple[str, ...]]]:

@@ -71,6 +71,7 @@ def handover(**changed: object) -> Handover:
         "new": new,
         "followers": (third,),
         "uses": {"db2": Use("two", "app2"), "db3": Use("three", "app3")},
+        "old_name": "Db-1",
         "address": "host=db2",
         "sync_names": SyncStandbyNames(),
         "new_sync_names": SyncStandbyNames(),
@@ -129,6 +130,49 @@ def test_a_switchover_swaps_the_two_servers_in_synchronous_standby_names() -> No
     ]
     assert setting.names == 'ANY 1 ("Db-1", app3)'
     assert setting.does.startswith('ALTER SYSTEM SET synchronous_standby_names = \'ANY 1 ("Db-1"')
+
+
+@pytest.mark.parametrize(
+    ("before", "two", "three", "comes", "after"),
+    [
+        ("FIRST 1 (lyon)", "lyon", "nice", "paris", "FIRST 1 (paris)"),
+        ("FIRST 1 (LYON, nice)", "Lyon", "nice", "Paris", 'FIRST 1 ("Paris", nice)'),
+        ('ANY 2 ("15/main")', "15/main", "15/main", "15/main", 'ANY 2 ("15/main")'),
+        ('ANY 1 ("15/main")', "15/main", "15/main", "db1", 'ANY 1 ("15/main", db1)'),
+        ("FIRST 1 (walreceiver)", "walreceiver", "nice", "db1", "FIRST 1 (db1)"),
+        ("FIRST 1 (paris, lyon)", "lyon", "nice", "paris", "FIRST 1 (paris)"),
+        ('FIRST 1 ("it""s")', 'it"s', "nice", 'that"s', 'FIRST 1 ("that""s")'),
+        ("FIRST 2 (lyon, nice)", "lyon", "nice", "paris", "FIRST 2 (paris, nice)"),
+        ("FIRST 2 (lyon, gone)", "lyon", "nice", "paris", "FIRST 2 (paris, gone)"),
+    ],
+)
+def test_commits_wait_for_the_effective_names(
+    before: str, two: str, three: str, comes: str, after: str
+) -> None:
+    told = handover(
+        sync_names=SyncStandbyNames.parse(before),
+        uses={"db2": Use("two", two), "db3": Use("three", three)},
+        old_name=comes,
+    )
+    parsed = SyncStandbyNames.parse(after)
+    assert {*told.swapped_names.names} == {*parsed.names}
+    assert (told.swapped_names.count, told.swapped_names.method) == (parsed.count, parsed.method)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "d", "B"]), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.sampled_from(["b", "c"]),
+)
+def test_names_that_were_met_are_met_after_the_two_changed_places(
+    listed: list[str], count: int, third: str
+) -> None:
+    before = SyncStandbyNames(tuple(listed), count)
+    told = handover(
+        sync_names=before, uses={"db2": Use(None, "b"), "db3": Use(None, third)}, old_name="a"
+    )
+    if before.met_by(["b", third]):
+        assert told.swapped_names.met_by(["a", third])
 
 
 def test_commits_never_wait_for_more_standbys_than_exist() -> None:

@@ -61,11 +61,10 @@ class FailoverChecks:
             )
         )
         names = handover.new_sync_names
-        follow = [handover.uses[node.name].application_name for node in handover.followers]
         told.append(
             checked(
                 "synchronous_standby_names",
-                ok=names.met_by(tuple(name or "" for name in follow)),
+                ok=names.met_by(handover.follower_names),
                 observed=f"{handover.new.name} has {str(names)!r}",
                 needed="met by those who will follow it: else every commit waits",
                 remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it writes",

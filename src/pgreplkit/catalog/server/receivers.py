@@ -50,6 +50,10 @@ class WalReceiver:
     """How it connected, without passwords; None when it cannot be read."""
 
 
+DEFAULT_NAME = "walreceiver"
+"""The application_name of a standby that has neither its own nor a cluster_name."""
+
+
 @attrs.frozen(kw_only=True)
 class Upstream:
     """The server that a standby receives from; ``host`` is a folder for a Unix socket."""
@@ -58,7 +62,16 @@ class Upstream:
     port: int | None
     user: str | None
     application_name: str | None
+    """The application_name that its connection string sets; None if it sets none."""
     slot_name: str | None
+    fallback_application_name: str | None = None
+    """The name that the walreceiver uses then: from 12 on its server's cluster_name if that is set,
+    else ``walreceiver``."""
+
+    @property
+    def known_as(self) -> str:
+        """The application_name under which the upstream knows this standby."""
+        return self.application_name or self.fallback_application_name or DEFAULT_NAME
 
     @property
     def address(self) -> str:

@@ -97,6 +97,15 @@ class WalSender:
             replay_bytes=self._behind(self.replay_lsn),
         )
 
+    @property
+    def confirms_commits(self) -> bool:
+        """Whether the server counts it as connected for synchronous_standby_names.
+
+        It must stream and report how far it has flushed. pg_receivewal reports that only with
+        ``--synchronous`` or a slot, and pg_basebackup never: a commit would wait for them forever.
+        """
+        return self.state is SenderState.STREAMING and self.flush_lsn is not None
+
     def _behind(self, lsn: LSN | None) -> int | None:
         return None if lsn is None else max(0, self.current_lsn - lsn)
 

@@ -187,7 +187,7 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     if not names.names:
         yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
         return
-    connected = [s.application_name for s in facts.senders if s.state is SenderState.STREAMING]
+    connected = [s.application_name for s in facts.senders if s.confirms_commits]
     fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
     met, spare = names.met_by(connected), len(fitting) - names.count
     waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
