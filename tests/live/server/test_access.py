@@ -129,7 +129,7 @@ async def test_a_line_that_the_server_rejects_is_removed_again(gate: Node, colou
     path = load(gate)
     before = path.read_bytes()
     async with await colour.primary(gate.conninfo) as primary:
-        with pytest.raises(pgreplkit.HostFileError, match="is as it was"):
+        with pytest.raises(pgreplkit.HostFileError, match="is unchanged"):
             await primary.allow_access("rep", address="127.0.0.1", method="no-such-method")
         assert path.read_bytes() == before
         assert not [*path.parent.glob("pg_hba.conf.*.bak")]
@@ -137,7 +137,7 @@ async def test_a_line_that_the_server_rejects_is_removed_again(gate: Node, colou
         verdict = await primary.check_access("rep", address="127.0.0.1")
         assert [rule.line_number for rule in verdict.errors] == [2]
         with pytest.raises(
-            pgreplkit.HostFileError, match=r"no change of pg_hba\.conf counts: line 2"
+            pgreplkit.HostFileError, match=r"errors in pg_hba\.conf prevent any change: line 2"
         ):
             await primary.allow_access("rep", address="127.0.0.1")
         load(gate)
@@ -158,9 +158,9 @@ async def test_access_checks_refuse_empty_names_and_missing_privileges(
             await primary.allow_access("rep", address=None, method=smuggled)
         with pytest.raises(ValueError, match="line break"):
             await primary.allow_access("rep", address=None, database=smuggled)
-        with pytest.raises(ValueError, match="lets in"):
+        with pytest.raises(ValueError, match="not reject"):
             await primary.allow_access("rep", address=None, method="reject")
-        with pytest.raises(ValueError, match="special in a rule"):
+        with pytest.raises(ValueError, match="from a keyword"):
             await primary.allow_access("all", address=None)
         with pytest.raises(ValueError, match="one word"):
             await primary.allow_access("rep", address=None, method="trust all")

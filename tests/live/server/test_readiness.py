@@ -95,7 +95,7 @@ async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Co
             await primary.set_sync_standby_names(SyncStandbyNames((me,)))
             last = (await primary.check_readiness())[check]
             assert last.severity is WARNING
-            assert "commits wait when one more goes" in last.found
+            assert "commits wait if one more disconnects" in last.found
             await primary.set_sync_standby_names(SyncStandbyNames((me, "x"), 2), force=True)
             writer = threading.Thread(
                 target=run, args=[cluster.primary, f"CREATE TABLE hangs_{colour.name} (a int)"]
@@ -105,7 +105,7 @@ async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Co
             hangs = (await primary.check_readiness())[check]
             assert hangs.severity is CRITICAL
             assert f"connected of them: {me}; commits wait, 1 of them now" in hangs.found
-            assert hangs.needed == "3 of them connected, so that one can go"
+            assert hangs.needed == "3 of them connected, so that one may disconnect"
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
         writer.join()

@@ -127,7 +127,7 @@ async def test_the_reported_freeable_wal_equals_what_a_checkpoint_removes(
 
 async def test_an_impossible_measuring_window_is_refused(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(ValueError, match="a window is 0 seconds or more"):
+        with pytest.raises(ValueError, match="a window must be finite"):
             await primary.wal_retention(window=-1)
         with pytest.raises(TypeError):
             await primary.wal_retention(window="1")  # type: ignore[arg-type]
