@@ -28,12 +28,12 @@ FORKED = TimelineHistory.parse(
 
 
 @given(timeline_histories())
-def test_the_text_gives_the_history_back(history: TimelineHistory) -> None:
+def test_parsing_the_text_of_a_history_returns_the_history(history: TimelineHistory) -> None:
     assert TimelineHistory.parse(str(history), timeline=history.timeline) == history
 
 
 @given(timeline_histories(), st.data())
-def test_comments_blank_lines_and_indents_pass(
+def test_comments_blank_lines_and_indentation_are_ignored(
     history: TimelineHistory, data: st.DataObject
 ) -> None:
     noise = st.sampled_from(["", " ", "\t \t", "# 1\t0/0\tx", "  #", "\r"])
@@ -79,18 +79,63 @@ def test_a_file_as_the_server_writes_it_is_read() -> None:
         "1\t0/5\n\0",
     ],
 )
-def test_text_that_is_no_history_of_timeline_2_is_refused(text: str) -> None:
+def test_text_that_is_not_a_history_of_timeline_2_is_refused(text: str) -> None:
     with pytest.raises(InvalidTimelineHistory):
         TimelineHistory.parse(text, timeline=2)
 
 
-def test_a_switch_is_not_before_the_one_before_it() -> None:
-    with pytest.raises(InvalidTimelineHistory, match="before the one before"):
-        TimelineHistory.parse("1\t0/6\n2\t0/5", timeline=3)
+def entries(history: TimelineHistory) -> list[tuple[int, LSN, LSN | None]]:
+    """The entries of a history as readTimeLineHistory makes them, newest first."""
+    points = [switch.switchpoint for switch in history.switches]
+    rows = zip(history.timelines, [LSN.INVALID, *points], [*points, None], strict=True)
+    return [*rows][::-1]
+
+
+@given(timeline_histories(), lsns())
+def test_a_position_is_on_the_timeline_that_the_server_names(
+    history: TimelineHistory, lsn: LSN
+) -> None:
+    """tliOfPointInHistory: the newest entry that contains the position."""
+    named = next(
+        timeline
+        for timeline, begin, end in entries(history)
+        if begin <= lsn and (end is None or lsn < end)
+    )
+    assert history.timeline_of(lsn) == named
+
+
+@given(timeline_histories())
+def test_a_switchpoint_is_that_of_its_own_line(history: TimelineHistory) -> None:
+    """tliSwitchPoint: the end of the timeline's entry, whatever later entries say."""
+    for timeline, _, end in entries(history):
+        assert history.switchpoint(timeline) == end
+
+
+def test_a_recovery_that_ended_before_an_earlier_fork_gives_falling_switchpoints() -> None:
+    history = TimelineHistory.parse("1\t0/9000000\n2\t0/5000000\n", timeline=3)
+    assert [history.timeline_of(LSN(position << 24)) for position in (4, 5, 7, 9)] == [1, 3, 3, 3]
+    assert [history.switchpoint(timeline) for timeline in (1, 2, 3)] == [
+        *(LSN("0/9000000"), LSN("0/5000000"), None),
+    ]
+    assert history.section(1).end == LSN("0/5000000")
+    assert history.section(2).start == history.section(2).end
+    assert not history.can_follow(1, LSN("0/7000000"))
+    assert not history.can_follow(2, LSN("0/9000000"))
+    assert history.can_follow(1, LSN("0/5000000"))
+    before = TimelineHistory.parse("1\t0/9000000\n", timeline=2)
+    assert history.fork_from(before) == before.fork_from(history) == (1, LSN("0/5000000"))
+    files = history.files(WalRange(LSN("0/4000000"), LSN("0/7000000")))
+    assert [file.timeline for file in files] == [1, 3, 3]
+
+
+def test_only_timelines_have_to_rise() -> None:
+    for text in ("2\t0/5\n1\t0/6", "2\t0/6\n2\t0/5"):
+        with pytest.raises(InvalidTimelineHistory, match="not above that of the previous line"):
+            TimelineHistory.parse(text, timeline=3)
 
 
 @pytest.mark.parametrize("timeline", [0, -1, 1 << 32])
-def test_a_history_is_of_a_timeline_that_can_be(timeline: int) -> None:
+def test_a_history_needs_a_possible_timeline(timeline: int) -> None:
     with pytest.raises(InvalidTimelineHistory):
         TimelineHistory(timeline)
 
@@ -138,12 +183,13 @@ def test_a_switchpoint_belongs_to_the_newest_timeline_that_begins_there(
     history: TimelineHistory,
 ) -> None:
     for switch in history.switches:
-        assert history.switchpoint(switch.timeline) == switch.switchpoint
-        child = history.timeline_of(switch.switchpoint)
-        assert child > switch.timeline
-        if switch.switchpoint > LSN.INVALID:
-            assert history.timeline_of(switch.switchpoint - 1) <= switch.timeline
-    assert history.switchpoint(history.timeline) is None
+        end = history.section(switch.timeline).end
+        assert end is not None
+        assert end <= switch.switchpoint
+        assert history.timeline_of(end) > switch.timeline
+        if end > LSN.INVALID:
+            assert history.timeline_of(end - 1) <= switch.timeline
+    assert history.section(history.timeline).end is None
 
 
 @given(timeline_histories(), timelines())
@@ -153,6 +199,8 @@ def test_a_timeline_outside_the_history_has_no_switchpoint(
     assume(timeline not in history.timelines)
     with pytest.raises(TimelineNotInHistory) as missing:
         history.switchpoint(timeline)
+    with pytest.raises(TimelineNotInHistory):
+        history.section(timeline)
     assert (missing.value.timeline, missing.value.history) == (timeline, history.timelines)
     assert not history.can_follow(timeline, LSN.INVALID)
 
@@ -252,6 +300,6 @@ def test_a_segment_with_a_switch_is_read_from_the_child() -> None:
     ]
 
 
-def test_all_wal_of_a_history_gives_its_first_file_at_once() -> None:
+def test_the_first_file_of_a_whole_history_is_immediate() -> None:
     files = FORKED.files(WalRange(LSN.INVALID, LSN.MAX), segment_size=SegmentSize(1 << 20))
     assert str(next(files)) == "000000010000000000000000"

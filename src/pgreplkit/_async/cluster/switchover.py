@@ -42,6 +42,7 @@ async def read_handover(
         new=new,
         followers=tuple(followers),
         uses={node.name: await site.use_of(node) for node in (new, *followers)},
+        old_name=old.name if lost else await site.name_of(old.name),
         address=site.address(new.name),
         sync_names=names,
         new_sync_names=new_names,
@@ -114,7 +115,7 @@ class AsyncSwitchoverChecks:
         user = own.user if own else None
         for node in handover.followers:
             source = node.receives_from
-            sender = senders.get(handover.uses[node.name].application_name or "")
+            sender = senders.get(handover.uses[node.name].application_name)
             verdicts[node.name] = await _verdict(
                 standby,
                 (source.user if source else None) or user,

@@ -43,6 +43,7 @@ def read_handover(
         new=new,
         followers=tuple(followers),
         uses={node.name: site.use_of(node) for node in (new, *followers)},
+        old_name=old.name if lost else site.name_of(old.name),
         address=site.address(new.name),
         sync_names=names,
         new_sync_names=new_names,
@@ -115,7 +116,7 @@ class SwitchoverChecks:
         user = own.user if own else None
         for node in handover.followers:
             source = node.receives_from
-            sender = senders.get(handover.uses[node.name].application_name or "")
+            sender = senders.get(handover.uses[node.name].application_name)
             verdicts[node.name] = _verdict(
                 standby,
                 (source.user if source else None) or user,

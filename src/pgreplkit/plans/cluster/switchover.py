@@ -40,8 +40,9 @@ _READY_LIMIT = 16
 class Use:
     """With which slot, and by which name, a standby connects to its upstream."""
 
-    slot: str | None = None
-    application_name: str | None = None
+    slot: str | None
+    application_name: str
+    """Its effective name: the one that synchronous_standby_names of the upstream means."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +57,8 @@ class Handover:
     """The other standbys of the old primary."""
     uses: Mapping[str, Use]
     """Of the new primary, and of the followers."""
+    old_name: str
+    """The application_name of the old primary when it is a standby."""
     address: str
     """Where the new primary is, for others."""
     sync_names: SyncStandbyNames
@@ -76,15 +79,31 @@ class Handover:
         return re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:63]
 
     @property
+    def follower_names(self) -> tuple[str, ...]:
+        """The application names of the standbys that will follow the new primary."""
+        return tuple(self.uses[node.name].application_name for node in self.followers)
+
+    @property
     def swapped_names(self) -> SyncStandbyNames:
-        """The old primary's names, with the two having changed places."""
-        leaves, comes = self.uses[self.new.name].application_name or self.new.name, self.old.name
-        names = tuple(comes if name == leaves else name for name in self.sync_names.names)
-        names = tuple(dict.fromkeys(names))
-        # More than there are would let every commit wait; * stands for any number.
-        count = self.sync_names.count
-        most = count if "*" in names else min(count, max(1, len(names)))
-        return attrs.evolve(self.sync_names, names=names, count=most)
+        """The old primary's names, in which the old primary takes the place of the new one.
+
+        Several standbys may share a name, as the cluster_name that a package sets; such a name
+        stays for the others.
+        """
+        leaves, comes = self.uses[self.new.name].application_name, self.old_name
+        names: list[str] = []
+        for name in self.sync_names.names:
+            is_left = is_same_name(name, leaves)
+            if not is_left or any(is_same_name(name, other) for other in self.follower_names):
+                names.append(name)
+            if is_left:
+                names.append(comes)
+        swapped = attrs.evolve(self.sync_names, names=()).add(*names)
+        expected = (comes, *self.follower_names)
+        if swapped.met_by(expected) or "*" in names:
+            return swapped
+        # The primary's own name in the list never counted: without it there may be fewer names.
+        return attrs.evolve(swapped, count=min(swapped.count, max(1, len(swapped.names))))
 
     def missing_slots(self, *, with_old: bool) -> tuple[str, ...]:
         """The slots that are to be made on the new primary."""
@@ -113,6 +132,11 @@ class Handover:
 
     def _slot(self, node: ClusterNode) -> str | None:
         return self.uses[node.name].slot
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Return whether the server takes the two for the same application_name."""
+    return one in SyncStandbyNames((other,))
 
 
 def switchover_steps(handover: Handover) -> tuple[Step, ...]:
@@ -154,7 +178,8 @@ def _sync_names(handover: Handover) -> Iterator[Step]:
 
 def _demotion(handover: Handover) -> Step:
     old, new = handover.old.name, handover.new.name
-    return Demote(old, new, handover.address, handover.old_slot, old, handover.major)
+    name = handover.old_name
+    return Demote(old, new, handover.address, handover.old_slot, name, handover.major)
 
 
 def _follows(handover: Handover) -> Iterator[Step]:
@@ -289,6 +314,7 @@ def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
         remedy="their consumers start anew afterwards, unless the slots are made there by hand",
         otherwise=Severity.WARNING,
     )
+    yield _commits(facts.handover)
     known = {*facts.handover.stale_slots}
     strange = [s.slot_name for s in old.slots if s.slot_type is not SlotType.LOGICAL]
     strange = [name for name in strange if name not in known]
@@ -302,10 +328,23 @@ def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
     )
 
 
+def _commits(handover: Handover) -> Finding:
+    """Return whether commits can end on the new primary once all have moved."""
+    names = handover.swapped_names
+    return checked(
+        "synchronous_standby_names",
+        ok=names.met_by((handover.old_name, *handover.follower_names)),
+        observed=f"{str(names)!r} on {handover.new.name}, which these will follow: "
+        + _names((handover.old_name, *handover.follower_names)),
+        needed="names that those standbys meet, or every commit waits; other receivers do not move",
+        remedy=f"change it on {handover.old.name} first, by set_sync_standby_names()",
+    )
+
+
 def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
     handover = facts.handover
     names = {node.name for node in handover.topology.members}
-    names |= {use.application_name or "" for use in handover.uses.values()}
+    names |= {use.application_name for use in handover.uses.values()}
     receivers = [s for s in handover.old.senders if s.state is not SenderState.BACKUP]
     unknown = [s.application_name or "" for s in receivers if s.application_name not in names]
     yield checked(
