@@ -1,4 +1,4 @@
-"""Who accepts writes at each step of a switchover and of a failover."""
+"""The writable server at each step of a switchover and of a failover."""
 
 from __future__ import annotations
 
