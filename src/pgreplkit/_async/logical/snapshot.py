@@ -209,7 +209,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
     ) -> AsyncGenerator[Change[R]]:
         for one in copies:
             make = self._make_row(tuple(column.name for column in one.table.columns))
-            with translate_errors(f"copy {one.table}"):
+            grant = f"SELECT ON {one.table}"
+            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
                 async for values in _rows(reader, one):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None

@@ -167,7 +167,7 @@ class AsyncBackupStream(AsyncClosing):
         walsender.insist_on_idle(self._tried)
         self._sink, self._began = sink, time.monotonic()
         self._out = out = AsyncCopyOut(walsender.connection)
-        with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
+        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
             if self._incremental is not None:
                 await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier))
             major = walsender.version.major
@@ -188,7 +188,9 @@ class AsyncBackupStream(AsyncClosing):
         if out is None or self._is_closed:
             raise StreamClosed(self._tried, "it has ended: take another")
         backoff = None if self._timeout is None else Backoff(self._timeout)
-        with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
+        with translate_errors(
+            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+        ):
             while True:
                 messages = out.views()
                 if messages:

@@ -151,7 +151,7 @@ class AsyncSlotStream:
         copy = AsyncCopyBoth(walsender.connection)
         try:
             with translate_errors(
-                self._tried, role=walsender.connection.info.user, grant="REPLICATION"
+                self._tried, connection=walsender.connection, grant="REPLICATION"
             ):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:

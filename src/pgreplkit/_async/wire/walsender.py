@@ -50,11 +50,6 @@ class AsyncWalsender:
         """The server's version."""
         return server_version(self.connection.info.server_version)
 
-    @property
-    def role(self) -> str | None:
-        """As whom it is connected; None when it is closed."""
-        return None if self.connection.closed else self.connection.info.user
-
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
         require(feature, self.version)
@@ -68,7 +63,9 @@ class AsyncWalsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """The rows of the answer, as texts."""
-        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(
+            tried, connection=self.connection, grant="REPLICATION", meaning=meaning
+        ):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
@@ -98,7 +95,7 @@ class AsyncWalsender:
     async def history_file(self, timeline: int) -> bytes:
         """The history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with translate_errors(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, connection=self.connection, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""

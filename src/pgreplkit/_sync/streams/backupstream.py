@@ -168,7 +168,7 @@ class BackupStream(Closing):
         walsender.insist_on_idle(self._tried)
         self._sink, self._began = sink, time.monotonic()
         self._out = out = CopyOut(walsender.connection)
-        with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
+        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
             if self._incremental is not None:
                 out.upload(commands.UPLOAD_MANIFEST, to_thread(self._earlier))
             major = walsender.version.major
@@ -189,7 +189,9 @@ class BackupStream(Closing):
         if out is None or self._is_closed:
             raise StreamClosed(self._tried, "it has ended: take another")
         backoff = None if self._timeout is None else Backoff(self._timeout)
-        with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
+        with translate_errors(
+            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+        ):
             while True:
                 messages = out.views()
                 if messages:

@@ -152,7 +152,7 @@ class SlotStream:
         copy = CopyBoth(walsender.connection)
         try:
             with translate_errors(
-                self._tried, role=walsender.connection.info.user, grant="REPLICATION"
+                self._tried, connection=walsender.connection, grant="REPLICATION"
             ):
                 copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:

@@ -117,7 +117,10 @@ class WalSource:
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
                 with translate_errors(
-                    self.tried, role=walsender.role, grant="REPLICATION", meaning=_MEANING
+                    self.tried,
+                    connection=walsender.connection,
+                    grant="REPLICATION",
+                    meaning=_MEANING,
                 ):
                     results = copy.start(command)
             except ServerError as error:

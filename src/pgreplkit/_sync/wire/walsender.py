@@ -51,11 +51,6 @@ class Walsender:
         """The server's version."""
         return server_version(self.connection.info.server_version)
 
-    @property
-    def role(self) -> str | None:
-        """As whom it is connected; None when it is closed."""
-        return None if self.connection.closed else self.connection.info.user
-
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
         require(feature, self.version)
@@ -69,7 +64,9 @@ class Walsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """The rows of the answer, as texts."""
-        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(
+            tried, connection=self.connection, grant="REPLICATION", meaning=meaning
+        ):
             self.insist_on_idle(tried)
             return records(run_command(self.connection, command, timeout=timeout))
 
@@ -99,7 +96,7 @@ class Walsender:
     def history_file(self, timeline: int) -> bytes:
         """The history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with translate_errors(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, connection=self.connection, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""
