@@ -96,10 +96,12 @@ async def test_a_missing_select_is_named_with_its_table(
     )
     run(cluster.primary, "ALTER ROLE stranger REPLICATION")
     try:
-        async with await colour.primary(database.as_role("stranger")) as primary:
-            async with primary.snapshot_then_changes("s", publications=["p"]) as stream:
-                with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
-                    await anext(stream)
+        async with (
+            await colour.primary(database.as_role("stranger")) as primary,
+            primary.snapshot_then_changes("s", publications=["p"]) as stream,
+        ):
+            with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+                await anext(stream)
         assert "GRANT SELECT ON public.hidden" in str(caught.value)
         assert "permission denied for" in str(caught.value)
     finally:
