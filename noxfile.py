@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -14,8 +15,9 @@ GROUPS = PROJECT["dependency-groups"]
 ACROSS_PYTHONS = [
     *("tests/values", "--ignore=tests/values/test_fuzz.py", "tests/test_errors.py"),
     *("tests/test_house.py", "tests/test_docstrings.py", "tests/test_plugin.py"),
-    *("tests/server/test_both_roles.py", "tests/server/test_adapters.py"),
+    *("tests/live/server/test_both_roles.py", "tests/live/server/test_adapters.py"),
 ]
+LIVE = ["tests/live"]
 MAJORS = "10,11,12,13,14,15,16,17,18"
 # Live tests mostly wait for servers, so more workers than cores pay; each has servers of its own.
 WORKERS = min(2 * (os.cpu_count() or 1), 8)
@@ -70,8 +72,8 @@ def tests(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """The laws of values, plans, messages and streams on many new random examples."""
     install(session, "test")
-    laws = ["tests/values", "tests/plans", "tests/protocol"]
-    live = ["tests/server/test_oracle.py", "tests/streams/test_workload.py"]
+    laws = ["tests/values", "tests/catalog", "tests/plans", "tests/protocol"]
+    live = ["tests/live/server/test_oracle.py", "tests/live/streams/test_workload.py"]
     session.run("python", "-m", "pytest", *laws, *live, "--hypothesis-profile=fuzz")
 
 
@@ -90,10 +92,30 @@ def matrix(session: nox.Session) -> None:
     servers = Path(session.cache_dir, "servers").resolve()
     session.run("python", "tools/fetch_servers.py", str(servers), majors)
     session.run(
-        *("python", "-m", "pytest", "tests/server", "tests/streams"),
+        *("python", "-m", "pytest", *LIVE),
         *(*PARALLEL, "--pg", majors, *(["--full"] if full else [])),
         env={"PGREPLKIT_SERVERS": str(servers)},
     )
+
+
+@nox.session
+def repeat(session: nox.Session) -> None:
+    """Look for tests that fail now and then: ``-- 5`` rounds of live tests on a busy machine.
+
+    Each round has another random order, while loops keep the processors busy and other sessions
+    change the servers' catalogs all the time.
+    """
+    install(session, "test", "lint")
+    session.install("pytest-randomly")
+    rounds = int(session.posargs[0]) if session.posargs else 1
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        for number in range(1, rounds + 1):
+            seed = f"--randomly-seed={number}"
+            session.run("python", "-m", "pytest", *LIVE, *PARALLEL, "--disturb", seed)
+    finally:
+        for loop in loops:
+            loop.kill()
 
 
 @nox.session

@@ -6,11 +6,12 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import ParamSpec, TypeVar
 
 import attrs
 import psycopg
+from disturbances import disturbance
 from psycopg.rows import DictRow, dict_row
 
 from pgreplkit import LSN, WalSender
@@ -44,9 +45,11 @@ class Cluster:
 class Clusters:
     """Clusters by major, each made when it is first asked for."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *, disturbed: bool = False) -> None:
         self.lab = lab
         self._made: dict[int, Cluster] = {}
+        self._disturbed = disturbed
+        self._disturbances = ExitStack()
 
     def kept(self) -> set[str]:
         """The names of the nodes of these clusters."""
@@ -66,7 +69,13 @@ class Clusters:
             run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
             run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
             self._made[major] = Cluster(primary, standby)
+            if self._disturbed:
+                self._disturbances.enter_context(disturbance(primary))
         return self._made[major]
+
+    def close(self) -> None:
+        """End the disturbances; the lab ends the servers."""
+        self._disturbances.close()
 
 
 def run(node: Node, sql: str) -> None:

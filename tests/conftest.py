@@ -6,7 +6,6 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import cast
 
 import attrs
 import pytest
@@ -29,6 +28,7 @@ settings.load_profile("pgreplkit")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pg", help="run the matrix on these major versions, as in 10,12,18")
     parser.addoption("--full", action="store_true", help="run every test on all of them")
+    parser.addoption("--disturb", action="store_true", help="keep the servers under test busy")
 
 
 def is_matrix(config: pytest.Config) -> bool:
@@ -84,12 +84,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
 
     def major_of(item: pytest.Item) -> int:
-        return cast(int, item.callspec.params.get("major", 0)) if hasattr(item, "callspec") else 0
+        major = item.callspec.params.get("major") if hasattr(item, "callspec") else None
+        return major if isinstance(major, int) else 0  # no int where no major fits the test
 
     def is_wanted(item: pytest.Item) -> bool:
-        if is_matrix(config):
+        is_long = item.get_closest_marker("matrix") is not None
+        if is_matrix(config) and "major" in getattr(item, "fixturenames", ()):
             return major_of(item) > 0
-        return not item.get_closest_marker("matrix")
+        return is_long == is_matrix(config)
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = sorted(filter(is_wanted, items), key=major_of)
@@ -106,8 +108,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="session")
-def clusters(pgreplkit_lab: Lab) -> Clusters:
-    return Clusters(pgreplkit_lab)
+def clusters(pgreplkit_lab: Lab, pytestconfig: pytest.Config) -> Iterator[Clusters]:
+    clusters = Clusters(pgreplkit_lab, disturbed=pytestconfig.getoption("--disturb"))
+    yield clusters
+    clusters.close()
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ FACADES = [ROOM / "__init__.py", ROOM / "errors" / "__init__.py"]
 """They only list names, which are defined in any layer."""
 LAYERS = [
     {"_rooms"},
-    {"_public"},
+    {"_public", "_text"},
     {"errors"},
     {"values"},
     {"catalog", "protocol"},

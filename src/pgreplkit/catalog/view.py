@@ -8,6 +8,7 @@ from typing import Generic, SupportsInt, TypeVar, cast
 import attrs
 
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.tablename import TableName
 
 Row = TypeVar("Row", bound=attrs.AttrsInstance)
 
@@ -28,6 +29,11 @@ def lives(
 def sized(size: SupportsInt) -> SegmentSize:
     """A converter for segment sizes, which the server gives in bytes."""
     return SegmentSize(int(size))
+
+
+def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:
+    """Take a table's name out of a record; ``schema`` and ``name`` are its two columns."""
+    return TableName(str(record.pop(schema)), str(record.pop(name)))
 
 
 @attrs.frozen

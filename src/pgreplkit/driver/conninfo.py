@@ -14,8 +14,30 @@ from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
 
 _PORT = 5432
-_HANDED_ON = ("hostaddr", "krbsrvname", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl")
-"""What every libpq from 10 on knows of how a server is reached."""
+_NEWEST = 99
+_OWN_SESSION = (
+    "application_name",
+    "fallback_application_name",
+    "client_encoding",
+    "replication",
+    "service",
+    "servicefile",
+    "passfile",
+    "password",
+)
+"""What belongs to one client's session or machine; a service's parameters are resolved."""
+_KNOWN_SINCE = {
+    **dict.fromkeys(("gssencmode", "tcp_user_timeout"), 12),
+    **dict.fromkeys(("channel_binding", "sslpassword"), 13),
+    **dict.fromkeys(("ssl_min_protocol_version", "ssl_max_protocol_version"), 13),
+    **dict.fromkeys(("sslcrldir", "sslsni"), 14),
+    **dict.fromkeys(("require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation"), 16),
+    "sslnegotiation": 17,
+    **dict.fromkeys(("min_protocol_version", "max_protocol_version", "sslkeylogfile"), 18),
+    **dict.fromkeys(("scram_client_key", "scram_server_key"), 18),
+    **dict.fromkeys(("oauth_issuer", "oauth_client_id", "oauth_scope", "oauth_client_secret"), 18),
+}
+"""The libpq, by major version, from which on a parameter is known; the others every one knows."""
 _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """What is secret, and cannot stand in a password file."""
 _SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
@@ -103,19 +125,78 @@ def conninfo_of(connection: BaseConnection[Any]) -> str:
     return make_conninfo(info.dsn, password=info.password or None)
 
 
-def publisher_conninfo(connection: BaseConnection[Any]) -> str:
-    """How a subscriber connects to the server of that connection; with its password, if any."""
+def server_conninfo(connection: BaseConnection[Any], opened_with: str | None, *, major: int) -> str:
+    """Return a connection string with which another server connects as this connection does.
+
+    It keeps every host, and every parameter that does not belong to the client's own session; it
+    holds the password, if there is one. ``opened_with`` is the connection string of a connection
+    that this library opened: psycopg connects to one host at a time, so the connection itself
+    knows only the host that it reached. ``major`` is the other server's major version.
+    """
+    return _handed_on(connection, opened_with, major=major, is_pinned=False)
+
+
+def program_conninfo(connection: BaseConnection[Any], opened_with: str | None) -> str:
+    """Return a connection string with which a program reaches exactly this connection's server."""
+    return _handed_on(connection, opened_with, major=_NEWEST, is_pinned=True)
+
+
+def _handed_on(
+    connection: BaseConnection[Any], opened_with: str | None, *, major: int, is_pinned: bool
+) -> str:
     info = connection.info
-    parts = {k: v for k, v in info.get_parameters().items() if k in _HANDED_ON}
-    password = info.password or None
-    return make_conninfo(
-        make_conninfo("", **parts),
-        host=info.host,
-        port=info.port,
-        dbname=info.dbname,
-        user=info.user,
-        password=password,
-    )
+    reached = {
+        "host": info.host,
+        "port": str(info.port),
+        "dbname": info.dbname,
+        "user": info.user,
+    }
+    given = None if opened_with is None else conninfo_to_dict(opened_with)
+    reported = info.get_parameters()
+    parts = handed_on(given, reported, reached, major=major, is_pinned=is_pinned)
+    return make_conninfo("", **parts, password=info.password or None)
+
+
+def handed_on(
+    given: Mapping[str, str | int | None] | None,
+    reported: Mapping[str, str],
+    reached: Mapping[str, str],
+    *,
+    major: int,
+    is_pinned: bool,
+) -> dict[str, str | int | None]:
+    """Return the parameters with which a server or a program connects as a connection did.
+
+    ``given`` are those that the connection was opened with, None where that is not known;
+    ``reported`` those of libpq, with what came from the environment and a service file; and
+    ``reached`` the host, port, database and user of the session. A parameter that was given is
+    kept even where libpq of that major version does not know it: the server then refuses it,
+    which is better than a connection that silently is less secure.
+    """
+    # A new libpq reports parameters that it computed itself, such as sslcertmode.
+    usable = {name: v for name, v in reported.items() if _KNOWN_SINCE.get(name, 0) <= major}
+    if usable.get("sslcertmode") == "allow":
+        del usable["sslcertmode"]
+    parts: dict[str, str | int | None] = {**usable, **(given or {})}
+    for name in _OWN_SESSION:
+        parts.pop(name, None)
+    if given is not None and "hostaddr" not in given:
+        # psycopg reports the address that it looked up; the name may move to another one.
+        parts.pop("hostaddr", None)
+    is_list = "," in str(parts.get("host") or parts.get("hostaddr") or "")
+    if is_list and not is_pinned:
+        return {
+            "port": reached["port"],
+            **parts,
+            "dbname": reached["dbname"],
+            "user": reached["user"],
+        }
+    if is_list:
+        parts.pop("hostaddr", None)
+    if is_pinned:
+        parts.pop("target_session_attrs", None)
+        parts.pop("load_balance_hosts", None)
+    return {**parts, **reached}
 
 
 def with_database(conninfo: str) -> str:

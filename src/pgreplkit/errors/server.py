@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors.base import Error, OperationError
 
 
@@ -92,7 +93,7 @@ class InsufficientPrivilege(ServerError):
     ) -> None:
         super().__init__(operation, found, "42501")
         self.role, self.grant = role, grant
-        name = '"' + role.replace('"', '""') + '"' if role else "the role"
+        name = quote_identifier(role) if role else "the role"
         if {*grant.split()} <= _ATTRIBUTES:
             statements = f"ALTER ROLE {name} {grant}"
         else:

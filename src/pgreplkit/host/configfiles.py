@@ -14,6 +14,7 @@ from pathlib import Path
 from pgtoolkit.hba import HBARecord
 from pgtoolkit.pgpass import PassEntry
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import HostFileError
 from pgreplkit.plans.server.access import PHYSICAL, Asked
 
@@ -36,7 +37,7 @@ def hba_line(asked: Asked) -> str:
 
 def _quoted(name: str) -> str:
     plain = name.replace("_", "a").isalnum() and name.isascii() and name not in _KEYWORDS
-    return name if plain else '"' + name.replace('"', '""') + '"'
+    return name if plain else quote_identifier(name)
 
 
 def insert_line(path: Path, line: str, *, before: int | None) -> Path:

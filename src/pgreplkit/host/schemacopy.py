@@ -9,6 +9,7 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.driver.conninfo import private_conninfo
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.programs import Programs
@@ -58,7 +59,7 @@ def _program(name: str, bindir: Path | None) -> str:
 
 
 def _pattern(table: TableName) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (table.schema, table.name))
+    return ".".join(quote_identifier(part) for part in (table.schema, table.name))
 
 
 @contextmanager

@@ -116,6 +116,7 @@ class Lab:
                 auth="scram-sha-256",
                 encoding="UTF8",
                 no_locale=True,
+                no_sync=True,
                 **({"wal_segsize": str(wal_segsize)} if wal_segsize else {}),
             )
             pwfile.unlink()

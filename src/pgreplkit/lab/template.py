@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from pgreplkit.errors import LabError
 from pgreplkit.host.checksums import extended
 
+_CHUNK = 1 << 16
 _WAL_PAGE_SYSTEM_ID = 24
 """Offset of xlp_sysid in the first page header of a WAL file, the same from 10 to 18."""
 _CRC_OFFSETS = range(240, 400, 4)
@@ -23,7 +25,7 @@ def copy_data_directory(template: Path, target: Path) -> None:
     Servers with the same system identifier would take each other for copies, so the copy gets an
     identifier of its own, in the control file and in its WAL file.
     """
-    shutil.copytree(template, target, symlinks=True)
+    shutil.copytree(template, target, symlinks=True, copy_function=_copy_sparse)
     system_id = _new_system_id()
     control = target / "global" / "pg_control"
     control.write_bytes(_with_system_id(control.read_bytes(), system_id))
@@ -31,6 +33,18 @@ def copy_data_directory(template: Path, target: Path) -> None:
         with path.open("r+b") as wal_file:
             wal_file.seek(_WAL_PAGE_SYSTEM_ID)
             wal_file.write(system_id)
+
+
+def _copy_sparse(source: str, target: str) -> None:
+    """Copy a file without writing its zeros: most of a WAL file, of up to 1 GiB, is empty."""
+    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            if chunk.strip(b"\0"):
+                writer.write(chunk)
+            else:
+                writer.seek(len(chunk), os.SEEK_CUR)
+        writer.truncate()
+    shutil.copystat(source, target)
 
 
 def _new_system_id() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from pgreplkit._text import quote_identifier, quote_literal
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import quoted
@@ -117,11 +118,11 @@ def literal(text: str) -> str:
     """A text in quotes; a backslash is nothing special in these commands."""
     if "\0" in text:
         raise ValueError("a text of a command has no NUL in it")
-    return "'" + text.replace("'", "''") + "'"
+    return quote_literal(text)
 
 
 def identifier(name: str) -> str:
     """A name in double quotes."""
     if "\0" in name or not name:
         raise ValueError(f"a name is not empty and has no NUL in it: {name!r}")
-    return '"' + name.replace('"', '""') + '"'
+    return quote_identifier(name)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.several import several
@@ -149,7 +150,7 @@ def _folded(name: str) -> bytes:
 
 def _quoted(name: str) -> str:
     plain = _BARE.fullmatch(name) and not _METHOD.fullmatch(name)
-    return name if plain or name == "*" else '"' + name.replace('"', '""') + '"'
+    return name if plain or name == "*" else quote_identifier(name)
 
 
 def _as_read_by_the_server(digits: str) -> int:

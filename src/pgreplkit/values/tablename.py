@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidTableName
 
 _LONGEST = 63
@@ -70,7 +71,7 @@ def table_of(table: AnyTable) -> TableName:
 
 def quoted(name: str) -> str:
     """A name as SQL writes it, without quotes where they are not needed."""
-    return name if _BARE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    return name if _BARE.fullmatch(name) else quote_identifier(name)
 
 
 def _unquoted(part: str) -> str:

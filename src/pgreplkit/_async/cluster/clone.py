@@ -12,7 +12,6 @@ from pathlib import PurePath
 from posixpath import normpath
 from queue import Empty, SimpleQueue
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -20,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async._io import Crew, aside, sleep
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Pace
@@ -100,7 +100,7 @@ def aclone_standby(
     return AsyncClone(primary, acting, options, settings or {}, timeout if start else None)
 
 
-class AsyncClone:
+class AsyncClone(AsyncClosing):
     """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
 
     When it fails, or is closed before it is done, what it made is removed: the files, and the slot
@@ -296,17 +296,6 @@ class AsyncClone:
         name, streaming = self._options.application_name, SenderState.STREAMING
         senders = await server.replicas()
         return [s for s in senders if s.application_name == name and s.state is streaming]
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} into {self._control.data_dir}>"

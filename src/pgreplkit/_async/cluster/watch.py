@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from pgreplkit._async._io import Crew, Job
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
@@ -22,7 +22,7 @@ _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""
 
 
-class AsyncWatch:
+class AsyncWatch(AsyncClosing):
     """Samples of several servers, one round every so often; iterate over it.
 
     ``servers`` are connection strings or servers, with names as a mapping, else named by their
@@ -106,17 +106,6 @@ class AsyncWatch:
         await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 class _Watched:

@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import aside
-from pgreplkit._async.logical.publisher import tables_between
+from pgreplkit._async.logical.coverage import tables_between
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import drift as sql
@@ -22,7 +22,8 @@ from pgreplkit.catalog.logical.drift import (
     TableTrigger,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished
-from pgreplkit.driver.conninfo import publisher_conninfo
+from pgreplkit.catalog.view import table_in
+from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
@@ -83,8 +84,8 @@ async def acopy_schema(
     Needs: to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
-    source = publisher_conninfo(publisher.connection)
-    target = publisher_conninfo(subscriber.connection)
+    source = program_conninfo(publisher.connection, publisher._link.conninfo)
+    target = program_conninfo(subscriber.connection, subscriber._link.conninfo)
     names = None
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
@@ -128,6 +129,4 @@ async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

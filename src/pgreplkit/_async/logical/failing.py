@@ -9,6 +9,7 @@ from pgreplkit._async.logical.logs import read_log
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
@@ -63,7 +64,7 @@ async def _applied(link: AsyncLink, state: SubscriptionState) -> LSN:
 async def _peek(
     slot: AsyncSlot, state: SubscriptionState, applied: LSN
 ) -> FailedTransaction | None:
-    publications = ",".join('"' + name.replace('"', '""') + '"' for name in state.subpublications)
+    publications = ",".join(quote_identifier(name) for name in state.subpublications)
     options = {"proto_version": "1", "publication_names": publications}
     if state.suborigin == "none" and slot._link.version.major >= 16:
         options["origin"] = "none"

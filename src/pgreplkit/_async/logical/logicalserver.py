@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pgreplkit._async.logical.coverage import insist_on_all, tables_between
 from pgreplkit._async.logical.publication import (
     AsyncPublication,
     make_publication,
+    read_identities,
     read_publication,
 )
-from pgreplkit._async.logical.publisher import (
-    insist_on_all,
-    read_identities,
-    read_subscriptions,
-    set_fence,
-    tables_between,
-)
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
-from pgreplkit._async.logical.subscribing import make_subscription, read_subscription
+from pgreplkit._async.logical.subscribing import (
+    make_subscription,
+    read_subscription,
+    read_subscriptions,
+)
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.logical.writers import execute_all, read_writers
+from pgreplkit._async.server.positions import set_fence
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.logical.publication import (
     PUBLICATIONS,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from psycopg.sql import SQL, Composable, Identifier
 
-from pgreplkit._async.logical.publisher import read_published
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import (
     LIMITED_TABLES,
@@ -17,9 +16,16 @@ from pgreplkit.catalog.logical.publication import (
     Operation,
     PublicationState,
     PublishedTable,
+    published_tables,
 )
-from pgreplkit.catalog.logical.replicaidentity import identities, identity_in, written_tables
-from pgreplkit.catalog.logical.stuck import table_named
+from pgreplkit.catalog.logical.replicaidentity import (
+    NAMED_TABLES,
+    ReplicaIdentity,
+    identities,
+    identity_in,
+    written_tables,
+)
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
@@ -89,7 +95,7 @@ class AsyncPublication:
         """
         self._link.require("publication.all_sequences")
         records = await self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
-        return [table_named(record) for record in records]
+        return [table_in(record) for record in records]
 
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
@@ -347,7 +353,7 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
     for record in await link.all(
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
-        name = table_named(record)
+        name = table_in(record)
         statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])
@@ -361,3 +367,18 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
                 f"of {name} publish all columns of its replica identity, and filter by those only"
             )
     return remedies
+
+
+async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[PublishedTable]:
+    """The tables of publications as the server expands them, by name."""
+    sql = published_tables(publisher.version.major)
+    records = await publisher.all("read the published tables", sql, [[*names]])
+    return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
+
+
+async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
+    """By what the old rows of those of the tables are told that are there, by name."""
+    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    sql = identities(link.version.major, NAMED_TABLES)
+    records = await link.all("read the replica identities", sql, columns)
+    return [identity_in(record) for record in records]

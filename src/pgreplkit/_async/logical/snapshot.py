@@ -10,7 +10,8 @@ from psycopg import AsyncConnection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import Lock, sleep
-from pgreplkit._async.logical.publisher import insist_on_all_rows, read_published
+from pgreplkit._async.logical.coverage import insist_on_all_rows
+from pgreplkit._async.logical.publication import read_published
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import MEMORY_LIMIT, AsyncChangeStream, AsyncTransactionStream
 from pgreplkit._async.streams.replication import AsyncReplicationConnection

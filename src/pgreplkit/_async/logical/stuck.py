@@ -12,10 +12,10 @@ from pgreplkit.catalog.logical.stuck import (
     UNTAKEN_TABLES,
     WorkerPool,
     forbidden_tables,
-    table_named,
     worker_pool,
 )
 from pgreplkit.catalog.logical.subscription import TableState
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
 from pgreplkit.plans.logical.stuck import PublisherFacts, Stuck, SubscriptionFacts, stuck_reasons
@@ -64,10 +64,10 @@ async def _facts(
         tables=status.tables,
         stats=status.stats,
         pool=WorkerPool(**await link.one(tried, worker_pool(major))),
-        missing_tables=[table_named(record) for record in missing],
-        missing_columns={table_named(record): record["columns"] for record in lacking},
-        untaken_tables=[table_named(record) for record in untaken],
-        forbidden_tables=[table_named(record) for record in forbidden],
+        missing_tables=[table_in(record) for record in missing],
+        missing_columns={table_in(record): record["columns"] for record in lacking},
+        untaken_tables=[table_in(record) for record in untaken],
+        forbidden_tables=[table_in(record) for record in forbidden],
         filled_tables=await _filled(link, status, tried),
         unreachable=unreachable,
         publisher=publisher,

@@ -12,15 +12,18 @@ from pgreplkit._async.logical.publisher import asking, missing_publications, rea
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.logical.stuck import OLD_TRANSACTIONS
+from pgreplkit.catalog.logical.stuck import (
+    OLD_TRANSACTIONS,
+)
 from pgreplkit.catalog.logical.subscription import (
     ONE_SUBSCRIPTION,
+    SUBSCRIPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
-from pgreplkit.catalog.server.identity import IDENTITY, STARTED
+from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, publisher_conninfo
+from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     PROTOCOL_VIOLATION,
@@ -111,7 +114,11 @@ async def make_subscription(
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, AsyncServer) else None
-    conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
+    conninfo = publisher
+    if not isinstance(conninfo, str):
+        conninfo = server_conninfo(
+            conninfo.connection, conninfo._link.conninfo, major=link.version.major
+        )
     connection = parts.connection(conninfo)
     slot_name, answers = await _slot_on_own_server(
         link, name, conninfo, theirs, publications, options, timeout=timeout
@@ -210,9 +217,7 @@ async def _identity(link: AsyncLink) -> tuple[int, object]:
 
 async def _system_id(link: AsyncLink) -> int:
     record = await link.one("ask for the identity", IDENTITY)
-    # The server's identifier has 64 bits; SQL shows them as a signed number.
-    system_id: int = record["system_id"] % (1 << 64)
-    return system_id
+    return unsigned_system_id(record["system_id"])
 
 
 async def drop_both(
@@ -286,3 +291,11 @@ async def drop_here(
             meaning=MEANING,
         )
     return DroppedSubscription(name=state.subname, leftovers=left)
+
+
+async def read_subscriptions(subscriber: AsyncLink) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = await subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]

@@ -10,9 +10,10 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
 from pgreplkit._async.logical.failing import find_failed
-from pgreplkit._async.logical.publisher import asking, set_fence
+from pgreplkit._async.logical.publisher import asking
 from pgreplkit._async.logical.stuck import find_reasons
 from pgreplkit._async.logical.subscriptionreader import AsyncSubscriptionReader
+from pgreplkit._async.server.positions import set_fence
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit.catalog.logical.subscription import (

@@ -16,8 +16,8 @@ from pgreplkit.catalog.logical.subscription import (
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
+    subscribed_table_in,
     subscribed_tables,
-    table_in,
 )
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
@@ -53,7 +53,7 @@ class AsyncSubscriptionReader:
         """
         sql = subscribed_tables(self._link.version.major)
         records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [table_in(record) for record in records]
+        return [subscribed_table_in(record) for record in records]
 
     async def workers(self) -> list[SubscriptionWorker]:
         """Its workers that run now.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
-from pgreplkit._async.logical.publisher import insist_on_all
+from pgreplkit._async.logical.coverage import insist_on_all
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import PUBLISHED_NAMES
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
@@ -20,6 +21,7 @@ from pgreplkit.catalog.logical.writers import (
     WritingSession,
     unstoppable,
 )
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, UNDEFINED_OBJECT, UNDEFINED_TABLE
 from pgreplkit.errors import NotAPrimary, RoleNotFound, TableNotFound
 from pgreplkit.values.tablename import TableName
@@ -84,6 +86,4 @@ async def execute_all(
         )
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.server.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
-from pgreplkit.catalog.server.senders import CLEAR_SNAPSHOT, SENDERS, WalSender
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
-from pgreplkit.plans.server.holders import wal_retention
-from pgreplkit.plans.server.retention import WalRetention
+from pgreplkit.plans.server.retention import WalRetention, wal_retention
 from pgreplkit.values.seconds import checked_seconds
 
 
@@ -32,21 +31,6 @@ async def read_retention(
         wal_rate=wal_rate,
         disk_size=disk_size,
     )
-
-
-async def read_senders(link: AsyncLink) -> list[WalSender]:
-    """The rows of pg_stat_replication.
-
-    Raises: InsufficientPrivilege when the role sees only parts of them.
-    """
-    tried = "read pg_stat_replication"
-    if not link.is_autocommit:
-        # Within a transaction the server shows the same sessions again and again.
-        await link.all(tried, CLEAR_SNAPSHOT)
-    records = await link.all(tried, SENDERS.sql(link.version.major))
-    if any(record["state"] is None for record in records):
-        raise InsufficientPrivilege(tried, link.role, "pg_monitor")
-    return [SENDERS.read(record) for record in records]
 
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:

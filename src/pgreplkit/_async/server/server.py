@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.server.access import allow_access, check_access
-from pgreplkit._async.server.retention import read_retention, read_senders
+from pgreplkit._async.server.retention import read_retention
+from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
@@ -35,7 +36,7 @@ class _NoFile(ServerError):
     """The file is not there."""
 
 
-class AsyncServer:
+class AsyncServer(AsyncClosing):
     """A server of either role, bound to a psycopg connection.
 
     Open one with ``connect``, or give a connection of your own: that one is never closed, its
@@ -114,8 +115,8 @@ class AsyncServer:
         Source: pg_control_system() and the functions of the position.
         """
         record = await self._link.one("ask for the identity", identity.IDENTITY)
-        # The server's identifier has 64 bits; SQL shows them as a signed number.
-        return SystemIdentity(**record | {"system_id": record["system_id"] % (1 << 64)})
+        system_id = identity.unsigned_system_id(record["system_id"])
+        return SystemIdentity(**record | {"system_id": system_id})
 
     async def timeline(self) -> int:
         """The timeline that it writes, or on a standby the one that it follows.
@@ -340,14 +341,3 @@ class AsyncServer:
             f"<{type(self).__name__} PostgreSQL {self.version}"
             f" at {info.host}:{info.port} as {info.user}>"
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()

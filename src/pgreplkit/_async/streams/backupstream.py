@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import aside, aside_whole
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.backoff import Pace
@@ -79,7 +79,7 @@ class _Folder(BackupSink, Protocol):
     def give_up(self) -> None: ...
 
 
-class AsyncBackupStream:
+class AsyncBackupStream(AsyncClosing):
     """A base backup: iterate over its parts, ``save_tar`` it or ``extract`` it.
 
     Made by ``base_backup`` of a ReplicationConnection. The server begins with it when the first
@@ -368,17 +368,6 @@ class AsyncBackupStream:
 
     def __aiter__(self) -> Self:
         return self
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else str(self.progress)

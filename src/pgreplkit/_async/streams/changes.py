@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.rowloading import RowLoading
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
@@ -28,7 +28,7 @@ R = TypeVar("R")
 MEMORY_LIMIT = 8 << 20
 
 
-class AsyncSlotReader(Generic[Item]):
+class AsyncSlotReader(AsyncClosing, Generic[Item]):
     """What every stream of a slot offers: iteration, acknowledging, and an end.
 
     It is opened when it is entered, or when the first item is asked for. At its end, and when it
@@ -103,14 +103,6 @@ class AsyncSlotReader(Generic[Item]):
     async def __aenter__(self) -> Self:
         await self._stream.open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Self, TypeVar, Unpack, cast, overload
 
 from packaging.version import Version
@@ -16,6 +15,7 @@ from pgreplkit._async.streams.segmentstream import AsyncSegmentStream
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.streams.walsource import AsyncWalSource
 from pgreplkit._async.streams.walstream import AsyncWalStream
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.failures import (
@@ -43,7 +43,7 @@ from pgreplkit.values.timeline import TimelineHistory
 R = TypeVar("R")
 
 
-class AsyncReplicationConnection:
+class AsyncReplicationConnection(AsyncClosing):
     """A connection of the replication protocol, with the commands that a walsender takes.
 
     Without a ``database`` it is for physical replication; with one, for logical replication too.
@@ -381,14 +381,3 @@ class AsyncReplicationConnection:
         of = f" of {info.dbname!r}" if self._walsender.is_logical else ""
         version = self.version
         return f"<{type(self).__name__}{of} PostgreSQL {version} at {info.host}:{info.port}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import attrs
 
 from pgreplkit._async._io import aside, aside_whole
 from pgreplkit._async.streams.walsource import AsyncWalSource, WalBatch
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
@@ -22,7 +22,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
 
-class AsyncSegmentStream:
+class AsyncSegmentStream(AsyncClosing):
     """WAL that is written into a directory; iteration gives each segment that is whole.
 
     Made by ``receive_wal`` of a ReplicationConnection. It begins when it is entered, or when the
@@ -198,14 +198,6 @@ class AsyncSegmentStream:
             await self.close()
             raise
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"at {self._position}"

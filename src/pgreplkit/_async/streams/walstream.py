@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from pgreplkit._async.streams.walsource import AsyncWalSource
+from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.protocol.walfeed import WalChunk
 from pgreplkit.values.lsn import LSN
 
 
-class AsyncWalStream:
+class AsyncWalStream(AsyncClosing):
     """The WAL of a server as it comes, chunk after chunk, without a gap.
 
     Made by ``start_physical`` of a ReplicationConnection. It begins when it is entered, or when
@@ -82,14 +82,6 @@ class AsyncWalStream:
     async def __aenter__(self) -> Self:
         await self._source.open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"

@@ -13,7 +13,6 @@ from pathlib import PurePath
 from posixpath import normpath
 from queue import Empty, SimpleQueue
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -21,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit._sync._io import Crew, aside, sleep
 from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Pace
@@ -101,7 +101,7 @@ def clone_standby(
     return Clone(primary, acting, options, settings or {}, timeout if start else None)
 
 
-class Clone:
+class Clone(Closing):
     """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
 
     When it fails, or is closed before it is done, what it made is removed: the files, and the slot
@@ -297,17 +297,6 @@ class Clone:
         name, streaming = self._options.application_name, SenderState.STREAMING
         senders = server.replicas()
         return [s for s in senders if s.application_name == name and s.state is streaming]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} into {self._control.data_dir}>"

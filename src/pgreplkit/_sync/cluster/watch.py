@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from pgreplkit._sync._io import Crew, Job
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
@@ -23,7 +23,7 @@ _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection is taken to be dead."""
 
 
-class Watch:
+class Watch(Closing):
     """Samples of several servers, one round every so often; iterate over it.
 
     ``servers`` are connection strings or servers, with names as a mapping, else named by their
@@ -107,17 +107,6 @@ class Watch:
         self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Watched:

@@ -10,12 +10,9 @@ from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
 from pgreplkit._sync._io import Crew, sleep
-from pgreplkit._sync.logical.publisher import (
-    insist_on_all_rows,
-    read_subscriptions,
-    set_fence,
-    tables_between,
-)
+from pgreplkit._sync.logical.coverage import insist_on_all_rows, tables_between
+from pgreplkit._sync.logical.subscribing import read_subscriptions
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
@@ -27,7 +24,8 @@ from pgreplkit.catalog.logical.compare import (
     key_of,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
-from pgreplkit.catalog.logical.stuck import COPIED_NOW, table_named
+from pgreplkit.catalog.logical.stuck import COPIED_NOW
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.tablescan import TableScan, columns_named, key_in
 from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
@@ -146,7 +144,7 @@ class _Sides:
         What the slot confirms does not cover a table that is being copied.
         """
         records = self._subscriber.all("look for copies", COPIED_NOW)
-        copied = {*map(table_named, records)} & {*tables}
+        copied = {*map(table_in, records)} & {*tables}
         if copied:
             which = ", ".join(map(str, sorted(copied)))
             raise ServerError("compare", f"{which} is not synchronized yet: wait_synced() first")

@@ -10,7 +10,7 @@ from pathlib import Path
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import aside
-from pgreplkit._sync.logical.publisher import tables_between
+from pgreplkit._sync.logical.coverage import tables_between
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import drift as sql
@@ -23,7 +23,8 @@ from pgreplkit.catalog.logical.drift import (
     TableTrigger,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished
-from pgreplkit.driver.conninfo import publisher_conninfo
+from pgreplkit.catalog.view import table_in
+from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
@@ -84,8 +85,8 @@ def copy_schema(
     Needs: to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
-    source = publisher_conninfo(publisher.connection)
-    target = publisher_conninfo(subscriber.connection)
+    source = program_conninfo(publisher.connection, publisher._link.conninfo)
+    target = program_conninfo(subscriber.connection, subscriber._link.conninfo)
     names = None
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
@@ -129,6 +130,4 @@ def _read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, Tabl
     return shapes
 
 
-def _table(record: DictRow) -> TableName:
-    """The table of a record, which has only what is said of it then."""
-    return TableName(record.pop("nspname"), record.pop("relname"))
+_table = partial(table_in, schema="nspname", name="relname")

@@ -10,6 +10,7 @@ from pgreplkit._sync.logical.logs import read_log
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
 from pgreplkit.driver.backoff import Pace
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
@@ -62,7 +63,7 @@ def _applied(link: Link, state: SubscriptionState) -> LSN:
 
 
 def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransaction | None:
-    publications = ",".join('"' + name.replace('"', '""') + '"' for name in state.subpublications)
+    publications = ",".join(quote_identifier(name) for name in state.subpublications)
     options = {"proto_version": "1", "publication_names": publications}
     if state.suborigin == "none" and slot._link.version.major >= 16:
         options["origin"] = "none"

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pgreplkit._sync.logical.coverage import insist_on_all, tables_between
 from pgreplkit._sync.logical.publication import (
     Publication,
     make_publication,
+    read_identities,
     read_publication,
 )
-from pgreplkit._sync.logical.publisher import (
-    insist_on_all,
-    read_identities,
-    read_subscriptions,
-    set_fence,
-    tables_between,
-)
 from pgreplkit._sync.logical.streamingserver import StreamingServer
-from pgreplkit._sync.logical.subscribing import make_subscription, read_subscription
+from pgreplkit._sync.logical.subscribing import (
+    make_subscription,
+    read_subscription,
+    read_subscriptions,
+)
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.logical.writers import execute_all, read_writers
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.logical.publication import (
     PUBLICATIONS,

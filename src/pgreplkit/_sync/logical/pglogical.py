@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.publisher import set_fence
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import pglogical as sql
@@ -24,9 +24,9 @@ from pgreplkit.catalog.logical.pglogical import (
     ReplicationSet,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable, published
-from pgreplkit.catalog.logical.stuck import table_named
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.conninfo import publisher_conninfo
+from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -58,7 +58,10 @@ class PglogicalNode:
         Source: pglogical.create_node().
         """
         _insist_on_extension(server._link)
-        dsn = publisher_conninfo(server.connection) if dsn is None else dsn
+        if dsn is None:
+            dsn = server_conninfo(
+                server.connection, server._link.conninfo, major=server.version.major
+            )
         tried = f"make it the node {name!r} of pglogical"
         server._link.one(tried, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout)
         return cls(server, name)
@@ -121,7 +124,7 @@ class PglogicalNode:
         """
         tried = f"read the replication set {set_name!r}"
         records = self._link.all(tried, sql.SET_TABLES, [set_name], grant=_GRANT)
-        return [PublishedTable(table_named(r), r["columns"], r["where"]) for r in records]
+        return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
     def add_tables(
         self,
@@ -163,7 +166,7 @@ class PglogicalNode:
         """
         tried = f"read the replication set {set_name!r}"
         records = self._link.all(tried, sql.SET_SEQUENCES, [set_name], grant=_GRANT)
-        return [table_named(record) for record in records]
+        return [table_in(record) for record in records]
 
     def add_sequences(
         self,
@@ -226,7 +229,11 @@ class PglogicalNode:
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
-        dsn = provider if isinstance(provider, str) else publisher_conninfo(provider.connection)
+        dsn = provider
+        if not isinstance(dsn, str):
+            dsn = server_conninfo(
+                dsn.connection, dsn._link.conninfo, major=self._link.version.major
+            )
         sets = [*several(replication_sets, "replication_sets", at_least=1)]
         origins = [*several(forward_origins, "forward_origins")]
         params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]
@@ -372,5 +379,5 @@ def _read_state(link: Link, name: str) -> PglogicalState:
 
 
 def _table(record: DictRow) -> PglogicalTable:
-    table = table_named(record) if record["name"] is not None else None
+    table = table_in(record) if record["name"] is not None else None
     return PglogicalTable(table=table, status=record["status"], lsn=record["lsn"])

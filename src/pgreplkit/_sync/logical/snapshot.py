@@ -11,7 +11,8 @@ from psycopg import Connection, DataError, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit._sync.logical.publisher import insist_on_all_rows, read_published
+from pgreplkit._sync.logical.coverage import insist_on_all_rows
+from pgreplkit._sync.logical.publication import read_published
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
 from pgreplkit._sync.streams.replication import ReplicationConnection

@@ -13,15 +13,18 @@ from pgreplkit._sync.logical.publisher import asking, missing_publications, read
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.logical.stuck import OLD_TRANSACTIONS
+from pgreplkit.catalog.logical.stuck import (
+    OLD_TRANSACTIONS,
+)
 from pgreplkit.catalog.logical.subscription import (
     ONE_SUBSCRIPTION,
+    SUBSCRIPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
-from pgreplkit.catalog.server.identity import IDENTITY, STARTED
+from pgreplkit.catalog.server.identity import IDENTITY, STARTED, unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import address, publisher_conninfo
+from pgreplkit.driver.conninfo import address, server_conninfo
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     PROTOCOL_VIOLATION,
@@ -112,7 +115,11 @@ def make_subscription(
         raise ValueError("a subscription is to one publication at least")
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, Server) else None
-    conninfo = publisher if isinstance(publisher, str) else publisher_conninfo(publisher.connection)
+    conninfo = publisher
+    if not isinstance(conninfo, str):
+        conninfo = server_conninfo(
+            conninfo.connection, conninfo._link.conninfo, major=link.version.major
+        )
     connection = parts.connection(conninfo)
     slot_name, answers = _slot_on_own_server(
         link, name, conninfo, theirs, publications, options, timeout=timeout
@@ -209,9 +216,7 @@ def _identity(link: Link) -> tuple[int, object]:
 
 def _system_id(link: Link) -> int:
     record = link.one("ask for the identity", IDENTITY)
-    # The server's identifier has 64 bits; SQL shows them as a signed number.
-    system_id: int = record["system_id"] % (1 << 64)
-    return system_id
+    return unsigned_system_id(record["system_id"])
 
 
 def drop_both(
@@ -285,3 +290,11 @@ def drop_here(
             meaning=MEANING,
         )
     return DroppedSubscription(name=state.subname, leftovers=left)
+
+
+def read_subscriptions(subscriber: Link) -> list[SubscriptionState]:
+    """The subscriptions of the database, by name."""
+    sql = SUBSCRIPTIONS.sql(subscriber.version.major)
+    grant = "SELECT ON pg_subscription"
+    records = subscriber.all("read pg_subscription", sql, grant=grant)
+    return [SUBSCRIPTIONS.read(record) for record in records]

@@ -11,9 +11,10 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
 from pgreplkit._sync.logical.failing import find_failed
-from pgreplkit._sync.logical.publisher import asking, set_fence
+from pgreplkit._sync.logical.publisher import asking
 from pgreplkit._sync.logical.stuck import find_reasons
 from pgreplkit._sync.logical.subscriptionreader import SubscriptionReader
+from pgreplkit._sync.server.positions import set_fence
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit.catalog.logical.subscription import (

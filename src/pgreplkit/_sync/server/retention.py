@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.server.retention import ARCHIVER, KEPT_WAL, POSITION_NOW, ready_files
-from pgreplkit.catalog.server.senders import CLEAR_SNAPSHOT, SENDERS, WalSender
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
-from pgreplkit.plans.server.holders import wal_retention
-from pgreplkit.plans.server.retention import WalRetention
+from pgreplkit.plans.server.retention import WalRetention, wal_retention
 from pgreplkit.values.seconds import checked_seconds
 
 
@@ -31,21 +30,6 @@ def read_retention(link: Link, *, window: float | None, disk_size: int | None) -
         wal_rate=wal_rate,
         disk_size=disk_size,
     )
-
-
-def read_senders(link: Link) -> list[WalSender]:
-    """The rows of pg_stat_replication.
-
-    Raises: InsufficientPrivilege when the role sees only parts of them.
-    """
-    tried = "read pg_stat_replication"
-    if not link.is_autocommit:
-        # Within a transaction the server shows the same sessions again and again.
-        link.all(tried, CLEAR_SNAPSHOT)
-    records = link.all(tried, SENDERS.sql(link.version.major))
-    if any(record["state"] is None for record in records):
-        raise InsufficientPrivilege(tried, link.role, "pg_monitor")
-    return [SENDERS.read(record) for record in records]
 
 
 def _wal_rate(link: Link, window: float) -> float | None:

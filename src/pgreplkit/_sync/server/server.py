@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Self
 
 from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.server.access import allow_access, check_access
-from pgreplkit._sync.server.retention import read_retention, read_senders
+from pgreplkit._sync.server.retention import read_retention
+from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
@@ -36,7 +37,7 @@ class _NoFile(ServerError):
     """The file is not there."""
 
 
-class Server:
+class Server(Closing):
     """A server of either role, bound to a psycopg connection.
 
     Open one with ``connect``, or give a connection of your own: that one is never closed, its
@@ -115,8 +116,8 @@ class Server:
         Source: pg_control_system() and the functions of the position.
         """
         record = self._link.one("ask for the identity", identity.IDENTITY)
-        # The server's identifier has 64 bits; SQL shows them as a signed number.
-        return SystemIdentity(**record | {"system_id": record["system_id"] % (1 << 64)})
+        system_id = identity.unsigned_system_id(record["system_id"])
+        return SystemIdentity(**record | {"system_id": system_id})
 
     def timeline(self) -> int:
         """The timeline that it writes, or on a standby the one that it follows.
@@ -337,14 +338,3 @@ class Server:
             f"<{type(self).__name__} PostgreSQL {self.version}"
             f" at {info.host}:{info.port} as {info.user}>"
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import aside, aside_whole
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.backoff import Pace
@@ -80,7 +80,7 @@ class _Folder(BackupSink, Protocol):
     def give_up(self) -> None: ...
 
 
-class BackupStream:
+class BackupStream(Closing):
     """A base backup: iterate over its parts, ``save_tar`` it or ``extract`` it.
 
     Made by ``base_backup`` of a ReplicationConnection. The server begins with it when the first
@@ -367,17 +367,6 @@ class BackupStream:
 
     def __iter__(self) -> Self:
         return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else str(self.progress)

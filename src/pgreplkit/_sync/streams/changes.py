@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import attrs
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.rowloading import RowLoading
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
@@ -29,7 +29,7 @@ R = TypeVar("R")
 MEMORY_LIMIT = 8 << 20
 
 
-class SlotReader(Generic[Item]):
+class SlotReader(Closing, Generic[Item]):
     """What every stream of a slot offers: iteration, acknowledging, and an end.
 
     It is opened when it is entered, or when the first item is asked for. At its end, and when it
@@ -104,14 +104,6 @@ class SlotReader(Generic[Item]):
     def __enter__(self) -> Self:
         self._stream.open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"

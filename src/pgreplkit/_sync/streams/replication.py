@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Self, TypeVar, Unpack, cast, overload
 
 from packaging.version import Version
@@ -17,6 +16,7 @@ from pgreplkit._sync.streams.segmentstream import SegmentStream
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.streams.walsource import WalSource
 from pgreplkit._sync.streams.walstream import WalStream
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.failures import (
@@ -44,7 +44,7 @@ from pgreplkit.values.timeline import TimelineHistory
 R = TypeVar("R")
 
 
-class ReplicationConnection:
+class ReplicationConnection(Closing):
     """A connection of the replication protocol, with the commands that a walsender takes.
 
     Without a ``database`` it is for physical replication; with one, for logical replication too.
@@ -382,14 +382,3 @@ class ReplicationConnection:
         of = f" of {info.dbname!r}" if self._walsender.is_logical else ""
         version = self.version
         return f"<{type(self).__name__}{of} PostgreSQL {version} at {info.host}:{info.port}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import attrs
 
 from pgreplkit._sync._io import aside, aside_whole
 from pgreplkit._sync.streams.walsource import WalBatch, WalSource
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
@@ -23,7 +23,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
 
-class SegmentStream:
+class SegmentStream(Closing):
     """WAL that is written into a directory; iteration gives each segment that is whole.
 
     Made by ``receive_wal`` of a ReplicationConnection. It begins when it is entered, or when the
@@ -199,14 +199,6 @@ class SegmentStream:
             self.close()
             raise
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else f"at {self._position}"

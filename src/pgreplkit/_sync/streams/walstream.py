@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 from pgreplkit._sync.streams.walsource import WalSource
+from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.protocol.walfeed import WalChunk
 from pgreplkit.values.lsn import LSN
 
 
-class WalStream:
+class WalStream(Closing):
     """The WAL of a server as it comes, chunk after chunk, without a gap.
 
     Made by ``start_physical`` of a ReplicationConnection. It begins when it is entered, or when
@@ -83,14 +83,6 @@ class WalStream:
     def __enter__(self) -> Self:
         self._source.open()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"at {self.position}"

@@ -6,14 +6,9 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.server.identity import TIMELINE
+from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
 from pgreplkit.catalog.view import View, lives
 from pgreplkit.values.lsn import LSN
-
-
-def _unsigned(number: int) -> int:
-    # The identifier has 64 bits; SQL shows them as a signed number.
-    return number % (1 << 64)
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +17,7 @@ class NodeState:
 
     in_recovery: bool = attrs.field(metadata=lives(sql="pg_is_in_recovery()"))
     system_id: int = attrs.field(
-        converter=_unsigned,
+        converter=unsigned_system_id,
         metadata=lives(sql="(SELECT system_identifier FROM pg_control_system())"),
     )
     timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))

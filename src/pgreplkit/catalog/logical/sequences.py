@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit.catalog.view import table_in
 from pgreplkit.values.tablename import TableName, quoted
 
 
@@ -58,10 +59,9 @@ SETVAL = "SELECT setval(%s::text::regclass, %s::bigint, %s::boolean)"
 def sequence_in(record: dict[str, object], last_value: int, is_called: bool) -> SequenceState:
     """The sequence of one record of its definition, where it is now."""
     owner = [record.pop(f"owner_{part}") for part in ("schema", "table", "column")]
-    name = TableName(str(record.pop("schema")), str(record.pop("name")))
     written = ".".join(quoted(str(part)) for part in owner) if owner[0] else None
     return SequenceState(
-        name=name,
+        name=table_in(record),
         owner=written,
         last_value=last_value,
         is_called=is_called,

@@ -8,7 +8,6 @@ import attrs
 
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_TABLES
 from pgreplkit.catalog.view import View, lives
-from pgreplkit.values.tablename import TableName
 
 
 @attrs.frozen(kw_only=True)
@@ -161,8 +160,3 @@ def forbidden_tables(major: int) -> str:
         WHERE srsubid = %s::oid AND ({applied})
         ORDER BY 1, 2
     """
-
-
-def table_named(record: dict[str, object]) -> TableName:
-    """The table of a record with its schema and name."""
-    return TableName(str(record["schema"]), str(record["name"]))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, lives, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -200,10 +200,9 @@ def subscribed_tables(major: int) -> str:
     """
 
 
-def table_in(record: dict[str, object]) -> SubscribedTable:
+def subscribed_table_in(record: dict[str, object]) -> SubscribedTable:
     """The row of one record of that statement."""
-    table = TableName(str(record.pop("schema")), str(record.pop("name")))
-    return SubscribedTable(table=table, **record)  # type: ignore[arg-type]
+    return SubscribedTable(table=table_in(record), **record)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True)

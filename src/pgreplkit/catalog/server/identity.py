@@ -1,6 +1,12 @@
-"""The SQL that asks a server who it is."""
+"""The SQL that reads a server's identity, and how to read its answer."""
 
 from __future__ import annotations
+
+
+def unsigned_system_id(number: int) -> int:
+    """Return the system identifier, which has 64 bits and which SQL shows as a signed number."""
+    return number % (1 << 64)
+
 
 STARTED = "SELECT pg_postmaster_start_time() AS started"
 IN_RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"

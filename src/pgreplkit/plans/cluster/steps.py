@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import attrs
 
+from pgreplkit._text import quote_literal
 from pgreplkit.values.plain import Plain
 
 
@@ -135,8 +136,8 @@ class SetSyncNames(Step):
 
     @property
     def does(self) -> str:
-        text = self.names.replace("'", "''")
-        return f"ALTER SYSTEM SET synchronous_standby_names = '{text}'; SELECT pg_reload_conf()"
+        value = quote_literal(self.names)
+        return f"ALTER SYSTEM SET synchronous_standby_names = {value}; SELECT pg_reload_conf()"
 
 
 @attrs.frozen

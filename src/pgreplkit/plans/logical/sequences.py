@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from pgreplkit._text import quote_literal
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.values.finding import Finding, Severity, Takes
 from pgreplkit.values.tablename import TableName
@@ -52,8 +53,8 @@ def _change(source: SequenceState, target: SequenceState | None, margin: int) ->
         last_value = max(target.minimum, min(wanted, target.maximum))
         is_called = source.is_called or margin > 0
         called = "true" if is_called else "false"
-        text = str(source.name).replace("'", "''")
-        sql = f"SELECT setval('{text}', {last_value}, {called})"
+        text = quote_literal(str(source.name))
+        sql = f"SELECT setval({text}, {last_value}, {called})"
     return SequenceChange(
         name=source.name,
         source=source,

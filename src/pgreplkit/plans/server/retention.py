@@ -1,20 +1,23 @@
-"""WalRetention: who keeps how much WAL, and for how long that goes well."""
+"""WalRetention: the WAL retained by each holder, and the time left until the limit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.catalog.server.retention import ArchiverStatus
+from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
-from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.values.finding import Finding, Severity, worst_of
+from pgreplkit.catalog.server.slot import SlotState, WalStatus
+from pgreplkit.values.finding import Finding, Severity, Takes, worst_of
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.plain import Plain, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
+
+_SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
 
 
 class HolderKind(OpenEnum):
@@ -124,3 +127,264 @@ def lasting(size: int, rate: float | None) -> timedelta | None:
         return timedelta(seconds=max(0.0, size / rate))
     except OverflowError:
         return None
+
+
+def wal_retention(
+    kept: KeptWal,
+    *,
+    slots: Sequence[SlotState],
+    senders: Sequence[WalSender],
+    archiver: ArchiverStatus,
+    ready: Sequence[str] | None,
+    wal_rate: float | None = None,
+    disk_size: int | None = None,
+) -> WalRetention:
+    """The report on facts that were read at one time.
+
+    ``ready`` are the names of the files that wait to be archived, oldest first.
+    """
+    workshop = _Workshop(kept, wal_rate)
+    holders = [
+        *map(workshop.slot, slots),
+        *(workshop.sender(sender) for sender in senders if not _has_slot(sender, slots)),
+        workshop.wal_keep(),
+        workshop.archiver(archiver, ready),
+        workshop.checkpoint(),
+    ]
+    report = WalRetention(
+        observed_at=kept.observed_at,
+        current_lsn=kept.current_lsn,
+        segment_size=kept.segment_size,
+        directory_bytes=kept.directory_bytes,
+        max_slot_wal_keep_size=kept.max_slot_wal_keep_size,
+        disk_size=disk_size,
+        wal_rate=wal_rate,
+        archiver=archiver,
+        ready_count=None if ready is None else len(ready),
+        holders=tuple(sorted(_with_freed(holders, kept), key=_oldest_first)),
+    )
+    return attrs.evolve(report, findings=tuple(findings_of(report, kept.freeze_max_age)))
+
+
+def _has_slot(sender: WalSender, slots: Sequence[SlotState]) -> bool:
+    return any(slot.active_pid == sender.pid for slot in slots)
+
+
+def _oldest_first(holder: WalHolder) -> tuple[bool, int]:
+    lsn = holder.oldest_lsn
+    return (lsn is None, 0 if lsn is None else int(lsn))
+
+
+def _with_freed(holders: Sequence[WalHolder], kept: KeptWal) -> Iterator[WalHolder]:
+    """Each with what the next checkpoint removes when it alone keeps nothing any more."""
+    size = kept.segment_size.bytes
+    # A checkpoint makes the WAL before it superfluous; until 10, that before the one before it.
+    needed = kept.redo_lsn if kept.server_major < 11 else kept.current_lsn
+    firsts = [
+        (holder, int(holder.oldest_lsn) // size)
+        for holder in holders
+        if holder.is_binding
+        and holder.kind is not HolderKind.CHECKPOINT
+        and holder.oldest_lsn is not None
+    ]
+    for holder in holders:
+        own = [first for other, first in firsts if other is holder]
+        others = [first for other, first in firsts if other is not holder]
+        freed = min([*others, int(needed) // size]) - own[0] if own else 0
+        yield attrs.evolve(holder, freed_bytes=max(0, freed) * size)
+
+
+class _Workshop:
+    """Makes the holders of one server."""
+
+    def __init__(self, kept: KeptWal, wal_rate: float | None) -> None:
+        self.kept, self.wal_rate = kept, wal_rate
+
+    def slot(self, slot: SlotState) -> WalHolder:
+        oldest = slot.retained.start if slot.retained else None
+        safe = slot.safe_wal_size
+        return self._holder(
+            HolderKind.SLOT,
+            slot.slot_name,
+            oldest,
+            slot=slot,
+            time_left=None if safe is None else lasting(safe, self.wal_rate),
+        )
+
+    def sender(self, sender: WalSender) -> WalHolder:
+        # A base backup and a receiver that has just begun tell no position but what was sent.
+        oldest = sender.flush_lsn or sender.sent_lsn
+        name = f"{sender.application_name} (process {sender.pid})"
+        return self._holder(HolderKind.WALSENDER, name, oldest, sender=sender)
+
+    def wal_keep(self) -> WalHolder:
+        kept, size = self.kept, self.kept.segment_size.bytes
+        oldest = None
+        if kept.wal_keep_bytes:
+            first = int(kept.current_lsn) // size - kept.wal_keep_bytes // size
+            oldest = LSN(max(first, self._oldest_there()) * size)
+        return self._holder(HolderKind.WAL_KEEP, "wal_keep", oldest)
+
+    def archiver(self, archiver: ArchiverStatus, ready: Sequence[str] | None) -> WalHolder:
+        oldest = None
+        if ready and archiver.archive_mode != "off":
+            name = WalFileName.parse(ready[0], segment_size=self.kept.segment_size)
+            oldest = name.first_lsn
+        return self._holder(HolderKind.ARCHIVER, "archiver", oldest)
+
+    def checkpoint(self) -> WalHolder:
+        return self._holder(HolderKind.CHECKPOINT, "last checkpoint", self.kept.redo_lsn)
+
+    def _oldest_there(self) -> int:
+        if self.kept.oldest_segment is None:
+            return 0
+        name = f"{self.kept.timeline:08X}{self.kept.oldest_segment}"
+        return WalFileName.parse(name, segment_size=self.kept.segment_size).number
+
+    def _holder(
+        self,
+        kind: HolderKind,
+        name: str,
+        oldest: LSN | None,
+        *,
+        slot: SlotState | None = None,
+        sender: WalSender | None = None,
+        time_left: timedelta | None = None,
+    ) -> WalHolder:
+        kept, size = self.kept, self.kept.segment_size
+        held = 0 if oldest is None else max(0, kept.current_lsn - oldest)
+        files = 0
+        if oldest is not None and held:
+            files = (int(kept.current_lsn) - 1) // size.bytes - int(oldest) // size.bytes + 1
+        file = None
+        if oldest is not None:
+            file = oldest.wal_file(timeline=kept.timeline, segment_size=size)
+        return WalHolder(
+            kind=kind,
+            name=name,
+            oldest_lsn=oldest,
+            oldest_file=file,
+            bytes=held,
+            files=files,
+            freed_bytes=0,
+            time_left=time_left,
+            slot=slot,
+            sender=sender,
+        )
+
+
+def findings_of(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
+    """One finding for each thing that is, or will be, a trouble; none when there is none."""
+    for holder in report.holders:
+        if holder.slot is not None:
+            yield from _of_slot(holder, holder.slot)
+            yield from _of_horizon(holder.slot, freeze_max_age)
+    yield from _of_limit(report)
+    yield from _of_archiver(report)
+    yield from _of_disk(report)
+
+
+def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
+    check = f"slot {slot.slot_name}"
+    drop = f"SELECT pg_drop_replication_slot('{slot.slot_name}')"
+    if slot.is_lost:
+        why = slot.invalidation_reason or slot.wal_status or "conflicting"
+        yield Finding(
+            check=check,
+            severity=Severity.CRITICAL,
+            found=f"lost ({why}): its receiver cannot go on",
+            needed="a slot whose WAL is there",
+            remedy=f"make its receiver anew (a standby from a new base backup), and {drop}",
+        )
+    elif slot.wal_status is WalStatus.UNRESERVED:
+        yield Finding(
+            check=check,
+            severity=Severity.CRITICAL,
+            found="unreserved: the next checkpoint removes WAL that it needs",
+            needed="within max_slot_wal_keep_size",
+            remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
+            takes=Takes.RELOAD,
+        )
+    elif _is_ending(holder, slot) and holder.time_left is not None:
+        yield Finding(
+            check=check,
+            severity=Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
+            found=f"{holder.time_left} until it is lost, if it stands still",
+            needed="time enough to bring its receiver back",
+            remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
+            takes=Takes.RELOAD,
+        )
+    elif not slot.active and holder.bytes:
+        since = f" since {slot.inactive_since}" if slot.inactive_since else ""
+        yield Finding(
+            check=check,
+            severity=Severity.WARNING,
+            found=f"nobody uses it{since}, and it keeps {holder.bytes} bytes of WAL",
+            needed="a receiver",
+            remedy=f"start its receiver; if there is none any more: {drop}",
+        )
+
+
+def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
+    """Whether its time is short. One that is used has used up half of its limit at least."""
+    if holder.time_left is None or holder.time_left >= _TODAY:
+        return False
+    return not slot.active or holder.bytes > (slot.safe_wal_size or 0)
+
+
+def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
+    ages = {"xmin": slot.xmin_age, "catalog_xmin": slot.catalog_xmin_age}
+    for name, age in ages.items():
+        if age is not None and age > freeze_max_age // 2:
+            yield Finding(
+                check=f"slot {slot.slot_name}",
+                severity=Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
+                found=f"{name} is {age} transactions old: VACUUM removes nothing newer",
+                needed=f"less than half of autovacuum_freeze_max_age ({freeze_max_age})",
+                remedy="let its receiver catch up, or drop the slot",
+            )
+
+
+def _of_limit(report: WalRetention) -> Iterator[Finding]:
+    slots = [holder for holder in report.holders if holder.kind is HolderKind.SLOT]
+    if slots and report.max_slot_wal_keep_size is None:
+        yield Finding(
+            check="max_slot_wal_keep_size",
+            severity=Severity.INFO,
+            found="no limit: a slot that is not used fills the disk",
+            needed="a limit, where a lost standby is better than a full disk",
+            remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB' (13 on)",
+            takes=Takes.RELOAD,
+        )
+
+
+def _of_archiver(report: WalRetention) -> Iterator[Finding]:
+    archiver = report.archiver
+    if archiver.archive_mode == "off" or not archiver.is_failing:
+        return
+    waiting = "" if report.ready_count is None else f", {report.ready_count} files wait"
+    yield Finding(
+        check="archiver",
+        severity=Severity.CRITICAL,
+        found=f"failed for {archiver.last_failed_wal} at {archiver.last_failed_time}{waiting}",
+        needed="an archive_command or archive_library that succeeds",
+        remedy="see the server's log for what it said; the WAL is kept until it is archived",
+    )
+
+
+def _of_disk(report: WalRetention) -> Iterator[Finding]:
+    left = report.time_left
+    if report.disk_size is None:
+        return
+    full = report.directory_bytes >= report.disk_size
+    if full or (left is not None and left < _TODAY):
+        worst = report.worst
+        yield Finding(
+            check="disk",
+            severity=Severity.CRITICAL
+            if full or left is None or left < _SOON
+            else Severity.WARNING,
+            found=f"{report.directory_bytes} of {report.disk_size} bytes are used, {left} are left",
+            needed="room for the WAL that is kept",
+            remedy=f"the oldest is kept for {worst.name}" if worst else "",
+        )

@@ -148,7 +148,7 @@ def test_what_cannot_be_streamed_is_told_by_its_kind(cluster: Cluster) -> None:
         assert ahead.value.start == str(here + (1 << 30))
         with pytest.raises(SlotNotFound):
             start(here, slot="nosuch")
-        with pytest.raises(WalRemoved, match="take it from an archive"):
+        with pytest.raises(WalRemoved, match="restore it from an archive"):
             start(LSN("0/0"))
         with pytest.raises(ServerError, match="not in this server's history"):
             start(here, timeline=9)

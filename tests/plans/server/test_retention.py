@@ -21,8 +21,7 @@ from pgreplkit import (
     WalStatus,
 )
 from pgreplkit.catalog.server.retention import KeptWal
-from pgreplkit.plans.server.holders import wal_retention
-from pgreplkit.plans.server.retention import lasting
+from pgreplkit.plans.server.retention import lasting, wal_retention
 from pgreplkit.testing.strategies import segment_sizes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

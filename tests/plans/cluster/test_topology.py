@@ -134,7 +134,7 @@ def test_a_system_is_that_of_most_and_the_others_are_strangers() -> None:
     assert topology.down == (down,)
     assert topology.primary is not None
     assert str(topology).splitlines()[-2:] == [
-        "y: down (connect: refused indeed)",
+        "y: down (could not connect: refused indeed)",
         "x: of another system (9)",
     ]
     assert Topology(()).system_id is None

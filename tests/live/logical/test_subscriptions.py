@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from clusters import Cluster, Clusters, wait_until
 from colours import Colour, close, execute
 from databases import Database, Pair, both, make_pair, remove_databases, subscribed
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import pgreplkit
 from pgreplkit import (
@@ -325,3 +327,31 @@ async def test_a_position_is_what_is_awaited(pair: Pair, colour: Colour) -> None
         await subscription.wait_synced(timeout=60)
         with pytest.raises(pgreplkit.SubscriptionStuck, match="did not reach"):
             await subscription.wait_caught_up(LSN.MAX, timeout=0.2)
+
+
+async def test_a_connected_publisher_keeps_all_hosts_and_parameters(
+    pair: Pair, colour: Colour
+) -> None:
+    parts = conninfo_to_dict(pair.publisher.conninfo)
+    ours = {
+        "host": f"{parts['host']},{parts['host']}",
+        "port": f"{parts['port']},{parts['port']}",
+        "target_session_attrs": "read-write",
+        "options": "-c row_security=off",
+        "keepalives_idle": "7",
+        "connect_timeout": "3",
+    }
+    given = make_conninfo(pair.publisher.conninfo, **ours, application_name="migration")
+    async with (
+        await colour.primary(given) as publisher,
+        await colour.primary(pair.subscriber.conninfo) as subscriber,
+    ):
+        server: Any = getattr(publisher, "_target", publisher)
+        subscription = await subscriber.create_subscription("s", server, ["p"])
+        await subscription.wait_synced(timeout=60)
+        stored = conninfo_to_dict(
+            str(pair.subscriber.one("SELECT subconninfo FROM pg_subscription"))
+        )
+        assert {name: stored[name] for name in ours} == ours
+        assert not {"application_name", "hostaddr", "passfile"} & stored.keys()
+        await subscription.drop()

@@ -1,0 +1,70 @@
+"""The tables that an operation on two databases covers, and whether its role sees them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pgreplkit._async.logical.publication import read_published
+from pgreplkit._async.logical.subscribing import read_subscriptions
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical.publication import (
+    AnyPublished,
+    PublishedTable,
+    published,
+)
+from pgreplkit.catalog.logical.snapshot import FILTERED_TABLES
+from pgreplkit.catalog.logical.stuck import (
+    ALL_PUBLICATION_NAMES,
+)
+from pgreplkit.catalog.view import table_in
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    TableNotFound,
+)
+from pgreplkit.plans.logical.coverage import publications_covered
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import TableName
+
+
+async def tables_between(
+    publisher: AsyncLink,
+    subscriber: AsyncLink,
+    tables: Iterable[AnyPublished] | None,
+    operation: str,
+) -> list[PublishedTable]:
+    """Return the tables that an operation covers: the given ones, or those that are replicated.
+
+    Raises: PublicationNotFound; TableNotFound when no table is published; TypeError or ValueError
+    for ``tables`` that is one str, or empty.
+    """
+    if tables is not None:
+        return [published(table) for table in several(tables, "tables", at_least=1)]
+    states = await read_subscriptions(subscriber)
+    records = await publisher.all("read the publications", ALL_PUBLICATION_NAMES)
+    names = publications_covered(
+        operation,
+        {state.subname: state.subpublications for state in states},
+        [record["name"] for record in records],
+    )
+    if covered := await read_published(publisher, names):
+        return covered
+    found = f"no table is published by {', '.join(map(repr, names))}"
+    raise TableNotFound(operation, f"{found}; add tables there, or name them with tables=")
+
+
+def insist_on_all(
+    operation: str, where: str, asked: Iterable[TableName], there: Iterable[TableName]
+) -> None:
+    """Raise TableNotFound for the tables that are asked for and do not exist."""
+    if missing := {*asked} - {*there}:
+        which = ", ".join(map(str, sorted(missing)))
+        raise TableNotFound(operation, f"{where} has no table {which}")
+
+
+async def insist_on_all_rows(link: AsyncLink, operation: str, tables: Sequence[TableName]) -> None:
+    """Raise InsufficientPrivilege when row security hides rows of a table from this role."""
+    columns = [[table.schema for table in tables], [table.name for table in tables]]
+    if records := await link.all(operation, FILTERED_TABLES, columns):
+        which = ", ".join(str(table_in(record)) for record in records)
+        found = f"row level security hides rows of {which} from this role"
+        raise InsufficientPrivilege(operation, link.role, "BYPASSRLS", found)

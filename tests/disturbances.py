@@ -1,0 +1,40 @@
+"""Activity of other sessions on the servers under test, as on any busy server.
+
+Creating and dropping temporary tables changes the catalogs, invalidates caches and commits
+transactions without changes. Tests of replication must not depend on a server that is idle.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from pgreplkit.lab import Node
+
+_PAUSE = 0.05
+"""Seconds between two statements: often enough to fall into every test, without filling the WAL."""
+
+
+@contextmanager
+def disturbance(node: Node) -> Iterator[None]:
+    """Create and drop temporary tables on a node all the time."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_create_tables, args=[node, ended], daemon=True)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def _create_tables(node: Node, ended: threading.Event) -> None:
+    while not ended.wait(_PAUSE):
+        try:
+            with psycopg.connect(node.conninfo, autocommit=True) as connection:
+                while not ended.wait(_PAUSE):
+                    connection.execute("CREATE TEMP TABLE disturbing (id int PRIMARY KEY, t text)")
+                    connection.execute("DROP TABLE disturbing")
+        except psycopg.Error:
+            continue  # Tests end sessions and stop servers.

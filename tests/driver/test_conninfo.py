@@ -1,0 +1,80 @@
+"""The connection string that another server, or a program, gets of a connection."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pgreplkit.driver.conninfo import handed_on
+
+REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
+
+parameters = st.dictionaries(
+    st.sampled_from(
+        ["sslmode", "options", "keepalives_idle", "connect_timeout", "application_name", "service"]
+    ),
+    st.text("abc", min_size=1),
+)
+
+
+def for_server(
+    given: dict[str, str | int | None] | None, reported: dict[str, str], major: int = 18
+) -> dict[str, str | int | None]:
+    return handed_on(given, reported, REACHED, major=major, is_pinned=False)
+
+
+@given(parameters)
+def test_what_was_given_is_kept_unless_it_belongs_to_the_session(
+    parameters: dict[str, str | int | None],
+) -> None:
+    kept = for_server(parameters, {})
+    own = {"application_name", "service"}
+    assert {name: v for name, v in kept.items() if name not in REACHED} == {
+        name: v for name, v in parameters.items() if name not in own
+    }
+
+
+def test_all_hosts_are_kept_with_the_choice_between_them() -> None:
+    given: dict[str, str | int | None] = {
+        "host": "db1,db2",
+        "port": "5432,5433",
+        "target_session_attrs": "read-write",
+    }
+    kept = for_server(given, {"host": "db1", "hostaddr": "10.0.0.1", "port": "5432"})
+    assert kept == {**given, "dbname": "shop", "user": "rep"}
+
+
+def test_a_program_gets_exactly_the_server_that_was_reached() -> None:
+    given: dict[str, str | int | None] = {
+        "host": "db1,db2",
+        "hostaddr": "10.0.0.1,10.0.0.2",
+        "target_session_attrs": "read-write",
+        "load_balance_hosts": "random",
+        "sslmode": "require",
+    }
+    pinned = handed_on(given, {}, REACHED, major=18, is_pinned=True)
+    assert pinned == {**REACHED, "sslmode": "require"}
+
+
+def test_an_address_is_kept_only_where_it_was_given() -> None:
+    reported = {"host": "db1", "hostaddr": "10.0.0.1"}
+    assert "hostaddr" not in for_server({"host": "db1"}, reported)
+    assert for_server({"hostaddr": "10.0.0.1"}, reported)["hostaddr"] == "10.0.0.1"
+    assert for_server(None, reported)["hostaddr"] == "10.0.0.1"
+
+
+def test_parameters_of_a_service_or_the_environment_are_resolved() -> None:
+    kept = for_server({"service": "shop"}, {"service": "shop", "sslmode": "verify-full"})
+    assert kept == {**REACHED, "sslmode": "verify-full"}
+
+
+@pytest.mark.parametrize(("libpq", "is_kept"), [(15, False), (16, True)])
+def test_what_only_a_newer_libpq_reports_is_left_out(libpq: int, is_kept: bool) -> None:
+    reported = {"require_auth": "scram-sha-256", "sslcertmode": "allow"}
+    kept = for_server({}, reported, libpq)
+    assert ("require_auth" in kept) == is_kept
+    assert "sslcertmode" not in kept
+
+
+def test_what_was_given_is_never_dropped_for_an_old_server() -> None:
+    assert for_server({"require_auth": "scram-sha-256"}, {}, 10)["require_auth"]
