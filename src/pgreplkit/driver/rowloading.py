@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from psycopg import DataError, adapt, postgres
-from psycopg.abc import AdaptContext, Buffer, Loader
+from psycopg.abc import AdaptContext, Buffer, Loader, Transformer as AnyTransformer
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import Format
 from psycopg.types.composite import CompositeInfo
@@ -98,7 +98,7 @@ class RowLoading:
     def _is_enum(self, oid: int) -> bool:
         return oid in self._types and self._types[oid].is_enum
 
-    def _binary_load(self, transformer: Transformer, oid: int) -> Callable[[Buffer], object]:
+    def _binary_load(self, transformer: AnyTransformer, oid: int) -> Callable[[Buffer], object]:
         if self._has_binary_loader(oid):
             return transformer.get_loader(oid, Format.BINARY).load
         if self._is_enum(oid):

@@ -56,7 +56,9 @@ class Transaction(Generic[R]):
                 yield change
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("could not pickle a transaction: it may be kept in a file; pickle the list of its changes")
+        raise TypeError(
+            "could not pickle a transaction: it may be in a file; pickle the list of its changes"
+        )
 
     def __repr__(self) -> str:
         return f"<Transaction {self.xid} committed at {self.commit_lsn}>"

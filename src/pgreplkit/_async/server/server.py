@@ -21,7 +21,7 @@ from pgreplkit.catalog.server.settings import CURRENT_SETTING, ONE_SETTING, SETT
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, telling
 from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
 from pgreplkit.plans.server.access import AccessVerdict, Asked
@@ -60,7 +60,7 @@ class AsyncServer(AsyncClosing):
         """
         whole = complete(conninfo, params)
         with telling(f"connect to {address(whole)}"):
-            server = cls(await AsyncConnection.connect(whole, autocommit=True))
+            server = cls(await AsyncConnection.connect(in_utf8(whole), autocommit=True))
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:

@@ -1,14 +1,38 @@
-"""Silence: when a peer that sends nothing is probed, and when it is given up."""
+"""Silence: when a server that sends nothing is probed, and when it counts as lost."""
 
 from __future__ import annotations
 
+from pgreplkit.plans.streams.backupstream import BackupStage
+
 DEFAULT_LIMIT = 60.0
-"""Seconds, where wal_sender_timeout is off: the default of wal_receiver_timeout, by which
-PostgreSQL's own receiver gives up a server."""
+"""Seconds, where wal_sender_timeout is off: the default of wal_receiver_timeout, after which
+PostgreSQL's own receiver ends a connection."""
 _SHORTEST_LIMIT = 10.0
 """Seconds. A busy server may need longer to answer than a very short wal_sender_timeout says."""
 _PROBED_AFTER = 0.5
 """Share of the limit after which the server is asked to answer, as a walreceiver does."""
+
+_CHECKPOINTS_AWAITED = 2
+"""A base backup may wait for a checkpoint that is under way, and then for its own."""
+_LONGEST_ARCHIVING = 3600.0
+"""Seconds. A server that waits for its archiver repeats its warnings ever more rarely."""
+
+
+def backup_silence(
+    stage: BackupStage,
+    wal_sender_timeout: float | None,
+    *,
+    checkpoint_timeout: float,
+    waits_for_archive: bool,
+) -> float:
+    """Return the seconds for which a server may be silent in a stage of a base backup.
+
+    It cannot be probed: it reads nothing from its client before the end.
+    """
+    limit = Silence.of_server(wal_sender_timeout).limit
+    if stage is BackupStage.WAITING_FOR_CHECKPOINT:
+        return limit + _CHECKPOINTS_AWAITED * checkpoint_timeout
+    return limit + _LONGEST_ARCHIVING if waits_for_archive else limit
 
 
 class Silence:

@@ -28,9 +28,10 @@ class StreamState(Enum):
     def to(self, state: StreamState) -> StreamState:
         """Return `state`, if a stream may change to it from this state.
 
-        Raises: AssertionError for a transition that is not in ``TRANSITIONS``.
+        Raises: RuntimeError for a transition that is not in ``TRANSITIONS``.
         """
-        assert state in TRANSITIONS[self], f"a stream cannot become {state.value}: it is {self}"
+        if state not in TRANSITIONS[self]:
+            raise RuntimeError(f"a stream that is {self.value} cannot become {state.value}")
         return state
 
 

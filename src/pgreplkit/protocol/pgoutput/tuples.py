@@ -136,7 +136,11 @@ class TableReader(Generic[R]):
         if binary is not None and not self._binary.issuperset(binary):
             self._binary |= {*binary}
             self._load = self._reading.loading(self._columns, self._binary)
-        values = self.load(sent)
+        # As in load(), without another call for each row.
+        try:
+            values = self._load(sent)
+        except Exception as error:
+            values = self._loaded_one_by_one(sent, error)
         if unchanged is not None:
             merged = [*values]
             for position in unchanged:
