@@ -147,7 +147,8 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors, and its examples are run."""
     install(session, "docs", "test")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
-    session.run("python", "-m", "pytest", "docs", "README.md", "tests/test_docstrings.py")
+    pages = ["docs", "README.md", "tests/test_docstrings.py"]
+    session.run("python", "-m", "pytest", *pages, *PARALLEL)
 
 
 @nox.session

@@ -25,7 +25,7 @@ def examples() -> Iterator[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("example", [e for e in examples() if e.examples], ids=lambda e: e.name)
-def test_the_example_is_true(example: doctest.DocTest) -> None:
+def test_the_example_in_the_docstring_is_correct(example: doctest.DocTest) -> None:
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     assert runner.run(example).failed == 0
 

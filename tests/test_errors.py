@@ -119,7 +119,7 @@ def test_every_class_has_a_sample() -> None:
 
 
 @every_error
-def test_a_pickled_error_says_and_holds_the_same(error: Error) -> None:
+def test_a_pickled_error_keeps_its_text_and_attributes(error: Error) -> None:
     pickled = [
         pickle.loads(pickle.dumps(error, protocol))
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
@@ -137,7 +137,7 @@ def test_an_error_can_be_caught_by_the_one_base(error: Error) -> None:
 
 
 @every_refusal
-def test_a_refusal_says_what_was_given_why_not_and_what_is_expected(
+def test_an_error_for_a_value_names_the_value_the_fault_and_the_expectation(
     kind: type[InvalidValue],
 ) -> None:
     error = kind("16:B3", "there is no '/' in it")
@@ -178,7 +178,7 @@ def test_a_short_text_is_shown_whole(text: str) -> None:
         (["x"] * 1000, "a list"),
     ],
 )
-def test_other_values_are_shown_short_too(value: object, shown: str) -> None:
+def test_other_values_are_shortened(value: object, shown: str) -> None:
     assert InvalidValue(value, "no").value == shown
 
 
@@ -188,7 +188,7 @@ def test_a_missing_timeline_shows_the_path() -> None:
     assert "timeline 7 is not in this history (1 → 2 → 5)" in str(error)
 
 
-def test_a_servers_answer_is_told_with_its_code() -> None:
+def test_a_server_error_shows_the_sqlstate() -> None:
     error = errors.StatementTimeout("pg_promote()", "canceling statement", "57014")
     assert (error.operation, error.found, error.sqlstate) == (
         *("pg_promote()", "canceling statement", "57014"),
@@ -197,7 +197,7 @@ def test_a_servers_answer_is_told_with_its_code() -> None:
     assert str(errors.ConnectionFailed("connect", "refused")) == "could not connect: refused"
 
 
-def test_a_missing_feature_says_what_it_needs_and_what_it_met() -> None:
+def test_a_missing_feature_names_the_needed_and_the_found_version() -> None:
     error = errors.UnsupportedByServer("slot.failover", 17, "16.4")
     assert (error.feature, error.since, error.version) == ("slot.failover", 17, "16.4")
     assert str(error) == "could not use slot.failover: it needs PostgreSQL 17, this is 16.4"
@@ -206,7 +206,7 @@ def test_a_missing_feature_says_what_it_needs_and_what_it_met() -> None:
 @pytest.mark.parametrize(
     ("role", "grantee"), [("joe", '"joe"'), ('a"b', '"a""b"'), (None, "the role")]
 )
-def test_a_missing_privilege_says_what_to_grant(role: str | None, grantee: str) -> None:
+def test_a_missing_privilege_names_the_grant(role: str | None, grantee: str) -> None:
     error = errors.InsufficientPrivilege("pg_stat_replication", role, "pg_monitor")
     assert (error.operation, error.role, error.grant) == ("pg_stat_replication", role, "pg_monitor")
     assert error.sqlstate == "42501"
@@ -221,5 +221,5 @@ def test_a_missing_privilege_says_what_to_grant(role: str | None, grantee: str) 
     ],
     ids=["NotAPrimary", "NotAStandby"],
 )
-def test_the_wrong_kind_of_server_leads_to_the_right_one(error: Error, advice: str) -> None:
+def test_an_error_for_the_wrong_role_names_the_right_class(error: Error, advice: str) -> None:
     assert advice in str(error)

@@ -97,7 +97,7 @@ def test_subjects_build_on_each_other_in_one_order(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", inner_modules(), ids=name_of)
-def test_what_is_pure_needs_no_server_and_no_driver(path: Path) -> None:
+def test_pure_layers_import_no_driver(path: Path) -> None:
     if folder_of(module_of(path)) in PURE:
         banned = {"psycopg", "pgtoolkit", "socket", "asyncio", "subprocess"}
         assert not banned & {module.split(".")[0] for module in imports(path)}
@@ -111,7 +111,7 @@ def test_a_module_stays_small_and_is_named_for_one_idea(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_says_what_it_is_for(path: Path) -> None:
+def test_every_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
@@ -140,7 +140,7 @@ def test_every_module_imports_alone() -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_importing_costs_neither_attrs_nor_psycopg() -> None:
+def test_importing_pgreplkit_imports_neither_attrs_nor_psycopg() -> None:
     code = """
 import sys
 bare = {*sys.modules}
@@ -154,7 +154,7 @@ assert not new & {"attr", "attrs", "psycopg", "typing", "packaging", "pgtoolkit"
     )
 
 
-def test_the_values_need_no_psycopg() -> None:
+def test_values_work_without_psycopg() -> None:
     code = """
 import sys
 sys.modules["psycopg"] = None
@@ -186,7 +186,7 @@ def test_every_public_name_is_defined_and_names_its_public_module() -> None:
         getattr(pgreplkit, "no_such_name")  # noqa: B009
 
 
-def test_a_class_names_its_public_module_though_nobody_asked_for_it() -> None:
+def test_a_class_names_its_public_module_before_it_is_requested() -> None:
     code = """
 import pickle
 import pgreplkit
@@ -199,7 +199,7 @@ except ValueError as error:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_public_name_stands_in_the_reference() -> None:
+def test_every_public_name_is_in_the_reference() -> None:
     reference = "".join(page.read_text() for page in Path("docs/reference").glob("*.md"))
     missing = [name for name in PUBLIC if f"pgreplkit.{name}\n" not in reference]
     assert not missing

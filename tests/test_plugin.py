@@ -8,7 +8,7 @@ from clusters import Clusters
 from pgreplkit.lab import Lab, find_servers
 
 
-def test_the_fixture_gives_a_lab_and_closes_it(pytester: pytest.Pytester) -> None:
+def test_the_fixture_provides_a_lab_and_closes_it(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_database_of_pytest_postgresql_on_a_lab_server(
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_two_lsns_that_differ_are_told_with_how_far(pytester: pytest.Pytester) -> None:
+def test_a_failed_comparison_of_lsns_shows_their_distance(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         from pgreplkit import LSN

@@ -131,6 +131,11 @@ if TYPE_CHECKING:
         BaseBackup as BaseBackup,
     )
     from pgreplkit.catalog.server.checkpoints import CheckpointStatus as CheckpointStatus
+    from pgreplkit.catalog.server.lag import (
+        LagReason as LagReason,
+        LagStage as LagStage,
+        ReplayLag as ReplayLag,
+    )
     from pgreplkit.catalog.server.positions import WalPosition as WalPosition
     from pgreplkit.catalog.server.receivers import (
         ReceiverState as ReceiverState,
@@ -138,14 +143,11 @@ if TYPE_CHECKING:
         WalReceiver as WalReceiver,
     )
     from pgreplkit.catalog.server.replay import (
-        LagReason as LagReason,
-        LagStage as LagStage,
         PauseState as PauseState,
-        ReplayLag as ReplayLag,
+        Promotion as Promotion,
         ReplayStatus as ReplayStatus,
     )
     from pgreplkit.catalog.server.replayconflicts import DatabaseConflicts as DatabaseConflicts
-    from pgreplkit.catalog.server.replaycontrol import Promotion as Promotion
     from pgreplkit.catalog.server.retention import ArchiverStatus as ArchiverStatus
     from pgreplkit.catalog.server.roles import ReplicationRole as ReplicationRole
     from pgreplkit.catalog.server.senders import (
@@ -162,12 +164,12 @@ if TYPE_CHECKING:
     )
     from pgreplkit.catalog.server.slot import (
         InvalidationReason as InvalidationReason,
+        SlotChange as SlotChange,
+        SlotColumns as SlotColumns,
         SlotState as SlotState,
         SlotType as SlotType,
         WalStatus as WalStatus,
     )
-    from pgreplkit.catalog.server.slotactions import SlotChange as SlotChange
-    from pgreplkit.catalog.server.slotcolumns import SlotColumns as SlotColumns
     from pgreplkit.catalog.server.waldir import WalFile as WalFile
     from pgreplkit.driver.adapters import register as register
     from pgreplkit.errors import (

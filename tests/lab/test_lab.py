@@ -77,7 +77,7 @@ def wait_until_ready(child: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_stays_after_a_signal(start_child: StartChild, number: signal.Signals) -> None:
+def test_nothing_is_left_after_a_signal(start_child: StartChild, number: signal.Signals) -> None:
     child, root = start_child("lab.standby(primary, slot='replica1'); time.sleep(600)")
     wait_until(lambda: len(under(root)) == 2)
     child.send_signal(number)
@@ -86,7 +86,9 @@ def test_nothing_stays_after_a_signal(start_child: StartChild, number: signal.Si
 
 
 @pytest.mark.parametrize("then", ["", "os._exit(1)"])
-def test_nothing_stays_after_an_end_without_close(start_child: StartChild, then: str) -> None:
+def test_nothing_is_left_if_the_process_ends_without_close(
+    start_child: StartChild, then: str
+) -> None:
     child, root = start_child(then)
     wait_until_ready(child)
     child.wait()
@@ -94,16 +96,16 @@ def test_nothing_stays_after_an_end_without_close(start_child: StartChild, then:
 
 
 @pytest.mark.parametrize("delay", [0.1, 0.4, 0.7])
-def test_nothing_stays_after_a_kill_in_the_middle_of_a_start(
-    start_child: StartChild, delay: float
-) -> None:
+def test_nothing_is_left_after_a_kill_during_a_start(start_child: StartChild, delay: float) -> None:
     child, root = start_child("")
     time.sleep(delay)
     child.kill()
     wait_until(lambda: is_gone(root))
 
 
-def test_a_forked_child_that_lives_longer_does_not_keep_the_lab(start_child: StartChild) -> None:
+def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lab(
+    start_child: StartChild,
+) -> None:
     child, root = start_child("os.fork() or time.sleep(20); os._exit(0)")
     wait_until_ready(child)
     child.kill()
@@ -131,7 +133,7 @@ def test_close_leaves_nothing_and_can_be_called_twice() -> None:
     lab.close()
 
 
-def test_nothing_stays_after_an_exception_within() -> None:
+def test_nothing_is_left_after_an_exception() -> None:
     lab = Lab()
 
     def failing() -> None:
@@ -145,7 +147,7 @@ def test_nothing_stays_after_an_exception_within() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="shown by Linux only")
-def test_shared_memory_goes_with_a_killed_server() -> None:
+def test_the_shared_memory_of_a_killed_server_is_freed() -> None:
     def segments() -> set[str]:
         """The System V segments that no process is attached to."""
         lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
@@ -176,7 +178,7 @@ def test_several_majors_run_side_by_side(pgreplkit_lab: Lab, clusters: Clusters)
     assert len({node.port for node in nodes}) == len(nodes)
 
 
-def test_a_server_listens_on_loopback_only_and_wants_its_password(cluster: Cluster) -> None:
+def test_a_server_listens_on_loopback_only_and_requires_its_password(cluster: Cluster) -> None:
     node = cluster.primary
     assert one(node, "SHOW listen_addresses") == "127.0.0.1"
     assert one(node, "SHOW unix_socket_directories") == ""
@@ -252,9 +254,7 @@ def test_a_start_that_fails_shows_the_servers_log(pgreplkit_lab: Lab) -> None:
         pgreplkit_lab.primary(name="failing", settings={"no_such_setting": 1})
 
 
-def test_a_port_that_was_taken_is_replaced(
-    pgreplkit_lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken, socket.socket() as free:
         for listener in (taken, free):
             listener.bind(("127.0.0.1", 0))
@@ -268,14 +268,14 @@ def test_a_port_that_was_taken_is_replaced(
     node.stop()
 
 
-def test_a_name_is_taken_once_and_stays_in_the_folder(pgreplkit_lab: Lab) -> None:
+def test_a_name_is_unique_and_stays_within_the_folder(pgreplkit_lab: Lab) -> None:
     pgreplkit_lab.primary(name="unique").stop()
     for name in ("unique", "../unique", "", "a b"):
         with pytest.raises(pgreplkit.LabError):
             pgreplkit_lab.primary(name=name)
 
 
-def test_a_major_that_is_missing_is_told_with_what_there_is(pgreplkit_lab: Lab) -> None:
+def test_the_error_for_a_missing_major_lists_the_installed_ones(pgreplkit_lab: Lab) -> None:
     with pytest.raises(ServerNotFound) as caught:
         pgreplkit_lab.primary(version="9.6")
     text = str(caught.value)
@@ -325,7 +325,7 @@ def test_servers_in_a_folder_that_the_account_cannot_enter_work(
         assert one(node, "SELECT 1") == 1
 
 
-def test_a_slot_is_made_once(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+def test_a_standbys_slot_is_created_once(pgreplkit_lab: Lab, cluster: Cluster) -> None:
     name = f"pg{cluster.major}-second"
     node = pgreplkit_lab.standby(cluster.primary, slot="second", name=name)
     assert isinstance(node, Node)
@@ -343,7 +343,7 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
     cascade.stop()
 
 
-def test_a_slot_that_cannot_be_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
+def test_an_invalid_slot_name_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
     with pytest.raises(pgreplkit.LabError, match="the slot 'No-Slot' cannot be created"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")
 

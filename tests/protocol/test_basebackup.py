@@ -68,7 +68,7 @@ def views(*messages: bytes) -> Iterator[memoryview]:
     return map(memoryview, messages)
 
 
-def test_before_15_each_archive_is_a_copy_of_its_own() -> None:
+def test_before_15_each_archive_has_its_own_copy_stream() -> None:
     heard = Heard()
     framing = BackupFraming(14, TABLESPACES, heard)
     assert framing.archives_left == 2
@@ -80,7 +80,7 @@ def test_before_15_each_archive_is_a_copy_of_its_own() -> None:
     assert (framing.done, framing.manifest, framing.archives_left) == ([3, 4], b"{}", -1)
 
 
-def test_from_15_on_a_letter_says_what_comes() -> None:
+def test_from_15_on_messages_start_with_a_type_byte() -> None:
     heard = Heard()
     framing = BackupFraming(15, TABLESPACES, heard)
     assert framing.archives_left == 1
@@ -93,7 +93,7 @@ def test_from_15_on_a_letter_says_what_comes() -> None:
     assert (framing.done, framing.manifest, framing.archives_left) == ([3, 4], b"{}", 0)
 
 
-def test_the_server_counts_what_it_compresses() -> None:
+def test_progress_of_a_compressed_backup_is_the_servers() -> None:
     framing = BackupFraming(15, TABLESPACES, Heard())
     framing.begin_copy()
     counted = [b"p" + struct.pack(">q", number) for number in (100, 2000, 2500)]
@@ -108,7 +108,7 @@ def test_other_messages_are_refused(message: bytes) -> None:
         BackupFraming(15, TABLESPACES, Heard()).feed(views(message))
 
 
-def test_no_archive_comes_after_the_manifest() -> None:
+def test_an_archive_after_the_manifest_is_refused() -> None:
     heard = Heard()
     framing = BackupFraming(15, TABLESPACES, heard)
     with pytest.raises(InvalidBackupMessage):
@@ -123,7 +123,7 @@ MESSAGES = [
 
 
 @given(st.integers(0, len(MESSAGES) - 1), st.data())
-def test_what_is_changed_is_taken_or_refused(place: int, data: st.DataObject) -> None:
+def test_mutated_messages_are_accepted_or_refused(place: int, data: st.DataObject) -> None:
     framing = BackupFraming(15, TABLESPACES, Heard())
     framing.begin_copy()
     message = MESSAGES[place]
@@ -168,7 +168,7 @@ def archived(files: dict[str, bytes], *, is_terminated: bool) -> bytes:
     st.lists(st.integers(0, 12000)),
     st.booleans(),
 )
-def test_a_tar_archive_is_read_in_any_pieces(
+def test_a_tar_archive_can_be_split_anywhere(
     files: dict[str, bytes], cuts: list[int], is_terminated: bool
 ) -> None:
     data = archived(files, is_terminated=is_terminated)
@@ -182,7 +182,7 @@ def test_a_tar_archive_is_read_in_any_pieces(
     assert unpacked.whole == [*files]
 
 
-def test_an_archive_that_is_cut_off_or_none_is_refused() -> None:
+def test_a_truncated_or_invalid_archive_is_refused() -> None:
     data = archived({"a": b"content" * 100}, is_terminated=False)
     for length in (100, 1500):
         stream = TarStream(Unpacked())
@@ -201,7 +201,7 @@ HEADERS = ("name", 0, 100), ("mode", 100, 8), ("size", 124, 12), ("type", 156, 1
 
 
 @given(st.sampled_from(HEADERS), st.data())
-def test_a_header_that_is_changed_is_read_or_refused(
+def test_a_mutated_header_is_accepted_or_refused(
     field: tuple[str, int, int], data: st.DataObject
 ) -> None:
     _, begin, length = field
@@ -219,7 +219,7 @@ def test_a_header_that_is_changed_is_read_or_refused(
     assert unpacked.members["a folder"] is None
 
 
-def test_a_member_of_a_negative_size_is_refused() -> None:
+def test_a_member_with_a_negative_size_is_refused() -> None:
     header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT))
     header[124:136] = b"\xff" * 12
     header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 0x20 + sum(header[156:512]))
@@ -251,7 +251,7 @@ def command(major: int, *, with_map: bool = False, **chosen: Any) -> str:
     return commands.base_backup(major, asked).decode()
 
 
-def test_options_are_written_as_each_major_reads_them() -> None:
+def test_options_use_the_syntax_of_each_major_version() -> None:
     assert command(10) == "BASE_BACKUP LABEL 'it''s' PROGRESS NOWAIT WAL"
     assert command(14, with_map=True, verify_checksums=False, wal=False, max_rate=1 << 20) == (
         "BASE_BACKUP LABEL 'it''s' PROGRESS MAX_RATE 1024 TABLESPACE_MAP NOVERIFY_CHECKSUMS"
@@ -266,7 +266,7 @@ def test_options_are_written_as_each_major_reads_them() -> None:
     )
 
 
-def test_progress_tells_a_share_where_the_server_estimated() -> None:
+def test_progress_has_a_fraction_if_the_server_estimated_the_size() -> None:
     def part(done: int, total: int | None) -> TablespaceProgress:
         return TablespaceProgress(oid=None, location=None, bytes_done=done, bytes_total=total)
 
@@ -279,7 +279,7 @@ def test_progress_tells_a_share_where_the_server_estimated() -> None:
     assert str(BackupProgress()) == "waiting for a checkpoint"
 
 
-def test_differences_name_what_is_missing_too_many_or_other() -> None:
+def test_differences_name_missing_extra_and_changed_files() -> None:
     def listed(path: str | bytes, size: int, checksum: str | None = "AB") -> ManifestFile:
         now = datetime.now(UTC)
         algorithm = None if checksum is None else "SHA256"

@@ -72,7 +72,7 @@ NEXT = [sent.begin(200, 6), sent.insert("4", "d"), sent.commit(200)]
 
 
 @given(st.integers(0, len(TRANSACTION)))
-def test_after_a_restart_only_what_was_not_handed_out_comes(seen: int) -> None:
+def test_after_a_restart_only_undelivered_changes_are_delivered(seen: int) -> None:
     """The server sends a transaction that had not ended again, with its tables."""
     whole, _ = changes()
     expected = [whole.take(wal(data)) for data in [*TRANSACTION, *NEXT]]
@@ -85,7 +85,7 @@ def test_after_a_restart_only_what_was_not_handed_out_comes(seen: int) -> None:
     assert feedback.delivered == LSN(248)
 
 
-def test_a_transaction_that_is_lost_while_it_was_read_is_told() -> None:
+def test_losing_a_partly_delivered_transaction_is_an_error() -> None:
     feed, _ = changes()
     for data in TRANSACTION[:3]:
         feed.take(wal(data))
@@ -94,7 +94,7 @@ def test_a_transaction_that_is_lost_while_it_was_read_is_told() -> None:
         feed.take(wal(sent.begin(300, 9)))
 
 
-def test_a_stream_stops_once_all_before_the_position_is_given() -> None:
+def test_a_stream_stops_after_everything_before_its_stop_position() -> None:
     feed, _ = changes(stop_at=148)
     for data in TRANSACTION:
         assert not feed.is_over
@@ -111,7 +111,7 @@ def test_a_stream_stops_once_all_before_the_position_is_given() -> None:
     assert by_keepalive.is_over
 
 
-def test_keepalives_ask_and_move_what_is_idle() -> None:
+def test_keepalives_request_replies_and_advance_idle_streams() -> None:
     feed, feedback = changes()
     feed.take(alive(50, asks=True))
     assert (feed.asked, feedback.flushed) == (True, LSN(50))
@@ -124,7 +124,7 @@ def test_keepalives_ask_and_move_what_is_idle() -> None:
             feed.take(bad)
 
 
-def test_payloads_are_outstanding_until_they_are_acknowledged() -> None:
+def test_payloads_are_pending_until_they_are_acknowledged() -> None:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
     feed = PayloadFeed(feedback, stop_at=None)
     payload = feed.take(wal(b"BEGIN 1", 70))
@@ -145,7 +145,7 @@ def rows_of(transaction: Transaction[Row]) -> list[object]:
     return [change.new for change in transaction if isinstance(change, Insert)]
 
 
-def test_transactions_come_whole_and_can_be_read_later_and_again() -> None:
+def test_transactions_are_complete_and_can_be_read_repeatedly() -> None:
     feed, feedback = transactions()
     found = taken(feed, *TRANSACTION[:-1])
     assert (found, feedback.is_within) == ([], True)
@@ -162,13 +162,13 @@ def test_transactions_come_whole_and_can_be_read_later_and_again() -> None:
         pickle.dumps(second)
 
 
-def test_an_empty_transaction_is_passed_over_and_moves_what_is_idle() -> None:
+def test_an_empty_transaction_is_skipped_and_advances_an_idle_stream() -> None:
     feed, feedback = transactions()
     assert taken(feed, sent.begin(100), sent.commit(100)) == []
     assert feedback.flushed == LSN(148)
 
 
-def test_a_message_that_stands_alone_is_a_transaction_of_its_own() -> None:
+def test_a_nontransactional_message_is_a_transaction_of_its_own() -> None:
     feed, feedback = transactions()
     [found] = taken(feed, sent.message(70, transactional=False))
     assert (found.xid, found.end_lsn, found.commit_time) == (0, LSN(70), None)
@@ -186,7 +186,7 @@ def test_a_message_that_stands_alone_is_a_transaction_of_its_own() -> None:
 
 
 @given(st.data())
-def test_interleaved_streamed_transactions_are_put_together(data: st.DataObject) -> None:
+def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) -> None:
     """Two that are streamed while they run, in blocks, with subtransactions that are aborted."""
     limit = data.draw(st.sampled_from([0, 300, 1 << 20]))
     feed, _ = transactions(limit)
@@ -242,7 +242,7 @@ STREAMED = [
 
 
 @given(st.sampled_from([changes, transactions, payloads]), st.data())
-def test_what_is_changed_or_missing_is_taken_or_refused(
+def test_mutated_or_incomplete_streams_are_accepted_or_refused(
     opened: Callable[[], tuple[ChangeFeed[object], Feedback]], data: st.DataObject
 ) -> None:
     messages = [wal(told) for told in [*TRANSACTION, *STREAMED, *NEXT]] + [alive(500, asks=True)]
@@ -262,7 +262,7 @@ def test_what_is_changed_or_missing_is_taken_or_refused(
 @pytest.mark.parametrize(
     "told", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
 )
-def test_the_end_of_a_transaction_that_was_not_begun_is_refused(told: bytes) -> None:
+def test_a_commit_without_a_begin_is_refused(told: bytes) -> None:
     feed, _ = transactions()
     with pytest.raises(InvalidChangeMessage, match="has not begun"):
         feed.take(wal(told))
@@ -277,7 +277,7 @@ def test_the_end_of_a_transaction_that_was_not_begun_is_refused(told: bytes) -> 
 
 @pytest.mark.parametrize("first", [TRANSACTION[0], STREAMED[0]], ids=["begin", "stream_start"])
 @pytest.mark.parametrize("second", [NEXT[0], STREAMED[4]], ids=["begin", "stream_start"])
-def test_a_transaction_does_not_begin_within_another(first: bytes, second: bytes) -> None:
+def test_a_begin_inside_a_transaction_is_refused(first: bytes, second: bytes) -> None:
     feed, _ = transactions()
     assert feed.take(wal(first)) is None
     with pytest.raises(InvalidChangeMessage, match="within another"):
@@ -285,13 +285,13 @@ def test_a_transaction_does_not_begin_within_another(first: bytes, second: bytes
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 24])
-def test_what_is_cut_off_in_front_of_its_message_is_refused(size: int) -> None:
+def test_a_truncated_copy_data_header_is_refused(size: int) -> None:
     feed, _ = changes()
     with pytest.raises(InvalidChangeMessage):
         feed.take(wal(b"")[:size])
 
 
-def test_after_a_restart_transactions_begin_anew() -> None:
+def test_after_a_restart_incomplete_transactions_start_again() -> None:
     feed, _ = transactions()
     taken(feed, *TRANSACTION[:4])
     feed.restart()
@@ -299,7 +299,7 @@ def test_after_a_restart_transactions_begin_anew() -> None:
     assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
 
 
-def test_begin_is_the_first_that_is_handed_out() -> None:
+def test_begin_is_delivered_first() -> None:
     feed, feedback = changes()
     assert isinstance(feed.take(wal(sent.begin(100))), Begin)
     assert feedback.is_within

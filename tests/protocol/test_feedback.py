@@ -18,7 +18,7 @@ steps = st.lists(
 
 
 @given(steps, st.booleans())
-def test_nothing_is_confirmed_that_was_given_and_not_acknowledged(
+def test_delivered_changes_are_not_confirmed_before_acknowledgement(
     steps: list[tuple[str, int]], advances: bool
 ) -> None:
     """The server's positions rise; a client acknowledges what it likes of what it was given."""
@@ -72,7 +72,7 @@ def test_an_idle_stream_follows_the_server() -> None:
     assert still.flushed == LSN(5)
 
 
-def test_written_flushed_and_applied_are_told_apart() -> None:
+def test_feedback_distinguishes_written_flushed_and_applied() -> None:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
     feedback.deliver(LSN(100))
     feedback.acknowledge(LSN(60), written=LSN(80), applied=LSN(40))
@@ -86,7 +86,7 @@ def test_written_flushed_and_applied_are_told_apart() -> None:
         feedback.acknowledge("0/5", written=None, applied=None)  # type: ignore[arg-type]
 
 
-def test_a_keepalive_tells_a_position_and_whether_it_asks() -> None:
+def test_a_keepalive_has_a_position_and_a_reply_flag() -> None:
     data = b"k" + LSN("1/2").to_bytes() + bytes(8)
     assert keepalive(data + b"\1") == (LSN("1/2"), True)
     assert keepalive(data + b"\0") == (LSN("1/2"), False)

@@ -77,7 +77,7 @@ def last(*messages: bytes) -> Change[Row]:
     return change
 
 
-def test_a_transaction_is_taken_apart() -> None:
+def test_the_messages_of_a_transaction_are_decoded() -> None:
     told, begin, origin, insert, commit = decoded(
         sent.relation(),
         sent.begin(100),
@@ -101,7 +101,7 @@ def test_a_transaction_is_taken_apart() -> None:
     assert table.key == table.columns[:1]
 
 
-def test_old_rows_are_those_of_the_replica_identity() -> None:
+def test_old_rows_follow_the_replica_identity() -> None:
     plain = last(sent.relation(), sent.update("1", "b"))
     keyed = last(sent.relation(), sent.update("2", "b", key=("1", None)))
     full = last(sent.relation(), sent.update("1", "b", old=("1", None)))
@@ -119,7 +119,7 @@ def test_old_rows_are_those_of_the_replica_identity() -> None:
     assert (dict(of_key.old), dict(whole.old)) == ({"id": "1"}, {"id": "1", "name": None})
 
 
-def test_what_did_not_change_is_neither_null_nor_missing() -> None:
+def test_an_unchanged_toast_value_is_neither_null_nor_missing() -> None:
     change = last(sent.relation(), sent.update("1", ...))
     assert isinstance(change, Update)
     assert change.new["name"] is UNCHANGED
@@ -127,14 +127,14 @@ def test_what_did_not_change_is_neither_null_nor_missing() -> None:
     assert repr(change.new) == "Row(id='1', name=UNCHANGED)"
 
 
-def test_values_may_be_binary_one_by_one() -> None:
+def test_each_value_may_be_text_or_binary() -> None:
     taking = decoder()
     taking.decode(sent.relation(), AT)
     changes = [taking.decode(m, AT) for m in (sent.insert("1", b"\1"), sent.insert("2", b"\2"))]
     assert [c.new for c in changes if isinstance(c, Insert)] == [("1", "01"), ("2", "02")]
 
 
-def test_other_messages_are_taken_apart() -> None:
+def test_the_other_messages_are_decoded() -> None:
     second = sent.relation(8, name="other")
     truncate = last(sent.relation(), second, sent.truncate(7, 8, options=3))
     assert isinstance(truncate, Truncate)
@@ -152,7 +152,7 @@ def test_other_messages_are_taken_apart() -> None:
     assert str(change.table.columns[0].type_name) == "public.mood"
 
 
-def test_prepared_transactions_are_taken_apart() -> None:
+def test_the_messages_of_prepared_transactions_are_decoded() -> None:
     assert decoded(
         sent.begin_prepare(100),
         sent.prepare(100),
@@ -172,7 +172,7 @@ def last_of(microseconds: int) -> datetime:
     return EPOCH.replace(microsecond=microseconds)
 
 
-def test_a_streamed_transaction_sees_its_own_tables_until_it_commits() -> None:
+def test_table_definitions_of_a_streamed_transaction_are_private_until_commit() -> None:
     wide = [("id", 23, True), ("name", 25, False), ("more", 25, False)]
     changes = decoded(
         sent.relation(),
@@ -202,7 +202,7 @@ def test_a_streamed_transaction_sees_its_own_tables_until_it_commits() -> None:
     ]
 
 
-def test_a_table_that_is_altered_is_another_and_old_rows_keep_theirs() -> None:
+def test_rows_decoded_before_an_alter_table_keep_their_table() -> None:
     narrow = [("id", 23, True)]
     before, _, after = decoded(
         sent.relation(), sent.insert("1", "a"), sent.relation(columns=narrow), sent.insert("2")
@@ -213,7 +213,7 @@ def test_a_table_that_is_altered_is_another_and_old_rows_keep_theirs() -> None:
     assert (len(before.table.columns), len(after.table.columns)) == (2, 1)
 
 
-def test_rows_are_read_by_name_and_by_position() -> None:
+def test_rows_can_be_read_by_name_and_by_position() -> None:
     row = named_rows(("id", "name"))((1, "a"))
     assert (row["id"], row[1], row[-1], row[:1]) == (1, "a", "a", (1,))
     assert (dict(row), row.as_dict()) == ({"id": 1, "name": "a"},) * 2
@@ -227,7 +227,7 @@ def test_rows_are_read_by_name_and_by_position() -> None:
         row["id"] = 2  # type: ignore[index]
 
 
-def test_rows_are_made_by_a_factory() -> None:
+def test_a_row_factory_builds_the_rows() -> None:
     class User:
         def __init__(self, id: str, name: str) -> None:
             self.pair = (id, name)
@@ -250,7 +250,7 @@ def test_rows_are_made_by_a_factory() -> None:
     assert isinstance(keyed.old, Row)
 
 
-def test_a_value_that_cannot_be_loaded_is_named() -> None:
+def test_the_error_names_a_value_that_cannot_be_loaded() -> None:
     def numbers(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
         return lambda values: tuple(
             int(v or 0) if c.type_oid == 23 else v for v, c in zip(values, columns, strict=True)
@@ -275,7 +275,7 @@ VALID = [
 
 
 @given(st.sampled_from(VALID), st.data())
-def test_what_is_changed_is_a_message_or_refused(valid: bytes, data: st.DataObject) -> None:
+def test_mutated_messages_are_decoded_or_refused(valid: bytes, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(valid)))
     end = data.draw(st.integers(start, min(len(valid), start + 4)))
     changed = valid[:start] + data.draw(st.binary(max_size=6)) + valid[end:]
@@ -286,13 +286,13 @@ def test_what_is_changed_is_a_message_or_refused(valid: bytes, data: st.DataObje
 
 
 @given(st.binary())
-def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     with suppress(pgreplkit.InvalidChangeMessage, ValueNotLoadable):
         decoder().decode(data, AT)
 
 
 @given(st.sampled_from(VALID), st.data())
-def test_what_is_cut_off_is_refused(valid: bytes, data: st.DataObject) -> None:
+def test_truncated_messages_are_refused(valid: bytes, data: st.DataObject) -> None:
     taking = decoder()
     taking.decode(sent.relation(), AT)
     cut = valid[: data.draw(st.integers(0, len(valid) - 1))]
@@ -304,12 +304,12 @@ def test_what_is_cut_off_is_refused(valid: bytes, data: st.DataObject) -> None:
         taking.decode(valid + b"\0", AT)
 
 
-def test_a_table_that_was_not_told_is_refused() -> None:
+def test_a_change_of_an_unannounced_table_is_refused() -> None:
     with pytest.raises(pgreplkit.InvalidChangeMessage):
         decoder().decode(sent.insert("1", "a"), AT)
 
 
-def test_publications_are_told_by_their_names() -> None:
+def test_publication_names_are_quoted_in_the_options() -> None:
     assert names_of(["p", "q"]) == ("p", "q")
     for wrong in ("p", [1], [b"p"]):
         with pytest.raises(TypeError, match="publication"):

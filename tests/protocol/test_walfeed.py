@@ -24,7 +24,7 @@ def keepalive(asks: bool) -> memoryview:
 @given(
     segment_sizes(), st.integers(0, 1 << 40), st.integers(-70_000, 70_000), st.integers(0, 1 << 17)
 )
-def test_pieces_lose_nothing_and_lie_in_one_segment(
+def test_pieces_lose_no_bytes_and_stay_within_one_segment(
     size: SegmentSize, number: int, near: int, length: int
 ) -> None:
     lsn = LSN(max(0, min(number * size.bytes + near, (1 << 63))))
@@ -40,7 +40,7 @@ def test_pieces_lose_nothing_and_lie_in_one_segment(
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50)), st.integers(0, 1 << 62), st.integers(0, 600))
-def test_chunks_are_what_was_sent_up_to_the_end(
+def test_chunks_equal_the_sent_wal_up_to_the_stop_position(
     parts: list[bytes], start: int, wanted: int
 ) -> None:
     lsn, stop = LSN(start), LSN(start + wanted)
@@ -56,20 +56,22 @@ def test_chunks_are_what_was_sent_up_to_the_end(
     assert not feed.asked
 
 
-def test_what_the_server_asks_is_kept() -> None:
+def test_a_reply_request_is_remembered() -> None:
     feed = WalFeed(LSN("0/5"), 1, stop_at=None)
     assert feed.take([keepalive(True), keepalive(False)]) == []
     assert feed.asked
 
 
 @pytest.mark.parametrize("message", [b"", b"x", b"w123", wal_data(LSN("0/6"), b"a gap")])
-def test_what_does_not_fit_is_refused(message: bytes) -> None:
+def test_wal_that_does_not_continue_the_stream_is_refused(message: bytes) -> None:
     with pytest.raises(InvalidWalMessage):
         WalFeed(LSN("0/5"), 1, stop_at=None).take([memoryview(message)])
 
 
 @given(st.booleans(), st.data())
-def test_what_is_changed_is_taken_or_refused(is_near_the_end: bool, data: st.DataObject) -> None:
+def test_mutated_messages_are_accepted_or_refused(
+    is_near_the_end: bool, data: st.DataObject
+) -> None:
     start = LSN.MAX - 3 if is_near_the_end else LSN("0/5")
     told = data.draw(st.sampled_from([keepalive(True), wal_data(start, b"some WAL")]))
     begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(told))] * 2)))
@@ -80,6 +82,6 @@ def test_what_is_changed_is_taken_or_refused(is_near_the_end: bool, data: st.Dat
     assert feed.position >= start
 
 
-def test_a_chunks_repr_does_not_show_the_wal() -> None:
+def test_the_repr_of_a_chunk_hides_the_wal() -> None:
     chunk = WalChunk(LSN("0/5"), bytes(100_000), 1)
     assert repr(chunk) == "WalChunk(lsn=LSN('0/5'), data=<100000 bytes>, timeline=1)"

@@ -46,7 +46,7 @@ def test_the_label_of_10_has_no_timeline() -> None:
     assert (label.label, label.start_timeline) == ("nightly", None)
 
 
-def test_a_line_of_a_newer_server_passes() -> None:
+def test_a_line_of_a_newer_server_is_ignored() -> None:
     assert BackupLabel.parse(BACKUP_LABEL + "PHASE OF MOON: full\n") == START
 
 
@@ -64,7 +64,7 @@ def test_a_label_may_hold_anything(text: str, label: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["START WAL LOCATION", "CHECKPOINT LOCATION"])
-def test_a_missing_line_is_named(key: str) -> None:
+def test_the_error_names_a_missing_line(key: str) -> None:
     with pytest.raises(InvalidBackupLabel, match=f"the line '{key}' is missing"):
         BackupLabel.parse(without(BACKUP_LABEL, key))
 
@@ -94,7 +94,7 @@ def test_a_wrong_value_is_refused(right: str, wrong: str) -> None:
         BackupLabel.parse(BACKUP_HISTORY.replace(right, wrong))
 
 
-def test_the_file_is_of_the_segment_size_that_is_told() -> None:
+def test_the_start_file_has_the_given_segment_size() -> None:
     size = SegmentSize(1 << 20)
     label = BackupLabel.parse(BACKUP_LABEL.replace("0002)", "0020)"), segment_size=size)
     assert label.start_lsn in label.start_wal_file

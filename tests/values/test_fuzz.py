@@ -103,15 +103,13 @@ def mutated(draw: st.DrawFn, valid: st.SearchStrategy[str]) -> str:
 
 @every_parser
 @given(text=st.text(st.characters()) | st.text(st.sampled_from(HOSTILE)))
-def test_any_text_gives_a_value_or_a_refusal(parser: Parser, text: str) -> None:
+def test_any_text_is_parsed_or_refused(parser: Parser, text: str) -> None:
     check(parser, text)
 
 
 @every_parser
 @given(data=st.data())
-def test_a_text_that_is_nearly_valid_gives_a_value_or_a_refusal(
-    parser: Parser, data: st.DataObject
-) -> None:
+def test_a_nearly_valid_text_is_parsed_or_refused(parser: Parser, data: st.DataObject) -> None:
     text = data.draw(mutated(parser.valid))
     check(parser, text)
     check(parser, text.encode("utf-8", "surrogatepass"))
@@ -123,19 +121,19 @@ def test_a_text_that_is_nearly_valid_gives_a_value_or_a_refusal(
 @example(b"\0\0\0{")
 @example(b"\xed\xa0\x80")
 @example(b"\xef\xbb\xbf{}")
-def test_any_bytes_give_a_value_or_a_refusal(parser: Parser, data: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(parser: Parser, data: bytes) -> None:
     for handed in (data, bytearray(data), memoryview(data)):
         check(parser, handed)
 
 
 @every_parser
 @given(number=st.integers())
-def test_any_number_gives_a_value_or_a_refusal(parser: Parser, number: int) -> None:
+def test_any_number_is_accepted_or_refused(parser: Parser, number: int) -> None:
     check(parser, number)
 
 
 @every_parser
-def test_any_object_gives_a_value_or_a_refusal(parser: Parser) -> None:
+def test_any_object_is_accepted_or_refused(parser: Parser) -> None:
     for stranger in STRANGERS:
         check(parser, stranger)
 
@@ -181,14 +179,14 @@ def assert_linear(parse: Callable[..., object], text: str) -> None:
 @pytest.mark.alone
 @every_parser
 @pytest.mark.parametrize("unit", UNITS, ids=ascii)
-def test_a_hostile_text_takes_time_in_step_with_its_length(parser: Parser, unit: str) -> None:
+def test_parsing_hostile_text_takes_linear_time(parser: Parser, unit: str) -> None:
     assert_linear(parser.parse, unit * (LENGTH // len(unit)))
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("unit", UNITS, ids=ascii)
-def test_so_does_one_after_a_good_beginning(name: str, unit: str) -> None:
+def test_parsing_hostile_text_after_a_valid_start_takes_linear_time(name: str, unit: str) -> None:
     def parse(text: str) -> object:
         return PARSERS[name].parse(f"{HEADS[name]}{text}!")
 
@@ -198,12 +196,12 @@ def test_so_does_one_after_a_good_beginning(name: str, unit: str) -> None:
 @pytest.mark.alone
 @every_parser
 @pytest.mark.parametrize("unit", ["a,", '"', "\n", "[", "1", " "], ids=ascii)
-def test_a_million_of_anything_is_done_soon(parser: Parser, unit: str) -> None:
+def test_a_million_repetitions_are_parsed_or_refused_quickly(parser: Parser, unit: str) -> None:
     assert seconds(parser.parse, unit * 1_000_000) < 30
 
 
 @pytest.mark.parametrize("count", [1000, 40_000])
-def test_long_values_are_read_whole(count: int) -> None:
+def test_long_values_are_parsed_completely(count: int) -> None:
     names = SyncStandbyNames.parse(", ".join(f"node_{n}" for n in range(count)))
     assert len(names.names) == count
     lines = "".join(f"{n}\t0/{n:X}\treason\n" for n in range(1, count))

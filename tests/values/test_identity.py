@@ -8,7 +8,7 @@ from pgreplkit.testing.strategies import system_identities, timelines
 
 
 @given(system_identities())
-def test_every_answer_of_a_server_is_taken(identity: SystemIdentity) -> None:
+def test_every_answer_of_a_server_is_accepted(identity: SystemIdentity) -> None:
     assert 0 < identity.system_id < 1 << 64
     assert 0 < identity.timeline < 1 << 32
 
@@ -29,7 +29,9 @@ def test_a_timeline_outside_32_bits_is_refused(timeline: int) -> None:
     ("system_id", "timeline", "position"),
     [("1", 1, "lsn"), (True, 1, "lsn"), (1, "1", "lsn"), (1, 1.0, "lsn"), (1, 1, 5)],
 )
-def test_text_is_not_read_as_a_number(system_id: int, timeline: int, position: object) -> None:
+def test_text_is_refused_where_a_number_is_expected(
+    system_id: int, timeline: int, position: object
+) -> None:
     lsn = LSN(1) if position == "lsn" else position
     with pytest.raises(TypeError):
         SystemIdentity(system_id, timeline, lsn)  # type: ignore[arg-type]

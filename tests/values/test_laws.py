@@ -172,7 +172,7 @@ def test_every_public_value_type_is_among_the_kinds() -> None:
 @every_kind_but_words
 @few
 @given(data=st.data())
-def test_nothing_of_a_value_can_be_set_or_deleted(kind: type, data: st.DataObject) -> None:
+def test_values_are_immutable(kind: type, data: st.DataObject) -> None:
     value = data.draw(KINDS[kind])
     before = copy.deepcopy(value)
     for name in [name for name in dir(value) if not name.startswith("__")] + ["novel"]:
@@ -204,9 +204,7 @@ def test_copies_and_pickles_are_equal_and_hash_alike(kind: type, data: st.DataOb
 @every_kind
 @few
 @given(data=st.data())
-def test_pickles_name_the_public_path_so_that_rooms_may_move(
-    kind: type, data: st.DataObject
-) -> None:
+def test_pickles_refer_to_the_public_module(kind: type, data: st.DataObject) -> None:
     assert kind.__module__ == "pgreplkit"
     assert b"pgreplkit.values" not in pickle.dumps(data.draw(KINDS[kind]))
 
@@ -222,7 +220,7 @@ def test_the_repr_evaluates_to_the_value(kind: type, data: st.DataObject) -> Non
 @every_kind_but_words
 @few
 @given(data=st.data())
-def test_a_value_equals_no_stranger(kind: type, data: st.DataObject) -> None:
+def test_a_value_differs_from_objects_of_other_types(kind: type, data: st.DataObject) -> None:
     value = data.draw(KINDS[kind])
     for stranger in STRANGERS:
         assert value != stranger or type(stranger) is kind
@@ -232,7 +230,7 @@ def test_a_value_equals_no_stranger(kind: type, data: st.DataObject) -> None:
 @every_kind
 @few
 @given(data=st.data())
-def test_json_takes_a_value_by_its_text(kind: type, data: st.DataObject) -> None:
+def test_a_value_is_written_to_json_as_its_text(kind: type, data: st.DataObject) -> None:
     value = data.draw(KINDS[kind])
     shown = json.loads(json.dumps(value, default=str))
     if kind in TUPLES:
@@ -307,7 +305,7 @@ def taken_apart(value: object) -> object:
 @every_kind_but_words
 @few
 @given(data=st.data())
-def test_a_class_pattern_takes_a_value_apart(kind: type, data: st.DataObject) -> None:
+def test_a_class_pattern_matches_the_parts_of_a_value(kind: type, data: st.DataObject) -> None:
     value = data.draw(KINDS[kind])
     assert taken_apart(value) == value
 
@@ -327,7 +325,7 @@ def test_the_order_is_total(kind: type, data: st.DataObject) -> None:
 @pytest.mark.parametrize("compare", COMPARISONS)
 @few
 @given(data=st.data())
-def test_no_stranger_has_a_place_in_the_order(
+def test_values_do_not_compare_with_other_types(
     kind: type, compare: Comparison, data: st.DataObject
 ) -> None:
     value = data.draw(KINDS[kind])
@@ -342,7 +340,7 @@ def test_no_stranger_has_a_place_in_the_order(
 @pytest.mark.parametrize("kind", UNORDERED, ids=named)
 @given(data=st.data())
 @few
-def test_what_has_no_order_is_not_compared(kind: type, data: st.DataObject) -> None:
+def test_unordered_values_do_not_compare(kind: type, data: st.DataObject) -> None:
     value = data.draw(KINDS[kind])
     for compare in COMPARISONS:
         with pytest.raises(TypeError):

@@ -19,7 +19,7 @@ def stays_inside(lsn: LSN, count: int) -> bool:
 @given(lsns())
 @example(LSN.INVALID)
 @example(LSN.MAX)
-def test_the_text_of_a_position_gives_the_position_back(lsn: LSN) -> None:
+def test_parsing_the_text_of_an_lsn_returns_the_lsn(lsn: LSN) -> None:
     assert LSN(str(lsn)) == lsn
     assert LSN(str(lsn).lower()) == lsn
 
@@ -88,7 +88,7 @@ def test_the_padded_form_of_postgresql_19_is_the_same_position() -> None:
         "0/" + "0" * 64,
     ],
 )
-def test_text_that_other_parsers_read_laxly_is_refused(text: str) -> None:
+def test_text_that_only_lax_parsers_accept_is_refused(text: str) -> None:
     with pytest.raises(InvalidLSN) as refused:
         LSN(text)
     assert refused.value.reason
@@ -104,7 +104,7 @@ def test_text_that_other_parsers_read_laxly_is_refused(text: str) -> None:
         ("1/G", "one of its characters is not a hex digit"),
     ],
 )
-def test_a_refusal_names_what_is_wrong_with_the_text(text: str, reason: str) -> None:
+def test_the_error_names_the_fault_in_the_text(text: str, reason: str) -> None:
     with pytest.raises(InvalidLSN) as refused:
         LSN(text)
     assert refused.value.reason == reason
@@ -129,7 +129,7 @@ def test_positions_are_ordered_as_their_ints(a: int, b: int) -> None:
 
 
 @given(lsns())
-def test_eight_bytes_give_the_position_back(lsn: LSN) -> None:
+def test_eight_bytes_round_trip(lsn: LSN) -> None:
     data = lsn.to_bytes()
     assert type(data) is bytes
     assert data == int(lsn).to_bytes(8, "big")
@@ -144,7 +144,7 @@ def test_any_other_number_of_bytes_is_refused(data: bytes) -> None:
 
 
 @given(lsns(), distances)
-def test_going_and_coming_back_ends_where_it_began(lsn: LSN, count: int) -> None:
+def test_adding_and_subtracting_the_same_count_cancels_out(lsn: LSN, count: int) -> None:
     if stays_inside(lsn, count):
         assert (lsn + count) - count == lsn == count + lsn - count
         assert int(lsn + count) == int(lsn) + count
@@ -175,7 +175,7 @@ def test_leaving_the_range_raises_and_never_wraps(lsn: LSN, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [HUGE, NEGATIVE])
-def test_a_huge_count_is_refused_as_any_other(count: int) -> None:
+def test_a_huge_count_is_refused(count: int) -> None:
     with pytest.raises(InvalidLSN):
         LSN(1) + count
 
@@ -206,7 +206,7 @@ def test_a_huge_count_is_refused_as_any_other(count: int) -> None:
         "lsn | 1",
     ],
 )
-def test_what_has_no_meaning_for_a_position_is_a_type_error(meaningless: str) -> None:
+def test_meaningless_operations_are_type_errors(meaningless: str) -> None:
     with pytest.raises(TypeError):
         eval(meaningless, {"lsn": LSN("0/2A")})
 
@@ -220,7 +220,7 @@ def test_a_position_is_true_even_at_zero() -> None:
     assert bool(LSN.INVALID)
 
 
-def test_only_its_own_names_are_listed() -> None:
+def test_dir_lists_only_the_names_of_lsn() -> None:
     public = {name for name in dir(LSN(1)) if not name.startswith("_")}
     assert public == {"INVALID", "MAX", "from_bytes", "to_bytes", "offset_in", "wal_file"}
 
@@ -231,21 +231,19 @@ def test_a_format_spec_applies_to_the_text() -> None:
 
 @given(lsns(), segment_sizes(), timelines())
 @example(LSN("1/0"), SegmentSize.DEFAULT, 1)
-def test_the_offset_and_the_file_give_the_position_back(
-    lsn: LSN, size: SegmentSize, timeline: int
-) -> None:
+def test_file_and_offset_return_the_position(lsn: LSN, size: SegmentSize, timeline: int) -> None:
     name = lsn.wal_file(timeline=timeline, segment_size=size)
     assert name == WalFileName.containing(lsn, timeline=timeline, segment_size=size)
     assert name.lsn_at(lsn.offset_in(size)) == lsn
 
 
-def test_segments_are_of_16_mib_unless_told() -> None:
+def test_segments_have_16_mib_by_default() -> None:
     lsn = LSN("4/DF75D0E0")
     assert str(lsn.wal_file(timeline=1)) == "0000000100000004000000DF"
     assert lsn.offset_in(SegmentSize.DEFAULT) == 0x75D0E0
 
 
 @pytest.mark.parametrize("timeline", [0, -1, 1 << 32])
-def test_no_file_is_on_a_timeline_that_cannot_be(timeline: int) -> None:
+def test_an_impossible_timeline_is_refused(timeline: int) -> None:
     with pytest.raises(InvalidWalFileName):
         LSN(1).wal_file(timeline=timeline)

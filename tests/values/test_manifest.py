@@ -62,7 +62,7 @@ def test_before_17_there_is_no_system_identifier() -> None:
 
 
 @given(st.data())
-def test_any_change_of_the_body_is_found(data: st.DataObject) -> None:
+def test_the_checksum_detects_any_change(data: st.DataObject) -> None:
     text = manifest_text()
     at = data.draw(st.integers(0, text.rindex('"Manifest-Checksum"') - 1))
     other = data.draw(st.characters(codec="ascii").filter(lambda sign: sign != text[at]))
@@ -71,7 +71,7 @@ def test_any_change_of_the_body_is_found(data: st.DataObject) -> None:
 
 
 @given(st.integers(0, len(manifest_text()) - 3))
-def test_a_manifest_that_was_cut_off_is_refused(length: int) -> None:
+def test_a_truncated_manifest_is_refused(length: int) -> None:
     with pytest.raises(InvalidBackupManifest):
         BackupManifest.parse(manifest_text()[:length])
 
@@ -169,7 +169,7 @@ def test_wal_ranges_that_a_server_does_not_write_are_refused(ranges: object) -> 
         '{"Manifest-Checksum": "' + "0" * 64 + '"}',
     ],
 )
-def test_json_that_is_no_manifest_is_refused(body: str) -> None:
+def test_json_other_than_a_manifest_is_refused(body: str) -> None:
     with pytest.raises(InvalidBackupManifest):
         BackupManifest.parse(body)
     with pytest.raises(InvalidBackupManifest):

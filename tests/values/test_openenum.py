@@ -43,12 +43,12 @@ def test_copies_and_pickles_are_equal_and_of_the_same_type(word: str) -> None:
         assert type(twin) is Shade
 
 
-def test_a_word_that_was_met_does_not_become_a_member() -> None:
+def test_an_unknown_word_does_not_become_a_member() -> None:
     Shade("pale")
     assert [shade.value for shade in Shade] == ["dark", "light"]
 
 
 @pytest.mark.parametrize("stranger", [None, 5, b"dark"])
-def test_what_is_no_word_is_refused(stranger: object) -> None:
+def test_values_other_than_text_are_refused(stranger: object) -> None:
     with pytest.raises(ValueError, match="not a valid Shade"):
         Shade(stranger)  # type: ignore[arg-type]

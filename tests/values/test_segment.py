@@ -10,7 +10,7 @@ POSSIBLE = {1 << power for power in range(20, 31)}
 
 
 @given(st.integers() | st.sampled_from(sorted(POSSIBLE)) | st.integers(1 << 19, 1 << 31))
-def test_exactly_the_powers_of_two_from_1_mib_to_1_gib_are_taken(size: int) -> None:
+def test_only_powers_of_two_from_1_mib_to_1_gib_are_accepted(size: int) -> None:
     if size in POSSIBLE:
         assert int(SegmentSize(size)) == size
     else:
@@ -19,7 +19,7 @@ def test_exactly_the_powers_of_two_from_1_mib_to_1_gib_are_taken(size: int) -> N
 
 
 @given(segment_sizes())
-def test_the_servers_words_give_the_size_back(size: SegmentSize) -> None:
+def test_the_servers_text_of_a_size_parses_to_that_size(size: SegmentSize) -> None:
     assert SegmentSize.parse(str(size)) == size
     assert SegmentSize.parse(f"{int(size)}B") == SegmentSize.parse(f"{int(size) >> 10}kB") == size
 
@@ -59,7 +59,7 @@ def test_the_default_is_16_mib() -> None:
         "1" * 64 + "MB",
     ],
 )
-def test_other_words_are_refused(text: str) -> None:
+def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InvalidSegmentSize):
         SegmentSize.parse(text)
 

@@ -85,7 +85,7 @@ def answer_or_code(op: str, major: int, row: Row) -> str | list[str]:
 @pytest.mark.parametrize(
     "op", ["pg_lsn_in", "pg_walfile_name", "pg_walfile_name_offset", "pg_split_walfile_name"]
 )
-def test_every_major_that_was_asked_answers_the_same(op: str) -> None:
+def test_answers_equal_those_recorded_from_each_major_version(op: str) -> None:
     wrong = [
         (major, row, found)
         for major, row in rows(op)
@@ -115,13 +115,13 @@ def test_arithmetic_and_order_are_the_servers() -> None:
 
 
 @pytest.mark.parametrize("answering", MAJORS)
-def test_the_boundary_changed_its_owner_in_17(answering: int) -> None:
+def test_the_file_of_a_boundary_position_changed_in_17(answering: int) -> None:
     name, offset = pg_walfile_name_offset(LSN("0/3000000"), server_version=answering)
     assert (name.number, offset) == (2 if answering < 17 else 3, 0)
 
 
 @given(lsns(), segment_sizes())
-def test_from_17_on_the_twins_agree_with_the_name_that_contains(
+def test_from_17_on_the_functions_agree_with_the_containing_file(
     lsn: LSN, size: SegmentSize
 ) -> None:
     name, offset = pg_walfile_name_offset(lsn, server_version=17, segment_size=size)
@@ -136,7 +136,7 @@ def test_before_17_zero_wraps_to_the_last_file_of_all(answering: int) -> None:
 
 
 @given(wal_file_names())
-def test_splitting_a_name_gives_its_parts(name: WalFileName) -> None:
+def test_splitting_a_name_returns_its_parts(name: WalFileName) -> None:
     split = pg_split_walfile_name(str(name), server_version=18, segment_size=name.segment_size)
     assert split == (name.number, name.timeline)
     assert split.segment_number == name.number
@@ -144,7 +144,7 @@ def test_splitting_a_name_gives_its_parts(name: WalFileName) -> None:
 
 
 @pytest.mark.parametrize("answering", [10, 15, "15.18", 150018])
-def test_splitting_is_unknown_before_16(answering: int | str) -> None:
+def test_splitting_is_unsupported_before_16(answering: int | str) -> None:
     with pytest.raises(UnsupportedByServer) as refused:
         pg_split_walfile_name("000000010000000000000001", server_version=answering)
     assert refused.value.since == 16
@@ -163,7 +163,7 @@ def test_only_a_position_has_a_file(stranger: LSN) -> None:
         pg_walfile_name_offset(stranger, server_version=18)
 
 
-def test_a_version_that_cannot_be_is_refused() -> None:
+def test_an_impossible_version_is_refused() -> None:
     with pytest.raises(InvalidServerVersion):
         pg_walfile_name(LSN(1), server_version="newest")
     with pytest.raises(TypeError):

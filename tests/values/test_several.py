@@ -14,7 +14,7 @@ from pgreplkit.values.several import several
 
 
 @given(st.lists(st.text()))
-def test_any_iterable_of_names_is_taken_in_its_order(names: list[str]) -> None:
+def test_any_iterable_of_names_keeps_its_order(names: list[str]) -> None:
     kinds: tuple[Callable[[], Iterable[str]], ...] = (
         lambda: names,
         lambda: tuple(names),
@@ -27,12 +27,12 @@ def test_any_iterable_of_names_is_taken_in_its_order(names: list[str]) -> None:
 
 
 @given(st.text() | st.binary())
-def test_one_text_is_refused_whatever_it_is(text: str | bytes) -> None:
+def test_one_str_is_refused_whatever_it_contains(text: str | bytes) -> None:
     with pytest.raises(TypeError, match=r"^tables takes several items, not one (str|bytes)"):
         several(text, "tables")
 
 
-def test_the_error_does_not_repeat_what_may_hold_a_password() -> None:
+def test_the_error_does_not_repeat_a_connection_string() -> None:
     with pytest.raises(TypeError) as error:
         several("host=db1 password=secret", "servers")
     assert "secret" not in str(error.value)

@@ -13,7 +13,7 @@ words = st.text(st.characters(exclude_characters="\0"), max_size=8)
 @given(sync_standby_names())
 @example(SyncStandbyNames(("*", "FIRST", "any", "", "1", 'a"b', "é", "a b", "\ud800")))
 @example(SyncStandbyNames(("ﬁrst", "fırst", "firſt")))
-def test_the_text_gives_the_value_back(names: SyncStandbyNames) -> None:
+def test_parsing_the_text_returns_the_value(names: SyncStandbyNames) -> None:
     assert SyncStandbyNames.parse(str(names)) == names
 
 
@@ -47,7 +47,7 @@ def test_the_text_gives_the_value_back(names: SyncStandbyNames) -> None:
         ("fırst, firſt", FIRST, 1, ("fırst", "firſt")),
     ],
 )
-def test_what_the_server_takes_is_read_as_it_reads_it(
+def test_accepted_texts_are_parsed_as_the_server_parses_them(
     text: str, method: SyncMethod, count: int, names: tuple[str, ...]
 ) -> None:
     assert SyncStandbyNames.parse(text) == SyncStandbyNames(names, count, method)
@@ -115,18 +115,18 @@ def test_what_the_server_takes_is_read_as_it_reads_it(
         "a*",
     ],
 )
-def test_what_the_server_refuses_is_refused(text: str) -> None:
+def test_texts_that_the_server_refuses_are_refused(text: str) -> None:
     with pytest.raises(InvalidSyncStandbyNames):
         SyncStandbyNames.parse(text)
 
 
-def test_the_empty_text_names_nobody() -> None:
+def test_the_empty_text_has_no_names() -> None:
     assert SyncStandbyNames.parse("") == SyncStandbyNames()
     assert str(SyncStandbyNames()) == ""
 
 
 @given(sync_standby_names(), st.lists(words, max_size=4))
-def test_added_names_are_there_once_and_the_others_keep_their_place(
+def test_added_names_appear_once_and_keep_the_order(
     before: SyncStandbyNames, added: list[str]
 ) -> None:
     after = before.add(*added)
@@ -137,7 +137,7 @@ def test_added_names_are_there_once_and_the_others_keep_their_place(
 
 
 @given(sync_standby_names(), st.data())
-def test_removed_names_are_gone_and_the_others_keep_their_order(
+def test_removed_names_disappear_and_keep_the_order(
     before: SyncStandbyNames, data: st.DataObject
 ) -> None:
     known = st.sampled_from(before.names) if before.names else words
@@ -173,7 +173,7 @@ def test_removing_leaves_enough_names_or_is_refused(
 
 
 @given(sync_standby_names())
-def test_a_quorum_is_met_by_enough_of_its_names(names: SyncStandbyNames) -> None:
+def test_a_quorum_is_satisfied_by_enough_names(names: SyncStandbyNames) -> None:
     connected = ["other", *names.names[:1] * names.count] if names.count < 100 else []
     if connected and names.names:
         assert names.met_by(connected)
@@ -182,7 +182,7 @@ def test_a_quorum_is_met_by_enough_of_its_names(names: SyncStandbyNames) -> None
     assert SyncStandbyNames().met_by([])
 
 
-def test_a_name_added_twice_at_once_is_there_once() -> None:
+def test_a_name_added_twice_appears_once() -> None:
     assert SyncStandbyNames(("a",)).add("b", "B").names == ("a", "b")
 
 
@@ -205,6 +205,6 @@ def test_arguments_of_another_type_are_a_type_error(arguments: tuple[tuple[str, 
         SyncStandbyNames(*arguments)
 
 
-def test_a_name_has_no_nul() -> None:
+def test_a_name_with_a_nul_is_refused() -> None:
     with pytest.raises(InvalidSyncStandbyNames):
         SyncStandbyNames(("a\0",))

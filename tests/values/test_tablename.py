@@ -10,7 +10,7 @@ words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=
 
 
 @given(words, words)
-def test_what_is_written_is_read_again(schema: str, name: str) -> None:
+def test_parsing_the_text_of_a_table_name_returns_it(schema: str, name: str) -> None:
     table = TableName(schema, name)
     assert TableName.parse(str(table)) == table
 
@@ -25,14 +25,14 @@ def test_what_is_written_is_read_again(schema: str, name: str) -> None:
         ("größe.t$1", TableName("größe", "t$1")),
     ],
 )
-def test_it_is_read_as_the_server_reads_it(text: str, table: TableName) -> None:
+def test_table_names_are_parsed_as_the_server_parses_them(text: str, table: TableName) -> None:
     assert TableName.parse(text) == table
 
 
 @pytest.mark.parametrize(
     "text", ["", ".", "a.", ".a", "a.b.c", "1a", "a b", '"a', '""', "a-b", "a\0", "x" * 64, "a;"]
 )
-def test_what_is_no_table_is_refused(text: str) -> None:
+def test_text_that_is_not_a_table_name_is_refused(text: str) -> None:
     with pytest.raises(pgreplkit.InvalidTableName, match="table name"):
         TableName.parse(text)
 

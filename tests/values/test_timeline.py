@@ -28,12 +28,12 @@ FORKED = TimelineHistory.parse(
 
 
 @given(timeline_histories())
-def test_the_text_gives_the_history_back(history: TimelineHistory) -> None:
+def test_parsing_the_text_of_a_history_returns_the_history(history: TimelineHistory) -> None:
     assert TimelineHistory.parse(str(history), timeline=history.timeline) == history
 
 
 @given(timeline_histories(), st.data())
-def test_comments_blank_lines_and_indents_pass(
+def test_comments_blank_lines_and_indentation_are_ignored(
     history: TimelineHistory, data: st.DataObject
 ) -> None:
     noise = st.sampled_from(["", " ", "\t \t", "# 1\t0/0\tx", "  #", "\r"])
@@ -79,7 +79,7 @@ def test_a_file_as_the_server_writes_it_is_read() -> None:
         "1\t0/5\n\0",
     ],
 )
-def test_text_that_is_no_history_of_timeline_2_is_refused(text: str) -> None:
+def test_text_that_is_not_a_history_of_timeline_2_is_refused(text: str) -> None:
     with pytest.raises(InvalidTimelineHistory):
         TimelineHistory.parse(text, timeline=2)
 
@@ -90,7 +90,7 @@ def test_a_switch_is_not_before_the_one_before_it() -> None:
 
 
 @pytest.mark.parametrize("timeline", [0, -1, 1 << 32])
-def test_a_history_is_of_a_timeline_that_can_be(timeline: int) -> None:
+def test_a_history_needs_a_possible_timeline(timeline: int) -> None:
     with pytest.raises(InvalidTimelineHistory):
         TimelineHistory(timeline)
 
@@ -252,6 +252,6 @@ def test_a_segment_with_a_switch_is_read_from_the_child() -> None:
     ]
 
 
-def test_all_wal_of_a_history_gives_its_first_file_at_once() -> None:
+def test_the_first_file_of_a_whole_history_is_immediate() -> None:
     files = FORKED.files(WalRange(LSN.INVALID, LSN.MAX), segment_size=SegmentSize(1 << 20))
     assert str(next(files)) == "000000010000000000000000"

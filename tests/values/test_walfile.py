@@ -15,7 +15,7 @@ def last_number(name: WalFileName) -> int:
 
 
 @given(wal_file_names())
-def test_the_text_gives_the_name_back_in_either_case(name: WalFileName) -> None:
+def test_parsing_the_text_of_a_name_ignores_case(name: WalFileName) -> None:
     text, size = str(name), name.segment_size
     assert len(text) == 24
     assert WalFileName.parse(text, segment_size=size) == name
@@ -38,7 +38,7 @@ def test_the_worked_example_of_a_server() -> None:
 @given(lsns(), segment_sizes(), timelines())
 @example(LSN("1/0"), SegmentSize.DEFAULT, 1)
 @example(LSN.MAX, GIB, 1)
-def test_a_position_is_in_the_file_that_contains_it_and_in_no_neighbour(
+def test_a_position_is_only_in_the_file_that_contains_it(
     lsn: LSN, size: SegmentSize, timeline: int
 ) -> None:
     name = WalFileName.containing(lsn, timeline=timeline, segment_size=size)
@@ -73,7 +73,7 @@ def test_a_file_ends_where_the_next_one_begins(name: WalFileName) -> None:
 
 
 @given(wal_file_names(), st.integers())
-def test_steps_lead_there_and_back_or_out_of_the_wal(name: WalFileName, count: int) -> None:
+def test_steps_are_reversible_unless_they_leave_the_wal(name: WalFileName, count: int) -> None:
     if 0 <= name.number + count <= last_number(name):
         other = name + count
         assert (other - count, other - name, name - other) == (name, count, -count)
@@ -102,7 +102,7 @@ def test_one_text_is_two_names_when_the_sizes_differ() -> None:
 
 
 @pytest.mark.parametrize("other", [WalFileName(2, 1), WalFileName(1, 1, MIB)])
-def test_no_count_leads_to_another_timeline_or_size(other: WalFileName) -> None:
+def test_adding_a_count_keeps_timeline_and_segment_size(other: WalFileName) -> None:
     with pytest.raises(InvalidWalFileName, match="no count between"):
         WalFileName(1, 1) - other
 
@@ -147,7 +147,7 @@ def test_the_last_part_must_fit_the_segment_size(size: SegmentSize) -> None:
         "000000010000000000000100",
     ],
 )
-def test_text_that_names_no_segment_is_refused(text: str) -> None:
+def test_text_that_is_not_a_segment_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidWalFileName):
         WalFileName.parse(text)
 
@@ -190,6 +190,6 @@ def test_arguments_of_another_type_are_a_type_error(meaningless: str) -> None:
         eval(meaningless, names)
 
 
-def test_segments_of_other_sizes_show_their_size() -> None:
+def test_the_repr_shows_a_nondefault_segment_size() -> None:
     assert repr(WalFileName(1, 1)) == "WalFileName.parse('000000010000000000000001')"
     assert repr(WalFileName(1, 1, MIB)).endswith(", segment_size=SegmentSize(1048576))")

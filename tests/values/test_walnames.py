@@ -21,7 +21,9 @@ SEGMENT = WalFileName.parse("000000010000000000000002")
 
 
 @given(st.data(), segment_sizes())
-def test_the_text_gives_the_name_and_its_type_back(data: st.DataObject, size: SegmentSize) -> None:
+def test_parsing_the_text_of_a_name_returns_the_name(
+    data: st.DataObject, size: SegmentSize
+) -> None:
     name = data.draw(wal_names(segment_size=size))
     again = parse_wal_name(str(name), segment_size=size)
     assert again == name
@@ -85,7 +87,7 @@ def test_digits_of_either_case_are_read_and_written_in_capitals() -> None:
         "\ud800.gz",
     ],
 )
-def test_text_that_names_no_file_of_the_wal_is_refused(text: str) -> None:
+def test_text_that_is_not_a_wal_file_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidWalFileName):
         parse_wal_name(text)
 
@@ -111,7 +113,7 @@ def test_an_unknown_compression_is_refused(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("timeline", [0, -1, 1 << 32])
-def test_no_history_is_of_a_timeline_that_cannot_be(timeline: int) -> None:
+def test_a_history_file_of_an_impossible_timeline_is_refused(timeline: int) -> None:
     with pytest.raises(InvalidWalFileName):
         TimelineHistoryFileName(timeline)
 
@@ -130,7 +132,7 @@ def test_only_an_int_is_a_timeline_or_an_offset(stranger: int) -> None:
         BackupHistoryFileName(SEGMENT, stranger)
 
 
-def test_a_real_backup_name_says_where_the_backup_started() -> None:
+def test_a_backup_history_name_has_the_backups_start_position() -> None:
     name = parse_wal_name("000000010000000000000002.00000028.backup")
     assert isinstance(name, BackupHistoryFileName)
     assert name.start_lsn == LSN("0/2000028")

@@ -29,7 +29,7 @@ def test_the_start_is_inside_and_the_end_is_not(wal: WalRange, data: st.DataObje
 
 
 @given(wal_ranges(), wal_ranges(), lsns())
-def test_what_two_ranges_share_is_in_both(a: WalRange, b: WalRange, lsn: LSN) -> None:
+def test_the_intersection_of_two_ranges_is_in_both(a: WalRange, b: WalRange, lsn: LSN) -> None:
     shared = a.intersection(b)
     assert shared == b.intersection(a)
     assert (shared is not None and lsn in shared) == (lsn in a and lsn in b)
@@ -40,7 +40,7 @@ def test_what_two_ranges_share_is_in_both(a: WalRange, b: WalRange, lsn: LSN) ->
 
 
 @given(wal_ranges(), wal_ranges())
-def test_a_range_inside_another_is_what_they_share(a: WalRange, b: WalRange) -> None:
+def test_the_intersection_with_an_enclosing_range_is_the_range(a: WalRange, b: WalRange) -> None:
     if a.size:
         assert (a in b) == (a.intersection(b) == a)
 
@@ -78,7 +78,7 @@ def test_a_boundary_at_the_end_adds_no_file() -> None:
     assert [name.number for name in wal.files(1)] == [2, 3, 4]
 
 
-def test_a_range_of_all_wal_gives_its_first_names_at_once() -> None:
+def test_the_first_files_of_a_range_of_all_wal_are_immediate() -> None:
     wal = WalRange(LSN.INVALID, LSN.MAX)
     files = wal.files(7, segment_size=SegmentSize(1 << 20))
     assert [str(name) for name in islice(files, 2)] == [
@@ -93,7 +93,7 @@ def test_the_last_segment_of_all_is_a_file() -> None:
 
 
 @pytest.mark.parametrize("stranger", [5, "0/0", None, (LSN(1), LSN(2))])
-def test_only_positions_and_ranges_can_be_inside(stranger: LSN) -> None:
+def test_only_positions_and_ranges_can_be_tested_for_containment(stranger: LSN) -> None:
     with pytest.raises(TypeError, match=type(stranger).__name__):
         _ = stranger in WalRange(LSN(0), LSN(9))
 

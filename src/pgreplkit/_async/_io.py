@@ -14,7 +14,7 @@ T = TypeVar("T")
 Job: TypeAlias = Task[T]
 
 
-class Crew:
+class TaskGroup:
     """Does things at once, each for as long as it takes.
 
     ``size`` is how many there are, which matters to threads only.
@@ -51,12 +51,12 @@ class Crew:
         await asyncio.gather(*jobs, return_exceptions=True)
 
 
-async def aside(call: Callable[[], T]) -> T:
+async def to_thread(call: Callable[[], T]) -> T:
     """Do what blocks out of the loop's way, in a thread."""
     return await asyncio.to_thread(call)
 
 
-async def aside_whole(call: Callable[[], T]) -> T:
+async def to_thread_shielded(call: Callable[[], T]) -> T:
     """The same, to its end even where the caller is cancelled: it is not left to a thread alone."""
     job = asyncio.ensure_future(asyncio.to_thread(call))
     try:

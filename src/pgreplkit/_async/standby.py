@@ -8,24 +8,27 @@ from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
 
-from pgreplkit._async._io import aside, sleep
+from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.server.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
-from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.replaycontrol import (
+from pgreplkit.catalog.server.replay import (
     APPLY_DELAY,
     PAUSE,
     PROMOTE,
     PROMOTED,
+    REPLAY,
     REPLAY_POSITION,
     RESUME,
+    PauseState,
     Promotion,
     ReplayPosition,
+    ReplayStatus,
 )
+from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.server.senders import WalSender
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import (
@@ -142,20 +145,20 @@ class AsyncStandby(AsyncStreamingServer):
         """
         tried, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         await self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
         while True:
             position = await self._position(tried)
             stands = self.version.major >= 14 or position.replayed_lsn == before
             if position.pause_state is PauseState.PAUSED and stands:
                 return
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it did not stand still in {timeout:g} s: {position.pause_state}"
                     f" at {position.replayed_lsn}; resume() takes the request back"
                 )
             before = position.replayed_lsn
-            await sleep(pace.next_pause() if self.version.major >= 14 else _STANDS_STILL)
+            await sleep(backoff.next_pause() if self.version.major >= 14 else _STANDS_STILL)
 
     async def resume(self) -> None:
         """Let replay go on; nothing happens when it does already.
@@ -211,19 +214,19 @@ class AsyncStandby(AsyncStreamingServer):
         tried = f"wait until {lsn} is replayed"
         if not isinstance(lsn, LSN):
             raise TypeError(f"replay is awaited up to an LSN, not a {type(lsn).__name__}")
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             position = await self._look()
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
                 raise NotAStandby(tried, "the server is not in recovery")
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it was not in {timeout:g} s: replay is {position.pause_state}"
                     f" and at {position.replayed_lsn}"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def apply_delay(self) -> timedelta | None:
         """recovery_min_apply_delay: how much later than its commit it replays a transaction.
@@ -277,18 +280,18 @@ class AsyncStandby(AsyncStreamingServer):
         if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
             raise ServerError(tried, "replay is paused, and would stay so: resume() first")
         old = await self.timeline()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         if control is not None and self.version.major < 12:
-            await aside(control.promote)
+            await to_thread(control.promote)
         else:
             await self._signal_promotion(tried)
         while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it is asked for, and goes on, but it is still in recovery after"
                     f" {timeout:g} s, at {state['replayed_lsn']}"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
         new = await self.timeline()
         history = await self._history(new)
         switchpoint = history.switchpoint(old) if history and old in history.timelines else None

@@ -19,7 +19,7 @@ T = TypeVar("T")
 Job: TypeAlias = Future[T]
 
 
-class Crew:
+class TaskGroup:
     """Does things at once, each for as long as it takes, in at most ``size`` threads."""
 
     def __init__(self, size: int) -> None:
@@ -44,12 +44,12 @@ class Crew:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def aside(call: Callable[[], T]) -> T:
+def to_thread(call: Callable[[], T]) -> T:
     """Do what blocks, here and now."""
     return call()
 
 
-def aside_whole(call: Callable[[], T]) -> T:
+def to_thread_shielded(call: Callable[[], T]) -> T:
     """The same."""
     return call()
 

@@ -9,24 +9,27 @@ from datetime import datetime, timedelta
 
 from psycopg import Connection
 
-from pgreplkit._sync._io import aside, sleep
+from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.logical.streamingserver import StreamingServer
 from pgreplkit._sync.server.server import Server
+from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.server.replay import REPLAY, PauseState, ReplayLag, ReplayStatus
-from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.replaycontrol import (
+from pgreplkit.catalog.server.replay import (
     APPLY_DELAY,
     PAUSE,
     PROMOTE,
     PROMOTED,
+    REPLAY,
     REPLAY_POSITION,
     RESUME,
+    PauseState,
     Promotion,
     ReplayPosition,
+    ReplayStatus,
 )
+from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.catalog.server.senders import WalSender
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import (
@@ -143,20 +146,20 @@ class Standby(StreamingServer):
         """
         tried, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
         while True:
             position = self._position(tried)
             stands = self.version.major >= 14 or position.replayed_lsn == before
             if position.pause_state is PauseState.PAUSED and stands:
                 return
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it did not stand still in {timeout:g} s: {position.pause_state}"
                     f" at {position.replayed_lsn}; resume() takes the request back"
                 )
             before = position.replayed_lsn
-            sleep(pace.next_pause() if self.version.major >= 14 else _STANDS_STILL)
+            sleep(backoff.next_pause() if self.version.major >= 14 else _STANDS_STILL)
 
     def resume(self) -> None:
         """Let replay go on; nothing happens when it does already.
@@ -212,19 +215,19 @@ class Standby(StreamingServer):
         tried = f"wait until {lsn} is replayed"
         if not isinstance(lsn, LSN):
             raise TypeError(f"replay is awaited up to an LSN, not a {type(lsn).__name__}")
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             position = self._look()
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
                 raise NotAStandby(tried, "the server is not in recovery")
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it was not in {timeout:g} s: replay is {position.pause_state}"
                     f" and at {position.replayed_lsn}"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def apply_delay(self) -> timedelta | None:
         """recovery_min_apply_delay: how much later than its commit it replays a transaction.
@@ -276,18 +279,18 @@ class Standby(StreamingServer):
         if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
             raise ServerError(tried, "replay is paused, and would stay so: resume() first")
         old = self.timeline()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         if control is not None and self.version.major < 12:
-            aside(control.promote)
+            to_thread(control.promote)
         else:
             self._signal_promotion(tried)
         while (state := self._link.one(tried, PROMOTED))["in_recovery"]:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it is asked for, and goes on, but it is still in recovery after"
                     f" {timeout:g} s, at {state['replayed_lsn']}"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
         new = self.timeline()
         history = self._history(new)
         switchpoint = history.switchpoint(old) if history and old in history.timelines else None

@@ -65,6 +65,20 @@ FEATURES = {
     "subscription.alter_two_phase": Feature("two_phase of a subscription that is there", 18),
     "subscription.conflicts": Feature("conflicts in the log", 18),
     "subscription.stats": Feature("pg_stat_subscription_stats", 15),
+    "subscription.skip": Feature("SKIP of a subscription", 15),
+    "subscription.creator": Feature("the role pg_create_subscription", 16),
+    "subscription.copy_slots": Feature("slots and origins that outlive a failed copy", 14),
+    "subscription.copy_progress": Feature("pg_stat_progress_copy", 14),
+    "subscription.sqlstate": Feature("an SQLSTATE for an unreachable publisher", 14),
+    "subscription.full_index": Feature("an index for REPLICA IDENTITY FULL", 16),
+    "subscription.origin_limit": Feature("max_active_replication_origins", 18),
+    "table.generated": Feature("generated columns", 12),
+    "index.include": Feature("INCLUDE columns of an index", 11),
+    "type.multirange": Feature("multiranges", 14),
+    "type.short_float": Feature("the shortest text of a float that is exact", 12),
+    "function.hash64": Feature("hashtextextended()", 11),
+    "database.locale": Feature("pg_database.datlocale", 17),
+    "role.write_all_data": Feature("the role pg_write_all_data", 14),
     "changes.binary": Feature("binary rows in a stream of changes", 14),
     "changes.streaming": Feature("changes of transactions that still run", 14),
     "changes.messages": Feature("logical messages in a stream of changes", 14),
@@ -85,3 +99,8 @@ def require(feature: str, version: Version) -> None:
     wanted = FEATURES[feature]
     if version.major < wanted.since:
         raise UnsupportedByServer(wanted.what, wanted.since, str(version))
+
+
+def has(feature: str, major: int) -> bool:
+    """Return whether servers of that major version have a feature."""
+    return major >= FEATURES[feature].since

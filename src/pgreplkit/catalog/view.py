@@ -15,7 +15,7 @@ Row = TypeVar("Row", bound=attrs.AttrsInstance)
 _FIRST, _LAST = 10, 1 << 16
 
 
-def lives(
+def column(
     *, since: int = _FIRST, until: int = _LAST, sql: str = "", before: int = 0, older_sql: str = ""
 ) -> dict[str, object]:
     """Field metadata: which majors have the column, and how to ask for it.
@@ -50,7 +50,7 @@ class View(Generic[Row]):
     def _columns(self, major: int) -> list[str]:
         columns = []
         for field in attrs.fields(self.row):
-            how = {**lives(), **field.metadata}
+            how = {**column(), **field.metadata}
             if how["since"] <= major <= how["until"]:
                 expression = how["older_sql"] if major < how["before"] else how["sql"]
                 columns.append(f"{expression} AS {field.name}" if expression else field.name)

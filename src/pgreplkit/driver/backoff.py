@@ -9,7 +9,7 @@ from pgreplkit.values.seconds import checked_seconds
 _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
 
 
-class Pace:
+class Backoff:
     """Looks soon at first, then less and less often, and never past the deadline.
 
     ``timeout`` is in seconds.

@@ -27,7 +27,7 @@ Meaning: TypeAlias = Mapping[str, type[ServerError]]
 
 
 @contextmanager
-def telling(
+def translate_errors(
     tried: str,
     *,
     role: str | None = None,

@@ -14,7 +14,7 @@ from psycopg.pq import Format
 from psycopg.types.composite import CompositeInfo
 from psycopg.types.range import RangeInfo
 
-from pgreplkit.catalog.logical.types import CREATED_OIDS, ColumnType
+from pgreplkit.catalog.logical.columntypes import CREATED_OIDS, ColumnType
 from pgreplkit.protocol.pgoutput.tables import Column
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, Octets, UnknownTypes
 

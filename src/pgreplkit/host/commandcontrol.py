@@ -12,6 +12,9 @@ from pgreplkit.host.programs import Programs, Run
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
+_SYSTEMD_CHANGING = {b"activating", b"deactivating", b"reloading", b"refreshing"}
+"""What ``systemctl is-active`` prints of a unit whose processes may run; it is not translated."""
+
 
 class CommandControl:
     """A server behind the user's own commands, each a list of arguments; no shell is used.
@@ -68,7 +71,9 @@ class CommandControl:
         if asked.returncode and asked.returncode not in self._not_running:
             found = f"{shlex.join(self._is_running)} ended with status {asked.returncode}"
             raise ControlFailed(tried, f"{found}, which tells neither: {asked.text}")
-        return asked.returncode == 0
+        # systemctl ends with 3 for these, too; a server that recovers after a crash is activating.
+        is_changing = asked.output.strip() in _SYSTEMD_CHANGING
+        return asked.returncode == 0 or is_changing
 
     def start(self) -> None:
         """Start it; nothing happens when it runs."""

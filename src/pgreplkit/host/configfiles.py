@@ -16,13 +16,13 @@ from pgtoolkit.pgpass import PassEntry
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors import HostFileError
-from pgreplkit.plans.server.access import PHYSICAL, Asked
+from pgreplkit.plans.server.access import PHYSICAL, AccessRequest
 
 _KEYWORDS = {"all", "replication", "sameuser", "samerole", "samegroup"}
 _PRIVATE = 0o600
 
 
-def hba_line(asked: Asked) -> str:
+def hba_line(asked: AccessRequest) -> str:
     """A line of pg_hba.conf that lets them in, with names quoted where they need it."""
     network, database = asked.network, asked.database
     fields = {
@@ -45,7 +45,7 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
 
     Raises: HostFileError.
     """
-    with telling_files(f"add a line to {path}"):
+    with translate_os_errors(f"add a line to {path}"):
         text = path.read_bytes()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         backup = path.with_name(f"{path.name}.{stamp}.bak")
@@ -61,7 +61,7 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
 
 def restore(path: Path, backup: Path) -> None:
     """Put the backup's content back, and remove the backup."""
-    with telling_files(f"restore {path} from {backup}"):
+    with translate_os_errors(f"restore {path} from {backup}"):
         replace_file(path, backup.read_bytes())
         backup.unlink()
 
@@ -115,7 +115,7 @@ def add_passfile_entry(
     """
     entry = _passfile_entry(host, port, database, user, password)
     file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
-    with telling_files(f"add an entry to {file}"):
+    with translate_os_errors(f"add an entry to {file}"):
         # Bytes, because what stands in it is others' and of any encoding.
         content = file.read_bytes() if file.exists() else b""
         lines = content.removesuffix(b"\n").split(b"\n") if content else []
@@ -168,7 +168,7 @@ def _is_after(other: PassEntry | None, key: object) -> bool:
 
 
 @contextmanager
-def telling_files(tried: str) -> Iterator[None]:
+def translate_os_errors(tried: str) -> Iterator[None]:
     """Turn what the system says of files within into HostFileError."""
     try:
         yield

@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import HostFileError, InvalidWalFileName
-from pgreplkit.host.configfiles import replace_file, sync_folder, telling_files
-from pgreplkit.plans.streams.waloptions import HistoryFile
+from pgreplkit.host.configfiles import replace_file, sync_folder, translate_os_errors
+from pgreplkit.plans.streams.options import HistoryFile
 from pgreplkit.protocol.walfeed import Piece, WalChunk, pieces
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
@@ -59,7 +59,7 @@ class WalFiles:
 
         Raises: HostFileError for segments of another size.
         """
-        with telling_files(self._tried), os.scandir(self.folder) as entries:
+        with translate_os_errors(self._tried), os.scandir(self.folder) as entries:
             found = [place for entry in entries if (place := self._place(entry))]
         if not found:
             return None
@@ -98,7 +98,7 @@ class WalFiles:
 
         Raises: HostFileError.
         """
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             done = []
             for chunk in chunks:
                 for piece in pieces(chunk, self._segment_size.bytes):
@@ -160,7 +160,7 @@ class WalFiles:
         Raises: HostFileError.
         """
         path = self.folder / str(TimelineHistoryFileName(history.timeline))
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             if not path.exists():
                 replace_file(path, history.content)
                 sync_folder(self.folder)
@@ -170,11 +170,11 @@ class WalFiles:
 
         Raises: HostFileError.
         """
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             if self._name is not None:
                 os.fsync(self._file)
 
     def close(self) -> None:
         """The same, and end."""
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             self._leave()

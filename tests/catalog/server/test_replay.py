@@ -48,7 +48,7 @@ BEHIND = ReplayStatus(
         ({"replayed_lsn": None}, LagReason.NOT_STREAMING, None, None, None),
     ],
 )
-def test_each_case_has_its_reason(
+def test_each_state_of_replay_has_its_lag_reason(
     changes: dict[str, object],
     reason: LagReason,
     size: int | None,
@@ -63,7 +63,7 @@ def test_each_case_has_its_reason(
     )
 
 
-def test_a_lag_says_how_new_it_is() -> None:
+def test_a_lag_knows_the_age_of_its_measurement() -> None:
     lag = BEHIND.lag()
     assert (lag.heard_at, lag.age) == (NOW - SECOND, SECOND)
     assert lag.clock_difference == -2 * SECOND

@@ -161,6 +161,10 @@ def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) ->
         "/x", start=["true"], stop=["true"], is_running=["false"], not_running=[1]
     )
     assert not sure.is_running()
+    for word, runs in {"activating": True, "inactive": False, "failed": False}.items():
+        asked = ["sh", "-c", f"echo {word}; exit 3"]
+        unit = CommandControl("/x", start=["true"], stop=["true"], is_running=asked)
+        assert unit.is_running() is runs
     with pytest.raises(ControlFailed, match="restart the server by false"):
         by_shell(node).restart()
 

@@ -76,7 +76,7 @@ async def test_all_that_differs_is_told(pair: Pair, colour: Colour) -> None:
         }
         assert [d for d in again.drifts if d.kind in mended] == []
         assert again.ddl == ()
-        with pytest.raises(pgreplkit.TableNotFound, match=r"has no public\.nope"):
+        with pytest.raises(pgreplkit.TableNotFound, match=r"has no table public\.nope"):
             await drift_of(publisher, subscriber, "nope")
 
 
@@ -133,3 +133,65 @@ async def test_an_index_that_was_not_built_to_its_end(pair: Pair, colour: Colour
     async with both(pair, colour) as (publisher, subscriber):
         [drift] = (await drift_of(publisher, subscriber, "one")).drifts
         assert (drift.kind, drift.name) == (DriftKind.INDEX_INVALID, "broken")
+
+
+TYPES = (
+    "CREATE TYPE state AS ENUM ('new', 'paid')",
+    "CREATE DOMAIN qty AS int",
+    "CREATE TYPE addr AS (street text, zip text)",
+    "CREATE TYPE item AS (qty qty, states state[])",
+    "CREATE TABLE orders (id int PRIMARY KEY, s state, all_s state[])",
+    "CREATE TABLE lines (id int PRIMARY KEY, q qty, l item)",
+    "CREATE TABLE homes (id int PRIMARY KEY, a addr)",
+)
+
+
+async def test_types_that_differ_are_found_wherever_they_are_used(
+    pair: Pair, colour: Colour
+) -> None:
+    pair.publisher.run(*TYPES)
+    # A domain within a composite type in use cannot be altered.
+    small = "AS int CONSTRAINT small CHECK (VALUE < 100)"
+    pair.subscriber.run(*(ddl.replace("qty AS int", f"qty {small}") for ddl in TYPES))
+    pair.publisher.run("ALTER TYPE state ADD VALUE 'it''s sent' BEFORE 'paid'")
+    pair.publisher.run('ALTER TYPE addr ADD ATTRIBUTE "Country" text')
+    async with both(pair, colour) as (publisher, subscriber):
+        drift = await drift_of(publisher, subscriber, "orders", "lines", "homes")
+        critical, warning = Severity.CRITICAL, Severity.WARNING
+        assert {(d.table.name, d.name, d.severity, d.kind) for d in drift.drifts} == {
+            ("orders", "s", critical, DriftKind.TYPE_DIFFERS),
+            ("orders", "all_s", critical, DriftKind.TYPE_DIFFERS),
+            ("lines", "q", warning, DriftKind.TYPE_DIFFERS),
+            ("lines", "l", warning, DriftKind.TYPE_DIFFERS),
+            ("lines", "l", critical, DriftKind.TYPE_DIFFERS),
+            ("homes", "a", critical, DriftKind.TYPE_DIFFERS),
+        }
+        assert drift.ddl == (
+            "ALTER TYPE public.state ADD VALUE IF NOT EXISTS 'it''s sent' AFTER 'new'",
+            'ALTER TYPE public.addr ADD ATTRIBUTE "Country" text',
+        )
+        pair.subscriber.run(*drift.ddl, "ALTER DOMAIN qty DROP CONSTRAINT small")
+        assert (await drift_of(publisher, subscriber, "orders", "lines", "homes")).drifts == ()
+
+
+@pytest.mark.pg(">=12")
+async def test_a_generated_column_that_is_not_sent_is_no_drift(pair: Pair, colour: Colour) -> None:
+    generated = "twice int GENERATED ALWAYS AS (a * 2) STORED"
+    pair.publisher.run(
+        *(f"CREATE TABLE g{n} (id int PRIMARY KEY, a int, {generated})" for n in range(4)),
+        "ALTER PUBLICATION p SET TABLE g0, g1, g2, g3",
+    )
+    pair.subscriber.run(
+        "CREATE TABLE g0 (id int PRIMARY KEY, a int)",
+        f"CREATE TABLE g1 (id int PRIMARY KEY, a int, {generated})",
+        "CREATE TABLE g2 (id int PRIMARY KEY, a int, twice int DEFAULT 0)",
+        "CREATE TABLE g3 (id int PRIMARY KEY, a int, twice int NOT NULL)",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        for tables in ((), ("g0", "g1", "g2", "g3")):
+            drift = await drift_of(publisher, subscriber, *tables)
+            needed = [d for d in drift.drifts if d.name != "g3_twice_not_null"]
+            assert [(d.table.name, d.kind, d.severity) for d in needed] == [
+                ("g3", DriftKind.COLUMN_EXTRA, Severity.CRITICAL)
+            ]
+            assert needed[0].found.startswith("the publisher does not send it")

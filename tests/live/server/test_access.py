@@ -69,7 +69,7 @@ def enters(node: Node, database: str) -> bool:
         "host replication rep ::1/128 scram-sha-256",
     ],
 )
-async def test_the_verdict_is_what_a_connection_meets(
+async def test_the_verdict_equals_the_result_of_a_connection(
     gate: Node, colour: Colour, line: str
 ) -> None:
     load(gate, line)
@@ -84,7 +84,7 @@ async def test_the_verdict_is_what_a_connection_meets(
                 assert verdict.rule.line_number == 2
 
 
-async def test_a_line_is_added_where_it_counts_and_the_file_is_backed_up(
+async def test_a_line_is_added_where_it_takes_effect_and_the_file_is_backed_up(
     gate: Node, colour: Colour
 ) -> None:
     path = load(gate, "# mine", "host replication all all reject", "# last")
@@ -112,7 +112,7 @@ async def test_a_line_is_added_where_it_counts_and_the_file_is_backed_up(
         assert not [*path.parent.glob("pg_hba.conf.*.bak")]
 
 
-async def test_without_a_rule_the_line_comes_last(gate: Node, colour: Colour) -> None:
+async def test_without_a_matching_rule_the_line_is_appended(gate: Node, colour: Colour) -> None:
     path = load(gate)
     path.write_text(path.read_text().rstrip("\n"))
     async with await colour.primary(gate.conninfo) as primary:
@@ -125,9 +125,7 @@ async def test_without_a_rule_the_line_comes_last(gate: Node, colour: Colour) ->
         backup.unlink()
 
 
-async def test_a_line_that_the_server_does_not_read_is_taken_back(
-    gate: Node, colour: Colour
-) -> None:
+async def test_a_line_that_the_server_rejects_is_removed_again(gate: Node, colour: Colour) -> None:
     path = load(gate)
     before = path.read_bytes()
     async with await colour.primary(gate.conninfo) as primary:
@@ -145,7 +143,9 @@ async def test_a_line_that_the_server_does_not_read_is_taken_back(
         load(gate)
 
 
-async def test_who_asks_for_nobody_or_may_not_ask(gate: Node, colour: Colour) -> None:
+async def test_access_checks_refuse_empty_names_and_missing_privileges(
+    gate: Node, colour: Colour
+) -> None:
     load(gate, "host all rep all scram-sha-256")
     async with await colour.primary(gate.conninfo) as primary:
         with pytest.raises(pgreplkit.RoleNotFound):
@@ -171,14 +171,14 @@ async def test_who_asks_for_nobody_or_may_not_ask(gate: Node, colour: Colour) ->
             await primary.check_access("rep", address=None)
 
 
-def test_a_standby_has_its_own_file(cluster: Cluster) -> None:
+def test_a_standby_has_its_own_pg_hba_file(cluster: Cluster) -> None:
     with cluster.standby.connect() as standby:
         verdict = standby.check_access("postgres", address="127.0.0.1")
     assert verdict.rule is not None
     assert verdict.allowed
 
 
-def test_a_password_is_found_by_libpq(gate: Node, tmp_path: Path) -> None:
+def test_libpq_finds_an_added_password(gate: Node, tmp_path: Path) -> None:
     load(gate, "host all all all scram-sha-256")
     file = tmp_path / "pass file"
     run(gate, r"ALTER ROLE rep PASSWORD 'a:b\c '''")
@@ -207,7 +207,7 @@ def test_a_password_is_found_by_libpq(gate: Node, tmp_path: Path) -> None:
         run(gate, "ALTER ROLE rep PASSWORD 'rep'")
 
 
-def test_a_password_file_keeps_what_is_in_it_and_a_link_stays_one(tmp_path: Path) -> None:
+def test_a_password_file_keeps_its_entries_and_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     odd = b"# \xff not UTF-8\nh:1:d:u:\xe4\n"
     real.write_bytes(odd)
@@ -217,7 +217,7 @@ def test_a_password_file_keeps_what_is_in_it_and_a_link_stays_one(tmp_path: Path
     assert real.read_bytes() == odd + b"*:*:*:v:p\n"
 
 
-def test_a_password_file_is_made_where_there_is_none(
+def test_a_missing_password_file_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "new"))

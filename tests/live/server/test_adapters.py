@@ -25,7 +25,7 @@ def connection(cluster: Cluster) -> Iterator[psycopg.Connection]:
 
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("lsn", LSNS)
-def test_a_position_comes_back_as_it_went(
+def test_a_position_round_trips_through_the_server(
     connection: psycopg.Connection, lsn: LSN, binary: bool
 ) -> None:
     for placeholder in ("%s", "%t", "%b"):
@@ -36,7 +36,9 @@ def test_a_position_comes_back_as_it_went(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_null_is_none_and_arrays_nest(connection: psycopg.Connection, binary: bool) -> None:
+def test_null_is_none_and_arrays_are_nested_lists(
+    connection: psycopg.Connection, binary: bool
+) -> None:
     nested = [LSNS, LSNS[::-1]]
     for placeholder in ("%s", "%t", "%b"):
         query = f"SELECT NULL::pg_lsn, {placeholder}, pg_typeof({placeholder})::text"
@@ -45,7 +47,7 @@ def test_null_is_none_and_arrays_nest(connection: psycopg.Connection, binary: bo
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_copy_goes_both_ways(connection: psycopg.Connection, binary: bool) -> None:
+def test_copy_reads_and_writes_positions(connection: psycopg.Connection, binary: bool) -> None:
     connection.execute("CREATE TEMP TABLE positions (number int4, lsn pg_lsn)")
     form = "(FORMAT binary)" if binary else ""
     cursor = connection.cursor()
@@ -73,7 +75,7 @@ def test_an_adapters_map_can_be_registered(cluster: Cluster) -> None:
         assert connection.execute("SELECT '1/2'::pg_lsn").fetchone() == (LSN("1/2"),)
 
 
-def test_importing_registers_nothing_for_everyone(cluster: Cluster) -> None:
+def test_importing_registers_nothing_globally(cluster: Cluster) -> None:
     with psycopg.connect(cluster.primary.conninfo) as plain:
         assert plain.execute("SELECT '1/2'::pg_lsn").fetchone() == ("1/2",)
         assert plain.execute("SELECT %s::bytea", [b"12345678"]).fetchone() == (b"12345678",)

@@ -14,7 +14,7 @@ import pgreplkit
 from pgreplkit import LSN, SegmentSize, SettingContext, VarType, WalSender
 
 
-async def test_connect_gives_the_class_of_the_servers_role(
+async def test_connect_returns_the_class_of_the_servers_role(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
@@ -77,9 +77,7 @@ async def test_a_setting_has_a_typed_value(
         assert type(found) is type(value)
 
 
-async def test_every_setting_reads_and_keeps_the_servers_columns(
-    cluster: Cluster, colour: Colour
-) -> None:
+async def test_every_setting_can_be_read(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
         settings = await server.settings()
     expected = {row["name"]: row for row in rows(cluster.primary, "SELECT * FROM pg_settings")}
@@ -97,13 +95,13 @@ async def test_every_setting_reads_and_keeps_the_servers_columns(
             assert isinstance(setting.value, timedelta if is_time else int), name
 
 
-async def test_an_unknown_setting_is_named(cluster: Cluster, colour: Colour) -> None:
+async def test_the_error_names_an_unknown_setting(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
         with pytest.raises(pgreplkit.SettingNotFound, match="wal_levle"):
             await server.setting("wal_levle")
 
 
-async def test_a_hidden_setting_is_refused_with_the_role_to_grant(
+async def test_reading_a_hidden_setting_names_the_role_to_grant(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
@@ -113,7 +111,9 @@ async def test_a_hidden_setting_is_refused_with_the_role_to_grant(
     assert 'GRANT pg_read_all_settings TO "stranger"' in str(caught.value)
 
 
-async def test_replicas_need_pg_monitor_and_say_so(cluster: Cluster, colour: Colour) -> None:
+async def test_reading_replicas_without_pg_monitor_names_it(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'):
             await server.replicas()
@@ -124,7 +124,7 @@ async def test_replicas_need_pg_monitor_and_say_so(cluster: Cluster, colour: Col
         assert await server.wal_files()
 
 
-async def test_a_standby_that_nobody_follows_has_no_replicas(
+async def test_a_standby_without_a_cascade_has_no_replicas(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(cluster.standby.conninfo) as server:
@@ -135,7 +135,7 @@ def status(connection: psycopg.AsyncConnection[object]) -> TransactionStatus:
     return connection.info.transaction_status
 
 
-async def test_a_given_connection_keeps_its_transaction_and_its_settings(
+async def test_a_connection_of_the_caller_keeps_its_transaction_and_settings(
     cluster: Cluster, colour: Colour
 ) -> None:
     primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
@@ -156,7 +156,7 @@ async def test_a_given_connection_keeps_its_transaction_and_its_settings(
     await close(theirs)
 
 
-async def test_an_open_connection_of_ours_is_closed_at_the_end(
+async def test_a_connection_opened_by_the_library_is_closed_at_exit(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
@@ -186,7 +186,7 @@ async def test_a_database_without_an_encoding_is_read(cluster: Cluster, colour: 
 @pytest.mark.parametrize(
     "conninfo", ["host=127.0.0.1 port=1 password=hushhush", "password=hushhush zzz hushhush"]
 )
-async def test_a_connection_that_fails_does_not_tell_the_password(
+async def test_a_failed_connection_does_not_show_the_password(
     colour: Colour, conninfo: str
 ) -> None:
     with pytest.raises(pgreplkit.ConnectionFailed) as caught:
@@ -208,7 +208,7 @@ async def test_a_repr_shows_the_server_and_no_password(cluster: Cluster, colour:
         assert repr(server).count("observer") == 1
 
 
-async def test_a_statement_timeout_is_told(cluster: Cluster, colour: Colour) -> None:
+async def test_a_statement_timeout_raises_its_own_error(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
         await execute(server.connection, "SET statement_timeout = '1ms'")
 
@@ -221,14 +221,14 @@ async def test_a_statement_timeout_is_told(cluster: Cluster, colour: Colour) -> 
             await many()
 
 
-async def test_lsns_are_adapted_on_connections_of_ours(cluster: Cluster, colour: Colour) -> None:
+async def test_lsns_are_adapted_on_own_connections(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
         rows_read = await execute(server.connection, "SELECT '16/B374D848'::pg_lsn")
         assert rows_read == [(LSN("16/B374D848"),)]
 
 
 @pytest.mark.parametrize("factory", [psycopg.ClientCursor, psycopg.RawCursor])
-def test_a_given_connection_may_make_cursors_of_any_kind(
+def test_a_connection_of_the_caller_may_use_any_cursor_class(
     cluster: Cluster, factory: type[psycopg.Cursor]
 ) -> None:
     with psycopg.connect(cluster.primary.conninfo, cursor_factory=factory) as theirs:
@@ -239,7 +239,7 @@ def test_a_given_connection_may_make_cursors_of_any_kind(
         )
 
 
-async def test_a_failed_transaction_is_told(cluster: Cluster, colour: Colour) -> None:
+async def test_a_failed_transaction_is_reported(cluster: Cluster, colour: Colour) -> None:
     primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
     with pytest.raises(psycopg.errors.SyntaxError):
         await execute(primary.connection, "SELEC")
@@ -248,7 +248,7 @@ async def test_a_failed_transaction_is_told(cluster: Cluster, colour: Colour) ->
     await close(primary.connection)
 
 
-async def test_a_lost_connection_is_told_each_time(cluster: Cluster, colour: Colour) -> None:
+async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
         [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
         run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
@@ -259,6 +259,6 @@ async def test_a_lost_connection_is_told_each_time(cluster: Cluster, colour: Col
             server.version  # noqa: B018
 
 
-async def test_what_is_no_connection_string_is_told(colour: Colour) -> None:
+async def test_an_invalid_connection_string_is_an_error(colour: Colour) -> None:
     with pytest.raises(TypeError, match="a connection string is a str"):
         await colour.connect(None)  # type: ignore[arg-type]

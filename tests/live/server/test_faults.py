@@ -69,9 +69,7 @@ def end_sessions(node: Node) -> None:
     )
 
 
-async def test_a_connection_that_is_lost_is_told_by_every_call(
-    pair: Cluster, colour: Colour
-) -> None:
+async def test_every_call_reports_a_lost_connection(pair: Cluster, colour: Colour) -> None:
     options = {"application_name": "victim"}
     idle = await colour.primary_on(pair.primary.conninfo)
     for name in of_primary(idle):
@@ -95,7 +93,7 @@ async def test_a_connection_that_is_lost_is_told_by_every_call(
     await close(resting.connection)
 
 
-async def test_a_connection_that_is_lost_while_waiting(pair: Cluster, colour: Colour) -> None:
+async def test_a_connection_lost_during_a_wait_is_reported(pair: Cluster, colour: Colour) -> None:
     options = {"application_name": "victim"}
     async with await colour.standby(pair.standby.conninfo, **options) as standby:
         timer = threading.Timer(0.3, end_sessions, [pair.standby])
@@ -112,7 +110,7 @@ async def test_a_connection_that_is_lost_while_waiting(pair: Cluster, colour: Co
         timer.join()
 
 
-async def test_a_slot_that_somebody_drops_meanwhile(pair: Cluster, colour: Colour) -> None:
+async def test_a_slot_dropped_during_a_wait_is_reported(pair: Cluster, colour: Colour) -> None:
     async with await colour.primary(pair.primary.conninfo) as primary:
         slot = await primary.create_physical_slot("vanishing", reserve_wal=True)
         drop = "SELECT pg_drop_replication_slot('vanishing')"
@@ -125,7 +123,7 @@ async def test_a_slot_that_somebody_drops_meanwhile(pair: Cluster, colour: Colou
         assert slot.restart_lsn is not None
 
 
-async def test_a_statement_timeout_of_the_session(pair: Cluster, colour: Colour) -> None:
+async def test_the_statement_timeout_of_the_session_applies(pair: Cluster, colour: Colour) -> None:
     with psycopg.connect(pair.primary.conninfo) as blocker:
         blocker.execute("CREATE TABLE blocking (a int)")
         theirs = await colour.primary_on(pair.primary.conninfo)
@@ -143,9 +141,7 @@ async def test_a_statement_timeout_of_the_session(pair: Cluster, colour: Colour)
         await close(theirs.connection)
 
 
-async def test_no_call_leaves_a_transaction_or_undoes_the_callers(
-    pair: Cluster, colour: Colour
-) -> None:
+async def test_no_call_changes_the_callers_transaction(pair: Cluster, colour: Colour) -> None:
     theirs = await colour.primary_on(pair.primary.conninfo, autocommit=False)
     await execute(theirs.connection, "SELECT 1")
     for name, call in of_primary(theirs).items():
@@ -162,7 +158,7 @@ async def test_no_call_leaves_a_transaction_or_undoes_the_callers(
     await close(theirs.connection)
 
 
-async def test_calls_at_once_take_turns(pair: Cluster) -> None:
+async def test_concurrent_calls_take_turns(pair: Cluster) -> None:
     theirs = await psycopg.AsyncConnection.connect(pair.primary.conninfo)
     primary, again = AsyncPrimary(theirs), AsyncPrimary(theirs)
     slots, replicas, identity, made, settings = await asyncio.gather(
@@ -181,7 +177,7 @@ async def test_calls_at_once_take_turns(pair: Cluster) -> None:
     await theirs.close()
 
 
-async def test_replicas_are_those_of_now_within_a_transaction_too(
+async def test_replicas_are_current_even_within_a_transaction(
     pair: Cluster, colour: Colour
 ) -> None:
     theirs = await colour.primary_on(pair.primary.conninfo, autocommit=False)
@@ -200,7 +196,7 @@ async def test_a_pipeline_is_refused(pair: Cluster) -> None:
         assert primary.slots()
 
 
-async def test_a_block_that_fails_is_told_as_it_failed(pair: Cluster, colour: Colour) -> None:
+async def test_an_exception_in_a_block_is_not_replaced(pair: Cluster, colour: Colour) -> None:
     standby = await colour.standby_on(pair.standby.conninfo)
 
     async def block() -> None:

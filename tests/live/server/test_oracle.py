@@ -94,7 +94,7 @@ def check_names(oracle: Oracle, positions: list[LSN]) -> None:
 
 @live
 @given(data=st.data())
-def test_names_and_offsets_agree(oracle: Oracle, data: st.DataObject) -> None:
+def test_file_names_and_offsets_equal_the_servers(oracle: Oracle, data: st.DataObject) -> None:
     check_names(oracle, data.draw(near_boundaries(oracle.segment_size)))
 
 
@@ -115,13 +115,13 @@ any_name = st.text("0123456789ABCDEFabcdef", min_size=24, max_size=24)
 @pytest.mark.pg(">=16")
 @live
 @given(names=st.lists(st.one_of(any_name, wal_file_names().map(str)), min_size=20))
-def test_splitting_a_name_agrees(oracle: Oracle, names: list[str]) -> None:
+def test_split_file_names_equal_the_servers(oracle: Oracle, names: list[str]) -> None:
     check_split(oracle, names)
 
 
 @live
 @given(data=st.data(), names=st.lists(any_name, min_size=20))
-def test_names_and_offsets_agree_for_every_segment_size(
+def test_file_names_equal_the_servers_for_every_segment_size(
     sized_oracle: Oracle, data: st.DataObject, names: list[str]
 ) -> None:
     check_names(sized_oracle, data.draw(near_boundaries(sized_oracle.segment_size)))
@@ -130,7 +130,9 @@ def test_names_and_offsets_agree_for_every_segment_size(
 
 @live
 @given(pairs=st.lists(st.tuples(lsns(), lsns()), min_size=20))
-def test_differences_and_comparisons_agree(oracle: Oracle, pairs: list[tuple[LSN, LSN]]) -> None:
+def test_differences_and_comparisons_equal_the_servers(
+    oracle: Oracle, pairs: list[tuple[LSN, LSN]]
+) -> None:
     left: list[object] = [a for a, _ in pairs]
     right: list[object] = [b for _, b in pairs]
     assert oracle.map("a::pg_lsn - b::pg_lsn", left, right) == [a - b for a, b in pairs]
@@ -152,9 +154,7 @@ def test_differences_and_comparisons_agree(oracle: Oracle, pairs: list[tuple[LSN
 @pytest.mark.pg(">=14")
 @live
 @given(lsn=lsns(), count=st.integers(-(1 << 65), 1 << 65))
-def test_moving_a_position_agrees_and_so_does_its_refusal(
-    oracle: Oracle, lsn: LSN, count: int
-) -> None:
+def test_sums_equal_the_servers_or_both_refuse(oracle: Oracle, lsn: LSN, count: int) -> None:
     for symbol, move in (("+", operator.add), ("-", operator.sub)):
         query = f"SELECT (%s::pg_lsn {symbol} %s::numeric)::text"
         try:
@@ -172,7 +172,7 @@ hostile = st.text(st.sampled_from("0123456789ABCDEFabcdefxX/ +-_\t\ng\u0661\uff1
 
 @live
 @given(texts=st.lists(st.one_of(hostile, lsns().map(str)), min_size=10, max_size=30))
-def test_text_is_accepted_and_refused_alike(oracle: Oracle, texts: list[str]) -> None:
+def test_lsn_text_is_accepted_where_the_server_accepts_it(oracle: Oracle, texts: list[str]) -> None:
     for text in texts:
         try:
             row = oracle.connection.execute("SELECT %s::text::pg_lsn::text", [text]).fetchone()
@@ -210,7 +210,7 @@ pieces = st.sampled_from([" ", "\t", *PIECES.split()])
         sync_standby_names().map(str),
     )
 )
-def test_synchronous_standby_names_are_accepted_and_refused_alike(
+def test_synchronous_standby_names_are_accepted_where_the_server_accepts_them(
     oracle: Oracle, text: str
 ) -> None:
     assume("\n" not in text)  # ALTER SYSTEM itself takes no line ends, whatever the setting

@@ -13,7 +13,7 @@ import pgreplkit
 from pgreplkit import LSN, SenderState, SyncState, WalFileName
 
 
-async def test_positions_are_in_order_and_between_the_servers_own(
+async def test_wal_positions_are_ordered_and_between_the_servers(
     cluster: Cluster, colour: Colour
 ) -> None:
     before = LSN(str(one(cluster.primary, "SELECT pg_current_wal_flush_lsn()::text")))
@@ -36,7 +36,7 @@ async def test_the_current_file_is_the_one_that_the_server_names(
 
 
 @pytest.mark.parametrize("lsn", ["0/0", "0/1", "0/3000000", "4/DF75D0E0", "FFFFFFFF/FFFFFFFF"])
-async def test_a_positions_file_is_the_one_that_the_server_names(
+async def test_the_file_of_a_position_is_the_one_that_the_server_names(
     cluster: Cluster, colour: Colour, lsn: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -90,7 +90,7 @@ async def test_the_lag_counts_bytes_at_each_stage(cluster: Cluster, colour: Colo
     cluster.catch_up()
 
 
-async def test_a_switch_ends_the_file(cluster: Cluster, colour: Colour) -> None:
+async def test_switching_wal_ends_the_current_file(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
         segment_size = await primary.wal_segment_size()
@@ -100,7 +100,7 @@ async def test_a_switch_ends_the_file(cluster: Cluster, colour: Colour) -> None:
     assert position.insert.wal_file(timeline=1, segment_size=segment_size) == ended.next
 
 
-async def test_a_switch_needs_a_privilege_and_says_which(cluster: Cluster, colour: Colour) -> None:
+async def test_switching_wal_without_privilege_names_it(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "observer")) as primary:
         with pytest.raises(
             pgreplkit.InsufficientPrivilege,
@@ -129,7 +129,9 @@ async def test_the_files_in_pg_wal_are_listed_without_the_others(
 
 
 @reads_twice
-async def test_the_last_checkpoint_is_the_control_files(cluster: Cluster, colour: Colour) -> None:
+async def test_the_last_checkpoint_equals_the_control_file(
+    cluster: Cluster, colour: Colour
+) -> None:
     run(cluster.primary, "CHECKPOINT")
     async with await colour.primary(cluster.primary.conninfo) as primary:
         status = await primary.checkpoint_status()
@@ -147,7 +149,7 @@ async def test_the_last_checkpoint_is_the_control_files(cluster: Cluster, colour
     assert status.wal_until_due == status.wal_between_checkpoints - status.wal_since_redo
 
 
-async def test_a_standby_is_no_primary(cluster: Cluster, colour: Colour) -> None:
+async def test_a_primary_object_refuses_a_standby(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(pgreplkit.NotAPrimary, match="in recovery"):
         await colour.primary(cluster.standby.conninfo)
     bound = await colour.primary_on(cluster.standby.conninfo)
@@ -178,7 +180,7 @@ async def test_the_timeline_is_right_just_after_a_promotion(
     node.stop()
 
 
-async def test_a_file_is_asked_for_a_position_only(cluster: Cluster, colour: Colour) -> None:
+async def test_only_a_position_has_a_wal_file(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(TypeError, match="not for str"):
             await primary.wal_file("0/1")  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from pgreplkit.lab import Node
 OK, INFO, WARNING, CRITICAL = Severity.OK, Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
 
-async def test_a_primary_that_is_ready(cluster: Cluster, colour: Colour) -> None:
+async def test_a_configured_primary_is_ready(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         readiness = await primary.check_readiness(standbys=1)
         logical = await primary.check_readiness("logical")
@@ -45,7 +45,7 @@ async def test_a_primary_that_is_ready(cluster: Cluster, colour: Colour) -> None
 
 
 @pytest.mark.one_colour
-async def test_what_a_primary_lacks_is_told_with_the_sql_that_brings_it(
+async def test_findings_of_a_primary_contain_the_sql_that_fixes_them(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     settings: dict[str, str | int | bool] = {
@@ -86,7 +86,7 @@ async def test_what_a_primary_lacks_is_told_with_the_sql_that_brings_it(
         node.stop()
 
 
-async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour) -> None:
+async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Colour) -> None:
     check = "synchronous_standby_names"
     me = cluster.standby.name
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
@@ -111,7 +111,7 @@ async def test_commits_that_would_wait_are_told(cluster: Cluster, colour: Colour
         writer.join()
 
 
-async def test_a_standby_beside_its_primary(cluster: Cluster, colour: Colour) -> None:
+async def test_a_standby_is_compared_with_its_primary(cluster: Cluster, colour: Colour) -> None:
     cluster.catch_up()
     async with (
         await colour.primary(cluster.primary.conninfo) as primary,
@@ -135,7 +135,7 @@ def unwrapped(server: pgreplkit.AsyncPrimary) -> pgreplkit.AsyncPrimary:
 
 @pytest.mark.one_colour
 @pytest.mark.matrix
-async def test_a_standby_that_is_too_small_for_its_primary(
+async def test_a_standby_with_too_small_settings_is_not_ready(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     big = clusters.lab.primary(version=cluster.major, settings={"max_connections": 50})
@@ -162,7 +162,7 @@ async def test_a_standby_that_is_too_small_for_its_primary(
 
 @pytest.mark.one_colour
 @pytest.mark.matrix
-async def test_a_standby_of_another_cluster_and_one_that_went_another_way(
+async def test_a_standby_of_another_system_or_timeline_is_not_ready(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     other = clusters.lab.primary(version=cluster.major)
@@ -190,7 +190,7 @@ async def test_a_standby_of_another_cluster_and_one_that_went_another_way(
         astray.stop()
 
 
-async def test_who_may_not_see_is_told(cluster: Cluster, colour: Colour) -> None:
+async def test_missing_privileges_are_reported(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT pg_monitor"):
             await primary.check_readiness()
@@ -213,7 +213,7 @@ def copying(node: Node) -> psycopg.pq.abc.PGconn:
 
 @pytest.mark.one_colour
 @pytest.mark.pg(">=13")
-async def test_a_base_backup_is_followed_and_its_wait_explained(
+async def test_the_progress_of_a_base_backup_and_its_wait_are_reported(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.primary(version=cluster.major)
@@ -250,7 +250,7 @@ async def test_a_base_backup_is_followed_and_its_wait_explained(
 
 
 @pytest.mark.pg("<13")
-async def test_base_backups_are_not_followed_before_13(cluster: Cluster, colour: Colour) -> None:
+async def test_progress_of_base_backups_needs_13(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 13"):
             await primary.base_backups()

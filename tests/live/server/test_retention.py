@@ -95,7 +95,7 @@ async def test_a_report_counts_as_the_server_does(cluster: Cluster, colour: Colo
             await slot.drop()
 
 
-async def test_what_would_be_freed_is_what_a_checkpoint_then_removes(
+async def test_the_reported_freeable_wal_equals_what_a_checkpoint_removes(
     small: Node, colour: Colour
 ) -> None:
     oldest = "SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
@@ -125,9 +125,7 @@ async def test_what_would_be_freed_is_what_a_checkpoint_then_removes(
         await second.drop()
 
 
-async def test_a_window_that_cannot_be_waited_for_is_refused(
-    cluster: Cluster, colour: Colour
-) -> None:
+async def test_an_impossible_measuring_window_is_refused(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(ValueError, match="a window is 0 seconds or more"):
             await primary.wal_retention(window=-1)
@@ -150,7 +148,7 @@ async def test_a_report_is_json(cluster: Cluster, colour: Colour) -> None:
     assert told["observed_at"] == report.observed_at.isoformat()
 
 
-async def test_the_rate_and_the_time_that_is_left(small: Node, colour: Colour) -> None:
+async def test_the_report_has_the_rate_and_the_remaining_time(small: Node, colour: Colour) -> None:
     async with await colour.primary(small.conninfo) as primary:
         idle = await primary.wal_retention(window=0.3, disk_size=1 << 40)
         assert idle.wal_rate is not None
@@ -180,7 +178,7 @@ async def test_the_rate_and_the_time_that_is_left(small: Node, colour: Colour) -
 
 
 @pytest.mark.pg(">=13")
-async def test_a_slot_is_watched_until_the_server_gives_it_up(
+async def test_a_slot_is_reported_until_the_server_invalidates_it(
     small: Node, cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(small.conninfo) as primary:
@@ -214,7 +212,7 @@ async def test_a_slot_is_watched_until_the_server_gives_it_up(
 
 
 @pytest.mark.pg(">=13")
-async def test_a_lost_logical_slot_says_that_it_is_lost(
+async def test_a_lost_logical_slot_is_reported_as_lost(
     small: Node, cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(small.conninfo) as primary:
@@ -229,7 +227,7 @@ async def test_a_lost_logical_slot_says_that_it_is_lost(
 
 
 @pytest.mark.one_colour
-async def test_an_archiver_that_fails_keeps_wal_and_is_told(
+async def test_a_failing_archiver_is_reported_with_its_wal(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.primary(
@@ -259,7 +257,7 @@ async def test_an_archiver_that_fails_keeps_wal_and_is_told(
         node.stop("immediate")
 
 
-async def test_what_wal_keep_size_keeps_is_counted_from_the_position(
+async def test_wal_keep_size_is_counted_from_the_current_position(
     cluster: Cluster, colour: Colour
 ) -> None:
     keep = "wal_keep_size = '32MB'" if cluster.major >= 13 else "wal_keep_segments = 2"
@@ -286,7 +284,7 @@ def has_no_walsender(report: WalRetention) -> bool:
     return HolderKind.WALSENDER not in {holder.kind for holder in report.holders}
 
 
-async def test_a_receiver_without_a_slot_needs_wal_that_nobody_keeps(
+async def test_a_receiver_without_a_slot_has_no_retained_wal(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -308,7 +306,7 @@ async def test_a_receiver_without_a_slot_needs_wal_that_nobody_keeps(
 
 
 @reads_twice
-async def test_a_standby_has_a_report_too(cluster: Cluster, colour: Colour) -> None:
+async def test_a_standby_has_a_retention_report(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
         slot = await standby.create_physical_slot("below", reserve_wal=True)
         try:
@@ -318,7 +316,9 @@ async def test_a_standby_has_a_report_too(cluster: Cluster, colour: Colour) -> N
             await slot.drop()
 
 
-async def test_a_stranger_may_not_see_it(cluster: Cluster, colour: Colour) -> None:
+async def test_reading_retention_without_privileges_is_refused(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT pg_monitor"):
             await primary.wal_retention()

@@ -32,7 +32,7 @@ def connects(cluster: Cluster, role: str, password: str, *, replication: bool) -
     return True
 
 
-async def test_a_role_that_was_made_replicates_with_its_password(
+async def test_a_created_role_can_replicate_with_its_password(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -70,7 +70,7 @@ async def test_the_password_is_not_in_what_the_server_logs(
     assert "the-secret-word" not in cluster.primary.log_file.read_text()
 
 
-async def test_a_role_is_changed_in_what_is_given_only(
+async def test_altering_a_role_changes_only_the_given_attributes(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -87,9 +87,7 @@ async def test_a_role_is_changed_in_what_is_given_only(
                 await call(name)
 
 
-async def test_a_role_that_does_not_replicate_is_left_alone(
-    cluster: Cluster, colour: Colour
-) -> None:
+async def test_a_role_without_replication_is_not_altered(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for call in (primary.drop_replication_role, primary.alter_replication_role):
             with pytest.raises(pgreplkit.RoleNotFound, match="none for replication"):
@@ -100,7 +98,9 @@ async def test_a_role_that_does_not_replicate_is_left_alone(
     assert rows(cluster.primary, "SELECT FROM pg_roles WHERE rolname = 'stranger'")
 
 
-async def test_names_and_limits_that_no_role_can_have(cluster: Cluster, colour: Colour) -> None:
+async def test_impossible_role_names_and_limits_are_refused(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for bad in ("", "a\0", "ä" * 32, "pg_mine", "half\udc80"):
             with pytest.raises(pgreplkit.InvalidRoleName):
@@ -117,7 +117,7 @@ async def test_names_and_limits_that_no_role_can_have(cluster: Cluster, colour: 
         assert not rows(cluster.primary, "SELECT FROM pg_roles WHERE rolname = 'limited'")
 
 
-async def test_a_role_without_the_right_is_told_what_it_needs(
+async def test_role_management_without_privileges_names_what_is_missing(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:

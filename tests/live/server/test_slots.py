@@ -60,7 +60,7 @@ async def test_a_slot_has_every_column_of_its_major(cluster: Cluster, colour: Co
     assert repr(slot).startswith(("<Slot 'replica1', physical, active", "<AsyncSlot 'replica1'"))
 
 
-async def test_what_a_slot_keeps_is_what_the_server_counts(
+async def test_the_wal_retained_by_a_slot_equals_the_servers_count(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -84,7 +84,7 @@ async def test_what_a_slot_keeps_is_what_the_server_counts(
         assert slot.restart_lsn <= slot.state.current_lsn - slot.retained_bytes
 
 
-async def test_a_slot_that_reserves_nothing_keeps_nothing(
+async def test_a_slot_without_a_reservation_retains_nothing(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -100,9 +100,7 @@ async def test_a_slot_that_reserves_nothing_keeps_nothing(
             await primary.create_physical_slot(name)
 
 
-async def test_slots_come_in_the_order_of_their_names(
-    cluster: Cluster, colour: Colour, name: str
-) -> None:
+async def test_slots_are_ordered_by_name(cluster: Cluster, colour: Colour, name: str) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for end in "cab":
             await primary.create_physical_slot(name + end)
@@ -111,7 +109,7 @@ async def test_slots_come_in_the_order_of_their_names(
     assert {name + "a", name + "b", name + "c", SLOT} <= {*names}
 
 
-async def test_a_temporary_slot_goes_with_the_session(
+async def test_a_temporary_slot_ends_with_its_session(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as other:
@@ -137,7 +135,7 @@ async def colour_gone(slot: pgreplkit.AsyncSlot) -> None:
 
 @pytest.mark.parametrize("verb", ["slot", "create_physical_slot", "create_logical_slot"])
 @pytest.mark.parametrize("bad", ["", "Upper", "with-dash", "x" * 64, "ä", "a b", 'q"', "x\n", "\0"])
-async def test_a_name_that_no_slot_can_have_is_not_sent(
+async def test_an_invalid_slot_name_is_not_sent(
     cluster: Cluster, colour: Colour, verb: str, bad: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -151,7 +149,9 @@ async def test_a_name_that_no_slot_can_have_is_not_sent(
             await getattr(primary, verb)(5)
 
 
-async def test_a_slot_that_is_not_there(cluster: Cluster, colour: Colour, name: str) -> None:
+async def test_a_missing_slot_raises_slot_not_found(
+    cluster: Cluster, colour: Colour, name: str
+) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(pgreplkit.SlotNotFound, match=name):
             await primary.slot(name)
@@ -171,7 +171,7 @@ async def test_a_slot_that_is_not_there(cluster: Cluster, colour: Colour, name: 
                 await call()
 
 
-async def test_a_slot_in_use_is_dropped_with_force_only(
+async def test_a_slot_in_use_is_dropped_only_with_force(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -214,14 +214,14 @@ async def test_advancing_moves_a_slot_forward_and_no_further_than_the_server(
 
 
 @pytest.mark.pg("<11")
-async def test_advancing_needs_11(cluster: Cluster, colour: Colour, name: str) -> None:
+async def test_advancing_a_slot_needs_11(cluster: Cluster, colour: Colour, name: str) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name, reserve_wal=True)
         with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 11"):
             await slot.advance(slot.state.current_lsn)
 
 
-async def test_a_copy_begins_where_its_original_is(
+async def test_a_copied_slot_starts_at_the_position_of_its_original(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
@@ -245,7 +245,9 @@ async def test_a_copy_begins_where_its_original_is(
         )
 
 
-async def test_waiting_ends_when_the_standby_has_it(cluster: Cluster, colour: Colour) -> None:
+async def test_waiting_for_a_slot_ends_when_the_standby_has_the_wal(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.slot(SLOT)
         target = write(cluster, 100_000)
@@ -269,7 +271,7 @@ def kinds(seen: Sequence[SlotChange]) -> bytes:
     return b"".join(change.data[:1] for change in seen)
 
 
-async def test_peeking_leaves_the_changes_and_consuming_takes_them(
+async def test_peeking_keeps_the_changes_and_consuming_removes_them(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     options = table(cluster, name)
@@ -324,7 +326,7 @@ async def test_a_logical_slot_is_read_in_its_own_database(
         run(cluster.primary, f"DROP DATABASE {name}")
 
 
-async def test_a_logical_slot_that_has_to_wait_for_long_gives_up_and_leaves_nothing(
+async def test_creating_a_logical_slot_times_out_and_leaves_nothing(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     with psycopg.connect(cluster.primary.conninfo) as writer:
@@ -373,7 +375,7 @@ async def test_options_of_later_majors_are_refused_before_anything_is_sent(
 
 
 @reads_twice
-async def test_a_standby_has_slots_of_its_own(cluster: Cluster, colour: Colour, name: str) -> None:
+async def test_a_standby_has_its_own_slots(cluster: Cluster, colour: Colour, name: str) -> None:
     write(cluster, 1000)
     cluster.catch_up()
     async with await colour.standby(cluster.standby.conninfo) as standby:
@@ -406,7 +408,7 @@ async def test_a_standbys_logical_slot_waits_for_the_primary(
             pytest.fail("it waits for nothing")
 
 
-async def test_what_a_role_may_not_do_says_what_to_grant(
+async def test_slot_errors_name_the_missing_privilege(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     stranger = conninfo_as(cluster.primary, "stranger")
@@ -424,7 +426,7 @@ async def test_what_a_role_may_not_do_says_what_to_grant(
             assert str(caught.value).endswith('ALTER ROLE "stranger" REPLICATION')
 
 
-async def test_the_wal_status_is_an_open_word(cluster: Cluster, colour: Colour) -> None:
+async def test_an_unknown_wal_status_is_kept(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.slot(SLOT)
     assert slot.wal_status in {None, WalStatus.RESERVED, WalStatus.EXTENDED}

@@ -43,7 +43,7 @@ def commit(cluster: Cluster, *, size: int = 1) -> None:
 
 
 @reads_twice
-async def test_an_idle_primary_is_no_lag(cluster: Cluster, colour: Colour) -> None:
+async def test_an_idle_primary_causes_no_lag(cluster: Cluster, colour: Colour) -> None:
     commit(cluster)
     replayed = cluster.catch_up()
     time.sleep(0.5)
@@ -78,7 +78,7 @@ async def test_the_status_is_the_servers(cluster: Cluster, colour: Colour) -> No
     assert timedelta(0) <= status.silence < timedelta(minutes=2)
 
 
-async def test_a_pause_is_told_with_the_bytes_and_the_age_of_the_last_commit(
+async def test_a_pause_is_reported_with_bytes_and_age_of_the_last_commit(
     cluster: Cluster, colour: Colour
 ) -> None:
     commit(cluster)
@@ -129,7 +129,7 @@ async def test_a_standby_without_its_upstream_claims_no_lag(
 
 @pytest.mark.one_colour
 @pytest.mark.pg(">=12")
-async def test_a_delayed_standby_says_that_it_is_delayed(
+async def test_a_delayed_standby_reports_its_delay(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.standby(
@@ -195,7 +195,7 @@ async def test_the_upstream_is_the_primary(cluster: Cluster, colour: Colour) -> 
 
 @pytest.mark.one_colour
 @pytest.mark.matrix
-async def test_a_standby_has_a_cascade_of_its_own(
+async def test_a_standby_can_be_an_upstream(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     name = f"pg{cluster.major}-{colour.name}-cascade"
@@ -211,7 +211,9 @@ async def test_a_standby_has_a_cascade_of_its_own(
         run(cluster.standby, "SELECT pg_drop_replication_slot('cascade')")
 
 
-async def test_reading_needs_pg_monitor_and_says_so(cluster: Cluster, colour: Colour) -> None:
+async def test_reading_the_receiver_without_pg_monitor_names_it(
+    cluster: Cluster, colour: Colour
+) -> None:
     cluster.catch_up()
     async with await colour.standby(conninfo_as(cluster.standby, "stranger")) as standby:
         for call in (standby.replay_status, standby.receiver, standby.upstream):
@@ -224,7 +226,7 @@ async def test_reading_needs_pg_monitor_and_says_so(cluster: Cluster, colour: Co
         assert await standby.receiver()
 
 
-async def test_a_primary_is_no_standby(cluster: Cluster, colour: Colour) -> None:
+async def test_a_standby_object_refuses_a_primary(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(pgreplkit.NotAStandby, match="not in recovery"):
         await colour.standby(cluster.primary.conninfo)
     bound = await colour.standby_on(cluster.primary.conninfo)
@@ -234,7 +236,9 @@ async def test_a_primary_is_no_standby(cluster: Cluster, colour: Colour) -> None
     await close(bound.connection)
 
 
-async def test_a_standbys_restartpoint_is_its_checkpoint(cluster: Cluster, colour: Colour) -> None:
+async def test_the_last_checkpoint_of_a_standby_is_its_restartpoint(
+    cluster: Cluster, colour: Colour
+) -> None:
     run(cluster.primary, "CHECKPOINT")
     cluster.catch_up()
     run(cluster.standby, "CHECKPOINT")

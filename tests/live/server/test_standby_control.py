@@ -41,7 +41,7 @@ def replayed(cluster: Cluster) -> LSN:
     return LSN(str(one(cluster.standby, "SELECT pg_last_wal_replay_lsn()::text")))
 
 
-async def test_a_pause_holds_until_it_is_ended(cluster: Cluster, colour: Colour) -> None:
+async def test_a_pause_lasts_until_resume(cluster: Cluster, colour: Colour) -> None:
     cluster.catch_up()
     async with await colour.standby(cluster.standby.conninfo) as standby:
         await standby.pause()
@@ -69,7 +69,9 @@ async def test_a_pause_holds_until_it_is_ended(cluster: Cluster, colour: Colour)
         assert not is_paused(cluster)
 
 
-async def test_a_block_leaves_replay_as_it_found_it(cluster: Cluster, colour: Colour) -> None:
+async def test_a_paused_block_restores_the_state_of_replay(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
         with pytest.raises(ZeroDivisionError):
             async with standby.paused():
@@ -82,7 +84,9 @@ async def test_a_block_leaves_replay_as_it_found_it(cluster: Cluster, colour: Co
         await standby.resume()
 
 
-async def test_a_commit_on_the_primary_is_awaited(cluster: Cluster, colour: Colour) -> None:
+async def test_wait_for_replay_waits_for_a_commit_on_the_primary(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
         target = commit(cluster, size=1000) + 200_000
         later = threading.Timer(0.3, commit, [cluster], {"size": 500_000})
@@ -96,9 +100,7 @@ async def test_a_commit_on_the_primary_is_awaited(cluster: Cluster, colour: Colo
 
 
 @reads_twice
-async def test_a_lag_says_where_the_wal_is_and_how_new_that_is(
-    cluster: Cluster, colour: Colour
-) -> None:
+async def test_a_replay_lag_has_a_stage_and_an_age(cluster: Cluster, colour: Colour) -> None:
     commit(cluster)
     cluster.catch_up()
     async with await colour.standby(cluster.standby.conninfo) as standby:
@@ -112,7 +114,7 @@ async def test_a_lag_says_where_the_wal_is_and_how_new_that_is(
 
 
 @pytest.mark.pg(">=12")
-async def test_a_delay_is_set_without_a_restart_and_taken_back(
+async def test_an_apply_delay_is_set_and_reset_without_a_restart(
     cluster: Cluster, colour: Colour
 ) -> None:
     cluster.catch_up()
@@ -150,7 +152,7 @@ async def test_a_delay_needs_a_restart_before_12(cluster: Cluster, colour: Colou
 
 @pytest.mark.one_colour
 @pytest.mark.pg(">=12")
-async def test_a_setting_that_cannot_count_is_told(
+async def test_a_setting_without_effect_is_reported(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     theirs = await colour.standby_on(cluster.standby.conninfo)
@@ -198,7 +200,7 @@ async def test_cancelled_queries_are_counted_by_reason(
 
 
 @pytest.mark.one_colour
-async def test_a_cascade_is_who_streams_from_the_standby(
+async def test_a_cascade_lists_the_standbys_of_a_standby(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     name = f"pg{cluster.major}-{colour.name}-leaf"
@@ -213,7 +215,7 @@ async def test_a_cascade_is_who_streams_from_the_standby(
 
 
 @pytest.mark.one_colour
-async def test_an_upstream_that_went_was_heard_of_when_it_was_seen_last(
+async def test_a_lost_upstream_keeps_its_last_contact_time(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     upstream = clusters.lab.primary(version=cluster.major)
@@ -234,7 +236,7 @@ async def test_an_upstream_that_went_was_heard_of_when_it_was_seen_last(
         node.stop()
 
 
-async def test_what_only_a_standby_does_is_refused_on_a_primary(
+async def test_operations_of_a_standby_are_refused_on_a_primary(
     cluster: Cluster, colour: Colour
 ) -> None:
     standby = await colour.standby_on(cluster.primary.conninfo)
@@ -254,7 +256,9 @@ async def test_what_only_a_standby_does_is_refused_on_a_primary(
     await close(standby.connection)
 
 
-async def test_a_stranger_may_not_steer(cluster: Cluster, colour: Colour) -> None:
+async def test_a_role_without_privileges_cannot_control_replay(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.standby(conninfo_as(cluster.standby, "stranger")) as standby:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_wal_replay_pause"):
             await standby.pause()
@@ -269,7 +273,7 @@ def promoted(node: Node) -> None:
 
 
 @pytest.mark.one_colour
-async def test_a_promotion_ends_what_waits_for_replay(
+async def test_a_promotion_ends_a_wait_for_replay(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.standby(cluster.primary)

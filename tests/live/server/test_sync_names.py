@@ -12,7 +12,9 @@ import pgreplkit
 from pgreplkit import SyncStandbyNames
 
 
-async def test_names_are_set_and_read_and_count_at_once(cluster: Cluster, colour: Colour) -> None:
+async def test_synchronous_standby_names_take_effect_immediately(
+    cluster: Cluster, colour: Colour
+) -> None:
     node = cluster.standby.name
     async with await colour.primary(cluster.primary.conninfo) as primary:
         assert await primary.sync_standby_names() == SyncStandbyNames()

@@ -19,8 +19,7 @@ from pgreplkit import (
     InvalidBackupMessage,
     verify_backup,
 )
-from pgreplkit.host.backupfiles import FreshFolder
-from pgreplkit.host.backupfolder import DataFolder
+from pgreplkit.host.backupfolder import DataFolder, FreshFolder
 from pgreplkit.host.checksums import Crc32c, checksum, extended, quickest
 
 BASE = BackupArchive("base.tar", None, None)

@@ -178,7 +178,7 @@ async def test_what_the_user_registers_is_used(source: Database) -> None:
     assert insert.new == (mood["ok"], [mood["bad"]])
 
 
-async def test_rows_are_made_by_a_factory(source: Database, colour: Colour) -> None:
+async def test_a_row_factory_builds_the_rows(source: Database, colour: Colour) -> None:
     @attrs.frozen
     class User:
         id: int

@@ -92,7 +92,7 @@ def stopped(**changed: object) -> ControlFile:
     return ControlFile(**told | changed)  # type: ignore[arg-type]
 
 
-def test_nothing_final_is_done_before_the_old_primary_cannot_write() -> None:
+def test_no_final_step_precedes_the_end_of_writes_on_the_old_primary() -> None:
     told = switchover_steps(handover())
     kinds = [type(step).__name__ for step in told]
     assert kinds == [
@@ -112,7 +112,7 @@ def test_nothing_final_is_done_before_the_old_primary_cannot_write() -> None:
     assert told[0] == steps.MakeSlots("db2", ("three", "db_1"))
 
 
-def test_without_slots_none_are_made() -> None:
+def test_a_plan_without_slots_creates_none() -> None:
     uses = {"db2": Use(None, "app2"), "db3": Use(None, "app3")}
     told = switchover_steps(handover(uses=uses))
     assert not any(isinstance(step, steps.MakeSlots | steps.DropSlots) for step in told)
@@ -120,7 +120,7 @@ def test_without_slots_none_are_made() -> None:
     assert demotion.slot is None
 
 
-def test_the_two_change_places_in_the_names_that_commits_wait_for() -> None:
+def test_a_switchover_swaps_the_two_servers_in_synchronous_standby_names() -> None:
     wanted = SyncStandbyNames.parse("ANY 1 (app2, app3)")
     [setting] = [
         step
@@ -131,14 +131,14 @@ def test_the_two_change_places_in_the_names_that_commits_wait_for() -> None:
     assert setting.does.startswith('ALTER SYSTEM SET synchronous_standby_names = \'ANY 1 ("Db-1"')
 
 
-def test_no_more_are_waited_for_than_there_are() -> None:
+def test_commits_never_wait_for_more_standbys_than_exist() -> None:
     told = handover(sync_names=SyncStandbyNames.parse('FIRST 2 (app2, "Db-1")'))
     assert str(told.swapped_names) == 'FIRST 1 ("Db-1")'
     anyone = handover(sync_names=SyncStandbyNames.parse("ANY 2 (*)"))
     assert str(anyone.swapped_names) == "ANY 2 (*)"
 
 
-def test_a_failover_does_not_wait_for_the_lost_primary() -> None:
+def test_after_a_failover_commits_do_not_wait_for_the_lost_primary() -> None:
     told = failover_steps(handover(), fenced=True)
     assert told[0] == steps.Fence("Db-1")
     assert not any(step.node == "Db-1" for step in told[1:])
@@ -153,7 +153,7 @@ def test_a_failover_does_not_wait_for_the_lost_primary() -> None:
         (13, "= 'three'; SELECT pg_reload_conf()", "postgresql.auto.conf", "SELECT pg_promote()"),
     ],
 )
-def test_steps_tell_what_is_done_on_their_major(
+def test_steps_describe_the_action_of_their_major_version(
     of: int, moved: str, demoted: str, promoted: str
 ) -> None:
     assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).does
@@ -162,7 +162,7 @@ def test_steps_tell_what_is_done_on_their_major(
 
 
 @given(every_step)
-def test_a_step_is_told_and_read_again(step: Step) -> None:
+def test_a_step_survives_a_round_trip_through_its_dict(step: Step) -> None:
     assert step_from(step.to_dict()) == step
     assert step.what
     assert step.does
@@ -170,7 +170,7 @@ def test_a_step_is_told_and_read_again(step: Step) -> None:
 
 
 @given(st.lists(every_step), st.none() | promotions, st.data())
-def test_a_journal_is_written_and_read_again(
+def test_a_journal_survives_a_round_trip_through_its_file(
     told: list[Step], promotion: Promotion | None, data: st.DataObject
 ) -> None:
     count = data.draw(st.integers(0, len(told)))
@@ -184,7 +184,7 @@ def test_a_journal_is_written_and_read_again(
     assert (*(result.step for result in again.done), *again.remaining) == journal.steps
 
 
-def test_a_journal_tells_who_can_write_at_each_step() -> None:
+def test_a_journal_knows_the_writable_server_at_each_step() -> None:
     def told(plan: tuple[Step, ...]) -> list[str]:
         done = [StepResult(step=step, began_at=NOW, ended_at=NOW) for step in plan]
         journals = [
@@ -209,7 +209,7 @@ def test_a_journal_tells_who_can_write_at_each_step() -> None:
     assert told((steps.Rewind("a", "b", "host=b"),)) == ["who can write is not changed by it"]
 
 
-def test_a_result_says_how_long_nobody_could_write() -> None:
+def test_a_result_reports_the_write_outage() -> None:
     told = switchover_steps(handover())
     seconds = [NOW + timedelta(seconds=number) for number in range(len(told) + 1)]
     done = tuple(
@@ -231,7 +231,7 @@ def test_a_result_says_how_long_nobody_could_write() -> None:
 
 
 @given(ours.timeline_histories(), ours.lsns(), st.data())
-def test_who_is_on_the_history_can_follow_up_to_where_it_left(
+def test_a_server_on_the_history_can_follow_up_to_the_switchpoint(
     history: TimelineHistory, lsn: LSN, data: st.DataObject
 ) -> None:
     timeline = data.draw(st.sampled_from(history.timelines))
@@ -241,7 +241,7 @@ def test_who_is_on_the_history_can_follow_up_to_where_it_left(
     assert (finding.severity is Severity.OK) == history.can_follow(timeline, lsn)
 
 
-def test_who_cannot_follow_is_told_why() -> None:
+def test_a_server_that_cannot_follow_gets_the_reason() -> None:
     upstream = SystemIdentity(7, 2, LSN("0/6000000"))
 
     def found(own: SystemIdentity, history: TimelineHistory | None = HISTORY) -> str:
@@ -281,18 +281,20 @@ def test_who_cannot_follow_is_told_why() -> None:
         ),
     ],
 )
-def test_who_must_be_rewound(changed: dict[str, object], verdict: bool | None) -> None:
+def test_a_server_with_wal_past_the_switchpoint_needs_pg_rewind(
+    changed: dict[str, object], verdict: bool | None
+) -> None:
     assert needs_rewind(stopped(**changed), HISTORY) is verdict
 
 
-def test_settings_are_put_at_the_end_of_a_file_once() -> None:
+def test_settings_are_appended_to_a_file_once() -> None:
     text = "# by hand\nport = 1\n  Primary_Conninfo='x'\nprimary_slot_name = 'y'\nprimary = '1'\n"
     changed = with_settings(text, {"primary_conninfo": "it's", "primary_slot_name": None})
     assert changed == "# by hand\nport = 1\nprimary = '1'\nprimary_conninfo = 'it''s'\n"
     assert with_settings(changed, {"primary_conninfo": "it's"}) == changed
 
 
-def test_a_connection_string_is_led_elsewhere_and_keeps_the_rest() -> None:
+def test_a_redirected_connection_string_keeps_its_other_parameters() -> None:
     conninfo = "host=a hostaddr=10.0.0.1 port=1 user=rep password='a b' sslmode=require"
     led = pointed_at(conninfo, "postgresql://me@b:2/postgres?sslmode=disable")
     assert led == "user=rep password='a b' sslmode=require host=b port=2"

@@ -42,7 +42,7 @@ NEW = {
 }
 
 
-def test_an_answer_of_before_is_read() -> None:
+def test_an_answer_of_an_old_patroni_is_read() -> None:
     status = read_status(json.dumps(OLD).encode())
     assert (status.scope, status.is_paused) == (None, True)
     assert status.leader is status["a"]
@@ -51,7 +51,7 @@ def test_an_answer_of_before_is_read() -> None:
     assert (status["c"].role, status["c"].lag) == (PatroniRole.SYNC_STANDBY, 16)
 
 
-def test_an_answer_of_now_is_read_with_words_that_are_not_known() -> None:
+def test_an_answer_of_a_current_patroni_keeps_unknown_states() -> None:
     status = read_status(json.dumps(NEW).encode())
     assert (status.scope, status.leader) == ("main", None)
     [member] = status.members
@@ -62,6 +62,6 @@ def test_an_answer_of_now_is_read_with_words_that_are_not_known() -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"<html>", b"[]", b"{}", b'{"members": [5]}', b'{"members": [{}]}', b"\xff"]
 )
-def test_what_is_no_answer_is_told(text: bytes) -> None:
+def test_an_invalid_answer_is_an_error(text: bytes) -> None:
     with pytest.raises(PatroniError, match="the answer is not Patroni's"):
         read_status(text)

@@ -17,7 +17,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @pytest.mark.parametrize("version", range(10, 19))
-def test_each_major_has_its_own_files(version: int) -> None:
+def test_each_major_version_has_its_own_configuration_files(version: int) -> None:
     config = standby_config(CONNINFO, server_version=version, slot="a", restore_command="cp %f %p")
     if version < 12:
         assert list(config.files) == ["recovery.conf"]
@@ -34,7 +34,9 @@ def test_each_major_has_its_own_files(version: int) -> None:
 @pytest.mark.parametrize(
     ("version", "name"), [(10, "trigger_file"), (12, "promote_trigger_file"), (16, None)]
 )
-def test_a_trigger_file_has_another_name_and_then_none(version: int, name: str | None) -> None:
+def test_the_trigger_file_setting_depends_on_the_major_version(
+    version: int, name: str | None
+) -> None:
     if name is None:
         with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 10 to 15"):
             standby_config(CONNINFO, server_version=version, trigger_file="/tmp/x")
@@ -72,7 +74,7 @@ def test_a_target_is_written_as_the_server_reads_it(
     assert config.settings[setting] == text
 
 
-def test_before_12_the_timeline_of_the_backup_has_no_word() -> None:
+def test_before_12_the_backups_timeline_is_the_default() -> None:
     config = standby_config(CONNINFO, server_version=11, recovery_target_timeline="current")
     assert "recovery_target_timeline" not in config.settings
 
@@ -93,7 +95,7 @@ def test_before_12_the_timeline_of_the_backup_has_no_word() -> None:
         {"application_name": "x" * 64},
     ],
 )
-def test_what_no_server_would_take_is_refused(wrong: dict[str, object]) -> None:
+def test_values_that_no_server_accepts_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"target|delay|slot|timeline|number|application_name"):
         standby_config(CONNINFO, server_version=18, **wrong)  # type: ignore[arg-type]
 
@@ -111,7 +113,7 @@ def test_what_no_server_would_take_is_refused(wrong: dict[str, object]) -> None:
         {"slot": 5},
     ],
 )
-def test_what_is_of_another_type_is_refused(wrong: dict[str, object]) -> None:
+def test_arguments_of_a_wrong_type_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(TypeError):
         standby_config(**{"primary_conninfo": CONNINFO, "server_version": 18, **wrong})  # type: ignore[arg-type]
 

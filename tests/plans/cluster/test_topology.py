@@ -81,7 +81,7 @@ def standby(
     )
 
 
-def test_an_upstream_is_found_by_address_and_else_by_name() -> None:
+def test_an_upstream_is_found_by_address_or_by_name() -> None:
     topology = Topology.of(
         [primary("a", sender("b"), sender("c")), standby("b", "a", by_name=True), standby("c", "a")]
     )
@@ -89,7 +89,7 @@ def test_an_upstream_is_found_by_address_and_else_by_name() -> None:
     assert [line.split(":")[0] for line in str(topology).splitlines()] == ["a", "├── b", "└── c"]
 
 
-def test_those_above_a_standby_end_where_they_go_round() -> None:
+def test_the_upstreams_of_a_standby_end_at_a_cycle() -> None:
     chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
     assert [node.name for node in chain.above("c")] == ["b", "a"]
     assert chain.above("a") == ()
@@ -97,7 +97,7 @@ def test_those_above_a_standby_end_where_they_go_round() -> None:
     assert [node.name for node in circle.above("b")] == ["c", "b"]
 
 
-def test_an_upstream_that_two_could_be_is_none() -> None:
+def test_an_ambiguous_upstream_is_unknown() -> None:
     topology = Topology.of(
         [
             primary("a", sender("walreceiver")),
@@ -109,7 +109,7 @@ def test_an_upstream_that_two_could_be_is_none() -> None:
     assert topology["b"].upstream is None
 
 
-def test_the_best_candidate_has_the_most_and_ties_are_broken_by_rule() -> None:
+def test_the_best_candidate_has_the_most_wal_and_ties_have_a_rule() -> None:
     writer = primary("p", sender("s3", SyncState.QUORUM), sender("s1"), sender("s2"))
 
     def best(*standbys: ClusterNode) -> str | None:
@@ -125,7 +125,7 @@ def test_the_best_candidate_has_the_most_and_ties_are_broken_by_rule() -> None:
     assert best(standby("s2", "p"), standby("s1", "p")) == "s1"
 
 
-def test_a_system_is_that_of_most_and_the_others_are_strangers() -> None:
+def test_the_system_of_most_nodes_is_the_clusters() -> None:
     stranger = ClusterNode(name="x", system_id=9, timeline=1, is_primary=True, lsn=LSN(1))
     down = ClusterNode(name="y", error=ConnectionFailed("connect", "refused\nindeed"))
     topology = Topology.of([stranger, primary("a"), standby("b", "a"), down])
@@ -142,7 +142,7 @@ def test_a_system_is_that_of_most_and_the_others_are_strangers() -> None:
         topology["z"]
 
 
-def test_two_primaries_whose_histories_are_not_known_are_a_split_brain_too() -> None:
+def test_two_primaries_with_unknown_histories_are_a_split_brain() -> None:
     topology = Topology.of([primary("a"), primary("b", timeline=2)])
     with pytest.raises(SplitBrain) as caught:
         _ = topology.primary
@@ -158,7 +158,7 @@ def test_two_primaries_whose_histories_are_not_known_are_a_split_brain_too() -> 
 
 
 @given(st.lists(st.none() | st.integers(0, 9), min_size=1, max_size=10))
-def test_every_member_is_drawn_once_even_when_they_go_round_in_a_circle(
+def test_every_member_is_drawn_once_even_in_a_cycle(
     sources: list[int | None],
 ) -> None:
     nodes = [

@@ -18,7 +18,7 @@ def seen(look: dict[Key, tuple[int, str]]) -> Seen:
 
 
 @given(looks, hashes, looks)
-def test_each_key_is_the_same_or_different_or_undecided(
+def test_each_key_is_equal_different_or_undecided(
     before: dict[Key, tuple[int, str]], replica: dict[Key, int], after: dict[Key, tuple[int, str]]
 ) -> None:
     diffs, changing = judged(seen(before), replica, seen(after))
@@ -35,7 +35,7 @@ def test_each_key_is_the_same_or_different_or_undecided(
 
 
 @given(hashes, hashes, hashes)
-def test_a_replica_that_has_a_state_that_was_is_never_wrong(
+def test_a_replica_with_an_earlier_state_is_never_different(
     before: dict[Key, int], between: dict[Key, int], after: dict[Key, int]
 ) -> None:
     # Each state is another write's, also where the row is the same again.

@@ -26,7 +26,7 @@ during message type "UPDATE" in transaction 1, finished at 0/1
 """
 
 
-def test_each_conflict_of_the_subscription_is_a_record() -> None:
+def test_each_logged_conflict_of_the_subscription_becomes_a_record() -> None:
     first, second = logged_conflicts(LOG, 16395)
     assert (first.type, first.table) == (ConflictType.INSERT_EXISTS, TableName("public", "t"))
     assert (first.is_error, first.xid, first.finish_lsn) == (True, 725, LSN("0/14C0378"))
@@ -39,6 +39,6 @@ def test_each_conflict_of_the_subscription_is_a_record() -> None:
 
 
 @given(st.integers(0, len(LOG)), st.integers(0, len(LOG)))
-def test_what_is_cut_off_is_left_out(begin: int, end: int) -> None:
+def test_truncated_log_lines_are_skipped(begin: int, end: int) -> None:
     whole = logged_conflicts(LOG, 16395)
     assert {c.xid for c in logged_conflicts(LOG[begin:end], 16395)} <= {c.xid for c in whole}

@@ -12,7 +12,7 @@ def failed(after: int, *messages: bytes) -> FailedTransaction | None:
     return first_failed([(LSN(1), message) for message in messages], LSN(after))
 
 
-def test_the_first_transaction_with_changes_after_a_position_is_the_one() -> None:
+def test_the_first_transaction_with_changes_after_a_position_is_found() -> None:
     applied = [sent.begin(100, 1), sent.relation(), sent.insert("1", "a"), sent.commit(100)]
     empty = [sent.begin(200, 2), sent.commit(200)]
     update, full = sent.update("2", ..., key=("1", None)), sent.delete("1", None, kind=b"O")
@@ -40,7 +40,7 @@ transaction 741, finished at {}
 """
 
 
-def test_the_log_is_read_for_that_transaction_alone() -> None:
+def test_only_log_lines_of_the_failed_transaction_are_read() -> None:
     log = LOG.format(16400, "0/1566D10") + LOG.format(16401, "0/999")
     said = logged_error(log, 16400, LSN("0/1566D10"))
     assert said is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import HbaRule
-from pgreplkit.plans.server.access import AccessVerdict, Asked, decide_access
+from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access
 
 
 def rule(text: str, number: int = 1) -> HbaRule:
@@ -43,7 +43,7 @@ def verdict(
     ssl: bool = False,
     groups: tuple[str, ...] = ("rep", "crew"),
 ) -> AccessVerdict:
-    asked = Asked(role, address=address, database=database, ssl=ssl, method="scram-sha-256")
+    asked = AccessRequest(role, address=address, database=database, ssl=ssl, method="scram-sha-256")
     rules = [rule(text, number) for number, text in enumerate(texts, 1)]
     return decide_access(asked, rules, groups=groups, line="the line")
 
@@ -89,7 +89,9 @@ def verdict(
         ("host samegroup rep all md5", {"database": "gang"}, False),
     ],
 )
-def test_one_rule(text: str, asked: dict[str, object], allowed: bool | None) -> None:
+def test_one_rule_matches_as_the_server_matches_it(
+    text: str, asked: dict[str, object], allowed: bool | None
+) -> None:
     assert verdict(text, **asked).allowed is allowed  # type: ignore[arg-type]
 
 
@@ -106,12 +108,12 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert found.line == "the line"
 
 
-def test_no_rule_means_no() -> None:
+def test_access_is_refused_without_a_matching_rule() -> None:
     found = verdict("host all all all md5")
     assert (found.allowed, found.rule, found.undecided) == (False, None, ())
 
 
-def test_what_only_the_server_knows_matters_only_where_it_changes_the_answer() -> None:
+def test_unknown_facts_matter_only_if_they_change_the_verdict() -> None:
     same = verdict("host replication rep db.example md5", "host replication rep all trust")
     assert same.allowed is True
     assert len(same.undecided) == 1
@@ -119,7 +121,7 @@ def test_what_only_the_server_knows_matters_only_where_it_changes_the_answer() -
     assert other.allowed is None
 
 
-def test_a_line_in_error_is_told_and_decides_nothing() -> None:
+def test_an_invalid_line_is_reported_and_decides_nothing() -> None:
     broken = HbaRule(
         line_number=3,
         type=None,
@@ -131,12 +133,14 @@ def test_a_line_in_error_is_told_and_decides_nothing() -> None:
         options=(),
         error="invalid connection type",
     )
-    asked = Asked("rep", address="10.0.0.7", database="replication", ssl=False, method="md5")
+    asked = AccessRequest(
+        "rep", address="10.0.0.7", database="replication", ssl=False, method="md5"
+    )
     found = decide_access(asked, [broken], groups=["rep"], line="")
     assert (found.allowed, found.errors) == (False, (broken,))
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 32))
-def test_an_address_is_in_its_own_network(address: object, length: int) -> None:
+def test_every_address_is_inside_its_own_network(address: object, length: int) -> None:
     text = f"host replication rep {address}/{length} md5"
     assert verdict(text, address=str(address)).allowed is True

@@ -98,7 +98,7 @@ def reports(draw: st.DrawFn) -> WalRetention:
 
 
 @given(reports())
-def test_the_worst_keeps_the_most_and_only_the_worst_frees_anything(report: WalRetention) -> None:
+def test_only_the_holder_with_the_oldest_position_frees_wal(report: WalRetention) -> None:
     binding = [holder for holder in report.holders if holder.is_binding]
     oldest = [h.oldest_lsn for h in binding if h.kind is not HolderKind.CHECKPOINT]
     known = [lsn for lsn in oldest if lsn is not None]
@@ -117,14 +117,14 @@ def test_the_worst_keeps_the_most_and_only_the_worst_frees_anything(report: WalR
 
 
 @given(reports())
-def test_every_report_is_json(report: WalRetention) -> None:
+def test_every_report_is_valid_json(report: WalRetention) -> None:
     told = json.loads(json.dumps(report.to_dict()))
     assert [holder["name"] for holder in told["holders"]] == [h.name for h in report.holders]
     assert told["severity"] == report.severity
 
 
 @given(st.floats(1e-6, 1e9), st.integers(-(10**12), 10**15))
-def test_what_lasts(rate: float, size: int) -> None:
+def test_the_remaining_time_follows_the_rate_and_the_limit(rate: float, size: int) -> None:
     left = lasting(size, rate)
     if left is not None:
         assert left >= timedelta(0)
@@ -168,13 +168,13 @@ def severities(**changes: object) -> dict[str, Severity]:
         ({"active": True, "xmin_age": 99_999_999}, None),
     ],
 )
-def test_a_slots_trouble_has_its_severity(
+def test_each_problem_of_a_slot_has_its_severity(
     changes: dict[str, object], severity: Severity | None
 ) -> None:
     assert severities(**changes).get("slot a") == severity
 
 
-def test_wal_that_waits_for_the_archive_is_kept() -> None:
+def test_wal_waiting_for_the_archiver_is_retained() -> None:
     report = wal_retention(
         kept(HERE, HERE, SIZE),
         slots=[],
@@ -201,7 +201,7 @@ def test_a_full_disk_is_critical() -> None:
     assert [(f.check, f.severity) for f in report.findings] == [("disk", Severity.CRITICAL)]
 
 
-def test_severities_are_ordered_and_an_unknown_one_is_kept() -> None:
+def test_severities_are_ordered_and_unknown_ones_are_kept() -> None:
     ordered = [Severity.OK, Severity.INFO, Severity.WARNING, Severity.CRITICAL]
     assert sorted([*ordered[2:], *ordered[:2]]) == ordered
     assert max([Severity("unheard of"), *ordered]) == "unheard of"

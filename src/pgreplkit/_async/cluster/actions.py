@@ -9,9 +9,10 @@ from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.standby import AsyncStandby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -52,7 +53,9 @@ async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     async with await site.server(step.node) as server:
         grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
-        await server._link.run(f"checkpoint {step.node}", SQL("CHECKPOINT").format(), grant=grant)
+        await server._link.run(
+            f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant
+        )
 
 
 async def set_sync_names(site: AsyncSite, node: str, names: str) -> None:
@@ -73,16 +76,16 @@ async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
 
 async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
     """Start it, once it is down if it was told to shut down, and wait until it answers."""
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     while True:
         await site.controlled(step.node, lambda control: control.start())
         try:
             async with await site.server(step.node):
                 return
         except ConnectionFailed as error:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"start {step.node} again: {error}") from error
-        await sleep(pace.next_pause())
+        await sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:

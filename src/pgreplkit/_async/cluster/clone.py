@@ -17,12 +17,12 @@ from typing import Self
 import attrs
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._async._io import Crew, aside, sleep
+from pgreplkit._async._io import TaskGroup, sleep, to_thread
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import private_conninfo, with_database
 from pgreplkit.errors import (
     ConnectionFailed,
@@ -157,10 +157,12 @@ class AsyncClone(AsyncClosing):
         async with await self._server() as server:
             major = server.version.major
             folders = {control.data_dir, *await self._tablespaces(server)}
-            before = await aside(lambda: {folder: _content(control, folder) for folder in folders})
+            before = await to_thread(
+                lambda: {folder: _content(control, folder) for folder in folders}
+            )
             progress = CloneProgress(checkpoint_limit=await self._prepare(server))
         lines = SimpleQueue[str]()
-        crew = Crew(1)
+        crew = TaskGroup(1)
         job, copying_since = crew.start(lambda: self._copied(lines)), began
         try:
             while True:
@@ -178,7 +180,7 @@ class AsyncClone(AsyncClosing):
                 await sleep(_LOOK_EVERY)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
-            await aside(lambda: self._configure(major))
+            await to_thread(lambda: self._configure(major))
         except BaseException as error:
             self._given_up.set()
             await crew.wait([job], _ENDED_WITHIN)
@@ -209,7 +211,7 @@ class AsyncClone(AsyncClosing):
 
     async def _clean(self, before: Mapping[str, bool]) -> None:
         """Remove what was made."""
-        await aside(lambda: _remove(self._control, before))
+        await to_thread(lambda: _remove(self._control, before))
         if self._made_slot and self._options.slot:
             async with await self._server() as server:
                 await (await server.slot(self._options.slot)).drop(force=True)
@@ -220,7 +222,7 @@ class AsyncClone(AsyncClosing):
         private_conninfo(self._conninfo)
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
-        version = await aside(lambda: _program_major(self._control))
+        version = await to_thread(lambda: _program_major(self._control))
         if version < major:
             found = f"pg_basebackup is of {version}, and must not be older"
             raise ControlFailed(f"copy a server of {major}", found)
@@ -234,7 +236,7 @@ class AsyncClone(AsyncClosing):
         return status.checkpoint_timeout * status.checkpoint_completion_target
 
     async def _copied(self, lines: SimpleQueue[str]) -> None:
-        await aside(lambda: self._copy(lines))
+        await to_thread(lambda: self._copy(lines))
 
     def _copy(self, lines: SimpleQueue[str]) -> None:
         conninfo, passfile = private_conninfo(self._conninfo)
@@ -267,8 +269,8 @@ class AsyncClone(AsyncClosing):
         """Start it, and wait until it streams."""
         async with await self._server() as server:
             others = {sender.pid for sender in await self._senders(server)}
-        await aside(self._control.start)
-        pace = Pace(timeout)
+        await to_thread(self._control.start)
+        backoff = Backoff(timeout)
         while True:
             try:
                 async with await self._server() as server:
@@ -277,12 +279,12 @@ class AsyncClone(AsyncClosing):
                 found = "does not stream"
             except ConnectionFailed as error:
                 found = f"whether it streams is not known: {error}"
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"clone a standby into {self._control.data_dir}: it is complete and was"
                     f" started, but {found} after {timeout:g} s; its log says why"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def _streams(self, server: AsyncServer, others: Collection[int]) -> bool:
         if self._options.slot is not None:

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import attrs
-from psycopg.pq import PGconn, Ping
 
-from pgreplkit._async._io import aside
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.switchover import read_controls
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
+from pgreplkit.plans.cluster.failover import (
+    Reply,
+    StandbyReport,
+    connection_evidence,
+    standbys_evidence,
+)
 from pgreplkit.plans.cluster.journal import Lost
 from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
 from pgreplkit.plans.cluster.topology import Topology
-from pgreplkit.plans.server.readiness import found
+from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 
@@ -43,12 +47,12 @@ class AsyncFailoverChecks:
         told.append(_most_advanced(handover, statuses))
         status = statuses.get(handover.new.name)
         told.append(
-            found(
+            checked(
                 "replay",
-                status is not None
+                ok=status is not None
                 and status.pause_state is PauseState.NOT_PAUSED
                 and not status.apply_delay,
-                found="it does not answer"
+                observed="it does not answer"
                 if status is None
                 else f"{status.pause_state}, delayed by {status.apply_delay or 0}",
                 needed="neither paused nor delayed: all that it received is replayed first",
@@ -58,10 +62,10 @@ class AsyncFailoverChecks:
         names = handover.new_sync_names
         follow = [handover.uses[node.name].application_name for node in handover.followers]
         told.append(
-            found(
+            checked(
                 "synchronous_standby_names",
-                names.met_by(tuple(name or "" for name in follow)),
-                found=f"{handover.new.name} has {str(names)!r}",
+                ok=names.met_by(tuple(name or "" for name in follow)),
+                observed=f"{handover.new.name} has {str(names)!r}",
                 needed="met by those who will follow it: else every commit waits",
                 remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it writes",
                 otherwise=Severity.WARNING,
@@ -69,10 +73,10 @@ class AsyncFailoverChecks:
         )
         lost = lost_bytes(handover, [*statuses.values()])
         told.append(
-            found(
+            checked(
                 "what is lost",
-                lost == 0,
-                found="not known" if lost is None else f"{lost} bytes of WAL that are known of",
+                ok=lost == 0,
+                observed="not known" if lost is None else f"{lost} bytes of WAL that are known of",
                 needed="none, by what the standbys were told, and the primary when it was seen",
                 otherwise=Severity.INFO if lost is None else Severity.WARNING,
             )
@@ -97,49 +101,37 @@ async def why_not_lost(site: AsyncSite, lost: Lost) -> str:
 async def _proven(site: AsyncSite, proof: str, lost: Lost) -> Finding:
     old = lost.primary
     if proof == "connection":
-        answer = await _answer(site, old)
-        return found(
-            "connection",
-            answer.startswith("no"),
-            found=answer,
-            needed=f"{old} takes no connection from here",
-        )
+        return await _connection(site, old)
     if proof == "standbys":
-        streaming = [name for name in lost.standbys if await _is_streaming(site, name)]
-        return found(
-            "standbys",
-            not streaming,
-            found=f"{', '.join(streaming) or 'none'} streams from it",
-            needed=f"no standby streams from {old}",
-        )
+        reports = [await _report(site, name) for name in lost.standbys]
+        return standbys_evidence(old, reports)
     runs = await site.controlled(old, lambda control: control.is_running())
-    return found(
+    return checked(
         "process",
-        not runs,
-        found="it runs" if runs else "it does not run",
+        ok=not runs,
+        observed="it runs" if runs else "it does not run",
         needed=f"the control of {old} says that it does not run",
     )
 
 
-async def _answer(site: AsyncSite, name: str) -> str:
-    conninfo = complete(site.servers[name], {})
-    heard = await aside(lambda: PGconn.ping(conninfo.encode()))
-    if heard == Ping.NO_RESPONSE:
-        return f"no connection: {address(conninfo)} does not answer"
+async def _connection(site: AsyncSite, name: str) -> Finding:
+    """Return the evidence of connections: a failed attempt says why, a probe whether it answers."""
     try:
         async with await site.server(name) as server:
-            return f"it answers, as {server!r}"
+            reply, said = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
-        # One that lets nobody in, as of a wrong password or with no place left, writes.
-        return f"no connection: {error}" if heard == Ping.REJECT else f"it answers: {error}"
+        reply, said = await site.reply(name), str(error)
+    return connection_evidence(name, address(site.servers[name]), reply, said)
 
 
-async def _is_streaming(site: AsyncSite, name: str) -> bool:
+async def _report(site: AsyncSite, name: str) -> StandbyReport:
     try:
         async with await site.standby(name) as standby:
-            return (await standby.replay_status()).is_streaming
-    except ServerError:
-        return False
+            streams = (await standby.replay_status()).is_streaming
+        return StandbyReport(name=name, streams=streams, reply=Reply.ACCEPTED)
+    except Error as error:
+        reply = await site.reply(name)
+        return StandbyReport(name=name, streams=None, reply=reply, said=str(error))
 
 
 def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> Finding:
@@ -156,10 +148,10 @@ def _most_advanced(handover: Handover, statuses: Mapping[str, ReplayStatus]) -> 
         for name, (timeline, lsn) in reached.items()
         if (timeline, lsn) > own
     ]
-    return found(
+    return checked(
         "candidate",
-        not ahead,
-        found="; ".join([f"{new.name} is at {own[1]} of {own[0]}", *ahead]),
+        ok=not ahead,
+        observed="; ".join([f"{new.name} is at {own[1]} of {own[0]}", *ahead]),
         needed="the standby with the most WAL",
         remedy="promote that one, or plan again",
     )

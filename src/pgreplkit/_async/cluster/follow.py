@@ -15,8 +15,8 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import RELOAD
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
 from pgreplkit.plans.cluster import follow as following
@@ -27,7 +27,7 @@ from pgreplkit.values.finding import Finding, Severity
 _SETTLES = 0.3
 """Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
 _QUIET = [
-    SQL("SET {} = {}").format(Identifier(name), Literal(value))
+    SQL(SET).format(Identifier(name), Literal(value))
     for name, value in {
         "log_statement": "none",
         "log_min_duration_statement": "-1",
@@ -108,7 +108,7 @@ async def _set_by_sql(tried: str, standby: AsyncStandby, conninfo: str, slot: st
         # A connection string may hold a password, which is nothing for the server's log.
         await standby._link.run(tried, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         await standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
     await standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
@@ -135,7 +135,7 @@ async def _receiver(standby: AsyncStandby, is_right: Callable[[Upstream], bool])
 async def _until_streaming(
     site: AsyncSite, tried: str, node: str, is_right: Callable[[Upstream], bool]
 ) -> None:
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     before: int | None = None
     while True:
         receiver = None
@@ -150,9 +150,9 @@ async def _until_streaming(
         except Error as error:
             found = str(error)
         # A receiver that is first seen at the end is looked at once more.
-        if pace.is_over and (receiver is None or before is not None):
+        if backoff.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )
         before = receiver
-        await sleep(pace.next_pause() if receiver is None else _SETTLES)
+        await sleep(backoff.next_pause() if receiver is None else _SETTLES)

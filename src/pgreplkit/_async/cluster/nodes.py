@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgreplkit._async._io import to_thread
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
@@ -12,8 +13,10 @@ from pgreplkit.catalog.cluster.repmgr import (
     RepmgrEvent,
     RepmgrNode,
 )
-from pgreplkit.driver.conninfo import repmgr_node
-from pgreplkit.errors import Error, WaitTimeout
+from pgreplkit.driver.conninfo import complete, repmgr_node
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.topology import ClusterNode
 
 
@@ -36,7 +39,12 @@ class AsyncQuestion:
                 self._server = server
                 return await self._told(AsyncStandby._taking_over(server))
         except Error as error:
-            return ClusterNode(name=self.name, error=error)
+            reply = await self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
+            return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
+
+    async def _reply(self) -> Reply:
+        """Ask again whether there is a server, which a failed connection does not tell."""
+        return await to_thread(lambda: probe(complete(self.conninfo, {})))
 
     async def _told(self, server: AsyncStandby) -> ClusterNode:
         tried = f"ask {self.name} who it is"

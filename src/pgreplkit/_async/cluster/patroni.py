@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._async._io import aside, sleep
+from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.cluster.cluster import AsyncCluster
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.rest import Api
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.cluster.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
@@ -100,7 +100,7 @@ class AsyncPatroniCluster:
         before: PatroniStatus,
         timeout: float,
     ) -> PatroniChange:
-        pace, began = Pace(timeout), time.monotonic()
+        backoff, began = Backoff(timeout), time.monotonic()
         # It answers when it is done, or has failed.
         await self._ask(tried, "POST", path, body, timeout)
         old = before.leader
@@ -114,12 +114,12 @@ class AsyncPatroniCluster:
                     new_timeline=now.timeline,
                     elapsed=timedelta(seconds=time.monotonic() - began),
                 )
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it was accepted, but after {timeout:g} s the leader is"
                     f" {now.name if now else 'nobody'}"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def _ask(
         self,
@@ -153,7 +153,7 @@ class AsyncPatroniCluster:
         body: Mapping[str, object] | None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        return await aside(lambda: self._api.ask(url, method, path, body, timeout))
+        return await to_thread(lambda: self._api.ask(url, method, path, body, timeout))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {', '.join(self._api.urls)}>"

@@ -22,7 +22,7 @@ from pgreplkit.plans.cluster.steps import (
     StopPrimary,
 )
 from pgreplkit.plans.cluster.topology import ClusterNode
-from pgreplkit.plans.server.readiness import found
+from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.controlfile import ControlFile
 from pgreplkit.values.finding import Finding, Severity
 
@@ -118,17 +118,17 @@ class AsyncReturnChecks:
         """One finding for each thing that was looked at."""
         back, primary = self.back, self.back.primary
         told = [
-            found(
+            checked(
                 "system",
-                back.stopped.system_id == primary.system_id,
-                found=f"system {back.stopped.system_id}",
+                ok=back.stopped.system_id == primary.system_id,
+                observed=f"system {back.stopped.system_id}",
                 needed=f"{primary.system_id}, as {primary.name}",
                 remedy=_CLONE,
             ),
-            found(
+            checked(
                 "divergence",
-                back.diverged is False,
-                found=_divergence(back),
+                ok=back.diverged is False,
+                observed=_divergence(back),
                 needed="all its WAL lies in the primary's history",
                 remedy="it is rewound",
                 otherwise=Severity.INFO,
@@ -147,32 +147,32 @@ class AsyncReturnChecks:
         if version is not None and can_be_asked:
             why_not = await refusal(self.site, back.name, back.primary.name)
         return [
-            found(
+            checked(
                 "pg_rewind",
-                version is not None,
-                found=version or "its host has none",
+                ok=version is not None,
+                observed=version or "its host has none",
                 needed=f"pg_rewind of {major}",
                 remedy=f"install it, or {_CLONE}",
             ),
-            found(
+            checked(
                 "wal_log_hints",
-                stopped.can_rewind,
-                found=f"wal_log_hints {_on(stopped.wal_log_hints)}, data checksums"
+                ok=stopped.can_rewind,
+                observed=f"wal_log_hints {_on(stopped.wal_log_hints)}, data checksums"
                 f" {_on(stopped.data_checksums)}",
                 needed="one of them on, before it diverged",
                 remedy=_CLONE,
             ),
-            found(
+            checked(
                 "shutdown",
-                major >= 13 or stopped.is_clean or back.is_running,
-                found=f"it is {stopped.state}",
+                ok=major >= 13 or stopped.is_clean or back.is_running,
+                observed=f"it is {stopped.state}",
                 needed="shut down cleanly; from 13 on pg_rewind recovers it",
                 remedy=f"start it where no client reaches it and stop it, or {_CLONE}",
             ),
-            found(
+            checked(
                 "pg_rewind --dry-run",
-                why_not is None,
-                found=why_not or asked,
+                ok=why_not is None,
+                observed=why_not or asked,
                 needed="it finds the WAL back to where it parted, and may read the primary's files",
                 remedy=_CLONE,
             ),
@@ -202,19 +202,19 @@ class AsyncFollowChecks:
         if needs_control:
             there = self.node in self.site.controls
             told.append(
-                found(
+                checked(
                     f"control of {self.node}",
-                    there,
-                    found="there" if there else "no control was given",
+                    ok=there,
+                    observed="there" if there else "no control was given",
                     needed="one that restarts it, which it takes before 13",
                 )
             )
         if self.left_slot is not None:
             told.append(
-                found(
+                checked(
                     "slot",
-                    False,
-                    found=f"it leaves the slot {self.left_slot} of {self.left}",
+                    ok=False,
+                    observed=f"it leaves the slot {self.left_slot} of {self.left}",
                     needed="no slot that nobody uses: it keeps WAL for ever",
                     remedy=f"drop it on {self.left} afterwards",
                     otherwise=Severity.WARNING,

@@ -8,14 +8,18 @@ from typing import TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._async._io import aside, completed
+from pgreplkit._async._io import completed, to_thread
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.standbyconfig import named
 from pgreplkit.plans.cluster.switchover import Use
 from pgreplkit.plans.cluster.topology import ClusterNode
@@ -56,13 +60,17 @@ class AsyncSite:
         return await self._limited(await AsyncStandby.connect(self.servers[name]))
 
     async def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL("SET statement_timeout = {}").format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
             await server._link.run("limit the time of statements", limit)
         except BaseException:
             await server.close()
             raise
         return server
+
+    async def reply(self, name: str) -> Reply:
+        """Return whether that server answers at all, also if it accepts no connection."""
+        return await to_thread(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
         """What acts on the host of that server.
@@ -77,7 +85,7 @@ class AsyncSite:
     async def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
         """What ``call`` gives for that control; it may block."""
         control = self.control(name)
-        return await aside(lambda: call(control))
+        return await to_thread(lambda: call(control))
 
     async def fence_off(self, name: str) -> None:
         """Call the caller's hook.
@@ -88,7 +96,7 @@ class AsyncSite:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            await completed(await aside(lambda: fence(name)))
+            await completed(await to_thread(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
-from pgreplkit._async._io import Crew, Job
+from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -53,7 +53,7 @@ class AsyncWatch(AsyncClosing):
         self.timeout: float = every
         if timeout is not None:
             self.timeout = checked_seconds(timeout, "a timeout")
-        self._crew = Crew(len(self._watched))
+        self._group = TaskGroup(len(self._watched))
         self._next_round: float | None = None
         self._before: WatchSample | None = None
         self._is_closed = False
@@ -68,7 +68,7 @@ class AsyncWatch(AsyncClosing):
         now = time.monotonic()
         due = now if self._next_round is None else self._next_round
         if due > now:
-            await self._crew.rest(due - now)
+            await self._group.rest(due - now)
         if self._is_closed:
             raise StopAsyncIteration
         # Rounds that were missed are not made up for.
@@ -98,12 +98,12 @@ class AsyncWatch(AsyncClosing):
         self._is_closed = True
         for watched in self._watched:
             await watched.close()
-        await self._crew.close()
+        await self._group.close()
 
     async def _round(self) -> WatchSample:
         for watched in self._watched:
-            await watched.start(self._crew)
-        await self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
+            await watched.start(self._group)
+        await self._group.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
@@ -122,7 +122,7 @@ class _Watched:
         # A standby's methods, whichever role the server has when it is asked.
         self._server = None if isinstance(server, str) else AsyncStandby._taking_over(server)
 
-    async def start(self, crew: Crew) -> None:
+    async def start(self, crew: TaskGroup) -> None:
         """Ask, unless the last question is not answered yet; one that never is, is given up."""
         if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
             self.job.cancel()

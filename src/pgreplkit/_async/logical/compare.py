@@ -8,10 +8,10 @@ from functools import partial
 from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
-from pgreplkit._async._io import Crew, sleep
+from pgreplkit._async._io import TaskGroup, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows, tables_between
 from pgreplkit._async.logical.subscribing import read_subscriptions
-from pgreplkit._async.server.positions import set_fence
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
@@ -25,7 +25,7 @@ from pgreplkit.catalog.logical.compare import (
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
 from pgreplkit.catalog.logical.stuck import COPIED_NOW
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.tablescan import TableScan, columns_named, key_in
 from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
 from pgreplkit.plans.logical.compare import (
@@ -81,7 +81,7 @@ async def acompare(
     scans = [await sides.scan(table) for table in asked]
     estimated = await sides.estimate([scan.table for scan in scans])
     done = 0
-    crew = Crew(1)
+    crew = TaskGroup(1)
     try:
         for tables_done, scan in enumerate(scans):
             low: Key | None = None
@@ -227,7 +227,7 @@ class _Sides:
         A difference counts when it is seen twice: a row that is written and deleted between the
         looks at the publisher may be seen by the look at the subscriber.
         """
-        pace = Pace(self._timeout)
+        backoff = Backoff(self._timeout)
         confirmed: dict[Key, DiffKind] = {}
         seen: dict[Key, DiffKind] = {}
         doubtful: list[Key] = []
@@ -251,7 +251,7 @@ class _Sides:
             seen, doubtful = diffs, sorted({*changing, *diffs} - confirmed.keys())
             if not doubtful:
                 break
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
         found = {key: confirmed[key] for key in sorted(confirmed)}
         return await self._diffs(scan, found), tuple(map(scan.named, doubtful))
 
@@ -298,7 +298,7 @@ class _Sides:
 
         Raises: WaitTimeout.
         """
-        lsn = await set_fence(self._publisher)
+        lsn = await write_marker(self._publisher)
         if self._slots is None:
             states = await read_subscriptions(self._subscriber)
             self._slots = [s.subslotname for s in states if s.subenabled and s.subslotname]

@@ -1,4 +1,4 @@
-"""aschema_drift and acopy_schema: making the tables of a subscriber as the publisher's are."""
+"""aschema_drift and acopy_schema: align a subscriber's tables with its publisher's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psycopg.rows import DictRow
 
-from pgreplkit._async._io import aside
+from pgreplkit._async._io import to_thread
 from pgreplkit._async.logical.coverage import tables_between
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
@@ -21,7 +21,8 @@ from pgreplkit.catalog.logical.drift import (
     TableShape,
     TableTrigger,
 )
-from pgreplkit.catalog.logical.publication import AnyPublished
+from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
+from pgreplkit.catalog.logical.types import TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
@@ -30,35 +31,41 @@ from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_dri
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
+_OPERATION = "compare the schemas"
+
 
 async def aschema_drift(
     publisher: AsyncServer,
     subscriber: AsyncServer,
     tables: Iterable[AnyPublished] | None = None,
 ) -> SchemaDrift:
-    """Where the tables of a subscriber are not made as those of its publisher, and the DDL for it.
+    """Compare the definitions of a subscriber's tables with its publisher's.
 
     By default the tables are those of the subscriber's subscriptions to this publisher; without
-    such a subscription, all published tables. Columns are compared by
-    name, as the server replicates them; indexes and constraints by what they say, whatever they
-    are called. Nothing is changed.
+    such a subscription, all published tables. Columns are compared by name, as the server
+    replicates them, with the labels, constraints and attributes of their types; indexes and
+    constraints by their definition, whatever their name. Nothing is changed.
 
-    Raises: TableNotFound for a table that the publisher has not; TableNotFound,
+    Raises: TableNotFound for a table or a column that the publisher lacks; TableNotFound,
     PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
-    Source: pg_attribute, pg_index, pg_constraint, pg_trigger, pg_inherits.
+    Source: pg_attribute, pg_type, pg_enum, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
-    asked = await tables_between(publisher._link, subscriber._link, tables, "compare the schemas")
-    names = [published.table for published in asked]
+    covered = await tables_between(publisher._link, subscriber._link, tables, _OPERATION)
+    names = [published.table for published in covered]
     theirs = await read_shapes(publisher._link, names)
-    missing = [str(name) for name in names if name not in theirs]
-    if missing:
-        raise TableNotFound("compare the schemas", f"the publisher has no {', '.join(missing)}")
-    for one in asked:
-        lacking = [name for name in one.columns or () if name not in theirs[one.table].columns]
-        if lacking:
-            found = f"the publisher has no column {', '.join(lacking)} in {one.table}"
-            raise TableNotFound("compare the schemas", found)
-    return schema_drift_of(asked, theirs, await read_shapes(subscriber._link, names))
+    for published in covered:
+        _insist_on_columns(published, theirs)
+    return schema_drift_of(covered, theirs, await read_shapes(subscriber._link, names))
+
+
+def _insist_on_columns(published: PublishedTable, shapes: dict[TableName, TableShape]) -> None:
+    shape = shapes.get(published.table)
+    if shape is None:
+        raise TableNotFound(_OPERATION, f"the publisher has no table {published.table}")
+    lacking = [name for name in published.columns or () if name not in shape.columns]
+    if lacking:
+        found = f"the publisher has no column {', '.join(lacking)} in {published.table}"
+        raise TableNotFound(_OPERATION, found)
 
 
 async def acopy_schema(
@@ -73,15 +80,15 @@ async def acopy_schema(
 ) -> None:
     """Copy the schema of the publisher's database: all of it, or that of some tables.
 
-    Section by section, each as a whole or not at all. Publications and subscriptions are left out,
-    without ``owners`` who owns what and what is granted, too. The programs are those of
-    ``bindir``, or else of the PATH; take the subscriber's: pg_dump reads older servers, and what
-    it writes is for its own major.
+    Each section is restored completely or not at all. Publications and subscriptions are left out;
+    with ``owners=False``, owners and privileges too. ``bindir`` is the directory of pg_dump and
+    pg_restore; by default they are searched on the PATH. Use the subscriber's programs: pg_dump
+    reads older servers, and writes for servers of its own major version.
 
-    Each takes ``timeout`` seconds at most; passwords stand in a private file meanwhile.
+    Each program may take ``timeout`` seconds. Passwords are passed in a private file.
 
-    Raises: ControlFailed when a program fails, with what it says.
-    Needs: to read the publisher's schema, and to create on the subscriber.
+    Raises: ControlFailed with the output of a program that fails.
+    Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
     source = program_conninfo(publisher.connection, publisher._link.conninfo)
@@ -91,12 +98,12 @@ async def acopy_schema(
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
     for section in several(sections, "sections", at_least=1):
-        copy = partial(copy_section, source, target, section, names)
-        await aside(partial(copy, owners=owners, bindir=folder, timeout=timeout))
+        copy = partial(copy_section, source, target, SchemaSection(section), names)
+        await to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
 
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:
-    """What those of the tables are made of that are there."""
+    """Return the definitions of those of the tables that exist."""
     async with link.qualified("read the tables") as within:
         return await _read_shapes(within, names)
 
@@ -107,11 +114,13 @@ async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[Tabl
     async def ask(statement: str) -> list[DictRow]:
         return await link.all("read the tables", statement, asked)
 
+    major = link.version.major
+    types = {record["oid"]: TypeShape(**record) for record in await ask(types_of_tables(major))}
     shapes = {}
     for record in await ask(sql.TABLES):
         table = _table(record)
-        shapes[table] = TableShape(table=table, **record)
-    for record in await ask(sql.table_columns(link.version.major)):
+        shapes[table] = TableShape(table=table, types=types, **record)
+    for record in await ask(sql.table_columns(major)):
         shape = shapes[_table(record)]
         shape.columns[record["name"]] = TableColumn(**record)
     for record in await ask(sql.INDEXES):

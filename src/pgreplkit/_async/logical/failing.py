@@ -5,13 +5,13 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.logs import read_log
+from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -33,15 +33,15 @@ async def find_failed(
     if state.subslotname is None:
         raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
     slot = AsyncSlot(publisher._link, await read_slot(publisher._link, state.subslotname))
-    pace = Pace(timeout)
+    backoff = Backoff(timeout)
     while True:
         try:
             failed = await _peek(slot, state, await _applied(link, state))
         except SlotActive:
             # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
-            if pace.is_over:
+            if backoff.is_over:
                 return None
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
         else:
             break
     if failed is None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.server.positions import set_fence
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import pglogical as sql
@@ -24,7 +24,7 @@ from pgreplkit.catalog.logical.pglogical import (
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable, published
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.several import several
@@ -291,21 +291,21 @@ class AsyncPglogicalSubscription:
         Raises: WaitTimeout, with what it waits for; SubscriptionNotFound.
         Source: as ``refresh`` and ``tables``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status, tables = (await self.refresh()).state.status, await self.tables()
             waiting = [table for table in tables if table.status is not PglogicalSync.READY]
             if status is PglogicalStatus.REPLICATING and not waiting:
                 return tables
-            if pace.is_over:
+            if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
                     f"{self.name!r} is not synchronized after {timeout:g} s: it is {status},"
                     f" and not ready are {which or 'none'}"
                 )
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
-                await set_fence(provider._link)
-            await sleep(pace.next_pause())
+                await write_marker(provider._link)
+            await sleep(backoff.next_pause())
 
     async def enable(self, *, timeout: float = 30.0) -> None:
         """Let it run.
@@ -320,12 +320,12 @@ class AsyncPglogicalSubscription:
         Raises: WaitTimeout; SubscriptionNotFound.
         Source: pglogical.alter_subscription_disable(), as ``refresh``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         await self._call("disable", sql.DISABLE, [], timeout)
         while (await self.refresh()).state.status is PglogicalStatus.REPLICATING:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"the worker of {self.name!r} did not end in {timeout:g} s")
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
         """Subscribe to one more set; what is in its tables is not copied.

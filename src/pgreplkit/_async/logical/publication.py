@@ -8,9 +8,19 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.publication import (
+    ALTER_PUBLICATION,
+    CREATE_PUBLICATION,
+    DROP_PUBLICATION,
+    FOR_SCOPE,
     LIMITED_TABLES,
     ONE_PUBLICATION,
     PUBLISHED_SEQUENCES,
+    SCOPE_SCHEMAS,
+    SCOPE_TABLES,
+    SET_OPTIONS,
+    TRY_DELETE,
+    TRY_UPDATE,
+    WITH_OPTIONS,
     AnyPublished,
     GeneratedColumns,
     Operation,
@@ -205,7 +215,9 @@ class AsyncPublication:
         )
         if not options:
             raise ValueError("no option is given to set")
-        await self._alter("SET", SQL("({})").format(SQL(", ").join(options)), timeout, force=force)
+        await self._alter(
+            "SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force
+        )
 
     async def rename(self, name: str, *, timeout: float = 10.0) -> None:
         """Give it another name. Subscriptions go by the name: theirs must be changed too.
@@ -229,7 +241,7 @@ class AsyncPublication:
         """
         tried = f"drop the publication {self.name!r}"
         await read_publication(self._link, self.name)
-        statement = SQL("DROP PUBLICATION {}").format(Identifier(self.name))
+        statement = SQL(DROP_PUBLICATION).format(Identifier(self.name))
         async with self._link.transaction(tried, timeout=timeout) as link:
             await link.run(tried, statement, grant=self._owner, meaning=_MEANING)
 
@@ -253,7 +265,7 @@ class AsyncPublication:
         grant: str | None = None,
     ) -> None:
         tried = f"alter the publication {self.name!r}: {words.lower()}"
-        statement = SQL("ALTER PUBLICATION {} {} {}").format(
+        statement = SQL(ALTER_PUBLICATION).format(
             Identifier(self.name),
             SQL(words),
             what,
@@ -312,15 +324,15 @@ async def make_publication(
         raise TypeError("all_tables or all_sequences, or else tables and schemas: not both")
     scope = [*everything]
     if tables:
-        scope.append(SQL("TABLE {}").format(parts.published_list(link.require, tables)))
+        scope.append(SQL(SCOPE_TABLES).format(parts.published_list(link.require, tables)))
     if schemas:
         link.require("publication.schemas")
-        scope.append(SQL("TABLES IN SCHEMA {}").format(parts.names(schemas)))
-    statement = SQL("CREATE PUBLICATION {}").format(Identifier(name))
+        scope.append(SQL(SCOPE_SCHEMAS).format(parts.names(schemas)))
+    statement = SQL(CREATE_PUBLICATION).format(Identifier(name))
     if scope:
-        statement += SQL(" FOR {}").format(SQL(", ").join(scope))
+        statement += SQL(FOR_SCOPE).format(SQL(", ").join(scope))
     if options:
-        statement += SQL(" WITH ({})").format(SQL(", ").join(options))
+        statement += SQL(WITH_OPTIONS).format(SQL(", ").join(options))
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
     grant = "SUPERUSER" if everything or schemas else database
     async with link.transaction(tried, timeout=timeout) as within:
@@ -354,12 +366,10 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
         tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
         name = table_in(record)
-        statement = SQL("EXPLAIN DELETE FROM ONLY {} WHERE false").format(parts.table(name))
+        statement = SQL(TRY_DELETE).format(parts.table(name))
         if not state.pubdelete:
             column = Identifier(record["column"])
-            statement = SQL("EXPLAIN UPDATE ONLY {} SET {} = {} WHERE false").format(
-                parts.table(name), column, column
-            )
+            statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
             await link.run(tried, statement, meaning={INVALID_COLUMN_REFERENCE: _Refused})
         except _Refused:

@@ -16,7 +16,7 @@ from pgreplkit.catalog.logical.stuck import (
     published as tables_published,
 )
 from pgreplkit.catalog.logical.subscription import CONNECTION, SubscriptionState
-from pgreplkit.catalog.server.slotactions import USED_BY
+from pgreplkit.catalog.server.slot import USED_BY
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import (
     SlotNotFound,

@@ -23,12 +23,21 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
-from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    COPY_OUT,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+    ROWS,
+    WHERE,
+    table_shape,
+)
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.slot import missing_publications
@@ -170,7 +179,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         async with await self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
-            with telling(self._operation):
+            with translate_errors(self._operation):
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
             created = await walsender.create_slot(
                 self.slot,
@@ -181,15 +190,15 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 timeout=self._create_timeout,
             )
             self._has_unfinished_slot = True
-            with telling("take over the snapshot of the slot"):
+            with translate_errors("take over the snapshot of the slot"):
                 reader = await AsyncConnection[object].connect(
                     in_utf8(self._conninfo), autocommit=True
                 )
                 await read_exactly(reader, self._conninfo)
                 await reader.execute(unlimited.encode())
                 await reader.execute(ROW_SECURITY_OFF)
-                await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                await reader.execute(BEGIN_READING)
+                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
                 await reader.execute(seen)
         return created.consistent_point, reader
 
@@ -229,7 +238,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         for one in copies:
             table_reader = await self._table_reader(one, reading, link)
             make = table_reader.make
-            with telling(f"copy {one.table}"):
+            with translate_errors(f"copy {one.table}"):
                 async for values in _rows(reader, one, table_reader):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
@@ -260,12 +269,12 @@ async def _rows(
 
 
 def _statement(one: TableCopy) -> Composed:
-    rows = SQL("SELECT {} FROM {}{}").format(
+    rows = SQL(ROWS).format(
         parts.names(column.name for column in one.table.columns),
         # The rows of other tables that inherit from it are published as theirs.
-        SQL("") if one.is_partitioned else SQL("ONLY "),
+        SQL("") if one.is_partitioned else SQL(ONLY),
         parts.table(one.table.table_name),
     )
     if one.where is not None:
-        rows += SQL(" WHERE ") + SQL(one.where)
-    return SQL("COPY ({}) TO STDOUT").format(rows)
+        rows += SQL(WHERE) + SQL(one.where)
+    return SQL(COPY_OUT).format(rows)

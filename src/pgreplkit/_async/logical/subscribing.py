@@ -16,8 +16,14 @@ from pgreplkit.catalog.logical.stuck import (
     OLD_TRANSACTIONS,
 )
 from pgreplkit.catalog.logical.subscription import (
+    ALTER_SUBSCRIPTION,
+    CREATE_SUBSCRIPTION,
+    DETACH_SUBSCRIPTION,
+    DISABLE_SUBSCRIPTION,
+    DROP_SUBSCRIPTION,
     ONE_SUBSCRIPTION,
     SUBSCRIPTIONS,
+    WITH_OPTIONS,
     SubscribedTable,
     SubscriptionState,
 )
@@ -125,11 +131,11 @@ async def make_subscription(
     )
     if slot_name is not None:
         options = attrs.evolve(options, create_slot=False, slot_name=slot_name)
-    statement = SQL("CREATE SUBSCRIPTION {} {} PUBLICATION {}").format(
+    statement = SQL(CREATE_SUBSCRIPTION).format(
         Identifier(name), connection, parts.names(publications)
     )
     if given := parts.subscription_options(link.require, options):
-        statement += SQL(" WITH ({})").format(SQL(", ").join(given))
+        statement += SQL(WITH_OPTIONS).format(SQL(", ").join(given))
     grant = "SUPERUSER"
     if link.version.major >= 16:
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
@@ -228,7 +234,7 @@ async def drop_both(
     Raises: PublisherUnreachable; nothing is changed then.
     """
     tried = f"drop the subscription {state.subname!r}"
-    statement = SQL("DROP SUBSCRIPTION {}").format(Identifier(state.subname))
+    statement = SQL(DROP_SUBSCRIPTION).format(Identifier(state.subname))
     try:
         await ask_publisher(link, tried, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
@@ -283,10 +289,10 @@ async def drop_here(
         # is led it fails at once.
         await within.run(
             tried,
-            SQL("ALTER SUBSCRIPTION {} DISABLE").format(name),
-            SQL("ALTER SUBSCRIPTION {} {}").format(name, parts.connection(_NOWHERE)),
-            SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name),
-            SQL("DROP SUBSCRIPTION {}").format(name),
+            SQL(DISABLE_SUBSCRIPTION).format(name),
+            SQL(ALTER_SUBSCRIPTION).format(name, parts.connection(_NOWHERE)),
+            SQL(DETACH_SUBSCRIPTION).format(name),
+            SQL(DROP_SUBSCRIPTION).format(name),
             grant=state.subowner,
             meaning=MEANING,
         )

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal as OneOf
+from typing import Literal as OneOf, Self
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
+from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.logical.failing import find_failed
 from pgreplkit._async.logical.publisher import asking
 from pgreplkit._async.logical.stuck import find_reasons
-from pgreplkit._async.logical.subscriptionreader import AsyncSubscriptionReader
-from pgreplkit._async.server.positions import set_fence
+from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    CHANGE_OWNER,
+    COPY_DATA,
+    DETACH_SLOT,
+    DISABLE,
+    DO_NOT_COPY_DATA,
+    ENABLE,
+    REFRESH_PUBLICATION,
+    REFRESH_SEQUENCES,
+    RENAME,
+    SET_OPTIONS,
+    SET_PUBLICATION,
+    SKIP_TRANSACTION,
+    STATS,
+    WITH_OPTION,
+    WITHOUT_REFRESH,
+    WORKERS,
+    SubscribedTable,
+    SubscriptionState,
+    SubscriptionStats,
+    SubscriptionWorker,
+    subscribed_table_in,
+    subscribed_tables,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
 from pgreplkit.plans.logical.subscription import (
@@ -34,7 +59,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class AsyncSubscription(AsyncSubscriptionReader):
+class AsyncSubscription:
     """A subscription: its ``state`` when it was last read, and what can be done to it.
 
     Made by ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber. Each
@@ -45,13 +70,95 @@ class AsyncSubscription(AsyncSubscriptionReader):
     subscriber, and a way there from here.
     """
 
+    def __init__(self, link: AsyncLink, state: SubscriptionState) -> None:
+        self._link = link
+        self.state: SubscriptionState = state
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.state.subname
+
+    async def refresh(self) -> Self:
+        """Read its state again; gives the subscription itself.
+
+        Raises: SubscriptionNotFound.  Source: pg_subscription.
+        """
+        await self._read(self.name)
+        return self
+
+    async def _read(self, name: str) -> None:
+        self.state = await subscribing.read_subscription(self._link, name)
+
+    async def tables(self) -> list[SubscribedTable]:
+        """Its tables, by name, with how far it is with each.
+
+        Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
+        """
+        sql = subscribed_tables(self._link.version.major)
+        records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
+        return [subscribed_table_in(record) for record in records]
+
+    async def workers(self) -> list[SubscriptionWorker]:
+        """Its workers that run now.
+
+        Source: pg_stat_subscription.
+        """
+        sql = WORKERS.sql(self._link.version.major)
+        records = await self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
+        return [WORKERS.read(record) for record in records]
+
+    async def stats(self) -> SubscriptionStats:
+        """How often its workers failed, and from 18 on what conflicts they met.
+
+        Counted late: the workers tell their counts a second or so after what they count, when
+        ``wait_caught_up`` may be over already. Ask again before you rely on a count of none.
+
+        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
+        """
+        self._link.require("subscription.stats")
+        sql = STATS.sql(self._link.version.major)
+        tried = f"read the counters of {self.name!r}"
+        return STATS.read(await self._link.one(tried, sql, [self.state.oid]))
+
+    async def conflicts(self) -> list[ConflictRecord]:
+        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+
+        ``stats`` counts them all; the log says which rows. It is written a moment later than the
+        change that is logged is applied.
+
+        Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
+        Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
+        Source: pg_current_logfile().
+        """
+        self._link.require("subscription.conflicts")
+        return logged_conflicts(await read_log(self._link), self.state.oid)
+
+    async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
+        """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.
+
+        Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
+        """
+        await self.refresh()
+        has_stats = self._link.version.major >= 15
+        slot = None
+        if publisher is not None and self.state.subslotname is not None:
+            slot = await read_slot(publisher._link, self.state.subslotname)
+        return SubscriptionStatus(
+            state=self.state,
+            workers=tuple(await self.workers()),
+            tables=tuple(await self.tables()),
+            stats=await self.stats() if has_stats else None,
+            slot=slot,
+        )
+
     async def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
 
         Raises: ServerError without a slot; StatementTimeout.
         Source: ALTER SUBSCRIPTION … ENABLE.
         """
-        await self._alter(SQL("ENABLE"), timeout)
+        await self._alter(SQL(ENABLE), timeout)
 
     async def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
@@ -60,16 +167,16 @@ class AsyncSubscription(AsyncSubscriptionReader):
 
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
-        pace = Pace(timeout)
-        await self._alter(SQL("DISABLE"), timeout)
+        backoff = Backoff(timeout)
+        await self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := await self.workers()):
-            if pace.is_over:
+            if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
                     f"{self.name!r} is disabled, but its workers (process {pids}) did not end in"
                     f" {timeout:g} s"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Take in the tables that were added to its publications, and let go of the others.
@@ -77,7 +184,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         Raises: ServerError when it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        await self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
+        await self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Let the server bring its sequences to where the publisher's are, from 19 on on both.
@@ -88,7 +195,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        await self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+        await self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
 
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -102,8 +209,8 @@ class AsyncSubscription(AsyncSubscriptionReader):
         """
         if not names:
             raise ValueError("a subscription is to one publication at least")
-        refresh = SQL("refresh = false") if not self.state.subenabled else _copying(copy_data)
-        await self._asked(SQL("SET PUBLICATION {}").format(parts.names(names)), refresh, timeout)
+        refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
+        await self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     async def add_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -143,7 +250,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         if "two_phase" in given:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
-        what = SQL("SET ({})").format(listed)
+        what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
             await self._asked(what, None, timeout)
         else:
@@ -164,7 +271,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
         await self.disable(timeout=timeout)
-        await self._alter(SQL("SET (slot_name = NONE)"), timeout)
+        await self._alter(SQL(DETACH_SLOT), timeout)
 
     async def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
         """Let it have this slot of the publisher. What the slot does not have is a gap.
@@ -208,7 +315,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         if not isinstance(finish_lsn, LSN):
             raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
         if self._link.version.major >= 15:
-            await self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            await self._alter(SQL(SKIP_TRANSACTION).format(Literal(str(finish_lsn))), timeout)
             return
         await self.refresh()
         was_enabled = self.state.subenabled
@@ -226,7 +333,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
         """
-        what = SQL("RENAME TO {}").format(Identifier(name))
+        what = SQL(RENAME).format(Identifier(name))
         await self._alter(what, timeout, name=name)
 
     async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
@@ -234,7 +341,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
         """
-        await self._alter(SQL("OWNER TO {}").format(Identifier(role)), timeout)
+        await self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
     async def wait_synced(
         self,
@@ -251,7 +358,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
         no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status = await self.status()
             if on_progress is not None:
@@ -263,7 +370,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
                     f"{self.name!r} has no table, so that nothing is replicated",
                     await self.diagnose(publisher),
                 )
-            if pace.is_over or not self.state.subenabled:
+            if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
@@ -271,7 +378,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
                     " ready",
                     await self.diagnose(publisher),
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def wait_caught_up(
         self,
@@ -290,9 +397,9 @@ class AsyncSubscription(AsyncSubscriptionReader):
         Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         await self.refresh()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         async with asking(self._link, self.state.oid, publisher) as asked:
-            target = await set_fence(asked._link) if lsn is None else lsn
+            target = await write_marker(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
@@ -301,7 +408,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
             # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
-            await self.wait_synced(timeout=pace.left, publisher=asked)
+            await self.wait_synced(timeout=backoff.left, publisher=asked)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:
@@ -346,7 +453,7 @@ class AsyncSubscription(AsyncSubscriptionReader):
     async def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""
         if option is not None:
-            what = SQL("{} WITH ({})").format(what, option)
+            what = SQL(WITH_OPTION).format(what, option)
         await subscribing.ask_publisher(
             self._link,
             f"alter the subscription {self.name!r}",
@@ -357,8 +464,13 @@ class AsyncSubscription(AsyncSubscriptionReader):
         await self.refresh()
 
     def _altering(self, what: Composable) -> Composed:
-        return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
+        return SQL(ALTER_SUBSCRIPTION).format(Identifier(self.name), what)
+
+    def __repr__(self) -> str:
+        enabled = "enabled" if self.state.subenabled else "disabled"
+        publications = ", ".join(self.state.subpublications)
+        return f"<{type(self).__name__} {self.name!r}, {enabled}, to {publications}>"
 
 
 def _copying(copy_data: bool) -> Composable:
-    return SQL("copy_data = true") if copy_data else SQL("copy_data = false")
+    return SQL(COPY_DATA) if copy_data else SQL(DO_NOT_COPY_DATA)

@@ -10,12 +10,12 @@ from pgreplkit.catalog.server.roles import GROUPS
 from pgreplkit.catalog.server.settings import CURRENT_SETTING, RELOAD
 from pgreplkit.errors import HostFileError, RoleNotFound
 from pgreplkit.host.configfiles import hba_line, insert_line, restore
-from pgreplkit.plans.server.access import AccessVerdict, Asked, decide_access
+from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access
 
 _GRANT = "SELECT ON pg_hba_file_rules; EXECUTE ON FUNCTION pg_hba_file_rules()"
 
 
-async def check_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
+async def check_access(link: AsyncLink, asked: AccessRequest) -> AccessVerdict:
     """The verdict of the file as it is on disk now."""
     tried = f"check the access of the role {asked.role!r}"
     line = hba_line(asked)
@@ -29,7 +29,7 @@ async def check_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
     return decide_access(asked, rules, groups=groups, line=line, has_regexes=major >= 16)
 
 
-async def allow_access(link: AsyncLink, asked: Asked) -> AccessVerdict:
+async def allow_access(link: AsyncLink, asked: AccessRequest) -> AccessVerdict:
     """Add the line that is missing, if one is, and reload."""
     verdict = await check_access(link, asked)
     tried = f"let the role {asked.role!r} in"

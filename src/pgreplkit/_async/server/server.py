@@ -22,9 +22,9 @@ from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
-from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, telling
+from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
 from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
-from pgreplkit.plans.server.access import AccessVerdict, Asked
+from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.values.identity import SystemIdentity
@@ -59,7 +59,7 @@ class AsyncServer(AsyncClosing):
         server has the other role.
         """
         whole = complete(conninfo, params)
-        with telling(f"connect to {address(whole)}"):
+        with translate_errors(f"connect to {address(whole)}"):
             server = cls(await AsyncConnection.connect(in_utf8(whole), autocommit=True))
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
@@ -268,7 +268,7 @@ class AsyncServer(AsyncClosing):
         Raises: RoleNotFound; InsufficientPrivilege; ValueError for an address that is none.
         Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
         """
-        asked = Asked(role, address=address, database=database, ssl=ssl, method=method)
+        asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await check_access(self._link, asked)
 
     async def allow_access(
@@ -290,7 +290,7 @@ class AsyncServer(AsyncClosing):
         as ``check_access``.
         Needs: as ``check_access``, and EXECUTE on pg_reload_conf(); an account that may write it.
         """
-        asked = Asked(role, address=address, database=database, ssl=ssl, method=method)
+        asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await allow_access(self._link, asked)
 
     async def wal_files(self) -> list[WalFile]:

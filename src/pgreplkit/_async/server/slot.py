@@ -10,12 +10,18 @@ from psycopg.rows import DictRow
 from pgreplkit._async._io import sleep
 from pgreplkit._async.streams.changes import AsyncChangeStream, change_stream
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.server import slotactions as sql
-from pgreplkit.catalog.server.slot import ONE_SLOT, SlotState, SlotType
-from pgreplkit.catalog.server.slotactions import CONSUME, PEEK, SlotChange
-from pgreplkit.catalog.server.slotcolumns import SlotColumns
+from pgreplkit.catalog.server import slot as sql
+from pgreplkit.catalog.server.slot import (
+    CONSUME,
+    ONE_SLOT,
+    PEEK,
+    SlotChange,
+    SlotColumns,
+    SlotState,
+    SlotType,
+)
 from pgreplkit.catalog.view import View
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     FEATURE_NOT_SUPPORTED,
@@ -77,12 +83,12 @@ class AsyncSlot(SlotColumns):
         Needs: REPLICATION; with ``force`` pg_signal_backend too.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
-        pace, was_ended = Pace(timeout), False
+        backoff, was_ended = Backoff(timeout), False
         while True:
             try:
                 await self._do(f"drop the slot {self.name!r}", sql.DROP, [self.name])
             except SlotActive as error:
-                if not force or pace.is_over:
+                if not force or backoff.is_over:
                     raise
                 # A client that connects again at once may need to be ended more than once.
                 await self._link.all(
@@ -92,7 +98,7 @@ class AsyncSlot(SlotColumns):
                     grant="pg_signal_backend",
                 )
                 was_ended = True
-                await sleep(pace.next_pause())
+                await sleep(backoff.next_pause())
             except SlotNotFound:
                 # A temporary slot goes with the process that was ended.
                 if not was_ended:
@@ -151,7 +157,7 @@ class AsyncSlot(SlotColumns):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a slot is awaited up to an LSN, not a {type(lsn).__name__}")
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             reached = (await self.refresh()).state.reached_lsn
             if self.is_lost:
@@ -159,13 +165,13 @@ class AsyncSlot(SlotColumns):
                 raise SlotLost(f"wait for the slot {self.name!r}", f"it is lost ({why})")
             if reached is not None and reached >= lsn:
                 return
-            if pace.is_over:
+            if backoff.is_over:
                 user = f"process {self.active_pid} uses it" if self.active else "nobody uses it"
                 raise WaitTimeout(
                     f"the slot {self.name!r} did not reach {lsn} in {timeout:g} s:"
                     f" it is at {reached}, and {user}"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def peek(
         self,

@@ -12,7 +12,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.catalog.logical.types import (
+from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
     TYPES_BY_OID,
     TYPES_OF_COLUMNS,

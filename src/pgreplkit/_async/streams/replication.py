@@ -36,8 +36,12 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.plans.streams.backupstream import BackupCompression, BackupOptions, ManifestChecksums
-from pgreplkit.plans.streams.options import ChangeOptions, StreamOptions, StreamSettings
-from pgreplkit.plans.streams.waloptions import WalSettings
+from pgreplkit.plans.streams.options import (
+    ChangeOptions,
+    StreamOptions,
+    StreamSettings,
+    WalSettings,
+)
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows

@@ -9,15 +9,15 @@ from typing import Self
 
 import attrs
 
-from pgreplkit._async._io import aside, aside_whole
+from pgreplkit._async._io import to_thread, to_thread_shielded
 from pgreplkit._async.streams.walsource import AsyncWalSource, WalBatch
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
+from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.plans.streams.state import StreamState
-from pgreplkit.plans.streams.waloptions import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
@@ -79,7 +79,7 @@ class AsyncSegmentStream(AsyncClosing):
         walsender = self._walsender
         segment_size = SegmentSize.parse(await walsender.show("wal_segment_size"))
         files = WalFiles(self._directory, segment_size)
-        resumed = await aside(files.resume)
+        resumed = await to_thread(files.resume)
         if resumed is None:
             lsn, timeline = await self._beginning()
         else:
@@ -160,7 +160,7 @@ class AsyncSegmentStream(AsyncClosing):
             is_written = True
 
         try:
-            await aside_whole(written)
+            await to_thread_shielded(written)
         finally:
             # Also if the caller was cancelled during the write: a commit may wait for it.
             may_confirm = is_written and not source.state.is_over
@@ -186,7 +186,7 @@ class AsyncSegmentStream(AsyncClosing):
         source, files = self._source, self._files
         try:
             if files is not None:
-                await aside_whole(files.close)
+                await to_thread_shielded(files.close)
                 if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

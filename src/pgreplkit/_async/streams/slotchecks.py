@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slotactions import TROUBLE, USED_BY
+from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
 from pgreplkit.driver.failures import (
     FEATURE_NOT_SUPPORTED,
     NOT_IN_PREREQUISITE_STATE,

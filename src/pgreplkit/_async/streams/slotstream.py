@@ -22,10 +22,10 @@ from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slotactions import END_PROCESS
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.catalog.server.slot import END_PROCESS
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, in_utf8
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     Error,
@@ -98,7 +98,7 @@ class AsyncSlotStream:
         self._system_id: int | None = None
         self._lost_pid: int | None = None
         """The server process of the connection that was lost last."""
-        self._patience: Pace | None = None
+        self._patience: Backoff | None = None
         """The time left until WaitTimeout; None while no one waits."""
         self._checked_at = self._asked_at = time.monotonic()
 
@@ -171,7 +171,7 @@ class AsyncSlotStream:
         await self._reporter.adapt(walsender)
         copy = AsyncCopyBoth(walsender.connection)
         try:
-            with telling(operation, role=walsender.role, grant="REPLICATION"):
+            with translate_errors(operation, role=walsender.role, grant="REPLICATION"):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise await explained(walsender, operation, self.slot, error) from None
@@ -220,7 +220,7 @@ class AsyncSlotStream:
             await self._reconnect()
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
-            self._patience = Pace(timeout)
+            self._patience = Backoff(timeout)
         while self.state is StreamState.OPEN:
             self._reporter.report_soon()
             try:
@@ -259,7 +259,7 @@ class AsyncSlotStream:
             # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
-        with telling(self._operation):
+        with translate_errors(self._operation):
             if copy.is_over:
                 # Another thread or task that closes the stream reads the same end.
                 async with self._ending:
@@ -307,7 +307,7 @@ class AsyncSlotStream:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
         conninfo = source if isinstance(source, str) else source.conninfo
-        with telling(f"connect to {address(conninfo)}"):
+        with translate_errors(f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
             yield AsyncLink(connection)
@@ -337,19 +337,19 @@ class AsyncSlotStream:
 
     async def _reconnect(self) -> None:
         """Open another connection and continue; if cancelled here, the next call does so."""
-        pace = Pace(self.settings.reconnect or 0.0)
+        backoff = Backoff(self.settings.reconnect or 0.0)
         while self.state is StreamState.CUT:
             try:
                 await self.open()
             except Error as error:
                 if self.state.is_over:
                     return
-                if pace.is_over or not isinstance(error, ConnectionFailed | SlotActive):
+                if backoff.is_over or not isinstance(error, ConnectionFailed | SlotActive):
                     await self._end(StreamState.FAILED, error)
                     raise
                 if isinstance(error, SlotActive):
                     await self._end_lost_process(error)
-                await sleep(pace.next_pause())
+                await sleep(backoff.next_pause())
 
     async def _end_lost_process(self, active: SlotActive) -> None:
         """End the server's process of the lost connection, if it still holds the slot.

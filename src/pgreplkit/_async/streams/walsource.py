@@ -8,8 +8,13 @@ from pgreplkit._async._io import Lock
 from pgreplkit._async.streams.reporter import AsyncReporter
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
-from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import (
+    FILE_MISSING,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+    translate_errors,
+)
 from pgreplkit.driver.results import records
 from pgreplkit.errors import (
     AheadOfServer,
@@ -21,8 +26,8 @@ from pgreplkit.errors import (
     WaitTimeout,
     WalRemoved,
 )
+from pgreplkit.plans.streams.options import HistoryFile, WalSettings
 from pgreplkit.plans.streams.state import StreamState
-from pgreplkit.plans.streams.waloptions import HistoryFile, WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.walfeed import WalChunk, WalFeed
@@ -117,7 +122,7 @@ class AsyncWalSource:
             copy = AsyncCopyBoth(walsender.connection)
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
-                with telling(
+                with translate_errors(
                     self.operation, role=walsender.role, grant="REPLICATION", meaning=_MEANING
                 ):
                     results = await copy.start(command)
@@ -154,19 +159,19 @@ class AsyncWalSource:
             return None
         feed = await self.open()
         timeout = self.settings.timeout
-        pace = None if timeout is None else Pace(timeout)
+        backoff = None if timeout is None else Backoff(timeout)
         while self.state is StreamState.OPEN and not feed.is_over:
             batch = await self._taken(feed)
             if batch is not None:
                 return batch
-            if pace is not None and pace.is_over:
+            if backoff is not None and backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for WAL: all before {feed.position}"
                     f" is received ({self.operation})"
                 )
             limit = self._reporter.pause
             try:
-                await self._wait(feed, limit if pace is None else min(limit, pace.left))
+                await self._wait(feed, limit if backoff is None else min(limit, backoff.left))
             except Exception as error:
                 await self._fail_with(error)
         # If another thread closes the stream, wait for it: the connection is in use until then.
@@ -207,14 +212,14 @@ class AsyncWalSource:
         if copy is None:
             return
         self._reporter.report_soon()
-        with telling(self.operation, meaning=_MEANING):
+        with translate_errors(self.operation, meaning=_MEANING):
             if not copy.is_over:
                 await self._reporter.listen(copy, limit, self.operation)
                 return
         async with self._ending:
             if self.state.is_over:
                 return
-            with telling(self.operation, meaning=_MEANING):
+            with translate_errors(self.operation, meaning=_MEANING):
                 results = await copy.finish()
             self._switch(feed, records(results))
             await self._begin(feed)

@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import (
+    ALTER_SYSTEM,
     ONE_TEXT,
     RELOAD,
     SEARCH_PATH,
@@ -24,10 +25,10 @@ from pgreplkit.catalog.server.settings import (
     STATEMENT_TIMEOUT,
 )
 from pgreplkit.driver.adapters import register, register_readable
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import Meaning, telling
+from pgreplkit.driver.failures import Meaning, translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
@@ -56,7 +57,7 @@ class AsyncLink:
         Raises: ConnectionFailed when the connection is closed.
         """
         tried = "ask the server's version"
-        with telling(tried):
+        with translate_errors(tried):
             number = self.connection.info.server_version
         if not number:  # what libpq says of a connection that was lost
             raise ConnectionFailed(tried, "the connection is lost")
@@ -122,7 +123,7 @@ class AsyncLink:
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
-        with self._telling(tried, grant, meaning):
+        with self._translate_errors(tried, grant, meaning):
             if self.is_autocommit and not milliseconds:
                 return await self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
@@ -151,7 +152,7 @@ class AsyncLink:
         milliseconds = _milliseconds(timeout)
         async with self._turn:
             within = AsyncLink(self.connection)
-            with self._telling(tried, "pg_monitor", None):
+            with self._translate_errors(tried, "pg_monitor", None):
                 within._turn = Lock()
                 async with self.connection.transaction(), self._limited(milliseconds):
                     yield within
@@ -181,7 +182,7 @@ class AsyncLink:
     async def _run(
         self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
-        with self._telling(tried, grant, meaning):
+        with self._translate_errors(tried, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
                 await self._execute(texts[0])
@@ -203,20 +204,20 @@ class AsyncLink:
         the server's command line has it too.
         """
         self._insist_on_autocommit(tried)
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
         grant = privilege if self.version.major >= 15 else "SUPERUSER"
         await self.run(tried, statement, grant=grant)
         await self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
-        pace = Pace(_RELOADED_WITHIN)
+        backoff = Backoff(_RELOADED_WITHIN)
         while (shown := await self.one(tried, ONE_TEXT, [name]))["setting"] != value:
-            if pace.is_over:
+            if backoff.is_over:
                 where = shown["source"]
                 raise WaitTimeout(
                     f"{tried}: {name} was written to postgresql.auto.conf and reloaded, but is"
                     f" still {shown['setting']!r}, from the {where}"
                 )
-            await sleep(pace.next_pause())
+            await sleep(backoff.next_pause())
 
     async def alone(
         self,
@@ -231,7 +232,7 @@ class AsyncLink:
         self._insist_on_autocommit(tried)
         async with self._turn:
             limit = _milliseconds(timeout)
-            with self._telling(tried, grant, meaning):
+            with self._translate_errors(tried, grant, meaning):
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
                 await self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
@@ -246,9 +247,9 @@ class AsyncLink:
             raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
 
     @contextmanager
-    def _telling(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+    def _translate_errors(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
         role = None if self.connection.closed else self.role
-        with telling(tried, role=role, grant=grant, meaning=meaning):
+        with translate_errors(tried, role=role, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 raise ServerError(tried, "the connection's transaction has failed: roll it back")
             if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:

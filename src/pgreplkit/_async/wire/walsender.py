@@ -16,7 +16,7 @@ from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, telling
+from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
@@ -51,13 +51,13 @@ class AsyncWalsender:
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         tried = f"connect to {address(conninfo)} for replication"
-        with telling(tried, grant="REPLICATION"):
+        with translate_errors(tried, grant="REPLICATION"):
             connection = await AsyncConnection.connect(whole, autocommit=True)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             register(connection)
             if is_logical:
-                with telling(tried):
+                with translate_errors(tried):
                     await read_exactly(connection, conninfo)
         except BaseException:
             await connection.close()
@@ -87,7 +87,7 @@ class AsyncWalsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
-        with telling(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
@@ -100,7 +100,7 @@ class AsyncWalsender:
         # A walsender takes no parameters: they are quoted into the text.
         cursor = AsyncClientCursor(self.connection, row_factory=dict_row)
         register_readable(cursor)
-        with telling(tried):
+        with translate_errors(tried):
             await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 
@@ -128,7 +128,7 @@ class AsyncWalsender:
     async def history_file(self, timeline: int) -> bytes:
         """Return the history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with telling(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, role=self.role, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""

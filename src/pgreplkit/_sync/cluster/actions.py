@@ -10,9 +10,10 @@ from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.standby import Standby
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ConnectionFailed,
@@ -53,7 +54,7 @@ def checkpoint(site: Site, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     with site.server(step.node) as server:
         grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
-        server._link.run(f"checkpoint {step.node}", SQL("CHECKPOINT").format(), grant=grant)
+        server._link.run(f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant)
 
 
 def set_sync_names(site: Site, node: str, names: str) -> None:
@@ -74,16 +75,16 @@ def stop_primary(site: Site, step: steps.StopPrimary) -> None:
 
 def start_again(site: Site, step: steps.StopPrimary) -> None:
     """Start it, once it is down if it was told to shut down, and wait until it answers."""
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     while True:
         site.controlled(step.node, lambda control: control.start())
         try:
             with site.server(step.node):
                 return
         except ConnectionFailed as error:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"start {step.node} again: {error}") from error
-        sleep(pace.next_pause())
+        sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:

@@ -18,12 +18,12 @@ from typing import Self
 import attrs
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._sync._io import Crew, aside, sleep
+from pgreplkit._sync._io import TaskGroup, sleep, to_thread
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import private_conninfo, with_database
 from pgreplkit.errors import (
     ConnectionFailed,
@@ -158,10 +158,10 @@ class Clone(Closing):
         with self._server() as server:
             major = server.version.major
             folders = {control.data_dir, *self._tablespaces(server)}
-            before = aside(lambda: {folder: _content(control, folder) for folder in folders})
+            before = to_thread(lambda: {folder: _content(control, folder) for folder in folders})
             progress = CloneProgress(checkpoint_limit=self._prepare(server))
         lines = SimpleQueue[str]()
-        crew = Crew(1)
+        crew = TaskGroup(1)
         job, copying_since = crew.start(lambda: self._copied(lines)), began
         try:
             while True:
@@ -179,7 +179,7 @@ class Clone(Closing):
                 sleep(_LOOK_EVERY)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
-            aside(lambda: self._configure(major))
+            to_thread(lambda: self._configure(major))
         except BaseException as error:
             self._given_up.set()
             crew.wait([job], _ENDED_WITHIN)
@@ -210,7 +210,7 @@ class Clone(Closing):
 
     def _clean(self, before: Mapping[str, bool]) -> None:
         """Remove what was made."""
-        aside(lambda: _remove(self._control, before))
+        to_thread(lambda: _remove(self._control, before))
         if self._made_slot and self._options.slot:
             with self._server() as server:
                 (server.slot(self._options.slot)).drop(force=True)
@@ -221,7 +221,7 @@ class Clone(Closing):
         private_conninfo(self._conninfo)
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
-        version = aside(lambda: _program_major(self._control))
+        version = to_thread(lambda: _program_major(self._control))
         if version < major:
             found = f"pg_basebackup is of {version}, and must not be older"
             raise ControlFailed(f"copy a server of {major}", found)
@@ -235,7 +235,7 @@ class Clone(Closing):
         return status.checkpoint_timeout * status.checkpoint_completion_target
 
     def _copied(self, lines: SimpleQueue[str]) -> None:
-        aside(lambda: self._copy(lines))
+        to_thread(lambda: self._copy(lines))
 
     def _copy(self, lines: SimpleQueue[str]) -> None:
         conninfo, passfile = private_conninfo(self._conninfo)
@@ -268,8 +268,8 @@ class Clone(Closing):
         """Start it, and wait until it streams."""
         with self._server() as server:
             others = {sender.pid for sender in self._senders(server)}
-        aside(self._control.start)
-        pace = Pace(timeout)
+        to_thread(self._control.start)
+        backoff = Backoff(timeout)
         while True:
             try:
                 with self._server() as server:
@@ -278,12 +278,12 @@ class Clone(Closing):
                 found = "does not stream"
             except ConnectionFailed as error:
                 found = f"whether it streams is not known: {error}"
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"clone a standby into {self._control.data_dir}: it is complete and was"
                     f" started, but {found} after {timeout:g} s; its log says why"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def _streams(self, server: Server, others: Collection[int]) -> bool:
         if self._options.slot is not None:

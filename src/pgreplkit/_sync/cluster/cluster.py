@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 
-from pgreplkit._sync._io import Crew, Job
+from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.cluster.failover import (
     PROOFS,
     FailoverChecks,
@@ -100,7 +100,7 @@ class Cluster:
 
     def refresh(self) -> None:
         """Ask the servers again."""
-        crew = Crew(len(self._servers))
+        crew = TaskGroup(len(self._servers))
         questions = {name: Question(name, told) for name, told in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
             name: crew.start(question.ask) for name, question in questions.items()
@@ -192,6 +192,10 @@ class Cluster:
         new, tried = self[to], f"switch over to {to}"
         old = self.primary
         if old is None:
+            refusing = [str(node) for node in self.topology.down if node.refuses]
+            if refusing:
+                found = f"no primary takes connections now: {'; '.join(refusing)}; wait for it"
+                raise ServerError(tried, found)
             raise ServerError(tried, "no primary answers: failover() is for that")
         if new not in self.topology.standbys:
             raise ServerError(tried, f"it is no standby: {new}")

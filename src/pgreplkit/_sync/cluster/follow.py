@@ -16,8 +16,8 @@ from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import RELOAD
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
 from pgreplkit.plans.cluster import follow as following
@@ -28,7 +28,7 @@ from pgreplkit.values.finding import Finding, Severity
 _SETTLES = 0.3
 """Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
 _QUIET = [
-    SQL("SET {} = {}").format(Identifier(name), Literal(value))
+    SQL(SET).format(Identifier(name), Literal(value))
     for name, value in {
         "log_statement": "none",
         "log_min_duration_statement": "-1",
@@ -109,7 +109,7 @@ def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -
         # A connection string may hold a password, which is nothing for the server's log.
         standby._link.run(tried, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
     standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
@@ -136,7 +136,7 @@ def _receiver(standby: Standby, is_right: Callable[[Upstream], bool]) -> int | N
 def _until_streaming(
     site: Site, tried: str, node: str, is_right: Callable[[Upstream], bool]
 ) -> None:
-    pace = Pace(site.timeout)
+    backoff = Backoff(site.timeout)
     before: int | None = None
     while True:
         receiver = None
@@ -151,9 +151,9 @@ def _until_streaming(
         except Error as error:
             found = str(error)
         # A receiver that is first seen at the end is looked at once more.
-        if pace.is_over and (receiver is None or before is not None):
+        if backoff.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
                 f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
             )
         before = receiver
-        sleep(pace.next_pause() if receiver is None else _SETTLES)
+        sleep(backoff.next_pause() if receiver is None else _SETTLES)

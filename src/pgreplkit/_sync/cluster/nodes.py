@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
@@ -13,8 +14,10 @@ from pgreplkit.catalog.cluster.repmgr import (
     RepmgrEvent,
     RepmgrNode,
 )
-from pgreplkit.driver.conninfo import repmgr_node
-from pgreplkit.errors import Error, WaitTimeout
+from pgreplkit.driver.conninfo import complete, repmgr_node
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.topology import ClusterNode
 
 
@@ -37,7 +40,12 @@ class Question:
                 self._server = server
                 return self._told(Standby._taking_over(server))
         except Error as error:
-            return ClusterNode(name=self.name, error=error)
+            reply = self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
+            return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
+
+    def _reply(self) -> Reply:
+        """Ask again whether there is a server, which a failed connection does not tell."""
+        return to_thread(lambda: probe(complete(self.conninfo, {})))
 
     def _told(self, server: Standby) -> ClusterNode:
         tried = f"ask {self.name} who it is"

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from psycopg.conninfo import make_conninfo
 
-from pgreplkit._sync._io import aside, sleep
+from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.cluster.cluster import Cluster
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.rest import Api
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.cluster.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
@@ -101,7 +101,7 @@ class PatroniCluster:
         before: PatroniStatus,
         timeout: float,
     ) -> PatroniChange:
-        pace, began = Pace(timeout), time.monotonic()
+        backoff, began = Backoff(timeout), time.monotonic()
         # It answers when it is done, or has failed.
         self._ask(tried, "POST", path, body, timeout)
         old = before.leader
@@ -115,12 +115,12 @@ class PatroniCluster:
                     new_timeline=now.timeline,
                     elapsed=timedelta(seconds=time.monotonic() - began),
                 )
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(
                     f"{tried}: it was accepted, but after {timeout:g} s the leader is"
                     f" {now.name if now else 'nobody'}"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def _ask(
         self,
@@ -154,7 +154,7 @@ class PatroniCluster:
         body: Mapping[str, object] | None,
         timeout: float,
     ) -> tuple[int, bytes]:
-        return aside(lambda: self._api.ask(url, method, path, body, timeout))
+        return to_thread(lambda: self._api.ask(url, method, path, body, timeout))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {', '.join(self._api.urls)}>"

@@ -9,14 +9,18 @@ from typing import TypeVar
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._sync._io import aside, completed
+from pgreplkit._sync._io import completed, to_thread
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
+from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.standbyconfig import named
 from pgreplkit.plans.cluster.switchover import Use
 from pgreplkit.plans.cluster.topology import ClusterNode
@@ -57,13 +61,17 @@ class Site:
         return self._limited(Standby.connect(self.servers[name]))
 
     def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL("SET statement_timeout = {}").format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
             server._link.run("limit the time of statements", limit)
         except BaseException:
             server.close()
             raise
         return server
+
+    def reply(self, name: str) -> Reply:
+        """Return whether that server answers at all, also if it accepts no connection."""
+        return to_thread(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
         """What acts on the host of that server.
@@ -78,7 +86,7 @@ class Site:
     def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
         """What ``call`` gives for that control; it may block."""
         control = self.control(name)
-        return aside(lambda: call(control))
+        return to_thread(lambda: call(control))
 
     def fence_off(self, name: str) -> None:
         """Call the caller's hook.
@@ -89,7 +97,7 @@ class Site:
         if fence is None:
             raise ControlFailed(tried, "there is no hook to call: give it in fence=")
         try:
-            completed(aside(lambda: fence(name)))
+            completed(to_thread(lambda: fence(name)))
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
-from pgreplkit._sync._io import Crew, Job
+from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit._sync.wire.closing import Closing
@@ -54,7 +54,7 @@ class Watch(Closing):
         self.timeout: float = every
         if timeout is not None:
             self.timeout = checked_seconds(timeout, "a timeout")
-        self._crew = Crew(len(self._watched))
+        self._group = TaskGroup(len(self._watched))
         self._next_round: float | None = None
         self._before: WatchSample | None = None
         self._is_closed = False
@@ -69,7 +69,7 @@ class Watch(Closing):
         now = time.monotonic()
         due = now if self._next_round is None else self._next_round
         if due > now:
-            self._crew.rest(due - now)
+            self._group.rest(due - now)
         if self._is_closed:
             raise StopIteration
         # Rounds that were missed are not made up for.
@@ -99,12 +99,12 @@ class Watch(Closing):
         self._is_closed = True
         for watched in self._watched:
             watched.close()
-        self._crew.close()
+        self._group.close()
 
     def _round(self) -> WatchSample:
         for watched in self._watched:
-            watched.start(self._crew)
-        self._crew.wait([w.job for w in self._watched if w.job], self.timeout)
+            watched.start(self._group)
+        self._group.wait([w.job for w in self._watched if w.job], self.timeout)
         nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
@@ -123,7 +123,7 @@ class _Watched:
         # A standby's methods, whichever role the server has when it is asked.
         self._server = None if isinstance(server, str) else Standby._taking_over(server)
 
-    def start(self, crew: Crew) -> None:
+    def start(self, crew: TaskGroup) -> None:
         """Ask, unless the last question is not answered yet; one that never is, is given up."""
         if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
             self.job.cancel()

@@ -9,10 +9,10 @@ from functools import partial
 from psycopg.rows import DictRow
 from psycopg.sql import Composed
 
-from pgreplkit._sync._io import Crew, sleep
+from pgreplkit._sync._io import TaskGroup, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows, tables_between
 from pgreplkit._sync.logical.subscribing import read_subscriptions
-from pgreplkit._sync.server.positions import set_fence
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
@@ -26,7 +26,7 @@ from pgreplkit.catalog.logical.compare import (
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
 from pgreplkit.catalog.logical.stuck import COPIED_NOW
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.tablescan import TableScan, columns_named, key_in
 from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
 from pgreplkit.plans.logical.compare import (
@@ -82,7 +82,7 @@ def compare(
     scans = [sides.scan(table) for table in asked]
     estimated = sides.estimate([scan.table for scan in scans])
     done = 0
-    crew = Crew(1)
+    crew = TaskGroup(1)
     try:
         for tables_done, scan in enumerate(scans):
             low: Key | None = None
@@ -228,7 +228,7 @@ class _Sides:
         A difference counts when it is seen twice: a row that is written and deleted between the
         looks at the publisher may be seen by the look at the subscriber.
         """
-        pace = Pace(self._timeout)
+        backoff = Backoff(self._timeout)
         confirmed: dict[Key, DiffKind] = {}
         seen: dict[Key, DiffKind] = {}
         doubtful: list[Key] = []
@@ -252,7 +252,7 @@ class _Sides:
             seen, doubtful = diffs, sorted({*changing, *diffs} - confirmed.keys())
             if not doubtful:
                 break
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
         found = {key: confirmed[key] for key in sorted(confirmed)}
         return self._diffs(scan, found), tuple(map(scan.named, doubtful))
 
@@ -299,7 +299,7 @@ class _Sides:
 
         Raises: WaitTimeout.
         """
-        lsn = set_fence(self._publisher)
+        lsn = write_marker(self._publisher)
         if self._slots is None:
             states = read_subscriptions(self._subscriber)
             self._slots = [s.subslotname for s in states if s.subenabled and s.subslotname]

@@ -6,13 +6,13 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.logs import read_log
+from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -34,15 +34,15 @@ def find_failed(
     if state.subslotname is None:
         raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
     slot = Slot(publisher._link, read_slot(publisher._link, state.subslotname))
-    pace = Pace(timeout)
+    backoff = Backoff(timeout)
     while True:
         try:
             failed = _peek(slot, state, _applied(link, state))
         except SlotActive:
             # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
-            if pace.is_over:
+            if backoff.is_over:
                 return None
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
         else:
             break
     if failed is None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.server.positions import set_fence
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import pglogical as sql
@@ -25,7 +25,7 @@ from pgreplkit.catalog.logical.pglogical import (
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable, published
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.several import several
@@ -290,21 +290,21 @@ class PglogicalSubscription:
         Raises: WaitTimeout, with what it waits for; SubscriptionNotFound.
         Source: as ``refresh`` and ``tables``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status, tables = (self.refresh()).state.status, self.tables()
             waiting = [table for table in tables if table.status is not PglogicalSync.READY]
             if status is PglogicalStatus.REPLICATING and not waiting:
                 return tables
-            if pace.is_over:
+            if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
                     f"{self.name!r} is not synchronized after {timeout:g} s: it is {status},"
                     f" and not ready are {which or 'none'}"
                 )
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
-                set_fence(provider._link)
-            sleep(pace.next_pause())
+                write_marker(provider._link)
+            sleep(backoff.next_pause())
 
     def enable(self, *, timeout: float = 30.0) -> None:
         """Let it run.
@@ -319,12 +319,12 @@ class PglogicalSubscription:
         Raises: WaitTimeout; SubscriptionNotFound.
         Source: pglogical.alter_subscription_disable(), as ``refresh``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         self._call("disable", sql.DISABLE, [], timeout)
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
-            if pace.is_over:
+            if backoff.is_over:
                 raise WaitTimeout(f"the worker of {self.name!r} did not end in {timeout:g} s")
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
         """Subscribe to one more set; what is in its tables is not copied.

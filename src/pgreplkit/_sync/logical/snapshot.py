@@ -24,12 +24,21 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
-from pgreplkit.catalog.logical.snapshot import ROW_SECURITY_OFF, table_shape
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    COPY_OUT,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+    ROWS,
+    WHERE,
+    table_shape,
+)
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
 from pgreplkit.plans.streams.slot import missing_publications
@@ -171,7 +180,7 @@ class SnapshotStream(ChangeStream[R]):
         with self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
-            with telling(self._operation):
+            with translate_errors(self._operation):
                 walsender.connection.execute(unlimited.encode(), prepare=False)
             created = walsender.create_slot(
                 self.slot,
@@ -182,13 +191,13 @@ class SnapshotStream(ChangeStream[R]):
                 timeout=self._create_timeout,
             )
             self._has_unfinished_slot = True
-            with telling("take over the snapshot of the slot"):
+            with translate_errors("take over the snapshot of the slot"):
                 reader = Connection[object].connect(in_utf8(self._conninfo), autocommit=True)
                 read_exactly(reader, self._conninfo)
                 reader.execute(unlimited.encode())
                 reader.execute(ROW_SECURITY_OFF)
-                reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                seen = SQL("SET TRANSACTION SNAPSHOT {}").format(created.snapshot_name)
+                reader.execute(BEGIN_READING)
+                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
                 reader.execute(seen)
         return created.consistent_point, reader
 
@@ -228,7 +237,7 @@ class SnapshotStream(ChangeStream[R]):
         for one in copies:
             table_reader = self._table_reader(one, reading, link)
             make = table_reader.make
-            with telling(f"copy {one.table}"):
+            with translate_errors(f"copy {one.table}"):
                 for values in _rows(reader, one, table_reader):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
@@ -257,12 +266,12 @@ def _rows(
 
 
 def _statement(one: TableCopy) -> Composed:
-    rows = SQL("SELECT {} FROM {}{}").format(
+    rows = SQL(ROWS).format(
         parts.names(column.name for column in one.table.columns),
         # The rows of other tables that inherit from it are published as theirs.
-        SQL("") if one.is_partitioned else SQL("ONLY "),
+        SQL("") if one.is_partitioned else SQL(ONLY),
         parts.table(one.table.table_name),
     )
     if one.where is not None:
-        rows += SQL(" WHERE ") + SQL(one.where)
-    return SQL("COPY ({}) TO STDOUT").format(rows)
+        rows += SQL(WHERE) + SQL(one.where)
+    return SQL(COPY_OUT).format(rows)

@@ -4,25 +4,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal as OneOf
+from typing import Literal as OneOf, Self
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
+from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import asking
 from pgreplkit._sync.logical.stuck import find_reasons
-from pgreplkit._sync.logical.subscriptionreader import SubscriptionReader
-from pgreplkit._sync.server.positions import set_fence
+from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
+from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    CHANGE_OWNER,
+    COPY_DATA,
+    DETACH_SLOT,
+    DISABLE,
+    DO_NOT_COPY_DATA,
+    ENABLE,
+    REFRESH_PUBLICATION,
+    REFRESH_SEQUENCES,
+    RENAME,
+    SET_OPTIONS,
+    SET_PUBLICATION,
+    SKIP_TRANSACTION,
+    STATS,
+    WITH_OPTION,
+    WITHOUT_REFRESH,
+    WORKERS,
+    SubscribedTable,
+    SubscriptionState,
+    SubscriptionStats,
+    SubscriptionWorker,
+    subscribed_table_in,
+    subscribed_tables,
 )
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
 from pgreplkit.plans.logical.subscription import (
@@ -35,7 +60,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class Subscription(SubscriptionReader):
+class Subscription:
     """A subscription: its ``state`` when it was last read, and what can be done to it.
 
     Made by ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber. Each
@@ -46,13 +71,95 @@ class Subscription(SubscriptionReader):
     subscriber, and a way there from here.
     """
 
+    def __init__(self, link: Link, state: SubscriptionState) -> None:
+        self._link = link
+        self.state: SubscriptionState = state
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.state.subname
+
+    def refresh(self) -> Self:
+        """Read its state again; gives the subscription itself.
+
+        Raises: SubscriptionNotFound.  Source: pg_subscription.
+        """
+        self._read(self.name)
+        return self
+
+    def _read(self, name: str) -> None:
+        self.state = subscribing.read_subscription(self._link, name)
+
+    def tables(self) -> list[SubscribedTable]:
+        """Its tables, by name, with how far it is with each.
+
+        Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
+        """
+        sql = subscribed_tables(self._link.version.major)
+        records = self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
+        return [subscribed_table_in(record) for record in records]
+
+    def workers(self) -> list[SubscriptionWorker]:
+        """Its workers that run now.
+
+        Source: pg_stat_subscription.
+        """
+        sql = WORKERS.sql(self._link.version.major)
+        records = self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
+        return [WORKERS.read(record) for record in records]
+
+    def stats(self) -> SubscriptionStats:
+        """How often its workers failed, and from 18 on what conflicts they met.
+
+        Counted late: the workers tell their counts a second or so after what they count, when
+        ``wait_caught_up`` may be over already. Ask again before you rely on a count of none.
+
+        Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
+        """
+        self._link.require("subscription.stats")
+        sql = STATS.sql(self._link.version.major)
+        tried = f"read the counters of {self.name!r}"
+        return STATS.read(self._link.one(tried, sql, [self.state.oid]))
+
+    def conflicts(self) -> list[ConflictRecord]:
+        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+
+        ``stats`` counts them all; the log says which rows. It is written a moment later than the
+        change that is logged is applied.
+
+        Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
+        Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
+        Source: pg_current_logfile().
+        """
+        self._link.require("subscription.conflicts")
+        return logged_conflicts(read_log(self._link), self.state.oid)
+
+    def status(self, publisher: Server | None = None) -> SubscriptionStatus:
+        """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.
+
+        Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
+        """
+        self.refresh()
+        has_stats = self._link.version.major >= 15
+        slot = None
+        if publisher is not None and self.state.subslotname is not None:
+            slot = read_slot(publisher._link, self.state.subslotname)
+        return SubscriptionStatus(
+            state=self.state,
+            workers=tuple(self.workers()),
+            tables=tuple(self.tables()),
+            stats=self.stats() if has_stats else None,
+            slot=slot,
+        )
+
     def enable(self, *, timeout: float = 10.0) -> None:
         """Let its workers run.
 
         Raises: ServerError without a slot; StatementTimeout.
         Source: ALTER SUBSCRIPTION … ENABLE.
         """
-        self._alter(SQL("ENABLE"), timeout)
+        self._alter(SQL(ENABLE), timeout)
 
     def disable(self, *, timeout: float = 10.0) -> None:
         """End its workers, and wait until they have. Its slot goes on keeping WAL.
@@ -61,16 +168,16 @@ class Subscription(SubscriptionReader):
 
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
-        pace = Pace(timeout)
-        self._alter(SQL("DISABLE"), timeout)
+        backoff = Backoff(timeout)
+        self._alter(SQL(DISABLE), timeout)
         while self._link.is_autocommit and (workers := self.workers()):
-            if pace.is_over:
+            if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
                     f"{self.name!r} is disabled, but its workers (process {pids}) did not end in"
                     f" {timeout:g} s"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Take in the tables that were added to its publications, and let go of the others.
@@ -78,7 +185,7 @@ class Subscription(SubscriptionReader):
         Raises: ServerError when it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        self._asked(SQL("REFRESH PUBLICATION"), _copying(copy_data), timeout)
+        self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Let the server bring its sequences to where the publisher's are, from 19 on on both.
@@ -89,7 +196,7 @@ class Subscription(SubscriptionReader):
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        self._asked(SQL("REFRESH SEQUENCES"), None, timeout)
+        self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
 
     def set_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to these publications and no others, and take in their tables.
@@ -101,8 +208,8 @@ class Subscription(SubscriptionReader):
         """
         if not names:
             raise ValueError("a subscription is to one publication at least")
-        refresh = SQL("refresh = false") if not self.state.subenabled else _copying(copy_data)
-        self._asked(SQL("SET PUBLICATION {}").format(parts.names(names)), refresh, timeout)
+        refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
+        self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     def add_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to these publications too.
@@ -140,7 +247,7 @@ class Subscription(SubscriptionReader):
         if "two_phase" in given:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
-        what = SQL("SET ({})").format(listed)
+        what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
             self._asked(what, None, timeout)
         else:
@@ -161,7 +268,7 @@ class Subscription(SubscriptionReader):
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
         self.disable(timeout=timeout)
-        self._alter(SQL("SET (slot_name = NONE)"), timeout)
+        self._alter(SQL(DETACH_SLOT), timeout)
 
     def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
         """Let it have this slot of the publisher. What the slot does not have is a gap.
@@ -205,7 +312,7 @@ class Subscription(SubscriptionReader):
         if not isinstance(finish_lsn, LSN):
             raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
         if self._link.version.major >= 15:
-            self._alter(SQL("SKIP (lsn = {})").format(Literal(str(finish_lsn))), timeout)
+            self._alter(SQL(SKIP_TRANSACTION).format(Literal(str(finish_lsn))), timeout)
             return
         self.refresh()
         was_enabled = self.state.subenabled
@@ -223,7 +330,7 @@ class Subscription(SubscriptionReader):
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
         """
-        what = SQL("RENAME TO {}").format(Identifier(name))
+        what = SQL(RENAME).format(Identifier(name))
         self._alter(what, timeout, name=name)
 
     def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
@@ -231,7 +338,7 @@ class Subscription(SubscriptionReader):
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
         """
-        self._alter(SQL("OWNER TO {}").format(Identifier(role)), timeout)
+        self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
     def wait_synced(
         self,
@@ -248,7 +355,7 @@ class Subscription(SubscriptionReader):
         no table, with all reasons that are found.
         Source: as ``status``; and as ``diagnose``.
         """
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         while True:
             status = self.status()
             if on_progress is not None:
@@ -260,7 +367,7 @@ class Subscription(SubscriptionReader):
                     f"{self.name!r} has no table, so that nothing is replicated",
                     self.diagnose(publisher),
                 )
-            if pace.is_over or not self.state.subenabled:
+            if backoff.is_over or not self.state.subenabled:
                 waiting = [str(t.table) for t in status.tables if t not in status.ready_tables]
                 of = f"{len(waiting)} of {len(status.tables)} tables ({', '.join(waiting[:3])}"
                 raise SubscriptionStuck(
@@ -268,7 +375,7 @@ class Subscription(SubscriptionReader):
                     " ready",
                     self.diagnose(publisher),
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def wait_caught_up(
         self,
@@ -287,9 +394,9 @@ class Subscription(SubscriptionReader):
         Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
         self.refresh()
-        pace = Pace(timeout)
+        backoff = Backoff(timeout)
         with asking(self._link, self.state.oid, publisher) as asked:
-            target = set_fence(asked._link) if lsn is None else lsn
+            target = write_marker(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
             slot = Slot(asked._link, read_slot(asked._link, self.state.subslotname))
@@ -298,7 +405,7 @@ class Subscription(SubscriptionReader):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(asked)) from None
             # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
-            self.wait_synced(timeout=pace.left, publisher=asked)
+            self.wait_synced(timeout=backoff.left, publisher=asked)
         return target
 
     def diagnose(self, publisher: Server | None = None) -> tuple[Stuck, ...]:
@@ -343,7 +450,7 @@ class Subscription(SubscriptionReader):
     def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
         """Alter it in a way that asks the publisher, and can be in no transaction."""
         if option is not None:
-            what = SQL("{} WITH ({})").format(what, option)
+            what = SQL(WITH_OPTION).format(what, option)
         subscribing.ask_publisher(
             self._link,
             f"alter the subscription {self.name!r}",
@@ -354,8 +461,13 @@ class Subscription(SubscriptionReader):
         self.refresh()
 
     def _altering(self, what: Composable) -> Composed:
-        return SQL("ALTER SUBSCRIPTION {} {}").format(Identifier(self.name), what)
+        return SQL(ALTER_SUBSCRIPTION).format(Identifier(self.name), what)
+
+    def __repr__(self) -> str:
+        enabled = "enabled" if self.state.subenabled else "disabled"
+        publications = ", ".join(self.state.subpublications)
+        return f"<{type(self).__name__} {self.name!r}, {enabled}, to {publications}>"
 
 
 def _copying(copy_data: bool) -> Composable:
-    return SQL("copy_data = true") if copy_data else SQL("copy_data = false")
+    return SQL(COPY_DATA) if copy_data else SQL(DO_NOT_COPY_DATA)

@@ -11,12 +11,12 @@ from pgreplkit.catalog.server.roles import GROUPS
 from pgreplkit.catalog.server.settings import CURRENT_SETTING, RELOAD
 from pgreplkit.errors import HostFileError, RoleNotFound
 from pgreplkit.host.configfiles import hba_line, insert_line, restore
-from pgreplkit.plans.server.access import AccessVerdict, Asked, decide_access
+from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access
 
 _GRANT = "SELECT ON pg_hba_file_rules; EXECUTE ON FUNCTION pg_hba_file_rules()"
 
 
-def check_access(link: Link, asked: Asked) -> AccessVerdict:
+def check_access(link: Link, asked: AccessRequest) -> AccessVerdict:
     """The verdict of the file as it is on disk now."""
     tried = f"check the access of the role {asked.role!r}"
     line = hba_line(asked)
@@ -30,7 +30,7 @@ def check_access(link: Link, asked: Asked) -> AccessVerdict:
     return decide_access(asked, rules, groups=groups, line=line, has_regexes=major >= 16)
 
 
-def allow_access(link: Link, asked: Asked) -> AccessVerdict:
+def allow_access(link: Link, asked: AccessRequest) -> AccessVerdict:
     """Add the line that is missing, if one is, and reload."""
     verdict = check_access(link, asked)
     tried = f"let the role {asked.role!r} in"

@@ -6,12 +6,25 @@ from __future__ import annotations
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.server.roles import ONE_ROLE, ROLES, ReplicationRole
+from pgreplkit.catalog.server.roles import (
+    ALTER_ROLE,
+    CONNECTION_LIMIT,
+    CREATE_ROLE,
+    DROP_ROLE,
+    GRANT_MONITOR,
+    IN_MONITOR,
+    LOGIN_REPLICATION,
+    ONE_ROLE,
+    REVOKE_MONITOR,
+    ROLES,
+    WITH_VERIFIER,
+    ReplicationRole,
+)
 from pgreplkit.driver.failures import (
     DUPLICATE_OBJECT,
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
-    telling,
+    translate_errors,
 )
 from pgreplkit.errors import AlreadyExists, NotAPrimary, RoleNotFound
 from pgreplkit.values.rolename import checked_role_name
@@ -50,13 +63,11 @@ def create_role(
     checked_role_name(name)
     limit = Literal(_checked_limit(connection_limit))
     options: list[Composable] = [
-        SQL("LOGIN REPLICATION CONNECTION LIMIT {}").format(limit),
+        SQL(LOGIN_REPLICATION).format(limit),
         *_password(link, name, password),
-        *([SQL("IN ROLE pg_monitor")] if monitor else []),
+        *([SQL(IN_MONITOR)] if monitor else []),
     ]
-    statement = SQL("CREATE ROLE {} {}").format(
-        Identifier(checked_role_name(name)), SQL(" ").join(options)
-    )
+    statement = SQL(CREATE_ROLE).format(Identifier(checked_role_name(name)), SQL(" ").join(options))
     tried = f"create the role {name!r}"
     link.run(tried, statement, grant=_needed(link), meaning=_THERE)
     return read_role(link, name)
@@ -77,12 +88,12 @@ def alter_role(
     options = _password(link, name, password)
     if connection_limit is not None:
         limit = Literal(_checked_limit(connection_limit))
-        options.append(SQL("CONNECTION LIMIT {}").format(limit))
+        options.append(SQL(CONNECTION_LIMIT).format(limit))
     statements = []
     if options:
-        statements.append(SQL("ALTER ROLE {} {}").format(role, SQL(" ").join(options)))
+        statements.append(SQL(ALTER_ROLE).format(role, SQL(" ").join(options)))
     if monitor is not None:
-        words = "GRANT pg_monitor TO {}" if monitor else "REVOKE pg_monitor FROM {}"
+        words = GRANT_MONITOR if monitor else REVOKE_MONITOR
         statements.append(SQL(words).format(role))
     link.run(tried, *statements, grant=_needed(link), meaning=_GONE)
     return read_role(link, name)
@@ -92,9 +103,7 @@ def drop_role(link: Link, name: str) -> None:
     """DROP ROLE."""
     tried = f"drop the role {name!r}"
     _insist_on_replication(link, name, tried)
-    link.run(
-        tried, SQL("DROP ROLE {}").format(Identifier(name)), grant=_needed(link), meaning=_GONE
-    )
+    link.run(tried, SQL(DROP_ROLE).format(Identifier(name)), grant=_needed(link), meaning=_GONE)
 
 
 def _insist_on_replication(link: Link, name: str, tried: str) -> None:
@@ -125,6 +134,6 @@ def _password(link: Link, name: str, password: str | None) -> list[Composable]:
     except UnicodeEncodeError:
         # The error would repeat the password.
         raise ValueError("a password has half of a surrogate pair in it") from None
-    with telling(f"hash the password of {name!r}"):
+    with translate_errors(f"hash the password of {name!r}"):
         verifier = link.connection.pgconn.encrypt_password(secret, name.encode(), b"scram-sha-256")
-    return [SQL("PASSWORD {}").format(Literal(verifier.decode()))]
+    return [SQL(WITH_VERIFIER).format(Literal(verifier.decode()))]

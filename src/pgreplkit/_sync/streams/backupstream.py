@@ -15,18 +15,17 @@ from typing import Protocol, Self
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._sync._io import aside, aside_whole
+from pgreplkit._sync._io import to_thread, to_thread_shielded
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ConnectionFailed, StreamClosed, WaitTimeout
-from pgreplkit.host.backupfiles import FreshFolder, TarFolder
-from pgreplkit.host.backupfolder import DataFolder
+from pgreplkit.host.backupfolder import DataFolder, FreshFolder, TarFolder
 from pgreplkit.host.checksums import quickest
-from pgreplkit.host.configfiles import telling_files
+from pgreplkit.host.configfiles import translate_os_errors
 from pgreplkit.plans.streams.backupstream import (
     BackupOptions,
     BackupProgress,
@@ -177,9 +176,9 @@ class BackupStream(Closing):
         self._sender_timeout = walsender.wal_sender_timeout()
         self._out = out = CopyOut(walsender.connection)
         self._state = self._state.to(StreamState.OPEN)
-        with telling(self._tried, role=walsender.role, grant="REPLICATION"):
+        with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
             if self._incremental is not None:
-                out.upload(commands.UPLOAD_MANIFEST, aside(self._earlier))
+                out.upload(commands.UPLOAD_MANIFEST, to_thread(self._earlier))
             major = walsender.version.major
             asked = options.asked(major, with_map=with_map, checksums=checksums)
             out.send(commands.base_backup(major, asked))
@@ -189,7 +188,7 @@ class BackupStream(Closing):
         given = self._incremental
         if isinstance(given, bytes):
             return given
-        with telling_files(f"read the manifest {given}"):
+        with translate_os_errors(f"read the manifest {given}"):
             return Path(given or "").read_bytes()
 
     def _next(self) -> list[memoryview] | None:
@@ -197,8 +196,8 @@ class BackupStream(Closing):
         out = self._out
         if out is None or self._state.is_over:
             raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
-        pace = None if self._timeout is None else Pace(self._timeout)
-        with telling(self._tried, role=self._walsender.role, grant="REPLICATION"):
+        backoff = None if self._timeout is None else Backoff(self._timeout)
+        with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
             while True:
                 messages = out.views()
                 if messages:
@@ -210,12 +209,12 @@ class BackupStream(Closing):
                     continue
                 if out.is_over:
                     return None
-                if pace is not None and pace.is_over:
+                if backoff is not None and backoff.is_over:
                     raise WaitTimeout(
                         f"timed out after {self._timeout:g} s waiting for more of the base backup"
                         f" {self._options.label!r}: {self.progress}"
                     )
-                self._listen(out, _CHECKED_EVERY if pace is None else pace.next_pause())
+                self._listen(out, _CHECKED_EVERY if backoff is None else backoff.next_pause())
 
     def _note_end_of_copy(self, out: CopyOut) -> None:
         framing = self._framing
@@ -306,7 +305,7 @@ class BackupStream(Closing):
         Raises: HostFileError; ServerError; ConnectionFailed; WaitTimeout.
         """
         major = self._walsender.version.major
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             folder = TarFolder(FreshFolder(Path(directory), self._tried), major)
         with_map = self._options.tablespace_map is not False
         checksums = self._options.manifest_checksums
@@ -342,7 +341,7 @@ class BackupStream(Closing):
         mode = "0700"
         if walsender.version.major >= _MODE_SINCE:
             mode = walsender.show("data_directory_mode")
-        with telling_files(self._tried):
+        with translate_os_errors(self._tried):
             folder = DataFolder(
                 Path(directory).absolute(),
                 tried=self._tried,
@@ -373,15 +372,15 @@ class BackupStream(Closing):
             while (messages := self._next()) is not None:
                 if self._framing is not None:
                     # Not around _next(): its WaitTimeout is an OSError, but not of a file.
-                    with telling_files(self._tried):
-                        aside_whole(partial(self._framing.feed, messages))
+                    with translate_os_errors(self._tried):
+                        to_thread_shielded(partial(self._framing.feed, messages))
                 enter(self._stage)
             enter(BackupStage.SYNCING)
-            aside_whole(check)
-            with telling_files(self._tried):
-                aside_whole(folder.finish)
+            to_thread_shielded(check)
+            with translate_os_errors(self._tried):
+                to_thread_shielded(folder.finish)
         except BaseException:
-            aside_whole(folder.give_up)
+            to_thread_shielded(folder.give_up)
             self._end(StreamState.FAILED)
             raise
         self.close()

@@ -13,7 +13,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.catalog.logical.types import (
+from pgreplkit.catalog.logical.columntypes import (
     PUBLISHED_TYPES,
     TYPES_BY_OID,
     TYPES_OF_COLUMNS,

@@ -10,15 +10,15 @@ from typing import Self
 
 import attrs
 
-from pgreplkit._sync._io import aside, aside_whole
+from pgreplkit._sync._io import to_thread, to_thread_shielded
 from pgreplkit._sync.streams.walsource import WalBatch, WalSource
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
+from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.plans.streams.state import StreamState
-from pgreplkit.plans.streams.waloptions import WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
@@ -80,7 +80,7 @@ class SegmentStream(Closing):
         walsender = self._walsender
         segment_size = SegmentSize.parse(walsender.show("wal_segment_size"))
         files = WalFiles(self._directory, segment_size)
-        resumed = aside(files.resume)
+        resumed = to_thread(files.resume)
         if resumed is None:
             lsn, timeline = self._beginning()
         else:
@@ -161,7 +161,7 @@ class SegmentStream(Closing):
             is_written = True
 
         try:
-            aside_whole(written)
+            to_thread_shielded(written)
         finally:
             # Also if the caller was cancelled during the write: a commit may wait for it.
             may_confirm = is_written and not source.state.is_over
@@ -187,7 +187,7 @@ class SegmentStream(Closing):
         source, files = self._source, self._files
         try:
             if files is not None:
-                aside_whole(files.close)
+                to_thread_shielded(files.close)
                 if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:

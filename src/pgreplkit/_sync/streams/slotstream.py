@@ -23,10 +23,10 @@ from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slotactions import END_PROCESS
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.catalog.server.slot import END_PROCESS
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address, in_utf8
-from pgreplkit.driver.failures import telling
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
     ConnectionFailed,
     Error,
@@ -99,7 +99,7 @@ class SlotStream:
         self._system_id: int | None = None
         self._lost_pid: int | None = None
         """The server process of the connection that was lost last."""
-        self._patience: Pace | None = None
+        self._patience: Backoff | None = None
         """The time left until WaitTimeout; None while no one waits."""
         self._checked_at = self._asked_at = time.monotonic()
 
@@ -172,7 +172,7 @@ class SlotStream:
         self._reporter.adapt(walsender)
         copy = CopyBoth(walsender.connection)
         try:
-            with telling(operation, role=walsender.role, grant="REPLICATION"):
+            with translate_errors(operation, role=walsender.role, grant="REPLICATION"):
                 copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise explained(walsender, operation, self.slot, error) from None
@@ -221,7 +221,7 @@ class SlotStream:
             self._reconnect()
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
-            self._patience = Pace(timeout)
+            self._patience = Backoff(timeout)
         while self.state is StreamState.OPEN:
             self._reporter.report_soon()
             try:
@@ -260,7 +260,7 @@ class SlotStream:
             # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
-        with telling(self._operation):
+        with translate_errors(self._operation):
             if copy.is_over:
                 # Another thread or task that closes the stream reads the same end.
                 with self._ending:
@@ -308,7 +308,7 @@ class SlotStream:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
         conninfo = source if isinstance(source, str) else source.conninfo
-        with telling(f"connect to {address(conninfo)}"):
+        with translate_errors(f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
             yield Link(connection)
@@ -338,19 +338,19 @@ class SlotStream:
 
     def _reconnect(self) -> None:
         """Open another connection and continue; if cancelled here, the next call does so."""
-        pace = Pace(self.settings.reconnect or 0.0)
+        backoff = Backoff(self.settings.reconnect or 0.0)
         while self.state is StreamState.CUT:
             try:
                 self.open()
             except Error as error:
                 if self.state.is_over:
                     return
-                if pace.is_over or not isinstance(error, ConnectionFailed | SlotActive):
+                if backoff.is_over or not isinstance(error, ConnectionFailed | SlotActive):
                     self._end(StreamState.FAILED, error)
                     raise
                 if isinstance(error, SlotActive):
                     self._end_lost_process(error)
-                sleep(pace.next_pause())
+                sleep(backoff.next_pause())
 
     def _end_lost_process(self, active: SlotActive) -> None:
         """End the server's process of the lost connection, if it still holds the slot.

@@ -9,8 +9,13 @@ from pgreplkit._sync._io import Lock
 from pgreplkit._sync.streams.reporter import Reporter
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
-from pgreplkit.driver.backoff import Pace
-from pgreplkit.driver.failures import FILE_MISSING, OBJECT_IN_USE, UNDEFINED_OBJECT, telling
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import (
+    FILE_MISSING,
+    OBJECT_IN_USE,
+    UNDEFINED_OBJECT,
+    translate_errors,
+)
 from pgreplkit.driver.results import records
 from pgreplkit.errors import (
     AheadOfServer,
@@ -22,8 +27,8 @@ from pgreplkit.errors import (
     WaitTimeout,
     WalRemoved,
 )
+from pgreplkit.plans.streams.options import HistoryFile, WalSettings
 from pgreplkit.plans.streams.state import StreamState
-from pgreplkit.plans.streams.waloptions import HistoryFile, WalSettings
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.walfeed import WalChunk, WalFeed
@@ -118,7 +123,7 @@ class WalSource:
             copy = CopyBoth(walsender.connection)
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
-                with telling(
+                with translate_errors(
                     self.operation, role=walsender.role, grant="REPLICATION", meaning=_MEANING
                 ):
                     results = copy.start(command)
@@ -155,19 +160,19 @@ class WalSource:
             return None
         feed = self.open()
         timeout = self.settings.timeout
-        pace = None if timeout is None else Pace(timeout)
+        backoff = None if timeout is None else Backoff(timeout)
         while self.state is StreamState.OPEN and not feed.is_over:
             batch = self._taken(feed)
             if batch is not None:
                 return batch
-            if pace is not None and pace.is_over:
+            if backoff is not None and backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for WAL: all before {feed.position}"
                     f" is received ({self.operation})"
                 )
             limit = self._reporter.pause
             try:
-                self._wait(feed, limit if pace is None else min(limit, pace.left))
+                self._wait(feed, limit if backoff is None else min(limit, backoff.left))
             except Exception as error:
                 self._fail_with(error)
         # If another thread closes the stream, wait for it: the connection is in use until then.
@@ -208,14 +213,14 @@ class WalSource:
         if copy is None:
             return
         self._reporter.report_soon()
-        with telling(self.operation, meaning=_MEANING):
+        with translate_errors(self.operation, meaning=_MEANING):
             if not copy.is_over:
                 self._reporter.listen(copy, limit, self.operation)
                 return
         with self._ending:
             if self.state.is_over:
                 return
-            with telling(self.operation, meaning=_MEANING):
+            with translate_errors(self.operation, meaning=_MEANING):
                 results = copy.finish()
             self._switch(feed, records(results))
             self._begin(feed)

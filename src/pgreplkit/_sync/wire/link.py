@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import (
+    ALTER_SYSTEM,
     ONE_TEXT,
     RELOAD,
     SEARCH_PATH,
@@ -25,10 +26,10 @@ from pgreplkit.catalog.server.settings import (
     STATEMENT_TIMEOUT,
 )
 from pgreplkit.driver.adapters import register, register_readable
-from pgreplkit.driver.backoff import Pace
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import Meaning, telling
+from pgreplkit.driver.failures import Meaning, translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
@@ -57,7 +58,7 @@ class Link:
         Raises: ConnectionFailed when the connection is closed.
         """
         tried = "ask the server's version"
-        with telling(tried):
+        with translate_errors(tried):
             number = self.connection.info.server_version
         if not number:  # what libpq says of a connection that was lost
             raise ConnectionFailed(tried, "the connection is lost")
@@ -123,7 +124,7 @@ class Link:
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
-        with self._telling(tried, grant, meaning):
+        with self._translate_errors(tried, grant, meaning):
             if self.is_autocommit and not milliseconds:
                 return self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
@@ -152,7 +153,7 @@ class Link:
         milliseconds = _milliseconds(timeout)
         with self._turn:
             within = Link(self.connection)
-            with self._telling(tried, "pg_monitor", None):
+            with self._translate_errors(tried, "pg_monitor", None):
                 within._turn = Lock()
                 with self.connection.transaction(), self._limited(milliseconds):
                     yield within
@@ -182,7 +183,7 @@ class Link:
     def _run(
         self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
-        with self._telling(tried, grant, meaning):
+        with self._translate_errors(tried, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
                 self._execute(texts[0])
@@ -204,20 +205,20 @@ class Link:
         the server's command line has it too.
         """
         self._insist_on_autocommit(tried)
-        statement = SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), Literal(value))
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
         grant = privilege if self.version.major >= 15 else "SUPERUSER"
         self.run(tried, statement, grant=grant)
         self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
-        pace = Pace(_RELOADED_WITHIN)
+        backoff = Backoff(_RELOADED_WITHIN)
         while (shown := self.one(tried, ONE_TEXT, [name]))["setting"] != value:
-            if pace.is_over:
+            if backoff.is_over:
                 where = shown["source"]
                 raise WaitTimeout(
                     f"{tried}: {name} was written to postgresql.auto.conf and reloaded, but is"
                     f" still {shown['setting']!r}, from the {where}"
                 )
-            sleep(pace.next_pause())
+            sleep(backoff.next_pause())
 
     def alone(
         self,
@@ -232,7 +233,7 @@ class Link:
         self._insist_on_autocommit(tried)
         with self._turn:
             limit = _milliseconds(timeout)
-            with self._telling(tried, grant, meaning):
+            with self._translate_errors(tried, grant, meaning):
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
                 self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
@@ -247,9 +248,9 @@ class Link:
             raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
 
     @contextmanager
-    def _telling(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+    def _translate_errors(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
         role = None if self.connection.closed else self.role
-        with telling(tried, role=role, grant=grant, meaning=meaning):
+        with translate_errors(tried, role=role, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 raise ServerError(tried, "the connection's transaction has failed: roll it back")
             if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:

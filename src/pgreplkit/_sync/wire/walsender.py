@@ -17,7 +17,7 @@ from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, telling
+from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
@@ -50,13 +50,13 @@ class Walsender:
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
         tried = f"connect to {address(conninfo)} for replication"
-        with telling(tried, grant="REPLICATION"):
+        with translate_errors(tried, grant="REPLICATION"):
             connection = Connection.connect(whole, autocommit=True)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             register(connection)
             if is_logical:
-                with telling(tried):
+                with translate_errors(tried):
                     read_exactly(connection, conninfo)
         except BaseException:
             connection.close()
@@ -86,7 +86,7 @@ class Walsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
-        with telling(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
             self.insist_on_idle(tried)
             return records(run_command(self.connection, command, timeout=timeout))
 
@@ -99,7 +99,7 @@ class Walsender:
         # A walsender takes no parameters: they are quoted into the text.
         cursor = ClientCursor(self.connection, row_factory=dict_row)
         register_readable(cursor)
-        with telling(tried):
+        with translate_errors(tried):
             cursor.execute(sql.encode(), params)
             return cursor.fetchall()
 
@@ -127,7 +127,7 @@ class Walsender:
     def history_file(self, timeline: int) -> bytes:
         """Return the history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with telling(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, role=self.role, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 
 
@@ -15,19 +15,19 @@ from pgreplkit.values.lsn import LSN
 class NodeState:
     """The role of a server, its cluster, and its position, at one moment."""
 
-    in_recovery: bool = attrs.field(metadata=lives(sql="pg_is_in_recovery()"))
+    in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
     system_id: int = attrs.field(
         converter=unsigned_system_id,
-        metadata=lives(sql="(SELECT system_identifier FROM pg_control_system())"),
+        metadata=column(sql="(SELECT system_identifier FROM pg_control_system())"),
     )
-    timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))
+    timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
     lsn: LSN | None = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                 ELSE pg_current_wal_lsn() END"""
         )
     )
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
 
 
 NODE_STATE = View(NodeState, "(SELECT) AS one")

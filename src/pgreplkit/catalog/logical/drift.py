@@ -1,9 +1,11 @@
-"""What a table is made of: columns, indexes, constraints, triggers, partitions."""
+"""TableShape: the definition of a table, with its columns, indexes, constraints and triggers."""
 
 from __future__ import annotations
 
 import attrs
 
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.types import Types
 from pgreplkit.values.tablename import TableName
 
 _OF_TABLES = """
@@ -19,17 +21,23 @@ class TableColumn:
 
     name: str
     type: str
+    type_oid: int
     not_null: bool
     default: str | None
     generated: str
-    """Empty for a column that is not; else "s" for a stored one, "v" for a virtual one."""
+    """"s" for a stored generated column, "v" for a virtual one; empty for an ordinary column."""
     identity: str
     collation: str | None
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether an INSERT without a value for this column fails."""
+        return self.not_null and self.default is None and not (self.identity or self.generated)
 
 
 @attrs.frozen(kw_only=True)
 class TableIndex:
-    """An index that no constraint stands for."""
+    """An index that does not belong to a constraint."""
 
     name: str
     definition: str
@@ -47,7 +55,7 @@ class TableConstraint:
 
 @attrs.frozen(kw_only=True)
 class TableTrigger:
-    """A trigger of the user; ``enabled`` is O, D, R or A."""
+    """A trigger that a user created; ``enabled`` is O, D, R or A."""
 
     name: str
     enabled: str
@@ -56,7 +64,7 @@ class TableTrigger:
 
 @attrs.frozen(kw_only=True)
 class TablePartition:
-    """A partition of a table, and what falls into it."""
+    """A partition of a table, with its bounds."""
 
     name: str
     bound: str
@@ -64,7 +72,10 @@ class TablePartition:
 
 @attrs.define(kw_only=True)
 class TableShape:
-    """All that a table is made of."""
+    """The definition of a table.
+
+    Source: pg_class, pg_attribute, pg_index, pg_constraint, pg_trigger, pg_inherits.
+    """
 
     table: TableName
     is_partitioned: bool
@@ -73,17 +84,20 @@ class TableShape:
     constraints: dict[str, TableConstraint] = attrs.field(factory=dict)
     triggers: dict[str, TableTrigger] = attrs.field(factory=dict)
     partitions: dict[str, TablePartition] = attrs.field(factory=dict)
+    types: Types = attrs.field(factory=dict)
+    """The types that columns are made of; those of the whole database in one mapping."""
 
 
 TABLES = f"SELECT nspname, relname, relkind = 'p' AS is_partitioned {_OF_TABLES}"
 
 
 def table_columns(major: int) -> str:
-    """The columns of tables, in their order."""
-    generated = "attgenerated" if major >= 12 else "''"
+    """Return the statement for the columns of tables, in their order."""
+    generated = "attgenerated" if has("table.generated", major) else "''"
     return f"""
         SELECT nspname, relname, attname AS name, format_type(atttypid, atttypmod) AS type,
-            attnotnull AS not_null, pg_get_expr(adbin, adrelid) AS default,
+            atttypid::bigint AS type_oid, attnotnull AS not_null,
+            pg_get_expr(adbin, adrelid) AS default,
             {generated}::text AS generated, attidentity::text AS identity,
             CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation
         {_OF_TABLES}

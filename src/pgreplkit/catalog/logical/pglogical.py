@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -74,10 +74,10 @@ class PglogicalState:
     """Its slot on the provider."""
     replication_sets: tuple[str, ...] = attrs.field(converter=tuple)
     forward_origins: tuple[str, ...] = attrs.field(
-        converter=tuple, metadata=lives(sql="coalesce(sub_forward_origins, '{}')")
+        converter=tuple, metadata=column(sql="coalesce(sub_forward_origins, '{}')")
     )
     """"all", or none of them: only what the provider's own clients changed."""
-    apply_delay: timedelta = attrs.field(metadata=lives(sql="sub_apply_delay"))
+    apply_delay: timedelta = attrs.field(metadata=column(sql="sub_apply_delay"))
 
 
 _SHOWN = """pglogical.subscription

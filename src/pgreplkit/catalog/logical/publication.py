@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -69,25 +69,25 @@ class PublicationState:
     """
 
     pubname: str
-    pubowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(pubowner)"))
+    pubowner: str = attrs.field(metadata=column(sql="pg_get_userbyid(pubowner)"))
     """The owner's name."""
     puballtables: bool
     """Whether every table of the database but ``except_tables`` is in it, those to come too."""
     pubinsert: bool
     pubupdate: bool
     pubdelete: bool
-    pubtruncate: bool | None = attrs.field(default=None, metadata=lives(since=11))
-    pubviaroot: bool | None = attrs.field(default=None, metadata=lives(since=13))
+    pubtruncate: bool | None = attrs.field(default=None, metadata=column(since=11))
+    pubviaroot: bool | None = attrs.field(default=None, metadata=column(since=13))
     """Whether changes of partitions are published as changes of the partitioned table."""
     pubgencols: GeneratedColumns | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(GeneratedColumns),
-        metadata=lives(since=18),
+        metadata=column(since=18),
     )
     schemas: tuple[str, ...] | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(tuple),
-        metadata=lives(
+        metadata=column(
             since=15,
             sql="""ARRAY(SELECT nspname::text FROM pg_publication_namespace
                 JOIN pg_namespace ON pg_namespace.oid = pnnspid
@@ -95,12 +95,12 @@ class PublicationState:
         ),
     )
     """The schemas all of whose tables are in it."""
-    puballsequences: bool | None = attrs.field(default=None, metadata=lives(since=19))
+    puballsequences: bool | None = attrs.field(default=None, metadata=column(since=19))
     """Whether subscribers can take over every sequence of the database."""
     except_tables: tuple[TableName, ...] | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(_table_names),
-        metadata=lives(
+        metadata=column(
             since=19,
             sql="""ARRAY(SELECT ARRAY[nspname, relname]::text[] FROM pg_publication_rel
                 JOIN pg_class ON pg_class.oid = prrelid
@@ -175,3 +175,15 @@ LIMITED_TABLES = """
     ORDER BY 1, 2
 """
 """Those of which not every row or column is published (15 on), each with a column to set."""
+
+# Statements about publications; {} stand for identifiers and checked values.
+SET_OPTIONS = "({})"
+DROP_PUBLICATION = "DROP PUBLICATION {}"
+ALTER_PUBLICATION = "ALTER PUBLICATION {} {} {}"
+SCOPE_TABLES = "TABLE {}"
+SCOPE_SCHEMAS = "TABLES IN SCHEMA {}"
+CREATE_PUBLICATION = "CREATE PUBLICATION {}"
+FOR_SCOPE = " FOR {}"
+WITH_OPTIONS = " WITH ({})"
+TRY_DELETE = "EXPLAIN DELETE FROM ONLY {} WHERE false"
+TRY_UPDATE = "EXPLAIN UPDATE ONLY {} SET {} = {} WHERE false"

@@ -38,3 +38,12 @@ def table_shape(major: int) -> str:
         WHERE n.nspname = %s AND c.relname = %s
         ORDER BY attnum
     """
+
+
+# The statements that copy a table; {} stand for identifiers.
+ROWS = "SELECT {} FROM {}{}"
+ONLY = "ONLY "
+WHERE = " WHERE "
+COPY_OUT = "COPY ({}) TO STDOUT"
+IMPORT_SNAPSHOT = "SET TRANSACTION SNAPSHOT {}"
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_TABLES
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +123,7 @@ class OldTransaction:
     """None for a prepared one."""
     gid: str | None
     """The name of a prepared one."""
-    user: str | None = attrs.field(metadata=lives(sql='"user"'))
+    user: str | None = attrs.field(metadata=column(sql='"user"'))
     age: timedelta
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives, table_in
+from pgreplkit.catalog.view import View, column, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -42,7 +42,7 @@ class SubscriptionState:
 
     oid: int
     subname: str
-    subowner: str = attrs.field(metadata=lives(sql="pg_get_userbyid(subowner)"))
+    subowner: str = attrs.field(metadata=column(sql="pg_get_userbyid(subowner)"))
     """The owner's name, with whose rights it runs."""
     subenabled: bool
     subslotname: str | None
@@ -50,11 +50,11 @@ class SubscriptionState:
     subsynccommit: str
     """synchronous_commit of its workers."""
     subpublications: tuple[str, ...] = attrs.field(converter=tuple)
-    subbinary: bool | None = attrs.field(default=None, metadata=lives(since=14))
+    subbinary: bool | None = attrs.field(default=None, metadata=column(since=14))
     substream: Streaming | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(Streaming),
-        metadata=lives(
+        metadata=column(
             since=14,
             sql="substream",
             before=16,
@@ -64,19 +64,19 @@ class SubscriptionState:
     subtwophasestate: TwoPhaseState | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(TwoPhaseState),
-        metadata=lives(since=15),
+        metadata=column(since=15),
     )
-    subdisableonerr: bool | None = attrs.field(default=None, metadata=lives(since=15))
+    subdisableonerr: bool | None = attrs.field(default=None, metadata=column(since=15))
     """Whether an error disables it; else its workers try again for ever."""
     subskiplsn: LSN | None = attrs.field(
-        default=None, metadata=lives(since=15, sql="nullif(subskiplsn, '0/0')")
+        default=None, metadata=column(since=15, sql="nullif(subskiplsn, '0/0')")
     )
     """The finish LSN of the transaction that it will skip."""
-    subpasswordrequired: bool | None = attrs.field(default=None, metadata=lives(since=16))
-    subrunasowner: bool | None = attrs.field(default=None, metadata=lives(since=16))
-    suborigin: str | None = attrs.field(default=None, metadata=lives(since=16))
+    subpasswordrequired: bool | None = attrs.field(default=None, metadata=column(since=16))
+    subrunasowner: bool | None = attrs.field(default=None, metadata=column(since=16))
+    suborigin: str | None = attrs.field(default=None, metadata=column(since=16))
     """"none" asks for changes only that have no origin, "any" for all."""
-    subfailover: bool | None = attrs.field(default=None, metadata=lives(since=17))
+    subfailover: bool | None = attrs.field(default=None, metadata=column(since=17))
 
 
 _HERE = "subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -122,7 +122,7 @@ class SubscriptionWorker:
     pid: int
     worker_type: WorkerType = attrs.field(
         converter=WorkerType,
-        metadata=lives(
+        metadata=column(
             sql="worker_type",
             before=17,
             older_sql="""CASE WHEN relid IS NOT NULL THEN 'table synchronization'
@@ -130,14 +130,14 @@ class SubscriptionWorker:
                 THEN 'parallel apply' ELSE 'apply' END""",
         ),
     )
-    leader_pid: int | None = attrs.field(default=None, metadata=lives(since=16))
+    leader_pid: int | None = attrs.field(default=None, metadata=column(since=16))
     relid: int | None
     """The table that it synchronizes."""
-    received_lsn: LSN | None = attrs.field(metadata=lives(sql="nullif(received_lsn, '0/0')"))
+    received_lsn: LSN | None = attrs.field(metadata=column(sql="nullif(received_lsn, '0/0')"))
     """How far it has received."""
     last_msg_send_time: datetime | None
     last_msg_receipt_time: datetime | None
-    latest_end_lsn: LSN | None = attrs.field(metadata=lives(sql="nullif(latest_end_lsn, '0/0')"))
+    latest_end_lsn: LSN | None = attrs.field(metadata=column(sql="nullif(latest_end_lsn, '0/0')"))
     """The publisher's position in its last message that asked for or got a reply."""
     latest_end_time: datetime | None
 
@@ -216,34 +216,56 @@ class SubscriptionStats:
 
     apply_error_count: int
     sync_error_count: int = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="(to_jsonb(pg_stat_subscription_stats) ->> 'sync_table_error_count')::bigint",
             before=19,
             older_sql="sync_error_count",
         )
     )
     """Errors while tables were copied; 19 calls it sync_table_error_count."""
-    sync_seq_error_count: int | None = attrs.field(default=None, metadata=lives(since=19))
+    sync_seq_error_count: int | None = attrs.field(default=None, metadata=column(since=19))
     """Errors while sequences were synchronized."""
-    confl_insert_exists: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_insert_exists: int | None = attrs.field(default=None, metadata=column(since=18))
     """A row to insert was there already, by a unique key: an error."""
-    confl_update_origin_differs: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_update_origin_differs: int | None = attrs.field(default=None, metadata=column(since=18))
     """A row to update was last changed by another: updated nevertheless."""
-    confl_update_exists: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_update_exists: int | None = attrs.field(default=None, metadata=column(since=18))
     """An updated row would have had the key of another: an error."""
-    confl_update_missing: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_update_missing: int | None = attrs.field(default=None, metadata=column(since=18))
     """A row to update was not there: skipped."""
-    confl_delete_origin_differs: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_delete_origin_differs: int | None = attrs.field(default=None, metadata=column(since=18))
     """A row to delete was last changed by another: deleted nevertheless."""
-    confl_delete_missing: int | None = attrs.field(default=None, metadata=lives(since=18))
+    confl_delete_missing: int | None = attrs.field(default=None, metadata=column(since=18))
     """A row to delete was not there: skipped."""
     confl_multiple_unique_conflicts: int | None = attrs.field(
-        default=None, metadata=lives(since=18)
+        default=None, metadata=column(since=18)
     )
     """A row had the keys of several others: an error."""
-    confl_update_deleted: int | None = attrs.field(default=None, metadata=lives(since=19))
+    confl_update_deleted: int | None = attrs.field(default=None, metadata=column(since=19))
     """A row to update was deleted not long ago: skipped."""
     stats_reset: datetime | None
 
 
 STATS = View(SubscriptionStats, "pg_stat_subscription_stats WHERE subid = %s::oid")
+
+# Statements about subscriptions; {} stand for identifiers and checked values.
+ENABLE = "ENABLE"
+DISABLE = "DISABLE"
+REFRESH_PUBLICATION = "REFRESH PUBLICATION"
+REFRESH_SEQUENCES = "REFRESH SEQUENCES"
+WITHOUT_REFRESH = "refresh = false"
+SET_PUBLICATION = "SET PUBLICATION {}"
+SET_OPTIONS = "SET ({})"
+DETACH_SLOT = "SET (slot_name = NONE)"
+SKIP_TRANSACTION = "SKIP (lsn = {})"
+RENAME = "RENAME TO {}"
+CHANGE_OWNER = "OWNER TO {}"
+WITH_OPTION = "{} WITH ({})"
+ALTER_SUBSCRIPTION = "ALTER SUBSCRIPTION {} {}"
+COPY_DATA = "copy_data = true"
+DO_NOT_COPY_DATA = "copy_data = false"
+CREATE_SUBSCRIPTION = "CREATE SUBSCRIPTION {} {} PUBLICATION {}"
+WITH_OPTIONS = " WITH ({})"
+DROP_SUBSCRIPTION = "DROP SUBSCRIPTION {}"
+DISABLE_SUBSCRIPTION = "ALTER SUBSCRIPTION {} DISABLE"
+DETACH_SUBSCRIPTION = "ALTER SUBSCRIPTION {} SET (slot_name = NONE)"

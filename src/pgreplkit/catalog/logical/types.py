@@ -1,48 +1,119 @@
-"""The types of columns, as far as psycopg cannot know them: domains and enums."""
+"""TypeShape: the definition of a data type, as far as replicated values depend on it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
 import attrs
 
-CREATED_OIDS = 10_000
-"""The first OID that is assigned when a cluster or a type is created: types before it are the same
-in every server, and none of them is a domain or an enum."""
+from pgreplkit.catalog.features import has
 
-_RESOLVED = """
-    WITH RECURSIVE resolved (type, base) AS (
-        SELECT oid, oid FROM pg_catalog.pg_type WHERE {}
-        UNION ALL
-        SELECT type, typbasetype FROM resolved JOIN pg_catalog.pg_type ON oid = base
-        WHERE typtype = 'd'
+
+@attrs.frozen(kw_only=True)
+class TypeAttribute:
+    """An attribute of a composite type."""
+
+    name: str
+    type: str
+    type_oid: int
+
+
+@attrs.frozen(kw_only=True)
+class DomainCheck:
+    """A CHECK constraint of a domain."""
+
+    name: str
+    definition: str
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+def _attributes(records: list[list[str]]) -> tuple[TypeAttribute, ...]:
+    return tuple(
+        TypeAttribute(name=name, type=type, type_oid=int(oid)) for name, type, oid in records
     )
-    SELECT type::bigint AS oid, base::bigint AS base_oid, typtype = 'e' AS is_enum
-    FROM resolved JOIN pg_catalog.pg_type ON oid = base WHERE typtype <> 'd'
-"""
-TYPES_OF_COLUMNS = _RESOLVED.format(
-    "oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE atttypid >= 10000 AND attnum > 0)"
-)
-"""The created types of all columns of the database."""
-TYPES_BY_OID = _RESOLVED.format("oid = ANY (%s::oid[])")
-PUBLISHED_TYPES = """
-    SELECT DISTINCT atttypid::bigint AS oid
-    FROM pg_catalog.pg_publication_tables AS p
-    JOIN pg_catalog.pg_namespace AS n ON n.nspname = p.schemaname
-    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = p.tablename
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-    WHERE pubname = ANY (%s::text[])
-"""
-"""The types of the columns of published tables."""
 
 
-@attrs.frozen
-class ColumnType:
-    """A type that was created in the database."""
+def _checks(records: list[list[str]]) -> tuple[DomainCheck, ...]:
+    return tuple(DomainCheck(name=name, definition=text) for name, text in records)
+
+
+@attrs.frozen(kw_only=True)
+class TypeShape:
+    """The definition of a data type.
+
+    Source: pg_type, pg_enum, pg_constraint, pg_attribute, pg_range.
+    """
 
     oid: int
-    base_oid: int
-    """The type below all domains; the type itself if it is no domain.
+    name: str
+    kind: str
+    """pg_type.typtype: b(ase), e(num), d(omain), c(omposite), r(ange) or m(ultirange); here also
+    a for an array, and t for the row type of a table."""
+    element: int | None = None
+    """The OID of an array's element type, a domain's base type, a range's subtype or a
+    multirange's range type."""
+    not_null: bool = False
+    labels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    """The labels of an enum, in their order."""
+    checks: tuple[DomainCheck, ...] = attrs.field(default=(), converter=_checks)
+    attributes: tuple[TypeAttribute, ...] = attrs.field(default=(), converter=_attributes)
 
-    A query describes a column of a domain by it, a stream by the domain.
+
+Types: TypeAlias = Mapping[int, TypeShape]
+"""The types of one database, by OID."""
+
+
+def types_of_tables(major: int) -> str:
+    """Return the statement for all types that the columns of some tables are made of.
+
+    It takes the schemas and the names of the tables.
     """
-    is_enum: bool
-    """Whether the base type is an enum, whose binary form is its label."""
+    multirange = is_multirange = ""
+    if has("type.multirange", major):
+        multirange = "UNION ALL SELECT rngtypid FROM pg_range WHERE rngmultitypid = own.oid"
+        is_multirange = "WHEN typtype = 'm' THEN (SELECT rngtypid FROM pg_range"
+        is_multirange += " WHERE rngmultitypid = pg_type.oid)"
+    is_array = "typcategory = 'A' AND typelem <> 0 AND typlen = -1"
+    return f"""
+        WITH RECURSIVE used (oid) AS (
+            SELECT atttypid
+            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+                ON nspname = asked.schema AND relname = asked.name
+            JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+            UNION
+            SELECT part.oid FROM used JOIN pg_type AS own ON own.oid = used.oid
+            CROSS JOIN LATERAL (
+                SELECT own.typelem WHERE {is_array}
+                UNION ALL SELECT own.typbasetype WHERE own.typtype = 'd'
+                UNION ALL SELECT rngsubtype FROM pg_range WHERE rngtypid = own.oid
+                {multirange}
+                UNION ALL SELECT atttypid FROM pg_attribute
+                    WHERE attrelid = own.typrelid AND own.typtype = 'c' AND attnum > 0
+                        AND NOT attisdropped
+            ) AS part (oid)
+        )
+        SELECT pg_type.oid::bigint AS oid, format_type(pg_type.oid, NULL) AS name,
+            CASE WHEN {is_array} THEN 'a' WHEN relkind <> 'c' THEN 't'
+                ELSE typtype::text END AS kind,
+            (CASE WHEN {is_array} THEN typelem WHEN typtype = 'd' THEN typbasetype
+                WHEN typtype = 'r' THEN (SELECT rngsubtype FROM pg_range
+                    WHERE rngtypid = pg_type.oid)
+                {is_multirange} END)::bigint AS element,
+            typnotnull AS not_null,
+            ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = pg_type.oid
+                ORDER BY enumsortorder) AS labels,
+            ARRAY(SELECT ARRAY[conname, pg_get_constraintdef(pg_constraint.oid)]::text[]
+                FROM pg_constraint WHERE contypid = pg_type.oid AND contype = 'c'
+                ORDER BY conname) AS checks,
+            ARRAY(SELECT ARRAY[attname, format_type(atttypid, atttypmod), atttypid::text]::text[]
+                FROM pg_attribute WHERE attrelid = typrelid AND typtype = 'c' AND attnum > 0
+                    AND NOT attisdropped
+                ORDER BY attnum) AS attributes
+        FROM used JOIN pg_type ON pg_type.oid = used.oid
+        LEFT JOIN pg_class ON pg_class.oid = typrelid
+    """

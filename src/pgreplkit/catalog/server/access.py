@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 
 
 def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -18,9 +18,9 @@ class HbaRule:
     Source: pg_hba_file_rules.
     """
 
-    rule_number: int | None = attrs.field(default=None, metadata=lives(since=16))
+    rule_number: int | None = attrs.field(default=None, metadata=column(since=16))
     """Its place among the rules that are without an error."""
-    file_name: str | None = attrs.field(default=None, metadata=lives(since=16))
+    file_name: str | None = attrs.field(default=None, metadata=column(since=16))
     line_number: int
     type: str | None
     """local, host, hostssl, hostnossl, hostgssenc or hostnogssenc; None for a line in error."""

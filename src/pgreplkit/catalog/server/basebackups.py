@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
 
 
@@ -41,15 +41,15 @@ class BaseBackup:
     tablespaces_total: int
     tablespaces_streamed: int
     application_name: str | None
-    client_addr: str | None = attrs.field(metadata=lives(sql="host(client_addr)"))
+    client_addr: str | None = attrs.field(metadata=column(sql="host(client_addr)"))
     query_start: datetime | None
     """When it began."""
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     checkpoint_timeout: timedelta = attrs.field(
-        metadata=lives(sql=f"make_interval(secs => {_setting('checkpoint_timeout')})")
+        metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')})")
     )
     checkpoint_completion_target: float = attrs.field(
-        metadata=lives(sql=_setting("checkpoint_completion_target"))
+        metadata=column(sql=_setting("checkpoint_completion_target"))
     )
 
     @property

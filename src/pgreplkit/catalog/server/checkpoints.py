@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -33,28 +33,28 @@ class CheckpointStatus:
     checkpoint_time: datetime
     """When it began."""
     checkpoint_timeout: timedelta = attrs.field(
-        metadata=lives(sql=f"make_interval(secs => {_setting('checkpoint_timeout')}::float8)")
+        metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')}::float8)")
     )
     max_wal_size: int = attrs.field(
-        metadata=lives(sql=f"{_setting('max_wal_size')}::bigint * 1048576")
+        metadata=column(sql=f"{_setting('max_wal_size')}::bigint * 1048576")
     )
     """In bytes."""
     checkpoint_completion_target: float = attrs.field(
-        metadata=lives(sql=f"{_setting('checkpoint_completion_target')}::float8")
+        metadata=column(sql=f"{_setting('checkpoint_completion_target')}::float8")
     )
     segment_size: SegmentSize = attrs.field(
         converter=sized,
-        metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+        metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
     current_lsn: LSN = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                 ELSE pg_current_wal_insert_lsn() END"""
         )
     )
     """The server's position, read in the same statement."""
     server_major: int = attrs.field(
-        metadata=lives(sql="current_setting('server_version_num')::int / 10000")
+        metadata=column(sql="current_setting('server_version_num')::int / 10000")
     )
 
     @property
@@ -90,3 +90,4 @@ class CheckpointStatus:
 
 
 CHECKPOINT = View(CheckpointStatus, "pg_control_checkpoint()")
+FORCE_CHECKPOINT = "CHECKPOINT"

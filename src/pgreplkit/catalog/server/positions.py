@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 
 
@@ -13,18 +13,18 @@ class WalPosition:
     """How far a primary's WAL is made, given to the operating system, and safe on disk."""
 
     # Read from the last to the first, so that a busy server cannot show flush ahead of insert.
-    flush: LSN = attrs.field(metadata=lives(sql="pg_current_wal_flush_lsn()"))
+    flush: LSN = attrs.field(metadata=column(sql="pg_current_wal_flush_lsn()"))
     """Up to here the WAL is on disk."""
-    write: LSN = attrs.field(metadata=lives(sql="pg_current_wal_lsn()"))
+    write: LSN = attrs.field(metadata=column(sql="pg_current_wal_lsn()"))
     """Up to here it is written; walsenders send up to ``flush``."""
-    insert: LSN = attrs.field(metadata=lives(sql="pg_current_wal_insert_lsn()"))
+    insert: LSN = attrs.field(metadata=column(sql="pg_current_wal_insert_lsn()"))
     """The end of the last record made."""
 
 
 POSITION = View(WalPosition, "(SELECT) AS one")
 SWITCH_WAL = "SELECT pg_switch_wal() AS lsn"
 
-FENCE = """
+WRITE_MARKER = """
     SELECT set_config('synchronous_commit', 'local', true),
         pg_logical_emit_message(true, 'pgreplkit', 'fence')::text AS lsn
 """

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
@@ -33,10 +33,10 @@ class WalReceiver:
     status: ReceiverState = attrs.field(converter=ReceiverState)
     receive_start_lsn: LSN | None
     receive_start_tli: int | None
-    received_lsn: LSN | None = attrs.field(default=None, metadata=lives(until=12))
+    received_lsn: LSN | None = attrs.field(default=None, metadata=column(until=12))
     """Up to here WAL is received and flushed (10 to 12; then ``flushed_lsn``)."""
-    written_lsn: LSN | None = attrs.field(default=None, metadata=lives(since=13))
-    flushed_lsn: LSN | None = attrs.field(default=None, metadata=lives(since=13))
+    written_lsn: LSN | None = attrs.field(default=None, metadata=column(since=13))
+    flushed_lsn: LSN | None = attrs.field(default=None, metadata=column(since=13))
     received_tli: int | None
     last_msg_send_time: datetime | None
     last_msg_receipt_time: datetime | None
@@ -44,8 +44,8 @@ class WalReceiver:
     """The end of the sender's WAL, as it last told."""
     latest_end_time: datetime | None
     slot_name: str | None
-    sender_host: str | None = attrs.field(default=None, metadata=lives(since=11))
-    sender_port: int | None = attrs.field(default=None, metadata=lives(since=11))
+    sender_host: str | None = attrs.field(default=None, metadata=column(since=11))
+    sender_port: int | None = attrs.field(default=None, metadata=column(since=11))
     conninfo: str | None
     """How it connected, without passwords; None when it cannot be read."""
 

@@ -1,4 +1,4 @@
-"""ReplayStatus: how far a standby has replayed, and what a time behind means."""
+"""ReplayStatus: a standby's received and replayed WAL; and the SQL that controls replay."""
 
 from __future__ import annotations
 
@@ -6,78 +6,25 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from pgreplkit.catalog.server.lag import LagReason, LagStage, ReplayFacts, ReplayLag
 from pgreplkit.catalog.server.receivers import ReceiverState
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
 
 class PauseState(OpenEnum):
-    """Whether replay stands still because it was asked to."""
+    """The state of a requested pause of replay."""
 
     NOT_PAUSED = "not paused"
     PAUSE_REQUESTED = "pause requested"
-    """Asked for, but replay has not come to a stop yet (14 on)."""
+    """Requested, but replay has not stopped yet (14 on)."""
     PAUSED = "paused"
-    """Before 14 the server says so as soon as a pause was asked for."""
+    """Before 14 the server reports this as soon as a pause is requested."""
 
 
-class LagReason(OpenEnum):
-    """Why ``time_behind`` is what it is."""
-
-    NOT_STREAMING = "not streaming"
-    """No time: what the upstream has is not known."""
-    CAUGHT_UP = "caught up"
-    """Zero, however old the last commit is: all that the upstream has is replayed."""
-    PAUSED = "paused"
-    """The age of the last commit replayed, which grows because replay is paused."""
-    DELAYED = "delayed"
-    """The age of the last commit replayed, to which recovery_min_apply_delay contributes."""
-    REPLAYING = "replaying"
-    """The age of the last commit replayed, while there is more to replay."""
-    UPSTREAM_BEHIND = "upstream behind"
-    """No time: it has all that its upstream has, but that is a standby which is behind itself.
-    Only a watch over all of them can tell; the bytes are at least so many."""
-    CLOCKS_DIFFER = "clocks differ"
-    """No time: the last commit replayed is later than the standby's clock."""
-    NO_COMMIT = "no commit"
-    """No time: it replays, but no commit was replayed yet since this server started."""
-
-
-class LagStage(OpenEnum):
-    """Where the WAL is that a standby has not replayed."""
-
-    RECEIVE = "receive"
-    """At the upstream, or on the way: not all of it is received."""
-    REPLAY = "replay"
-    """Here: all that the upstream told of is received."""
-
-
-@attrs.frozen(kw_only=True)
-class ReplayLag:
-    """How far a standby is behind its upstream, where that waits, and why.
-
-    The upstream of a cascading standby is a standby that may itself be behind.
-    """
-
-    bytes: int | None
-    """None when nobody tells where the upstream is."""
-    time: timedelta | None
-    """None where it cannot be said, for which ``reason`` has the cause."""
-    stage: LagStage | None
-    """None when nothing is waiting, or nobody tells."""
-    reason: LagReason
-    heard_at: datetime | None
-    """When the upstream was last heard of, which is how new its position is. With a receiver that
-    is gone: since when, as far as it was seen."""
-    age: timedelta | None
-    """How long ago that was."""
-    clock_difference: timedelta | None
-    """The upstream's clock less the standby's, less the way of the last message."""
-
-
-# Both functions raise on a primary; NULL tells that it is one.
-PAUSE_STATE = lives(
+# Both functions raise an error on a primary; NULL means that the server is one.
+PAUSE_STATE = column(
     sql="CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END",
     before=14,
     older_sql="""CASE WHEN pg_is_in_recovery() THEN
@@ -85,66 +32,51 @@ PAUSE_STATE = lives(
 )
 
 
-def _later(a: LSN | None, b: LSN | None) -> LSN | None:
-    return max(a, b) if a is not None and b is not None else a or b
-
-
 @attrs.frozen(kw_only=True)
 class ReplayStatus:
-    """What a standby has received and replayed, all read in one statement.
+    """The received and replayed WAL of a standby, read in one statement.
 
     Source: pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp(),
     pg_get_wal_replay_pause_state() (before 14 pg_is_wal_replay_paused()), pg_stat_wal_receiver.
     """
 
-    received_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_receive_lsn()"))
-    """Received by streaming and on disk; None when this server never streamed since it started."""
-    replayed_lsn: LSN | None = attrs.field(metadata=lives(sql="pg_last_wal_replay_lsn()"))
+    received_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_receive_lsn()"))
+    """Received by streaming and on disk; None if this server has not streamed since its start."""
+    replayed_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_replay_lsn()"))
     last_commit_time: datetime | None = attrs.field(
-        metadata=lives(sql="pg_last_xact_replay_timestamp()")
+        metadata=column(sql="pg_last_xact_replay_timestamp()")
     )
-    """When the last transaction replayed was committed or aborted, by the primary's clock."""
+    """When the last replayed transaction was committed or aborted, by the primary's clock."""
     pause_state: PauseState = attrs.field(converter=PauseState, metadata=PAUSE_STATE)
     apply_delay: timedelta | None = attrs.field(
         default=None,
-        metadata=lives(
+        metadata=column(
             since=12,
             sql="""(SELECT make_interval(secs => setting::float8 / 1000::float8)
                 FROM pg_settings WHERE name = 'recovery_min_apply_delay')""",
         ),
     )
-    """recovery_min_apply_delay; None before 12, where it stands in recovery.conf."""
-    receiver_pid: int | None = attrs.field(metadata=lives(sql="pid"))
+    """recovery_min_apply_delay; None before 12, where it is a parameter of recovery.conf."""
+    receiver_pid: int | None = attrs.field(metadata=column(sql="pid"))
     receiver_status: ReceiverState | None = attrs.field(
-        converter=attrs.converters.optional(ReceiverState), metadata=lives(sql="status")
+        converter=attrs.converters.optional(ReceiverState), metadata=column(sql="status")
     )
-    """None when no walreceiver runs."""
+    """None if no walreceiver is running."""
     latest_end_lsn: LSN | None
-    """The end of the upstream's WAL, as it last told the walreceiver."""
+    """The end of the upstream's WAL in its last message to the walreceiver."""
     last_msg_send_time: datetime | None
-    """When the upstream sent what was last heard of it, by its clock."""
+    """When the upstream sent its last message, by its own clock."""
     last_msg_receipt_time: datetime | None
-    """When the walreceiver last heard of the upstream."""
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
-    """The server's clock when it answered."""
+    """When the walreceiver received that message."""
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
+    """The server's clock at the time of this status."""
 
     @property
     def unreplayed_bytes(self) -> int | None:
-        """Received and not replayed yet, in bytes; None without a position."""
+        """WAL that is received and not replayed yet, in bytes; None without a position."""
         if self.received_lsn is None or self.replayed_lsn is None:
             return None
         return max(0, self.received_lsn - self.replayed_lsn)
-
-    @property
-    def bytes_behind(self) -> int | None:
-        """Bytes from what is replayed to the end of the upstream's WAL, as far as it is known.
-
-        None when not streaming, because then nobody tells where the upstream is.
-        """
-        end = _later(self.received_lsn, self.latest_end_lsn)
-        if not self.is_streaming or end is None or self.replayed_lsn is None:
-            return None
-        return max(0, end - self.replayed_lsn)
 
     @property
     def is_streaming(self) -> bool:
@@ -152,67 +84,53 @@ class ReplayStatus:
         return self.receiver_status is ReceiverState.STREAMING
 
     @property
+    def bytes_behind(self) -> int | None:
+        """Bytes between the replayed position and the end of the upstream's WAL, as far as known.
+
+        None without streaming, because then nothing is known of the upstream.
+        """
+        return self._facts.bytes
+
+    @property
     def lag_reason(self) -> LagReason:
-        """Why ``time_behind`` is what it is."""
-        if self.bytes_behind is None:
-            return LagReason.NOT_STREAMING
-        if self.bytes_behind == 0:
-            return LagReason.CAUGHT_UP
-        if self.pause_state is not PauseState.NOT_PAUSED:
-            return LagReason.PAUSED
-        if self.apply_delay:
-            return LagReason.DELAYED
-        if self.last_commit_time is None:
-            return LagReason.NO_COMMIT
-        late = self.last_commit_time > self.observed_at
-        return LagReason.CLOCKS_DIFFER if late else LagReason.REPLAYING
+        """Why ``time_behind`` has its value."""
+        return self._facts.reason
 
     @property
     def time_behind(self) -> timedelta | None:
-        """How far behind in time, where that can be said; ``lag_reason`` says what it means.
+        """The lag in time, where it can be determined; ``lag_reason`` tells what it means.
 
-        The age of the last commit alone says nothing: on an idle primary it grows while the
-        standby has everything. Here it counts only when there is something to replay. It compares
-        the standby's clock with the primary's: None when the commit is later than now. None too
-        as long as no commit was replayed since the server started.
+        The age of the last commit alone says nothing: on an idle primary it grows although the
+        standby has everything. Here it counts only if there is more WAL to replay. It compares the
+        standby's clock with the primary's: None if the commit lies in the standby's future. None
+        too as long as no commit has been replayed since the server's start.
         """
-        reason = self.lag_reason
-        if reason is LagReason.CAUGHT_UP:
-            return timedelta(0)
-        if self.last_commit_time is None or reason is LagReason.NOT_STREAMING:
-            return None
-        age = self.observed_at - self.last_commit_time
-        return age if age >= timedelta(0) else None
+        return self._facts.time
 
     @property
     def lag_stage(self) -> LagStage | None:
-        """Where the WAL is that is not replayed; None when there is none, or nobody tells."""
-        if not self.bytes_behind:
-            return None
-        end, received = self.latest_end_lsn, self.received_lsn
-        if end is not None and (received is None or received < end):
-            return LagStage.RECEIVE
-        return LagStage.REPLAY
+        """The place of the WAL that is not replayed; None if there is none, or it is unknown."""
+        return self._facts.stage
 
     @property
     def clock_difference(self) -> timedelta | None:
-        """The upstream's clock less the standby's, less the way of the last message."""
+        """The upstream's clock minus the standby's, minus the transfer time of the last message."""
         if self.last_msg_send_time is None or self.last_msg_receipt_time is None:
             return None
         return self.last_msg_send_time - self.last_msg_receipt_time
 
     def lag(self, *, last_heard: datetime | None = None) -> ReplayLag:
-        """All that it says of lag in one value.
+        """Return all that this status tells about lag.
 
-        ``last_heard`` is when the upstream was last heard of before the receiver went, if somebody
-        saw it.
+        ``last_heard`` is the time of the upstream's last message before the walreceiver ended, if
+        it was seen.
         """
-        heard_at = self.last_msg_receipt_time or last_heard
+        facts, heard_at = self._facts, self.last_msg_receipt_time or last_heard
         return ReplayLag(
-            bytes=self.bytes_behind,
-            time=self.time_behind,
-            stage=self.lag_stage,
-            reason=self.lag_reason,
+            bytes=facts.bytes,
+            time=facts.time,
+            stage=facts.stage,
+            reason=facts.reason,
             heard_at=heard_at,
             age=None if heard_at is None else max(timedelta(0), self.observed_at - heard_at),
             clock_difference=self.clock_difference,
@@ -220,14 +138,61 @@ class ReplayStatus:
 
     @property
     def silence(self) -> timedelta | None:
-        """How long the upstream has not been heard of; None when no walreceiver runs.
+        """The time since the upstream's last message; None if no walreceiver is running.
 
-        An idle upstream is heard of about every half of wal_receiver_timeout. A longer silence
-        means that what is known of its position is old.
+        An idle upstream sends a message about every half of wal_receiver_timeout. A longer silence
+        means that the known position of the upstream is out of date.
         """
         if self.last_msg_receipt_time is None:
             return None
         return max(timedelta(0), self.observed_at - self.last_msg_receipt_time)
 
+    @property
+    def _facts(self) -> ReplayFacts:
+        return ReplayFacts(
+            is_streaming=self.is_streaming,
+            is_paused=self.pause_state is not PauseState.NOT_PAUSED,
+            is_delayed=bool(self.apply_delay),
+            received_lsn=self.received_lsn,
+            replayed_lsn=self.replayed_lsn,
+            upstream_lsn=self.latest_end_lsn,
+            last_commit_time=self.last_commit_time,
+            observed_at=self.observed_at,
+        )
+
 
 REPLAY = View(ReplayStatus, "(SELECT) AS one LEFT JOIN pg_stat_wal_receiver ON true")
+
+
+@attrs.frozen(kw_only=True)
+class ReplayPosition:
+    """The replayed position and the pause state: what a wait polls, cheaper than ReplayStatus."""
+
+    in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
+    replayed_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_replay_lsn()"))
+    pause_state: PauseState | None = attrs.field(
+        converter=attrs.converters.optional(PauseState), metadata=PAUSE_STATE
+    )
+
+
+REPLAY_POSITION = View(ReplayPosition, "(SELECT) AS one")
+PAUSE = "SELECT pg_wal_replay_pause()"
+RESUME = "SELECT pg_wal_replay_resume()"
+APPLY_DELAY = "recovery_min_apply_delay"
+PROMOTE = "SELECT pg_promote(false) AS is_signalled"
+PROMOTED = """
+    SELECT pg_is_in_recovery() AS in_recovery, pg_last_wal_replay_lsn() AS replayed_lsn
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Promotion:
+    """The result of a promotion.
+
+    Source: pg_promote(), and the history file of the new timeline.
+    """
+
+    old_timeline: int
+    new_timeline: int
+    switchpoint: LSN
+    """The position at which the old timeline ended and the new one began."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +26,7 @@ class DatabaseConflicts:
     """Buffers that were pinned."""
     confl_deadlock: int
     """Deadlocks with replay."""
-    confl_active_logicalslot: int | None = attrs.field(default=None, metadata=lives(since=16))
+    confl_active_logicalslot: int | None = attrs.field(default=None, metadata=column(since=16))
     """Uses of logical slots (16 on)."""
 
     @property

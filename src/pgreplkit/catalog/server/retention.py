@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from pgreplkit.catalog.server.identity import TIMELINE
-from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -28,7 +28,7 @@ class ArchiverStatus:
     Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).
     """
 
-    archive_mode: str = attrs.field(metadata=lives(sql=_setting("archive_mode")))
+    archive_mode: str = attrs.field(metadata=column(sql=_setting("archive_mode")))
     archived_count: int
     last_archived_wal: str | None
     last_archived_time: datetime | None
@@ -48,14 +48,14 @@ class ArchiverStatus:
 class KeptWal:
     """The limits that are set, and what stands in pg_wal."""
 
-    current_lsn: LSN = attrs.field(metadata=lives(sql=_CURRENT_LSN))
-    timeline: int = attrs.field(metadata=lives(sql=f"({TIMELINE})"))
-    segment_size: SegmentSize = attrs.field(converter=sized, metadata=lives(sql=_SEGMENT_SIZE))
+    current_lsn: LSN = attrs.field(metadata=column(sql=_CURRENT_LSN))
+    timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
+    segment_size: SegmentSize = attrs.field(converter=sized, metadata=column(sql=_SEGMENT_SIZE))
     redo_lsn: LSN = attrs.field(
-        metadata=lives(sql="(SELECT redo_lsn FROM pg_control_checkpoint())")
+        metadata=column(sql="(SELECT redo_lsn FROM pg_control_checkpoint())")
     )
     wal_keep_bytes: int = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql=f"{_setting('wal_keep_size')}::bigint * 1048576",
             before=13,
             older_sql=f"{_setting('wal_keep_segments')}::bigint * {_SEGMENT_SIZE}",
@@ -63,25 +63,25 @@ class KeptWal:
     )
     max_slot_wal_keep_mb: int | None = attrs.field(
         default=None,
-        metadata=lives(since=13, sql=f"{_setting('max_slot_wal_keep_size')}::bigint"),
+        metadata=column(since=13, sql=f"{_setting('max_slot_wal_keep_size')}::bigint"),
     )
     freeze_max_age: int = attrs.field(
-        metadata=lives(sql=f"{_setting('autovacuum_freeze_max_age')}::bigint")
+        metadata=column(sql=f"{_setting('autovacuum_freeze_max_age')}::bigint")
     )
     server_major: int = attrs.field(
-        metadata=lives(sql="current_setting('server_version_num')::int / 10000")
+        metadata=column(sql="current_setting('server_version_num')::int / 10000")
     )
     directory_bytes: int = attrs.field(
-        metadata=lives(sql="(SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir())")
+        metadata=column(sql="(SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir())")
     )
     oldest_segment: str | None = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""(SELECT min(substr(name, 9)) FROM pg_ls_waldir()
                 WHERE name ~ '^[0-9A-F]{24}$')"""
         )
     )
     """The second and the third part of the name of the oldest file."""
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
 
     @property
     def max_slot_wal_keep_size(self) -> int | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 
 
 @attrs.frozen(kw_only=True)
@@ -25,21 +25,21 @@ class ReplicationRole:
     """How many connections it may have at once; -1 without a limit. From 13 on replication
     connections do not count."""
     rolvaliduntil: datetime | None = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN rolvaliduntil < '9999-12-31'
                 THEN greatest(rolvaliduntil, '0001-01-03 00:00+00') END"""
         )
     )
     """When its password expires; None for never, or in more years than Python counts."""
     is_monitor: bool = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                 WHERE m.member = pg_roles.oid AND g.rolname = 'pg_monitor')"""
         )
     )
     """Whether it is a member of pg_monitor itself."""
     connections: int = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="(SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = pg_roles.oid)"
         )
     )
@@ -58,3 +58,14 @@ GROUPS = """
         UNION SELECT m.roleid FROM pg_auth_members m JOIN groups ON m.member = groups.oid)
     SELECT rolname::text AS name FROM groups JOIN pg_roles USING (oid)
 """
+
+# Statements about roles; {} stand for identifiers and checked values.
+LOGIN_REPLICATION = "LOGIN REPLICATION CONNECTION LIMIT {}"
+IN_MONITOR = "IN ROLE pg_monitor"
+CREATE_ROLE = "CREATE ROLE {} {}"
+CONNECTION_LIMIT = "CONNECTION LIMIT {}"
+ALTER_ROLE = "ALTER ROLE {} {}"
+DROP_ROLE = "DROP ROLE {}"
+WITH_VERIFIER = "PASSWORD {}"
+GRANT_MONITOR = "GRANT pg_monitor TO {}"
+REVOKE_MONITOR = "REVOKE pg_monitor FROM {}"

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives
+from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
@@ -65,7 +65,7 @@ class WalSender:
     client_port: int | None
     """-1 for a Unix socket."""
     backend_start: datetime
-    backend_xmin: int | None = attrs.field(metadata=lives(sql="backend_xmin::text::bigint"))
+    backend_xmin: int | None = attrs.field(metadata=column(sql="backend_xmin::text::bigint"))
     """The xmin that hot_standby_feedback holds back."""
     state: SenderState = attrs.field(converter=SenderState)
     sent_lsn: LSN | None
@@ -77,9 +77,9 @@ class WalSender:
     replay_lag: timedelta | None
     sync_priority: int
     sync_state: SyncState = attrs.field(converter=SyncState)
-    reply_time: datetime | None = attrs.field(default=None, metadata=lives(since=12))
+    reply_time: datetime | None = attrs.field(default=None, metadata=column(since=12))
     current_lsn: LSN = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN pg_is_in_recovery()
                 THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
                 ELSE pg_current_wal_lsn() END"""

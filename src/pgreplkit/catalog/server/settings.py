@@ -133,3 +133,7 @@ SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
 SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
 """Until the transaction ends."""
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
+# Statements that change settings; {} stand for a name and a value.
+ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"
+SET = "SET {} = {}"
+LIMIT_STATEMENTS = "SET statement_timeout = {}"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import attrs
 
-from pgreplkit.catalog.view import View, lives, sized
+from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.segment import SegmentSize
@@ -65,9 +65,9 @@ class SlotState:
     active: bool
     """Whether a process is using it."""
     active_pid: int | None
-    xmin: int | None = attrs.field(metadata=lives(sql="xmin::text::bigint"))
+    xmin: int | None = attrs.field(metadata=column(sql="xmin::text::bigint"))
     """The oldest transaction whose rows VACUUM keeps for it."""
-    catalog_xmin: int | None = attrs.field(metadata=lives(sql="catalog_xmin::text::bigint"))
+    catalog_xmin: int | None = attrs.field(metadata=column(sql="catalog_xmin::text::bigint"))
     """The same for rows of the system catalogs."""
     restart_lsn: LSN | None
     """WAL is kept from here on; None when it reserves none, or is lost."""
@@ -76,31 +76,31 @@ class SlotState:
     wal_status: WalStatus | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(WalStatus),
-        metadata=lives(since=13),
+        metadata=column(since=13),
     )
     """None too when it reserves nothing."""
-    safe_wal_size: int | None = attrs.field(default=None, metadata=lives(since=13))
+    safe_wal_size: int | None = attrs.field(default=None, metadata=column(since=13))
     """How many bytes can be written before it may be lost; None without a limit, or when lost."""
-    two_phase: bool | None = attrs.field(default=None, metadata=lives(since=14))
-    two_phase_at: LSN | None = attrs.field(default=None, metadata=lives(since=18))
-    inactive_since: datetime | None = attrs.field(default=None, metadata=lives(since=17))
+    two_phase: bool | None = attrs.field(default=None, metadata=column(since=14))
+    two_phase_at: LSN | None = attrs.field(default=None, metadata=column(since=18))
+    inactive_since: datetime | None = attrs.field(default=None, metadata=column(since=17))
     """When it was last let go; None while it is used."""
-    conflicting: bool | None = attrs.field(default=None, metadata=lives(since=16))
+    conflicting: bool | None = attrs.field(default=None, metadata=column(since=16))
     """Whether a conflict with recovery invalidated it; None for physical slots."""
     invalidation_reason: InvalidationReason | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(InvalidationReason),
-        metadata=lives(since=17),
+        metadata=column(since=17),
     )
-    failover: bool | None = attrs.field(default=None, metadata=lives(since=17))
+    failover: bool | None = attrs.field(default=None, metadata=column(since=17))
     """Whether standbys synchronize it, so that it survives a failover."""
-    synced: bool | None = attrs.field(default=None, metadata=lives(since=17))
+    synced: bool | None = attrs.field(default=None, metadata=column(since=17))
     """Whether a standby synchronized it from its primary."""
-    xmin_age: int | None = attrs.field(metadata=lives(sql="age(xmin)"))
+    xmin_age: int | None = attrs.field(metadata=column(sql="age(xmin)"))
     """How many transactions ago ``xmin`` began: what VACUUM cannot remove meanwhile is bloat."""
-    catalog_xmin_age: int | None = attrs.field(metadata=lives(sql="age(catalog_xmin)"))
+    catalog_xmin_age: int | None = attrs.field(metadata=column(sql="age(catalog_xmin)"))
     current_lsn: LSN = attrs.field(
-        metadata=lives(
+        metadata=column(
             sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
                 ELSE pg_current_wal_lsn() END"""
         )
@@ -108,9 +108,9 @@ class SlotState:
     """The server's position: what it has written, on a standby what it has replayed."""
     segment_size: SegmentSize = attrs.field(
         converter=sized,
-        metadata=lives(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+        metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
-    observed_at: datetime = attrs.field(metadata=lives(sql="clock_timestamp()"))
+    observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     """The server's clock when it answered."""
 
     @property
@@ -145,3 +145,191 @@ class SlotState:
 
 SLOTS = View(SlotState, "pg_replication_slots ORDER BY slot_name")
 ONE_SLOT = View(SlotState, "pg_replication_slots WHERE slot_name = %s::name")
+
+
+class SlotColumns:
+    """Each column of ``state``, as it was when the slot was last read."""
+
+    state: SlotState
+
+    @property
+    def slot_name(self) -> str:
+        """Its name."""
+        return self.state.slot_name
+
+    @property
+    def plugin(self) -> str | None:
+        """The output plugin of a logical slot."""
+        return self.state.plugin
+
+    @property
+    def slot_type(self) -> SlotType:
+        """Physical or logical."""
+        return self.state.slot_type
+
+    @property
+    def datoid(self) -> int | None:
+        """The OID of its database, for a logical slot."""
+        return self.state.datoid
+
+    @property
+    def database(self) -> str | None:
+        """The database of a logical slot."""
+        return self.state.database
+
+    @property
+    def temporary(self) -> bool:
+        """Whether it goes with the session that made it."""
+        return self.state.temporary
+
+    @property
+    def active(self) -> bool:
+        """Whether a process was using it."""
+        return self.state.active
+
+    @property
+    def active_pid(self) -> int | None:
+        """The process that was using it."""
+        return self.state.active_pid
+
+    @property
+    def xmin(self) -> int | None:
+        """The oldest transaction whose rows VACUUM keeps for it."""
+        return self.state.xmin
+
+    @property
+    def catalog_xmin(self) -> int | None:
+        """The same for rows of the system catalogs."""
+        return self.state.catalog_xmin
+
+    @property
+    def restart_lsn(self) -> LSN | None:
+        """WAL is kept from here on; None when it reserves none, or is lost."""
+        return self.state.restart_lsn
+
+    @property
+    def confirmed_flush_lsn(self) -> LSN | None:
+        """Up to here the client of a logical slot has confirmed."""
+        return self.state.confirmed_flush_lsn
+
+    @property
+    def wal_status(self) -> WalStatus | None:
+        """Whether the WAL that it needs is safe (13 on)."""
+        return self.state.wal_status
+
+    @property
+    def safe_wal_size(self) -> int | None:
+        """Bytes that can be written before it may be lost (13 on)."""
+        return self.state.safe_wal_size
+
+    @property
+    def two_phase(self) -> bool | None:
+        """Whether it decodes prepared transactions (14 on)."""
+        return self.state.two_phase
+
+    @property
+    def two_phase_at(self) -> LSN | None:
+        """From where it decodes prepared transactions (18 on)."""
+        return self.state.two_phase_at
+
+    @property
+    def inactive_since(self) -> datetime | None:
+        """When it was last let go (17 on)."""
+        return self.state.inactive_since
+
+    @property
+    def conflicting(self) -> bool | None:
+        """Whether a conflict with recovery invalidated it (16 on)."""
+        return self.state.conflicting
+
+    @property
+    def invalidation_reason(self) -> InvalidationReason | None:
+        """Why the server invalidated it (17 on)."""
+        return self.state.invalidation_reason
+
+    @property
+    def failover(self) -> bool | None:
+        """Whether standbys synchronize it (17 on)."""
+        return self.state.failover
+
+    @property
+    def synced(self) -> bool | None:
+        """Whether a standby synchronized it from its primary (17 on)."""
+        return self.state.synced
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was invalidated, and can only be dropped."""
+        return self.state.is_lost
+
+    @property
+    def retained_bytes(self) -> int:
+        """Bytes of WAL that it keeps from removal; 0 when it reserves none.
+
+        Source: restart_lsn against pg_current_wal_lsn(), on a standby pg_last_wal_replay_lsn().
+        """
+        return self.state.retained_bytes
+
+    @property
+    def retained_files(self) -> int:
+        """WAL files that hold those bytes, with the one that is being written."""
+        return self.state.retained_files
+
+
+CREATE_PHYSICAL = """
+    SELECT lsn FROM pg_create_physical_replication_slot(%s::name, %s::boolean, %s::boolean)
+"""
+DROP = "SELECT pg_drop_replication_slot(%s::name)"
+ADVANCE = "SELECT end_lsn FROM pg_replication_slot_advance(%s::name, %s::pg_lsn)"
+COPY_PHYSICAL = "SELECT lsn FROM pg_copy_physical_replication_slot(%s::name, %s::name, %s::boolean)"
+COPY_LOGICAL = """
+    SELECT lsn FROM pg_copy_logical_replication_slot(
+        %s::name, %s::name, %s::boolean, %s::name)
+"""
+END_PROCESS = """
+    SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+    WHERE slot_name = %s::name AND active_pid = %s::int AND active_pid <> pg_backend_pid()
+"""
+USED_BY = """
+    SELECT active_pid AS pid, application_name,
+        CASE WHEN backend_start IS NULL THEN 'an address that this role may not see'
+            ELSE host(client_addr) END AS client_addr
+    FROM pg_replication_slots LEFT JOIN pg_stat_activity ON pid = active_pid
+    WHERE slot_name = %s::name
+"""
+TROUBLE = """
+    SELECT slot_type, database, current_database() AS here, to_jsonb(s) ->> 'wal_status' AS status,
+        to_jsonb(s) ->> 'invalidation_reason' AS reason
+    FROM pg_replication_slots AS s WHERE slot_name = %s::name
+"""
+"""What may keep a slot from being streamed; a column that the major lacks is NULL."""
+_CREATE_LOGICAL = "SELECT lsn FROM pg_create_logical_replication_slot({})"
+
+
+def create_logical(major: int) -> str:
+    """The statement, with as many parameters as the major takes."""
+    types = ["name", "name", "boolean"]
+    types += ["boolean"] * ((major >= 14) + (major >= 17))
+    return _CREATE_LOGICAL.format(", ".join(f"%s::{kind}" for kind in types))
+
+
+@attrs.frozen(kw_only=True)
+class SlotChange:
+    """One change as an output plugin wrote it."""
+
+    lsn: LSN
+    xid: int = attrs.field(metadata=column(sql="xid::text::bigint"))
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The data as text, for plugins that write text, as test_decoding and wal2json do.
+
+        A byte that is not UTF-8, from a database in another encoding, is shown escaped.
+        """
+        return self.data.decode("utf-8", "backslashreplace")
+
+
+_CHANGES = "{}(%s::name, %s::pg_lsn, %s::int, VARIADIC %s::text[])"
+PEEK = View(SlotChange, _CHANGES.format("pg_logical_slot_peek_binary_changes"))
+CONSUME = View(SlotChange, _CHANGES.format("pg_logical_slot_get_binary_changes"))

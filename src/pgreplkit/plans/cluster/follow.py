@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgreplkit.plans.server.readiness import found
+from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.controlfile import ControlFile, ControlState
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.identity import SystemIdentity
@@ -24,10 +24,10 @@ def can_follow(
     ``own`` was asked before ``upstream``, which has gone on since.
     """
     if own.system_id != upstream.system_id:
-        return found(
+        return checked(
             "history",
-            False,
-            found=f"it is of system {own.system_id}, and the upstream of {upstream.system_id}",
+            ok=False,
+            observed=f"it is of system {own.system_id}, and the upstream of {upstream.system_id}",
             needed="two servers of one system",
             remedy="make it anew by clone_standby()",
         )
@@ -35,26 +35,27 @@ def can_follow(
     if own.timeline == upstream.timeline:
         # A standby may be behind another one, and will come to where that is.
         is_ahead = upstream_writes and own.position > upstream.position
-        return found(
+        return checked(
             "history",
-            not is_ahead,
-            found=f"both are on timeline {own.timeline}, it is at {own.position},"
+            ok=not is_ahead,
+            observed=f"both are on timeline {own.timeline}, it is at {own.position},"
             f" the upstream at {upstream.position}",
             needed=f"{needed}, and it has no more of it",
             remedy=_REMEDY,
         )
     if history is None:
-        return found(
+        return checked(
             "history",
-            False,
-            found=f"the history of timeline {upstream.timeline} cannot be read",
+            ok=False,
+            observed=f"the history of timeline {upstream.timeline} cannot be read",
             needed=needed,
             remedy="GRANT EXECUTE ON FUNCTION pg_read_binary_file(text), or use a superuser",
         )
-    return found(
+    return checked(
         "history",
-        history.can_follow(own.timeline, own.position),
-        found=f"it is at {own.position} of timeline {own.timeline}, {_left(history, own.timeline)}",
+        ok=history.can_follow(own.timeline, own.position),
+        observed=f"it is at {own.position} of timeline {own.timeline},"
+        f" {_left(history, own.timeline)}",
         needed=needed,
         remedy=_REMEDY,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from pgreplkit.catalog.server.replaycontrol import Promotion
+from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import Error
 from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary, step_from
 from pgreplkit.values.finding import Finding

@@ -28,7 +28,7 @@ from pgreplkit.plans.cluster.steps import (
 )
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
-from pgreplkit.plans.server.readiness import Readiness, Settings, found, free_places
+from pgreplkit.plans.server.readiness import Readiness, Settings, checked, free_places
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.syncnames import SyncStandbyNames
 
@@ -200,37 +200,37 @@ def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
 def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
     handover, status = facts.handover, facts.status
     old, new = handover.old, handover.new
-    yield found(
+    yield checked(
         "upstream",
-        new.upstream == old.name,
-        found=f"{new.name} receives from {new.upstream or 'none of these servers'}",
+        ok=new.upstream == old.name,
+        observed=f"{new.name} receives from {new.upstream or 'none of these servers'}",
         needed=f"it receives from {old.name} itself",
     )
-    yield found(
+    yield checked(
         "streaming",
-        status.is_streaming,
-        found=f"{new.name} is {status.lag_reason}",
+        ok=status.is_streaming,
+        observed=f"{new.name} is {status.lag_reason}",
         needed="it streams",
     )
     lag = status.bytes_behind
-    yield found(
+    yield checked(
         "lag",
-        lag is not None and lag <= facts.max_lag,
-        found="unknown" if lag is None else f"{lag} bytes",
+        ok=lag is not None and lag <= facts.max_lag,
+        observed="unknown" if lag is None else f"{lag} bytes",
         needed=f"at most {facts.max_lag} bytes (max_lag)",
         remedy="wait, or allow more: all of it is replayed while nobody can write",
     )
-    yield found(
+    yield checked(
         "replay",
-        status.pause_state is PauseState.NOT_PAUSED,
-        found=f"replay is {status.pause_state}",
+        ok=status.pause_state is PauseState.NOT_PAUSED,
+        observed=f"replay is {status.pause_state}",
         needed="not paused",
         remedy="SELECT pg_wal_replay_resume()",
     )
-    yield found(
+    yield checked(
         "apply delay",
-        not status.apply_delay,
-        found=f"{status.apply_delay or 0}",
+        ok=not status.apply_delay,
+        observed=f"{status.apply_delay or 0}",
         needed="none, or nobody can write for so long",
         remedy="ALTER SYSTEM SET recovery_min_apply_delay = 0",
     )
@@ -240,10 +240,10 @@ def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
     slots = len(handover.missing_slots(with_old=True))
     yield free_places(facts.settings, "max_replication_slots", used=len(new.slots), wanted=slots)
     useless = handover.useless_slots
-    yield found(
+    yield checked(
         "slots of the same names",
-        not useless,
-        found=_names(useless),
+        ok=not useless,
+        observed=_names(useless),
         needed=f"none on {new.name} that is logical, lost, or used by another: {old.name} and the"
         " others will stream from slots of these names",
         remedy="drop it there, or let its user have another",
@@ -259,20 +259,20 @@ def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
         if sender.state is SenderState.BACKUP
     ]
     running += [f"an exclusive one on {old.name}"] if facts.in_exclusive_backup else []
-    yield found(
+    yield checked(
         "base backups",
-        not running,
-        found=", ".join(running) or "none runs",
+        ok=not running,
+        observed=", ".join(running) or "none runs",
         needed=f"none on {old.name}, which its stop would break off, and none on {new.name}, which"
         " its promotion would spoil",
         remedy="wait until it is done, or end it",
     )
     failed, archived = archiver.last_failed_time, archiver.last_archived_time
     is_failing = failed is not None and (archived is None or failed > archived)
-    yield found(
+    yield checked(
         "archiving",
-        not is_failing and facts.ready_files <= _READY_LIMIT,
-        found=f"{facts.ready_files} files wait"
+        ok=not is_failing and facts.ready_files <= _READY_LIMIT,
+        observed=f"{facts.ready_files} files wait"
         + (", and the last one failed" if is_failing else ""),
         needed=f"at most {_READY_LIMIT} files wait, and none failed last: {old.name} does not shut"
         " down before all are archived",
@@ -280,10 +280,10 @@ def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
     )
     logical = [slot for slot in old.slots if slot.slot_type is SlotType.LOGICAL]
     lost = [slot.slot_name for slot in logical if not slot.failover]
-    yield found(
+    yield checked(
         "logical slots",
-        not lost,
-        found=_names(lost),
+        ok=not lost,
+        observed=_names(lost),
         needed=f"none that {facts.handover.new.name} will not have; from 17 on those with failover"
         " are synchronized",
         remedy="their consumers start anew afterwards, unless the slots are made there by hand",
@@ -292,10 +292,10 @@ def _old_primary(facts: SwitchoverFacts) -> Iterator[Finding]:
     known = {*facts.handover.stale_slots}
     strange = [s.slot_name for s in old.slots if s.slot_type is not SlotType.LOGICAL]
     strange = [name for name in strange if name not in known]
-    yield found(
+    yield checked(
         "other slots",
-        not strange,
-        found=_names(strange),
+        ok=not strange,
+        observed=_names(strange),
         needed="none of receivers that are not in this cluster, which are not moved",
         remedy="let their receivers connect to the new primary; drop them on the old one",
         otherwise=Severity.WARNING,
@@ -308,10 +308,10 @@ def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
     names |= {use.application_name or "" for use in handover.uses.values()}
     receivers = [s for s in handover.old.senders if s.state is not SenderState.BACKUP]
     unknown = [s.application_name or "" for s in receivers if s.application_name not in names]
-    yield found(
+    yield checked(
         "receivers",
-        not unknown,
-        found=f"{_names(unknown)}, besides the nodes of this cluster",
+        ok=not unknown,
+        observed=f"{_names(unknown)}, besides the nodes of this cluster",
         needed="none that is not in this cluster, which would lose its upstream",
         remedy="discover the cluster with them, or move them by hand",
         otherwise=Severity.WARNING,
@@ -322,19 +322,19 @@ def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
         for node in handover.topology.standbys
         if node.receives_from and node.upstream is None and node.name not in moved
     ]
-    yield found(
+    yield checked(
         "other upstreams",
-        not elsewhere,
-        found=_names(elsewhere),
+        ok=not elsewhere,
+        observed=_names(elsewhere),
         needed="none that receives from a server that is not in this cluster: it is not moved",
         remedy="discover the cluster with that server, or let the standby follow by follow()",
         otherwise=Severity.WARNING,
     )
     down = [node.name for node in handover.topology.down]
-    yield found(
+    yield checked(
         "nodes that are down",
-        not down,
-        found=_names(down),
+        ok=not down,
+        observed=_names(down),
         needed="none, as they follow the old primary when they come back",
         otherwise=Severity.WARNING,
     )
@@ -342,10 +342,12 @@ def _others(facts: SwitchoverFacts) -> Iterator[Finding]:
         allowed = verdict.allowed if isinstance(verdict, AccessVerdict) else None
         line = verdict.line if isinstance(verdict, AccessVerdict) else ""
         rule = verdict if isinstance(verdict, str) else f"by {verdict.rule or 'no line'}"
-        yield found(
+        yield checked(
             f"access of {name}",
-            allowed is True,
-            found={None: f"not known: {rule}", True: "let in", False: f"refused {rule}"}[allowed],
+            ok=allowed is True,
+            observed={None: f"not known: {rule}", True: "let in", False: f"refused {rule}"}[
+                allowed
+            ],
             needed=f"pg_hba.conf of {handover.new.name} lets it in",
             remedy=f"add to pg_hba.conf: {line}" if line else "",
             otherwise=Severity.INFO if allowed is None else Severity.CRITICAL,
@@ -365,10 +367,10 @@ def control_findings(
     for name, why in needed_for.items():
         system_id = controlled.get(name, "no control was given")
         is_right = system_id == handover.topology.system_id
-        yield found(
+        yield checked(
             f"control of {name}",
-            is_right,
-            found=f"system {system_id}" if isinstance(system_id, int) else str(system_id),
+            ok=is_right,
+            observed=f"system {system_id}" if isinstance(system_id, int) else str(system_id),
             needed=f"a control of its host, of system {handover.topology.system_id}, {why}",
             remedy=f"discover the cluster with controls={{{name!r}: LocalControl(…)}}",
         )

@@ -9,8 +9,8 @@ import attrs
 from packaging.version import Version
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
+from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import Upstream
-from pgreplkit.catalog.server.replay import ReplayLag
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error
@@ -30,6 +30,9 @@ class ClusterNode:
     host: str | None = None
     port: int | None = None
     error: Error | None = None
+    refuses: bool = False
+    """Whether a server answered there that accepted no connection: it may start up, recover after
+    a crash, shut down, or refuse this role."""
     version: Version | None = None
     system_id: int | None = None
     timeline: int | None = None
@@ -67,7 +70,8 @@ class ClusterNode:
     def __str__(self) -> str:
         if self.error is not None:
             # libpq's texts have several lines.
-            return f"{self.name}: down ({' '.join(str(self.error).split())})"
+            state = "refuses connections" if self.refuses else "down"
+            return f"{self.name}: {state} ({' '.join(str(self.error).split())})"
         where = f"timeline {self.timeline}, {self.lsn}"
         if self.is_primary:
             return f"{self.name}: primary, {where}"

@@ -8,7 +8,7 @@ from typing import overload
 
 import attrs
 
-from pgreplkit.catalog.server.replay import LagReason, ReplayLag
+from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error

@@ -1,4 +1,4 @@
-"""SchemaDrift: where the tables of a subscriber are not made as the publisher's are."""
+"""SchemaDrift: the differences between a subscriber's tables and its publisher's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import attrs
 
 from pgreplkit.catalog.logical.drift import TableColumn, TableConstraint, TableShape
 from pgreplkit.catalog.logical.publication import PublishedTable
+from pgreplkit.plans.logical.typedrift import type_differences
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.plain import Plain, plain_row
@@ -15,12 +16,14 @@ from pgreplkit.values.tablename import TableName, quoted
 
 
 class DriftKind(OpenEnum):
-    """What is not alike."""
+    """The kind of a difference."""
 
     TABLE_MISSING = "table missing"
     COLUMN_MISSING = "column missing"
     COLUMN_EXTRA = "column extra"
     COLUMN_DIFFERS = "column differs"
+    TYPE_DIFFERS = "type differs"
+    """A column's type is defined differently: enum labels, domain constraints, attributes."""
     INDEX_MISSING = "index missing"
     INDEX_INVALID = "index invalid"
     CONSTRAINT_MISSING = "constraint missing"
@@ -34,32 +37,32 @@ class SchemaSection(OpenEnum):
     """A part of a schema, as pg_dump divides it."""
 
     PRE_DATA = "pre-data"
-    """Types, functions, tables; what must be there before rows are copied."""
+    """Types, functions and tables: the definitions that must exist before rows are copied."""
     POST_DATA = "post-data"
-    """Indexes, keys, constraints, triggers: primary keys too, which applying changes needs."""
+    """Indexes, keys, constraints and triggers; among them primary keys, which applying needs."""
 
 
 @attrs.frozen(kw_only=True)
 class Drift:
-    """One thing that is not alike.
+    """One difference between a table of the subscriber and the publisher's.
 
-    CRITICAL stops the replication or will, a WARNING makes the subscriber behave differently, INFO
-    is worth knowing.
+    A CRITICAL difference stops the replication, now or with the next change that meets it; a
+    WARNING makes the subscriber behave differently; INFO needs no action.
     """
 
     kind: DriftKind
     table: TableName
     name: str
-    """Of the column, index, constraint, trigger or partition; else the table's."""
+    """The name of the column, index, constraint, trigger or partition; else the table's."""
     severity: Severity
     found: str
     ddl: tuple[str, ...] = ()
-    """What makes it alike, to be run on the subscriber; none where that is yours to decide."""
+    """The DDL that aligns the subscriber; empty if the decision is yours."""
 
 
 @attrs.frozen(kw_only=True)
 class SchemaDrift:
-    """All that is not alike, table by table."""
+    """All differences between the compared tables, table by table."""
 
     _also_plain = ("severity",)
 
@@ -67,23 +70,27 @@ class SchemaDrift:
 
     @property
     def severity(self) -> Severity:
-        """That of the worst; OK when all is alike."""
+        """The worst severity; OK without a difference."""
         return max((drift.severity for drift in self.drifts), default=Severity.OK)
 
     @property
     def ddl(self) -> tuple[str, ...]:
-        """What makes the subscriber alike as far as that can be said: columns, then indexes and
-        constraints, to be run one by one, in no transaction, after the copy."""
+        """The DDL that aligns the subscriber, as far as it can be derived.
+
+        Columns and types first, then indexes and constraints. Run the statements one by one,
+        outside a transaction, after the copy.
+        """
         order = [*DriftKind]
-        sorted_ = sorted(self.drifts, key=lambda drift: order.index(drift.kind))
-        return tuple(statement for drift in sorted_ for statement in drift.ddl)
+        ordered = sorted(self.drifts, key=lambda drift: order.index(drift.kind))
+        # A type that several columns have differs for each of them.
+        return tuple(dict.fromkeys(statement for drift in ordered for statement in drift.ddl))
 
     def __getitem__(self, kind: DriftKind) -> tuple[Drift, ...]:
-        """Those of one kind."""
+        """Return the differences of one kind."""
         return tuple(drift for drift in self.drifts if drift.kind is kind)
 
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it."""
+        """Return the report in JSON types."""
         return plain_row(self)
 
 
@@ -93,150 +100,157 @@ Shapes = Mapping[TableName, TableShape]
 def schema_drift_of(
     tables: Sequence[PublishedTable], publisher: Shapes, subscriber: Shapes
 ) -> SchemaDrift:
-    """Compare the tables that are published."""
-    return SchemaDrift(
-        drifts=tuple(
-            drift
-            for published in tables
-            if published.table in publisher
-            for drift in _table(
-                published, publisher[published.table], subscriber.get(published.table)
-            )
-        )
-    )
+    """Compare published tables with the subscriber's.
+
+    A table that the publisher lacks is left out.
+    """
+    drifts: list[Drift] = []
+    for published in tables:
+        theirs, ours = publisher.get(published.table), subscriber.get(published.table)
+        if theirs is not None and ours is None:
+            missing = "the subscriber does not have it"
+            name = str(theirs.table)
+            drifts.append(_drift(theirs, DriftKind.TABLE_MISSING, name, Severity.CRITICAL, missing))
+        elif theirs is not None and ours is not None:
+            drifts += _table(published, theirs, ours)
+    return SchemaDrift(drifts=tuple(drifts))
 
 
-def _table(
-    published: PublishedTable, theirs: TableShape, ours: TableShape | None
-) -> Iterator[Drift]:
-    if ours is None:
-        yield Drift(
-            kind=DriftKind.TABLE_MISSING,
-            table=theirs.table,
-            name=str(theirs.table),
-            severity=Severity.CRITICAL,
-            found="the subscriber does not have it",
-        )
-        return
-    yield from _columns(published, theirs, ours)
+def _drift(
+    table: TableShape,
+    kind: DriftKind,
+    name: str,
+    severity: Severity,
+    found: str,
+    ddl: tuple[str, ...] = (),
+) -> Drift:
+    return Drift(kind=kind, table=table.table, name=name, severity=severity, found=found, ddl=ddl)
+
+
+def _table(published: PublishedTable, theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    sent = _sent(published, theirs)
+    yield from _columns(sent, theirs, ours)
+    yield from _extra_columns(sent, theirs, ours)
+    yield from _types(sent, theirs, ours)
     yield from _indexes(theirs, ours)
     yield from _constraints(theirs, ours)
-    for trigger in ours.triggers.values():
-        if trigger.enabled in {"A", "R"}:
-            yield Drift(
-                kind=DriftKind.TRIGGER_FIRES,
-                table=theirs.table,
-                name=trigger.name,
-                severity=Severity.WARNING,
-                found="it is ENABLE "
-                + ("ALWAYS" if trigger.enabled == "A" else "REPLICA")
-                + ", so that it fires for replicated changes",
-            )
-    for partition in theirs.partitions.values():
-        if ours.is_partitioned and partition.bound not in {
-            p.bound for p in ours.partitions.values()
-        }:
-            yield Drift(
-                kind=DriftKind.PARTITION_MISSING,
-                table=theirs.table,
-                name=partition.name,
-                severity=Severity.CRITICAL,
-                found=f"the subscriber has no partition {partition.bound}",
-            )
+    yield from _triggers(theirs, ours)
+    yield from _partitions(theirs, ours)
 
 
-def _columns(published: PublishedTable, theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
-    names = tuple(theirs.columns) if published.columns is None else published.columns
-    for name in names:
+def _sent(published: PublishedTable, theirs: TableShape) -> tuple[str, ...]:
+    """Return the names of the columns that the publisher sends.
+
+    Without a list of columns generated columns are not sent, unless the publication says so
+    (18 on); then the list of the server names them.
+    """
+    if published.columns is not None:
+        return published.columns
+    return tuple(column.name for column in theirs.columns.values() if not column.generated)
+
+
+def _columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    for name in sent:
         there, here = theirs.columns[name], ours.columns.get(name)
-        if there.generated and published.columns is None:
-            continue  # It is not sent.
         if here is None:
-            yield Drift(
-                kind=DriftKind.COLUMN_MISSING,
-                table=theirs.table,
-                name=name,
-                severity=Severity.CRITICAL,
-                found="the subscriber does not have it",
-                ddl=(f"ALTER TABLE {theirs.table} ADD COLUMN {quoted(name)} {there.type}",),
+            yield _drift(
+                theirs,
+                DriftKind.COLUMN_MISSING,
+                name,
+                Severity.CRITICAL,
+                "the subscriber does not have it",
+                (f"ALTER TABLE {theirs.table} ADD COLUMN {quoted(name)} {there.type}",),
             )
             continue
-        severity, differences = _differences(there, here)
+        differences = _differences(there, here)
         if differences:
-            yield Drift(
-                kind=DriftKind.COLUMN_DIFFERS,
-                table=theirs.table,
-                name=name,
-                severity=severity,
-                found="; ".join(differences),
-            )
+            worst = max(severity for severity, _ in differences)
+            found = "; ".join(text for _, text in differences)
+            yield _drift(theirs, DriftKind.COLUMN_DIFFERS, name, worst, found)
+
+
+def _extra_columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    """Yield the subscriber's columns that get no value from the publisher."""
     for name, extra in ours.columns.items():
-        if name not in names and not (name in theirs.columns and theirs.columns[name].generated):
-            needs = extra.not_null and extra.default is None and not extra.identity
-            needs = needs and not extra.generated
-            yield Drift(
-                kind=DriftKind.COLUMN_EXTRA,
-                table=theirs.table,
-                name=name,
-                severity=Severity.CRITICAL if needs else Severity.INFO,
-                found="only the subscriber has it"
-                + (", and it is NOT NULL without a default" if needs else ""),
-            )
+        if name in sent:
+            continue
+        is_there = name in theirs.columns
+        if is_there and not extra.needs_value and (extra.generated or extra.default is not None):
+            continue  # The subscriber computes the value that the publisher does not send.
+        found = "the publisher does not send it" if is_there else "only the subscriber has it"
+        if extra.needs_value:
+            found += ", and it is NOT NULL without a default"
+        severity = Severity.CRITICAL if extra.needs_value else Severity.INFO
+        yield _drift(theirs, DriftKind.COLUMN_EXTRA, name, severity, found)
 
 
-def _differences(there: TableColumn, here: TableColumn) -> tuple[Severity, list[str]]:
-    told: list[tuple[Severity, str]] = []
+def _differences(there: TableColumn, here: TableColumn) -> list[tuple[Severity, str]]:
+    differences: list[tuple[Severity, str]] = []
     if here.type != there.type:
-        told.append((Severity.WARNING, f"type {here.type}, the publisher has {there.type}"))
+        text = f"type {here.type}, the publisher has {there.type}"
+        differences.append((Severity.WARNING, text))
     if here.not_null and not there.not_null:
-        told.append((Severity.CRITICAL, "NOT NULL, which it is not on the publisher"))
+        text = "NOT NULL, which it is not on the publisher"
+        differences.append((Severity.CRITICAL, text))
     elif there.not_null and not here.not_null:
-        told.append((Severity.WARNING, "may be NULL, which it may not on the publisher"))
-    if here.generated and not there.generated:
-        told.append((Severity.CRITICAL, "generated, so that no value can be replicated into it"))
+        text = "may be NULL, which it may not on the publisher"
+        differences.append((Severity.WARNING, text))
+    if here.generated:
+        text = "generated, so that no value can be replicated into it"
+        differences.append((Severity.CRITICAL, text))
     if here.collation != there.collation:
         collations = f"{here.collation or 'the default'}, not {there.collation or 'the default'}"
-        told.append((Severity.WARNING, f"collation {collations}"))
-    worst = max((severity for severity, _ in told), default=Severity.OK)
-    return worst, [text for _, text in told]
+        differences.append((Severity.WARNING, f"collation {collations}"))
+    return differences
+
+
+def _types(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    for name in sent:
+        if name not in ours.columns:
+            continue
+        there, here = theirs.columns[name].type_oid, ours.columns[name].type_oid
+        for one in type_differences(there, theirs.types, here, ours.types):
+            yield _drift(theirs, DriftKind.TYPE_DIFFERS, name, one.severity, one.found, one.ddl)
 
 
 def _indexes(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
-    own = {_alike(index.definition, index.name) for index in ours.indexes.values()}
+    own = {_without_name(index.definition, index.name) for index in ours.indexes.values()}
     for index in theirs.indexes.values():
-        if _alike(index.definition, index.name) not in own:
-            yield Drift(
-                kind=DriftKind.INDEX_MISSING,
-                table=theirs.table,
-                name=index.name,
-                severity=Severity.WARNING,
-                found="the subscriber has no such index",
-                ddl=(_concurrently(index.definition, is_partitioned=ours.is_partitioned),),
+        if _without_name(index.definition, index.name) not in own:
+            yield _drift(
+                theirs,
+                DriftKind.INDEX_MISSING,
+                index.name,
+                Severity.WARNING,
+                "the subscriber has no such index",
+                (_concurrently(index.definition, is_partitioned=ours.is_partitioned),),
             )
     for index in ours.indexes.values():
         if not index.is_valid and not ours.is_partitioned:
-            yield Drift(
-                kind=DriftKind.INDEX_INVALID,
-                table=theirs.table,
-                name=index.name,
-                severity=Severity.WARNING,
-                found="it was not built to its end: drop it, and build it again",
+            yield _drift(
+                theirs,
+                DriftKind.INDEX_INVALID,
+                index.name,
+                Severity.WARNING,
+                "its build did not finish: drop it and build it again",
             )
 
 
-def _alike(definition: str, name: str) -> str:
+def _without_name(definition: str, name: str) -> str:
     return definition.replace(f" INDEX {quoted(name)} ON ", " INDEX ON ", 1)
 
 
 def _concurrently(definition: str, *, is_partitioned: bool) -> str:
-    # The server builds no index of a partitioned table that way.
+    # The server cannot build an index of a partitioned table concurrently.
     if is_partitioned:
         return definition.replace(" ON ONLY ", " ON ", 1)
     return definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
 
 
-_LATE = {"f", "c"}
-"""Constraints that can be added first and looked at later, without a lock for long."""
+_VALIDATED_LATER = {"f", "c"}
+"""Constraints that can be added NOT VALID and validated later, without a lock held for long."""
+_REFUSING = {"p", "u", "c", "x"}
+"""Constraints that can refuse a row."""
 
 
 def _constraints(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
@@ -244,32 +258,46 @@ def _constraints(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
     there = {(c.type, c.definition) for c in theirs.constraints.values()}
     for constraint in theirs.constraints.values():
         if (constraint.type, constraint.definition) not in own:
-            yield Drift(
-                kind=DriftKind.CONSTRAINT_MISSING,
-                table=theirs.table,
-                name=constraint.name,
-                severity=Severity.CRITICAL if constraint.type == "p" else Severity.WARNING,
-                found=f"the subscriber has no {constraint.definition}",
-                ddl=_adding(theirs.table, constraint),
+            yield _drift(
+                theirs,
+                DriftKind.CONSTRAINT_MISSING,
+                constraint.name,
+                Severity.CRITICAL if constraint.type == "p" else Severity.WARNING,
+                f"the subscriber has no {constraint.definition}",
+                _adding(theirs.table, constraint),
             )
     for constraint in ours.constraints.values():
         if (constraint.type, constraint.definition) not in there:
-            refuses = constraint.type in {"p", "u", "c", "x"}
-            yield Drift(
-                kind=DriftKind.CONSTRAINT_EXTRA,
-                table=theirs.table,
-                name=constraint.name,
-                severity=Severity.WARNING if refuses else Severity.INFO,
-                found=f"only the subscriber has {constraint.definition}"
-                + (", which may refuse what the publisher takes" if refuses else ""),
-            )
+            found = f"only the subscriber has {constraint.definition}"
+            severity = Severity.INFO
+            if constraint.type in _REFUSING:
+                found += ", which may refuse what the publisher takes"
+                severity = Severity.WARNING
+            yield _drift(theirs, DriftKind.CONSTRAINT_EXTRA, constraint.name, severity, found)
 
 
 def _adding(table: TableName, constraint: TableConstraint) -> tuple[str, ...]:
-    name = quoted(constraint.name)
-    if constraint.type not in _LATE or constraint.definition.endswith("NOT VALID"):
-        return (f"ALTER TABLE {table} ADD CONSTRAINT {name} {constraint.definition}",)
-    return (
-        f"ALTER TABLE {table} ADD CONSTRAINT {name} {constraint.definition} NOT VALID",
-        f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}",
-    )
+    added = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(constraint.name)} {constraint.definition}"
+    if constraint.type not in _VALIDATED_LATER or constraint.definition.endswith("NOT VALID"):
+        return (added,)
+    validated = f"ALTER TABLE {table} VALIDATE CONSTRAINT {quoted(constraint.name)}"
+    return (f"{added} NOT VALID", validated)
+
+
+def _triggers(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    for trigger in ours.triggers.values():
+        if word := {"A": "ALWAYS", "R": "REPLICA"}.get(trigger.enabled):
+            found = f"it is ENABLE {word}, so that it fires for replicated changes"
+            yield _drift(theirs, DriftKind.TRIGGER_FIRES, trigger.name, Severity.WARNING, found)
+
+
+def _partitions(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    if not ours.is_partitioned:
+        return
+    bounds = {partition.bound for partition in ours.partitions.values()}
+    for partition in theirs.partitions.values():
+        if partition.bound not in bounds:
+            found = f"the subscriber has no partition {partition.bound}"
+            yield _drift(
+                theirs, DriftKind.PARTITION_MISSING, partition.name, Severity.CRITICAL, found
+            )

@@ -11,7 +11,7 @@ from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
-    found,
+    checked,
     free_places,
     number,
     setting_found,
@@ -72,38 +72,40 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
         own = facts.subscriber.get(identity.table)
         check = f"table {identity.table}"
         if identity.table in facts.relayed:
-            yield found(
+            yield checked(
                 f"origin of {identity.table}",
-                False,
-                found="the publisher subscribes to it itself",
+                ok=False,
+                observed="the publisher subscribes to it itself",
                 needed="copy_data=False where rows from elsewhere are not wanted: origin='none'"
                 " leaves out changes, and copies all rows",
                 otherwise=Severity.WARNING,
             )
         if own is None:
-            yield found(check, False, found="the subscriber does not have it", needed="the table")
+            yield checked(
+                check, ok=False, observed="the subscriber does not have it", needed="the table"
+            )
         elif not identity.is_usable:
-            yield found(
+            yield checked(
                 check,
-                False,
-                found="the publisher has no replica identity for it",
+                ok=False,
+                observed="the publisher has no replica identity for it",
                 needed="one, or no UPDATE and DELETE are published",
                 remedy=f"on the publisher: {identity.remedy}",
             )
         elif identity.kind is IdentityKind.FULL:
-            yield found(
+            yield checked(
                 check,
-                own.index is not None and facts.major >= 16,
-                found="its replica identity is FULL",
+                ok=own.index is not None and facts.major >= 16,
+                observed="its replica identity is FULL",
                 needed="from 16 on an index here; before, each UPDATE and DELETE reads all of it",
                 remedy="give it a primary key on both sides",
                 otherwise=Severity.WARNING,
             )
         else:
-            yield found(
+            yield checked(
                 check,
-                {*own.columns} == {*identity.columns},
-                found=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
+                ok={*own.columns} == {*identity.columns},
+                observed=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
                 needed=f"a unique key of ({', '.join(identity.columns)}), as the publisher has it:"
                 " without, rows can be there twice",
                 remedy=f"ALTER TABLE {identity.table} ADD PRIMARY KEY"

@@ -40,7 +40,7 @@ class AccessVerdict:
 
 
 @attrs.frozen
-class Asked:
+class AccessRequest:
     """The connections that are asked about: of a role, from an address, to a database."""
 
     role: str
@@ -79,7 +79,7 @@ class Asked:
 
 
 def decide_access(
-    asked: Asked,
+    asked: AccessRequest,
     rules: Sequence[HbaRule],
     *,
     groups: Collection[str],

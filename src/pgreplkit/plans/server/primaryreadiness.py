@@ -13,7 +13,7 @@ from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
-    found,
+    checked,
     free_places,
     names_of,
     number,
@@ -153,10 +153,10 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
     command = value_of(settings, "archive_command")
     library = value_of(settings, "archive_library")
     has_way = bool(library) or command not in {None, "", "(disabled)"}
-    yield found(
+    yield checked(
         "archive_command",
-        has_way and not archiver.is_failing,
-        found=f"failing for {archiver.last_failed_wal}"
+        ok=has_way and not archiver.is_failing,
+        observed=f"failing for {archiver.last_failed_wal}"
         if archiver.is_failing
         else shown(settings.get("archive_library" if library else "archive_command")),
         needed="an archive_command or archive_library that succeeds: WAL is kept until then",
@@ -185,7 +185,7 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     names = SyncStandbyNames.parse(str(value_of(facts.settings, "synchronous_standby_names") or ""))
     check = "synchronous_standby_names"
     if not names.names:
-        yield found(check, True, found="empty", needed="no commit waits for a standby")
+        yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
         return
     connected = [s.application_name for s in facts.senders if s.state is SenderState.STREAMING]
     fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
@@ -197,10 +197,10 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     state = "commits wait when one more goes"
     if not met:
         state = f"commits wait, {facts.waiting_commits} of them now"
-    yield found(
+    yield checked(
         check,
-        met and spare > 0,
-        found=f"{names}; connected of them: {names_of(fitting)}; "
+        ok=met and spare > 0,
+        observed=f"{names}; connected of them: {names_of(fitting)}; "
         + ("one of them can go" if met and spare > 0 else state),
         needed=f"{names.count + 1} of them connected, so that one can go",
         remedy="connect another of them, or take the setting back with set_sync_standby_names",

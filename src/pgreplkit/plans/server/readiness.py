@@ -52,24 +52,27 @@ class Readiness:
         return plain_row(self)
 
 
-def found(
+def checked(
     check: str,
-    is_so: bool,
     *,
-    found: object,
+    ok: bool,
+    observed: object,
     needed: str,
     remedy: str = "",
     takes: Takes = Takes.NOTHING,
     otherwise: Severity = Severity.CRITICAL,
 ) -> Finding:
-    """OK when it is so, and else of that severity, with the remedy."""
+    """Return the finding of one check.
+
+    A check that passed is OK and needs no remedy; one that failed has the severity ``otherwise``.
+    """
     return Finding(
         check=check,
-        severity=Severity.OK if is_so else otherwise,
-        found=str(found),
+        severity=Severity.OK if ok else otherwise,
+        found=str(observed),
         needed=needed,
-        remedy="" if is_so else remedy,
-        takes=Takes.NOTHING if is_so else takes,
+        remedy="" if ok else remedy,
+        takes=Takes.NOTHING if ok else takes,
     )
 
 
@@ -88,10 +91,10 @@ def setting_found(
     if setting is not None:
         restart = setting.context is SettingContext.POSTMASTER
         takes = Takes.RESTART if restart else Takes.RELOAD
-    return found(
+    return checked(
         name,
-        is_so,
-        found=shown(setting),
+        ok=is_so,
+        observed=shown(setting),
         needed=needed,
         remedy=f"ALTER SYSTEM SET {name} = {value}",
         takes=takes,

@@ -10,7 +10,7 @@ from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
 from pgreplkit.plans.server.readiness import (
     Readiness,
     Settings,
-    found,
+    checked,
     number,
     rewindable,
     setting_found,
@@ -71,27 +71,27 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
     )
     if "primary_conninfo" in settings:
         sources = (value_of(settings, "primary_conninfo"), value_of(settings, "restore_command"))
-        yield found(
+        yield checked(
             "primary_conninfo",
-            any(sources),
-            found="set" if sources[0] else "empty",
+            ok=any(sources),
+            observed="set" if sources[0] else "empty",
             needed="set, or a restore_command",
             remedy="ALTER SYSTEM SET primary_conninfo = '…'",
             takes=Takes.RELOAD,
         )
     from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
-    yield found(
+    yield checked(
         "receiver",
-        status.is_streaming or from_archive,
-        found=str(status.receiver_status or "none runs"),
+        ok=status.is_streaming or from_archive,
+        observed=str(status.receiver_status or "none runs"),
         needed="none, it reads an archive" if from_archive else "streaming",
         remedy="see the standby's log for why its walreceiver does not connect",
         otherwise=Severity.WARNING,
     )
-    yield found(
+    yield checked(
         "replay",
-        status.pause_state is PauseState.NOT_PAUSED,
-        found=str(status.pause_state),
+        ok=status.pause_state is PauseState.NOT_PAUSED,
+        observed=str(status.pause_state),
         needed="not paused",
         remedy="SELECT pg_wal_replay_resume()",
         otherwise=Severity.WARNING,
@@ -122,27 +122,27 @@ def _beside(
     history: TimelineHistory | None,
 ) -> Iterator[Finding]:
     own, its = standby.identity.system_id, primary.identity.system_id
-    yield found(
+    yield checked(
         "system identifier",
-        own == its,
-        found=own,
+        ok=own == its,
+        observed=own,
         needed=f"{its}, the primary's",
         remedy="a standby is made from a base backup of its primary",
     )
-    yield found(
+    yield checked(
         "major",
-        standby.major == primary.major,
-        found=standby.major,
+        ok=standby.major == primary.major,
+        observed=standby.major,
         needed=f"{primary.major}, the primary's",
         remedy="run the primary's major: physical replication goes to no other",
     )
     for name in _SIZES:
         if name in standby.settings and name in primary.settings:
             same = standby.settings[name].setting == primary.settings[name].setting
-            yield found(
+            yield checked(
                 name,
-                same,
-                found=shown(standby.settings[name]),
+                ok=same,
+                observed=shown(standby.settings[name]),
                 needed=f"{shown(primary.settings[name])}, the primary's",
                 remedy="make the standby from a base backup of its primary",
             )
@@ -180,10 +180,12 @@ def _timeline(
     if own == its:
         end = primary.identity.position
         is_behind = here is None or end is None or here <= end
-        return found("timeline", is_behind, found=at, needed=f"up to {end}", remedy=remedy)
+        return checked("timeline", ok=is_behind, observed=at, needed=f"up to {end}", remedy=remedy)
     if history is None or here is None:
         return Finding(check="timeline", severity=Severity.INFO, found=at, needed=needed)
-    return found("timeline", history.can_follow(own, here), found=at, needed=needed, remedy=remedy)
+    return checked(
+        "timeline", ok=history.can_follow(own, here), observed=at, needed=needed, remedy=remedy
+    )
 
 
 def _unknown() -> Iterator[Finding]:

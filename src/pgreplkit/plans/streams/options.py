@@ -8,6 +8,8 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.slotname import checked_slot_name
 
 _STREAMINGS = ("off", "on", "parallel")
 _ORIGINS = ("any", "none")
@@ -114,3 +116,33 @@ class ChangeSettings(StreamSettings):
     def keeps_text(self) -> bool:
         """Whether a value that cannot be loaded stays the text that the server sent."""
         return self.on_unloadable == "text"
+
+
+@attrs.frozen(kw_only=True)
+class WalSettings:
+    """The source of a stream of WAL, and its end, checked."""
+
+    timeline: int | None = None
+    slot: str | None = None
+    stop_at: LSN | None = None
+    timeout: float | None = None
+    status_interval: float = 10.0
+    whole_segments: SegmentSize | None = None
+    """The segment size, if a new timeline begins with the first position of the segment in which it
+    forked off."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.slot is not None:
+            checked_slot_name(self.slot)
+        if self.stop_at is not None and not isinstance(self.stop_at, LSN):
+            raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+        if not self.status_interval > 0:
+            raise ValueError(f"status_interval must be > 0, got {self.status_interval}")
+
+
+@attrs.frozen
+class HistoryFile:
+    """The history file of a timeline, as the server has it."""
+
+    timeline: int
+    content: bytes

@@ -1,4 +1,4 @@
-# Generated from pgreplkit/_async/logical/logs.py by `nox -s sync`. Do not edit.
+# Generated from pgreplkit/_async/logical/conflictlog.py by `nox -s sync`. Do not edit.
 """The end of a server's log, where it is collected and may be read."""
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""probe: whether a server answers at all, also where it accepts no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn, Ping
+
+from pgreplkit.plans.cluster.failover import Reply
+
+_CHOICE = ("target_session_attrs", "load_balance_hosts")
+"""A server that answers is alive, whichever role it has."""
+_ENCRYPTION = (
+    "sslmode",
+    "sslnegotiation",
+    "sslcert",
+    "sslkey",
+    "sslrootcert",
+    "sslcertmode",
+    "sslcrl",
+    "sslcrldir",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "requirepeer",
+    "gssencmode",
+)
+"""A server is alive, too, if its certificate has expired or it offers no encryption."""
+_REPLIES = {
+    Ping.OK: Reply.ACCEPTED,
+    Ping.REJECT: Reply.REFUSED,
+    Ping.NO_RESPONSE: Reply.SILENT,
+    Ping.NO_ATTEMPT: Reply.NOT_ASKED,
+}
+_MOST_ALIVE = (Reply.ACCEPTED, Reply.REFUSED, Reply.NOT_ASKED, Reply.SILENT)
+"""Of several hosts the first of these counts: one that was not asked may be alive."""
+
+
+def probe(conninfo: str) -> Reply:
+    """Ask each host of a connection string whether a server answers there.
+
+    It takes up to ``connect_timeout`` for each host. No session is opened, and no password is sent.
+
+    Source: PQping().
+    """
+    replies = {_ping(single) for single in single_hosts(conninfo)}
+    return next((reply for reply in _MOST_ALIVE if reply in replies), Reply.NOT_ASKED)
+
+
+def single_hosts(conninfo: str) -> Iterator[str]:
+    """Return one connection string for each host, without conditions on the server's role.
+
+    >>> list(single_hosts("host=a,b port=1,2 target_session_attrs=primary sslmode=require"))
+    ['host=a port=1', 'host=b port=2']
+    """
+    parts = conninfo_to_dict(conninfo)
+    for name in (*_CHOICE, *_ENCRYPTION):
+        parts.pop(name, None)
+    hosts, addresses, ports = (
+        str(parts.pop(name)).split(",") if parts.get(name) else []
+        for name in ("host", "hostaddr", "port")
+    )
+    if len(ports) == 1:  # libpq uses a single port for all hosts
+        ports *= max(len(hosts), len(addresses), 1)
+    for host, hostaddr, port in zip_longest(hosts or [""], addresses, ports):
+        place = {"host": host, "hostaddr": hostaddr, "port": port}
+        yield make_conninfo("", **parts, **{name: value for name, value in place.items() if value})
+
+
+def _ping(conninfo: str) -> Reply:
+    try:
+        return _REPLIES[Ping(PGconn.ping(conninfo.encode()))]
+    except ProgrammingError:
+        return Reply.NOT_ASKED

@@ -1,0 +1,70 @@
+"""Failover: a primary that answers anything at all is alive, and is not replaced."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from clusters import Cluster as Pair, Clusters, one, wait_until
+from colours import Colour
+from trees import grow
+
+import pgreplkit
+from pgreplkit import PlanRefused, Proof
+from pgreplkit.driver.probe import probe
+from pgreplkit.plans.cluster.failover import Reply
+
+pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
+
+
+async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    primary = tree["a"]
+    with psycopg.connect(primary.conninfo, autocommit=True) as client:
+        # A smart shutdown: new connections get SQLSTATE 57P03, and this client still writes.
+        ctl = str(primary.installation.bindir / "pg_ctl")
+        command = [ctl, "stop", "-D", str(primary.data_dir), "-m", "smart", "--no-wait"]
+        primary._command(command, check=True)
+        wait_until(lambda: probe(primary.conninfo) is Reply.REFUSED)
+        await found.refresh()
+        assert found["a"].refuses
+        assert str(found["a"]).startswith("a: refuses connections (")
+        ways: tuple[tuple[Proof], ...] = (("connection",), ("process",))
+        for proofs in ways:
+            plan = await found.failover("b", proofs=proofs, timeout=10)
+            with pytest.raises(PlanRefused, match=f"{proofs[0]}: it (answers|runs)"):
+                await plan.run()
+        with pytest.raises(pgreplkit.ServerError, match="takes connections now: a: refuses"):
+            await found.switchover("b")
+        client.execute("INSERT INTO written VALUES (1)")
+    wait_until(lambda: not primary.is_running)
+    assert probe(primary.conninfo) is Reply.SILENT
+
+
+def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_alive(
+    cluster: Pair,
+) -> None:
+    name = "host=127.0.0.1,127.0.0.1 user=postgres dbname=postgres connect_timeout=3"
+    where = f"port=1,{cluster.primary.port} target_session_attrs=standby sslmode=require"
+    servers = {"a": f"{name} {where}", "b": cluster.standby.conninfo}
+    found = pgreplkit.Cluster.discover(servers, timeout=20)
+    assert found["a"].refuses
+    proofs: tuple[Proof, ...] = ("connection",)
+    plan = found.failover("b", primary="a", proofs=proofs, timeout=10)
+    with pytest.raises(PlanRefused, match="connection: it answers"):
+        plan.run()
+
+
+async def test_a_standby_that_was_promoted_by_someone_else_stops_a_failover(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = await tree.discover(colour)
+    tree["a"].kill()
+    plan = await found.failover("b", proofs=("connection", "standbys"), timeout=10)
+    tree["c"].promote()
+    with pytest.raises(PlanRefused, match=r"standbys: .*c does not say"):
+        await plan.run()
+    assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
