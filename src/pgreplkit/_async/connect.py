@@ -1,4 +1,4 @@
-"""aconnect: bind to a server, whichever role it has."""
+"""aconnect: connect to a server in either role."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pgreplkit._async.standby import AsyncStandby
 
 
 async def aconnect(conninfo: str = "", **params: str | int | None) -> AsyncPrimary | AsyncStandby:
-    """Open a connection, and give the primary or the standby that is at its other end.
+    """Connect to a server; return a primary or a standby, depending on its role.
 
-    ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=`` or
-    ``connect_timeout=`` (seconds; 10 unless told).
+    ``conninfo`` is a libpq connection string (``key=value`` or a URI); ``params`` add to it, such
+    as ``host=`` or ``connect_timeout=`` (seconds; 10 by default).
 
     Raises: ConnectionFailed.  Source: pg_is_in_recovery().
     """

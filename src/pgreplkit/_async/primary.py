@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pgreplkit._async._io import sleep
 from pgreplkit._async.logical.coverage import insist_on_all, tables_between
 from pgreplkit._async.logical.publication import (
     AsyncPublication,
@@ -45,6 +46,7 @@ from pgreplkit.catalog.server.senders import WAITING_COMMITS, SenderState
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
 from pgreplkit.driver import statements as parts
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
@@ -59,6 +61,9 @@ from pgreplkit.values.walfile import WalFileName
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """What the functions of a primary raise in recovery."""
+_FIRST_REPLY = 1.0
+"""Seconds in which a standby that has just connected reports what it has flushed; it does so at
+once, a receiver without a flush position never."""
 
 
 class AsyncPrimary(AsyncStreamingServer):
@@ -134,9 +139,9 @@ class AsyncPrimary(AsyncStreamingServer):
     async def set_sync_standby_names(self, names: SyncStandbyNames, *, force: bool = False) -> None:
         """Let these standbys confirm commits from now on; edit what ``sync_standby_names`` gives.
 
-        Raises: QuorumUnreachable when fewer of them stream now than have to confirm, so that every
-        commit would wait, unless ``force``; WaitTimeout when the configuration does not let it
-        count.
+        Raises: QuorumUnreachable when fewer of them stream and report a flush position now than
+        have to confirm, so that every commit would wait, unless ``force``; WaitTimeout when the
+        configuration does not let it count.
         Needs: superuser, or from 15 on ALTER SYSTEM on the parameter, EXECUTE on pg_reload_conf()
         and pg_monitor; a connection in autocommit.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
@@ -144,12 +149,22 @@ class AsyncPrimary(AsyncStreamingServer):
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"the names are SyncStandbyNames, not {type(names).__name__}")
         await self._insist_on_role()
-        streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
-        connected = tuple(replica.application_name for replica in streaming)
-        if not force and not names.met_by(connected):
-            raise QuorumUnreachable(str(names), connected)
+        if not force:
+            await self._insist_on_quorum(names)
         tried = "set synchronous_standby_names"
         await self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
+
+    async def _insist_on_quorum(self, names: SyncStandbyNames) -> None:
+        backoff = Backoff(_FIRST_REPLY)
+        while True:
+            streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
+            confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
+            if names.met_by(confirming):
+                return
+            could_be_met = names.met_by([replica.application_name for replica in streaming])
+            if backoff.is_over or not could_be_met:
+                raise QuorumUnreachable(str(names), confirming)
+            await sleep(backoff.next_pause())
 
     async def check_readiness(
         self, for_: Replication = "physical", *, standbys: int = 1

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/connect.py by `nox -s sync`. Do not edit.
-"""connect: bind to a server, whichever role it has."""
+"""connect: connect to a server in either role."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pgreplkit._sync.standby import Standby
 
 
 def connect(conninfo: str = "", **params: str | int | None) -> Primary | Standby:
-    """Open a connection, and give the primary or the standby that is at its other end.
+    """Connect to a server; return a primary or a standby, depending on its role.
 
-    ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=`` or
-    ``connect_timeout=`` (seconds; 10 unless told).
+    ``conninfo`` is a libpq connection string (``key=value`` or a URI); ``params`` add to it, such
+    as ``host=`` or ``connect_timeout=`` (seconds; 10 by default).
 
     Raises: ConnectionFailed.  Source: pg_is_in_recovery().
     """

@@ -1,4 +1,4 @@
-"""FEATURES: what a command needs of the server's major; checked before anything is sent."""
+"""FEATURES: the major version that each feature needs, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -10,22 +10,31 @@ from pgreplkit.errors import UnsupportedByServer
 
 @attrs.frozen
 class Feature:
-    """What a user would call it, and the first major that has it."""
+    """A feature's name for users, and the first major version that has it."""
 
     what: str
     since: int
 
 
 FEATURES = {
+    "access.regexes": Feature("regular expressions in pg_hba.conf", 16),
+    "archive.statusdir": Feature("pg_ls_archive_statusdir()", 12),
+    "role.createrole_replication": Feature("CREATEROLE for roles with REPLICATION", 16),
+    "settings.grantable": Feature("GRANT ALTER SYSTEM ON PARAMETER", 15),
     "slot.advance": Feature("advance a slot", 11),
     "slot.copy": Feature("copy a slot", 12),
     "slot.two_phase": Feature("two_phase of a logical slot", 14),
     "slot.failover": Feature("failover of a logical slot", 17),
     "slot.logical_on_standby": Feature("a logical slot on a standby", 16),
     "standby.apply_delay": Feature(
-        "recovery_min_apply_delay without a restart (it stands in recovery.conf)", 12
+        "recovery_min_apply_delay without a restart (before, a parameter of recovery.conf)", 12
     ),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
+    "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
+    "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),
+    "rewind.recovery": Feature("pg_rewind of a server that was not shut down cleanly", 13),
+    "backup.without_exclusive": Feature("backups without an exclusive mode", 15),
+    "role.pg_checkpoint": Feature("the role pg_checkpoint", 15),
     "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
     "basebackup.skip_checksums": Feature("verify_checksums=False of a base backup", 11),
     "basebackup.manifest": Feature("the manifest of a base backup", 13),
@@ -40,7 +49,7 @@ FEATURES = {
     "publication.all_sequences": Feature(
         "ALL SEQUENCES in a publication (SequencePlan copies sequences before)", 19
     ),
-    "publication.set_all": Feature("SET ALL TABLES of a publication that is there", 19),
+    "publication.set_all": Feature("SET ALL TABLES of an existing publication", 19),
     "subscription.copy_data": Feature("copy_data of a subscription", 10),
     "subscription.create_slot": Feature("create_slot of a subscription", 10),
     "subscription.enabled": Feature("enabled of a subscription", 10),
@@ -62,7 +71,7 @@ FEATURES = {
     "subscription.refresh_sequences": Feature(
         "REFRESH SEQUENCES of a subscription (SequencePlan does it before)", 19
     ),
-    "subscription.alter_two_phase": Feature("two_phase of a subscription that is there", 18),
+    "subscription.alter_two_phase": Feature("two_phase of an existing subscription", 18),
     "subscription.conflicts": Feature("conflicts in the log", 18),
     "subscription.stats": Feature("pg_stat_subscription_stats", 15),
     "subscription.skip": Feature("SKIP of a subscription", 15),
@@ -80,7 +89,7 @@ FEATURES = {
     "database.locale": Feature("pg_database.datlocale", 17),
     "role.write_all_data": Feature("the role pg_write_all_data", 14),
     "changes.binary": Feature("binary rows in a stream of changes", 14),
-    "changes.streaming": Feature("changes of transactions that still run", 14),
+    "changes.streaming": Feature("changes of transactions in progress", 14),
     "changes.messages": Feature("logical messages in a stream of changes", 14),
     "changes.two_phase": Feature("prepared transactions in a stream of changes", 15),
     "changes.parallel": Feature("streaming='parallel' of changes", 16),
@@ -92,12 +101,9 @@ FEATURES = {
 
 
 def require(feature: str, version: Version) -> None:
-    """Refuse what a server of that version does not have.
-
-    Raises: UnsupportedByServer.
-    """
+    """Raise UnsupportedByServer if a server of that version lacks the feature."""
     wanted = FEATURES[feature]
-    if version.major < wanted.since:
+    if not has(feature, version.major):
         raise UnsupportedByServer(wanted.what, wanted.since, str(version))
 
 

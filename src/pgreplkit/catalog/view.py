@@ -1,4 +1,4 @@
-"""View: which columns to ask of which major, and the row that they fill."""
+"""View: a row class and the SELECT that fills it, for each major version."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _FIRST, _LAST = 10, 1 << 16
 def column(
     *, since: int = _FIRST, until: int = _LAST, sql: str = "", before: int = 0, older_sql: str = ""
 ) -> dict[str, object]:
-    """Field metadata: which majors have the column, and how to ask for it.
+    """Return the metadata of a field: the major versions that have the column, and its SQL.
 
-    ``sql`` is its expression where that is not the field's name; on majors under ``before`` it is
-    ``older_sql``.
+    ``sql`` is the column's expression if that is not the field's name; on major versions below
+    ``before`` it is ``older_sql``.
     """
     return {"since": since, "until": until, "sql": sql, "before": before, "older_sql": older_sql}
 
 
 def sized(size: SupportsInt) -> SegmentSize:
-    """A converter for segment sizes, which the server gives in bytes."""
+    """Convert a segment size in bytes, as the server returns it."""
     return SegmentSize(int(size))
 
 
@@ -38,13 +38,13 @@ def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "
 
 @attrs.frozen
 class View(Generic[Row]):
-    """A row class bound to the FROM clause that fills it, one field a column."""
+    """A row class and the FROM clause that fills it, with one column for each field."""
 
     row: type[Row]
     source: str
 
     def sql(self, major: int) -> str:
-        """The SELECT for a server of that major, without the columns that it lacks."""
+        """Return the SELECT for a major version, without the columns that it lacks."""
         return f"SELECT {', '.join(self._columns(major))} FROM {self.source}"
 
     def _columns(self, major: int) -> list[str]:
@@ -57,5 +57,5 @@ class View(Generic[Row]):
         return columns
 
     def read(self, record: Mapping[str, object]) -> Row:
-        """The row of one record of that SELECT."""
+        """Return the row for one record of that SELECT."""
         return cast(Callable[..., Row], self.row)(**record)

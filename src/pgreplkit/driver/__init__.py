@@ -1,1 +1,1 @@
-"""psycopg without colour: what both the async and the sync half build on."""
+"""psycopg without colour: the base of both the async and the sync half."""

@@ -18,7 +18,7 @@ _PG_LSN = postgres.types["pg_lsn"].oid
 class _LSNTextLoader(adapt.Loader):
     def load(self, data: Buffer) -> LSN:
         text = bytes(data)
-        # The short way of LSN("…") itself: this is called once for each value of a column.
+        # Faster than LSN("…"): this is called once for each value of a column.
         if text[-9:-8] == b"/":
             return _new(LSN, unhexlify(text.zfill(17).replace(b"/", b"", 1)))
         return LSN(text.decode("ascii"))
@@ -27,8 +27,8 @@ class _LSNTextLoader(adapt.Loader):
 class _LSNBinaryLoader(adapt.Loader):
     format = pq.Format.BINARY
 
-    # The server's eight bytes are an LSN's own. Without a Python function between, a column of
-    # LSNs loads like one of str.
+    # The server's eight bytes are the LSN's own, so no Python function is needed per value: a
+    # column of LSNs loads as fast as one of str.
     load = staticmethod(partial(_new, LSN))
 
 
@@ -50,16 +50,16 @@ class _LSNBinaryDumper(adapt.Dumper):
 def register(context: AdaptContext) -> None:
     """Make psycopg load pg_lsn columns as LSN and send LSN parameters as pg_lsn.
 
-    Text and binary, arrays and COPY included. ``context`` is a psycopg connection or cursor (of
-    either colour), or an adapters map such as ``psycopg.adapters``; what was made from it before
-    keeps what it had. Our own connections are registered.
+    This covers text and binary, arrays and COPY. ``context`` is a psycopg connection or cursor
+    (sync or async), or an adapters map such as ``psycopg.adapters``; connections created from it
+    earlier are not changed. Connections opened by pgreplkit are registered.
 
     Source: the type pg_lsn.
     """
     adapters = context.adapters
     adapters.register_loader("pg_lsn", _LSNTextLoader)
     adapters.register_loader("pg_lsn", _LSNBinaryLoader)
-    # psycopg takes the dumper that was registered last when a parameter asks for neither format.
+    # For parameters without an explicit format, psycopg uses the dumper registered last.
     adapters.register_dumper(LSN, _LSNBinaryDumper)
     adapters.register_dumper(LSN, _LSNTextDumper)
 

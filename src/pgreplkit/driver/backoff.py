@@ -1,4 +1,4 @@
-"""Pace: when to look again while waiting for a server."""
+"""Backoff: increasing pauses between polls, with a deadline."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from pgreplkit.values.seconds import checked_seconds
 
 _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
+"""Seconds: many waits end within milliseconds; for the others half a second is soon enough."""
 
 
 class Backoff:
-    """Looks soon at first, then less and less often, and never past the deadline.
+    """Pauses between polls that grow up to half a second, and end at the deadline.
 
     ``timeout`` is in seconds.
     """
@@ -21,15 +22,15 @@ class Backoff:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time is up."""
+        """Whether the deadline has passed."""
         return time.monotonic() >= self._deadline
 
     @property
     def left(self) -> float:
-        """How many seconds are left."""
+        """Seconds until the deadline."""
         return max(0.0, self._deadline - time.monotonic())
 
     def next_pause(self) -> float:
-        """How many seconds to sleep before the next look."""
+        """Return the seconds to sleep before the next poll."""
         pause, self._pause = self._pause, min(self._pause * _GROWTH, _LONGEST)
         return min(pause, self.left)

@@ -1,4 +1,4 @@
-"""Connection strings: what may be shown of them."""
+"""Connection strings: defaults, masking of secrets, and use by other servers and programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN_SESSION = (
     "passfile",
     "password",
 )
-"""What belongs to one client's session or machine; a service's parameters are resolved."""
+"""Parameters of one client's session or machine; those of a service are resolved."""
 _KNOWN_SINCE = {
     **dict.fromkeys(("gssencmode", "tcp_user_timeout"), 12),
     **dict.fromkeys(("channel_binding", "sslpassword"), 13),
@@ -37,17 +37,17 @@ _KNOWN_SINCE = {
     **dict.fromkeys(("scram_client_key", "scram_server_key"), 18),
     **dict.fromkeys(("oauth_issuer", "oauth_client_id", "oauth_scope", "oauth_client_secret"), 18),
 }
-"""The libpq, by major version, from which on a parameter is known; the others every one knows."""
+"""The first major version of libpq that knows a parameter; all versions know the others."""
 _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""What is secret, and cannot stand in a password file."""
-_SECRET = ("password", "sslpassword", "passfile", "oauth_client_secret", "scram_client_key")
+"""Secrets that a password file cannot hold."""
+_SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
 def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
-    """The connection string with ``params`` and, where it leaves them open, our defaults.
+    """Return the connection string with ``params``, and with defaults where it is silent.
 
-    Raises: ConnectionFailed when it is no connection string; the text does not repeat it, because
-    libpq cannot say what in it would be a password. TypeError when it is not a str.
+    Raises: ConnectionFailed for a malformed connection string; the text does not repeat it, because
+    libpq cannot say which part would be a password. TypeError if it is not a str.
     """
     if not isinstance(conninfo, str):
         raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
@@ -60,13 +60,13 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     except ProgrammingError:
         raise ConnectionFailed(
             "connect",
-            "the connection string is malformed, or a parameter is none of libpq's:"
-            " see its documentation of connection strings",
+            "the connection string is malformed, or has a parameter unknown to libpq",
+            remedy="see the documentation of libpq's connection strings",
         ) from None
 
 
 def address(conninfo: str) -> str:
-    """Where a connection string leads, for error texts."""
+    """Return the host and port of a connection string, for error texts."""
     try:
         parts = conninfo_to_dict(conninfo)
     except ProgrammingError:
@@ -76,7 +76,7 @@ def address(conninfo: str) -> str:
 
 
 def without_password(conninfo: str | None) -> str | None:
-    """The connection string without its secrets; None when it cannot be read."""
+    """Return the connection string without its secrets; None if it is malformed."""
     try:
         parts = conninfo_to_dict(conninfo or "")
     except Error:
@@ -85,19 +85,19 @@ def without_password(conninfo: str | None) -> str | None:
 
 
 def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
-    """A connection string that may stand in a process list, and the password file that it needs.
+    """Return a connection string that a process list may show, and the password file it needs.
 
-    The file is None when no password stands in the string.
+    The content of the file is None if the string has no password.
 
-    Raises: ControlFailed when there is another secret in it.
+    Raises: ControlFailed if the string has another secret.
     """
     parts = conninfo_to_dict(conninfo)
     shown = [name for name in _NO_PASSFILE if parts.get(name)]
     if shown:
         raise ControlFailed(
             "keep a connection string's secrets private",
-            f"{shown[0]} would stand in the list of processes: put it into a service file, and"
-            " name that by service=",
+            f"the list of processes would show {shown[0]}",
+            remedy="put it into a service file, and name the service with service=",
         )
     password = parts.pop("password", None)
     if password is None:
@@ -107,7 +107,7 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
 
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
-    """How to reach a walsender there, of the database of the string when it is to be logical."""
+    """Return the connection string of a walsender, for logical replication of its database."""
     # Settings of the session are set by SQL afterwards: "options" in the string would replace those
     # of PGOPTIONS and of a service file.
     replication = "database" if is_logical else "true"
@@ -129,7 +129,7 @@ def chooses_encoding(conninfo: str) -> bool:
 
 
 def conninfo_of(connection: BaseConnection[Any]) -> str:
-    """How that connection was made, with all of its hosts, and its password, if any."""
+    """Return the connection string of a connection, with its password if it has one."""
     info = connection.info
     return make_conninfo(info.dsn, password=info.password or None)
 
@@ -209,13 +209,13 @@ def handed_on(
 
 
 def with_database(conninfo: str) -> str:
-    """A connection string that leads to a database, as one for replication may not."""
+    """Return the connection string with a database: one for replication may have none."""
     parts = conninfo_to_dict(conninfo)
     return conninfo if parts.get("dbname") else make_conninfo(conninfo, dbname="postgres")
 
 
 def upstream_of(receiver: WalReceiver) -> Upstream:
-    """Whom a walreceiver is connected to: what it says, before 11 what its conninfo says."""
+    """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
     parts = conninfo_to_dict(receiver.conninfo or "")
 
     def part(name: str) -> str | None:
@@ -228,21 +228,22 @@ def upstream_of(receiver: WalReceiver) -> Upstream:
         user=part("user"),
         application_name=part("application_name"),
         slot_name=receiver.slot_name,
+        fallback_application_name=part("fallback_application_name"),
     )
 
 
 def repmgr_node(
     nodes: Sequence[RepmgrNode], address: tuple[str, int], source: Upstream | None
 ) -> RepmgrNode | None:
-    """Which of the nodes that repmgr knows a server is: by its address, else by its name.
+    """Return the repmgr node of a server, found by its address, else by its name.
 
-    repmgr lets a standby connect to its upstream under the node's name.
+    With repmgr a standby connects to its upstream under the node's name.
     """
     for node in nodes:
         try:
             parts = conninfo_to_dict(node.conninfo)
         except ProgrammingError:
-            continue  # What is registered is not always what libpq would take.
+            continue  # repmgr registers strings that libpq may refuse.
         hosts = {parts.get("host"), parts.get("hostaddr")}
         if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):
             return node

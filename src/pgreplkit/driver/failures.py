@@ -1,4 +1,4 @@
-"""What psycopg raises, told as errors of our own tree."""
+"""Translation of psycopg's errors into pgreplkit's, by SQLSTATE."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROTOCOL_VIOLATION = "08P01"
 READ_ONLY_TRANSACTION, FILE_MISSING = "25006", "58P01"
 
 Meaning: TypeAlias = Mapping[str, type[ServerError]]
-"""Which of our errors an SQLSTATE is, for one statement."""
+"""The error class for an SQLSTATE, for one statement."""
 
 
 @contextmanager

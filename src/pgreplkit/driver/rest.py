@@ -1,4 +1,4 @@
-"""A request to a REST API, and its answer, whatever its status."""
+"""Api: requests to the REST API of a cluster's members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import attrs
 
 @attrs.frozen
 class Api:
-    """Where an API is, and as whom it is asked."""
+    """The URLs of a REST API, and the credentials for it."""
 
     urls: tuple[str, ...] = attrs.field()
     username: str | None
@@ -28,18 +28,20 @@ class Api:
         for url in urls:
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or not parts.hostname:
-                raise ValueError("a URL begins with http:// or https:// and names a host")
+                raise ValueError("the URL must start with http:// or https:// and name a host")
             if parts.username or parts.password:
-                raise ValueError("a user and a password are given apart from the URL")
+                raise ValueError(
+                    "the URL must not contain a user or password; use username=, password="
+                )
         if not urls:
             raise ValueError("at least one URL is needed")
 
     def ask(
         self, url: str, method: str, path: str, body: Mapping[str, object] | None, timeout: float
     ) -> tuple[int, bytes]:
-        """The status and the content of one member's answer.
+        """Send a request and return the HTTP status and the content, whatever the status.
 
-        Raises: OSError when it does not answer, or not as a REST API does.
+        Raises: OSError if there is no answer, or it is not HTTP.
         """
         headers = {"Content-Type": "application/json"}
         if self.username is not None:
@@ -48,7 +50,7 @@ class Api:
         data = None if body is None else json.dumps(body).encode()
         target = f"{url.rstrip('/')}/{path}"
         request = Request(target, data=data, headers=headers, method=method)  # noqa: S310
-        # A cluster's members are not behind the proxy that this host may have.
+        # The members of a cluster are in its own network: never use this host's proxy settings.
         opener = build_opener(ProxyHandler({}), HTTPSHandler(context=self.context))
         try:
             with opener.open(request, timeout=timeout) as answer:
@@ -59,4 +61,4 @@ class Api:
         except HTTPException as error:
             if isinstance(error, OSError):
                 raise
-            raise OSError(f"the answer is not of HTTP: {error}") from error
+            raise OSError(f"the answer is not HTTP: {error}") from error

@@ -1,4 +1,4 @@
-"""The answers of a walsender, which speaks the simple protocol only."""
+"""Results of a walsender, which supports only the simple query protocol."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 _CANCELLED_WITHIN = 5.0
-"""Seconds."""
+"""Seconds: a server that is alive cancels a command at once; then the connection is given up."""
 
 
 def raise_failure(results: Sequence[PGresult], encoding: str) -> None:
     """Raise the first error among the results.
 
-    A connection that was ended gives a second one, which does not say why.
+    A terminated connection adds a second error, which does not contain the reason.
     """
     for result in results:
         if result.status == ExecStatus.FATAL_ERROR:
@@ -25,7 +25,7 @@ def raise_failure(results: Sequence[PGresult], encoding: str) -> None:
 
 
 def records(results: Sequence[PGresult]) -> list[dict[str, str | None]]:
-    """The rows of the first result that has any, as texts by the names of their columns."""
+    """Return the rows of the first result that has any, as texts by column name."""
     for result in results:
         if result.status == ExecStatus.TUPLES_OK:
             names = [(result.fname(at) or b"").decode() for at in range(result.nfields)]
@@ -43,15 +43,15 @@ def _text(value: bytes | None) -> str | None:
 def cancelled_after(
     timeout: float, fetching: PQGen[list[PGresult]], pgconn: PGconn
 ) -> PQGen[list[PGresult]]:
-    """The same, but the server is asked to cancel what takes more than that many seconds."""
+    """Run ``fetching``; after ``timeout`` seconds ask the server to cancel the command."""
     deadline = time.monotonic() + timeout
     wanted, is_cancelled = next(fetching), False
     while True:
-        # psycopg's waits come back after a while even when nothing is ready.
+        # psycopg's waits return after an interval even if nothing is ready.
         ready = yield wanted
         if not ready and time.monotonic() >= deadline:
             if is_cancelled:
-                raise errors.ConnectionTimeout("the server does not answer")
+                raise errors.ConnectionTimeout("the server does not respond")
             pgconn.get_cancel().cancel()
             is_cancelled, deadline = True, time.monotonic() + _CANCELLED_WITHIN
         try:

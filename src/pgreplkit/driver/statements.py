@@ -1,4 +1,4 @@
-"""The parts of the statements of logical replication, put together from checked values."""
+"""Parts of the statements of logical replication, composed from checked values."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 Require: TypeAlias = Callable[[str], None]
-"""Refuses a feature that the server's major lacks."""
+"""Raises UnsupportedByServer for a feature that the server lacks."""
 
 
 def table(name: TableName) -> Identifier:
-    """A table."""
+    """Return a table's name as an identifier."""
     return Identifier(name.schema, name.name)
 
 
 def names(parts: Iterable[str]) -> Composed:
-    """Names, separated by commas."""
+    """Return names as identifiers, separated by commas."""
     return SQL(", ").join([Identifier(part) for part in parts])
 
 
 def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed:
-    """Tables as CREATE and ALTER PUBLICATION take them, with their columns and filters."""
+    """Return the list of tables of CREATE and ALTER PUBLICATION, with columns and filters."""
     parts = []
     for one in map(published, tables):
         part = SQL("ONLY {}").format(table(one.table))
@@ -42,20 +42,20 @@ def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed
             part += SQL(" ({})").format(names(one.columns))
         if one.where is not None:
             require("publication.where")
-            # An expression cannot be a parameter; who may alter the publication writes it.
+            # An expression cannot be a parameter; the owner of the publication writes it.
             part += SQL(" WHERE (") + SQL(one.where) + SQL(")")
         parts.append(part)
     if not parts:
-        raise ValueError("no table is given")
+        raise ValueError("at least one table is needed")
     return SQL(", ").join(parts)
 
 
 def whole_database(
     require: Require, *, all_tables: bool, except_tables: Iterable[AnyTable], all_sequences: bool
 ) -> list[Composable]:
-    """ALL TABLES and ALL SEQUENCES as CREATE and ALTER PUBLICATION take them.
+    """Return the ALL TABLES and ALL SEQUENCES clauses of CREATE and ALTER PUBLICATION.
 
-    Raises: TypeError for exceptions from nothing.
+    Raises: TypeError for ``except_tables`` without ``all_tables``.
     """
     scope: list[Composable] = []
     excepted = [
@@ -63,7 +63,7 @@ def whole_database(
         for one in several(except_tables, "except_tables")
     ]
     if excepted and not all_tables:
-        raise TypeError("except_tables are left out of all_tables, which is not given")
+        raise TypeError("except_tables needs all_tables=True")
     if excepted:
         require("publication.except_tables")
         scope.append(SQL("ALL TABLES EXCEPT ({})").format(SQL(", ").join(excepted)))
@@ -81,14 +81,16 @@ def publication_options(
     via_partition_root: bool | None,
     publish_generated_columns: GeneratedColumns | str | None,
 ) -> list[Composable]:
-    """The options of a publication that are given."""
+    """Return the given options of a publication."""
     options: list[Composable] = []
     if publish is not None:
         given = several(publish, "publish")
         operations = [Operation(operation) for operation in given]
         for operation in operations:
             if operation not in {*Operation}:
-                raise ValueError(f"{str(operation)!r} is none of {', '.join(Operation)}")
+                raise ValueError(
+                    f"unknown operation {str(operation)!r}: use {', '.join(Operation)}"
+                )
         if Operation.TRUNCATE in operations:
             require("publication.truncate")
         options.append(SQL("publish = {}").format(Literal(", ".join(operations))))
@@ -106,7 +108,7 @@ def publication_options(
 
 
 def subscription_options(require: Require, options: SubscriptionOptions) -> list[Composable]:
-    """The options of a subscription that are given."""
+    """Return the given options of a subscription."""
     parts: list[Composable] = []
     for name, text, feature in options.given():
         require(feature)
@@ -115,10 +117,10 @@ def subscription_options(require: Require, options: SubscriptionOptions) -> list
 
 
 def connection(conninfo: str) -> Composed:
-    """Where a subscription connects to.
+    """Return the CONNECTION clause of a subscription.
 
-    Raises: ConnectionFailed when it is no connection string: the server would repeat it, and what
-    in it may be a password.
+    Raises: ConnectionFailed for a malformed connection string. The server's own error would repeat
+    the string, which may contain a password.
     """
     complete(conninfo, {})
     return SQL("CONNECTION {}").format(Literal(conninfo))

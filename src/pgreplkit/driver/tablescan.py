@@ -1,4 +1,4 @@
-"""TableScan: the statements that read a table in ranges of its key, the same on two servers."""
+"""TableScan: statements that read a table in ranges of its key, comparable on two servers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _FLOATS = {
     "polygon": "poly_send",
     **{name: f"{name}_send" for name in ("box", "circle", "line", "lseg", "path", "point")},
 }
-"""Types whose texts have more digits before 12; arrays of them, too."""
+"""The send functions of types whose texts have fewer digits before 12 (and of their arrays)."""
 
 
 @attrs.frozen(kw_only=True)
 class TableScan:
-    """How a table is read for a comparison: which columns, in ranges of which key.
+    """The columns and the key by which a table is read for a comparison.
 
-    A range begins after one key, and ends with another; None is the first or the last of all.
+    A range starts after one key and ends with another; None stands for the table's start or end.
     """
 
     table: TableName
@@ -33,14 +33,14 @@ class TableScan:
     key: tuple[ColumnShape, ...]
     where: str | None
     is_ordered_alike: bool
-    """Whether both servers sort the key's texts in one order."""
+    """Whether both servers sort the key's texts in the same order."""
     has_fast_hash: bool
-    """Whether both have hashtextextended() (11 on)."""
+    """Whether both servers have hashtextextended() (11 on)."""
     has_short_floats: bool
-    """Whether both write floats with as few digits as tell them apart (12 on)."""
+    """Whether both servers write floats in the shortest exact form (12 on)."""
 
     def boundary(self, low: Key | None, high: Key | None, rows: int) -> Composed:
-        """The last key of a part of a range with so many rows; no row when fewer are left."""
+        """Return the SELECT for the key of a range's ``rows``-th row; no row if it has fewer."""
         return SQL("SELECT {} FROM {}{} ORDER BY {} OFFSET {} LIMIT 1").format(
             self._key_texts,
             parts.table(self.table),
@@ -50,22 +50,22 @@ class TableScan:
         )
 
     def digest(self, low: Key | None, high: Key | None) -> Composed:
-        """The number of rows of a range, and the sum of their hashes."""
+        """Return the SELECT for the number of rows of a range, and the sum of their hashes."""
         return SQL("SELECT count(*) AS rows, sum({}) AS hash FROM {}{}").format(
             self._hash, parts.table(self.table), self._within(low, high)
         )
 
     def hashes(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
-        """The key and the hash of each row of a range, and which write made it.
+        """Return the SELECT for the key, the hash and the xmin of each row of a range.
 
-        With ``keys`` only of those.
+        With ``keys``, only for the rows with those keys.
         """
         return SQL("SELECT {}, {} AS hash, xmin::text AS version FROM {}{}").format(
             self._key_texts, self._hash, parts.table(self.table), self._within(low, high, keys)
         )
 
     def rows(self, keys: Sequence[Key]) -> Composed:
-        """The values of the rows with those keys, as texts."""
+        """Return the SELECT for the values of the rows with those keys, as texts."""
         values = [
             SQL("{}::text AS {}").format(self._value(column), Identifier(f"value{place}"))
             for place, column in enumerate(self.columns)
@@ -78,7 +78,7 @@ class TableScan:
         )
 
     def values(self, record: dict[str, object]) -> dict[str, str | None]:
-        """The row of one record of that statement, by the names of its columns."""
+        """Return the row of one record of ``rows``, by column name."""
         texts = [record[f"value{place}"] for place in range(len(self.columns))]
         return {
             column.name: None if text is None else str(text)
@@ -86,11 +86,11 @@ class TableScan:
         }
 
     def named(self, key: Key) -> dict[str, str]:
-        """A key with the names of its columns."""
+        """Return a key by column name."""
         return {column.name: text for column, text in zip(self.key, key, strict=True)}
 
     def _among(self, keys: Sequence[Key]) -> Composed:
-        # Equal is equal in any collation, so that an index serves.
+        # Equality is the same in any (deterministic) collation, so an index can be used.
         names = SQL(", ").join([Identifier(column.name) for column in self.key])
         return SQL("({}) IN ({})").format(names, SQL(", ").join(map(self._given, keys)))
 
@@ -101,7 +101,7 @@ class TableScan:
         if high is not None:
             conditions.append(SQL("{} <= {}").format(self._order_row, self._given(high)))
         if self.where is not None:
-            # It came from the publication, or from the caller: an expression is no parameter.
+            # The expression comes from the publication or the caller; it cannot be a parameter.
             conditions.append(SQL("(") + SQL(self.where) + SQL(")"))
         if not conditions:
             return Composed([])
@@ -154,11 +154,11 @@ class TableScan:
 
 
 def key_in(record: dict[str, object], scan: TableScan) -> Key:
-    """The key of one record of a scan."""
+    """Return the key of one record of a scan."""
     return tuple(str(record[f"key{place}"]) for place in range(len(scan.key)))
 
 
 def columns_named(shapes: Sequence[ColumnShape], names: Sequence[str]) -> tuple[ColumnShape, ...]:
-    """Those columns, in the order of their names given."""
+    """Return the columns of those names, in that order."""
     by_name = {shape.name: shape for shape in shapes}
     return tuple(by_name[name] for name in names)

@@ -164,7 +164,8 @@ def test_servers_are_named_by_their_address(cluster: Pair) -> None:
     assert found.best_candidate() is None
     with pytest.raises(ValueError, match="same address"):
         Cluster.discover([cluster.primary.conninfo] * 2)
-    assert str(Cluster.discover([])) == ""
+    with pytest.raises(ValueError, match="servers is empty"):
+        Cluster.discover([])
 
 
 # As repmgr 4.0 to 5.3 makes them.

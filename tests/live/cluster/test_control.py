@@ -147,7 +147,7 @@ def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) ->
         LocalControl(node.data_dir, bindir="/nowhere")
     with pytest.raises(ControlFailed, match="directory"):
         LocalControl(node.data_dir / "no", bindir=node.installation.bindir).start()
-    with pytest.raises(TypeError, match="list of arguments"):
+    with pytest.raises(TypeError, match="takes several items, not one str"):
         CommandControl("/x", start="pg_ctl start", stop=[], is_running=[])
     stubborn = CommandControl("/x", start=["false"], stop=["true"], is_running=["true"])
     with pytest.raises(ControlFailed, match="still runs"):

@@ -1,4 +1,4 @@
-"""Readiness: one finding for each thing, with what is, what is needed, and how to get it."""
+"""Readiness: one finding for each requirement, with the observed and needed value and the SQL."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Co
             await primary.set_sync_standby_names(SyncStandbyNames((me,)))
             last = (await primary.check_readiness())[check]
             assert last.severity is WARNING
-            assert "commits wait when one more goes" in last.found
+            assert "commits wait if one more disconnects" in last.found
             await primary.set_sync_standby_names(SyncStandbyNames((me, "x"), 2), force=True)
             writer = threading.Thread(
                 target=run, args=[cluster.primary, f"CREATE TABLE hangs_{colour.name} (a int)"]
@@ -105,7 +105,7 @@ async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Co
             hangs = (await primary.check_readiness())[check]
             assert hangs.severity is CRITICAL
             assert f"connected of them: {me}; commits wait, 1 of them now" in hangs.found
-            assert hangs.needed == "3 of them connected, so that one can go"
+            assert hangs.needed == "3 of them connected, so that one may disconnect"
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
         writer.join()
@@ -129,7 +129,7 @@ async def test_a_standby_is_compared_with_its_primary(cluster: Cluster, colour: 
 
 
 def unwrapped(server: pgreplkit.AsyncPrimary) -> pgreplkit.AsyncPrimary:
-    """What stands behind the async interface of a sync object."""
+    """Return the sync object behind the async interface."""
     return getattr(server, "_target", server)
 
 

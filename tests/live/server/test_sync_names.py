@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from clusters import Cluster, one, rows, run, soon, wait_until
+from clusters import Cluster, one, rows, run, soon, streaming, wait_until
 from colours import Colour, close, execute
 
 import pgreplkit
@@ -61,6 +61,26 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
         writer.join()
+
+
+async def test_a_receiver_without_a_flush_position_does_not_count(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        with streaming(cluster.primary, None, name="archiver") as pid:
+            receivers = await soon(
+                primary.replicas,
+                lambda found: any(r.pid == pid and r.state == "streaming" for r in found),
+            )
+            [receiver] = [r for r in receivers if r.pid == pid]
+            assert not receiver.confirms_commits
+            with pytest.raises(pgreplkit.QuorumUnreachable):
+                await primary.set_sync_standby_names(SyncStandbyNames(("archiver",)))
+            names = SyncStandbyNames.parse("ANY 2 (*)")
+            with pytest.raises(pgreplkit.QuorumUnreachable) as caught:
+                await primary.set_sync_standby_names(names)
+            assert caught.value.connected == (cluster.standby.name,)
+            assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
 
 
 def write_until(cluster: Cluster, seen: threading.Event) -> None:

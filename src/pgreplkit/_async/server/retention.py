@@ -1,4 +1,4 @@
-"""Reading what a report on the retention of WAL is made from."""
+"""The facts for a report on WAL retention."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pgreplkit.values.seconds import checked_seconds
 async def read_retention(
     link: AsyncLink, *, window: float | None, disk_size: int | None
 ) -> WalRetention:
-    """The report of this server, with the WAL rate over ``window`` seconds."""
-    tried, major = "read the WAL retention", link.version.major
+    """Return the report of this server, with the WAL rate over ``window`` seconds."""
+    operation, major = "read the WAL retention", link.version.major
     if window is not None:
         checked_seconds(window, "a window")
     wal_rate = None if window is None else await _wal_rate(link, window)
-    kept = KEPT_WAL.read(await link.one(tried, KEPT_WAL.sql(major)))
-    slots = await link.all(tried, SLOTS.sql(major))
+    kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))
+    slots = await link.all(operation, SLOTS.sql(major))
     return wal_retention(
         kept,
         slots=[SLOTS.read(record) for record in slots],
         senders=await read_senders(link),
-        archiver=ARCHIVER.read(await link.one(tried, ARCHIVER.sql(major))),
+        archiver=ARCHIVER.read(await link.one(operation, ARCHIVER.sql(major))),
         ready=await _ready(link),
         wal_rate=wal_rate,
         disk_size=disk_size,
@@ -34,22 +34,22 @@ async def read_retention(
 
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:
-    tried = "measure the WAL rate"
-    before = await link.one(tried, POSITION_NOW)
+    operation = "measure the WAL rate"
+    before = await link.one(operation, POSITION_NOW)
     await sleep(window)
-    after = await link.one(tried, POSITION_NOW)
+    after = await link.one(operation, POSITION_NOW)
     seconds: float = (after["at"] - before["at"]).total_seconds()
     size: int = after["lsn"] - before["lsn"]
     return size / seconds if seconds > 0 else None
 
 
 async def _ready(link: AsyncLink) -> list[str] | None:
-    major = link.version.major
-    tried, sql = "list the files that wait to be archived", ready_files(major)
+    sql = ready_files(link.version.major)
+    operation = "list the files that wait to be archived"
     try:
-        return [record["name"] for record in await link.all(tried, sql)]
+        return [record["name"] for record in await link.all(operation, sql)]
     except InsufficientPrivilege:
-        # From 12 on pg_monitor may see them; before that only a superuser.
-        if major >= 12:
+        # Before 12 only superusers may list them.
+        if link.has("archive.statusdir"):
             raise
         return None

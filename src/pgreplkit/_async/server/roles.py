@@ -1,4 +1,4 @@
-"""Making, changing and dropping the roles that replicate."""
+"""Creation, change and removal of roles for replication."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _THERE = {DUPLICATE_OBJECT: AlreadyExists, **_STANDBY}
 
 
 async def read_roles(link: AsyncLink) -> list[ReplicationRole]:
-    """All that may replicate, by name."""
+    """Return the roles that may replicate, by name."""
     records = await link.all("read the roles", ROLES.sql(link.version.major))
     return [ROLES.read(record) for record in records]
 
 
 async def read_role(link: AsyncLink, name: str) -> ReplicationRole:
-    """The role of that name.
+    """Return the role.
 
     Raises: RoleNotFound.
     """
-    tried = f"read the role {name!r}"
-    for record in await link.all(tried, ONE_ROLE.sql(link.version.major), [name]):
+    operation = f"read role {name!r}"
+    for record in await link.all(operation, ONE_ROLE.sql(link.version.major), [name]):
         return ONE_ROLE.read(record)
-    raise RoleNotFound(tried, "there is no role of that name")
+    raise RoleNotFound(operation, "the role does not exist")
 
 
 async def create_role(
@@ -58,7 +58,7 @@ async def create_role(
     connection_limit: int,
     monitor: bool,
 ) -> ReplicationRole:
-    """CREATE ROLE … LOGIN REPLICATION."""
+    """Create a role with LOGIN and REPLICATION, and return it."""
     checked_role_name(name)
     limit = Literal(_checked_limit(connection_limit))
     options: list[Composable] = [
@@ -67,8 +67,8 @@ async def create_role(
         *([SQL(IN_MONITOR)] if monitor else []),
     ]
     statement = SQL(CREATE_ROLE).format(Identifier(checked_role_name(name)), SQL(" ").join(options))
-    tried = f"create the role {name!r}"
-    await link.run(tried, statement, grant=_needed(link), meaning=_THERE)
+    operation = f"create role {name!r}"
+    await link.run(operation, statement, grant=_needed_privilege(link), meaning=_THERE)
     return await read_role(link, name)
 
 
@@ -80,9 +80,9 @@ async def alter_role(
     connection_limit: int | None,
     monitor: bool | None,
 ) -> ReplicationRole:
-    """ALTER ROLE, in one transaction with the membership in pg_monitor."""
-    tried = f"alter the role {name!r}"
-    await _insist_on_replication(link, name, tried)
+    """Alter a role and its membership in pg_monitor in one transaction, and return it."""
+    operation = f"alter role {name!r}"
+    await _check_replication(link, name, operation)
     role = Identifier(name)
     options = _password(link, name, password)
     if connection_limit is not None:
@@ -94,31 +94,30 @@ async def alter_role(
     if monitor is not None:
         words = GRANT_MONITOR if monitor else REVOKE_MONITOR
         statements.append(SQL(words).format(role))
-    await link.run(tried, *statements, grant=_needed(link), meaning=_GONE)
+    await link.run(operation, *statements, grant=_needed_privilege(link), meaning=_GONE)
     return await read_role(link, name)
 
 
 async def drop_role(link: AsyncLink, name: str) -> None:
-    """DROP ROLE."""
-    tried = f"drop the role {name!r}"
-    await _insist_on_replication(link, name, tried)
-    await link.run(
-        tried, SQL(DROP_ROLE).format(Identifier(name)), grant=_needed(link), meaning=_GONE
-    )
+    """Drop a role."""
+    operation = f"drop role {name!r}"
+    await _check_replication(link, name, operation)
+    statement = SQL(DROP_ROLE).format(Identifier(name))
+    await link.run(operation, statement, grant=_needed_privilege(link), meaning=_GONE)
 
 
-async def _insist_on_replication(link: AsyncLink, name: str, tried: str) -> None:
+async def _check_replication(link: AsyncLink, name: str, operation: str) -> None:
     if not (await read_role(link, checked_role_name(name))).rolreplication:
-        raise RoleNotFound(tried, "the role of that name is none for replication")
+        raise RoleNotFound(operation, "the role does not have the attribute REPLICATION")
 
 
-def _needed(link: AsyncLink) -> str:
-    return "CREATEROLE REPLICATION" if link.version.major >= 16 else "SUPERUSER"
+def _needed_privilege(link: AsyncLink) -> str:
+    return "CREATEROLE REPLICATION" if link.has("role.createrole_replication") else "SUPERUSER"
 
 
 def _checked_limit(limit: int) -> int:
     if type(limit) is not int or limit < -1:
-        raise ValueError(f"a connection limit is an int from -1 on, not {limit!r}")
+        raise ValueError(f"connection_limit must be an int >= -1, not {limit!r}")
     return limit
 
 
@@ -126,15 +125,15 @@ def _password(link: AsyncLink, name: str, password: str | None) -> list[Composab
     if password is None:
         return []
     if not isinstance(password, str):
-        raise TypeError(f"a password is a str, not {type(password).__name__}")
+        raise TypeError(f"password must be a str, not {type(password).__name__}")
     if not password or "\0" in password:
-        raise ValueError("a password is not empty, and has no NUL in it")
-    # Hashed here, so that the password is neither sent nor logged by the server.
+        raise ValueError("password must not be empty or contain NUL")
+    # The password is hashed here, so that it is neither sent to the server nor logged there.
     try:
         secret = password.encode()
     except UnicodeEncodeError:
-        # The error would repeat the password.
-        raise ValueError("a password has half of a surrogate pair in it") from None
+        # The text of the UnicodeEncodeError would contain the password.
+        raise ValueError("password must not contain a lone surrogate") from None
     with translate_errors(f"hash the password of {name!r}"):
         verifier = link.connection.pgconn.encrypt_password(secret, name.encode(), b"scram-sha-256")
     return [SQL(WITH_VERIFIER).format(Literal(verifier.decode()))]

@@ -1,4 +1,4 @@
-"""Reading pg_stat_replication."""
+"""The rows of pg_stat_replication."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pgreplkit.errors import InsufficientPrivilege
 
 
 async def read_senders(link: AsyncLink) -> list[WalSender]:
-    """The rows of pg_stat_replication.
+    """Return the rows of pg_stat_replication.
 
-    Raises: InsufficientPrivilege when the role sees only parts of them.
+    Raises: InsufficientPrivilege if parts of them are hidden from the role.
     """
-    tried = "read pg_stat_replication"
+    operation = "read pg_stat_replication"
     if not link.is_autocommit:
-        # Within a transaction the server shows the same sessions again and again.
-        await link.all(tried, CLEAR_SNAPSHOT)
-    records = await link.all(tried, SENDERS.sql(link.version.major))
+        # Within a transaction the server returns its first snapshot of the statistics again.
+        await link.all(operation, CLEAR_SNAPSHOT)
+    records = await link.all(operation, SENDERS.sql(link.version.major))
     if any(record["state"] is None for record in records):
-        raise InsufficientPrivilege(tried, link.role, "pg_monitor")
+        raise InsufficientPrivilege(operation, link.role, "pg_monitor")
     return [SENDERS.read(record) for record in records]

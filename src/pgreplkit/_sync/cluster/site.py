@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._sync._io import completed, to_thread
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
-from pgreplkit.catalog.server.receivers import lasting_slot
+from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete
 from pgreplkit.driver.probe import probe
@@ -21,8 +21,8 @@ from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
 from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.standbyconfig import named
-from pgreplkit.plans.cluster.switchover import Use
 from pgreplkit.plans.cluster.topology import ClusterNode
 
 T = TypeVar("T")
@@ -118,6 +118,8 @@ class Site:
                 conninfo = self._known_conninfo(known)
                 if conninfo is not None:
                     given = pointed_at(conninfo, self.servers[upstream])
+                    if known != node:
+                        given = make_conninfo(given, application_name=None)
                     break
         if given is None:
             found = (
@@ -125,13 +127,14 @@ class Site:
                 f" give the connection string in replication={{{upstream!r}: …}}"
             )
             raise ControlFailed(f"let {node} connect to {upstream}", found)
-        return named(given, application_name)
+        # The default name needs no setting, and a setting would hide a later cluster_name.
+        return named(given, None if application_name == DEFAULT_NAME else application_name)
 
-    def use_of(self, node: ClusterNode) -> Use:
-        """With which slot and name a standby connects, or would if its upstream were there."""
+    def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
+        """Return the slot and the name with which a standby connects, or would connect."""
         source = node.receives_from
         if source is not None:
-            return Use(lasting_slot(source), source.application_name)
+            return UpstreamSettings(lasting_slot(source), source.known_as)
         conninfo = self._known_conninfo(node.name)
         slot: object = None
         if node.version is not None and node.version.major >= 12:
@@ -139,8 +142,26 @@ class Site:
                 slot = (server.setting("primary_slot_name")).value
         elif node.name in self.controls:
             slot = self.controlled(node.name, written_slot)
-        name = conninfo_to_dict(conninfo or "").get("application_name")
-        return Use(str(slot) if slot else None, str(name) if name else None)
+        name = _name_in(conninfo) or self._cluster_name(node.name) or DEFAULT_NAME
+        return UpstreamSettings(str(slot) if slot else None, name)
+
+    def name_of(self, name: str) -> str:
+        """Return the application_name that this server has, or will have, as a standby.
+
+        The order is the walreceiver's own: its connection string, then cluster_name (from 12 on).
+        A server that has neither is named as in the cluster.
+        """
+        named = _name_in(self._known_conninfo(name))
+        return named or self._cluster_name(name) or name
+
+    def _cluster_name(self, name: str) -> str | None:
+        try:
+            with self.server(name) as server:
+                if server.version.major >= 12:
+                    return str((server.setting("cluster_name")).value or "") or None
+        except ServerError:
+            pass  # It does not run.
+        return None
 
     def _known_conninfo(self, name: str) -> str | None:
         try:
@@ -156,3 +177,8 @@ class Site:
             return self.controlled(name, written_conninfo)
         except Error:
             return None
+
+
+def _name_in(conninfo: str | None) -> str | None:
+    name = conninfo_to_dict(conninfo or "").get("application_name")
+    return str(name) if name else None

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/server/access.py by `nox -s sync`. Do not edit.
-"""Asking which line of pg_hba.conf decides, and adding one on this host."""
+"""Checks of pg_hba.conf through the server, and new lines in it on this host."""
 
 from __future__ import annotations
 
@@ -17,49 +17,50 @@ _GRANT = "SELECT ON pg_hba_file_rules; EXECUTE ON FUNCTION pg_hba_file_rules()"
 
 
 def check_access(link: Link, asked: AccessRequest) -> AccessVerdict:
-    """The verdict of the file as it is on disk now."""
-    tried = f"check the access of the role {asked.role!r}"
+    """Return the decision of the file as it is on disk now."""
+    operation = f"check access of role {asked.role!r}"
     line = hba_line(asked)
-    groups = [record["name"] for record in link.all(tried, GROUPS, [asked.role])]
+    groups = [record["name"] for record in link.all(operation, GROUPS, [asked.role])]
     if not groups:
-        raise RoleNotFound(tried, "there is no role of that name")
+        raise RoleNotFound(operation, "the role does not exist")
     sql = HBA_RULES.sql(link.version.major)
-    records = link.all(tried, sql, grant=_GRANT)
+    records = link.all(operation, sql, grant=_GRANT)
     rules = [HBA_RULES.read(record) for record in records]
-    major = link.version.major
-    return decide_access(asked, rules, groups=groups, line=line, has_regexes=major >= 16)
+    has_regexes = link.has("access.regexes")
+    return decide_access(asked, rules, groups=groups, line=line, has_regexes=has_regexes)
 
 
 def allow_access(link: Link, asked: AccessRequest) -> AccessVerdict:
-    """Add the line that is missing, if one is, and reload."""
+    """Insert the line that is missing, if any, and reload the configuration."""
     verdict = check_access(link, asked)
-    tried = f"let the role {asked.role!r} in"
+    operation = f"allow access of role {asked.role!r}"
     if verdict.errors:
-        raise HostFileError(tried, f"no change of pg_hba.conf counts: {_said(verdict)}")
+        found = f"errors in pg_hba.conf prevent any change: {_errors(verdict)}"
+        raise HostFileError(operation, found)
     if verdict.allowed:
-        # It may have been written, and not loaded yet.
-        _reload(link, tried)
+        # The line may be in the file, but not loaded yet.
+        _reload(link, operation)
         return verdict
-    file = link.one(tried, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
+    file = link.one(operation, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
     ahead_of = next(iter(verdict.undecided), verdict.rule)
     path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
     backup = insert_line(path, verdict.line, before=ahead_of.line_number if ahead_of else None)
     try:
         after = check_access(link, asked)
         if not after.allowed or after.errors:
-            found = _said(after) or "the server does not go by that line: see ``undecided``"
-            raise HostFileError(tried, f"{found}; {path} is as it was")
-        _reload(link, tried)
+            found = _errors(after) or "the server does not use the new line: see ``undecided``"
+            raise HostFileError(operation, f"{found}; {path} is unchanged")
+        _reload(link, operation)
     except BaseException:
         restore(path, backup)
         raise
     return after
 
 
-def _reload(link: Link, tried: str) -> None:
-    link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+def _reload(link: Link, operation: str) -> None:
+    link.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 
-def _said(verdict: AccessVerdict) -> str:
+def _errors(verdict: AccessVerdict) -> str:
     lines = (*verdict.errors, *verdict.unmatchable)
     return "; ".join(f"line {rule.line_number}: {rule.error}" for rule in lines)

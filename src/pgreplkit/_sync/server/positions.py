@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/server/positions.py by `nox -s sync`. Do not edit.
-"""Reading and marking positions in the WAL."""
+"""Positions in the WAL, marked by a message."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from pgreplkit.values.lsn import LSN
 
 
 def write_marker(link: Link) -> LSN:
-    """Commit a message, and give the position by which it and all before it are flushed."""
-    tried = "set a fence"
+    """Commit a message; return a position up to which it and all earlier WAL are flushed."""
+    operation = "write a marker"
     if not link.is_autocommit:
-        raise ServerError(tried, "it commits: use an autocommit connection")
-    link.one(tried, WRITE_MARKER, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
-    record = link.one(tried, FLUSHED)
+        raise ServerError(
+            operation,
+            "the connection is not in autocommit mode, and the marker has to be committed",
+            remedy="use an autocommit connection",
+        )
+    link.one(operation, WRITE_MARKER, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
+    record = link.one(operation, FLUSHED)
     lsn: LSN = record["lsn"]
     return lsn

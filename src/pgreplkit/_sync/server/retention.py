@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/server/retention.py by `nox -s sync`. Do not edit.
-"""Reading what a report on the retention of WAL is made from."""
+"""The facts for a report on WAL retention."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pgreplkit.values.seconds import checked_seconds
 
 
 def read_retention(link: Link, *, window: float | None, disk_size: int | None) -> WalRetention:
-    """The report of this server, with the WAL rate over ``window`` seconds."""
-    tried, major = "read the WAL retention", link.version.major
+    """Return the report of this server, with the WAL rate over ``window`` seconds."""
+    operation, major = "read the WAL retention", link.version.major
     if window is not None:
         checked_seconds(window, "a window")
     wal_rate = None if window is None else _wal_rate(link, window)
-    kept = KEPT_WAL.read(link.one(tried, KEPT_WAL.sql(major)))
-    slots = link.all(tried, SLOTS.sql(major))
+    kept = KEPT_WAL.read(link.one(operation, KEPT_WAL.sql(major)))
+    slots = link.all(operation, SLOTS.sql(major))
     return wal_retention(
         kept,
         slots=[SLOTS.read(record) for record in slots],
         senders=read_senders(link),
-        archiver=ARCHIVER.read(link.one(tried, ARCHIVER.sql(major))),
+        archiver=ARCHIVER.read(link.one(operation, ARCHIVER.sql(major))),
         ready=_ready(link),
         wal_rate=wal_rate,
         disk_size=disk_size,
@@ -33,22 +33,22 @@ def read_retention(link: Link, *, window: float | None, disk_size: int | None) -
 
 
 def _wal_rate(link: Link, window: float) -> float | None:
-    tried = "measure the WAL rate"
-    before = link.one(tried, POSITION_NOW)
+    operation = "measure the WAL rate"
+    before = link.one(operation, POSITION_NOW)
     sleep(window)
-    after = link.one(tried, POSITION_NOW)
+    after = link.one(operation, POSITION_NOW)
     seconds: float = (after["at"] - before["at"]).total_seconds()
     size: int = after["lsn"] - before["lsn"]
     return size / seconds if seconds > 0 else None
 
 
 def _ready(link: Link) -> list[str] | None:
-    major = link.version.major
-    tried, sql = "list the files that wait to be archived", ready_files(major)
+    sql = ready_files(link.version.major)
+    operation = "list the files that wait to be archived"
     try:
-        return [record["name"] for record in link.all(tried, sql)]
+        return [record["name"] for record in link.all(operation, sql)]
     except InsufficientPrivilege:
-        # From 12 on pg_monitor may see them; before that only a superuser.
-        if major >= 12:
+        # Before 12 only superusers may list them.
+        if link.has("archive.statusdir"):
             raise
         return None

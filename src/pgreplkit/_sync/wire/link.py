@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit.catalog.features import require
+from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
     ONE_TEXT,
@@ -78,6 +78,10 @@ class Link:
         """Whether a statement stands alone, in no transaction of the caller's."""
         idle = self.connection.info.transaction_status == TransactionStatus.IDLE
         return self.connection.autocommit and idle
+
+    def has(self, feature: str) -> bool:
+        """Return whether the server's major version has a feature."""
+        return has(feature, self.version.major)
 
     def require(self, feature: str) -> None:
         """Refuse what the server's major does not have, before anything is sent."""
@@ -207,7 +211,7 @@ class Link:
         self._insist_on_autocommit(tried)
         statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
-        grant = privilege if self.version.major >= 15 else "SUPERUSER"
+        grant = privilege if self.has("settings.grantable") else "SUPERUSER"
         self.run(tried, statement, grant=grant)
         self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         backoff = Backoff(_RELOADED_WITHIN)

@@ -1,4 +1,4 @@
-"""HbaRule: one line of pg_hba.conf, as the server reads it."""
+"""HbaRule: a line of pg_hba.conf, as parsed by the server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class HbaRule:
-    """A line of pg_hba.conf that stands in the file now, which need not be loaded yet.
+    """A line of pg_hba.conf as the file is now; the server may not have loaded it yet.
 
     Source: pg_hba_file_rules.
     """
 
     rule_number: int | None = attrs.field(default=None, metadata=column(since=16))
-    """Its place among the rules that are without an error."""
+    """Its number among the rules without errors."""
     file_name: str | None = attrs.field(default=None, metadata=column(since=16))
     line_number: int
     type: str | None
@@ -31,8 +31,8 @@ class HbaRule:
     auth_method: str | None
     options: tuple[str, ...] = attrs.field(converter=_words)
     error: str | None
-    """What is wrong with the line: one without a type keeps the whole file from being loaded, any
-    other can match nothing, as hostssl where SSL is off."""
+    """The error in the line. A line without a type prevents the whole file from being loaded; any
+    other matches nothing, such as hostssl while SSL is off."""
 
     def __str__(self) -> str:
         network = f"{self.address}/{self.netmask}" if self.netmask else self.address

@@ -1,4 +1,4 @@
-"""BaseBackup: how far a base backup is, and what it waits for."""
+"""BaseBackup: the progress of a base backup, and the reason for a wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _setting(name: str) -> str:
 
 
 class BackupPhase(OpenEnum):
-    """What a base backup is doing."""
+    """The phase of a base backup."""
 
     INITIALIZING = "initializing"
     WAITING_FOR_CHECKPOINT = "waiting for checkpoint to finish"
@@ -27,7 +27,7 @@ class BackupPhase(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class BaseBackup:
-    """A base backup that runs, as its walsender tells (13 on).
+    """A running base backup, as its walsender reports it (13 on).
 
     Source: pg_stat_progress_basebackup, pg_stat_activity, and the checkpoint's settings.
     """
@@ -35,15 +35,15 @@ class BaseBackup:
     pid: int
     phase: BackupPhase = attrs.field(converter=BackupPhase)
     backup_total: int | None
-    """Bytes to send, as it was estimated before; None without an estimate, or not yet."""
+    """Estimated bytes to send; None without an estimate, or before it is made."""
     backup_streamed: int
-    """Bytes sent; may pass the estimate."""
+    """Bytes sent; may exceed the estimate."""
     tablespaces_total: int
     tablespaces_streamed: int
     application_name: str | None
     client_addr: str | None = attrs.field(metadata=column(sql="host(client_addr)"))
     query_start: datetime | None
-    """When it began."""
+    """The start of the backup."""
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     checkpoint_timeout: timedelta = attrs.field(
         metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')})")
@@ -54,24 +54,25 @@ class BaseBackup:
 
     @property
     def share(self) -> float | None:
-        """How much is sent, from 0 to 1; None without an estimate."""
+        """The part that is sent, from 0 to 1; None without an estimate."""
         if not self.backup_total:
             return None
         return min(1.0, self.backup_streamed / self.backup_total)
 
     @property
     def elapsed(self) -> timedelta | None:
-        """How long it runs."""
+        """The time since the start of the backup."""
         if self.query_start is None:
             return None
         return max(timedelta(0), self.observed_at - self.query_start)
 
     @property
     def checkpoint_wait(self) -> timedelta | None:
-        """How much longer the checkpoint may take that it waits for; None when it waits for none.
+        """The longest remaining wait for the checkpoint; None if the backup waits for none.
 
-        The server spreads it over checkpoint_timeout × checkpoint_completion_target, unless the
-        backup was started with a fast checkpoint. One that was running already comes on top.
+        The server spreads the checkpoint over checkpoint_timeout × checkpoint_completion_target,
+        unless the backup was started with a fast checkpoint. A checkpoint that was already running
+        adds to this.
         """
         if self.phase is not BackupPhase.WAITING_FOR_CHECKPOINT:
             return None
@@ -80,11 +81,11 @@ class BaseBackup:
 
     @property
     def explanation(self) -> str:
-        """What it does, in a sentence."""
+        """A description of the current phase, for people."""
         if self.checkpoint_wait is not None:
             return (
                 f"waiting for a checkpoint, at most about {self.checkpoint_wait} more; nothing is"
-                " sent meanwhile, and --checkpoint=fast would not have waited"
+                " sent before it ends; --checkpoint=fast avoids this wait"
             )
         if self.share is None:
             return f"{self.phase}, {self.backup_streamed} bytes sent"
@@ -95,7 +96,7 @@ BASE_BACKUPS = View(
     BaseBackup, "pg_stat_progress_basebackup LEFT JOIN pg_stat_activity USING (pid)"
 )
 
-# One in the data directory (15 on, for tests) has a relative path.
+# A tablespace within the data directory (15 on, for tests) has a relative path.
 TABLESPACES = """
     SELECT location FROM pg_tablespace, pg_tablespace_location(oid) AS location
     WHERE location LIKE '/%'

@@ -1,4 +1,4 @@
-"""CheckpointStatus: where recovery would begin, and when the next checkpoint is due."""
+"""CheckpointStatus: the last checkpoint, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def _setting(name: str) -> str:
 
 @attrs.frozen(kw_only=True)
 class CheckpointStatus:
-    """The last checkpoint (on a standby: the last restartpoint), and what brings the next one.
+    """The last checkpoint (on a standby: restartpoint), and the triggers of the next one.
 
     Source: pg_control_checkpoint(), and the settings that are fields here.
     """
 
     checkpoint_lsn: LSN
-    """Where the checkpoint's record is."""
+    """The position of the checkpoint's record."""
     redo_lsn: LSN
-    """Where recovery would begin."""
+    """The position at which recovery would start."""
     redo_wal_file: str
-    """The file of ``redo_lsn``; recovery needs it and all after it."""
+    """The WAL file of ``redo_lsn``; recovery needs it and all later files."""
     timeline_id: int
     """The checkpoint's timeline; after a promotion it is the old one until the next checkpoint."""
     checkpoint_time: datetime
-    """When it began."""
+    """The start of the checkpoint."""
     checkpoint_timeout: timedelta = attrs.field(
         metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')}::float8)")
     )
@@ -59,25 +59,24 @@ class CheckpointStatus:
 
     @property
     def due_at(self) -> datetime:
-        """When checkpoint_timeout asks for the next one.
+        """The time at which checkpoint_timeout triggers the next checkpoint.
 
-        An idle server skips it, and keeps this time in the past: there is nothing to write.
+        On an idle server this time stays in the past: the server skips checkpoints without changes.
         """
         return self.checkpoint_time + self.checkpoint_timeout
 
     @property
     def wal_since_redo(self) -> int:
-        """How many bytes of WAL recovery would have to replay now."""
+        """Bytes of WAL that recovery would have to replay now."""
         return max(0, self.current_lsn - self.redo_lsn)
 
     @property
     def wal_between_checkpoints(self) -> int:
-        """How many bytes of WAL ask for a checkpoint before the time does.
+        """Bytes of WAL that trigger a checkpoint before the timeout does.
 
-        Less than ``max_wal_size``, because the server plans to keep the WAL of a checkpoint that
-        is still running within it.
+        Less than ``max_wal_size``, which also has to hold the WAL written during a checkpoint.
         """
-        # Until 10 the WAL of the last two checkpoints was kept, since then of one.
+        # Until 10 the server retained the WAL of the last two checkpoints, since 11 of one.
         cycles = 1 if self.server_major > 10 else 2
         segments = self.max_wal_size // self.segment_size.bytes
         fitting = int(segments / (cycles + self.checkpoint_completion_target))
@@ -85,7 +84,7 @@ class CheckpointStatus:
 
     @property
     def wal_until_due(self) -> int:
-        """How many more bytes of WAL ask for the next one; 0 when it is due."""
+        """Bytes of WAL until the next checkpoint is triggered; 0 if it is due."""
         return max(0, self.wal_between_checkpoints - self.wal_since_redo)
 
 

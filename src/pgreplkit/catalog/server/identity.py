@@ -23,8 +23,8 @@ TIMELINE = """
         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint
         END AS timeline
 """
-# A standby whose walreceiver is gone says nothing of a switch that it followed before its next
-# restartpoint; the name of the file in which its WAL ends does. Only a role of pg_monitor may ask.
+# Without a walreceiver, a standby reports a timeline switch only after its next restartpoint; the
+# name of the file in which its WAL ends shows it at once. Reading the names needs pg_monitor.
 REACHED_TIMELINE = f"""
     SELECT greatest(({TIMELINE}), (
         SELECT max(('x' || left(name, 8))::bit(32)::bigint)
@@ -46,7 +46,7 @@ IDENTITY = f"""
         current_database()::text AS database
     FROM pg_control_system()
 """
-# A name as in 00000003.history, made from the timeline.
+# The file name, such as 00000003.history, is built from the timeline.
 HISTORY = """
     SELECT convert_from(pg_read_binary_file(
         'pg_wal/' || upper(lpad(to_hex(%s::bigint), 8, '0')) || '.history'), 'UTF8') AS text

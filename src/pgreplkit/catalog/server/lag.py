@@ -25,7 +25,7 @@ class LagReason(OpenEnum):
     """The age of the last replayed commit, while there is more to replay."""
     UPSTREAM_BEHIND = "upstream behind"
     """No time: the standby has all WAL of its upstream, but that is a standby which is behind
-    itself. Only a watch over all servers can tell; the bytes are a lower bound."""
+    itself. Only a watch over all servers detects this; the bytes are a lower bound."""
     CLOCKS_DIFFER = "clocks differ"
     """No time: the last replayed commit is later than the standby's clock."""
     NO_COMMIT = "no commit"
@@ -56,8 +56,8 @@ class ReplayLag:
     """None if there is no lag, or it is unknown."""
     reason: LagReason
     heard_at: datetime | None
-    """The time of the upstream's last message, and so of its known position. If the walreceiver
-    is gone: the time at which it was last seen, if it was."""
+    """The time of the upstream's last message, and so of its known position. Without a
+    walreceiver: the time at which one was last seen, if it was."""
     age: timedelta | None
     """The time since ``heard_at``."""
     clock_difference: timedelta | None

@@ -1,4 +1,4 @@
-"""WalPosition: how far a primary has come."""
+"""WalPosition: the WAL positions of a primary."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pgreplkit.values.lsn import LSN
 
 @attrs.frozen(kw_only=True)
 class WalPosition:
-    """How far a primary's WAL is made, given to the operating system, and safe on disk."""
+    """The positions up to which a primary has inserted, written and flushed its WAL."""
 
     # Read from the last to the first, so that a busy server cannot show flush ahead of insert.
     flush: LSN = attrs.field(metadata=column(sql="pg_current_wal_flush_lsn()"))
-    """Up to here the WAL is on disk."""
+    """The end of the WAL on disk."""
     write: LSN = attrs.field(metadata=column(sql="pg_current_wal_lsn()"))
-    """Up to here it is written; walsenders send up to ``flush``."""
+    """The end of the WAL that was passed to the operating system."""
     insert: LSN = attrs.field(metadata=column(sql="pg_current_wal_insert_lsn()"))
-    """The end of the last record made."""
+    """The end of the last inserted record."""
 
 
 POSITION = View(WalPosition, "(SELECT) AS one")
@@ -28,5 +28,5 @@ WRITE_MARKER = """
     SELECT set_config('synchronous_commit', 'local', true),
         pg_logical_emit_message(true, 'pgreplkit', 'fence')::text AS lsn
 """
-"""A commit that waits for the disk and for no standby, and takes with it what is not flushed."""
+"""Commits a message. Asynchronous commits before it are flushed with it; no standby is awaited."""
 FLUSHED = "SELECT pg_current_wal_flush_lsn() AS lsn"

@@ -1,4 +1,4 @@
-"""WalReceiver: from whom a standby receives WAL."""
+"""WalReceiver and Upstream: the source of a standby's WAL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgreplkit.values.openenum import OpenEnum
 
 
 class ReceiverState(OpenEnum):
-    """What a walreceiver is doing."""
+    """The state of a walreceiver."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -24,7 +24,7 @@ class ReceiverState(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class WalReceiver:
-    """The row of pg_stat_wal_receiver. A column that the server's major lacks is None.
+    """The row of pg_stat_wal_receiver. Columns that the server's version lacks are None.
 
     Source: pg_stat_wal_receiver.
     """
@@ -34,40 +34,53 @@ class WalReceiver:
     receive_start_lsn: LSN | None
     receive_start_tli: int | None
     received_lsn: LSN | None = attrs.field(default=None, metadata=column(until=12))
-    """Up to here WAL is received and flushed (10 to 12; then ``flushed_lsn``)."""
+    """The end of the received and flushed WAL (10 to 12; later ``flushed_lsn``)."""
     written_lsn: LSN | None = attrs.field(default=None, metadata=column(since=13))
     flushed_lsn: LSN | None = attrs.field(default=None, metadata=column(since=13))
     received_tli: int | None
     last_msg_send_time: datetime | None
     last_msg_receipt_time: datetime | None
     latest_end_lsn: LSN | None
-    """The end of the sender's WAL, as it last told."""
+    """The end of the sender's WAL in its last message."""
     latest_end_time: datetime | None
     slot_name: str | None
     sender_host: str | None = attrs.field(default=None, metadata=column(since=11))
     sender_port: int | None = attrs.field(default=None, metadata=column(since=11))
     conninfo: str | None
-    """How it connected, without passwords; None when it cannot be read."""
+    """Its connection string, without passwords; None if it cannot be read."""
+
+
+DEFAULT_NAME = "walreceiver"
+"""The application_name of a standby that has neither its own nor a cluster_name."""
 
 
 @attrs.frozen(kw_only=True)
 class Upstream:
-    """The server that a standby receives from; ``host`` is a folder for a Unix socket."""
+    """The server that a standby receives from; for a Unix socket ``host`` is a directory."""
 
     host: str | None
     port: int | None
     user: str | None
     application_name: str | None
+    """The application_name that its connection string sets; None if it sets none."""
     slot_name: str | None
+    fallback_application_name: str | None = None
+    """The name that the walreceiver uses then: from 12 on its server's cluster_name if that is set,
+    else ``walreceiver``."""
+
+    @property
+    def known_as(self) -> str:
+        """The application_name under which the upstream knows this standby."""
+        return self.application_name or self.fallback_application_name or DEFAULT_NAME
 
     @property
     def address(self) -> str:
-        """Where it is, as a person writes it."""
+        """Its host and port as one text."""
         return f"{self.host or 'the default host'}:{self.port or 5432}"
 
 
 def lasting_slot(source: Upstream) -> str | None:
-    """The slot that stays there; a server without one may make one for as long as it receives."""
+    """Return the name of a permanent slot; None for one that a walreceiver created for itself."""
     is_its_own = (source.slot_name or "").startswith("pg_walreceiver_")
     return None if is_its_own else source.slot_name
 

@@ -98,7 +98,7 @@ class ReplayStatus:
 
     @property
     def time_behind(self) -> timedelta | None:
-        """The lag in time, where it can be determined; ``lag_reason`` tells what it means.
+        """The lag in time, where it can be determined; ``lag_reason`` explains it.
 
         The age of the last commit alone says nothing: on an idle primary it grows although the
         standby has everything. Here it counts only if there is more WAL to replay. It compares the
@@ -120,7 +120,7 @@ class ReplayStatus:
         return self.last_msg_send_time - self.last_msg_receipt_time
 
     def lag(self, *, last_heard: datetime | None = None) -> ReplayLag:
-        """Return all that this status tells about lag.
+        """Return the lag that this status shows.
 
         ``last_heard`` is the time of the upstream's last message before the walreceiver ended, if
         it was seen.
@@ -166,7 +166,7 @@ REPLAY = View(ReplayStatus, "(SELECT) AS one LEFT JOIN pg_stat_wal_receiver ON t
 
 @attrs.frozen(kw_only=True)
 class ReplayPosition:
-    """The replayed position and the pause state: what a wait polls, cheaper than ReplayStatus."""
+    """The replayed position and the pause state, for polling: cheaper than ReplayStatus."""
 
     in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
     replayed_lsn: LSN | None = attrs.field(metadata=column(sql="pg_last_wal_replay_lsn()"))

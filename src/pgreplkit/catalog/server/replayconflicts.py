@@ -1,4 +1,4 @@
-"""DatabaseConflicts: what replay has cancelled on a standby."""
+"""DatabaseConflicts: queries that replay has cancelled on a standby."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgreplkit.catalog.view import View, column
 
 @attrs.frozen(kw_only=True)
 class DatabaseConflicts:
-    """How many queries a standby has cancelled in a database, because replay needed what they used.
+    """Queries cancelled in a database of a standby because they conflicted with replay.
 
     Source: pg_stat_database_conflicts.
     """
@@ -17,21 +17,21 @@ class DatabaseConflicts:
     datid: int
     datname: str
     confl_tablespace: int
-    """Tablespaces that were dropped."""
+    """Conflicts with dropped tablespaces."""
     confl_lock: int
-    """Locks that replay waited for, longer than max_standby_streaming_delay."""
+    """Conflicts with locks, after replay had waited for max_standby_streaming_delay."""
     confl_snapshot: int
-    """Rows that were removed while a snapshot could see them."""
+    """Conflicts with the removal of rows that a snapshot could still see."""
     confl_bufferpin: int
-    """Buffers that were pinned."""
+    """Conflicts with pinned buffers."""
     confl_deadlock: int
     """Deadlocks with replay."""
     confl_active_logicalslot: int | None = attrs.field(default=None, metadata=column(since=16))
-    """Uses of logical slots (16 on)."""
+    """Conflicts with logical slots in use (16 on)."""
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The sum of all conflicts."""
         return (
             self.confl_tablespace
             + self.confl_lock

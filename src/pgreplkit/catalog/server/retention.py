@@ -1,4 +1,4 @@
-"""What a server says of the WAL that it keeps: limits, the archiver, and what stands in pg_wal."""
+"""Facts about the WAL that a server retains: limits, the archiver, and the files in pg_wal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SEGMENT_SIZE = "(SELECT bytes_per_wal_segment FROM pg_control_init())"
 
 @attrs.frozen(kw_only=True)
 class ArchiverStatus:
-    """pg_stat_archiver, and the files that wait to be archived.
+    """The state of the archiver.
 
     Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).
     """
@@ -38,7 +38,7 @@ class ArchiverStatus:
 
     @property
     def is_failing(self) -> bool:
-        """Whether it failed after it last succeeded."""
+        """Whether its last attempt failed."""
         if self.last_failed_time is None:
             return False
         return self.last_archived_time is None or self.last_failed_time > self.last_archived_time
@@ -46,7 +46,7 @@ class ArchiverStatus:
 
 @attrs.frozen(kw_only=True)
 class KeptWal:
-    """The limits that are set, and what stands in pg_wal."""
+    """The configured limits, and the files in pg_wal."""
 
     current_lsn: LSN = attrs.field(metadata=column(sql=_CURRENT_LSN))
     timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
@@ -80,25 +80,25 @@ class KeptWal:
                 WHERE name ~ '^[0-9A-F]{24}$')"""
         )
     )
-    """The second and the third part of the name of the oldest file."""
+    """The oldest file's name without its timeline."""
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
 
     @property
     def max_slot_wal_keep_size(self) -> int | None:
-        """In bytes; None without a limit."""
+        """The limit in bytes; None without a limit."""
         megabytes = self.max_slot_wal_keep_mb
         return None if megabytes is None or megabytes < 0 else megabytes << 20
 
 
 IN_EXCLUSIVE_BACKUP = "SELECT pg_is_in_backup() AS is_so"
-"""Until 14; later there are none."""
+"""Exclusive backups exist until 14."""
 KEPT_WAL = View(KeptWal, "(SELECT) AS one")
 ARCHIVER = View(ArchiverStatus, "pg_stat_archiver")
 POSITION_NOW = f"SELECT {_CURRENT_LSN} AS lsn, clock_timestamp() AS at"
 
 
 def ready_files(major: int) -> str:
-    """The names of the segments that wait to be archived, oldest first."""
+    """Return the SELECT for the segments that wait to be archived, oldest first."""
     source = (
         "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
         if major < 12

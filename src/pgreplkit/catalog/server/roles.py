@@ -1,4 +1,4 @@
-"""ReplicationRole: who may replicate."""
+"""ReplicationRole: a role that may replicate, and the statements about roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgreplkit.catalog.view import View, column
 
 @attrs.frozen(kw_only=True)
 class ReplicationRole:
-    """A role that may make replication connections.
+    """A role that may open replication connections.
 
     Source: pg_roles and pg_auth_members.
     """
@@ -22,28 +22,28 @@ class ReplicationRole:
     rolsuper: bool
     """A superuser may replicate without ``rolreplication``."""
     rolconnlimit: int
-    """How many connections it may have at once; -1 without a limit. From 13 on replication
-    connections do not count."""
+    """Its limit of concurrent connections; -1 without a limit. From 13 on replication connections
+    do not count."""
     rolvaliduntil: datetime | None = attrs.field(
         metadata=column(
             sql="""CASE WHEN rolvaliduntil < '9999-12-31'
                 THEN greatest(rolvaliduntil, '0001-01-03 00:00+00') END"""
         )
     )
-    """When its password expires; None for never, or in more years than Python counts."""
+    """The expiry of its password; None for never, or for a year that Python cannot represent."""
     is_monitor: bool = attrs.field(
         metadata=column(
             sql="""EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                 WHERE m.member = pg_roles.oid AND g.rolname = 'pg_monitor')"""
         )
     )
-    """Whether it is a member of pg_monitor itself."""
+    """Whether it is a direct member of pg_monitor."""
     connections: int = attrs.field(
         metadata=column(
             sql="(SELECT count(*) FROM pg_stat_activity a WHERE a.usesysid = pg_roles.oid)"
         )
     )
-    """How many it has now, walsenders included."""
+    """Its current connections, including walsenders."""
 
 
 ROLES = View(
@@ -51,7 +51,7 @@ ROLES = View(
     "pg_roles WHERE (rolreplication OR rolsuper) AND rolname !~ '^pg_' ORDER BY rolname",
 )
 ONE_ROLE = View(ReplicationRole, "pg_roles WHERE rolname = %s::name")
-# The groups that pg_hba.conf's +name looks at: superusers are not in all of them.
+# The roles that +name in pg_hba.conf checks: unlike pg_has_role(), which is true for superusers.
 GROUPS = """
     WITH RECURSIVE groups (oid) AS (
         SELECT oid FROM pg_roles WHERE rolname = %s::name

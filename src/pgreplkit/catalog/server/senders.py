@@ -1,4 +1,4 @@
-"""WalSender: who receives WAL from a server, and how far each has come."""
+"""WalSender: the receivers of a server's WAL, and their positions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgreplkit.values.openenum import OpenEnum
 
 
 class SenderState(OpenEnum):
-    """What a walsender is doing."""
+    """The state of a walsender."""
 
     STARTUP = "startup"
     CATCHUP = "catchup"
@@ -23,7 +23,7 @@ class SenderState(OpenEnum):
 
 
 class SyncState(OpenEnum):
-    """What a standby's word counts for when a commit waits."""
+    """The synchronous-replication state of a standby."""
 
     ASYNC = "async"
     POTENTIAL = "potential"
@@ -33,9 +33,9 @@ class SyncState(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class ByteLag:
-    """How many bytes of WAL a receiver is behind the sender's position, stage by stage.
+    """The lag of a receiver behind the sender's position, in bytes of WAL for each stage.
 
-    None at a stage of which the receiver has not told yet, as during a base backup.
+    None for a stage that the receiver has not reported yet, as during a base backup.
     """
 
     sent_bytes: int | None
@@ -46,11 +46,11 @@ class ByteLag:
 
 @attrs.frozen(kw_only=True)
 class WalSender:
-    """One row of pg_stat_replication, and the sender's own position at that moment.
+    """A row of pg_stat_replication, with the sender's own position at that moment.
 
-    ``write_lag``, ``flush_lag`` and ``replay_lag`` are the server's own times. They are None when
-    the server has no recent measure, which is so on an idle server: that is no lag, not an unknown
-    one. ``lag`` counts bytes and is always up to date.
+    ``write_lag``, ``flush_lag`` and ``replay_lag`` are measured by the server. They are None if it
+    has no recent measurement, as on an idle server: this means no lag, not an unknown one. ``lag``
+    counts bytes and is always up to date.
 
     Source: pg_stat_replication.
     """
@@ -66,7 +66,7 @@ class WalSender:
     """-1 for a Unix socket."""
     backend_start: datetime
     backend_xmin: int | None = attrs.field(metadata=column(sql="backend_xmin::text::bigint"))
-    """The xmin that hot_standby_feedback holds back."""
+    """The xmin that hot_standby_feedback reports."""
     state: SenderState = attrs.field(converter=SenderState)
     sent_lsn: LSN | None
     write_lsn: LSN | None
@@ -89,13 +89,22 @@ class WalSender:
 
     @property
     def lag(self) -> ByteLag:
-        """How many bytes each stage is behind ``current_lsn``."""
+        """The lag of each stage behind ``current_lsn`` in bytes."""
         return ByteLag(
             sent_bytes=self._behind(self.sent_lsn),
             write_bytes=self._behind(self.write_lsn),
             flush_bytes=self._behind(self.flush_lsn),
             replay_bytes=self._behind(self.replay_lsn),
         )
+
+    @property
+    def confirms_commits(self) -> bool:
+        """Whether the server counts it as connected for synchronous_standby_names.
+
+        It must stream and report how far it has flushed. pg_receivewal reports that only with
+        ``--synchronous`` or a slot, and pg_basebackup never: a commit would wait for them forever.
+        """
+        return self.state is SenderState.STREAMING and self.flush_lsn is not None
 
     def _behind(self, lsn: LSN | None) -> int | None:
         return None if lsn is None else max(0, self.current_lsn - lsn)

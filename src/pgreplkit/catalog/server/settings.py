@@ -1,4 +1,4 @@
-"""Setting: one line of pg_settings, and its value as Python knows it."""
+"""Setting: a row of pg_settings, with its value as a Python object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgreplkit.catalog.view import View
 from pgreplkit.values.openenum import OpenEnum
 
 SettingValue: TypeAlias = bool | int | float | timedelta | str | None
-"""What ``Setting.value`` gives, by the setting's type and unit."""
+"""The types of ``Setting.value``, by the setting's type and unit."""
 
 _UNIT = re.compile(r"([0-9]*)([A-Za-z]+)")
 _BYTES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -37,10 +37,10 @@ class VarType(OpenEnum):
 
 
 class SettingContext(OpenEnum):
-    """Where a setting can be changed."""
+    """The context in which a setting can be changed."""
 
     INTERNAL = "internal"
-    """Nowhere: it was fixed when the server or the cluster was built."""
+    """Nowhere: it was fixed by the build of the server or by initdb."""
     POSTMASTER = "postmaster"
     """In the configuration, with a restart."""
     SIGHUP = "sighup"
@@ -57,7 +57,7 @@ def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """One line of pg_settings, with the server's texts and the typed ``value``.
+    """A row of pg_settings, with the server's texts and the typed ``value``.
 
     Source: pg_settings.
     """
@@ -75,7 +75,7 @@ class Setting:
     min_val: str | None
     max_val: str | None
     enumvals: tuple[str, ...] | None = attrs.field(converter=_words)
-    """The words that an enum takes."""
+    """The words that an enum accepts."""
     boot_val: str | None
     reset_val: str | None
     sourcefile: str | None
@@ -87,7 +87,7 @@ class Setting:
     def value(self) -> SettingValue:
         """The value as bool, int, float or str; with a unit as int bytes or as timedelta.
 
-        A negative number with a unit is None: the server means "no limit" or "automatic" by it.
+        A negative number with a unit is None: it means "no limit" or "automatic".
         """
         text = self.setting
         if text is None:
@@ -115,13 +115,13 @@ def _measured(number: int | float, unit: str | None) -> int | float | timedelta 
 
 
 def seconds_in(text: str) -> float:
-    """The seconds of a time as SHOW writes it, as in 1min; 0 for one without a unit."""
+    """Return the seconds of a time as written by SHOW, such as 1min; 0 without a unit."""
     match = _UNIT.fullmatch(text)
     return int(match[1]) * _TIMES[match[2]].total_seconds() if match else 0.0
 
 
 SETTINGS = View(Setting, "pg_settings")
-"""Without a WHERE: every setting that the role may see."""
+"""All settings that the role may see."""
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
 ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
@@ -131,7 +131,7 @@ STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 
 SEARCH_PATH = "SELECT current_setting('search_path') AS path"
 SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
 SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
-"""Until the transaction ends."""
+"""Limits the statements of the current transaction."""
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
 # Statements that change settings; {} stand for a name and a value.
 ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"

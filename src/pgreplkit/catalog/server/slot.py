@@ -1,4 +1,4 @@
-"""SlotState: one line of pg_replication_slots, and how much WAL the slot keeps."""
+"""SlotState: a row of pg_replication_slots; and the SQL that creates, reads and drops slots."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from pgreplkit.values.walrange import WalRange
 
 
 class SlotType(OpenEnum):
-    """What is streamed from a slot."""
+    """The type of a slot."""
 
     PHYSICAL = "physical"
     LOGICAL = "logical"
 
 
 class WalStatus(OpenEnum):
-    """Whether the WAL that a slot needs is there, and how safe it is (13 on)."""
+    """The availability of the WAL that a slot needs (13 on)."""
 
     RESERVED = "reserved"
-    """It is within max_wal_size."""
+    """Its WAL is within max_wal_size."""
     EXTENDED = "extended"
-    """It is more than max_wal_size; the slot, or wal_keep_size, keeps it."""
+    """Its WAL exceeds max_wal_size; the slot, or wal_keep_size, retains it."""
     UNRESERVED = "unreserved"
-    """It is more than max_slot_wal_keep_size: the next checkpoint removes it."""
+    """Its WAL exceeds max_slot_wal_keep_size: the next checkpoint removes it."""
     LOST = "lost"
-    """It is gone, or the slot was invalidated: the slot is of no use any more."""
+    """Its WAL was removed, or the slot was invalidated: the slot can only be dropped."""
 
 
 class InvalidationReason(OpenEnum):
     """Why the server invalidated a slot (17 on)."""
 
     WAL_REMOVED = "wal_removed"
-    """It fell further behind than max_slot_wal_keep_size allows."""
+    """The slot retained more WAL than max_slot_wal_keep_size allows."""
     ROWS_REMOVED = "rows_removed"
-    """Rows of the catalogs that decoding needs were removed, on a standby by its primary."""
+    """The primary removed catalog rows that decoding on the standby needs."""
     WAL_LEVEL_INSUFFICIENT = "wal_level_insufficient"
-    """The primary's wal_level is not logical any more."""
+    """The primary's wal_level is no longer logical."""
     IDLE_TIMEOUT = "idle_timeout"
-    """It was not used for idle_replication_slot_timeout (18 on)."""
+    """The slot was unused for idle_replication_slot_timeout (18 on)."""
 
 
 @attrs.frozen(kw_only=True)
 class SlotState:
-    """A slot as it was at ``observed_at``. A column that the server's major lacks is None.
+    """The state of a slot at ``observed_at``. Columns that the server's version lacks are None.
 
     Source: pg_replication_slots, and the server's position in the same statement.
     """
@@ -61,43 +61,43 @@ class SlotState:
     database: str | None
     """The database of a logical slot."""
     temporary: bool
-    """Whether it goes with the session that made it."""
+    """Whether the slot is dropped at the end of the session that created it."""
     active: bool
-    """Whether a process is using it."""
+    """Whether a process is using the slot."""
     active_pid: int | None
     xmin: int | None = attrs.field(metadata=column(sql="xmin::text::bigint"))
-    """The oldest transaction whose rows VACUUM keeps for it."""
+    """The oldest transaction whose rows VACUUM retains for the slot."""
     catalog_xmin: int | None = attrs.field(metadata=column(sql="catalog_xmin::text::bigint"))
-    """The same for rows of the system catalogs."""
+    """The oldest transaction whose catalog rows VACUUM retains for the slot."""
     restart_lsn: LSN | None
-    """WAL is kept from here on; None when it reserves none, or is lost."""
+    """The start of the retained WAL; None if the slot reserves none, or is lost."""
     confirmed_flush_lsn: LSN | None
-    """Up to here the client of a logical slot has confirmed."""
+    """The position that the client of a logical slot has confirmed."""
     wal_status: WalStatus | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(WalStatus),
         metadata=column(since=13),
     )
-    """None too when it reserves nothing."""
+    """None also if the slot reserves no WAL."""
     safe_wal_size: int | None = attrs.field(default=None, metadata=column(since=13))
-    """How many bytes can be written before it may be lost; None without a limit, or when lost."""
+    """Bytes of WAL that can be written before the slot may be lost; None without a limit."""
     two_phase: bool | None = attrs.field(default=None, metadata=column(since=14))
     two_phase_at: LSN | None = attrs.field(default=None, metadata=column(since=18))
     inactive_since: datetime | None = attrs.field(default=None, metadata=column(since=17))
-    """When it was last let go; None while it is used."""
+    """When the slot was last released; None while it is in use."""
     conflicting: bool | None = attrs.field(default=None, metadata=column(since=16))
-    """Whether a conflict with recovery invalidated it; None for physical slots."""
+    """Whether a conflict with recovery invalidated the slot; None for physical slots."""
     invalidation_reason: InvalidationReason | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(InvalidationReason),
         metadata=column(since=17),
     )
     failover: bool | None = attrs.field(default=None, metadata=column(since=17))
-    """Whether standbys synchronize it, so that it survives a failover."""
+    """Whether standbys synchronize the slot, so that it survives a failover."""
     synced: bool | None = attrs.field(default=None, metadata=column(since=17))
-    """Whether a standby synchronized it from its primary."""
+    """Whether this standby synchronized the slot from its primary."""
     xmin_age: int | None = attrs.field(metadata=column(sql="age(xmin)"))
-    """How many transactions ago ``xmin`` began: what VACUUM cannot remove meanwhile is bloat."""
+    """The age of ``xmin`` in transactions: dead rows newer than it accumulate as bloat."""
     catalog_xmin_age: int | None = attrs.field(metadata=column(sql="age(catalog_xmin)"))
     current_lsn: LSN = attrs.field(
         metadata=column(
@@ -105,41 +105,41 @@ class SlotState:
                 ELSE pg_current_wal_lsn() END"""
         )
     )
-    """The server's position: what it has written, on a standby what it has replayed."""
+    """The end of the written WAL; on a standby of the replayed WAL."""
     segment_size: SegmentSize = attrs.field(
         converter=sized,
         metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
     )
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
-    """The server's clock when it answered."""
+    """The server's clock at the time of this row."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was invalidated: nothing can be streamed from it, it can only be dropped."""
+        """Whether the slot was invalidated: it cannot be streamed, only dropped."""
         return bool(
             self.wal_status is WalStatus.LOST or self.invalidation_reason or self.conflicting
         )
 
     @property
     def retained(self) -> WalRange | None:
-        """The WAL that it keeps from removal; None when it keeps none."""
+        """The WAL that the slot retains; None if it retains none."""
         if self.restart_lsn is None or self.is_lost:
             return None
         return WalRange(self.restart_lsn, max(self.restart_lsn, self.current_lsn))
 
     @property
     def retained_bytes(self) -> int:
-        """How many bytes of WAL it keeps from removal, up to ``current_lsn``."""
+        """Bytes of WAL that the slot retains, up to ``current_lsn``."""
         return self.retained.size if self.retained else 0
 
     @property
     def retained_files(self) -> int:
-        """How many WAL files hold those bytes; the one that is being written counts too."""
+        """The number of WAL files that contain those bytes, including the current one."""
         return self.retained.file_count(self.segment_size) if self.retained else 0
 
     @property
     def reached_lsn(self) -> LSN | None:
-        """Up to where its client has everything: confirmed, or for a physical slot flushed."""
+        """The position up to which the client has all WAL: confirmed, or flushed if physical."""
         return self.confirmed_flush_lsn if self.slot_type is SlotType.LOGICAL else self.restart_lsn
 
 
@@ -148,13 +148,13 @@ ONE_SLOT = View(SlotState, "pg_replication_slots WHERE slot_name = %s::name")
 
 
 class SlotColumns:
-    """Each column of ``state``, as it was when the slot was last read."""
+    """Properties for the columns of ``state``."""
 
     state: SlotState
 
     @property
     def slot_name(self) -> str:
-        """Its name."""
+        """The slot's name."""
         return self.state.slot_name
 
     @property
@@ -169,7 +169,7 @@ class SlotColumns:
 
     @property
     def datoid(self) -> int | None:
-        """The OID of its database, for a logical slot."""
+        """The OID of a logical slot's database."""
         return self.state.datoid
 
     @property
@@ -179,92 +179,92 @@ class SlotColumns:
 
     @property
     def temporary(self) -> bool:
-        """Whether it goes with the session that made it."""
+        """Whether the slot is dropped at the end of the session that created it."""
         return self.state.temporary
 
     @property
     def active(self) -> bool:
-        """Whether a process was using it."""
+        """Whether a process was using the slot."""
         return self.state.active
 
     @property
     def active_pid(self) -> int | None:
-        """The process that was using it."""
+        """The process that was using the slot."""
         return self.state.active_pid
 
     @property
     def xmin(self) -> int | None:
-        """The oldest transaction whose rows VACUUM keeps for it."""
+        """The oldest transaction whose rows VACUUM retains for the slot."""
         return self.state.xmin
 
     @property
     def catalog_xmin(self) -> int | None:
-        """The same for rows of the system catalogs."""
+        """The oldest transaction whose catalog rows VACUUM retains for the slot."""
         return self.state.catalog_xmin
 
     @property
     def restart_lsn(self) -> LSN | None:
-        """WAL is kept from here on; None when it reserves none, or is lost."""
+        """The start of the retained WAL; None if the slot reserves none, or is lost."""
         return self.state.restart_lsn
 
     @property
     def confirmed_flush_lsn(self) -> LSN | None:
-        """Up to here the client of a logical slot has confirmed."""
+        """The position that the client of a logical slot has confirmed."""
         return self.state.confirmed_flush_lsn
 
     @property
     def wal_status(self) -> WalStatus | None:
-        """Whether the WAL that it needs is safe (13 on)."""
+        """The availability of the WAL that the slot needs (13 on)."""
         return self.state.wal_status
 
     @property
     def safe_wal_size(self) -> int | None:
-        """Bytes that can be written before it may be lost (13 on)."""
+        """Bytes of WAL that can be written before the slot may be lost (13 on)."""
         return self.state.safe_wal_size
 
     @property
     def two_phase(self) -> bool | None:
-        """Whether it decodes prepared transactions (14 on)."""
+        """Whether the slot decodes prepared transactions (14 on)."""
         return self.state.two_phase
 
     @property
     def two_phase_at(self) -> LSN | None:
-        """From where it decodes prepared transactions (18 on)."""
+        """The position from which prepared transactions are decoded (18 on)."""
         return self.state.two_phase_at
 
     @property
     def inactive_since(self) -> datetime | None:
-        """When it was last let go (17 on)."""
+        """When the slot was last released (17 on)."""
         return self.state.inactive_since
 
     @property
     def conflicting(self) -> bool | None:
-        """Whether a conflict with recovery invalidated it (16 on)."""
+        """Whether a conflict with recovery invalidated the slot (16 on)."""
         return self.state.conflicting
 
     @property
     def invalidation_reason(self) -> InvalidationReason | None:
-        """Why the server invalidated it (17 on)."""
+        """Why the server invalidated the slot (17 on)."""
         return self.state.invalidation_reason
 
     @property
     def failover(self) -> bool | None:
-        """Whether standbys synchronize it (17 on)."""
+        """Whether standbys synchronize the slot (17 on)."""
         return self.state.failover
 
     @property
     def synced(self) -> bool | None:
-        """Whether a standby synchronized it from its primary (17 on)."""
+        """Whether this standby synchronized the slot from its primary (17 on)."""
         return self.state.synced
 
     @property
     def is_lost(self) -> bool:
-        """Whether it was invalidated, and can only be dropped."""
+        """Whether the slot was invalidated, and can only be dropped."""
         return self.state.is_lost
 
     @property
     def retained_bytes(self) -> int:
-        """Bytes of WAL that it keeps from removal; 0 when it reserves none.
+        """Bytes of WAL that the slot retains; 0 if it reserves none.
 
         Source: restart_lsn against pg_current_wal_lsn(), on a standby pg_last_wal_replay_lsn().
         """
@@ -272,7 +272,7 @@ class SlotColumns:
 
     @property
     def retained_files(self) -> int:
-        """WAL files that hold those bytes, with the one that is being written."""
+        """The number of WAL files that contain those bytes, including the current one."""
         return self.state.retained_files
 
 
@@ -292,7 +292,7 @@ END_PROCESS = """
 """
 USED_BY = """
     SELECT active_pid AS pid, application_name,
-        CASE WHEN backend_start IS NULL THEN 'an address that this role may not see'
+        CASE WHEN backend_start IS NULL THEN 'an address hidden from this role'
             ELSE host(client_addr) END AS client_addr
     FROM pg_replication_slots LEFT JOIN pg_stat_activity ON pid = active_pid
     WHERE slot_name = %s::name
@@ -302,12 +302,12 @@ TROUBLE = """
         to_jsonb(s) ->> 'invalidation_reason' AS reason
     FROM pg_replication_slots AS s WHERE slot_name = %s::name
 """
-"""What may keep a slot from being streamed; a column that the major lacks is NULL."""
+"""Facts that explain why a slot cannot be streamed; columns that the version lacks are NULL."""
 _CREATE_LOGICAL = "SELECT lsn FROM pg_create_logical_replication_slot({})"
 
 
 def create_logical(major: int) -> str:
-    """The statement, with as many parameters as the major takes."""
+    """Return the statement that creates a logical slot, with the parameters of the version."""
     types = ["name", "name", "boolean"]
     types += ["boolean"] * ((major >= 14) + (major >= 17))
     return _CREATE_LOGICAL.format(", ".join(f"%s::{kind}" for kind in types))
@@ -315,7 +315,7 @@ def create_logical(major: int) -> str:
 
 @attrs.frozen(kw_only=True)
 class SlotChange:
-    """One change as an output plugin wrote it."""
+    """A change as the output plugin wrote it."""
 
     lsn: LSN
     xid: int = attrs.field(metadata=column(sql="xid::text::bigint"))
@@ -325,7 +325,7 @@ class SlotChange:
     def text(self) -> str:
         """The data as text, for plugins that write text, as test_decoding and wal2json do.
 
-        A byte that is not UTF-8, from a database in another encoding, is shown escaped.
+        A byte that is not UTF-8, from a database in another encoding, is escaped.
         """
         return self.data.decode("utf-8", "backslashreplace")
 

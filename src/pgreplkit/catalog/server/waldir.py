@@ -1,4 +1,4 @@
-"""WalFile: what stands in pg_wal."""
+"""WalFile: the segments in pg_wal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pgreplkit.values.walfile import WalFileName
 
 @attrs.frozen
 class WalFile:
-    """A segment in pg_wal: its name, its size in bytes, and when it was last written.
+    """A segment in pg_wal: its name, its size in bytes, and the time of its last change.
 
-    Segments that are only kept to be used again have names ahead of the current one.
+    Recycled segments have names ahead of the current one.
 
     Source: pg_ls_waldir().
     """
@@ -36,6 +36,6 @@ WAL_FILE = f"SELECT pg_walfile_name(%s::pg_lsn) AS name, {_SEGMENT_SIZE}"
 
 
 def wal_file_in(record: Mapping[str, object]) -> WalFileName:
-    """The name in a record of one of the statements above."""
+    """Return the file name in a record of one of the statements above."""
     size = SegmentSize.parse(f"{record['segment_size']}B")
     return WalFileName.parse(str(record["name"]), segment_size=size)

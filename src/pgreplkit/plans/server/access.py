@@ -1,4 +1,4 @@
-"""decide_access: which line of pg_hba.conf decides about a connection."""
+"""decide_access: find the line of pg_hba.conf that decides about a connection."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ PHYSICAL = "replication"
 
 @attrs.frozen(kw_only=True)
 class AccessVerdict:
-    """What pg_hba.conf says about a connection, and what to add where it does not let it in."""
+    """The decision of pg_hba.conf about a connection, and the line to add if it is refused."""
 
     allowed: bool | None
-    """Whether it is let in, if it also authenticates; None when ``undecided`` rules matter."""
+    """Whether the connection may authenticate; None if it depends on ``undecided`` rules."""
     rule: HbaRule | None
-    """The line that decides; None when none does, which means no."""
+    """The rule that decides; None if no rule matches, which refuses the connection."""
     undecided: tuple[HbaRule, ...]
-    """Lines before it of which only the server knows whether they match: host names, and the
-    server's own networks."""
+    """Rules before it that only the server can evaluate: host names, and the server's own
+    networks."""
     errors: tuple[HbaRule, ...]
-    """Lines that the server cannot read: as long as there are any, it loads no change at all."""
+    """Lines that the server cannot parse: while there are any, it loads no change at all."""
     unmatchable: tuple[HbaRule, ...]
-    """Lines that the server reads and that can match nothing, as hostssl where SSL is off."""
+    """Lines that cannot match any connection, such as hostssl while SSL is off."""
     line: str
-    """The line that lets it in, to be put before the deciding and the undecided ones."""
+    """The line that allows the connection; insert it before the deciding and undecided rules."""
 
 
 @attrs.frozen
 class AccessRequest:
-    """The connections that are asked about: of a role, from an address, to a database."""
+    """A connection by its role, address, database, encryption and authentication method."""
 
     role: str
     address: str | None = attrs.field(kw_only=True)
@@ -52,21 +52,21 @@ class AccessRequest:
     def __attrs_post_init__(self) -> None:
         for text in (self.role, self.database, self.method):
             if not isinstance(text, str):
-                raise TypeError(f"who asks for access to what is text, not {type(text).__name__}")
-            # A line break would begin another rule.
+                raise TypeError(f"role, database and method must be str, not {type(text).__name__}")
+            # A line break would start another rule.
             if not text or any(mark in text for mark in "\n\r\0"):
                 raise ValueError(
-                    f"there is no line break in a rule, and no part is empty: {text!r}"
+                    f"a part of a rule must not be empty or contain a line break: {text!r}"
                 )
         for name in (self.role, self.database):
-            # Quoted in the file it would be a name, but the server does not show the quotes.
+            # Quoted in the file this would be a name, but the server does not show the quotes.
             if name in _KEYWORDS or name[0] in "+/@" or self.role == PHYSICAL:
                 raise ValueError(
-                    f"the server does not tell {name!r} from what is special in a rule"
+                    f"cannot distinguish the name {name!r} from a keyword of pg_hba.conf"
                 )
         if self.method == "reject" or not _METHOD.fullmatch(self.method):
             raise ValueError(
-                f"a method that lets in is one word as in scram-sha-256, not {self.method!r}"
+                f"method must be one word such as scram-sha-256, and not reject: {self.method!r}"
             )
 
     @property
@@ -86,10 +86,10 @@ def decide_access(
     line: str,
     has_regexes: bool = True,
 ) -> AccessVerdict:
-    """The first rule that matches, as the server goes through them.
+    """Return the decision of the first matching rule, as the server evaluates them.
 
-    ``groups`` are the roles that the role is in, itself included; ``has_regexes`` is whether
-    a name that begins with a slash is a regular expression (16 on).
+    ``groups`` are the roles of which the role is a member, including itself; ``has_regexes`` says
+    whether a name that starts with a slash is a regular expression (16 on).
     """
     role, database, network = asked.role, asked.database, asked.network
     undecided = []
@@ -168,7 +168,7 @@ def _fits_role(word: str, role: str, groups: Collection[str], has_regexes: bool)
 def _fits_name(word: str, name: str, has_regexes: bool) -> bool | None:
     if not (has_regexes and word.startswith("/")):
         return word == name
-    # What means the same to the server's kind of expressions and to Python's.
+    # Only expressions that have the same meaning for the server and for Python.
     if not _PLAIN_REGEX.fullmatch(word[1:]):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a primary needs to have standbys or subscribers."""
+"""Readiness of a primary for standbys or subscribers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pgreplkit.values.finding import Finding, Severity, Takes
 from pgreplkit.values.syncnames import SyncStandbyNames
 
 Replication: TypeAlias = Literal["physical", "logical"]
-"""Which kind of replication a server is to be ready for."""
+"""The kind of replication for which readiness is checked."""
 
 _LEVELS = {"physical": ("replica", "logical"), "logical": ("logical",)}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -34,22 +34,22 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @attrs.frozen(kw_only=True)
 class PrimaryFacts:
-    """What was read of a primary."""
+    """The facts about a primary."""
 
     settings: Settings
     senders: Sequence[WalSender]
     slots: Sequence[SlotState]
     archiver: ArchiverStatus
     waiting_commits: int
-    """How many sessions wait for a standby to confirm, now."""
+    """Sessions that currently wait for the confirmation of a standby."""
 
 
 def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) -> Readiness:
-    """Whether that primary can have so many receivers altogether."""
+    """Check whether the primary is ready for ``standbys`` receivers in total."""
     if for_ not in ("physical", "logical"):
-        raise ValueError(f"a server is ready for 'physical' or 'logical', not {for_!r}")
+        raise ValueError(f"for_ must be 'physical' or 'logical', not {for_!r}")
     if not isinstance(standbys, int):
-        raise TypeError(f"the number of standbys is an int, not {type(standbys).__name__}")
+        raise TypeError(f"standbys must be an int, not {type(standbys).__name__}")
     kind = SlotType(for_)
     there = sum(slot.slot_type is kind and slot.active for slot in facts.slots)
     if for_ == "physical":
@@ -82,7 +82,7 @@ def _places(facts: PrimaryFacts, for_: Replication, *, wanted: int) -> Iterator[
     yield free_places(
         facts.settings, "max_wal_senders", used=len(facts.senders), wanted=wanted, spare=spare
     )
-    # A slot that waits for a receiver which is to come counts as its place.
+    # An unused slot is already reserved for a receiver.
     unused = sum(s.slot_type == for_ and not s.active and not s.is_lost for s in facts.slots)
     yield free_places(
         facts.settings,
@@ -100,7 +100,7 @@ def _listening(settings: Settings) -> Iterator[Finding]:
         settings,
         "listen_addresses",
         not addresses <= _LOOPBACK | {""},
-        needed="an address that other hosts reach, unless all receivers are on this one",
+        needed="an address that other hosts can reach, unless all receivers are on this host",
         value="'*'",
         otherwise=Severity.WARNING,
     )
@@ -112,7 +112,7 @@ def _physical(facts: PrimaryFacts) -> Iterator[Finding]:
         settings,
         "hot_standby",
         value_of(settings, "hot_standby") is True,
-        needed="on, where the standbys that copy this configuration shall answer queries",
+        needed="on, if standbys that copy this configuration should answer queries",
         value="on",
         otherwise=Severity.WARNING,
     )
@@ -130,7 +130,7 @@ def _wal_keep(facts: PrimaryFacts) -> Finding:
         facts.settings,
         name,
         bool(number(facts.settings, name)) or archives or not bare,
-        needed="a slot for each receiver, an archive, or WAL that is kept for those without",
+        needed="a slot for each receiver, an archive, or WAL retained for receivers without a slot",
         value="'1GB'" if name == "wal_keep_size" else "64",
         otherwise=Severity.WARNING,
     )
@@ -144,8 +144,8 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
         yield Finding(
             check="archive_mode",
             severity=Severity.INFO,
-            found="off: no recovery to a point in time, and no WAL for a standby that fell behind",
-            needed="on, where an archive is wanted",
+            found="off: no point-in-time recovery, and no WAL for a standby that fell behind",
+            needed="on, if an archive is wanted",
             remedy="ALTER SYSTEM SET archive_mode = on",
             takes=Takes.RESTART,
         )
@@ -159,8 +159,8 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
         observed=f"failing for {archiver.last_failed_wal}"
         if archiver.is_failing
         else shown(settings.get("archive_library" if library else "archive_command")),
-        needed="an archive_command or archive_library that succeeds: WAL is kept until then",
-        remedy="see the server's log for what it said"
+        needed="an archive_command or archive_library that succeeds: WAL is retained until then",
+        remedy="see the server's log for the command's output"
         if has_way
         else "ALTER SYSTEM SET archive_command = '…'",
         takes=Takes.RELOAD,
@@ -175,7 +175,7 @@ def _slot_limit(facts: PrimaryFacts) -> Iterator[Finding]:
             facts.settings,
             name,
             not (unlimited and facts.slots),
-            needed="a limit, where a lost receiver is better than a full disk",
+            needed="a limit, if a lost receiver is better than a full disk",
             value="'…GB'",
             otherwise=Severity.INFO,
         )
@@ -187,23 +187,23 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
     if not names.names:
         yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
         return
-    connected = [s.application_name for s in facts.senders if s.state is SenderState.STREAMING]
+    connected = [s.application_name for s in facts.senders if s.confirms_commits]
     fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
     met, spare = names.met_by(connected), len(fitting) - names.count
     waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
     severity = Severity.WARNING
     if not met and waits:
         severity = Severity.CRITICAL
-    state = "commits wait when one more goes"
+    state = "commits wait if one more disconnects"
     if not met:
         state = f"commits wait, {facts.waiting_commits} of them now"
     yield checked(
         check,
         ok=met and spare > 0,
         observed=f"{names}; connected of them: {names_of(fitting)}; "
-        + ("one of them can go" if met and spare > 0 else state),
-        needed=f"{names.count + 1} of them connected, so that one can go",
-        remedy="connect another of them, or take the setting back with set_sync_standby_names",
+        + ("one of them may disconnect" if met and spare > 0 else state),
+        needed=f"{names.count + 1} of them connected, so that one may disconnect",
+        remedy="connect another of them, or change the setting with set_sync_standby_names",
         takes=Takes.RELOAD,
         otherwise=severity,
     )

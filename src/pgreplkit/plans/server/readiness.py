@@ -1,4 +1,4 @@
-"""Readiness: what replication needs of a server, one finding for each thing."""
+"""Readiness: whether a server meets the requirements of replication, as findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Settings = Mapping[str, Setting]
 
 @attrs.frozen(kw_only=True)
 class Readiness:
-    """All that was checked, what is as it should be included."""
+    """The findings of all checks, passed ones included."""
 
     _also_plain = ("severity", "is_ready")
 
@@ -23,22 +23,22 @@ class Readiness:
 
     @property
     def severity(self) -> Severity:
-        """That of the worst finding."""
+        """The severity of the worst finding."""
         return worst_of(self.findings)
 
     @property
     def is_ready(self) -> bool:
-        """Whether nothing is critical."""
+        """Whether no finding is critical."""
         return self.severity < Severity.CRITICAL
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings that want something done: warnings and critical ones, the worst first."""
+        """The warnings and critical findings, worst first."""
         bad = [finding for finding in self.findings if finding.severity >= Severity.WARNING]
         return tuple(sorted(bad, key=lambda finding: finding.severity, reverse=True))
 
     def __getitem__(self, check: str) -> Finding:
-        """The finding of that name, as in ``readiness["wal_level"]``.
+        """Return the finding of a check, as in ``readiness["wal_level"]``.
 
         Raises: KeyError.
         """
@@ -48,7 +48,7 @@ class Readiness:
         raise KeyError(check)
 
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it."""
+        """Return the findings as JSON types."""
         return plain_row(self)
 
 
@@ -85,7 +85,7 @@ def setting_found(
     value: str,
     otherwise: Severity = Severity.CRITICAL,
 ) -> Finding:
-    """The finding about a setting, which ``value`` puts right."""
+    """Return the finding about a setting; ``value`` is the right value."""
     setting = settings.get(name)
     takes = Takes.NOTHING
     if setting is not None:
@@ -103,26 +103,26 @@ def setting_found(
 
 
 def shown(setting: Setting | None) -> str:
-    """A setting's text with its unit, as a person writes it."""
+    """Return a setting's text with its unit."""
     if setting is None:
-        return "not to be seen by this role, or not in this version"
+        return "hidden from this role, or unknown to this version"
     unit = setting.unit or ""
     return f"{setting.setting or 'empty'}{f' × {unit}' if unit[:1].isdigit() else unit}"
 
 
 def value_of(settings: Settings, name: str) -> SettingValue:
-    """The value of a setting; None when it is not there."""
+    """Return the value of a setting; None if the setting is missing."""
     return settings[name].value if name in settings else None
 
 
 def number(settings: Settings, name: str) -> int:
-    """The value of a setting that is a number; 0 when it is not there, or without a limit."""
+    """Return the value of a numeric setting; 0 if it is missing, or has no limit."""
     value = value_of(settings, name)
     return value if isinstance(value, int) else 0
 
 
 def rewindable(settings: Settings) -> Iterator[Finding]:
-    """What pg_rewind needs, so that a former primary can come back as a standby."""
+    """Check the requirements of pg_rewind, which makes a former primary a standby again."""
     yield setting_found(
         settings,
         "full_page_writes",
@@ -136,7 +136,7 @@ def rewindable(settings: Settings) -> Iterator[Finding]:
         settings,
         "wal_log_hints",
         checksums or hints,
-        needed="on, or data checksums: else pg_rewind cannot bring a former primary back",
+        needed="on, or data checksums: otherwise pg_rewind refuses a former primary",
         value="on",
         otherwise=Severity.WARNING,
     )
@@ -148,7 +148,7 @@ def rewindable(settings: Settings) -> Iterator[Finding]:
 def free_places(
     settings: Settings, name: str, *, used: int, wanted: int, spare: int = 0
 ) -> Finding:
-    """Whether there is room for ``wanted`` more of them, and ``spare`` on top for a clone."""
+    """Check that a limit allows ``wanted`` more uses, and ``spare`` more during a clone."""
     there = number(settings, name)
     free = there - used
     severity = Severity.CRITICAL if free < wanted else Severity.WARNING
@@ -156,7 +156,7 @@ def free_places(
         settings,
         name,
         free >= wanted + spare,
-        needed=f"{wanted} free" + (f", {spare} more while one is cloned" if spare else ""),
+        needed=f"{wanted} free" + (f", {spare} more during a clone" if spare else ""),
         value=str(used + wanted + spare),
         otherwise=severity,
     )
@@ -164,5 +164,5 @@ def free_places(
 
 
 def names_of(items: Sequence[str]) -> str:
-    """Names for a text."""
+    """Return names as a text."""
     return ", ".join(items) or "none"

@@ -21,50 +21,50 @@ _SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
 
 
 class HolderKind(OpenEnum):
-    """What keeps WAL."""
+    """The kind of a WAL holder."""
 
     SLOT = "slot"
     WALSENDER = "walsender"
-    """A receiver without a slot. The server keeps nothing for it: what it needs may go."""
+    """A receiver without a slot. The server retains nothing for it: its WAL may be removed."""
     WAL_KEEP = "wal_keep"
     """wal_keep_size, before 13 wal_keep_segments."""
     ARCHIVER = "archiver"
     """Files that are not archived yet."""
     CHECKPOINT = "checkpoint"
-    """What recovery after a crash would need."""
+    """The WAL that crash recovery would need."""
 
 
 @attrs.frozen(kw_only=True)
 class WalHolder:
-    """Something that keeps WAL, or needs it."""
+    """A holder of WAL, or a receiver that needs it."""
 
     _also_plain = ("is_binding",)
 
     kind: HolderKind
     name: str
     oldest_lsn: LSN | None
-    """The oldest WAL that it keeps; None when it keeps none."""
+    """The start of the WAL that it holds; None if it holds none."""
     oldest_file: WalFileName | None
     bytes: int
-    """From there to the server's position."""
+    """The size from there to the server's position."""
     files: int
     freed_bytes: int
-    """What the next checkpoint would remove or use again, if this alone did not keep it: whole
-    files, and 0 when something else keeps them too."""
+    """Bytes that the next checkpoint would remove or recycle without this holder: whole files, and
+    0 if another holder retains them too."""
     time_left: timedelta | None = None
-    """Until a slot that stands still loses WAL, at the rate that was measured."""
+    """The time until an unmoved slot loses WAL, at the measured rate."""
     slot: SlotState | None = None
     sender: WalSender | None = None
 
     @property
     def is_binding(self) -> bool:
-        """Whether the server keeps the WAL for it."""
+        """Whether the server retains the WAL for it."""
         return self.kind is not HolderKind.WALSENDER
 
 
 @attrs.frozen(kw_only=True)
 class WalRetention:
-    """Who keeps how much WAL, and for how long that goes well.
+    """The WAL retained by each holder, and the time left until the limit.
 
     Source: pg_replication_slots, pg_stat_replication, pg_stat_archiver, pg_ls_waldir(),
     pg_ls_archive_statusdir(), pg_control_checkpoint() and pg_settings.
@@ -76,51 +76,48 @@ class WalRetention:
     current_lsn: LSN
     segment_size: SegmentSize
     directory_bytes: int
-    """What all files in pg_wal take."""
+    """The size of all files in pg_wal."""
     max_slot_wal_keep_size: int | None
     """In bytes; None without a limit, and before 13."""
     disk_size: int | None
-    """What the caller said that pg_wal may take, in bytes."""
+    """The size that pg_wal may reach, as given by the caller, in bytes."""
     wal_rate: float | None
-    """Bytes a second over the window that the caller gave."""
+    """Bytes per second, measured over the caller's window."""
     archiver: ArchiverStatus
     ready_count: int | None
-    """How many files wait to be archived; None when the role may not see it, before 12."""
+    """The number of files that wait to be archived; None if hidden from the role, before 12."""
     holders: tuple[WalHolder, ...]
-    """Those that keep the oldest WAL first."""
+    """The holders, those of the oldest WAL first."""
     findings: tuple[Finding, ...] = ()
 
     @property
     def worst(self) -> WalHolder | None:
-        """Who keeps the oldest WAL beyond what recovery after a crash needs anyway.
-
-        None when nobody does.
-        """
+        """The holder of the oldest WAL, apart from crash recovery; None if there is none."""
         keepers = [h for h in self.holders if h.is_binding and h.kind is not HolderKind.CHECKPOINT]
         return next((holder for holder in keepers if holder.oldest_lsn is not None), None)
 
     @property
     def severity(self) -> Severity:
-        """That of the worst finding."""
+        """The severity of the worst finding."""
         return worst_of(self.findings)
 
     @property
     def time_left(self) -> timedelta | None:
-        """Until ``disk_size`` is reached if nothing is removed; None without it or without a rate.
+        """The time until ``disk_size`` is reached, if nothing is removed; None without a rate.
 
-        A slot's own time until max_slot_wal_keep_size is with its holder.
+        The time until a slot reaches max_slot_wal_keep_size is in its holder.
         """
         if self.disk_size is None:
             return None
         return lasting(self.disk_size - self.directory_bytes, self.wal_rate)
 
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it: LSNs as text, sizes in bytes, durations in seconds."""
+        """Return the report as JSON types: LSNs as text, sizes in bytes, durations in seconds."""
         return plain_row(self)
 
 
 def lasting(size: int, rate: float | None) -> timedelta | None:
-    """How long that many bytes last; None when it is not known, or for ever."""
+    """Return the time in which ``size`` bytes are written; None if unknown or unlimited."""
     if not rate:
         return None
     try:
@@ -139,17 +136,17 @@ def wal_retention(
     wal_rate: float | None = None,
     disk_size: int | None = None,
 ) -> WalRetention:
-    """The report on facts that were read at one time.
+    """Return the report for facts that were read at the same time.
 
     ``ready`` are the names of the files that wait to be archived, oldest first.
     """
-    workshop = _Workshop(kept, wal_rate)
+    found = _Holders(kept, wal_rate)
     holders = [
-        *map(workshop.slot, slots),
-        *(workshop.sender(sender) for sender in senders if not _has_slot(sender, slots)),
-        workshop.wal_keep(),
-        workshop.archiver(archiver, ready),
-        workshop.checkpoint(),
+        *map(found.slot, slots),
+        *(found.sender(sender) for sender in senders if not _has_slot(sender, slots)),
+        found.wal_keep(),
+        found.archiver(archiver, ready),
+        found.checkpoint(),
     ]
     report = WalRetention(
         observed_at=kept.observed_at,
@@ -176,9 +173,9 @@ def _oldest_first(holder: WalHolder) -> tuple[bool, int]:
 
 
 def _with_freed(holders: Sequence[WalHolder], kept: KeptWal) -> Iterator[WalHolder]:
-    """Each with what the next checkpoint removes when it alone keeps nothing any more."""
+    """Return each holder with the bytes that only this one retains."""
     size = kept.segment_size.bytes
-    # A checkpoint makes the WAL before it superfluous; until 10, that before the one before it.
+    # WAL before the last checkpoint is superfluous; until 10, before the second-last one.
     needed = kept.redo_lsn if kept.server_major < 11 else kept.current_lsn
     firsts = [
         (holder, int(holder.oldest_lsn) // size)
@@ -194,8 +191,8 @@ def _with_freed(holders: Sequence[WalHolder], kept: KeptWal) -> Iterator[WalHold
         yield attrs.evolve(holder, freed_bytes=max(0, freed) * size)
 
 
-class _Workshop:
-    """Makes the holders of one server."""
+class _Holders:
+    """Builds the holders of one server."""
 
     def __init__(self, kept: KeptWal, wal_rate: float | None) -> None:
         self.kept, self.wal_rate = kept, wal_rate
@@ -212,7 +209,7 @@ class _Workshop:
         )
 
     def sender(self, sender: WalSender) -> WalHolder:
-        # A base backup and a receiver that has just begun tell no position but what was sent.
+        # A base backup, and a receiver that has just started, report only the sent position.
         oldest = sender.flush_lsn or sender.sent_lsn
         name = f"{sender.application_name} (process {sender.pid})"
         return self._holder(HolderKind.WALSENDER, name, oldest, sender=sender)
@@ -274,7 +271,7 @@ class _Workshop:
 
 
 def findings_of(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
-    """One finding for each thing that is, or will be, a trouble; none when there is none."""
+    """Return a finding for each present or impending problem."""
     for holder in report.holders:
         if holder.slot is not None:
             yield from _of_slot(holder, holder.slot)
@@ -292,9 +289,9 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
         yield Finding(
             check=check,
             severity=Severity.CRITICAL,
-            found=f"lost ({why}): its receiver cannot go on",
-            needed="a slot whose WAL is there",
-            remedy=f"make its receiver anew (a standby from a new base backup), and {drop}",
+            found=f"lost ({why}): its receiver cannot continue",
+            needed="a slot whose WAL is available",
+            remedy=f"create its receiver again (a standby from a new base backup), and {drop}",
         )
     elif slot.wal_status is WalStatus.UNRESERVED:
         yield Finding(
@@ -309,8 +306,8 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
         yield Finding(
             check=check,
             severity=Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
-            found=f"{holder.time_left} until it is lost, if it stands still",
-            needed="time enough to bring its receiver back",
+            found=f"{holder.time_left} until it is lost, if it does not advance",
+            needed="enough time to repair its receiver",
             remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
             takes=Takes.RELOAD,
         )
@@ -319,14 +316,14 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
         yield Finding(
             check=check,
             severity=Severity.WARNING,
-            found=f"nobody uses it{since}, and it keeps {holder.bytes} bytes of WAL",
+            found=f"unused{since}, and retains {holder.bytes} bytes of WAL",
             needed="a receiver",
-            remedy=f"start its receiver; if there is none any more: {drop}",
+            remedy=f"start its receiver; if it no longer exists: {drop}",
         )
 
 
 def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
-    """Whether its time is short. One that is used has used up half of its limit at least."""
+    """Return whether a slot is close to its limit; a used slot only beyond half of it."""
     if holder.time_left is None or holder.time_left >= _TODAY:
         return False
     return not slot.active or holder.bytes > (slot.safe_wal_size or 0)
@@ -351,8 +348,8 @@ def _of_limit(report: WalRetention) -> Iterator[Finding]:
         yield Finding(
             check="max_slot_wal_keep_size",
             severity=Severity.INFO,
-            found="no limit: a slot that is not used fills the disk",
-            needed="a limit, where a lost standby is better than a full disk",
+            found="no limit: an unused slot fills the disk",
+            needed="a limit, if a lost standby is better than a full disk",
             remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB' (13 on)",
             takes=Takes.RELOAD,
         )
@@ -368,7 +365,7 @@ def _of_archiver(report: WalRetention) -> Iterator[Finding]:
         severity=Severity.CRITICAL,
         found=f"failed for {archiver.last_failed_wal} at {archiver.last_failed_time}{waiting}",
         needed="an archive_command or archive_library that succeeds",
-        remedy="see the server's log for what it said; the WAL is kept until it is archived",
+        remedy="see the server's log for the command's output; WAL is retained until archived",
     )
 
 
@@ -385,6 +382,6 @@ def _of_disk(report: WalRetention) -> Iterator[Finding]:
             if full or left is None or left < _SOON
             else Severity.WARNING,
             found=f"{report.directory_bytes} of {report.disk_size} bytes are used, {left} are left",
-            needed="room for the WAL that is kept",
-            remedy=f"the oldest is kept for {worst.name}" if worst else "",
+            needed="room for the retained WAL",
+            remedy=f"the oldest WAL is retained for {worst.name}" if worst else "",
         )

@@ -1,4 +1,4 @@
-"""What a standby needs to follow its primary, and to take its place."""
+"""Readiness of a standby to follow its primary, and to be promoted."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _NOT_LOWER = {
     "max_locks_per_transaction": 10,
     "max_wal_senders": 12,
 }
-"""What must not be lower than on the primary, and since which major."""
+"""Settings that must not be lower than on the primary, and the first major version for each."""
 _SIZES = ("wal_segment_size", "block_size", "wal_block_size")
 
 
 @attrs.frozen(kw_only=True)
 class NodeFacts:
-    """What was read of a server."""
+    """The facts about a server."""
 
     major: int
     identity: SystemIdentity
@@ -48,14 +48,14 @@ def standby_readiness(
     primary: NodeFacts | None,
     history: TimelineHistory | None,
 ) -> Readiness:
-    """Whether that standby can follow, and could be promoted.
+    """Check whether a standby can follow its primary, and be promoted.
 
-    ``history`` is that of the primary's timeline, where it could be read.
+    ``history`` is the history of the primary's timeline, if it could be read.
     """
     findings = [
         *_itself(standby.settings, status),
         *rewindable(standby.settings),
-        *(_beside(standby, status, primary, history) if primary else _unknown()),
+        *(_agreement(standby, status, primary, history) if primary else _unknown()),
     ]
     return Readiness(findings=tuple(findings))
 
@@ -83,9 +83,9 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
     yield checked(
         "receiver",
         ok=status.is_streaming or from_archive,
-        observed=str(status.receiver_status or "none runs"),
-        needed="none, it reads an archive" if from_archive else "streaming",
-        remedy="see the standby's log for why its walreceiver does not connect",
+        observed=str(status.receiver_status or "not running"),
+        needed="none: the standby reads an archive" if from_archive else "streaming",
+        remedy="see the standby's log for the reason why its walreceiver does not connect",
         otherwise=Severity.WARNING,
     )
     yield checked(
@@ -101,7 +101,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             settings,
             "recovery_target_timeline",
             value_of(settings, "recovery_target_timeline") == "latest",
-            needed="latest, to follow another standby that is promoted",
+            needed="latest, to follow another standby after its promotion",
             value="'latest'",
             otherwise=Severity.WARNING,
         )
@@ -109,13 +109,13 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
         settings,
         "max_wal_senders",
         number(settings, "max_wal_senders") > 0,
-        needed="some, for the standbys that follow it when it is promoted",
+        needed="more than 0, for the standbys that follow it after its promotion",
         value="10",
         otherwise=Severity.WARNING,
     )
 
 
-def _beside(
+def _agreement(
     standby: NodeFacts,
     status: ReplayStatus,
     primary: NodeFacts,
@@ -127,14 +127,14 @@ def _beside(
         ok=own == its,
         observed=own,
         needed=f"{its}, the primary's",
-        remedy="a standby is made from a base backup of its primary",
+        remedy="create the standby from a base backup of its primary",
     )
     yield checked(
         "major",
         ok=standby.major == primary.major,
         observed=standby.major,
         needed=f"{primary.major}, the primary's",
-        remedy="run the primary's major: physical replication goes to no other",
+        remedy="run the primary's major version: physical replication needs the same on both",
     )
     for name in _SIZES:
         if name in standby.settings and name in primary.settings:
@@ -144,7 +144,7 @@ def _beside(
                 ok=same,
                 observed=shown(standby.settings[name]),
                 needed=f"{shown(primary.settings[name])}, the primary's",
-                remedy="make the standby from a base backup of its primary",
+                remedy="create the standby from a base backup of its primary",
             )
     for name, since in _NOT_LOWER.items():
         if standby.major >= since:
@@ -174,8 +174,8 @@ def _timeline(
 ) -> Finding:
     own, its = standby.identity.timeline, primary.identity.timeline
     here = status.replayed_lsn
-    remedy = "pg_rewind, or a new base backup: its WAL went another way"
-    needed = f"a point on the way to timeline {its}, where the primary is"
+    remedy = "pg_rewind, or a new base backup: its WAL has diverged"
+    needed = f"a position on the history of timeline {its}, the primary's"
     at = f"timeline {own} at {here}"
     if own == its:
         end = primary.identity.position
@@ -192,7 +192,7 @@ def _unknown() -> Iterator[Finding]:
     yield Finding(
         check="primary",
         severity=Severity.INFO,
-        found="not asked: what must agree with it was not checked",
+        found="unknown: the settings that must agree with it were not checked",
         needed="the primary",
         remedy="check_readiness(primary=…)",
     )

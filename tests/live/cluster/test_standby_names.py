@@ -1,0 +1,86 @@
+"""Switchover of standbys that synchronous_standby_names means by their effective names."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from clusters import Cluster as Pair, Clusters, one, run, wait_until
+from colours import Colour
+from psycopg.conninfo import make_conninfo
+
+import pgreplkit
+from pgreplkit import PlanRefused, Primary, SyncStandbyNames
+from pgreplkit.lab import Lab, Node
+
+pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=12")]
+
+
+def follow_without_a_name(standby: Node, primary: Node) -> None:
+    """Let a standby connect without an application_name."""
+    conninfo = make_conninfo(primary.conninfo, dbname=None).replace("'", "''")
+    run(standby, f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
+    standby.restart()
+    standby.wait_until_streaming()
+
+
+def named(lab: Lab, major: int, *cluster_names: str) -> dict[str, Node]:
+    """Make a primary and standbys with these cluster names, and no application_name."""
+    first, *others = cluster_names
+    nodes = {"a": lab.primary(version=major, name="a", settings={"cluster_name": first})}
+    for name, cluster_name in zip("bc", others, strict=False):
+        nodes[name] = lab.standby(nodes["a"], name=name, settings={"cluster_name": cluster_name})
+        follow_without_a_name(nodes[name], nodes["a"])
+    return nodes
+
+
+def commits(node: Node) -> bool:
+    """Return whether a commit ends, rather than waiting for a standby."""
+    conninfo = make_conninfo(node.conninfo, options="-c statement_timeout=15000")
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        warnings: list[str] = []
+        connection.add_notice_handler(lambda said: warnings.append(str(said.message_primary)))
+        connection.execute("SELECT pg_logical_emit_message(true, 'x', 'x')")
+        return not warnings  # a canceled wait is a warning, and the commit stays
+
+
+@pytest.mark.parametrize("names", [("paris", "Lyon"), ("15/main", "15/main", "15/main")])
+async def test_commits_end_after_a_switchover_and_back(
+    clusters: Clusters, cluster: Pair, names: tuple[str, ...]
+) -> None:
+    nodes = named(clusters.lab, cluster.major, *names)
+    with nodes["a"].connect() as primary:
+        assert {replica.application_name for replica in primary.replicas()} == {*names[1:]}
+        assert isinstance(primary, Primary)
+        count = len(names) - 1
+        primary.set_sync_standby_names(SyncStandbyNames((names[1].lower(),), count))
+    found = pgreplkit.Cluster.discover(
+        {name: node.conninfo for name, node in nodes.items()},
+        controls={name: node.control for name, node in nodes.items()},
+    )
+    assert found["b"].receives_from is not None
+    assert found["b"].receives_from.known_as == names[1]
+    for new, old in (("b", "a"), ("a", "b")):
+        plan = found.switchover(new, timeout=30)
+        plan.run()
+        assert commits(nodes[new])
+        with nodes[new].connect() as primary:
+            assert isinstance(primary, Primary)
+            there = {replica.application_name for replica in primary.replicas()}
+            assert primary.sync_standby_names().names == ((names["ab".index(old)]),)
+        assert names["ab".index(old)] in there
+
+
+async def test_a_switchover_after_which_commits_would_wait_is_refused(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    nodes = named(clusters.lab, cluster.major, "paris", "lyon", "nice")
+    run(nodes["a"], "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 (lyon, archiver)'")
+    run(nodes["a"], "SELECT pg_reload_conf()")
+    shown = "FIRST 2 (lyon, archiver)"
+    wait_until(lambda: one(nodes["a"], "SHOW synchronous_standby_names") == shown)
+    found = pgreplkit.Cluster.discover(
+        {name: node.conninfo for name, node in nodes.items()},
+        controls={name: node.control for name, node in nodes.items()},
+    )
+    with pytest.raises(PlanRefused, match=r"FIRST 2 \(paris, archiver\).*paris, nice"):
+        found.switchover("b").run()
