@@ -21,8 +21,8 @@ from pgreplkit import (
     Topology,
 )
 from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.handover import Handover, UpstreamSettings
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.plans.cluster.switchover import Handover, Use
 from pgreplkit.testing import strategies as ours
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,7 +62,10 @@ def handover(**changed: object) -> Handover:
         "old": old,
         "new": new,
         "followers": (third,),
-        "uses": {"db2": Use("two", "app2"), "db3": Use("three", "app3")},
+        "upstream_settings": {
+            "db2": UpstreamSettings("two", "app2"),
+            "db3": UpstreamSettings("three", "app3"),
+        },
         "old_name": "Db-1",
         "address": "host=db2",
         "sync_names": SyncStandbyNames(),

@@ -81,7 +81,7 @@ every_refusal = pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.
 
 
 def drawn_tree() -> dict[str, str | None]:
-    """Each name in the docstring's picture with the name that it hangs from."""
+    """Return each name in the docstring's tree with its parent."""
     parents: dict[str, str | None] = {}
     path: dict[int, str] = {}
     picture = (errors.__doc__ or "").split("::\n")[1].split("\n\nAn argument")[0]

@@ -1,4 +1,4 @@
-"""The lab: what it runs, and that nothing of it stays."""
+"""The lab: its servers, and that nothing of them is left."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ StartChild: TypeAlias = Callable[[str], tuple[subprocess.Popen[str], Path]]
 
 @pytest.fixture
 def start_child() -> Iterator[StartChild]:
-    """Runs a Python with a lab in it; gives the process and the lab's folder."""
+    """Run a Python with a lab; return the process and the lab's folder."""
     children = []
 
     def start(then: str) -> tuple[subprocess.Popen[str], Path]:

@@ -1,4 +1,4 @@
-"""LSN: what it takes, its arithmetic, and that nothing of bytes shows."""
+"""LSN: accepted inputs, arithmetic, and no trace of bytes."""
 
 import pytest
 from hypothesis import example, given, strategies as st

@@ -1,4 +1,4 @@
-"""TimelineHistory: who owns which WAL, where two part, and which files recovery reads."""
+"""TimelineHistory: the timeline of a position, forks, and the files that recovery reads."""
 
 import pytest
 from hypothesis import assume, example, given, strategies as st

@@ -1,4 +1,4 @@
-"""WalFileName: its text, its neighbours, and the positions inside."""
+"""WalFileName: text, neighbours, and positions inside the file."""
 
 import pytest
 from hypothesis import example, given, strategies as st

@@ -33,6 +33,7 @@ FEATURES = {
     "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
     "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),
     "rewind.recovery": Feature("pg_rewind of a server that was not shut down cleanly", 13),
+    "backup.without_exclusive": Feature("backups without an exclusive mode", 15),
     "role.pg_checkpoint": Feature("the role pg_checkpoint", 15),
     "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
     "basebackup.skip_checksums": Feature("verify_checksums=False of a base backup", 11),

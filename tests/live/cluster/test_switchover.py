@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -196,7 +197,9 @@ async def test_without_the_control_of_its_host_the_primary_is_not_touched(
     other = clusters.lab.primary(version=cluster.major)
     found = await tree.discover(colour, a=other.control)
     plan = await found.switchover("b")
-    with pytest.raises(PlanRefused, match="a control of its host, of system"):
+    with pytest.raises(
+        PlanRefused, match="a control of its host that stops and starts it, with system"
+    ):
         await plan.run()
 
 
@@ -310,9 +313,10 @@ def test_killed_at_any_step_another_process_goes_on(
         for name, node in tree.nodes.items()
     }
     chance = random.Random(cluster.major)
+    # Half of the steps on old majors, the others on new ones: the oldest and the newest always run.
+    numbers = range(1 if cluster.major < 14 else 2, 11, 2)
     with writing(tree, "a", "b") as writer:
-        for number in range(1, 11):
-            to = "ba"[number % 2 - 1]
+        for number, to in zip(numbers, itertools.cycle("ba"), strict=False):
             journal = str(tmp_path / f"journal-{number}")
             delay = chance.choice([0, 0.01, 0.03])
             given = json.dumps([tree.servers, controls, to, journal, number, delay])

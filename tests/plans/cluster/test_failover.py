@@ -28,11 +28,11 @@ from pgreplkit.plans.cluster.failover import (
     connection_evidence,
     failover_candidate,
     failover_findings,
+    failover_steps,
     lost_primary,
     process_evidence,
     standbys_evidence,
 )
-from pgreplkit.plans.cluster.switchover import failover_steps
 
 reports = st.lists(
     st.builds(
@@ -71,7 +71,7 @@ def test_a_primary_is_not_lost_while_a_standby_streams_or_does_not_say(
     if any(report.streams is None and report.reply is not Reply.SILENT for report in told):
         assert not is_lost
     if all(report.streams is None for report in told):
-        assert not is_lost, "nobody was asked"
+        assert not is_lost, "nothing was asked"
     if is_lost:
         assert any(report.streams is False for report in told)
 

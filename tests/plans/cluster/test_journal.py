@@ -1,4 +1,4 @@
-"""Journals: stored and read again, and what they say about an operation that stopped."""
+"""Journals: storing, reading, and the state of an operation that stopped."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Who accepts writes at each step of a switchover and of a failover."""
+"""The writable server at each step of a switchover and of a failover."""
 
 from __future__ import annotations
 
 from clusterfacts import handover
 
+from pgreplkit.plans.cluster.failover import failover_steps
 from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.steps import Promote, StopPrimary
-from pgreplkit.plans.cluster.switchover import failover_steps, switchover_steps
+from pgreplkit.plans.cluster.switchover import switchover_steps
 
 
 def test_a_switchover_says_at_each_step_who_accepts_writes() -> None:

@@ -1,4 +1,4 @@
-"""Divergence: what the control file of a server says about its WAL, and what pg_rewind needs."""
+"""Divergence: the end of a server's WAL by its control file, and the requirements of pg_rewind."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 
 from pgreplkit import SyncStandbyNames
 from pgreplkit.plans.cluster import steps
-from pgreplkit.plans.cluster.switchover import Use, switchover_steps
+from pgreplkit.plans.cluster.handover import UpstreamSettings
+from pgreplkit.plans.cluster.switchover import switchover_steps
 
 
 def test_a_switchover_promotes_only_after_the_old_primary_is_a_standby() -> None:
@@ -32,8 +33,8 @@ def test_a_switchover_promotes_only_after_the_old_primary_is_a_standby() -> None
 
 
 def test_a_switchover_without_slots_creates_none() -> None:
-    uses = {"db2": Use(None, "app2"), "db3": Use(None, "app3")}
-    planned = switchover_steps(handover(uses=uses))
+    uses = {"db2": UpstreamSettings(None, "app2"), "db3": UpstreamSettings(None, "app3")}
+    planned = switchover_steps(handover(upstream_settings=uses))
     assert not any(isinstance(step, steps.MakeSlots | steps.DropSlots) for step in planned)
     [demotion] = [step for step in planned if isinstance(step, steps.Demote)]
     assert demotion.slot is None
@@ -69,7 +70,10 @@ def test_commits_wait_for_the_effective_names(
 ) -> None:
     planned = handover(
         sync_names=SyncStandbyNames.parse(before),
-        uses={"db2": Use("two", two), "db3": Use("three", three)},
+        upstream_settings={
+            "db2": UpstreamSettings("two", two),
+            "db3": UpstreamSettings("three", three),
+        },
         old_name=comes,
     )
     parsed = SyncStandbyNames.parse(after)
@@ -90,7 +94,12 @@ def test_names_that_were_met_are_met_after_the_two_changed_places(
 ) -> None:
     before = SyncStandbyNames(tuple(listed), count)
     planned = handover(
-        sync_names=before, uses={"db2": Use(None, "b"), "db3": Use(None, third)}, old_name="a"
+        sync_names=before,
+        upstream_settings={
+            "db2": UpstreamSettings(None, "b"),
+            "db3": UpstreamSettings(None, third),
+        },
+        old_name="a",
     )
     if before.met_by(["b", third]):
         assert planned.swapped_names.met_by(["a", third])

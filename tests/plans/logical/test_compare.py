@@ -1,4 +1,4 @@
-"""When a difference is one: judged on all that can happen between the looks."""
+"""The verdict about differences, for all that can happen between two readings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ looks = st.dictionaries(keys, st.tuples(st.integers(0, 2), st.sampled_from("xy")
 
 
 def seen(look: dict[Key, tuple[int, str]]) -> Seen:
-    """Rows of a hash each, with the write that made them."""
+    """Rows with one hash each, and the write that made them."""
     return Seen({k: hash for k, (hash, _) in look.items()}, {k: by for k, (_, by) in look.items()})
 
 
@@ -38,11 +38,11 @@ def test_each_key_is_equal_different_or_undecided(
 def test_a_replica_with_an_earlier_state_is_never_different(
     before: dict[Key, int], between: dict[Key, int], after: dict[Key, int]
 ) -> None:
-    # Each state is another write's, also where the row is the same again.
+    # Each state belongs to another write, even if the row is the same again.
     first = seen({key: (hash, "first") for key, hash in before.items()})
     last = seen({key: (hash, "last") for key, hash in after.items()})
     for replica in (before, between, after):
         diffs, _ = judged(first, replica, last)
-        # A row that came and went between the looks is why a difference has to be seen twice.
+        # A row may come and go between two readings, so a difference has to be seen twice.
         assert {*diffs.values()} <= {DiffKind.EXTRA}
         assert not diffs.keys() & (before.keys() | after.keys())

@@ -29,12 +29,13 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.cluster.failover import failover_candidate, lost_primary
+from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
+from pgreplkit.plans.cluster.handover import lost_bytes
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
-from pgreplkit.plans.cluster.switchover import failover_steps, lost_bytes, switchover_steps
+from pgreplkit.plans.cluster.switchover import switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
@@ -273,13 +274,13 @@ class AsyncCluster:
         await self.refresh()
         insist_on_follow(self.topology, standby, upstream)
         site, node = self._site(timeout), self[standby]
-        use = await site.use_of(node)
+        settings = await site.upstream_settings(node)
         facts = FollowFacts(
             standby=node,
             upstream=self[upstream],
             slot=slot,
-            used_slot=use.slot,
-            application_name=use.application_name,
+            used_slot=settings.slot,
+            application_name=settings.application_name,
         )
         begun = Journal(
             operation=f"let {standby} follow {upstream}",

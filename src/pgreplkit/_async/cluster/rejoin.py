@@ -38,7 +38,7 @@ async def read_rejoin(
         slot=slot,
         application_name=name,
         slots=await site.controlled(name, _slots_of_a_primary),
-        primary_slot=(await site.use_of(primary)).slot,
+        primary_slot=(await site.upstream_settings(primary)).slot,
     )
 
 

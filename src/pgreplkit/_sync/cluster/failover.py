@@ -21,8 +21,8 @@ from pgreplkit.plans.cluster.failover import (
     process_evidence,
     standbys_evidence,
 )
+from pgreplkit.plans.cluster.handover import Handover
 from pgreplkit.plans.cluster.journal import LostPrimary
-from pgreplkit.plans.cluster.switchover import Handover
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
 

@@ -37,7 +37,7 @@ def read_rejoin(site: Site, name: str, primary: ClusterNode, *, slot: str | None
         slot=slot,
         application_name=name,
         slots=site.controlled(name, _slots_of_a_primary),
-        primary_slot=(site.use_of(primary)).slot,
+        primary_slot=(site.upstream_settings(primary)).slot,
     )
 
 

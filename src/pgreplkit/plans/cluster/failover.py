@@ -8,7 +8,14 @@ import attrs
 
 from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
 from pgreplkit.errors import ServerError
-from pgreplkit.plans.cluster.switchover import Handover, control_findings, lost_bytes
+from pgreplkit.plans.cluster.handover import (
+    Handover,
+    control_findings,
+    follow_steps,
+    lost_bytes,
+    slot_steps,
+)
+from pgreplkit.plans.cluster.steps import Fence, Promote, Step, WaitForReplay
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
@@ -139,6 +146,16 @@ def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
     if node not in topology.standbys:
         raise ServerError("plan a failover", f"{name} is not a standby that answers ({node})")
     return node
+
+
+def failover_steps(handover: Handover, *, fenced: bool) -> tuple[Step, ...]:
+    """Return the steps in order; they do not include the lost primary, except to fence it."""
+    new = handover.new.name
+    steps: list[Step] = [Fence(handover.old.name)] if fenced else []
+    steps += slot_steps(handover, with_old=False)
+    # synchronous_standby_names stays: with the lost primary in it, commits would wait.
+    steps += [WaitForReplay(new), Promote(new, handover.major), *follow_steps(handover)]
+    return tuple(steps)
 
 
 @attrs.frozen(kw_only=True)
