@@ -1,4 +1,4 @@
-"""What is handed out of a stream, what of it again after a restart, and where it ends."""
+"""ChangeFeed: delivered changes, changes repeated after a restart, and the end of a stream."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_nontransactional_message_is_a_transaction_of_its_own() -> None:
 
 @given(st.data())
 def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) -> None:
-    """Two that are streamed while they run, in blocks, with subtransactions that are aborted."""
+    """Two streamed transactions in interleaved blocks, with aborted subtransactions."""
     limit = data.draw(st.sampled_from([0, 300, 1 << 20]))
     feed, _ = transactions(limit)
     expected: dict[int, list[tuple[str, int]]] = {1: [], 2: []}
@@ -272,7 +272,7 @@ def test_a_commit_without_a_begin_is_refused(told: bytes) -> None:
     for end in (sent.commit(100), sent.stream_commit(5, 100)):
         with pytest.raises(InvalidChangeMessage, match="was not begun"):
             feed.take(wal(end))
-    # What nobody has is dropped at once.
+    # A transaction that was not delivered is dropped at once.
     assert feed.take(wal(sent.stream_abort(5, 6))) is None
 
 

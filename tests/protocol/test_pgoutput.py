@@ -1,4 +1,4 @@
-"""pgoutput's messages: taken apart as they are put together, and refused when they are not."""
+"""pgoutput's messages: decoded if the server could have sent them, refused otherwise."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_old_rows_follow_the_replica_identity() -> None:
     assert isinstance(keyed, Update)
     assert isinstance(full, Update)
     assert plain.old is None
-    # The columns that are no key are sent as NULL, which they need not have been.
+    # Columns outside the key are sent as NULL, whatever their values were.
     assert (dict(keyed.old or {}), keyed.new["id"]) == ({"id": "1"}, "2")
     assert dict(full.old or {}) == {"id": "1", "name": None}
     of_key = last(sent.relation(), sent.delete("1", None))

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle: a clear error, nothing left behind, and the next call works."""
+"""Faults during calls: a clear error, nothing left behind, and the next call works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Primary: positions, files, who receives, and the next checkpoint."""
+"""Primary: positions, files, replicas, and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steering a standby: pause, delay, wait, and what replay cancelled."""
+"""Control of a standby: pause, delay, wait, and queries that replay cancelled."""
 
 from __future__ import annotations
 
