@@ -10,6 +10,7 @@ from typing import TypeAlias
 import psycopg
 from psycopg import BaseConnection, errors
 
+from pgreplkit.driver.encodings import role_of
 from pgreplkit.errors import (
     ConnectionFailed,
     InsufficientPrivilege,
@@ -52,7 +53,8 @@ def translate_errors(
         # The server reports EACCES and EPERM of the operating system with the same SQLSTATE. A
         # superuser passes every check of privileges.
         needed = "" if is_superuser or _is_file_access(error) else grant
-        raise InsufficientPrivilege(tried, role, needed, _said(error)) from error
+        found = "; ".join(filter(None, [_said(error), error.diag.message_detail]))
+        raise InsufficientPrivilege(tried, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
         raise StatementTimeout(tried, _said(error), error.sqlstate) from error
     except psycopg.Error as error:
@@ -60,7 +62,8 @@ def translate_errors(
         if ours:
             raise ours(tried, _said(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        # With a code, only those of lost connections and of a server that goes down.
+        # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
+        # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
         raise kind(tried, _said(error), error.sqlstate) from error
@@ -71,7 +74,7 @@ def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:
     if connection is None or connection.closed:
         return None, False
     # The server reports is_superuser at the start of a session and after SET ROLE.
-    return connection.info.user, connection.info.parameter_status("is_superuser") == "on"
+    return role_of(connection), connection.info.parameter_status("is_superuser") == "on"
 
 
 def _is_file_access(error: psycopg.Error) -> bool:
