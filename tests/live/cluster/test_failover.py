@@ -110,7 +110,7 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     with pytest.raises(PlanRefused) as caught:
         await plan.run()
     assert {f.check for f in caught.value.findings} == {"connection", "standbys", "process"}
-    with pytest.raises(ValueError, match="proofs are some of"):
+    with pytest.raises(ValueError, match="proofs must be some of"):
         await found.failover(proofs=())
     tree["c"].stop()
     run(tree["a"], "INSERT INTO written VALUES (1)")
