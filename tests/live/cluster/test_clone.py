@@ -147,7 +147,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
     conninfo = psycopg.conninfo.make_conninfo(
         primary.conninfo, passfile="/dev/null", password=secret, dbname=""
     )
-    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*tablespaces= puts"):
+    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*use tablespaces="):
         await clone(colour, conninfo, control).run()
     assert one(primary, "SELECT a FROM spaced") == 1
     made = clone(
@@ -331,7 +331,7 @@ async def test_another_standby_of_its_name_is_not_taken_for_it(
     )
     with (
         streaming(cluster.primary, None, name="namesake"),
-        pytest.raises(pgreplkit.WaitTimeout, match="it is complete and was started"),
+        pytest.raises(pgreplkit.WaitTimeout, match="the copy is complete and was started"),
     ):
         await made.run()
     clusters.lab.nodes[node.name] = node

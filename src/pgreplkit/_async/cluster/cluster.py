@@ -75,7 +75,7 @@ class AsyncCluster:
     ) -> AsyncCluster:
         """Discover the roles and upstreams of several servers at the same time.
 
-        ``servers`` are connection strings. A mapping gives the nodes their names, otherwise they
+        ``servers`` are connection strings. The keys of a mapping name the nodes, otherwise they
         have the names in repmgr.nodes of the connection's database, or are named by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 

@@ -26,8 +26,8 @@ may be slow, and a new connection costs the server more than a late answer."""
 class AsyncWatch(AsyncClosing):
     """An iterator over samples of several servers, one round every ``every`` seconds.
 
-    ``servers`` are connection strings or servers. A mapping gives them names, otherwise they are
-    named by their address. A watch opens a connection for each connection string, and opens it
+    ``servers`` are connection strings or servers. The keys of a mapping name them, otherwise they
+    are named by their address. A watch opens a connection for each connection string, and opens it
     again after a failure; connected servers remain the caller's. A server that fails, or does not
     answer within ``timeout`` seconds (by default ``every``), is an error in the sample and does not
     delay the others.

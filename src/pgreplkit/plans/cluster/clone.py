@@ -65,7 +65,7 @@ class CloneProgress:
 
     @property
     def remaining(self) -> timedelta | None:
-        """Estimated remaining time of the copy, at its speed so far; None if unknown."""
+        """Estimated remaining time at the average speed; None if unknown."""
         if self.phase is not ClonePhase.COPYING or (self.share or 0) < _MIN_SHARE or not self.share:
             return None
         return self.copying_for * (1 / self.share - 1)

@@ -70,8 +70,8 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     names = handover.swapped_names
     if names != handover.new_sync_names:
         steps.append(SetSyncNames(new, str(names), str(handover.new_sync_names)))
-    # The old primary becomes a standby before the promotion: if somebody starts it in between, it
-    # does not accept writes.
+    # The old primary becomes a standby before the promotion: if it is started in between, it does
+    # not accept writes.
     demotion = Demote(
         *(old, new, handover.address, handover.old_slot, handover.old_name, handover.major)
     )
@@ -84,7 +84,7 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
 
 @attrs.frozen(kw_only=True)
 class SwitchoverFacts:
-    """What was read of both servers, and of the hosts."""
+    """The state of the servers and their hosts before a switchover."""
 
     handover: Handover
     max_lag: int

@@ -1,4 +1,4 @@
-"""Topology: the upstream of each server of a cluster, from what the servers report."""
+"""Topology: the upstream of each server of a cluster, from the reports of all."""
 
 from __future__ import annotations
 
