@@ -61,7 +61,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
         assert lines[1].startswith("└── two: standby, ")
         assert lines[2].startswith("    └── three: standby, ")
         assert lines[3].startswith("gone: down (")
-        assert lines[4].startswith("other: of another system (")
+        assert lines[4].startswith("other: other system identifier (")
         critical = [f.check for f in found.findings if f.severity is Severity.CRITICAL]
         assert critical == ["gone", "other"]
         told = json.loads(json.dumps(found.topology.to_dict()))
