@@ -152,8 +152,7 @@ async def test_values_are_psycopgs_own(source: Database, colour: Colour, binary:
         [insert] = [c for c in await until_commit(stream) if isinstance(c, Insert)]
     with psycopg.connect(source.conninfo) as connection:
         pgreplkit.register(connection)
-        cursor = connection.cursor(binary=binary)
-        expected = cursor.execute("SELECT * FROM typed").fetchone()
+        expected = connection.execute("SELECT * FROM typed").fetchone()
     assert tuple(insert.new) == expected
     assert insert.new["n"] == Decimal("1.50")
     assert insert.new["lsn"] == LSN("1/2")
@@ -291,7 +290,7 @@ async def test_a_stream_stops_at_a_position(source: Database, colour: Colour) ->
 async def test_a_timeout_tells_and_the_stream_goes_on(source: Database, colour: Colour) -> None:
     async with streaming(source, colour, timeout=1) as (_, stream):
         began = time.monotonic()
-        with pytest.raises(pgreplkit.WaitTimeout, match="no change in 1 s"):
+        with pytest.raises(pgreplkit.WaitTimeout, match="after 1 s waiting for a change"):
             await drain(stream)
         assert 0.9 < time.monotonic() - began < 5
         source.run("INSERT INTO t VALUES (1)")
@@ -416,7 +415,7 @@ async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> N
             assert "used by process" in text
             source.run("INSERT INTO t VALUES (1)")
             await anext(stream)
-            with pytest.raises(pgreplkit.ServerError, match="taken elsewhere"):
+            with pytest.raises(pgreplkit.ServerError, match="another iterator"):
                 await anext(stream.transactions())
     async with await colour.primary(source.node.conninfo) as elsewhere:
         with pytest.raises(pgreplkit.ServerError, match="belongs to the database"):

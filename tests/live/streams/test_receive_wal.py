@@ -170,7 +170,7 @@ def test_a_directory_of_other_files_is_refused(cluster: Cluster, tmp_path: Path)
         with pytest.raises(HostFileError, match="move it away"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / f"{short.name}.partial").rename(tmp_path / "000000010000000000000FFF")
-        with pytest.raises(HostFileError, match="segments of 16MB"):
+        with pytest.raises(HostFileError, match="16MB segments"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / "000000010000000000000FFF").unlink()
         with pytest.raises(WalRemoved):
@@ -243,7 +243,7 @@ def test_one_that_is_interrupted_leaves_no_hole(
         stream = connection.receive_wal(tmp_path, start=start, timeout=5)
         with pytest.raises(KeyboardInterrupt):
             next(stream)
-        with pytest.raises(InvalidWalMessage, match="begin anew"):
+        with pytest.raises(InvalidWalMessage, match="open another stream"):
             next(stream)
         assert [*connection.receive_wal(tmp_path, start=start, stop_at=end)]
     assert_as_on(primary, tmp_path)
