@@ -24,7 +24,7 @@ from pgreplkit import (
     TimelineSwitch,
     Topology,
 )
-from pgreplkit.host.recoveryfiles import pointed_at, with_settings
+from pgreplkit.host.recoveryfiles import address_of, pointed_at, with_settings
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.follow import can_follow, needs_rewind
 from pgreplkit.plans.cluster.journal import Journal, Lost
@@ -340,5 +340,7 @@ def test_settings_are_appended_to_a_file_once() -> None:
 
 def test_a_redirected_connection_string_keeps_its_other_parameters() -> None:
     conninfo = "host=a hostaddr=10.0.0.1 port=1 user=rep password='a b' sslmode=require"
-    led = pointed_at(conninfo, "postgresql://me@b:2/postgres?sslmode=disable")
-    assert led == "user=rep password='a b' sslmode=require host=b port=2"
+    there = address_of("postgresql://me@b:2/postgres?sslmode=disable")
+    led = pointed_at(f"{conninfo} target_session_attrs=primary sslnegotiation=direct", there)
+    expected = "user=rep password='a b' sslmode=require sslnegotiation=direct host=b port=2"
+    assert led == expected

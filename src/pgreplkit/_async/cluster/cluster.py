@@ -281,7 +281,7 @@ class AsyncCluster:
         steps: list[Step] = []
         if slot and slot not in {there.slot_name for there in above.slots}:
             steps.append(MakeSlots(upstream, (slot,)))
-        address = site.address(upstream)
+        address = await site.address(upstream)
         steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
         is_left = node.upstream is not None and (node.upstream, use.slot) != (upstream, slot)
         left = use.slot if is_left else None
@@ -317,7 +317,7 @@ class AsyncCluster:
         back = await read_return(site, name, others[0], slot=slot)
         checks = AsyncReturnChecks(site, back)
         operation = f"bring {name} back under {others[0].name}"
-        begun = Journal(operation=operation, steps=return_steps(site, back))
+        begun = Journal(operation=operation, steps=return_steps(back))
         return _plan(site, begun, checks, journal)
 
     async def resume(

@@ -36,6 +36,8 @@ class Return:
     name: str
     primary: ClusterNode
     is_running: bool
+    address: str
+    """Where the primary is, for others."""
     slot: str | None
     application_name: str
     stopped: ControlFile
@@ -68,7 +70,8 @@ async def read_return(
         primary=primary,
         is_running=is_running,
         slot=slot,
-        application_name=name,
+        address=await site.address(primary.name),
+        application_name=await site.name_of(name),
         stopped=stopped,
         diverged=diverged,
         stale_slots=await _stale_slots(site, name, primary),
@@ -89,7 +92,7 @@ def _slots_of_a_primary(control: NodeControl) -> list[str]:
     return control.list_folder(f"{control.data_dir}/pg_replslot") or []
 
 
-def return_steps(site: AsyncSite, back: Return) -> tuple[Step, ...]:
+def return_steps(back: Return) -> tuple[Step, ...]:
     """What is done, in this order."""
     primary = back.primary.name
     steps: list[Step] = [StopPrimary(back.name)] if back.is_running else []
@@ -97,10 +100,9 @@ def return_steps(site: AsyncSite, back: Return) -> tuple[Step, ...]:
         steps.append(MakeSlots(primary, (back.slot,)))
     if back.diverged is not False:
         # Until it is checkpointed, pg_rewind reads the old timeline in its control file.
-        steps += [Checkpoint(primary), Rewind(back.name, primary, site.address(primary))]
-    address = site.address(primary)
+        steps += [Checkpoint(primary), Rewind(back.name, primary, back.address)]
     major = back.primary.major
-    steps.append(Demote(back.name, primary, address, back.slot, back.application_name, major))
+    steps.append(Demote(back.name, primary, back.address, back.slot, back.application_name, major))
     steps.append(StartStandby(back.name, primary))
     if back.stale_slots:
         steps.append(DropSlots(back.name, back.stale_slots))

@@ -21,7 +21,7 @@ _OWN_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_iden
 
 async def rewind(site: AsyncSite, step: Rewind) -> None:
     """Run pg_rewind, and put back the configuration files that it takes from the source."""
-    conninfo, passfile = private_conninfo(site.servers[step.source])
+    conninfo, passfile = private_conninfo(await site.program_conninfo(step.source))
     await site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
 
 
@@ -30,7 +30,7 @@ async def refusal(site: AsyncSite, node: str, source: str) -> str | None:
 
     The node must have been shut down cleanly.
     """
-    conninfo, passfile = private_conninfo(site.servers[source])
+    conninfo, passfile = private_conninfo(await site.program_conninfo(source))
     try:
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:

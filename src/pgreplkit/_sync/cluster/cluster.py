@@ -318,7 +318,7 @@ class Cluster:
         back = read_return(site, name, others[0], slot=slot)
         checks = ReturnChecks(site, back)
         operation = f"bring {name} back under {others[0].name}"
-        begun = Journal(operation=operation, steps=return_steps(site, back))
+        begun = Journal(operation=operation, steps=return_steps(back))
         return _plan(site, begun, checks, journal)
 
     def resume(

@@ -22,7 +22,7 @@ _OWN_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_iden
 
 def rewind(site: Site, step: Rewind) -> None:
     """Run pg_rewind, and put back the configuration files that it takes from the source."""
-    conninfo, passfile = private_conninfo(site.servers[step.source])
+    conninfo, passfile = private_conninfo(site.program_conninfo(step.source))
     site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
 
 
@@ -31,7 +31,7 @@ def refusal(site: Site, node: str, source: str) -> str | None:
 
     The node must have been shut down cleanly.
     """
-    conninfo, passfile = private_conninfo(site.servers[source])
+    conninfo, passfile = private_conninfo(site.program_conninfo(source))
     try:
         site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
