@@ -1,4 +1,4 @@
-"""A clone beside plain pg_basebackup, of the same data."""
+"""Compare clone_standby with pg_basebackup on the same data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS, ROWS = 3, 300_000
 
 
 def main() -> None:
-    """Copy about 300 MB in turn with the library and by hand."""
+    """Copy about 300 MB, alternately with the library and with pg_basebackup."""
     with Lab() as lab:
         primary = lab.primary()
         with primary.connect() as server:

@@ -1,6 +1,6 @@
-"""A comparison of ten million rows, beside hashing the same rows by plain SQL.
+"""Compare ``compare`` on ten million rows with plain SQL that hashes the same rows.
 
-Seven differences are planted; a writer changes rows of the publisher all the time.
+The subscriber has seven differences; a writer changes rows of the publisher throughout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DIFFERENT = {"1", "5000000", "77", "4999999", "10000000", "0", "20000000"}
 
 
 def write(conninfo: str, stop: threading.Event) -> None:
-    """Change rows one by one, those of the middle most."""
+    """Change single rows until stopped, half of them in one hot range."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         turn = 0
         while not stop.is_set():
@@ -41,7 +41,7 @@ def write(conninfo: str, stop: threading.Event) -> None:
 
 
 def hash_plainly(*conninfos: str) -> float:
-    """Hash all rows of both sides at once; gives the seconds."""
+    """Hash all rows of both sides in parallel and return the seconds."""
 
     def ask(conninfo: str) -> None:
         with psycopg.connect(conninfo) as connection:
@@ -57,7 +57,7 @@ def hash_plainly(*conninfos: str) -> float:
 
 
 def main() -> None:
-    """Both in one run, on the same rows."""
+    """Run both on the same rows."""
     settings = {"wal_level": "logical", "max_wal_size": "8GB", "fsync": "off"}
     with Lab() as lab:
         nodes = lab.primary(settings=settings), lab.primary(settings=settings)
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def measured(publisher: Server, subscriber: Server) -> tuple[float, list[str]]:
-    """The seconds of a comparison, and the keys that it found to differ."""
+    """Return the seconds of a comparison and the keys of the rows that differ."""
     began, found = time.perf_counter(), []
     for progress in compare(publisher, subscriber):
         found += [diff.key["id"] for diff in progress.diffs]

@@ -1,4 +1,4 @@
-"""Seconds to load a million-row pg_lsn column, as JSON: ``load.py conninfo``."""
+"""Print the seconds to load a million-row pg_lsn column as JSON: ``load.py conninfo``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Speed as ratios, side by side in one run: ours beside what people use instead.
+"""Compare the values and loaders with common alternatives, as ratios measured in one run.
 
-Each line is the best of several repeats; the last column is the limit that we hold ourselves to.
+Each line is the best of several repeats; the last column is the project's own limit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pgreplkit.lab import Lab
 
 @attrs.frozen
 class Line:
-    """One comparison: seconds (of the same work) for ours and theirs."""
+    """One comparison: the seconds of the same work, ours and theirs."""
 
     what: str
     ours: float
@@ -45,13 +45,13 @@ def best(function: Callable[[], object], number: int = 20_000) -> float:
 
 
 def patroni_parse(lsn: str) -> int:
-    """The arithmetic that Patroni does on an LSN's text, which checks nothing."""
+    """Parse an LSN as Patroni does, without validation."""
     parts = lsn.split("/")
     return int(parts[0], 16) * 0x100000000 + int(parts[1], 16)
 
 
 def import_line() -> Line:
-    """What an import adds to a bare interpreter, beside one that adds the 25 ms we allow."""
+    """Measure the import time added to a bare interpreter; the limit is 25 ms."""
 
     def milliseconds(code: str) -> float:
         def once() -> float:
@@ -133,7 +133,7 @@ def value_lines() -> list[Line]:
 
 
 def load_lines() -> list[Line]:
-    """A million-row column, as LSN and as psycopg's str, with psycopg's C and Python halves."""
+    """Load a million-row column as LSN and as str, with psycopg's C and Python implementations."""
     lines = []
     with Lab() as lab:
         conninfo = lab.primary().conninfo

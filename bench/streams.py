@@ -1,7 +1,7 @@
-"""Changes as typed rows, beside what else reads a slot, on the same changes.
+"""Compare streams of typed rows with other readers of a slot, on the same changes.
 
-pg_recvlogical writes them to /dev/null as they are: that is the server's own limit. psycopg2 gives
-the same bytes, which are taken apart by hand here; pypgoutput decodes them in Python.
+pg_recvlogical writes the bytes to /dev/null, which shows the server's own limit. psycopg2 returns
+the same bytes, which are decoded by hand here; pypgoutput decodes them in Python.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ONE_EACH = """CREATE PROCEDURE one_each(rows int) LANGUAGE plpgsql AS $$ BEGIN
 
 
 class Slot:
-    """What a slot has to give, as often as one likes: each reader gets a copy of it."""
+    """A slot with a fixed set of changes; each reader gets its own copy of the slot."""
 
     def __init__(self, node: Node, name: str, fill: str) -> None:
         self.node, self.name = node, name
@@ -47,7 +47,7 @@ class Slot:
             return str(cursor.fetchall()[0][0]) if cursor.description else ""
 
     def rate(self, read: Callable[[Slot, str], int]) -> float:
-        """Rows in a second."""
+        """Return rows per second."""
         name = f"{self.name}_copy"
         self.run(f"SELECT pg_copy_logical_replication_slot('{self.name}', '{name}')")
         began = time.perf_counter()
@@ -61,7 +61,7 @@ class Slot:
 
 
 def by_recvlogical(slot: Slot, name: str) -> int:
-    """Its bytes go nowhere; how many rows they are is known."""
+    """Discard the bytes; the number of rows is known."""
     program = str(slot.node.installation.bindir / "pg_recvlogical")
     options = ["--option=proto_version=4", "--option=publication_names=p"]
     target = [f"--dbname={slot.node.conninfo}", f"--slot={name}", f"--endpos={slot.end}"]
@@ -104,7 +104,7 @@ def by_psycopg2(slot: Slot, name: str) -> int:
 
 
 def by_hand(data: bytes) -> tuple[object, ...]:
-    """The five columns of an INSERT, typed."""
+    """Decode the five columns of an INSERT."""
     at, values = 8, []
     for _ in range(5):
         [size] = struct.unpack_from(">I", data, at + 1)
@@ -137,15 +137,15 @@ READERS = {
 
 
 def main() -> None:
-    """Read the same changes by each in turn."""
-    # The server's limit is that of its disk otherwise, when the slots are filled.
+    """Read the same changes with each reader in turn."""
+    # Without fsync, so that filling the slots does not measure the disk.
     settings = {"wal_level": "logical", "max_wal_size": "4GB", "fsync": "off", "autovacuum": "off"}
     with Lab() as lab:
         node = lab.primary(settings=settings)
         with psycopg.connect(node.conninfo, autocommit=True) as connection:
             for name in ("big", "small"):
                 connection.execute(TABLE.format(name).encode())
-            # A zone that pypgoutput can read: the minutes of its offset are written.
+            # pypgoutput can only parse offsets with minutes, so use a zone that has them.
             connection.execute("ALTER DATABASE postgres SET TimeZone = 'Asia/Kolkata'")
             connection.execute("CREATE PUBLICATION p FOR ALL TABLES")
             connection.execute(ONE_EACH.format(VALUES).encode())

@@ -1,4 +1,4 @@
-"""Received WAL and base backups beside pg_receivewal and pg_basebackup, of the same server."""
+"""Compare WAL streams and base backups with pg_receivewal and pg_basebackup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS, ROWS = 3, 500_000
 
 
 def timed(call: Callable[[], object], folder: Path) -> float:
-    """Seconds that it takes to fill a folder, which is removed then."""
+    """Return the seconds that a call takes to fill a directory, and remove the directory."""
     began = time.perf_counter()
     call()
     seconds = time.perf_counter() - began
@@ -28,7 +28,7 @@ def timed(call: Callable[[], object], folder: Path) -> float:
 def compare(
     what: str, beside: str, ours: Callable[[], object], theirs: Callable[[], object], folder: Path
 ) -> None:
-    """In turn, so that what else the machine does counts for both."""
+    """Measure both alternately, so that other load on the machine affects both."""
     pairs = [(timed(ours, folder), timed(theirs, folder)) for _ in range(ROUNDS)]
     mine, other = (median(column) for column in zip(*pairs, strict=True))
     print(f"{what}: {mine:.2f} s; {beside}: {other:.2f} s;", end="")
@@ -36,11 +36,11 @@ def compare(
 
 
 def main() -> None:
-    """About 600 MB of data, and its WAL."""
+    """Measure with about 600 MB of data and its WAL."""
     with Lab() as lab:
         primary = lab.primary(settings={"wal_keep_size": "8GB", "max_wal_size": "8GB"})
         with primary.connect() as server, server.connection.cursor() as cursor:
-            # pg_receivewal does not see a segment of number 0.
+            # pg_receivewal ignores the first segment (number 0), so start in the second.
             cursor.execute("SELECT pg_switch_wal()")
             cursor.execute("CREATE TABLE small AS SELECT 1")
             start = LSN(cursor.execute("SELECT pg_current_wal_lsn()::text").fetchone()[0])
@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def wal(lab: Lab, primary: Node, start: LSN, end: LSN) -> None:
-    """From the same position to the same position, each into an empty directory.
+    """Receive the same range of WAL with both, each into an empty directory.
 
-    pg_receivewal begins in it where the last segment before is whole.
+    pg_receivewal starts after the last complete segment in the directory, so one is prepared.
     """
     folder = lab.root / "received"
     control = LocalControl(lab.root / "unused", bindir=primary.installation.bindir)
@@ -68,7 +68,7 @@ def wal(lab: Lab, primary: Node, start: LSN, end: LSN) -> None:
     def prepared() -> None:
         folder.mkdir()
         (folder / str(before)).write_bytes(bytes(size))
-        # Called by root, pg_receivewal runs as the account of the servers.
+        # If root runs the benchmark, pg_receivewal runs as the servers' account.
         owner = lab.root.stat()
         for path in (folder, folder / str(before)):
             os.chown(path, owner.st_uid, owner.st_gid)
@@ -88,7 +88,7 @@ def wal(lab: Lab, primary: Node, start: LSN, end: LSN) -> None:
 
 
 def backups(lab: Lab, primary: Node) -> None:
-    """As archives, and as a data directory."""
+    """Take base backups as tar archives and as a data directory."""
     folder = lab.root / "copy"
     control = LocalControl(folder, bindir=primary.installation.bindir)
     plain = [f"--dbname={primary.conninfo}", f"--pgdata={folder}", "--checkpoint=fast"]

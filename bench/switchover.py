@@ -1,4 +1,4 @@
-"""How long nobody can write during a switchover, beside the servers' own stop and promotion."""
+"""Compare the write outage of a switchover with a plain stop and promotion by pg_ctl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDS = 5
 
 
 def by_hand(old: Node, new: Node) -> float:
-    """Seconds that pg_ctl needs to stop the one and to promote the other."""
+    """Return the seconds that pg_ctl needs to stop one server and promote the other."""
     with old.connect() as server, new.connect() as standby:
         server.connection.execute("CHECKPOINT")
         assert isinstance(server, Primary), standby
@@ -23,7 +23,7 @@ def by_hand(old: Node, new: Node) -> float:
 
 
 def main() -> None:
-    """Switch to and fro, in turn with the library and by hand."""
+    """Switch over with the library and back by hand, several times."""
     with Lab() as lab:
         a = lab.primary(name="a")
         b = lab.standby(a, slot="b", name="b")
@@ -41,7 +41,7 @@ def main() -> None:
             theirs.append(by_hand(b, a))
             cluster.rejoin("b").run()
         ratio = median(ours) / median(theirs)
-        print(f"switchover: nobody could write for {median(ours):.3f} s, of {median(whole):.3f} s;")
+        print(f"switchover: write outage {median(ours):.3f} s, of {median(whole):.3f} s in all;")
         print(f"  pg_ctl stop and promote: {median(theirs):.3f} s; ratio {ratio:.2f} (limit 1.5)")
 
 

@@ -1,4 +1,4 @@
-"""Watching 200 servers once a second: what it costs, and whether it keeps time."""
+"""Measure the CPU time and punctuality of a Watch of 200 servers, once a second."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def async_rounds(servers: dict[str, str]) -> tuple[float, float, int]:
 
 
 def figures(samples: object, started: float, cpu: float) -> tuple[float, float, int]:
-    """CPU seconds a round, seconds a round, and answers that were missing."""
+    """Return CPU seconds per round, seconds per round, and the number of missing answers."""
     spent, passed = time.process_time() - cpu, time.monotonic() - started
     missing = sum(record["error"] is not None for record in samples.to_records())
     return spent / ROUNDS, passed / ROUNDS, missing

@@ -12,6 +12,7 @@ html_title = "pgreplkit"
 exclude_patterns = ["_build"]
 
 napoleon_use_ivar = True
+# Server versions or roles that a function requires, and the catalogs and functions it reads.
 napoleon_custom_sections = ["Needs", "Source"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

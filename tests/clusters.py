@@ -1,4 +1,4 @@
-"""The servers that live tests ask: one primary with one standby for each major, kept for long."""
+"""The servers of live tests: a primary and a standby for each major version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cluster:
         return self.primary.major
 
     def catch_up(self) -> LSN:
-        """Wait until the standby has replayed all that the primary wrote; gives that position."""
+        """Wait until the standby has replayed all WAL of the primary; return that position."""
         target = LSN(str(one(self.primary, "SELECT pg_current_wal_lsn()::text")))
         replayed = "SELECT pg_last_wal_replay_lsn()::text"
         wait_until(lambda: LSN(str(one(self.standby, replayed))) >= target)
@@ -44,7 +44,7 @@ class Cluster:
 
 
 class Clusters:
-    """Clusters by major, each made when it is first asked for."""
+    """One cluster for each major version, created on first use."""
 
     def __init__(self, lab: Lab, *, disturbed: bool = False) -> None:
         self.lab = lab
@@ -60,7 +60,7 @@ class Clusters:
     def of(self, major: int) -> Cluster:
         if major not in self._made:
             name = f"pg{major}"
-            # Autovacuum commits when it likes, where tests wait for nothing to be committed.
+            # Autovacuum would commit at any time; some tests need a primary that commits nothing.
             settings = {"wal_level": "logical", "autovacuum": "off"}
             settings["max_prepared_transactions"] = "10"
             # A subscription's worker that failed is started again soon.
@@ -80,19 +80,19 @@ class Clusters:
 
 
 def run(node: Node, sql: str) -> None:
-    """Execute a statement that gives no rows."""
+    """Execute a statement without a result."""
     with psycopg.connect(node.conninfo, autocommit=True) as connection:
         connection.execute(sql.encode())
 
 
 def one(node: Node, sql: str) -> object:
-    """The one value that a query gives."""
+    """Return the single value of a query."""
     [value] = rows(node, sql)[0].values()
     return value
 
 
 def rows(node: Node, sql: str) -> list[DictRow]:
-    """The records that a query gives."""
+    """Return the rows of a query."""
     with (
         psycopg.connect(node.conninfo, autocommit=True) as connection,
         connection.cursor(row_factory=dict_row) as cursor,
@@ -101,7 +101,7 @@ def rows(node: Node, sql: str) -> list[DictRow]:
 
 
 def conninfo_as(node: Node, role: str) -> str:
-    """How to connect as one of the roles that every cluster has."""
+    """Return the connection string of a role that every cluster has."""
     return psycopg.conninfo.make_conninfo(
         node.conninfo, user=role, password=role, dbname="postgres"
     )
@@ -109,7 +109,7 @@ def conninfo_as(node: Node, role: str) -> str:
 
 @contextmanager
 def streaming(node: Node, slot: str | None, *, name: str = "holder") -> Iterator[int]:
-    """A client that streams, from a slot or without, and never answers; gives its sender's pid."""
+    """Stream WAL without replies, from a slot or without one; yield the walsender's pid."""
     conninfo = psycopg.conninfo.make_conninfo(
         node.conninfo, replication="true", application_name=name
     )
@@ -125,15 +125,15 @@ def streaming(node: Node, slot: str | None, *, name: str = "holder") -> Iterator
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until it holds; fails when it does not in time."""
+    """Wait until the condition holds; fail if it does not in time."""
     deadline = time.monotonic() + TIMEOUT
     while not holds():
-        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
 async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> Answer:
-    """Ask until the answer is as it should be soon; gives the last one, for the test to look at."""
+    """Ask until the answer satisfies the condition or time is up; return the last answer."""
     deadline = time.monotonic() + TIMEOUT
     while not holds(answer := await ask()) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
@@ -141,17 +141,17 @@ async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], b
 
 
 def have_replied(senders: Sequence[WalSender]) -> bool:
-    """Whether there are walsenders, and each knows how far its client has replayed."""
+    """Return True if walsenders exist and each knows the replay position of its client."""
     return bool(senders) and all(sender.replay_lsn is not None for sender in senders)
 
 
 def reads_twice(
     test: Callable[Given, Coroutine[None, None, None]],
 ) -> Callable[Given, Coroutine[None, None, None]]:
-    """A test that compares what it reads with what the server says a moment later.
+    """Repeat a test that compares a report with the server's state a moment later.
 
-    It begins anew where they differ, a few times: servers write WAL of their own every 15 s, and
-    a standby tells only now and then how far it is.
+    The two may differ: servers write WAL of their own every 15 s, and a standby reports its
+    position only from time to time. So the test is repeated a few times.
     """
 
     @functools.wraps(test)

@@ -1,4 +1,4 @@
-"""One test for both colours: the sync twins behind the async interface."""
+"""One test for both colours: sync objects behind the async interface."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Awaited:
 
 
 class Pending:
-    """What a sync call gives, to be awaited or entered as an async one's."""
+    """The result of a sync call, which can be awaited or entered like that of an async call."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
@@ -81,12 +81,12 @@ def wrapped(result: object) -> object:
 
 
 def inner(wrapped: object) -> object:
-    """The sync object itself; an async one is not wrapped."""
+    """Return the sync object inside the wrapper; async objects are not wrapped."""
     return getattr(wrapped, "_target", wrapped)
 
 
 class Colour:
-    """Opens servers in one colour; what it gives is used as the async classes."""
+    """Connects to servers in one colour; its objects are used like the async classes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -132,7 +132,7 @@ class Colour:
 
 
 async def execute(connection: object, sql: str) -> list[tuple[object, ...]]:
-    """Run statements on a psycopg connection of either colour; gives the last one's rows."""
+    """Run statements on a psycopg connection of either colour; return the rows of the last one."""
     cursor = await _done(connection.execute(sql))  # type: ignore[attr-defined]
     return await _done(cursor.fetchall()) if cursor.description else []
 

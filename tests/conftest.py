@@ -19,7 +19,7 @@ from pgreplkit.lab import Lab, find_servers
 
 pytest_plugins = ["pytester"]
 
-# A run tests what the run before it tested; nox -s fuzz looks for what is new.
+# Every run tests the same examples; nox -s fuzz tries new ones.
 settings.register_profile("pgreplkit", deadline=None, max_examples=100, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=1000, derandomize=False)
 settings.load_profile("pgreplkit")
@@ -116,7 +116,7 @@ def clusters(pgreplkit_lab: Lab, pytestconfig: pytest.Config) -> Iterator[Cluste
 
 @pytest.fixture(autouse=True)
 def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Remove the nodes that a test adds to the lab of all tests: they take much of a disk."""
+    """Remove the nodes that a test adds to the session's lab, because they need much disk space."""
     if "clusters" not in request.fixturenames:
         yield
         return

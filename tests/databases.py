@@ -50,11 +50,11 @@ class Database:
 
 
 FREE: list[Database] = []
-"""Databases that were given back, empty: making one takes longer than most tests."""
+"""Returned databases, empty: creating one takes longer than most tests."""
 
 
 def make_database(node: Node) -> Database:
-    """An empty database on that node, with nobody in it."""
+    """Return an empty database on that node without any session."""
     for database in FREE:
         if database.node is node:
             FREE.remove(database)
@@ -66,7 +66,7 @@ def make_database(node: Node) -> Database:
 
 
 def remove_databases(*databases: Database) -> None:
-    """Empty them, and end their subscriptions, slots and sessions."""
+    """Empty the databases, and end their subscriptions, slots and sessions."""
     for database in databases:
         for (name,) in database.all(
             """SELECT quote_ident(subname) FROM pg_subscription
@@ -132,7 +132,7 @@ class Pair:
 
 
 def make_pair(publisher: Node, subscriber: Node) -> Pair:
-    """Two databases with the same tables; the publisher's are filled and published as p."""
+    """Create two databases with the same tables; the publisher's have rows and a publication p."""
     pair = Pair(make_database(publisher), make_database(subscriber))
     for each in (pair.publisher, pair.subscriber):
         each.run(*TABLES)

@@ -1,4 +1,4 @@
-"""A real Patroni: three members, which keep their state among themselves by raft."""
+"""A real Patroni of three members, which store their state by raft."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Patronis:
     folder: Path
 
     def settle(self) -> None:
-        """Wait until one leads and the others stream from it."""
+        """Wait until one member leads and the others stream from it."""
         until_all_run(self.urls, self.folder)
 
 
 def usable_python(account: Account) -> tuple[str, dict[str, str]]:
-    """A Python that the servers' account may run, with Patroni; skips the test without one."""
+    """Return a Python with Patroni that the servers' account can run; skip the test without one."""
     spec = find_spec("patroni")
     if spec is None or spec.origin is None or find_spec("pysyncobj") is None:
         pytest.skip("needs patroni[raft]")
@@ -63,7 +63,7 @@ def usable_python(account: Account) -> tuple[str, dict[str, str]]:
 
 @contextmanager
 def running(lab: Lab, major: int) -> Iterator[Patronis]:
-    """Three members of that major, the first one leading."""
+    """Start three members of that major version, led by the first."""
     account = lab._place.account
     python, packages = usable_python(account)
     [server] = [server for server in lab.servers if server.version.major == major][:1]
@@ -158,7 +158,7 @@ def _settings(
 
 
 def until_all_run(urls: Sequence[str], folder: Path) -> None:
-    """Wait until one leads and the others stream from it."""
+    """Wait until one member leads and the others stream from it."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):

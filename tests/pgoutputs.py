@@ -1,4 +1,4 @@
-"""The bytes of pgoutput's messages, put together as the server does."""
+"""The bytes of pgoutput's messages, built as the server builds them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The examples in docstrings of public names, which doctest's own search passes over.
+"""The examples in docstrings of public names, which doctest's own search skips.
 
-It looks only at what a module says is its own, and public classes say that they are pgreplkit's.
+doctest searches objects whose __module__ is the module, but that of public classes is pgreplkit.
 """
 
 from __future__ import annotations

@@ -81,10 +81,10 @@ every_refusal = pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.
 
 
 def drawn_tree() -> dict[str, str | None]:
-    """Each name in the docstring's picture with the name that it hangs from."""
+    """Return each name in the docstring's tree with its parent."""
     parents: dict[str, str | None] = {}
     path: dict[int, str] = {}
-    picture = (errors.__doc__ or "").split("::\n")[1].split("\n\nA ``TypeError``")[0]
+    picture = (errors.__doc__ or "").split("::\n")[1].split("\n\nAn argument")[0]
     for line in picture.splitlines():
         names = list(re.finditer(r"\w+", re.sub(r"\(.*?\)", "", line)))
         if names:
@@ -140,9 +140,9 @@ def test_an_error_can_be_caught_by_the_one_base(error: Error) -> None:
 def test_an_error_for_a_value_names_the_value_the_fault_and_the_expectation(
     kind: type[InvalidValue],
 ) -> None:
-    error = kind("16:B3", "there is no '/' in it")
-    assert (error.value, error.reason) == ("'16:B3'", "there is no '/' in it")
-    assert str(error).startswith(f"not a valid {kind.what}: '16:B3': there is no '/' in it")
+    error = kind("16:B3", "it contains no '/'")
+    assert (error.value, error.reason) == ("'16:B3'", "it contains no '/'")
+    assert str(error).startswith(f"not a valid {kind.what}: '16:B3': it contains no '/'")
     assert error.expected == kind.expected
     assert str(error).endswith(kind.expected)
     assert kind.expected or kind is InvalidValue

@@ -61,7 +61,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"a relative import in {name_of(path)}"
-            # A public module hands on the names of others: what counts is where they are defined.
+            # A public module re-exports names: the module that defines them counts.
             homes = HOME.get(node.module or "", {})
             for alias in node.names:
                 home = homes.get(alias.name)
@@ -105,7 +105,7 @@ def test_pure_layers_import_no_driver(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_stays_small_and_is_named_for_one_idea(path: Path) -> None:
-    # The list of what is public is as long as there are public names.
+    # The list of public names grows with their number.
     assert path == ROOM / "__init__.py" or len(path.read_text().splitlines()) <= 700
     assert path.stem not in {"utils", "helpers", "misc", "common"}
 

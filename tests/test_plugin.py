@@ -33,7 +33,7 @@ def test_a_database_of_pytest_postgresql_on_a_lab_server(
     clusters: Clusters,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # pytest-postgresql gives each worker of pytest-xdist a database with a name of its own.
+    # pytest-postgresql adds the worker of pytest-xdist to the database's name.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     node = clusters.of(find_servers()[0].version.major).primary
     pytester.makeini(

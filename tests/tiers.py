@@ -1,4 +1,4 @@
-"""Which servers, and which colours, a live test runs on.
+"""The choice of servers and colours for a live test.
 
 The gate runs each live test on the oldest and the newest server that it supports and on two
 between; `nox -s matrix -- --full` runs it on all of them, in both colours.

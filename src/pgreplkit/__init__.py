@@ -1,7 +1,10 @@
 """pgreplkit: PostgreSQL replication as typed Python objects.
 
-Values that agree with the server (LSN, WalFileName, TimelineHistory, …), servers that you can ask
-(connect, Primary, Standby and their Async twins), and throwaway clusters (pgreplkit.lab).
+- Values: LSN, WalFileName, TimelineHistory and others, which need neither a server nor psycopg.
+- Servers: connect() returns a Primary or a Standby; Slot, Publication, Subscription and Cluster
+  read and change the parts of a replication setup. Each class has an Async twin.
+- Streams: changes of a logical slot as typed rows, WAL, and base backups.
+- pgreplkit.errors lists the errors; pgreplkit.lab starts throwaway servers.
 """
 
 from pgreplkit._public import lazy as _lazy
@@ -328,7 +331,7 @@ if TYPE_CHECKING:
         BackupItem as BackupItem,
         ManifestChunk as ManifestChunk,
     )
-    from pgreplkit.protocol.outputs import Payload as Payload
+    from pgreplkit.protocol.changefeed import Payload as Payload
     from pgreplkit.protocol.pgoutput.messages import (
         Begin as Begin,
         BeginPrepare as BeginPrepare,

@@ -1,8 +1,8 @@
-"""A tour in a minute: ``python -m pgreplkit.tour``.
+"""A demonstration that takes about a minute: ``python -m pgreplkit.tour``.
 
-Starts a primary and a streaming standby, writes rows, streams changes, and tells what happens by
-pgreplkit's own objects. Each thing that it tells is checked; it exits with 1 if one of them is
-not so.
+It starts a primary and a streaming standby, writes rows, streams changes, and reports the state
+with pgreplkit's own objects. Every statement it prints is checked; the exit status is 1 if a check
+fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TIMEOUT = 60.0
 
 
 class Tour:
-    """What is told, and whether it was so."""
+    """The demonstration: its output and the results of its checks."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -50,12 +50,12 @@ class Tour:
     def chapter(self, title: str) -> None:
         self.console.print(f"\n[bold cyan]{title}[/]")
 
-    def tell(self, holds: bool, text: str) -> None:
-        """A sentence, with a mark that says whether it is so."""
+    def check(self, holds: bool, text: str) -> None:
+        """Print a statement with a mark that shows if it holds."""
         self.checks += 1
         if not holds:
             self.failures.append(text)
-        mark = "[green]✓[/]" if holds else "[bold red]✗ not so:[/]"
+        mark = "[green]✓[/]" if holds else "[bold red]✗ does not hold:[/]"
         self.console.print(f" {mark} {text}", highlight=False)
 
     def table(self, *columns: str) -> Table:
@@ -63,7 +63,7 @@ class Tour:
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar that goes away when it is full; gives the function that moves it."""
+        """Show a transient progress bar; yield the function that advances it."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
         with Progress(
             *columns,
@@ -85,27 +85,27 @@ class Tour:
             moved(2)
         return primary, standby
 
-    def who_is_who(self, primary: Primary, standby: Standby) -> None:
-        self.chapter("Who is who")
+    def servers(self, primary: Primary, standby: Standby) -> None:
+        self.chapter("The servers")
         table = self.table("role", "version", "timeline", "position", "in WAL file")
         size = primary.wal_segment_size()
         for server in (primary, standby):
-            who = server.identity()
-            name = who.position.wal_file(timeline=who.timeline, segment_size=size)
+            identity = server.identity()
+            name = identity.position.wal_file(timeline=identity.timeline, segment_size=size)
             table.add_row(
                 type(server).__name__,
                 str(server.version),
-                str(who.timeline),
-                str(who.position),
+                str(identity.timeline),
+                str(identity.position),
                 str(name),
             )
         self.console.print(table)
         one, other = primary.identity(), standby.identity()
         same = one.system_id == other.system_id
-        self.tell(same, f"both belong to the cluster that initdb numbered {one.system_id}")
+        self.check(same, f"both belong to the cluster that initdb numbered {one.system_id}")
         upstream = standby.upstream()
         port = primary.connection.info.port
-        self.tell(
+        self.check(
             upstream is not None and (upstream.port, upstream.slot_name) == (port, SLOT),
             f"the standby follows 127.0.0.1:{port} through the slot {SLOT!r}",
         )
@@ -117,20 +117,20 @@ class Tour:
         lsn = position.insert
         name = lsn.wal_file(timeline=primary.timeline(), segment_size=size)
         offset = lsn.offset_in(size)
-        self.tell(
+        self.check(
             position.flush <= position.write <= position.insert,
             f"flushed {position.flush} ≤ written {position.write} ≤ inserted {position.insert}",
         )
-        self.tell(
+        self.check(
             name.lsn_at(offset) == lsn and lsn in name,
-            f"{lsn} is byte {offset:,} of {name}, and the way back gives the same",
+            f"{lsn} is byte {offset:,} of {name}, and the reverse calculation agrees",
         )
         later = lsn + 100_000_000
         server_says = primary.wal_file(later)
-        self.tell(
+        self.check(
             server_says == later.wal_file(timeline=server_says.timeline, segment_size=size),
-            f"100 MB further on is {later} in {server_says}: {server_says - name} files on,"
-            " as the server says too",
+            f"100 MB later is {later} in {server_says}, {server_says - name} files later;"
+            " the server agrees",
         )
 
     def burst(self, primary: Primary, standby: Standby) -> None:
@@ -156,42 +156,43 @@ class Tour:
             stages = (lag.sent_bytes, lag.write_bytes, lag.flush_bytes, lag.replay_bytes)
             table.add_row(when, *(f"{n or 0:,}" for n in stages), milliseconds(sender))
         self.console.print(table)
-        self.tell(written > 1_000_000, f"the burst made {written:,} bytes of WAL")
-        self.tell(samples["after"].lag.replay_bytes == 0, "and the standby has replayed all of it")
+        self.check(written > 1_000_000, f"the burst wrote {written:,} bytes of WAL")
+        self.check(samples["after"].lag.replay_bytes == 0, "and the standby has replayed all of it")
         status = standby.replay_status()
         age = status.observed_at - (status.last_commit_time or status.observed_at)
-        self.tell(
+        self.check(
             status.lag_reason is LagReason.CAUGHT_UP and not status.time_behind,
-            f"its last commit is {age.total_seconds():.2f} s old, yet it is no second behind:"
+            f"its last replayed commit is {age.total_seconds():.2f} s old; lag is 0:"
             f" {status.lag_reason}",
         )
 
     def slot(self, primary: Primary, standby_node: Node) -> None:
-        self.chapter("What a slot holds back while its standby is away")
+        self.chapter("A slot keeps WAL while its standby is stopped")
         standby_node.stop()
         wait_for(lambda: not primary.replicas(), "the walsender has ended")
-        with self.progress("writing rows without it", BATCHES) as moved:
+        with self.progress("writing rows without the standby", BATCHES) as moved:
             for batch in range(BATCHES, 2 * BATCHES):
                 write_rows(primary, batch)
                 moved(batch + 1 - BATCHES)
         restart_lsn = slot_position(primary)
         held = WalRange(restart_lsn, primary.wal_position().flush)
         files = list(held.files(primary.timeline(), segment_size=primary.wal_segment_size()))
-        there = {file.name for file in primary.wal_files()}
-        self.tell(
+        in_pg_wal = {file.name for file in primary.wal_files()}
+        self.check(
             held.size > 1_000_000,
-            f"restart_lsn stays at {restart_lsn}: {held.size:,} bytes wait in {len(files)} files",
+            f"restart_lsn remains {restart_lsn}: the slot keeps {held.size:,} bytes in"
+            f" {len(files)} files",
         )
         primary.connection.execute("CHECKPOINT")
-        self.tell(
-            there.issuperset(files)
+        self.check(
+            in_pg_wal.issuperset(files)
             and {file.name for file in primary.wal_files()}.issuperset(files),
             f"{files[0]} … {files[-1]} are in pg_wal, and a checkpoint does not remove them",
         )
         checkpoint = primary.checkpoint_status()
-        self.tell(
+        self.check(
             checkpoint.redo_lsn > restart_lsn,
-            f"recovery needs WAL from {checkpoint.redo_lsn} only; the slot is what keeps the rest",
+            f"crash recovery needs WAL from {checkpoint.redo_lsn} on; the slot keeps the rest",
         )
 
     def catching_up(self, primary: Primary, standby_node: Node) -> None:
@@ -213,21 +214,23 @@ class Tour:
                 wait_for(caught_up, "the standby has caught up")
             seconds = time.monotonic() - started
             status = standby.replay_status()
-            self.tell(
+            self.check(
                 status.unreplayed_bytes == 0 and behind > 1_000_000,
                 f"{behind:,} bytes were replayed {seconds:.1f} s after its start",
             )
             counted = [count_rows(server) for server in (primary, standby)]
             expected = 2 * BATCHES * ROWS_IN_BATCH
-            self.tell(
+            self.check(
                 counted == [expected, expected], f"both servers count {expected:,} rows in orders"
             )
             wait_for(lambda: slot_position(primary) >= target, "the slot has moved on")
             restart_lsn = slot_position(primary)
-            self.tell(restart_lsn >= target, f"and the slot lets go: restart_lsn is {restart_lsn}")
+            self.check(
+                restart_lsn >= target, f"and the slot has advanced: restart_lsn is {restart_lsn}"
+            )
 
     def changes(self, primary: Primary) -> None:
-        self.chapter("What is committed, as typed rows")
+        self.chapter("Committed changes as typed rows")
         run = primary.connection.execute
         run("CREATE TABLE customers (id int8 PRIMARY KEY, name text, since date)")
         primary.create_publication("tour", tables=["customers"])
@@ -246,9 +249,9 @@ class Tour:
                         stream.acknowledge(lsn)
             acknowledged = stream.acknowledged
         self.console.print(table)
-        self.tell(
+        self.check(
             table.row_count == 4 and slot.refresh().confirmed_flush_lsn == acknowledged,
-            f"the slot confirms what was acknowledged: all before {acknowledged}",
+            f"the slot has confirmed the acknowledged position {acknowledged}",
         )
         slot.drop()
 
@@ -263,27 +266,27 @@ class Tour:
         )
 
     def take(self, version: str | None) -> bool:
-        """The whole tour; whether all that it told was so."""
+        """Run the demonstration; return True if all checks hold."""
         with Lab() as lab:
             primary_node, standby_node = self.start(lab, version)
             with Primary.connect(primary_node.conninfo) as primary:
                 with Standby.connect(standby_node.conninfo) as standby:
-                    self.who_is_who(primary, standby)
+                    self.servers(primary, standby)
                     self.positions(primary)
                     self.burst(primary, standby)
                 self.slot(primary, standby_node)
                 self.catching_up(primary, standby_node)
                 self.changes(primary)
-        gone = not lab.root.exists()
-        self.chapter("And gone")
-        self.tell(gone, "both servers are stopped, and every file of theirs is removed")
+        removed = not lab.root.exists()
+        self.chapter("The end")
+        self.check(removed, "both servers are stopped, and all their files are removed")
         self.console.print(f"\n{self.checks - len(self.failures)} of {self.checks} checks hold.")
         return not self.failures
 
 
 def only(senders: list[WalSender]) -> WalSender:
     if len(senders) != 1:
-        raise LabError(f"one walsender was expected, {len(senders)} are there")
+        raise LabError(f"expected one walsender, found {len(senders)}")
     return senders[0]
 
 
@@ -309,7 +312,7 @@ def slot_position(primary: Primary) -> LSN:
         "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = %s", [SLOT]
     ).fetchone()
     if not isinstance(row, tuple) or not isinstance(row[0], LSN):
-        raise LabError(f"the slot {SLOT!r} is gone, or holds nothing")
+        raise LabError(f"slot {SLOT!r} does not exist or keeps no WAL")
     return row[0]
 
 
@@ -317,14 +320,14 @@ def wait_for(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not holds():
         if time.monotonic() > deadline:
-            raise LabError(f"after {TIMEOUT:.0f} seconds it is not so that {what}")
+            raise LabError(f"timed out after {TIMEOUT:.0f} s waiting until {what}")
         time.sleep(0.02)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m pgreplkit.tour", description=__doc__)
     parser.add_argument(
-        "--pg", metavar="MAJOR", help="the server's major; the newest found unless told"
+        "--pg", metavar="MAJOR", help="the major version; by default the newest installed"
     )
     arguments = parser.parse_args()
     console = Console()

@@ -1,4 +1,4 @@
-"""The connection string that another server, or a program, gets of a connection."""
+"""The connection string of a connection, for another server or a program."""
 
 from __future__ import annotations
 

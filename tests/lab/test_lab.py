@@ -1,4 +1,4 @@
-"""The lab: what it runs, and that nothing of it stays."""
+"""The lab: its servers, and that nothing of them is left."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ StartChild: TypeAlias = Callable[[str], tuple[subprocess.Popen[str], Path]]
 
 @pytest.fixture
 def start_child() -> Iterator[StartChild]:
-    """Runs a Python with a lab in it; gives the process and the lab's folder."""
+    """Run a Python with a lab; return the process and the lab's folder."""
     children = []
 
     def start(then: str) -> tuple[subprocess.Popen[str], Path]:
@@ -254,6 +254,26 @@ def test_a_start_that_fails_shows_the_servers_log(pgreplkit_lab: Lab) -> None:
         pgreplkit_lab.primary(name="failing", settings={"no_such_setting": 1})
 
 
+def test_a_name_can_be_used_again_after_a_failed_start(pgreplkit_lab: Lab) -> None:
+    before = {*pgreplkit_lab.root.iterdir()}
+    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+        pgreplkit_lab.primary(name="again", settings={"no_such_setting": 1})
+    left = {path.name for path in {*pgreplkit_lab.root.iterdir()} - before}
+    assert not {name for name in left if name.startswith("again")}
+    primary = pgreplkit_lab.primary(name="again")
+    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+        pgreplkit_lab.standby(primary, name="follower", settings={"no_such_setting": 1})
+    assert "follower" not in pgreplkit_lab.nodes
+    primary.stop()
+    with pytest.raises(pgreplkit.ServerStartFailed, match="pg_basebackup"):
+        pgreplkit_lab.standby(primary, name="follower")
+    primary.start()
+    standby = pgreplkit_lab.standby(primary, name="follower")
+    assert standby.is_running
+    pgreplkit_lab.remove(standby)
+    pgreplkit_lab.remove(primary)
+
+
 def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken, socket.socket() as free:
         for listener in (taken, free):
@@ -279,7 +299,7 @@ def test_the_error_for_a_missing_major_lists_the_installed_ones(pgreplkit_lab: L
     with pytest.raises(ServerNotFound) as caught:
         pgreplkit_lab.primary(version="9.6")
     text = str(caught.value)
-    assert "no PostgreSQL 9.6 server" in text
+    assert "could not find a PostgreSQL 9.6 server" in text
     assert all(str(server.version) in text for server in find_servers())
     assert "pip install 'pgreplkit[lab]'" in text
     assert "PGREPLKIT_SERVERS" in text
@@ -344,7 +364,7 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
 
 
 def test_an_invalid_slot_name_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
-    with pytest.raises(pgreplkit.LabError, match="the slot 'No-Slot' cannot be created"):
+    with pytest.raises(pgreplkit.LabError, match="could not create slot 'No-Slot'"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")
 
 
@@ -355,6 +375,6 @@ def test_a_node_that_is_removed_leaves_nothing_and_its_name_is_free() -> None:
         assert not node.is_running
         assert not [path for path in lab.root.iterdir() if path.name.startswith("brief")]
         assert lab.nodes == {}
-        with pytest.raises(LabError, match="no such node"):
+        with pytest.raises(LabError, match="not a node of this lab"):
             lab.remove(node)
         lab.remove(lab.primary(name="brief"))

@@ -31,7 +31,7 @@ TABLESPACES = [BackupTablespace(16401, "/some/where", 2048), BackupTablespace(No
 
 
 class Heard:
-    """What a sink is told, in order, with what follows each other put together."""
+    """Records the calls of a sink in order, with consecutive data joined."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []

@@ -1,4 +1,4 @@
-"""Feedback: never more is confirmed than what the client has."""
+"""Feedback: the client never confirms more than it has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ steps = st.lists(
 def test_delivered_changes_are_not_confirmed_before_acknowledgement(
     steps: list[tuple[str, int]], advances: bool
 ) -> None:
-    """The server's positions rise; a client acknowledges what it likes of what it was given."""
+    """The server's positions rise; the client acknowledges any of the delivered positions."""
     feedback = Feedback(LSN.INVALID, advance_when_idle=advances)
     given_out: list[LSN] = []
     acknowledged = position = before = LSN.INVALID
@@ -44,7 +44,7 @@ def test_delivered_changes_are_not_confirmed_before_acknowledgement(
                 acknowledged = max(acknowledged, LSN(number))
                 feedback.acknowledge(LSN(number), written=None, applied=None)
         outstanding = [end for end in given_out if end > acknowledged]
-        # What was confirmed while nothing was outstanding stays so.
+        # A confirmation made while nothing was pending remains.
         assert not outstanding or feedback.flushed < min(outstanding)
         assert before <= feedback.flushed <= feedback.delivered
         assert advances or feedback.flushed == acknowledged

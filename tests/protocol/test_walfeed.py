@@ -1,4 +1,4 @@
-"""WAL in messages, and cut into segments."""
+"""WAL data in messages, and split into segments."""
 
 from __future__ import annotations
 

@@ -42,12 +42,12 @@ MANIFEST: dict[str, object] = {
 
 
 def signed(body: str) -> str:
-    """``body`` with the last line that makes its checksum right."""
+    """Return ``body`` with the last line that completes it with the right checksum."""
     digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
     return f'{body}"Manifest-Checksum": "{digest}"}}\n'
 
 
 def manifest_text(**changed: object) -> str:
-    """A manifest with some values changed (``Files`` as ``Files``, ``-`` as ``_``), well signed."""
+    """Return a manifest with some values changed and a valid checksum (``-`` in keys is ``_``)."""
     fields = MANIFEST | {key.replace("_", "-"): value for key, value in changed.items()}
     return signed(json.dumps(fields)[:-1] + ",\n")

@@ -1,4 +1,4 @@
-"""Whatever is handed to a parser: a value, or a refusal of one kind, and soon."""
+"""Any input of a parser is parsed or refused with one kind of error, in linear time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ every_parser = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 
 
 def check(parser: Parser, handed: object) -> None:
-    """Only InvalidValue's two bases, or TypeError for a type that is not taken, may come out."""
+    """Expect a value, an InvalidValue, or a TypeError for a type that is not accepted."""
     try:
         found = parser.parse(handed)
     except (TypeError, Error) as refused:
@@ -156,7 +156,7 @@ LENGTH = 30_000
 
 
 def seconds(parse: Callable[..., object], text: str | bytes) -> float:
-    # What other tests have left would be searched through for garbage meanwhile.
+    # A garbage collection of objects of other tests would be measured too.
     gc.disable()
     try:
         start = process_time()
@@ -171,7 +171,7 @@ def assert_linear(parse: Callable[..., object], text: str) -> None:
     """Eight times the text takes about eight times as long: a square would take sixty-four."""
     if seconds(parse, text * 4) < 0.02:
         return
-    # A machine with other work to do may spoil one measurement, not each of five.
+    # Other work of the machine may spoil one measurement, not all five.
     ratios = (seconds(parse, text * 8) / seconds(parse, text) for _ in range(5))
     assert any(ratio < 25 for ratio in ratios)
 

@@ -1,4 +1,4 @@
-"""What holds for every value type alike."""
+"""Laws of all value types."""
 
 import copy
 import datetime
@@ -127,7 +127,7 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     ControlFile: control_files,
     TableName: st.builds(TableName, table_words, table_words),
 }
-# A tuple or a text is what json and Python's order know already.
+# json and comparisons know tuples and str themselves.
 TUPLES = {WalFileOffset, SplitWalFileName}
 WORDS = {SyncMethod, Severity, Takes, ControlState}
 ORDERED = [LSN, SegmentSize, WalFileName, TableName]
@@ -241,7 +241,7 @@ def test_a_value_is_written_to_json_as_its_text(kind: type, data: st.DataObject)
 
 
 def taken_apart(value: object) -> object:
-    """``value`` made again from what a pattern finds in it."""
+    """Build ``value`` again from the parts that a class pattern matches."""
     match value:
         case LSN():
             return LSN.from_bytes(value.to_bytes())

@@ -1,4 +1,4 @@
-"""The twins of the server's functions, against what servers of seven majors answered."""
+"""The server's functions in Python, compared with answers of seven major versions."""
 
 import json
 import re
@@ -42,7 +42,7 @@ BEFORE_17 = [major for major in MAJORS if major < 17]
 SYNTAX, OUT_OF_RANGE, INVALID_PARAMETER = "22P02", "22023", "22023"
 NO_OPERATOR = "42883"
 
-# What stands in SQL, and the same in Python.
+# An operator in SQL, and the same in Python.
 PYTHON = [
     (r"pg_wal_lsn_diff\('(\S+)','(\S+)'\)", r"pg_wal_lsn_diff(LSN('\1'), LSN('\2'))"),
     (r"pg_lsn '(\S+?)'", r"LSN('\1')"),

@@ -1,4 +1,4 @@
-"""TimelineHistory: who owns which WAL, where two part, and which files recovery reads."""
+"""TimelineHistory: the timeline of a position, forks, and the files that recovery reads."""
 
 import pytest
 from hypothesis import assume, example, given, strategies as st
@@ -84,9 +84,54 @@ def test_text_that_is_not_a_history_of_timeline_2_is_refused(text: str) -> None:
         TimelineHistory.parse(text, timeline=2)
 
 
-def test_a_switch_is_not_before_the_one_before_it() -> None:
-    with pytest.raises(InvalidTimelineHistory, match="before the one before"):
-        TimelineHistory.parse("1\t0/6\n2\t0/5", timeline=3)
+def entries(history: TimelineHistory) -> list[tuple[int, LSN, LSN | None]]:
+    """The entries of a history as readTimeLineHistory makes them, newest first."""
+    points = [switch.switchpoint for switch in history.switches]
+    rows = zip(history.timelines, [LSN.INVALID, *points], [*points, None], strict=True)
+    return [*rows][::-1]
+
+
+@given(timeline_histories(), lsns())
+def test_a_position_is_on_the_timeline_that_the_server_names(
+    history: TimelineHistory, lsn: LSN
+) -> None:
+    """tliOfPointInHistory: the newest entry that contains the position."""
+    named = next(
+        timeline
+        for timeline, begin, end in entries(history)
+        if begin <= lsn and (end is None or lsn < end)
+    )
+    assert history.timeline_of(lsn) == named
+
+
+@given(timeline_histories())
+def test_a_switchpoint_is_that_of_its_own_line(history: TimelineHistory) -> None:
+    """tliSwitchPoint: the end of the timeline's entry, whatever later entries say."""
+    for timeline, _, end in entries(history):
+        assert history.switchpoint(timeline) == end
+
+
+def test_a_recovery_that_ended_before_an_earlier_fork_gives_falling_switchpoints() -> None:
+    history = TimelineHistory.parse("1\t0/9000000\n2\t0/5000000\n", timeline=3)
+    assert [history.timeline_of(LSN(position << 24)) for position in (4, 5, 7, 9)] == [1, 3, 3, 3]
+    assert [history.switchpoint(timeline) for timeline in (1, 2, 3)] == [
+        *(LSN("0/9000000"), LSN("0/5000000"), None),
+    ]
+    assert history.section(1).end == LSN("0/5000000")
+    assert history.section(2).start == history.section(2).end
+    assert not history.can_follow(1, LSN("0/7000000"))
+    assert not history.can_follow(2, LSN("0/9000000"))
+    assert history.can_follow(1, LSN("0/5000000"))
+    before = TimelineHistory.parse("1\t0/9000000\n", timeline=2)
+    assert history.fork_from(before) == before.fork_from(history) == (1, LSN("0/5000000"))
+    files = history.files(WalRange(LSN("0/4000000"), LSN("0/7000000")))
+    assert [file.timeline for file in files] == [1, 3, 3]
+
+
+def test_only_timelines_have_to_rise() -> None:
+    for text in ("2\t0/5\n1\t0/6", "2\t0/6\n2\t0/5"):
+        with pytest.raises(InvalidTimelineHistory, match="not above that of the previous line"):
+            TimelineHistory.parse(text, timeline=3)
 
 
 @pytest.mark.parametrize("timeline", [0, -1, 1 << 32])
@@ -138,12 +183,13 @@ def test_a_switchpoint_belongs_to_the_newest_timeline_that_begins_there(
     history: TimelineHistory,
 ) -> None:
     for switch in history.switches:
-        assert history.switchpoint(switch.timeline) == switch.switchpoint
-        child = history.timeline_of(switch.switchpoint)
-        assert child > switch.timeline
-        if switch.switchpoint > LSN.INVALID:
-            assert history.timeline_of(switch.switchpoint - 1) <= switch.timeline
-    assert history.switchpoint(history.timeline) is None
+        end = history.section(switch.timeline).end
+        assert end is not None
+        assert end <= switch.switchpoint
+        assert history.timeline_of(end) > switch.timeline
+        if end > LSN.INVALID:
+            assert history.timeline_of(end - 1) <= switch.timeline
+    assert history.section(history.timeline).end is None
 
 
 @given(timeline_histories(), timelines())
@@ -153,6 +199,8 @@ def test_a_timeline_outside_the_history_has_no_switchpoint(
     assume(timeline not in history.timelines)
     with pytest.raises(TimelineNotInHistory) as missing:
         history.switchpoint(timeline)
+    with pytest.raises(TimelineNotInHistory):
+        history.section(timeline)
     assert (missing.value.timeline, missing.value.history) == (timeline, history.timelines)
     assert not history.can_follow(timeline, LSN.INVALID)
 

@@ -1,4 +1,4 @@
-"""server_version: the forms of a version that people have at hand."""
+"""server_version: the accepted forms of a version."""
 
 import pytest
 from hypothesis import given, strategies as st

@@ -1,4 +1,4 @@
-"""The names that stand beside segments, and which text is which name."""
+"""Names of files beside segments, and the type of each name."""
 
 import pytest
 from hypothesis import given, strategies as st

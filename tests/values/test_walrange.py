@@ -1,4 +1,4 @@
-"""WalRange: what is inside, what two share, and the files that hold it."""
+"""WalRange: containment, intersection, and files."""
 
 from itertools import islice, pairwise
 

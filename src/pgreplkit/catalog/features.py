@@ -29,7 +29,14 @@ FEATURES = {
     "standby.apply_delay": Feature(
         "recovery_min_apply_delay without a restart (before, a parameter of recovery.conf)", 12
     ),
+    "standby.pause_state": Feature("pg_get_wal_replay_pause_state()", 14),
+    "standby.promote_paused": Feature("promotion while replay is paused", 13),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
+    "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
+    "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),
+    "rewind.recovery": Feature("pg_rewind of a server that was not shut down cleanly", 13),
+    "backup.without_exclusive": Feature("backups without an exclusive mode", 15),
+    "role.pg_checkpoint": Feature("the role pg_checkpoint", 15),
     "basebackup.server_compression": Feature("compression of a base backup by the server", 15),
     "basebackup.skip_checksums": Feature("verify_checksums=False of a base backup", 11),
     "basebackup.manifest": Feature("the manifest of a base backup", 13),

@@ -1,71 +1,79 @@
-"""TableScan: statements that read a table in ranges of its key, comparable on two servers."""
+"""TableScan: the statements that read a table in ranges of its key, the same on two servers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit.catalog.logical.compare import ColumnShape
+from pgreplkit.catalog.logical.types import Types
 from pgreplkit.driver import statements as parts
-from pgreplkit.plans.logical.compare import Key
+from pgreplkit.driver.exactvalue import base_type, exact_float, exact_value, has_floats
+from pgreplkit.plans.logical.compare import Key, KeyRange
 from pgreplkit.values.tablename import TableName
 
-_FLOATS = {
-    "real": "float4send",
-    "double precision": "float8send",
-    "polygon": "poly_send",
-    **{name: f"{name}_send" for name in ("box", "circle", "line", "lseg", "path", "point")},
-}
-"""The send functions of types whose texts have fewer digits before 12 (and of their arrays)."""
+_PLAIN_FLOATS = {"real", "double precision"}
 
 
 @attrs.frozen(kw_only=True)
 class TableScan:
-    """The columns and the key by which a table is read for a comparison.
-
-    A range starts after one key and ends with another; None stands for the table's start or end.
-    """
+    """How a table is read for a comparison: its columns, in ranges of its key."""
 
     table: TableName
     columns: tuple[ColumnShape, ...]
     key: tuple[ColumnShape, ...]
     where: str | None
     is_ordered_alike: bool
-    """Whether both servers sort the key's texts in the same order."""
-    has_fast_hash: bool
+    """Whether both servers sort the key's texts in one order."""
+    has_hash64: bool
     """Whether both servers have hashtextextended() (11 on)."""
-    has_short_floats: bool
-    """Whether both servers write floats in the shortest exact form (12 on)."""
+    types: Types
+    """The publisher's types where one server writes floats with more digits (before 12); else
+    empty."""
 
-    def boundary(self, low: Key | None, high: Key | None, rows: int) -> Composed:
-        """Return the SELECT for the key of a range's ``rows``-th row; no row if it has fewer."""
+    @property
+    def unreadable_key(self) -> tuple[str, ...]:
+        """Columns of the key whose text differs on the two servers: floats within other types."""
+        return tuple(
+            column.name
+            for column in self.key
+            if has_floats(column.type_oid, self.types)
+            and base_type(column.type_oid, self.types).name not in _PLAIN_FLOATS
+        )
+
+    def boundary(self, within: KeyRange, rows: int) -> Composed:
+        """Return the query for the last key of the first ``rows`` rows of a range.
+
+        It yields no row if the range has fewer.
+        """
         return SQL("SELECT {} FROM {}{} ORDER BY {} OFFSET {} LIMIT 1").format(
             self._key_texts,
             parts.table(self.table),
-            self._within(low, high),
+            self._condition(within),
             self._order,
             Literal(rows - 1),
         )
 
-    def digest(self, low: Key | None, high: Key | None) -> Composed:
-        """Return the SELECT for the number of rows of a range, and the sum of their hashes."""
+    def digest(self, within: KeyRange) -> Composed:
+        """Return the query for the number of rows of a range, and the sum of their hashes."""
         return SQL("SELECT count(*) AS rows, sum({}) AS hash FROM {}{}").format(
-            self._hash, parts.table(self.table), self._within(low, high)
+            self._hash, parts.table(self.table), self._condition(within)
         )
 
-    def hashes(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
-        """Return the SELECT for the key, the hash and the xmin of each row of a range.
+    def hashes(self, within: KeyRange, keys: Sequence[Key] = ()) -> Composed:
+        """Return the query for the key, the hash and the version of each row of a range.
 
-        With ``keys``, only for the rows with those keys.
+        With ``keys``, only of the rows with those keys. The version is another one after each
+        write.
         """
         return SQL("SELECT {}, {} AS hash, xmin::text AS version FROM {}{}").format(
-            self._key_texts, self._hash, parts.table(self.table), self._within(low, high, keys)
+            self._key_texts, self._hash, parts.table(self.table), self._condition(within, keys)
         )
 
     def rows(self, keys: Sequence[Key]) -> Composed:
-        """Return the SELECT for the values of the rows with those keys, as texts."""
+        """Return the query for the values of the rows with some keys, as texts."""
         values = [
             SQL("{}::text AS {}").format(self._value(column), Identifier(f"value{place}"))
             for place, column in enumerate(self.columns)
@@ -77,8 +85,13 @@ class TableScan:
             self._among(keys),
         )
 
-    def values(self, record: dict[str, object]) -> dict[str, str | None]:
-        """Return the row of one record of ``rows``, by column name."""
+    def key_in(self, record: Mapping[str, object]) -> Key:
+        """Return the key of one record of any of these queries."""
+        texts = [str(record[f"key{place}"]) for place in range(len(self.key))]
+        return tuple(self._key_text(*pair) for pair in zip(self.key, texts, strict=True))
+
+    def values_in(self, record: Mapping[str, object]) -> dict[str, str | None]:
+        """Return the values of one record of ``rows``, by the names of the columns."""
         texts = [record[f"value{place}"] for place in range(len(self.columns))]
         return {
             column.name: None if text is None else str(text)
@@ -86,26 +99,31 @@ class TableScan:
         }
 
     def named(self, key: Key) -> dict[str, str]:
-        """Return a key by column name."""
+        """Return a key's values by the names of its columns."""
         return {column.name: text for column, text in zip(self.key, key, strict=True)}
 
-    def _among(self, keys: Sequence[Key]) -> Composed:
-        # Equality is the same in any (deterministic) collation, so an index can be used.
-        names = SQL(", ").join([Identifier(column.name) for column in self.key])
-        return SQL("({}) IN ({})").format(names, SQL(", ").join(map(self._given, keys)))
+    def _key_text(self, column: ColumnShape, text: str) -> str:
+        if not has_floats(column.type_oid, self.types):
+            return text
+        return exact_float(text, base_type(column.type_oid, self.types).name)
 
-    def _within(self, low: Key | None, high: Key | None, keys: Sequence[Key] = ()) -> Composed:
+    def _condition(self, within: KeyRange, keys: Sequence[Key] = ()) -> Composed:
         conditions: list[Composable] = [self._among(keys)] if keys else []
-        if low is not None:
-            conditions.append(SQL("{} > {}").format(self._order_row, self._given(low)))
-        if high is not None:
-            conditions.append(SQL("{} <= {}").format(self._order_row, self._given(high)))
+        if within.low is not None:
+            conditions.append(SQL("{} > {}").format(self._order_row, self._literal(within.low)))
+        if within.high is not None:
+            conditions.append(SQL("{} <= {}").format(self._order_row, self._literal(within.high)))
         if self.where is not None:
-            # The expression comes from the publication or the caller; it cannot be a parameter.
+            # An expression cannot be a parameter. It comes from the publication, or the caller.
             conditions.append(SQL("(") + SQL(self.where) + SQL(")"))
         if not conditions:
             return Composed([])
         return SQL(" WHERE ") + SQL(" AND ").join(conditions)
+
+    def _among(self, keys: Sequence[Key]) -> Composed:
+        # Equality does not depend on the collation, so that an index can be used.
+        names = SQL(", ").join([Identifier(column.name) for column in self.key])
+        return SQL("({}) IN ({})").format(names, SQL(", ").join(map(self._literal, keys)))
 
     @property
     def _key_texts(self) -> Composed:
@@ -129,7 +147,7 @@ class TableScan:
             return name
         return SQL('{} COLLATE "C"').format(name)
 
-    def _given(self, key: Key) -> Composed:
+    def _literal(self, key: Key) -> Composed:
         values = [
             SQL("{}::").format(Literal(text)) + SQL(column.type)
             for text, column in zip(key, self.key, strict=True)
@@ -140,25 +158,15 @@ class TableScan:
     def _hash(self) -> Composed:
         values = SQL(", ").join([self._value(column) for column in self.columns])
         row = SQL("ROW({})::text").format(values)
-        if self.has_fast_hash:
+        if self.has_hash64:
             return SQL('hashtextextended({} COLLATE "C", 0)').format(row)
         return SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(row)
 
     def _value(self, column: ColumnShape) -> Composable:
-        name = Identifier(column.name)
-        is_array = column.base_type.endswith("[]")
-        send = _FLOATS.get(column.base_type.removesuffix("[]"))
-        if send is None or self.has_short_floats:
-            return name
-        return SQL("encode({}({}), 'hex')").format(SQL("array_send" if is_array else send), name)
-
-
-def key_in(record: dict[str, object], scan: TableScan) -> Key:
-    """Return the key of one record of a scan."""
-    return tuple(str(record[f"key{place}"]) for place in range(len(scan.key)))
+        return exact_value(Identifier(column.name), column.type_oid, self.types)
 
 
 def columns_named(shapes: Sequence[ColumnShape], names: Sequence[str]) -> tuple[ColumnShape, ...]:
-    """Return the columns of those names, in that order."""
+    """Return the columns with some names, in the order of the names."""
     by_name = {shape.name: shape for shape in shapes}
     return tuple(by_name[name] for name in names)

@@ -1,4 +1,4 @@
-"""Every error that pgreplkit raises, in one tree.
+"""All errors of pgreplkit, in one tree.
 
 ::
 
@@ -41,7 +41,7 @@
     └── LabError
         └── ServerNotFound             ServerStartFailed
 
-A ``TypeError`` is raised for an argument of a type that a function does not take.
+An argument of a wrong type raises ``TypeError``.
 """
 
 from pgreplkit._public import lazy as _lazy

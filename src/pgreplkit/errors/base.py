@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """The base of all errors of pgreplkit."""
+    """The base class of all errors of pgreplkit."""
 
 
 class OperationError(Error):

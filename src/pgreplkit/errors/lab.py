@@ -1,4 +1,4 @@
-"""What keeps a throwaway cluster from running."""
+"""Errors of throwaway servers (pgreplkit.lab)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pgreplkit.errors.base import Error
 
 
 class LabError(Error):
-    """A throwaway cluster could not be made or run."""
+    """A throwaway server could not be created or used."""
 
 
 class ServerNotFound(LabError):
-    """No server of the major asked for was found on this machine."""
+    """No server of the requested version is installed on this machine."""
 
 
 class ServerStartFailed(LabError):
-    """A server's program failed; the end of what it printed is in the text."""
+    """A program of a throwaway server failed; the message contains the end of its output."""

@@ -58,7 +58,7 @@ class ReplicaIdentityMissing(ServerError):
         first = "; ".join([*remedies.values()][:5])
         self.remedy = (
             f"nothing is changed; first {first}; or publish inserts only;"
-            " or force=True publishes them nevertheless"
+            " or publish them anyway with force=True"
         )
 
     def __reduce__(self) -> tuple[type[ReplicaIdentityMissing], tuple[str, dict[str, str]]]:

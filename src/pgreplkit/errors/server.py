@@ -121,7 +121,7 @@ class SlotActive(ServerError):
 
     Attributes:
         slot: the slot's name.
-        pid: the process that uses the slot; None if it has meanwhile released it.
+        pid: the process that uses the slot; None if it has released it since.
         client_addr: the address of that process's client; None for a Unix socket.
         application_name: the application_name of that client.
     """
@@ -162,7 +162,7 @@ class RoleNotFound(ServerError, LookupError):
 
 
 class QuorumUnreachable(ServerError):
-    """A synchronous_standby_names that would make every commit wait, because standbys are missing.
+    """A synchronous_standby_names that too few connected standbys match, so commits would wait.
 
     Attributes:
         names: the refused value, as text.
@@ -171,16 +171,17 @@ class QuorumUnreachable(ServerError):
 
     remedy = (
         "every commit would wait until more standbys connect; connect them first,"
-        " or force=True sets it nevertheless"
+        " or set it anyway with force=True"
     )
 
     names: str
     connected: tuple[str, ...]
 
     def __init__(self, names: str, connected: tuple[str, ...]) -> None:
-        there = ", ".join(connected) or "no standby"
+        listed = ", ".join(connected) or "none"
         super().__init__(
-            f"set synchronous_standby_names to {names!r}", f"those that can confirm are {there}"
+            f"set synchronous_standby_names to {names!r}",
+            f"the standbys that can confirm are: {listed}",
         )
         self.names, self.connected = names, connected
 

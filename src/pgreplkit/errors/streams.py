@@ -47,21 +47,21 @@ class AheadOfServer(ServerError):
 
 
 class InvalidAcknowledgement(InvalidValue):
-    """A position that was not delivered yet, so that nobody can have it."""
+    """A position that the stream has not delivered yet, and so cannot be acknowledged."""
 
     what: str = "acknowledgement"
-    expected: str = "the end_lsn of a change that the stream has given"
+    expected: str = "the end_lsn of a change that the stream has delivered"
 
 
 class InvalidWalMessage(InvalidValue):
-    """A message of a physical stream that is none, or that does not go on where the last ended."""
+    """A malformed message of a physical stream, or one that leaves a gap in the WAL."""
 
     what: str = "message of a WAL stream"
     expected: str = "WAL data or a keepalive of the replication protocol, without a gap"
 
 
 class InvalidBackupMessage(InvalidValue):
-    """A message of a base backup that is none, or an archive in it that no server writes."""
+    """A malformed base-backup message or archive."""
 
     what: str = "message of a base backup"
     expected: str = "archives, their data and a manifest, as BASE_BACKUP sends them"

@@ -1,4 +1,4 @@
-"""What is said of a value that is none."""
+"""Errors for invalid values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SHOWN = 80
 
 
 def shorten(text: str) -> str:
-    """``repr(text)``, cut in the middle when it is long."""
+    """Return ``repr(text)``, shortened in the middle if the text is long."""
     if len(text) <= _SHOWN:
         return repr(text)
     half = _SHOWN // 2
@@ -16,12 +16,12 @@ def shorten(text: str) -> str:
 
 
 class InvalidValue(Error, ValueError):
-    """A text or number that is not a value of the type asked for.
+    """A text or number that is not a valid value of its type.
 
     Attributes:
-        value: what was given, as text, shortened when it was long.
-        reason: why it was refused.
-        expected: the form that is accepted.
+        value: the argument as text, shortened if it is long.
+        reason: the reason why it is invalid.
+        expected: the accepted form.
     """
 
     what: str = "value"
@@ -40,7 +40,7 @@ class InvalidValue(Error, ValueError):
 
 
 class _Shown(str):
-    """A text that was already shortened, so that unpickling does not quote it again."""
+    """Text that has been shortened already, so that unpickling does not quote it again."""
 
     __slots__ = ()
 
@@ -58,11 +58,11 @@ def _show(value: object) -> str:
 
 
 class InvalidLSN(InvalidValue):
-    """A text that the server's pg_lsn does not accept, or a position outside 0…2⁶⁴−1."""
+    """Text that the server's pg_lsn does not accept, or a position outside 0…2⁶⁴−1."""
 
     what: str = "LSN"
     expected: str = (
-        "two parts of 1 to 8 hex digits as in '16/B374D848', or an int from 0 to 2**64 - 1"
+        "two parts of 1 to 8 hex digits such as '16/B374D848', or an int from 0 to 2**64 - 1"
     )
 
 
@@ -70,32 +70,32 @@ class InvalidSegmentSize(InvalidValue):
     """A WAL segment size that no server can have."""
 
     what: str = "WAL segment size"
-    expected: str = "a power of two from 1 MiB to 1 GiB, in bytes or as in '16MB'"
+    expected: str = "a power of two from 1 MiB to 1 GiB, in bytes or as text such as '16MB'"
 
 
 class InvalidWalFileName(InvalidValue):
-    """A name that no file in pg_wal or in an archive of it has."""
+    """A name that no file in pg_wal or in a WAL archive can have."""
 
     what: str = "WAL file name"
-    expected: str = "24 hex digits as in '0000000100000004000000DF'"
+    expected: str = "24 hex digits such as '0000000100000004000000DF'"
 
 
 class InvalidWalRange(InvalidValue):
     """A range of WAL that ends before it starts."""
 
     what: str = "WAL range"
-    expected: str = "a start that is not after the end"
+    expected: str = "a start that is at or before the end"
 
 
 class InvalidTimelineHistory(InvalidValue):
     """Text that is not a timeline history file."""
 
     what: str = "timeline history"
-    expected: str = "lines of 'timeline<TAB>switchpoint<TAB>reason' with rising timelines"
+    expected: str = "lines of 'timeline<TAB>switchpoint<TAB>reason' with ascending timelines"
 
 
 class InvalidSyncStandbyNames(InvalidValue):
-    """Text that synchronous_standby_names does not accept."""
+    """A value that the setting synchronous_standby_names does not accept."""
 
     what: str = "synchronous_standby_names"
     expected: str = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
@@ -109,66 +109,66 @@ class InvalidBackupLabel(InvalidValue):
 
 
 class InvalidControlFile(InvalidValue):
-    """Bytes that are no control file of a server that is known."""
+    """Bytes that are not a control file of a supported server."""
 
     what = "control file"
-    expected = "the content of global/pg_control, of 10 to 18 and this machine's byte order"
+    expected = "the content of global/pg_control of 10 to 18, in this machine's byte order"
 
 
 class InvalidBackupManifest(InvalidValue):
-    """Text that is not a backup_manifest, or one whose own checksum does not fit."""
+    """Text that is not a backup_manifest, or a manifest whose own checksum does not match."""
 
     what: str = "backup manifest"
     expected: str = "the JSON that pg_basebackup writes from 13 on, unchanged"
 
 
 class InvalidSystemIdentity(InvalidValue):
-    """An answer that IDENTIFY_SYSTEM cannot give."""
+    """A system identifier or timeline that IDENTIFY_SYSTEM cannot return."""
 
     what: str = "system identity"
     expected: str = "a system identifier from 1 to 2**64 - 1 and a timeline from 1 to 2**32 - 1"
 
 
 class InvalidServerVersion(InvalidValue):
-    """A text or number that does not name a server version."""
+    """Text or a number that is not a server version."""
 
     what: str = "server version"
-    expected: str = "a major as in 18, a text as in '18.4', or a server_version_num as in 180004"
+    expected: str = "a major version (18), text ('18.4') or a server_version_num (180004)"
 
 
 class InvalidSlotName(InvalidValue):
     """A name that no replication slot can have."""
 
     what: str = "slot name"
-    expected: str = "1 to 63 lower-case letters, digits and underscores as in 'replica_1'"
+    expected: str = "1 to 63 lower-case letters, digits and underscores, such as 'replica_1'"
 
 
 class InvalidRoleName(InvalidValue):
-    """A name that no role can have."""
+    """A name that no role can have, or that is reserved."""
 
     what: str = "role name"
-    expected: str = "1 to 63 bytes of UTF-8 without NUL, not beginning with 'pg_'"
+    expected: str = "1 to 63 bytes of UTF-8 without NUL, not starting with 'pg_'"
 
 
 class InvalidTableName(InvalidValue):
-    """A text that names no table."""
+    """Text that is not a table name."""
 
     what: str = "table name"
-    expected: str = "name or schema.name as SQL writes it, each of 1 to 63 bytes"
+    expected: str = "name or schema.name in SQL notation, each part of 1 to 63 bytes"
 
 
 class InvalidChangeMessage(InvalidValue):
-    """Bytes that are no message of pgoutput."""
+    """Bytes that are not a valid pgoutput message."""
 
-    what: str = "message of pgoutput"
-    expected: str = "a message of its protocol, whole and nothing after it"
+    what: str = "pgoutput message"
+    expected: str = "one complete message of the protocol"
 
 
 class TimelineNotInHistory(Error, LookupError):
-    """A timeline that a history does not pass through.
+    """A timeline that a history does not contain.
 
     Attributes:
-        timeline: the one that was asked for.
+        timeline: the requested timeline.
         history: the timelines of the history, oldest first.
     """
 
@@ -182,4 +182,4 @@ class TimelineNotInHistory(Error, LookupError):
     def __str__(self) -> str:
         shown = [*map(str, self.history)]
         path = " → ".join(shown if len(shown) < 9 else [*shown[:4], "…", *shown[-4:]])
-        return f"timeline {self.timeline} is not in this history ({path}): ask one of its timelines"
+        return f"timeline {self.timeline} is not in this history ({path}); use one of its timelines"

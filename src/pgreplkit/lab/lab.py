@@ -1,4 +1,4 @@
-"""Lab: a folder of throwaway servers that goes away whole."""
+"""Lab: throwaway PostgreSQL servers in one temporary directory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,7 +34,7 @@ _SETTINGS: dict[str, SettingText] = {
     "unix_socket_directories": "",
     "fsync": False,
     "shared_buffers": "16MB",
-    # Files in the data folder, so that nothing outside it survives a kill.
+    # Segments are files in the data directory, so that no shared memory outlives a killed server.
     "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -42,10 +42,10 @@ _SETTINGS: dict[str, SettingText] = {
 
 
 class Lab:
-    """Throwaway PostgreSQL servers of any major that this machine has, primaries and standbys.
+    """Throwaway primaries and standbys of every major version installed on this machine.
 
-    Close it, or use it as a context manager: then every server is stopped and every file gone. The
-    same happens when this process ends without closing it, even by ``kill -9``.
+    Closing the lab, or leaving its ``with`` block, stops every server and removes every file. The
+    same happens if the process ends without closing the lab, even by ``kill -9``.
 
     >>> with Lab() as lab:
     ...     old, new = lab.primary(version=16), lab.primary(version=18)
@@ -55,7 +55,7 @@ class Lab:
 
     def __init__(self) -> None:
         account = Account.for_servers()
-        # Isolated (-I), so that nothing in the caller's folder can stand in for a module.
+        # Isolated (-I): a file in the working directory must not replace a standard module.
         self._reaper = subprocess.Popen(  # noqa: S603 - our own program
             [
                 *(sys.executable, "-I", _reaper.__file__),
@@ -70,7 +70,10 @@ class Lab:
         root = os.fsdecode(answer.readline().rstrip(b"\n")) if answer else ""
         self._finalizer = weakref.finalize(self, _release, self._reaper, root, os.getpid())
         if not root:
-            raise LabError("the lab's folder could not be made: see the error output above")
+            raise LabError(
+                "could not create the lab's directory: the reaper process ended;"
+                " see its message on standard error"
+            )
         self.root: Path = Path(root)
         self.password: str = secrets.token_hex(16)
         self.servers: tuple[Installation, ...] = find_servers()
@@ -88,38 +91,54 @@ class Lab:
         segment_size: SegmentSize | None = None,
         settings: Mapping[str, SettingText] | None = None,
     ) -> Node:
-        """A new running primary of that major; the newest that was found unless told.
+        """Start a new primary, by default of the newest version found.
 
-        ``segment_size`` needs 11. ``settings`` go into its postgresql.conf.
+        ``settings`` are written to its postgresql.conf.
 
-        Raises: ServerNotFound, ServerStartFailed.
+        Needs:
+            PostgreSQL 11 for ``segment_size``.
+
+        Raises:
+            ServerNotFound: If this machine has no server of that version.
+            ServerStartFailed: If initdb or the server failed.
         """
         node = self._node(choose(self.servers, version), self._name(name, "primary"))
         if segment_size is not None and node.major < 11:
-            raise LabError("a segment size is chosen when the server is built before 11")
-        copy_data_directory(self._template(node, segment_size), node.data_dir)
-        self._place.account.give(node.data_dir)
-        node.configure({**_SETTINGS, **(settings or {})})
-        return self._started(node)
+            raise LabError(
+                f"could not create {node.name} with segments of {segment_size}: before 11 the"
+                " segment size is fixed when the server is built; use version 11 or newer"
+            )
+        with self._registering(node):
+            copy_data_directory(self._template(node, segment_size), node.data_dir)
+            self._place.account.give(node.data_dir)
+            node.configure({**_SETTINGS, **(settings or {})})
+            node.start()
+        return node
 
     def _template(self, node: Node, segment_size: SegmentSize | None) -> Path:
-        """Return a data directory as initdb makes it for the node's programs; made once."""
+        """Return a data directory created by initdb; one for each version and segment size."""
         wal_segsize = segment_size.bytes >> 20 if segment_size else None
         key = (node.installation.bindir, wal_segsize)
         if key not in self._templates:
             template = self.root / f"template-{len(self._templates)}"
             pwfile = self._place.make_file(template.with_suffix(".pw"), f"{self.password}\n")
-            node._ctl.init(
-                template,
-                username=USER,
-                pwfile=quoted(pwfile),
-                auth="scram-sha-256",
-                encoding="UTF8",
-                no_locale=True,
-                no_sync=True,
-                **({"wal_segsize": str(wal_segsize)} if wal_segsize else {}),
-            )
-            pwfile.unlink()
+            try:
+                node._ctl.init(
+                    template,
+                    username=USER,
+                    pwfile=quoted(pwfile),
+                    auth="scram-sha-256",
+                    encoding="UTF8",
+                    no_locale=True,
+                    no_sync=True,
+                    **({"wal_segsize": str(wal_segsize)} if wal_segsize else {}),
+                )
+            except BaseException:
+                # The next attempt uses the same directory, and initdb requires an empty one.
+                shutil.rmtree(template, ignore_errors=True)
+                raise
+            finally:
+                pwfile.unlink()
             self._templates[key] = template
         return self._templates[key]
 
@@ -131,12 +150,15 @@ class Lab:
         name: str | None = None,
         settings: Mapping[str, SettingText] | None = None,
     ) -> Node:
-        """A new running standby of ``primary`` (itself a standby, for a cascade) that streams.
+        """Start a new streaming standby of ``primary``, which may itself be a standby.
 
-        With ``slot``, it streams from that physical slot, made on ``primary`` where it is missing.
-        Its application_name is its name.
+        With ``slot``, the standby streams from that physical slot; the slot is created on
+        ``primary`` if it does not exist. The standby's application_name is its node name.
 
-        Raises: ServerNotFound when no pg_basebackup fits; ServerStartFailed; WaitTimeout.
+        Raises:
+            ServerNotFound: If this machine has no pg_basebackup for that major version.
+            ServerStartFailed: If pg_basebackup or the server failed.
+            WaitTimeout: If the standby does not start streaming.
         """
         node = self._node(primary.installation, self._name(name, "standby"))
         if slot is not None:
@@ -152,40 +174,52 @@ class Lab:
             "--no-sync",
             *([f"--slot={slot}"] if slot else []),
         ]
-        run = self._place.run(command)
-        if run.returncode:
-            raise ServerStartFailed(f"pg_basebackup of {primary.name} failed: {run.stderr}")
-        node.follow(primary, slot=slot)
-        node.configure(settings or {})
-        self._started(node).wait_until_streaming()
+        with self._registering(node):
+            run = self._place.run(command)
+            if run.returncode:
+                raise ServerStartFailed(
+                    f"could not copy {primary.name} with pg_basebackup: {run.stderr}"
+                )
+            node.follow(primary, slot=slot)
+            node.configure(settings or {})
+            node.start()
+            node.wait_until_streaming()
         return node
 
     def remove(self, node: Node) -> None:
-        """Stop one of its servers at once, and remove its files; its name can be used again.
+        """Stop a server immediately and remove its files; its name can be used again.
 
-        Raises: LabError when it is not one of them.
+        Raises:
+            LabError: If the node does not belong to this lab.
         """
         if self.nodes.get(node.name) is not node:
-            raise LabError(f"there is no such node of this lab: {node!r}")
-        node.stop("immediate")
-        shutil.rmtree(node.data_dir)
-        node.log_file.unlink(missing_ok=True)
+            names = ", ".join(self.nodes) or "none"
+            raise LabError(f"could not remove {node!r}: it is not a node of this lab ({names})")
+        _discard(node)
         del self.nodes[node.name]
 
     def close(self) -> None:
-        """End every server and remove every file of the lab."""
+        """Stop every server and remove every file of the lab."""
         self._finalizer()
 
-    def _started(self, node: Node) -> Node:
-        node.start()
+    @contextlib.contextmanager
+    def _registering(self, node: Node) -> Iterator[None]:
+        """Add the node to the lab if the block succeeds; otherwise remove everything it made.
+
+        So the name can be used again after a failed start.
+        """
+        try:
+            yield
+        except BaseException:
+            _discard(node)
+            raise
         self.nodes[node.name] = node
-        return node
 
     def _node(self, installation: Installation, name: str) -> Node:
         return Node(name, self._usable(installation), self._place)
 
     def _usable(self, installation: Installation) -> Installation:
-        """The installation, or a copy of it where the servers' account cannot reach it."""
+        """Return the installation, or a copy of it if the servers' account cannot execute it."""
         bindir = installation.bindir
         if bindir not in self._copies:
             reachable = self._place.account.can_run(bindir / "postgres")
@@ -203,9 +237,14 @@ class Lab:
             numbered = (f"{role}{number}" for number in itertools.count(1))
             return next(name for name in numbered if name not in self.nodes)
         if not re.fullmatch("[A-Za-z0-9_-]{1,60}", name):
-            raise LabError(f"a node's name is of letters, digits, '_' and '-', not {name!r}")
+            raise LabError(
+                f"could not create node {name!r}: a name is 1 to 60 letters, digits, '_' and '-'"
+            )
         if name in self.nodes:
-            raise LabError(f"there is a node {name!r} already")
+            raise LabError(
+                f"could not create node {name!r}: the lab has a node of that name; remove() it"
+                " first or choose another name"
+            )
         return name
 
     def __repr__(self) -> str:
@@ -223,6 +262,13 @@ class Lab:
         self.close()
 
 
+def _discard(node: Node) -> None:
+    """Stop a node's server immediately and remove its files."""
+    node.stop("immediate")
+    shutil.rmtree(node.data_dir, ignore_errors=True)
+    node.log_file.unlink(missing_ok=True)
+
+
 def _make_slot(primary: Node, slot: str) -> None:
     with primary.connect() as server:
         try:
@@ -232,12 +278,12 @@ def _make_slot(primary: Node, slot: str) -> None:
                 [slot, slot],
             )
         except psycopg.Error as error:
-            text = f"the slot {slot!r} cannot be created on {primary.name}: {error}"
+            text = f"could not create slot {slot!r} on {primary.name}: {error}"
             raise LabError(text) from error
 
 
 def _release(reaper: subprocess.Popen[bytes], root: str, owner: int) -> None:
-    # A forked child inherits this object, but the lab is not its to close.
+    # A forked child inherits this object; only the process that created the lab closes it.
     if os.getpid() != owner:
         return
     for pipe in (reaper.stdin, reaper.stdout):
@@ -245,6 +291,6 @@ def _release(reaper: subprocess.Popen[bytes], root: str, owner: int) -> None:
             if pipe is not None:
                 pipe.close()
     reaper.wait()
-    # What we wrote there as root, the servers' account may not remove.
+    # The reaper runs as the servers' account, which cannot remove files that root wrote.
     if root:
         shutil.rmtree(root, ignore_errors=True)

@@ -27,15 +27,18 @@ SettingText: TypeAlias = str | int | float | bool
 
 HOST = "127.0.0.1"
 USER = "postgres"
+# Crash recovery on a machine busy with other tests takes much longer than a normal start.
 _START_TIMEOUT = 60
+# SIGKILL acts at once; the rest is time for the kernel to free the processes' memory.
 _KILL_TIMEOUT = 10
+# A free port may be taken before the server binds it; five times in a row is another fault.
 _PORTS_TRIED = 5
 
 
 class Node:
-    """A server of a lab: start, stop, kill and restart it, and connect to it.
+    """A server of a lab, created by ``Lab.primary`` or ``Lab.standby``.
 
-    Made by ``Lab.primary`` and ``Lab.standby``.
+    It can be started, stopped, killed, restarted, promoted and connected to.
     """
 
     def __init__(self, name: str, installation: Installation, place: Workplace) -> None:
@@ -48,22 +51,22 @@ class Node:
 
     @property
     def version(self) -> Version:
-        """The version of its programs."""
+        """The version of the server's programs."""
         return self.installation.version
 
     @property
     def major(self) -> int:
-        """The major of its version, as in 18."""
+        """The major version, for example 18."""
         return self.version.major
 
     @property
     def host(self) -> str:
-        """The loopback address, the only one that it listens on."""
+        """The loopback address, the only address that the server listens on."""
         return HOST
 
     @property
     def conninfo(self) -> str:
-        """How to connect to it as superuser; the password stands in a file that it names."""
+        """The connection string of the superuser; the password is in the passfile it names."""
         return make_conninfo(
             "",
             host=HOST,
@@ -75,7 +78,7 @@ class Node:
 
     @property
     def log_file(self) -> Path:
-        """Where the server's log is written."""
+        """The path of the server's log."""
         return self.data_dir.with_suffix(".log")
 
     def log_tail(self, lines: int = 12) -> str:
@@ -86,43 +89,46 @@ class Node:
 
     @property
     def is_running(self) -> bool:
-        """Whether its postmaster lives."""
+        """True while the postmaster is running."""
         return self._ctl.status(self.data_dir) is ctl.Status.running
 
     @property
     def control(self) -> LocalControl:
-        """What operations on a cluster act on it with."""
+        """The control object through which cluster operations stop, start and promote the node."""
         return LocalControl(self.data_dir, bindir=self.installation.bindir, log_file=self.log_file)
 
     def connect(self, **params: str | int | None) -> Primary | Standby:
-        """A Primary or Standby on a connection of its own, as ``pgreplkit.connect``."""
+        """Open a connection and return it as a Primary or Standby, as ``pgreplkit.connect``."""
         return connect(self.conninfo, **params)
 
     def configure(self, settings: Mapping[str, SettingText | None]) -> None:
-        """Write settings into postgresql.conf; they count from the next start or reload.
+        """Write settings to postgresql.conf; None removes a setting.
 
-        None takes a setting out of it.
+        They take effect at the next start or reload.
         """
         self._edit(self.data_dir / "postgresql.conf", settings)
 
     def follow(self, upstream: Node, *, slot: str | None = None) -> None:
-        """Configure it as a standby of ``upstream`` from its next start on."""
+        """Configure the node as a standby of ``upstream``, from its next start on."""
         config = standby_config(
             make_conninfo(upstream.conninfo, dbname=None),
             server_version=self.version,
             slot=slot,
             application_name=self.name,
         )
-        # Taken out without a slot: a copy of a standby has that standby's.
+        # A copy of a standby contains that standby's primary_slot_name, so None removes it.
         settings = {"primary_slot_name": None, **config.settings}
         self._edit(self.data_dir / config.settings_file, settings)
         if config.signal_file:
             self._place.make_file(self.data_dir / config.signal_file)
 
     def start(self) -> None:
-        """Start it and wait until it takes connections; on a free port at the first start.
+        """Start the server and wait until it accepts connections.
 
-        Raises: ServerStartFailed with the end of the log.
+        The first start chooses a free port, and later starts use the same one.
+
+        Raises:
+            ServerStartFailed: With the end of the server's log.
         """
         for attempt in range(_PORTS_TRIED):
             if not self.port or attempt:
@@ -133,18 +139,18 @@ class Node:
             )
             if run.returncode == 0:
                 return
-            # Another program may have taken the port since it was chosen.
+            # Another program may have bound the port since it was chosen.
             if "Address already in use" not in self.log_tail():
                 break
-        raise ServerStartFailed(f"{self.name} did not start: {run.stderr}{self._log_end()}")
+        raise ServerStartFailed(f"could not start {self.name}: {run.stderr}{self._log_end()}")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
-        """Stop it and wait until it is down; nothing happens when it is not running."""
+        """Stop the server and wait until it has shut down; do nothing if it is not running."""
         if self.is_running:
             self._ctl.stop(self.data_dir, mode=mode, wait=_START_TIMEOUT)
 
     def kill(self) -> None:
-        """End its processes with SIGKILL, as a crash or a power failure does."""
+        """Kill the server's processes with SIGKILL, as after a crash or a power failure."""
         if not self.is_running:
             return
         pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
@@ -153,26 +159,29 @@ class Node:
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        # Until they are collected: for PostgreSQL's lock file a zombie still lives.
+        # Wait until they are reaped: for the check of postmaster.pid a zombie is a live process.
         psutil.wait_procs(processes, timeout=_KILL_TIMEOUT)
 
     def restart(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
-        """Stop it if it runs, and start it again on the same port."""
+        """Stop the server if it is running, and start it again on the same port."""
         self.stop(mode)
         self.start()
 
     def promote(self) -> None:
-        """Make a standby a primary, and wait until it writes.
+        """Promote a standby and wait until it accepts writes.
 
-        Raises: ServerStartFailed; WaitTimeout.
+        Raises:
+            ServerStartFailed: If pg_ctl promote failed.
+            WaitTimeout: If the server is still in recovery after 60 seconds.
         """
         self._command([str(self._ctl.pg_ctl), "promote", "-D", str(self.data_dir)], check=True)
         self._wait_until(lambda server: isinstance(server, Primary), "promoted")
 
     def wait_until_streaming(self) -> None:
-        """Wait until a standby's walreceiver streams.
+        """Wait until a standby's walreceiver is streaming.
 
-        Raises: WaitTimeout.
+        Raises:
+            WaitTimeout: If it is not streaming after 60 seconds.
         """
         self._wait_until(
             lambda server: isinstance(server, Standby) and server.replay_status().is_streaming,
@@ -187,7 +196,8 @@ class Node:
                     return
             time.sleep(0.05)
         raise WaitTimeout(
-            f"{self.name} was not {what} after {_START_TIMEOUT} seconds: {self._log_end()}"
+            f"timed out after {_START_TIMEOUT} s waiting until {self.name} is {what}:"
+            f"{self._log_end()}"
         )
 
     def _edit(self, path: Path, settings: Mapping[str, SettingText | None]) -> None:
@@ -206,21 +216,21 @@ class Node:
         if check and run.returncode:
             program = Path(args[0]).name
             raise ServerStartFailed(
-                f"{program} {args[1]} failed on {self.name}: {run.stderr}{run.stdout}"
+                f"could not run {program} {args[1]} on {self.name}: {run.stderr}{run.stdout}"
                 f"{self._log_end()}"
             )
         return run
 
     def _log_end(self) -> str:
         tail = self.log_tail()
-        return f"\nthe end of {self.log_file.name}:\n{tail}" if tail else ""
+        return f"\nend of {self.log_file.name}:\n{tail}" if tail else ""
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} PostgreSQL {self.version} at {HOST}:{self.port}>"
 
 
 def quoted(path: Path) -> str:
-    """A path for pg_ctl, which hands its options to a shell."""
+    """Quote a path for pg_ctl, which passes its options to a shell."""
     return shlex.quote(str(path))
 
 

@@ -1,1 +1,1 @@
-"""Help for tests of code that uses pgreplkit: strategies for Hypothesis."""
+"""Test support: a pytest plugin and Hypothesis strategies for the value types."""

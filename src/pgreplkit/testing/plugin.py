@@ -1,7 +1,8 @@
-"""The pytest plugin: a lab for the whole test session, and failures that show what happened.
+"""pytest plugin: a session-wide lab, and more details in the reports of failed tests.
 
-A failing test that uses the lab shows the end of its servers' logs; two LSNs that should be equal
-show the distance between them. pytest loads the plugin where pgreplkit is installed.
+A failed test that uses the lab reports the end of its servers' logs. A failed comparison of two
+LSNs reports their distance in bytes. pytest loads the plugin automatically when pgreplkit is
+installed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ _STARTED = pytest.StashKey[float]()
 
 @pytest.fixture(scope="session")
 def pgreplkit_lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
-    """A Lab that is closed, with all its servers, when the test session ends."""
-    # Every session of every project that has pgreplkit imports this module: not the lab with it.
+    """Provide a Lab for the whole test session; its servers are removed at the end."""
+    # pytest imports this module in every project that has pgreplkit installed: the lab, which
+    # needs psycopg and psutil, is imported only by sessions that use it.
     from pgreplkit.lab import Lab
 
     with Lab() as lab:
@@ -33,7 +35,7 @@ def pgreplkit_lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember when the test began."""
+    """Record when the test started."""
     item.stash[_STARTED] = time.time()
 
 
@@ -41,7 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to a failure the end of each log that a server of the lab wrote to during the test."""
+    """Add to a failed report the end of each server log that was written during the test."""
     report = yield
     if report.failed and "pgreplkit_lab" in getattr(item, "fixturenames", ()):
         lab = item.config.stash.get(_LAB, None)
@@ -52,7 +54,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """How far apart two positions are that should be the same."""
+    """Explain a failed comparison of two LSNs by their distance in bytes."""
     from pgreplkit.values.lsn import LSN
 
     if op == "==" and isinstance(left, LSN) and isinstance(right, LSN):

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for the value types; bounds and boundaries come often."""
+"""Hypothesis strategies for the value types, with an emphasis on bounds and segment edges."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _COMPRESSIONS = ("gz", "lz4", "zst", "bz2", "xz")
 
 
 def segment_sizes() -> SearchStrategy[SegmentSize]:
-    """Every size that a server can have, from 1 MiB to 1 GiB; shrinks to 16 MiB."""
+    """Generate all valid segment sizes, 1 MiB to 1 GiB; shrinks to 16 MiB."""
     others = (SegmentSize(1 << power) for power in range(20, 31) if power != 24)
     return st.sampled_from((SegmentSize.DEFAULT, *others))
 
 
 def timelines() -> SearchStrategy[int]:
-    """Timelines from 1 to 2³²−1, often small."""
+    """Generate timelines from 1 to 2³²−1, often small ones."""
     return st.integers(1, 9) | st.integers(1, (1 << 32) - 1)
 
 
@@ -42,9 +42,9 @@ def lsns(
     *,
     segment_size: SegmentSize = SegmentSize.DEFAULT,
 ) -> SearchStrategy[LSN]:
-    """Positions from ``min_value`` to ``max_value``, both included.
+    """Generate positions from ``min_value`` to ``max_value``, both included.
 
-    The two bounds, and the positions around the edges of segments of ``segment_size``, come often.
+    The two bounds and the positions around segment boundaries are frequent.
     """
     low, high, size = int(min_value), int(max_value), int(segment_size)
     segments = st.integers(low // size, high // size)
@@ -59,7 +59,7 @@ def lsns(
 def wal_file_names(
     *, segment_size: SegmentSize | None = None, timeline: int | None = None
 ) -> SearchStrategy[WalFileName]:
-    """Names of segments anywhere in 64 bits of WAL; of any size and timeline unless told."""
+    """Generate segment names, by default of any segment size and timeline."""
     on = timelines() if timeline is None else st.just(timeline)
 
     def sized(size: SegmentSize) -> SearchStrategy[WalFileName]:
@@ -72,7 +72,7 @@ def wal_file_names(
 def partial_wal_file_names(
     *, segment_size: SegmentSize | None = None
 ) -> SearchStrategy[PartialWalFileName]:
-    """Names of ``.partial`` files, with and without a compression."""
+    """Generate names of ``.partial`` files, some of them compressed."""
     return st.builds(
         PartialWalFileName,
         wal_file_names(segment_size=segment_size),
@@ -83,7 +83,7 @@ def partial_wal_file_names(
 def backup_history_file_names(
     *, segment_size: SegmentSize | None = None
 ) -> SearchStrategy[BackupHistoryFileName]:
-    """Names of ``.backup`` files; the offset is always inside the segment."""
+    """Generate names of ``.backup`` files, with an offset inside the segment."""
     return wal_file_names(segment_size=segment_size).flatmap(
         lambda name: st.builds(
             BackupHistoryFileName, st.just(name), st.integers(0, int(name.segment_size) - 1)
@@ -92,12 +92,12 @@ def backup_history_file_names(
 
 
 def timeline_history_file_names() -> SearchStrategy[TimelineHistoryFileName]:
-    """Names of ``.history`` files, for timelines from 1 to 2³²−1."""
+    """Generate names of ``.history`` files for timelines from 1 to 2³²−1."""
     return st.builds(TimelineHistoryFileName, timelines())
 
 
 def wal_names(*, segment_size: SegmentSize | None = None) -> SearchStrategy[WalName]:
-    """Names of all the files that stand in pg_wal or in an archive of it, compressed ones too."""
+    """Generate names of all files in pg_wal and in WAL archives, some of them compressed."""
     plain = st.one_of(
         wal_file_names(segment_size=segment_size),
         partial_wal_file_names(segment_size=segment_size),
@@ -110,9 +110,9 @@ def wal_names(*, segment_size: SegmentSize | None = None) -> SearchStrategy[WalN
 def wal_ranges(
     *, max_size: int | None = None, segment_size: SegmentSize = SegmentSize.DEFAULT
 ) -> SearchStrategy[WalRange]:
-    """Stretches of WAL, empty ones too, of ``max_size`` bytes at most.
+    """Generate ranges of WAL of 0 to ``max_size`` bytes.
 
-    Starts and ends around the edges of segments of ``segment_size`` come often.
+    Starts and ends around segment boundaries are frequent.
     """
 
     def starting(start: LSN) -> SearchStrategy[WalRange]:
@@ -126,9 +126,10 @@ def wal_ranges(
 def timeline_histories(
     *, max_switches: int = 5, segment_size: SegmentSize = SegmentSize.DEFAULT
 ) -> SearchStrategy[TimelineHistory]:
-    """Histories of 0 to ``max_switches`` switches, with reasons; some switch twice at one place.
+    """Generate timeline histories of 0 to ``max_switches`` lines.
 
-    Switchpoints around the edges of segments of ``segment_size`` come often.
+    Switchpoints around segment boundaries are frequent; equal and falling switchpoints, which
+    are valid, occur too.
     """
     text = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)
     reasons = st.just("no recovery target specified") | text.map(str.strip)
@@ -138,10 +139,8 @@ def timeline_histories(
         size = len(before)
         points = st.lists(lsns(segment_size=segment_size), min_size=size, max_size=size)
         return st.builds(
-            lambda at, why: TimelineHistory(
-                last, tuple(map(TimelineSwitch, before, sorted(at), why))
-            ),
-            points,
+            lambda at, why: TimelineHistory(last, tuple(map(TimelineSwitch, before, at, why))),
+            points | points.map(sorted),
             st.lists(reasons, min_size=size, max_size=size),
         )
 
@@ -150,7 +149,7 @@ def timeline_histories(
 
 
 def sync_standby_names() -> SearchStrategy[SyncStandbyNames]:
-    """Values of synchronous_standby_names: none, one and more names, bare, quoted and ``*``."""
+    """Generate values of synchronous_standby_names with bare names, quoted names and ``*``."""
     bare = st.builds(str.__add__, st.sampled_from("ab_Z"), st.text("ab_Z09$", max_size=8))
     odd = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
     words = st.sampled_from(("*", "any", "FIRST", "7", 'a"b'))
@@ -161,7 +160,7 @@ def sync_standby_names() -> SearchStrategy[SyncStandbyNames]:
 
 
 def system_identities() -> SearchStrategy[SystemIdentity]:
-    """Answers of IDENTIFY_SYSTEM, with and without a database."""
+    """Generate answers of IDENTIFY_SYSTEM, with and without a database."""
     return st.builds(
         SystemIdentity,
         system_id=st.integers(1, (1 << 64) - 1),

@@ -1,1 +1,1 @@
-"""Value types: pure, immutable, and equal to what the server says."""
+"""Immutable value types without I/O; their results agree with the server's."""

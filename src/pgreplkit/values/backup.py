@@ -1,4 +1,4 @@
-"""BackupLabel: where a base backup starts, as its backup_label says."""
+"""BackupLabel: the start position of a base backup, parsed from its backup_label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAST_FIELDS = ("START TIMELINE", "STOP TIME", "STOP TIMELINE", "INCREMENTAL FRO
 
 @attrs.frozen(kw_only=True)
 class BackupLabel:
-    """What a backup_label says, or the ``….backup`` file that is written when a backup ends.
+    """Contents of a backup_label, or of the ``….backup`` file written when a backup ends.
 
     >>> label = BackupLabel.parse('''START WAL LOCATION: 0/2000028 (file 000000010000000000000002)
     ... CHECKPOINT LOCATION: 0/2000060
@@ -30,11 +30,12 @@ class BackupLabel:
     >>> str(label.start_lsn), str(label.start_wal_file), label.label
     ('0/2000028', '000000010000000000000002', 'nightly')
 
-    Times stay text: the server writes them with the abbreviation of its own time zone, which does
-    not name one zone. What the file does not say is None: the ``stop_…`` fields come only in a
-    ``….backup`` file, the ``incremental_…`` ones only in an incremental backup (17 on).
+    Times remain text: the server writes them with the abbreviation of its time zone, which is
+    ambiguous. Fields that the file lacks are None: only a ``….backup`` file has the ``stop_…``
+    fields, and only an incremental backup (17 and later) has the ``incremental_…`` fields.
 
-    Raises: InvalidBackupLabel.  Source: backup_label, pg_backup_stop(), ``….backup``.
+    Source:
+        backup_label, pg_backup_stop(), ``….backup``.
     """
 
     start_lsn: LSN
@@ -54,10 +55,11 @@ class BackupLabel:
 
     @classmethod
     def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
-        """The label in the file's text.
+        """Parse the text of a backup_label or ``….backup`` file.
 
-        Raises: InvalidBackupLabel when a needed line is missing or a value is wrong; TypeError
-        when it is not a str.
+        Raises:
+            InvalidBackupLabel: If a required line is missing or a value is malformed.
+            TypeError: If ``text`` is not a str.
         """
         if not isinstance(text, str):
             raise TypeError(f"a backup label is a str, not {type(text).__name__}")
@@ -95,7 +97,7 @@ def _fields(text: str) -> dict[str, str]:
     in_label = False
     for line in text.removesuffix("\n").split("\n"):
         key, colon, value = line.partition(": ")
-        # A label may hold newlines; what follows it always begins with one of the last fields.
+        # A label may contain newlines; the line after it always starts with one of these fields.
         in_label = in_label and not key.startswith(_LAST_FIELDS)
         if in_label:
             label.append(line)
@@ -111,7 +113,7 @@ def _fields(text: str) -> dict[str, str]:
 def _location(text: str, segment_size: SegmentSize) -> tuple[LSN, WalFileName]:
     match = _LOCATION.fullmatch(text)
     if match is None:
-        raise InvalidBackupLabel(text, "a location is not 'LSN (file NAME)'")
+        raise InvalidBackupLabel(text, "a WAL location is not of the form 'LSN (file NAME)'")
     return LSN(match[1]), WalFileName.parse(match[2], segment_size=segment_size)
 
 
@@ -119,5 +121,5 @@ def _timeline(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) < 1 << 32:
-        raise InvalidBackupLabel(text, "a timeline is from 1 to 2**32 - 1")
+        raise InvalidBackupLabel(text, "the timeline is not between 1 and 2**32 - 1")
     return int(text)

@@ -1,4 +1,4 @@
-"""Finding: one thing that was checked, what is, what should be, and how to get there."""
+"""Finding: the result of one check, with the remedy if it failed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _ORDER = ("ok", "info", "warning", "critical")
 
 
 class Severity(OpenEnum):
-    """How much a finding matters; ordered, so that ``max`` gives the worst."""
+    """Severity of a finding; severities are ordered, so ``max`` returns the worst."""
 
     OK = "ok"
-    """As it should be."""
+    """The requirement is met."""
     INFO = "info"
-    """Worth knowing, or not to be found out."""
+    """Information, or a check that could not be carried out."""
     WARNING = "warning"
-    """It works now, and is about not to."""
+    """It works now, but may stop working."""
     CRITICAL = "critical"
-    """It does not work, or something is being lost."""
+    """It does not work, or data is being lost."""
 
     def __lt__(self, other: str) -> bool:
         return _rank(self) < _rank(other)
@@ -41,7 +41,7 @@ def _rank(word: str) -> int:
 
 
 class Takes(OpenEnum):
-    """What it takes until a remedy counts."""
+    """Action required for a remedy to take effect: none, a reload or a restart."""
 
     NOTHING = "nothing"
     RELOAD = "reload"
@@ -50,19 +50,21 @@ class Takes(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One thing that was checked."""
+    """The result of one check: the state found, the state required, and the remedy."""
 
     check: str
-    """What was looked at: a setting's name, or as in "slot replica1"."""
+    """The object checked: a setting's name, or for example "slot replica1"."""
     severity: Severity
     found: str
+    """The state found."""
     needed: str
+    """The state required."""
     remedy: str = ""
-    """The SQL or the line of configuration that changes it, or what to do; empty when it is ok."""
+    """SQL, a configuration line or advice that meets the requirement; empty if it is met."""
     takes: Takes = Takes.NOTHING
-    """What it takes after the remedy until it counts."""
+    """The action required for the remedy to take effect."""
 
 
 def worst_of(findings: Iterable[Finding]) -> Severity:
-    """The severity of the worst; OK of none."""
+    """Return the highest severity among the findings; OK if there are none."""
     return max((finding.severity for finding in findings), default=Severity.OK)

@@ -1,4 +1,4 @@
-"""SystemIdentity: which cluster a server is, and where it stands."""
+"""SystemIdentity: a server's system identifier, timeline and position."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pgreplkit.values.lsn import LSN
 
 @attrs.frozen
 class SystemIdentity:
-    """Which cluster a server belongs to, its timeline, its position, and the database asked in.
+    """A server's system identifier, timeline, WAL position and connected database.
 
-    Servers replicate physically only within one ``system_id``, which initdb draws.
+    initdb generates the ``system_id``; physical replication requires that it is equal on both
+    servers.
 
     >>> SystemIdentity(system_id=7300000000000000000, timeline=3, position=LSN("0/3000060"))
     SystemIdentity(system_id=7300000000000000000, timeline=3, position=LSN('0/3000060'),
         database=None)
 
-    Source: IDENTIFY_SYSTEM, or pg_control_system() and the position functions.
+    Source:
+        IDENTIFY_SYSTEM, or pg_control_system() and the WAL position functions.
     """
 
     system_id: int

@@ -26,19 +26,19 @@ _MAX = (1 << 64) - 1
 
 
 class LSN(bytes):
-    """A position in the WAL: a byte address from 0 to 2⁶⁴−1, as the server's ``pg_lsn``.
+    """A position in the WAL: a byte address from 0 to 2⁶⁴−1, equivalent to ``pg_lsn``.
 
-    An LSN is its own eight big-endian bytes, because then comparing and sorting are
-    done by ``bytes`` itself, as fast as for ints. Nothing else of ``bytes`` is offered:
-    it has no items, and is equal to no int.
+    The class is based on ``bytes`` (the position's eight big-endian bytes) because comparison and
+    sorting are then as fast as for ints. It offers no other operation of ``bytes``: an LSN cannot
+    be indexed or iterated, and is not equal to an int.
 
-    ==============  ======================================================
-    ``LSN(text)``   accepted exactly when the server's ``pg_lsn`` accepts it
-    ``LSN(int)``    from 0 to 2⁶⁴−1
-    ``str(lsn)``    the server's own form, as in ``16/B374D848``
-    ``lsn - lsn``   an ``int`` of bytes, negative when the right one is ahead
-    ``lsn + int``   an LSN, as ``lsn - int``; leaving the range raises
-    ==============  ======================================================
+    ==============  ==============================================================
+    ``LSN(text)``   accepts exactly the texts that the server's ``pg_lsn`` accepts
+    ``LSN(int)``    accepts 0 to 2⁶⁴−1
+    ``str(lsn)``    the server's notation, for example ``16/B374D848``
+    ``lsn - lsn``   an ``int`` of bytes, negative if the right operand is larger
+    ``lsn + int``   an LSN, as is ``lsn - int``; raises if the result is out of range
+    ==============  ==============================================================
 
     >>> lsn = LSN("16/B374D848")
     >>> int(lsn), str(lsn + 0x7B8)
@@ -48,21 +48,25 @@ class LSN(bytes):
     >>> LSN("9/0") < LSN("10/0")
     True
 
-    Raises: InvalidLSN for other text, and for a position outside the range; TypeError for
-    floats, bools and other types.  Source: the type pg_lsn.
+    Raises:
+        InvalidLSN: If the text is malformed or the position is out of range.
+        TypeError: For floats, bools and other types.
+
+    Source:
+        The type pg_lsn.
     """
 
     __slots__ = ()
     __match_args__: ClassVar[tuple[()]] = ()
 
     INVALID: ClassVar[LSN]
-    """``0/0``, which the server uses for "no position"."""
+    """``0/0``, the server's InvalidXLogRecPtr: no position."""
     MAX: ClassVar[LSN]
-    """``FFFFFFFF/FFFFFFFF``, the last position there can be."""
+    """``FFFFFFFF/FFFFFFFF``, the highest position."""
 
     def __new__(cls, position: str | int, /) -> Self:
         if isinstance(position, str):
-            # Most positions have a low half of eight digits: then one unhexlify checks all of it.
+            # Most positions have a low half of eight digits: then one unhexlify validates both.
             if position[-9:-8] == "/" and 9 < len(position) < 18:
                 try:
                     return _new(cls, unhexlify(position.zfill(17).replace("/", "", 1)))
@@ -79,26 +83,28 @@ class LSN(bytes):
             try:
                 return _new(cls, position.to_bytes(8, "big"))
             except OverflowError:
-                raise InvalidLSN(position, "it is outside the 64 bits of a position") from None
-        raise TypeError(f"an LSN is made from str or int, not {type(position).__name__}")
+                raise InvalidLSN(position, "it is outside 64 bits") from None
+        raise TypeError(f"LSN() takes a str or int, not {type(position).__name__}")
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, /) -> Self:
-        """The LSN in eight big-endian bytes, as the replication protocol sends it.
+        """Decode eight big-endian bytes, as sent in the replication protocol.
 
         >>> LSN.from_bytes(bytes.fromhex("00000016B374D848"))
         LSN('16/B374D848')
 
-        Raises: InvalidLSN when it is not eight bytes; TypeError when it is not bytes.
+        Raises:
+            InvalidLSN: If ``data`` is not eight bytes long.
+            TypeError: If ``data`` is not bytes-like.
         """
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"an LSN's bytes are bytes, not {type(data).__name__}")
+            raise TypeError(f"LSN.from_bytes() takes bytes, not {type(data).__name__}")
         if memoryview(data).nbytes != 8:
             raise InvalidLSN(bytes(data), "an LSN is 8 bytes")
         return _new(cls, data)
 
     def to_bytes(self) -> bytes:
-        """Eight big-endian bytes, as the replication protocol takes them.
+        """Encode the position as eight big-endian bytes, as in the replication protocol.
 
         >>> LSN("16/B374D848").to_bytes().hex()
         '00000016b374d848'
@@ -106,7 +112,7 @@ class LSN(bytes):
         return _new(bytes, self)
 
     def offset_in(self, segment_size: SegmentSize) -> int:
-        """How many bytes this position is from the start of its segment.
+        """Return the position's offset in bytes from the start of its segment.
 
         >>> from pgreplkit import SegmentSize
         >>> hex(LSN("4/DF75D0E0").offset_in(SegmentSize.DEFAULT))
@@ -115,16 +121,17 @@ class LSN(bytes):
         return int(self) & (int(segment_size) - 1)
 
     def wal_file(self, *, timeline: int, segment_size: SegmentSize | None = None) -> WalFileName:
-        """The WAL file that the byte at this position is in; segments of 16 MiB unless told.
+        """Return the WAL file that contains the byte at this position.
 
-        A position on a segment's boundary belongs to the file that starts there. The server's
-        own pg_walfile_name says so from 17 on; ``pgreplkit.pg_walfile_name`` answers as a named
-        server major does.
+        Segments are 16 MiB by default. A position on a segment boundary belongs to the file that
+        starts there. The server's pg_walfile_name() agrees from 17 on;
+        ``pgreplkit.pg_walfile_name`` follows the behaviour of a given server version.
 
         >>> print(LSN("4/DF75D0E0").wal_file(timeline=1))
         0000000100000004000000DF
 
-        Raises: InvalidWalFileName for a timeline outside 1…2³²−1.
+        Raises:
+            InvalidWalFileName: If the timeline is not between 1 and 2³²−1.
         """
         from pgreplkit import WalFileName
 
@@ -176,8 +183,8 @@ class LSN(bytes):
         own = ("INVALID", "MAX", "from_bytes", "to_bytes", "offset_in", "wal_file")
         return sorted({*object.__dir__(self)} - {*dir(bytes)} | {*own} | {*dir(object)})
 
-    # bytes is how an LSN is kept, not what it is: it has no items. It does have the length of its
-    # bytes, because much code asks every bytes for it, such as pytest for the name of a parameter.
+    # bytes is only the representation, so operations on its items are disabled. len() remains,
+    # because code that handles any bytes calls it, such as pytest when it names a parameter.
     def __iter__(self) -> NoReturn:
         raise TypeError("an LSN is not iterable")
 
@@ -194,7 +201,7 @@ class LSN(bytes):
         raise TypeError("an LSN cannot be multiplied")
 
     def __mod__(self, value: object, /) -> NoReturn:
-        raise TypeError("an LSN has no remainder; see offset_in")
+        raise TypeError("an LSN has no remainder; use offset_in()")
 
 
 def _moved(lsn: LSN, count: int) -> LSN:
@@ -209,15 +216,15 @@ def _moved(lsn: LSN, count: int) -> LSN:
 def _refusal(text: str) -> InvalidLSN:
     high, slash, low = text.partition("/")
     if not slash:
-        reason = "there is no '/' in it"
+        reason = "it contains no '/'"
     elif not high or not low:
         reason = "one of its parts is empty"
     elif "/" in low:
-        reason = "there is more than one '/' in it"
+        reason = "it contains more than one '/'"
     elif len(high) > 8 or len(low) > 8:
         reason = "one of its parts has more than 8 digits"
     else:
-        reason = "one of its characters is not a hex digit"
+        reason = "it contains a character that is not a hex digit"
     return InvalidLSN(text, reason)
 
 

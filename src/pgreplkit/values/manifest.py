@@ -1,4 +1,4 @@
-"""BackupManifest: the list of files that a base backup carries, from 13 on."""
+"""BackupManifest: the list of files in a base backup of version 13 or later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAST_LINE = b'"Manifest-Checksum"'
 
 @attrs.frozen(kw_only=True)
 class ManifestFile:
-    """One file of a backup: ``size`` in bytes; the path is bytes when it is not UTF-8."""
+    """A file of a base backup; ``path`` is bytes if it is not valid UTF-8."""
 
     path: str | bytes
     size: int
@@ -32,7 +32,7 @@ class ManifestFile:
 
 @attrs.frozen
 class ManifestWalRange:
-    """WAL that the backup needs to be consistent, and its timeline."""
+    """A range of WAL required to make a backup consistent, and its timeline."""
 
     timeline: int
     wal: WalRange
@@ -40,11 +40,12 @@ class ManifestWalRange:
 
 @attrs.frozen(kw_only=True)
 class BackupManifest:
-    """What a backup_manifest says, once its own checksum has been found right.
+    """Contents of a backup_manifest whose own checksum has been verified.
 
-    ``system_id`` is there from 17 on (manifest version 2).
+    ``system_id`` is None before 17 (manifest version 1).
 
-    Raises: InvalidBackupManifest.  Source: the file backup_manifest of a base backup.
+    Source:
+        The file backup_manifest of a base backup.
     """
 
     version: int
@@ -55,10 +56,12 @@ class BackupManifest:
 
     @classmethod
     def parse(cls, data: bytes | str) -> BackupManifest:
-        """The manifest in the file's bytes, or in their UTF-8 text.
+        """Parse the bytes of a backup_manifest, or their UTF-8 text.
 
-        Raises: InvalidBackupManifest when the JSON is not a manifest's, or when the SHA-256 over
-        all that stands before the last line is not the one in it; TypeError for another type.
+        Raises:
+            InvalidBackupManifest: If the content is not a manifest, or if the SHA-256 of
+                everything before the last line differs from the checksum in that line.
+            TypeError: If ``data`` is neither bytes nor str.
         """
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
@@ -75,7 +78,7 @@ class BackupManifest:
         digest = hashlib.sha256(data[:start]).hexdigest()
         if not hmac.compare_digest(digest.encode(), checksum.lower().encode("utf-8", "replace")):
             raise InvalidBackupManifest(
-                data, "its checksum does not fit: it was changed or cut off"
+                data, "its checksum does not match: it was changed or truncated"
             )
         return cls(
             version=_whole(manifest, "PostgreSQL-Backup-Manifest-Version"),

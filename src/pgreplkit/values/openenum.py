@@ -1,4 +1,4 @@
-"""OpenEnum: closed lists of words that survive a newer server."""
+"""OpenEnum: an enum that keeps words which only a newer server knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Self
 
 
 class OpenEnum(StrEnum):
-    """A StrEnum that keeps a word which it does not know, so that reading a row never fails.
+    """A StrEnum that accepts unknown words, so that rows of newer servers can be read.
+
+    An unknown word becomes a member-like value that is not listed in the class.
 
     >>> class Shade(OpenEnum):
     ...     DARK = "dark"

@@ -1,4 +1,4 @@
-"""plain: any value of ours as what JSON knows."""
+"""plain: convert values and rows to JSON types."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import attrs
 from pgreplkit.values.segment import SegmentSize
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
-"""What JSON can say."""
+"""A value that ``json.dumps`` accepts."""
 
 
 def plain(value: object) -> Plain:
-    """LSNs and names as text, sizes in bytes, times in ISO form, durations in seconds.
+    """Convert a value to JSON types.
 
-    Rows become dicts, of their fields and of what they say in ``_also_plain``.
+    LSNs and names become text, sizes bytes, times ISO 8601 and durations seconds. Rows become
+    dicts of their fields and of the properties listed in their ``_also_plain``.
     """
     if value is None or isinstance(value, bool | float):
         return value
@@ -33,7 +34,7 @@ def plain(value: object) -> Plain:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
-    # Values have a text of their own, rows have none.
+    # Value types define __str__; row classes do not.
     if attrs.has(type(value)) and type(value).__str__ is object.__str__:
         names = [field.name for field in attrs.fields(cast(type[attrs.AttrsInstance], type(value)))]
         names += getattr(value, "_also_plain", ())
@@ -42,5 +43,5 @@ def plain(value: object) -> Plain:
 
 
 def plain_row(row: attrs.AttrsInstance) -> dict[str, Plain]:
-    """One row; see ``plain``."""
+    """Convert a row to a dict of JSON types; see ``plain``."""
     return cast("dict[str, Plain]", plain(row))

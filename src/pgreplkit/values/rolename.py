@@ -1,4 +1,4 @@
-"""The rule for the names of roles."""
+"""Validation of role names."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ _LONGEST = 63
 
 
 def checked_role_name(name: str) -> str:
-    """The name itself, when the server keeps it as it is.
+    """Return ``name`` if it is a valid role name.
 
-    The server cuts a name that is too long, with no more than a notice.
+    A name that is too long is an error here because the server truncates it with only a notice.
 
-    Raises: InvalidRoleName; TypeError when it is not a str.
+    Raises:
+        InvalidRoleName: If no role can have this name.
+        TypeError: If it is not a str.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a role's name is a str, not {type(name).__name__}")
+        raise TypeError(f"a role name is a str, not {type(name).__name__}")
     if not name or "\0" in name:
-        raise InvalidRoleName(name, "it is empty or has a NUL in it")
+        raise InvalidRoleName(name, "it is empty or contains NUL")
     if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise InvalidRoleName(name, "it has half of a surrogate pair in it")
+        raise InvalidRoleName(name, "it contains a lone surrogate")
     if len(name.encode()) > _LONGEST:
         raise InvalidRoleName(name, f"it is longer than {_LONGEST} bytes")
     if name.startswith("pg_"):
-        raise InvalidRoleName(name, "names that begin with pg_ are the server's own")
+        raise InvalidRoleName(name, "names that start with pg_ are reserved")
     return name

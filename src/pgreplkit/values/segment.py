@@ -1,4 +1,4 @@
-"""SegmentSize: how large the files in pg_wal are."""
+"""SegmentSize: the size of the files in pg_wal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,25 @@ _TEXT = re.compile(r"([0-9]{1,10}) ?(B|kB|MB|GB)", re.ASCII)
 
 @attrs.frozen(order=False)
 class SegmentSize:
-    """Bytes in a WAL segment: a power of two from 1 MiB to 1 GiB; most servers have 16 MiB.
+    """Size of a WAL segment in bytes: a power of two from 1 MiB to 1 GiB, by default 16 MiB.
 
     >>> SegmentSize(16777216) == SegmentSize.parse("16MB") == SegmentSize.DEFAULT
     True
     >>> int(SegmentSize.parse("1GB")), str(SegmentSize(1 << 26))
     (1073741824, '64MB')
 
-    Raises: InvalidSegmentSize; TypeError when it is not an int.
-    Source: the setting wal_segment_size (initdb --wal-segsize from 11 on).
+    Raises:
+        InvalidSegmentSize: If the size is out of range or not a power of two.
+        TypeError: If it is not an int.
+
+    Source:
+        The setting wal_segment_size (initdb --wal-segsize, 11 and later).
     """
 
     bytes: int
 
     DEFAULT: ClassVar[SegmentSize]
-    """16 MiB, unless the cluster was initialised with another size."""
+    """16 MiB, the size of a cluster that was initialized without --wal-segsize."""
 
     def __attrs_post_init__(self) -> None:
         if type(self.bytes) is not int:
@@ -41,12 +45,14 @@ class SegmentSize:
 
     @classmethod
     def parse(cls, text: str) -> SegmentSize:
-        """The size in the server's words, as in ``16MB`` or ``1GB``.
+        """Parse a size as the server shows it, for example ``16MB`` or ``1GB``.
 
-        Raises: InvalidSegmentSize; TypeError when it is not a str.
+        Raises:
+            InvalidSegmentSize: If the text is not a valid size.
+            TypeError: If it is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a segment size's text is a str, not {type(text).__name__}")
+            raise TypeError(f"a segment size is parsed from a str, not {type(text).__name__}")
         match = _TEXT.fullmatch(text)
         if match is None:
             raise InvalidSegmentSize(text, "it is not a number with a unit")
@@ -54,7 +60,7 @@ class SegmentSize:
 
     @property
     def per_log(self) -> int:
-        """How many segments share the middle part of a WAL file's name (4 GiB of WAL)."""
+        """Number of segments in 4 GiB of WAL, which share the middle part of a WAL file name."""
         return (1 << 32) // self.bytes
 
     def __int__(self) -> int:

@@ -1,4 +1,4 @@
-"""What the server's own WAL functions answer, computed without a server."""
+"""The server's WAL functions, computed without a server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pgreplkit.values.walfile import WalFileName
 
 
 class WalFileOffset(NamedTuple):
-    """What pg_walfile_name_offset answers."""
+    """Result of pg_walfile_name_offset()."""
 
     file_name: WalFileName
     file_offset: int
 
 
 class SplitWalFileName(NamedTuple):
-    """What pg_split_walfile_name answers."""
+    """Result of pg_split_walfile_name()."""
 
     segment_number: int
     timeline_id: int
@@ -34,10 +34,10 @@ def pg_walfile_name(
     timeline: int = 1,
     segment_size: SegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileName:
-    """The file that a server of that version names for ``lsn``.
+    """Return the WAL file name that pg_walfile_name() of that server version returns.
 
-    Until 16 a position on a segment's boundary counts into the file that ends there (and 0/0
-    wraps to the last file of all); from 17 on into the file that starts there.
+    Up to 16, a position on a segment boundary belongs to the file that ends there (0/0 wraps
+    around to the last possible file); from 17 on, to the file that starts there.
 
     >>> boundary = LSN("0/3000000")
     >>> for major in (16, 17):
@@ -45,7 +45,12 @@ def pg_walfile_name(
     000000010000000000000002
     000000010000000000000003
 
-    Raises: InvalidServerVersion, InvalidWalFileName.  Source: pg_walfile_name.
+    Raises:
+        InvalidServerVersion: If the version is malformed.
+        InvalidWalFileName: If the timeline is out of range.
+
+    Source:
+        pg_walfile_name().
     """
     if not isinstance(lsn, LSN):
         raise TypeError(f"a WAL position is an LSN, not {type(lsn).__name__}")
@@ -62,12 +67,17 @@ def pg_walfile_name_offset(
     timeline: int = 1,
     segment_size: SegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileOffset:
-    """The file that a server of that version names for ``lsn``, and the offset it gives.
+    """Return the file name and offset that pg_walfile_name_offset() of that version returns.
 
-    Until 16 they do not belong together on a segment's boundary: the file is the one that ends
-    there, the offset is 0.
+    Up to 16 the two do not match on a segment boundary: the file is the one that ends there, but
+    the offset is 0.
 
-    Raises: InvalidServerVersion, InvalidWalFileName.  Source: pg_walfile_name_offset.
+    Raises:
+        InvalidServerVersion: If the version is malformed.
+        InvalidWalFileName: If the timeline is out of range.
+
+    Source:
+        pg_walfile_name_offset().
     """
     name = pg_walfile_name(
         lsn, server_version=server_version, timeline=timeline, segment_size=segment_size
@@ -81,15 +91,23 @@ def pg_split_walfile_name(
     server_version: ServerVersion,
     segment_size: SegmentSize = SegmentSize.DEFAULT,
 ) -> SplitWalFileName:
-    """The segment number and the timeline that a server of that version reads from a name.
+    """Return the segment number and timeline that pg_split_walfile_name() returns.
 
-    It takes timeline 0, and a last part that is too large for the segment size, as the server
-    does; ``WalFileName.parse`` takes neither.
+    Like the server, it accepts timeline 0 and a last part that is too large for the segment size;
+    ``WalFileName.parse`` accepts neither.
 
     >>> pg_split_walfile_name("000000010000000000000100", server_version=18)
     SplitWalFileName(segment_number=256, timeline_id=1)
 
-    Raises: InvalidWalFileName; UnsupportedByServer before 16.  Source: pg_split_walfile_name.
+    Needs:
+        PostgreSQL 16.
+
+    Raises:
+        InvalidWalFileName: If the text is not 24 hex digits.
+        UnsupportedByServer: If the server version is below 16.
+
+    Source:
+        pg_split_walfile_name().
     """
     version = _version(server_version)
     if version.major < 16:
@@ -101,16 +119,17 @@ def pg_split_walfile_name(
     try:
         timeline, log, segment = unpack(">III", unhexlify(text))
     except ValueError:
-        raise InvalidWalFileName(text, "one of its characters is not a hex digit") from None
+        raise InvalidWalFileName(text, "it contains a character that is not a hex digit") from None
     return SplitWalFileName(log * segment_size.per_log + segment, timeline)
 
 
 def pg_wal_lsn_diff(lsn: LSN, other: LSN) -> int:
-    """The bytes from ``other`` to ``lsn``; negative when ``other`` is ahead.
+    """Return the number of bytes from ``other`` to ``lsn``; negative if ``other`` is larger.
 
     >>> pg_wal_lsn_diff(LSN("0/2000000"), LSN("0/3000000"))
     -16777216
 
-    Source: pg_wal_lsn_diff, the same in all majors.
+    Source:
+        pg_wal_lsn_diff(), which is the same in all major versions.
     """
     return lsn - other

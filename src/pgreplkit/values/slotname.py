@@ -1,4 +1,4 @@
-"""The rule for the names of replication slots."""
+"""Validation of replication slot names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ _NAME = re.compile("[a-z0-9_]+", re.ASCII)
 
 
 def checked_slot_name(name: str) -> str:
-    """The name itself, when the server accepts it for a slot.
+    """Return ``name`` if it is a valid replication slot name.
 
-    Raises: InvalidSlotName; TypeError when it is not a str.
+    Raises:
+        InvalidSlotName: If no slot can have this name.
+        TypeError: If it is not a str.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a slot's name is a str, not {type(name).__name__}")
+        raise TypeError(f"a slot name is a str, not {type(name).__name__}")
     if not name:
         raise InvalidSlotName(name, "it is empty")
     if len(name) > _LONGEST:
         raise InvalidSlotName(name, f"it is longer than {_LONGEST} bytes")
     if not _NAME.fullmatch(name):
-        raise InvalidSlotName(name, "it has other characters")
+        raise InvalidSlotName(name, "it contains other characters")
     return name

@@ -1,4 +1,4 @@
-"""SyncStandbyNames: the value of synchronous_standby_names."""
+"""SyncStandbyNames: the value of synchronous_standby_names, with a parser for its grammar."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _LARGEST = (1 << 31) - 1
 
 
 class SyncMethod(OpenEnum):
-    """How the synchronous standbys are chosen among those that are named."""
+    """Method of choosing the synchronous standbys among the listed names."""
 
     FIRST = "FIRST"
-    """By priority: the first ones in the list that are connected."""
+    """Priority: the first connected standbys in the list."""
     ANY = "ANY"
-    """By quorum: whichever confirm first."""
+    """Quorum: the standbys that confirm first."""
 
 
 @attrs.frozen
 class SyncStandbyNames:
-    """How many of which standbys must confirm a commit; without names replication is asynchronous.
+    """The standbys that must confirm a commit; without names, replication is asynchronous.
 
     >>> names = SyncStandbyNames.parse('ANY 2 (node_a, "node-b", *)')
     >>> names.method, names.count, names.names
@@ -51,7 +51,12 @@ class SyncStandbyNames:
     >>> str(SyncStandbyNames.parse("a, b"))
     'FIRST 1 (a, b)'
 
-    Raises: InvalidSyncStandbyNames.  Source: the setting synchronous_standby_names.
+    Raises:
+        InvalidSyncStandbyNames: If the server would not accept the value.
+        TypeError: If an argument has another type.
+
+    Source:
+        The setting synchronous_standby_names.
     """
 
     names: tuple[str, ...] = ()
@@ -60,67 +65,70 @@ class SyncStandbyNames:
 
     def __attrs_post_init__(self) -> None:
         if type(self.count) is not int:
-            raise TypeError(f"a count of standbys is an int, not {type(self.count).__name__}")
+            raise TypeError(f"the number of standbys is an int, not {type(self.count).__name__}")
         if not isinstance(self.names, tuple) or not all(isinstance(n, str) for n in self.names):
-            raise TypeError("the names of standbys are a tuple of str")
+            raise TypeError("the names of the standbys are a tuple of str")
         if not 0 < self.count <= _LARGEST:
-            raise InvalidSyncStandbyNames(self.count, "the count must be at least 1")
+            raise InvalidSyncStandbyNames(self.count, "the count is not between 1 and 2**31 - 1")
         if self.method not in SyncMethod.__members__:
             raise InvalidSyncStandbyNames(self.method, "the method is neither FIRST nor ANY")
         for name in self.names:
             if "\0" in name:
-                raise InvalidSyncStandbyNames(name, "a name has no NUL in it")
+                raise InvalidSyncStandbyNames(name, "a name contains NUL")
 
     @classmethod
     def parse(cls, text: str) -> SyncStandbyNames:
-        """The value in the server's grammar; the old bare list means ``FIRST 1``.
+        """Parse a value in the server's grammar; a list without a method means ``FIRST 1``.
 
-        Raises: InvalidSyncStandbyNames; TypeError when it is not a str.
+        Raises:
+            InvalidSyncStandbyNames: If the server would not accept the value.
+            TypeError: If the value is not a str.
         """
         if not isinstance(text, str):
             raise TypeError(f"synchronous_standby_names is a str, not {type(text).__name__}")
         if not text.strip(_SPACE):
-            # The server takes '' for "none", but not spaces alone.
+            # The server accepts an empty value, but not a value of spaces alone.
             if text:
-                raise InvalidSyncStandbyNames(text, "there is nothing but space in it")
+                raise InvalidSyncStandbyNames(text, "it contains only spaces")
             return cls()
         return _Parser(text).value()
 
     def add(self, *names: str) -> SyncStandbyNames:
-        """The same with these names at the end; those that are there already stay where they are.
+        """Return a copy with these names appended; names already listed keep their place.
 
         >>> str(SyncStandbyNames.parse("ANY 1 (a)").add("b", "A"))
         'ANY 1 (a, b)'
         """
-        there = {_folded(name) for name in self.names}
+        listed = {_folded(name) for name in self.names}
         new: dict[bytes, str] = {}
         for name in names:
-            if _folded(name) not in there:
+            if _folded(name) not in listed:
                 new.setdefault(_folded(name), name)
         return attrs.evolve(self, names=(*self.names, *new.values()))
 
     def remove(self, *names: str, force: bool = False) -> SyncStandbyNames:
-        """The same without these names; the count stays.
+        """Return a copy without these names and with the same count.
 
-        Raises: InvalidSyncStandbyNames when less names are left than have to confirm, so that no
-        commit could ever end, or none at all, so that commits would wait for nobody any more;
-        ``force`` allows both.
+        Raises:
+            InvalidSyncStandbyNames: If fewer names remain than must confirm, so that no commit
+                could complete, or if no name remains, which would make replication
+                asynchronous. ``force=True`` permits both.
 
         >>> str(SyncStandbyNames.parse("FIRST 1 (a, b)").remove("A"))
         'FIRST 1 (b)'
         """
-        gone = {_folded(name) for name in names}
-        left = tuple(name for name in self.names if _folded(name) not in gone)
+        removed = {_folded(name) for name in names}
+        left = tuple(name for name in self.names if _folded(name) not in removed)
         if not force and left != self.names and "*" not in left and len(left) < self.count:
             raise InvalidSyncStandbyNames(
                 str(self),
-                f"without {', '.join(names)} there are {len(left)} names for {self.count} that"
-                " must confirm: lower the count first, or force=True does it nevertheless",
+                f"without {', '.join(names)} it lists {len(left)} standbys, and {self.count} must"
+                " confirm: lower the count first, or remove the names with force=True",
             )
         return attrs.evolve(self, names=left)
 
     def met_by(self, connected: Iterable[str]) -> bool:
-        """Whether commits can end while standbys of these application names are connected.
+        """Return True if commits can complete while these application names are connected.
 
         >>> names = SyncStandbyNames.parse("ANY 2 (a, b, c)")
         >>> names.met_by(["a", "B"]), names.met_by(["a", "x"])
@@ -144,7 +152,7 @@ class SyncStandbyNames:
 
 def _folded(name: str) -> bytes:
     if not isinstance(name, str):
-        raise TypeError(f"a standby's name is a str, not {type(name).__name__}")
+        raise TypeError(f"the name of a standby is a str, not {type(name).__name__}")
     return name.encode("utf-8", "surrogatepass").lower()
 
 
@@ -153,8 +161,9 @@ def _quoted(name: str) -> str:
     return name if plain or name == "*" else quote_identifier(name)
 
 
-def _as_read_by_the_server(digits: str) -> int:
-    # It reads the count with atoi: a long that stops at 2⁶³−1, of which the low 32 bits are kept.
+def _server_atoi(digits: str) -> int:
+    # The server parses the count with atoi(), which in glibc is strtol() (limited to 2⁶³−1)
+    # truncated to 32 bits.
     digits = digits.lstrip("0")
     number = int(digits or "0") if len(digits) < 20 else 1 << 63
     low = min(number, (1 << 63) - 1) & 0xFFFFFFFF
@@ -178,7 +187,7 @@ class _Parser:
         while at < end:
             match = _TOKEN.match(self.text, at)
             if match is None:
-                raise self._refusal("it has a character that stands in no name")
+                raise self._refusal("it contains a character that must be quoted")
             kind = str(match.lastgroup)
             text = match[kind]
             if kind == "quoted":
@@ -195,10 +204,10 @@ class _Parser:
 
     def _next(self, *kinds: str, mark: str = "") -> str:
         if self.at == len(self.tokens):
-            raise self._refusal("it ends too early")
+            raise self._refusal("it is incomplete")
         token = self.tokens[self.at]
         if token.kind not in kinds and not (mark and token == ("mark", mark)):
-            raise self._refusal(f"{token.text[:63]!r} does not belong where it stands")
+            raise self._refusal(f"{token.text[:63]!r} is not allowed at its position")
         self.at += 1
         return token.text
 
@@ -220,14 +229,14 @@ class _Parser:
         if listed:
             self._next(mark=")")
         if self.at < len(self.tokens):
-            raise self._refusal("it goes on after its end")
-        number = _as_read_by_the_server(count)
+            raise self._refusal("it continues after the end of the list")
+        number = _server_atoi(count)
         if number <= 0:
-            raise self._refusal("the count must be at least 1 and fit 31 bits")
+            raise self._refusal("the count is not between 1 and 2**31 - 1")
         return SyncStandbyNames(tuple(names), number, method)
 
     def _name(self) -> str:
         name = self._next("quoted", "word", "number")
         if "\0" in name:
-            raise self._refusal("a name has a NUL in it")
+            raise self._refusal("a name contains NUL")
         return name

@@ -1,4 +1,4 @@
-"""TableName: a table's schema and name, as SQL writes them."""
+"""TableName: a schema-qualified table name, parsed and quoted as in SQL."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _BARE = re.compile(r"[a-z_][a-z0-9_$]*", re.ASCII)
 
 @attrs.frozen(order=True, str=False)
 class TableName:
-    """A table of a database: its schema, and its name there.
+    """A schema-qualified table name.
 
-    ``str`` writes it as SQL does, with quotes where they are needed.
+    ``str()`` returns the name as SQL, quoted where necessary.
 
     >>> TableName.parse('sales."Big Orders"')
     TableName(schema='sales', name='Big Orders')
@@ -37,23 +37,24 @@ class TableName:
         if not isinstance(value, str):
             raise TypeError(f"a table's {attribute.name} is a str, not {type(value).__name__}")
         if not value or "\0" in value:
-            raise InvalidTableName(value, f"its {attribute.name} is empty, or has a NUL in it")
+            raise InvalidTableName(value, f"its {attribute.name} is empty or contains NUL")
         if len(value.encode("utf-8", "surrogatepass")) > _LONGEST:
             raise InvalidTableName(value, f"its {attribute.name} is longer than {_LONGEST} bytes")
 
     @classmethod
     def parse(cls, text: str) -> TableName:
-        """The table of a text as SQL reads it: what is not quoted becomes lower case.
+        """Parse a table name as SQL does: parts without quotes are folded to lower case.
 
-        Without a schema it is one of ``public``, whatever search_path says.
+        A name without a schema is in ``public``; search_path is not consulted.
 
-        Raises: InvalidTableName.
+        Raises:
+            InvalidTableName: If the text is not ``name`` or ``schema.name``.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a table's name is parsed from a str, not {type(text).__name__}")
+            raise TypeError(f"a table name is parsed from a str, not {type(text).__name__}")
         whole = _WHOLE.fullmatch(text)
         if whole is None:
-            raise InvalidTableName(text, "it is not written as name or schema.name")
+            raise InvalidTableName(text, "it is not of the form name or schema.name")
         return cls(_unquoted(whole[1] or "public"), _unquoted(whole[2]))
 
     def __str__(self) -> str:
@@ -61,16 +62,16 @@ class TableName:
 
 
 AnyTable: TypeAlias = str | TableName
-"""A table, or what ``TableName.parse`` makes one of."""
+"""A table name, or text for ``TableName.parse``."""
 
 
 def table_of(table: AnyTable) -> TableName:
-    """The table itself, parsed when it is text."""
+    """Return the table name, parsing it if it is a str."""
     return table if isinstance(table, TableName) else TableName.parse(table)
 
 
 def quoted(name: str) -> str:
-    """A name as SQL writes it, without quotes where they are not needed."""
+    """Quote an identifier for SQL, if it needs quotes."""
     return name if _BARE.fullmatch(name) else quote_identifier(name)
 
 

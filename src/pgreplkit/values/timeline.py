@@ -1,7 +1,8 @@
-"""TimelineHistory: through which timelines the WAL came, and where it switched."""
+"""TimelineHistory: the ancestors of a timeline and the positions where the WAL switched."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ _SWITCH = re.compile(r"[ \t]*([0-9]{1,10})[ \t]+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,
 
 @attrs.frozen
 class TimelineSwitch:
-    """One line of a history: ``timeline`` ended at ``switchpoint``, for ``reason``."""
+    """One line of a timeline history: ``timeline`` was left at ``switchpoint``."""
 
     timeline: int
     switchpoint: LSN
@@ -32,7 +33,9 @@ class TimelineSwitch:
         if not isinstance(self.reason, str):
             raise TypeError(f"a reason is a str, not {type(self.reason).__name__}")
         if self.reason != self.reason.strip() or "\n" in self.reason or "\r" in self.reason:
-            raise InvalidTimelineHistory(self.reason, "a reason is one line without outer spaces")
+            raise InvalidTimelineHistory(
+                self.reason, "the reason has several lines, or spaces at its start or end"
+            )
 
     def __str__(self) -> str:
         return f"{self.timeline}\t{self.switchpoint}\t{self.reason}"
@@ -40,7 +43,7 @@ class TimelineSwitch:
 
 @attrs.frozen
 class TimelineSection:
-    """The stretch of WAL that one timeline of a history owns; ``end`` is None for the last."""
+    """The range of WAL that a history reads from one timeline; ``end`` is None for the last."""
 
     timeline: int
     start: LSN
@@ -52,7 +55,7 @@ class TimelineSection:
 
 @attrs.frozen
 class TimelineHistory:
-    """A timeline and those that it came from: what a ``.history`` file says.
+    """A timeline and its ancestors, as recorded in a ``.history`` file.
 
     >>> history = TimelineHistory.parse("1\\t0/5000000\\tno recovery target\\n", timeline=2)
     >>> history.timeline_of(LSN("0/4FFFFFF")), history.timeline_of(LSN("0/5000000"))
@@ -60,10 +63,22 @@ class TimelineHistory:
     >>> history.can_follow(1, LSN("0/6000000"))
     False
 
-    Timeline 1 has no file: its history is ``TimelineHistory(1)``.
+    Timeline 1 has no history file: its history is ``TimelineHistory(1)``.
 
-    Raises: InvalidTimelineHistory when timelines or switchpoints do not rise.
-    Source: pg_wal/….history, or TIMELINE_HISTORY of the replication protocol.
+    Timelines must ascend, but switchpoints need not: a recovery along timeline 2 that ends before
+    timeline 2 began creates a history whose second switchpoint is below the first. As on the
+    server, the newest timeline that contains a position decides:
+
+    >>> history = TimelineHistory.parse("1\\t0/9000000\\n2\\t0/5000000\\n", timeline=3)
+    >>> history.timeline_of(LSN("0/4000000")), history.timeline_of(LSN("0/7000000"))
+    (1, 3)
+
+    Raises:
+        InvalidTimelineHistory: If the timelines do not ascend or are out of range.
+        TypeError: If an argument has another type.
+
+    Source:
+        pg_wal/….history, or TIMELINE_HISTORY of the replication protocol.
     """
 
     timeline: int
@@ -74,39 +89,47 @@ class TimelineHistory:
             raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
         if not isinstance(self.switches, tuple):
             raise TypeError(f"switches are a tuple, not {type(self.switches).__name__}")
-        last, position = 0, LSN.INVALID
+        last = 0
         for switch in self.switches:
             if switch.timeline <= last:
                 raise InvalidTimelineHistory(
-                    str(switch), "its timeline is not above the one before"
+                    str(switch), "its timeline is not above that of the previous line"
                 )
-            if switch.switchpoint < position:
-                raise InvalidTimelineHistory(str(switch), "it switched before the one before did")
-            last, position = switch.timeline, switch.switchpoint
+            last = switch.timeline
         if not last < self.timeline < 1 << 32:
             raise InvalidTimelineHistory(
-                self.timeline, "a timeline is above those it came from, and below 2**32"
+                self.timeline, "the timeline is not above its ancestors and below 2**32"
             )
 
     @classmethod
     def parse(cls, text: str, *, timeline: int) -> TimelineHistory:
-        """The history in the text of timeline ``timeline``'s file; comments and blank lines pass.
+        """Parse the ``.history`` file of ``timeline``, skipping comments and blank lines.
 
-        Raises: InvalidTimelineHistory; TypeError when it is not a str.
+        Raises:
+            InvalidTimelineHistory: If a line is malformed or the timelines do not ascend.
+            TypeError: If the text is not a str.
         """
         if not isinstance(text, str):
-            raise TypeError(f"a history is a str, not {type(text).__name__}")
+            raise TypeError(f"a timeline history is parsed from a str, not {type(text).__name__}")
         return cls(timeline, tuple(_switches(text)))
 
     @property
     def timelines(self) -> tuple[int, ...]:
-        """The timelines that the WAL came through, oldest first."""
+        """All timelines of the history, oldest first."""
         return (*(switch.timeline for switch in self.switches), self.timeline)
 
     @property
     def sections(self) -> tuple[TimelineSection, ...]:
-        """Which timeline owns which stretch; together they cover the WAL without overlap."""
+        """The range of WAL of each timeline, oldest first; the ranges do not overlap.
+
+        The range of a timeline is empty if the history left an ancestor before that timeline
+        began.
+        """
+        # The server looks through the lines from the newest to the oldest, so a line counts only
+        # up to the lowest switchpoint of the lines after it.
         points = [switch.switchpoint for switch in self.switches]
+        falling = itertools.accumulate(reversed(points), min)
+        points = [*reversed([*falling])]
         starts, ends = [LSN.INVALID, *points], [*points, None]
         return tuple(
             TimelineSection(timeline, start, end)
@@ -114,30 +137,48 @@ class TimelineHistory:
         )
 
     def timeline_of(self, lsn: LSN) -> int:
-        """The timeline that the byte at ``lsn`` was written on; a switchpoint is the child's."""
+        """Return the timeline of the byte at ``lsn``; a switchpoint belongs to the child."""
         return next(section.timeline for section in reversed(self.sections) if lsn in section)
 
     def switchpoint(self, timeline: int) -> LSN | None:
-        """Where that timeline ended and its child began; None for the last, which goes on.
+        """Return the position at which that timeline was left; None for the last timeline.
 
-        Raises: TimelineNotInHistory.
+        This is the position in the timeline's own line. If a later switchpoint is lower, the
+        history contains less of that timeline: see ``section``.
+
+        Raises:
+            TimelineNotInHistory: If the history does not contain the timeline.
+        """
+        for switch in self.switches:
+            if switch.timeline == timeline:
+                return switch.switchpoint
+        if timeline == self.timeline:
+            return None
+        raise TimelineNotInHistory(timeline, self.timelines)
+
+    def section(self, timeline: int) -> TimelineSection:
+        """Return the range of WAL that the history reads from that timeline.
+
+        Raises:
+            TimelineNotInHistory: If the history does not contain the timeline.
         """
         for section in self.sections:
             if section.timeline == timeline:
-                return section.end
+                return section
         raise TimelineNotInHistory(timeline, self.timelines)
 
     def fork_from(self, other: TimelineHistory) -> tuple[int, LSN]:
-        """The timeline and the LSN of the last point that both histories share.
+        """Return the timeline and LSN up to which both histories are identical.
 
-        LSN.MAX when neither ever leaves the other.
+        The LSN is ``LSN.MAX`` if the histories do not diverge.
 
         >>> a = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
         >>> b = TimelineHistory(3, (TimelineSwitch(1, LSN("0/6000000")),))
         >>> a.fork_from(b)
         (1, LSN('0/5000000'))
 
-        Raises: TimelineNotInHistory when they share no timeline.
+        Raises:
+            TimelineNotInHistory: If the histories have no timeline in common.
         """
         common: TimelineSection | None = None
         for mine, theirs in zip(self.sections, other.sections, strict=False):
@@ -150,23 +191,23 @@ class TimelineHistory:
         return common.timeline, common.end
 
     def can_follow(self, timeline: int, lsn: LSN) -> bool:
-        """Whether a server that is at ``lsn`` of ``timeline`` can go on along this history.
+        """Return True if a server at ``lsn`` of ``timeline`` can continue along this history.
 
-        False when that timeline is not in it, or had ended before ``lsn``: the server has then
-        WAL that this history does not, and needs pg_rewind or a new copy.
+        It cannot if the history does not contain the timeline, or left it before ``lsn``: then
+        the server has WAL that is not part of this history, and needs pg_rewind or a new copy.
         """
         if timeline not in self.timelines:
             return False
-        end = self.switchpoint(timeline)
+        end = self.section(timeline).end
         return end is None or lsn <= end
 
     def files(
         self, wal: WalRange, *, segment_size: SegmentSize = SegmentSize.DEFAULT
     ) -> Iterator[WalFileName]:
-        """The files that recovery along this history reads for ``wal``, made one at a time.
+        """Iterate over the files that recovery along this history reads for ``wal``.
 
         A segment in which a timeline switched is read from the newest timeline that begins in
-        it: the server copies the older WAL of that segment into that file.
+        it, because the server copies the older WAL of that segment into that file.
         """
         size, begins = segment_size.bytes, 0
         first, after = int(wal.start) // size, -(-int(wal.end) // size) if wal.size else 0
@@ -186,7 +227,9 @@ def _switches(text: str) -> Iterator[TimelineSwitch]:
             continue
         match = _SWITCH.fullmatch(line.rstrip())
         if match is None:
-            raise InvalidTimelineHistory(line, "a line is not 'timeline switchpoint reason'")
+            raise InvalidTimelineHistory(
+                line, "the line is not of the form 'timeline switchpoint reason'"
+            )
         try:
             yield TimelineSwitch(int(match[1]), LSN(match[2]), match[3] or "")
         except InvalidLSN as error:

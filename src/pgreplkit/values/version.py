@@ -1,4 +1,4 @@
-"""Which server version is meant, in the forms that people have at hand."""
+"""Conversion of server versions from the forms in which they are commonly written."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ ServerVersion: TypeAlias = int | str | Version
 
 
 def server_version(version: ServerVersion) -> Version:
-    """The version in a major (18), a server_version_num (180004), a text, or a Version.
+    """Return a Version from a major version (18), a server_version_num (180004) or text.
 
     >>> server_version(180004), server_version("15.18 (Debian 15.18-0+deb12u1)").major
     (<Version('18.4')>, 15)
 
-    Raises: InvalidServerVersion; TypeError for another type.
+    Raises:
+        InvalidServerVersion: If the argument does not name a server version.
+        TypeError: If it is not an int, str or Version.
     """
     if isinstance(version, Version):
         return version
     if isinstance(version, str):
         word = version[:64].split(maxsplit=1)[0] if version[:64].strip() else ""
-        # A server_version_num comes as text from SHOW and from libpq.
+        # SHOW and libpq return server_version_num as text.
         if not (word.isascii() and word.isdecimal()):
             try:
                 return Version(word.replace("devel", ".dev0"))
             except (InvalidVersion, ValueError):
-                raise InvalidServerVersion(version, "it does not begin with a version") from None
+                raise InvalidServerVersion(version, "it does not start with a version") from None
         version = int(word)
     if type(version) is not int:
         raise TypeError(f"a server version is int, str or Version, not {type(version).__name__}")
@@ -36,4 +38,4 @@ def server_version(version: ServerVersion) -> Version:
         return Version(str(version))
     if 100000 <= version < 10000000:
         return Version(f"{version // 10000}.{version % 10000}")
-    raise InvalidServerVersion(version, "it is neither a major nor a server_version_num")
+    raise InvalidServerVersion(version, "it is neither a major version nor a server_version_num")

@@ -1,4 +1,4 @@
-"""WalFileName: the name of a WAL segment, and its unfinished form."""
+"""WalFileName: the name of a WAL segment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _MAX_POSITION = (1 << 64) - 1
 
 
 class _Text:
-    """The slot for a name's text, which is made when it is first asked for."""
+    """Cache of a name's text, which is formatted on first use.
+
+    A separate base class, because attrs would make the slot a field.
+    """
 
     __slots__ = ("_text",)
     _text: str
@@ -25,9 +28,9 @@ class _Text:
 
 @attrs.frozen(order=False, repr=False)
 class WalFileName(_Text):
-    """The name of a WAL segment: its timeline, its number from the start of the WAL, its size.
+    """The name of a WAL segment: timeline, segment number and segment size.
 
-    The name does not say how large the segment is; that is 16 MiB unless told.
+    The segment size is not part of the name; by default it is 16 MiB.
 
     >>> name = WalFileName.parse("0000000100000004000000DF")
     >>> name.timeline, name.number, str(name.first_lsn), str(name.next)
@@ -36,9 +39,11 @@ class WalFileName(_Text):
     True
 
     Names are ordered by timeline, then by position. ``name + n`` and ``name - n`` are names on the
-    same timeline, ``name - name`` counts segments.
+    same timeline; ``name - name`` counts segments.
 
-    Raises: InvalidWalFileName; TypeError for parts that are not ints.
+    Raises:
+        InvalidWalFileName: If the timeline or the segment number is out of range.
+        TypeError: If they are not ints.
     """
 
     timeline: int
@@ -48,25 +53,27 @@ class WalFileName(_Text):
     def __attrs_post_init__(self) -> None:
         timeline, number = self.timeline, self.number
         if type(timeline) is not int or type(number) is not int:
-            raise TypeError("a WAL file's timeline and number are ints")
+            raise TypeError("the timeline and number of a WAL file name are ints")
         if not isinstance(self.segment_size, SegmentSize):
             raise TypeError(
                 f"segment_size is a SegmentSize, not {type(self.segment_size).__name__}"
             )
         if not 0 < timeline < 1 << 32:
-            raise InvalidWalFileName(timeline, "a timeline is from 1 to 2**32 - 1")
+            raise InvalidWalFileName(timeline, "the timeline is not between 1 and 2**32 - 1")
         if not 0 <= number <= _MAX_POSITION // self.segment_size.bytes:
-            raise InvalidWalFileName(number, "there is no segment of that number in 64 bits of WAL")
+            raise InvalidWalFileName(number, "the segment number is outside 64 bits of WAL")
 
     @classmethod
     def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
-        """The name in 24 hex digits of either case.
+        """Parse 24 hex digits, in upper or lower case.
 
         >>> str(WalFileName.parse("0000000a0000000b0000000c"))
         '0000000A0000000B0000000C'
 
-        Raises: InvalidWalFileName for other text, for timeline 0, and for a segment part that
-        is too large for the segment size (which pg_split_walfile_name lets pass).
+        Raises:
+            InvalidWalFileName: For other text, for timeline 0, and for a last part that is too
+                large for the segment size (which pg_split_walfile_name accepts).
+            TypeError: If the text is not a str.
         """
         if not isinstance(text, str):
             raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
@@ -77,15 +84,18 @@ class WalFileName(_Text):
         try:
             timeline, log, segment = _PARTS(unhexlify(text))
         except ValueError:
-            raise InvalidWalFileName(text, "one of its characters is not a hex digit") from None
+            raise InvalidWalFileName(
+                text, "it contains a character that is not a hex digit"
+            ) from None
         per_log = (1 << 32) // segment_size.bytes
         if segment >= per_log:
             raise InvalidWalFileName(
                 text,
-                f"its last part is not below {per_log:X}, the segments of {segment_size} in 4 GiB",
+                f"its last part is not below {per_log:X}, the number of {segment_size} segments"
+                " in 4 GiB",
             )
         if timeline == 0:
-            raise InvalidWalFileName(text, "a timeline is from 1 to 2**32 - 1")
+            raise InvalidWalFileName(text, "the timeline is not between 1 and 2**32 - 1")
         name = _made(timeline, log * per_log + segment, segment_size)
         _set_text(name, text.upper())
         return name
@@ -94,12 +104,16 @@ class WalFileName(_Text):
     def containing(
         cls, lsn: LSN, *, timeline: int, segment_size: SegmentSize = SegmentSize.DEFAULT
     ) -> WalFileName:
-        """The file that the byte at ``lsn`` is in; on a boundary, the file that starts there.
+        """Return the file that contains the byte at ``lsn``.
+
+        A position on a segment boundary belongs to the file that starts there.
 
         >>> WalFileName.containing(LSN("4/DF75D0E0"), timeline=1)
         WalFileName.parse('0000000100000004000000DF')
 
-        Raises: InvalidWalFileName for a timeline outside 1…2³²−1; TypeError without an LSN.
+        Raises:
+            InvalidWalFileName: If the timeline is not between 1 and 2³²−1.
+            TypeError: If ``lsn`` is not an LSN.
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
@@ -109,51 +123,56 @@ class WalFileName(_Text):
 
     @property
     def log(self) -> int:
-        """The middle part of the name: the high half of the LSNs in it."""
+        """The middle part of the name: the high 32 bits of the LSNs in the file."""
         return self.number // self.segment_size.per_log
 
     @property
     def segment(self) -> int:
-        """The last part of the name: which segment of its 4 GiB it is."""
+        """The last part of the name: the number of the segment within its 4 GiB."""
         return self.number % self.segment_size.per_log
 
     @property
     def first_lsn(self) -> LSN:
-        """The position of its first byte."""
+        """The position of the file's first byte."""
         return LSN(self.number * self.segment_size.bytes)
 
     @property
     def end_lsn(self) -> LSN:
-        """The position after its last byte.
+        """The position after the file's last byte.
 
-        Raises: InvalidLSN for the very last segment, which ends at 2⁶⁴.
+        Raises:
+            InvalidLSN: For the last possible segment, which ends at 2⁶⁴.
         """
         return self.first_lsn + self.segment_size.bytes
 
     def lsn_at(self, offset: int) -> LSN:
-        """The position that is ``offset`` bytes into the file.
+        """Return the position ``offset`` bytes after the start of the file.
 
         >>> str(WalFileName.parse("0000000100000004000000DF").lsn_at(0x75D0E0))
         '4/DF75D0E0'
 
-        Raises: InvalidWalFileName when the offset is not inside the segment.
+        Raises:
+            InvalidWalFileName: If the offset is outside the segment.
         """
         if type(offset) is not int:
             raise TypeError(f"an offset is an int, not {type(offset).__name__}")
         if not 0 <= offset < self.segment_size.bytes:
-            raise InvalidWalFileName(offset, f"an offset into {self} is below {self.segment_size}")
+            raise InvalidWalFileName(
+                offset, f"the offset is not inside {self}, a segment of {self.segment_size}"
+            )
         return self.first_lsn + offset
 
     @property
     def next(self) -> WalFileName:
-        """The name after this one, on the same timeline."""
+        """The next name on the same timeline."""
         return _moved(self, self.number + 1)
 
     @property
     def previous(self) -> WalFileName:
-        """The name before this one, on the same timeline.
+        """The previous name on the same timeline.
 
-        Raises: InvalidWalFileName before the first.
+        Raises:
+            InvalidWalFileName: For the first segment.
         """
         return _moved(self, self.number - 1)
 
@@ -175,7 +194,8 @@ class WalFileName(_Text):
         if isinstance(other, WalFileName):
             if (self.timeline, self.segment_size) != (other.timeline, other.segment_size):
                 raise InvalidWalFileName(
-                    str(other), f"{self} is of another timeline or segment size: no count between"
+                    str(other),
+                    f"{self} has another timeline or segment size: the difference is undefined",
                 )
             return self.number - other.number
         if type(other) is not int:
@@ -213,7 +233,8 @@ class WalFileName(_Text):
         return self.timeline, self.number * size, size
 
 
-# Parsing and stepping know that their parts are right, so they need not be checked once more.
+# Parsing and stepping have already validated the fields: setting the slots directly skips the
+# second validation and makes both about three times as fast.
 _new = object.__new__
 _set_text = _Text._text.__set__  # type: ignore[attr-defined, misc]
 _set_timeline = WalFileName.timeline.__set__  # type: ignore[attr-defined]
@@ -232,4 +253,4 @@ def _made(timeline: int, number: int, segment_size: SegmentSize) -> WalFileName:
 def _moved(name: WalFileName, number: int) -> WalFileName:
     if 0 <= number <= _MAX_POSITION // name.segment_size.bytes:
         return _made(name.timeline, number, name.segment_size)
-    raise InvalidWalFileName(number, "there is no segment of that number in 64 bits of WAL")
+    raise InvalidWalFileName(number, "the segment number is outside 64 bits of WAL")

@@ -1,4 +1,4 @@
-"""The other names that stand in pg_wal or in an archive of it, and which is which."""
+"""Names of the other files in pg_wal and in WAL archives, and a parser for all of them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ _LONGEST = 64
 
 def _check_compression(suffix: str) -> None:
     if suffix not in _COMPRESSION.split("|"):
-        raise InvalidWalFileName(suffix, "it is not a known compression suffix")
+        raise InvalidWalFileName(suffix, "the compression suffix is unknown")
 
 
 @attrs.frozen
 class PartialWalFileName:
-    """A segment that is not whole: ``….partial``, of pg_receivewal or of an old timeline's end.
+    """Name of an incomplete segment, ``….partial``.
 
-    ``compression`` is the suffix that pg_receivewal puts before it, as in ``….gz.partial``.
+    pg_receivewal writes such files, and so does a server at the end of an old timeline.
+    ``compression`` is the suffix that pg_receivewal inserts, as in ``….gz.partial``.
 
     >>> str(PartialWalFileName(WalFileName.parse("000000010000000000000002")))
     '000000010000000000000002.partial'
@@ -56,7 +57,7 @@ class PartialWalFileName:
 
 @attrs.frozen
 class BackupHistoryFileName:
-    """A ``….backup`` file, which tells of a base backup that started in that segment.
+    """Name of a backup history file, ``….backup``, which describes a base backup.
 
     >>> name = parse_wal_name("000000010000000000000002.00000028.backup")
     >>> str(name.start_lsn)
@@ -68,7 +69,7 @@ class BackupHistoryFileName:
 
     @property
     def start_lsn(self) -> LSN:
-        """Where the backup's WAL starts."""
+        """Position at which the backup's WAL starts."""
         return self.wal_file.lsn_at(self.offset)
 
     def __attrs_post_init__(self) -> None:
@@ -80,7 +81,7 @@ class BackupHistoryFileName:
 
 @attrs.frozen
 class TimelineHistoryFileName:
-    """A ``….history`` file, which tells where a timeline forked off.
+    """Name of a timeline history file, ``….history``.
 
     >>> str(TimelineHistoryFileName(3))
     '00000003.history'
@@ -92,7 +93,7 @@ class TimelineHistoryFileName:
         if type(self.timeline) is not int:
             raise TypeError(f"a timeline is an int, not {type(self.timeline).__name__}")
         if not 0 < self.timeline < 1 << 32:
-            raise InvalidWalFileName(self.timeline, "a timeline is from 1 to 2**32 - 1")
+            raise InvalidWalFileName(self.timeline, "the timeline is not between 1 and 2**32 - 1")
 
     def __str__(self) -> str:
         return f"{self.timeline:08X}.history"
@@ -100,7 +101,7 @@ class TimelineHistoryFileName:
 
 @attrs.frozen
 class CompressedWalName:
-    """Any of the other names with a suffix that says how the file was compressed.
+    """Name of a compressed WAL file: one of the other names with a compression suffix.
 
     >>> name = parse_wal_name("000000010000000000000002.zst")
     >>> name.compression, str(name.name)
@@ -127,16 +128,18 @@ WalName: TypeAlias = (
 
 
 def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalName:
-    """The name as the type that fits it: segment, partial, backup history or timeline history.
+    """Parse a segment, .partial, .backup or .history name, possibly with a compression suffix.
 
-    A suffix .gz, .lz4, .zst, .bz2 or .xz gives a CompressedWalName around it.
+    A name that ends in .gz, .lz4, .zst, .bz2 or .xz is returned as a CompressedWalName.
 
     >>> parse_wal_name("00000002.history")
     TimelineHistoryFileName(timeline=2)
     >>> parse_wal_name("000000010000000000000002.partial.gz").compression
     'gz'
 
-    Raises: InvalidWalFileName; TypeError when it is not a str.
+    Raises:
+        InvalidWalFileName: If the text is none of these names.
+        TypeError: If it is not a str.
     """
     if not isinstance(text, str):
         raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
@@ -145,7 +148,7 @@ def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT
     compressed = _COMPRESSED.fullmatch(text)
     match = _NAME.fullmatch(compressed[1] if compressed else text)
     if match is None:
-        raise InvalidWalFileName(text, "it is no segment, .partial, .backup or .history name")
+        raise InvalidWalFileName(text, "it is not a segment, .partial, .backup or .history name")
     name: WalFileName | PartialWalFileName | BackupHistoryFileName | TimelineHistoryFileName
     if match["history"]:
         name = TimelineHistoryFileName(int(match["history"], 16))

@@ -1,4 +1,4 @@
-"""WalRange: a stretch of WAL."""
+"""WalRange: a contiguous range of WAL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class WalRange:
     >>> [str(name) for name in range.files(1)]
     ['000000010000000000000002', '000000010000000000000003', '000000010000000000000004']
 
-    Raises: InvalidWalRange when the end is before the start; TypeError when they are not LSNs.
+    Raises:
+        InvalidWalRange: If the end is before the start.
+        TypeError: If start and end are not LSNs.
     """
 
     start: LSN
@@ -34,13 +36,13 @@ class WalRange:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.start, LSN) or not isinstance(self.end, LSN):
-            raise TypeError("a WAL range is from an LSN to an LSN")
+            raise TypeError("the start and end of a WAL range are LSNs")
         if self.end < self.start:
             raise InvalidWalRange(f"{self.start} to {self.end}", "the end is before the start")
 
     @property
     def size(self) -> int:
-        """How many bytes of WAL it holds."""
+        """Size in bytes."""
         return self.end - self.start
 
     def __contains__(self, item: LSN | WalRange) -> bool:
@@ -51,7 +53,7 @@ class WalRange:
         raise TypeError(f"a WAL range contains LSNs and ranges, not {type(item).__name__}")
 
     def intersection(self, other: WalRange) -> WalRange | None:
-        """The WAL that is in both; None when there is none.
+        """Return the WAL that both ranges contain, or None if they do not overlap.
 
         >>> a, b, c, d = map(LSN, (100, 200, 300, 400))
         >>> WalRange(a, c).intersection(WalRange(b, d)) == WalRange(b, c)
@@ -61,7 +63,7 @@ class WalRange:
         return WalRange(start, end) if start < end else None
 
     def file_count(self, segment_size: SegmentSize = SegmentSize.DEFAULT) -> int:
-        """How many files hold this WAL.
+        """Count the WAL files that contain this range.
 
         >>> WalRange(LSN("0/2000028"), LSN("0/5000000")).file_count()
         3
@@ -74,9 +76,9 @@ class WalRange:
         *,
         segment_size: SegmentSize = SegmentSize.DEFAULT,
     ) -> Iterator[WalFileName]:
-        """The files that hold this WAL, in order, made one at a time.
+        """Iterate over the names of the WAL files that contain this range, in order.
 
-        With a history, each file is named as recovery along that history names it: a segment in
+        With a history, the names are those that recovery along that history reads: a segment in
         which a timeline switched has the name of the newest timeline that begins in it, because
         the server copies the older WAL of that segment into that file.
         """

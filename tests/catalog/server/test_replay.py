@@ -1,4 +1,4 @@
-"""What a standby's status says of its lag, case by case."""
+"""The lag of a standby's replay status, case by case."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
     again = await found.resume(tmp_path / "journal", fence=lambda name: None)
     for begun in (plan, again):
-        with pytest.raises(PlanFailed, match="out of reach still: connection: it answers"):
+        with pytest.raises(PlanFailed, match="still out of reach: connection: it answers"):
             await begun.resume()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
     tree["a"].stop()
@@ -169,7 +169,7 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
     assert not old.exists() or "restore_command = 'false'" in old.read_text()
     await found.refresh()
     assert found["c"].upstream == "b"
-    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would go round"):
+    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would form a circle"):
         await found.follow("b", "c")
     await (await found.follow("c", "a")).run()
     await found.refresh()
@@ -178,11 +178,11 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
     wait_until(lambda: rows(tree["b"], left) == [{"active": False}])
     diverge(tree, "c")
     plan = await found.follow("c", "b")
-    with pytest.raises(PlanRefused, match="none of the upstream's: 1") as caught:
+    with pytest.raises(PlanRefused, match="not a timeline of the upstream's history: 1") as caught:
         await plan.run()
     [finding] = caught.value.findings
     assert "pg_rewind" in finding.remedy
-    with pytest.raises(PlanFailed, match="none of the upstream's"):
+    with pytest.raises(PlanFailed, match="not a timeline of the upstream's history"):
         await plan.run(force=True)
     with pytest.raises(pgreplkit.ServerError, match="let a follow b"):
         await found.follow("a", "b")

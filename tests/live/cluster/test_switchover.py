@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import signal
@@ -74,14 +75,14 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
     assert list(plan.steps) == [done.step for done in result.steps]
     assert [p.number for p in told if p.elapsed is None] == [*range(1, len(plan.steps) + 1)]
     assert json.loads(json.dumps(result.to_dict()))["promotion"]["new_timeline"] == 2
-    assert "nobody could write for" in str(result)
-    with pytest.raises(PlanFailed, match="nothing takes it back"):
+    assert "no server accepted writes for" in str(result)
+    with pytest.raises(PlanFailed, match="cannot be undone"):
         await plan.undo()
     # Killed when it was about to promote, it may have done so.
     told_of = json.loads((tmp_path / "journal").read_text())
     at = next(n for n, step in enumerate(told_of["steps"]) if step["kind"] == "Promote")
     (tmp_path / "journal").write_text(json.dumps(told_of | {"done": told_of["done"][:at]}))
-    with pytest.raises(PlanFailed, match="nothing takes it back"):
+    with pytest.raises(PlanFailed, match="cannot be undone"):
         await (await found.resume(tmp_path / "journal")).undo()
 
 
@@ -196,7 +197,9 @@ async def test_without_the_control_of_its_host_the_primary_is_not_touched(
     other = clusters.lab.primary(version=cluster.major)
     found = await tree.discover(colour, a=other.control)
     plan = await found.switchover("b")
-    with pytest.raises(PlanRefused, match="a control of its host, of system"):
+    with pytest.raises(
+        PlanRefused, match="a control of its host that stops and starts it, with system"
+    ):
         await plan.run()
 
 
@@ -215,12 +218,12 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
 
     with pytest.raises(PlanFailed, match="shutdown checkpoint") as caught:
         await plan.run(pause_late)
-    assert caught.value.state == "nobody can write: a is shut down, and b is a standby"
+    assert caught.value.state == "no server accepts writes: a is shut down, and b is a standby"
     assert caught.value.way_back.startswith("undo(), which does: a: start it again")
     assert "resume" in caught.value.way_on
     assert "a: shut it down cleanly" in caught.value.done
     assert not tree["a"].is_running
-    with pytest.raises(ValueError, match="begun already"):
+    with pytest.raises(ValueError, match="already started"):
         await plan.run()
     undone = await plan.undo()
     assert undone[0].what == "shut it down cleanly"
@@ -310,9 +313,10 @@ def test_killed_at_any_step_another_process_goes_on(
         for name, node in tree.nodes.items()
     }
     chance = random.Random(cluster.major)
+    # Half of the steps on old majors, the others on new ones: the oldest and the newest always run.
+    numbers = range(1 if cluster.major < 14 else 2, 11, 2)
     with writing(tree, "a", "b") as writer:
-        for number in range(1, 11):
-            to = "ba"[number % 2 - 1]
+        for number, to in zip(numbers, itertools.cycle("ba"), strict=False):
             journal = str(tmp_path / f"journal-{number}")
             delay = chance.choice([0, 0.01, 0.03])
             given = json.dumps([tree.servers, controls, to, journal, number, delay])
@@ -335,17 +339,17 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
     journal = tmp_path / "journal"
     journal.write_text("{}")
     found = pgreplkit.Cluster.discover({"x": cluster.primary.conninfo})
-    with pytest.raises(ValueError, match="no journal"):
+    with pytest.raises(ValueError, match="could not read the journal"):
         found.resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
     told = {"operation": "o", "steps": [step], "done": [], "promotion": None, "lost_bytes": None}
-    told["lost"] = None
+    told |= {"lost_primary": None, "writes": None}
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="that are not here"):
         found.resume(journal)
     step["kind"] = "Explode"
     journal.write_text(json.dumps(told))
-    with pytest.raises(ValueError, match="no step"):
+    with pytest.raises(ValueError, match="could not read a step"):
         found.resume(journal)
     controls = {"y": cluster.primary.control}
     with pytest.raises(ValueError, match="names of no server: y"):

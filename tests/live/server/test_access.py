@@ -1,4 +1,4 @@
-"""pg_hba.conf of a real server: what the verdict says is what a connection meets."""
+"""pg_hba.conf of a real server: the verdict equals the result of a connection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OWN = "host all postgres 127.0.0.1/32 scram-sha-256\n"
 
 
 def load(node: Node, *lines: str) -> Path:
-    """Make these the rules, beside the one that lets the tests themselves in."""
+    """Replace the rules, except the one that admits the tests themselves."""
     path = node.data_dir / "pg_hba.conf"
     path.write_text(OWN + "".join(f"{line}\n" for line in lines))
     run(node, "SELECT pg_reload_conf()")
@@ -39,7 +39,7 @@ def load(node: Node, *lines: str) -> Path:
 
 
 def enters(node: Node, database: str) -> bool:
-    """Whether rep gets in; what it meets is told by pg_hba.conf alone."""
+    """Return True if the role rep can connect; only pg_hba.conf decides."""
     conninfo = psycopg.conninfo.make_conninfo(conninfo_as(node, "rep"), gssencmode="disable")
     how = {"replication": "true"} if database == "replication" else {"dbname": database}
     try:
@@ -106,7 +106,7 @@ async def test_a_line_is_added_where_it_takes_effect_and_the_file_is_backed_up(
         [backup] = path.parent.glob("pg_hba.conf.*.bak")
         assert backup.read_bytes() == before
         backup.unlink()
-        # What is there already is not added again, but loaded.
+        # An existing line is not added again, but loaded.
         await primary.allow_access("rep", address="127.0.0.1")
         assert path.read_text() == text
         assert not [*path.parent.glob("pg_hba.conf.*.bak")]
@@ -152,7 +152,7 @@ async def test_access_checks_refuse_empty_names_and_missing_privileges(
             await primary.check_access("nobody", address=None)
         with pytest.raises(ValueError, match="does not appear to be"):
             await primary.check_access("rep", address="not an address")
-        # A line break would smuggle a rule of its own into the file.
+        # A line break would add a rule to the file.
         smuggled = "trust\nhost all all all trust"
         with pytest.raises(ValueError, match="line break"):
             await primary.allow_access("rep", address=None, method=smuggled)

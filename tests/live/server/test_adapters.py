@@ -1,4 +1,4 @@
-"""pg_lsn and psycopg: text and binary, arrays, COPY, and whatever is registered."""
+"""pg_lsn and psycopg: text and binary, arrays, COPY, and every kind of registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a primary and a standby have in common."""
+"""The common interface of Primary and Standby."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_every_setting_can_be_read(cluster: Cluster, colour: Colour) -> No
         assert setting.vartype in list(VarType)
         assert setting.context in list(SettingContext)
         assert setting.enumvals == (row["enumvals"] and tuple(row["enumvals"]))
-        if setting.source != "client":  # what a connection sets differs between the two
+        if setting.source != "client":  # settings of the connection itself differ between the two
             same = {column: value for column, value in row.items() if column != "enumvals"}
             assert {column: getattr(setting, column) for column in same} == same
         if setting.unit and setting.setting and not setting.setting.startswith("-"):

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle: a clear error, nothing left behind, and the next call works."""
+"""Faults during calls: a clear error, nothing left behind, and the next call works."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ async def test_an_exception_in_a_block_is_not_replaced(pair: Cluster, colour: Co
     with pytest.raises(KeyError) as caught:
         await block()
     [note] = caught.value.__notes__
-    assert note.startswith("replay may be paused still: ")
+    assert note.startswith("replay may still be paused: ")
     async with await colour.standby(pair.standby.conninfo) as again:
         await again.resume()
         with pytest.raises(TypeError):

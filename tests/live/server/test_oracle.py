@@ -1,4 +1,4 @@
-"""The values agree with live servers: the same questions, asked of both."""
+"""The values agree with live servers: both answer the same questions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Oracle:
         self.major = connection.info.server_version // 10000
 
     def map(self, expression: str, *columns: list[object]) -> list[object]:
-        """What the expression over $a, $b gives for each row of the columns."""
+        """Return the value of an expression over a and b for each row of the columns."""
         names = ["a", "b"][: len(columns)]
         unnested = ", ".join(["%s::text[]"] * len(columns))
         query = (

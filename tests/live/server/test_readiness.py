@@ -1,4 +1,4 @@
-"""Readiness: one finding for each thing, with what is, what is needed, and how to get it."""
+"""Readiness: one finding for each requirement, with the observed and needed value and the SQL."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_a_standby_is_compared_with_its_primary(cluster: Cluster, colour: 
 
 
 def unwrapped(server: pgreplkit.AsyncPrimary) -> pgreplkit.AsyncPrimary:
-    """What stands behind the async interface of a sync object."""
+    """Return the sync object behind the async interface."""
     return getattr(server, "_target", server)
 
 

@@ -1,4 +1,4 @@
-"""Replication roles: made, changed, dropped, and their passwords kept to themselves."""
+"""Replication roles: created, altered, dropped, without showing their passwords."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_created_role_can_replicate_with_its_password(
             "SELECT rolpassword FROM pg_authid WHERE rolname LIKE '%dd \"name\"%'",
         )
         assert str(stored).startswith("SCRAM-SHA-256$")
-        # A session that has ended is there for a moment.
+        # An ended session keeps its row for a moment.
         assert role in await soon(primary.replication_roles, lambda roles: role in roles)
         with pytest.raises(pgreplkit.AlreadyExists):
             await primary.create_replication_role(name)

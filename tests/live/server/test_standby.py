@@ -1,4 +1,4 @@
-"""Standby: what is replayed, why a time behind means something, and from whom WAL comes."""
+"""Standby: replay status, lag and its meaning, and the upstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PatroniStatus: answers of several of its versions, and what is no answer of it."""
+"""PatroniStatus: answers of several versions of Patroni, and invalid answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""standby_config: what is written for each major."""
+"""standby_config: the files for each major version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topology: upstreams, the tree, and the best candidate, from what nodes say."""
+"""Topology: upstreams, the tree, and the best candidate, from the state of nodes."""
 
 from __future__ import annotations
 

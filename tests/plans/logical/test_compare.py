@@ -1,27 +1,40 @@
-"""When a difference is one: judged on all that can happen between the looks."""
+"""The verdict about differences, for all that can happen between two readings."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, strategies as st
 
-from pgreplkit import DiffKind
-from pgreplkit.plans.logical.compare import Key, Seen, judged
+from pgreplkit import DiffKind, TableName
+from pgreplkit.plans.logical.compare import (
+    SEVERAL,
+    ComparedPart,
+    Key,
+    Observation,
+    Tally,
+    Verdict,
+    classify,
+    replica_hashes,
+)
 
 keys = st.sampled_from([("a",), ("b",), ("c",)])
 hashes = st.dictionaries(keys, st.integers(0, 2))
 looks = st.dictionaries(keys, st.tuples(st.integers(0, 2), st.sampled_from("xy")))
 
 
-def seen(look: dict[Key, tuple[int, str]]) -> Seen:
-    """Rows of a hash each, with the write that made them."""
-    return Seen({k: hash for k, (hash, _) in look.items()}, {k: by for k, (_, by) in look.items()})
+def seen(look: dict[Key, tuple[int, str]]) -> Observation:
+    """Rows with one hash each, and the write that made them."""
+    return Observation(
+        {k: hash for k, (hash, _) in look.items()}, {k: by for k, (_, by) in look.items()}
+    )
 
 
 @given(looks, hashes, looks)
 def test_each_key_is_equal_different_or_undecided(
     before: dict[Key, tuple[int, str]], replica: dict[Key, int], after: dict[Key, tuple[int, str]]
 ) -> None:
-    diffs, changing = judged(seen(before), replica, seen(after))
+    diffs, changing = classify(seen(before), replica, seen(after))
     assert not diffs.keys() & changing
     for key in [("a",), ("b",), ("c",)]:
         (here, by), there = before.get(key, (None, None)), replica.get(key)
@@ -38,11 +51,50 @@ def test_each_key_is_equal_different_or_undecided(
 def test_a_replica_with_an_earlier_state_is_never_different(
     before: dict[Key, int], between: dict[Key, int], after: dict[Key, int]
 ) -> None:
-    # Each state is another write's, also where the row is the same again.
+    # Each state belongs to another write, even if the row is the same again.
     first = seen({key: (hash, "first") for key, hash in before.items()})
     last = seen({key: (hash, "last") for key, hash in after.items()})
     for replica in (before, between, after):
-        diffs, _ = judged(first, replica, last)
-        # A row that came and went between the looks is why a difference has to be seen twice.
+        diffs, _ = classify(first, replica, last)
+        # A row may come and go between two readings, so a difference has to be seen twice.
         assert {*diffs.values()} <= {DiffKind.EXTRA}
         assert not diffs.keys() & (before.keys() | after.keys())
+
+
+@given(st.lists(st.tuples(keys, st.integers(0, 2))))
+def test_a_key_that_occurs_repeatedly_is_like_no_single_row(
+    records: list[tuple[Key, int]],
+) -> None:
+    replica, repeated = replica_hashes(records)
+    assert replica.keys() == {key for key, _ in records}
+    assert repeated == {key for key in replica if [k for k, _ in records].count(key) > 1}
+    assert all((replica[key] == SEVERAL) == (key in repeated) for key in replica)
+
+
+difference_kinds = st.sampled_from([DiffKind.MISSING, DiffKind.EXTRA, DiffKind.DIFFERENT])
+outcomes = st.lists(st.tuples(st.dictionaries(keys, difference_kinds), st.frozensets(keys)))
+
+
+@given(outcomes)
+def test_a_difference_counts_when_two_looks_in_a_row_see_it(
+    outcomes: list[tuple[dict[Key, DiffKind], frozenset[Key]]],
+) -> None:
+    verdict = Verdict()
+    for diffs, changing in outcomes:
+        verdict.add(diffs, {*changing} - diffs.keys())
+    looks = [diffs for diffs, _ in outcomes]
+    for key, kind in verdict.confirmed.items():
+        assert any(one.get(key) == kind == other.get(key) for one, other in pairwise(looks))
+    assert not verdict.confirmed.keys() & {*verdict.doubtful}
+
+
+@given(st.lists(st.builds(ComparedPart, st.integers(0, 9), st.booleans())), st.integers(0, 20))
+def test_progress_counts_every_range_once(parts: list[ComparedPart], estimated: int) -> None:
+    tally = Tally(3, estimated)
+    table = TableName("public", "one")
+    progress = [tally.add(table, part) for part in parts]
+    assert [one.rows for one in progress] == [part.rows for part in parts]
+    for place, one in enumerate(progress, 1):
+        assert one.rows_done == sum(part.rows for part in parts[:place])
+        assert one.tables_done == sum(part.is_last for part in parts[:place])
+        assert one.rows_estimated >= max(one.rows_done, estimated)

@@ -1,4 +1,4 @@
-"""Conflicts in the log: read as the server writes them, among other lines, cut off or not."""
+"""Conflicts in the server's log, among other lines, complete or truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which publications a comparison covers by default: never none of them silently."""
+"""The publications that a comparison covers by default: an error if there are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transaction that a subscription cannot get over: found among messages, and in the log."""
+"""The transaction that a subscription cannot apply, in the stream's messages and in the log."""
 
 from __future__ import annotations
 

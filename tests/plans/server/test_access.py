@@ -1,4 +1,4 @@
-"""decide_access: the first rule that matches, and what only the server knows."""
+"""decide_access: the first rule that matches, and facts that only the server knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wal_retention: laws of the report, whatever a server says."""
+"""wal_retention: laws of the report for any state of a server."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def severities(**changes: object) -> dict[str, Severity]:
         ({"wal_status": WalStatus.UNRESERVED}, Severity.CRITICAL),
         ({"safe_wal_size": 1000 * 60}, Severity.CRITICAL),
         ({"safe_wal_size": 1000 * 3600 * 5}, Severity.WARNING),
-        # One that keeps up is in no danger, however small its limit is.
+        # A slot without lag is in no danger, however small its limit is.
         ({"active": True, "safe_wal_size": 1000 * 60}, None),
         ({"active": True, "safe_wal_size": 6000, "restart_lsn": LSN(HERE - 7000)}, CRITICAL),
         ({"active": True, "safe_wal_size": 1000 * 86400 * 2}, None),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import attrs
 from psycopg.sql import SQL
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.cluster.failover import why_not_lost
 from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
@@ -25,6 +28,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import SIGNAL_FILES, control_file
 from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
 
@@ -52,7 +56,7 @@ async def drop_slots(site: AsyncSite, step: steps.DropSlots | steps.MakeSlots) -
 async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     async with await site.server(step.node) as server:
-        grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
+        grant = "pg_checkpoint" if has("role.pg_checkpoint", server.version.major) else "SUPERUSER"
         await server._link.run(
             f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant
         )
@@ -146,50 +150,61 @@ def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
         )
 
 
-async def perform(site: AsyncSite, step: Step) -> Promotion | None:
-    """Do what the step says."""
-    match step:
-        case steps.MakeSlots():
-            await make_slots(site, step)
-        case steps.DropSlots():
-            await drop_slots(site, step)
-        case steps.Checkpoint():
-            await checkpoint(site, step)
-        case steps.SetSyncNames():
-            await set_sync_names(site, step.node, step.names)
-        case steps.StopPrimary():
-            await stop_primary(site, step)
-        case steps.Demote():
-            await demote(site, step)
-        case steps.WaitForWal():
-            await wait_for_wal(site, step)
-        case steps.WaitForReplay():
-            await wait_for_replay(site, step)
-        case steps.Promote():
-            return await promote(site, step)
-        case steps.Follow():
-            await follow(site, step)
-        case steps.Rewind():
-            await rewind(site, step)
-        case steps.StartStandby():
-            await start_standby(site, step)
-        case steps.Fence():
-            await site.fence_off(step.node)
-        case _:
-            raise TypeError(f"no step of an operation is a {type(step).__name__}")
-    return None
+@attrs.frozen
+class AsyncClusterActor:
+    """Performs the steps of operations on the servers of a site."""
 
+    site: AsyncSite
 
-async def take_back(site: AsyncSite, step: Step) -> None:
-    """Do what takes the step back, whether it was done whole, in part or not at all."""
-    match step:
-        case steps.MakeSlots():
-            await drop_slots(site, step)
-        case steps.SetSyncNames():
-            await set_sync_names(site, step.node, step.before)
-        case steps.StopPrimary():
-            await start_again(site, step)
-        case steps.Demote():
-            await site.controlled(step.node, remove_standby_files)
-        case _:
-            raise TypeError(f"nothing takes a {type(step).__name__} back")
+    async def perform(self, step: Step) -> Promotion | None:
+        """Perform one step; a promotion returns its timelines and switchpoint."""
+        site = self.site
+        match step:
+            case steps.MakeSlots():
+                await make_slots(site, step)
+            case steps.DropSlots():
+                await drop_slots(site, step)
+            case steps.Checkpoint():
+                await checkpoint(site, step)
+            case steps.SetSyncNames():
+                await set_sync_names(site, step.node, step.names)
+            case steps.StopPrimary():
+                await stop_primary(site, step)
+            case steps.Demote():
+                await demote(site, step)
+            case steps.WaitForWal():
+                await wait_for_wal(site, step)
+            case steps.WaitForReplay():
+                await wait_for_replay(site, step)
+            case steps.Promote():
+                return await promote(site, step)
+            case steps.Follow():
+                await follow(site, step)
+            case steps.Rewind():
+                await rewind(site, step)
+            case steps.StartStandby():
+                await start_standby(site, step)
+            case steps.Fence():
+                await site.fence_off(step.node)
+            case _:
+                raise TypeError(f"unknown kind of step: {type(step).__name__}")
+        return None
+
+    async def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        site = self.site
+        match step:
+            case steps.MakeSlots():
+                await drop_slots(site, step)
+            case steps.SetSyncNames():
+                await set_sync_names(site, step.node, step.before)
+            case steps.StopPrimary():
+                await start_again(site, step)
+            case steps.Demote():
+                await site.controlled(step.node, remove_standby_files)
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    async def why_not_lost(self, lost: LostPrimary) -> str:
+        """Return why a primary no longer counts as lost; empty if it does."""
+        return await why_not_lost(self.site, lost)

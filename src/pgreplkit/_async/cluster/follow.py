@@ -1,4 +1,4 @@
-"""Letting a server follow another: what is asked before, what is written, what is waited for."""
+"""Follow: check a standby's history, set its upstream, and wait until it streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
-from pgreplkit.plans.cluster import follow as following
+from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
 from pgreplkit.values.conninfo import parse_conninfo
@@ -36,12 +36,31 @@ _QUIET = [
 ]
 
 
+@attrs.frozen
+class AsyncFollowChecks:
+    """The checks of a plan that lets a standby follow another server."""
+
+    site: AsyncSite
+    facts: FollowFacts
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each check."""
+        name = self.facts.standby.name
+        async with (
+            await self.site.standby(name) as standby,
+            await self.site.server(self.facts.upstream.name) as upstream,
+        ):
+            history = await history_finding(standby, upstream)
+        return follow_findings(self.facts, history, has_control=name in self.site.controls)
+
+
 async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Finding:
-    """Whether a standby can follow that upstream."""
-    # In this order: what the upstream writes meanwhile does not count against the standby.
+    """Check that the standby's WAL is part of the upstream's history."""
+    # The standby is asked first: WAL that the upstream writes in the meantime must not count
+    # against it.
     own = attrs.evolve(await standby.identity(), timeline=await standby._reached_timeline())
     its = await upstream.identity()
-    return following.can_follow(
+    return can_follow(
         own,
         its,
         await upstream._history(its.timeline),

@@ -1,4 +1,4 @@
-"""AsyncPlan: an operation that can be looked at, checked, run, resumed, and taken back."""
+"""AsyncPlan: an operation that can be shown, checked, run, resumed, and undone."""
 
 from __future__ import annotations
 
@@ -9,69 +9,90 @@ from typing import Protocol
 
 import attrs
 
-from pgreplkit._async.cluster import actions
-from pgreplkit._async.cluster.failover import why_not_lost
-from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit.errors import Error, PlanFailed, PlanRefused
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.errors import Error
 from pgreplkit.host.configfiles import replace_file
-from pgreplkit.plans.cluster.journal import Journal, Lost, Result, StepProgress, StepResult
+from pgreplkit.plans.cluster.journal import (
+    Journal,
+    LostPrimary,
+    PlanFailed,
+    PlanRefused,
+    Result,
+    StepProgress,
+    StepResult,
+)
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
 
 
 class AsyncChecks(Protocol):
-    """What an operation needs, asked without changing anything."""
+    """The checks of an operation; they change nothing."""
 
     async def findings(self) -> list[Finding]:
-        """One finding for each thing that was looked at."""
+        """Return one finding for each check."""
+        ...
+
+
+class AsyncActor(Protocol):
+    """What performs the steps of an operation."""
+
+    async def perform(self, step: Step) -> Promotion | None:
+        """Perform one step, which may be done in part or completely already."""
+        ...
+
+    async def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        ...
+
+    async def why_not_lost(self, lost: LostPrimary) -> str:
+        """Return why a primary no longer counts as lost; empty if it does."""
         ...
 
 
 class AsyncPlan:
-    """An operation on a cluster: its steps, and how far they are done.
+    """An operation on a cluster: its steps, and how many of them are done.
 
-    Making one and ``check`` change nothing on any server. Made by the methods of a cluster, as
-    ``switchover``. With a journal file, another process can go on where this one ended.
+    Planning and ``check`` change nothing on any server. Plans are returned by methods of a cluster,
+    such as ``switchover``. With a journal file, another process can resume the operation.
     """
 
     def __init__(
         self,
-        site: AsyncSite,
+        actor: AsyncActor,
         journal: Journal,
         checks: AsyncChecks | None,
         journal_file: Path | None,
     ) -> None:
-        self._site = site
+        self._actor = actor
         self._journal = journal
+        # None for a plan that was read from a journal file: another process began it.
         self._checks = checks
         self._journal_file = journal_file
         self._begun: Step | None = None
 
     @property
     def operation(self) -> str:
-        """What it does, in words."""
+        """Description of the operation."""
         return self._journal.operation
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All its steps, in their order."""
+        """All steps, in order."""
         return self._journal.steps
 
     @property
     def remaining(self) -> tuple[Step, ...]:
-        """The steps that are still to do."""
+        """Steps that are not done."""
         return self._journal.remaining
 
     async def check(self) -> Readiness:
-        """Everything that it needs, one finding for each, with what was found and its limit.
-
-        Nothing is changed on any server.
+        """Check everything that the operation needs; nothing is changed on any server.
 
         Raises: InsufficientPrivilege, ConnectionFailed, ControlFailed.
         """
-        found = [] if self._checks is None else await self._checks.findings()
-        return Readiness(findings=tuple(found))
+        findings = [] if self._checks is None else await self._checks.findings()
+        return Readiness(findings=tuple(findings))
 
     async def run(
         self,
@@ -79,89 +100,92 @@ class AsyncPlan:
         *,
         force: bool = False,
     ) -> Result:
-        """Check it, and do its steps one after another.
+        """Run the checks, then perform the steps in order.
 
-        ``on_progress`` is called when a step begins and when it is done.
+        ``on_progress`` is called when a step starts and when it is done.
 
-        Raises: PlanRefused when a finding is critical, unless ``force``: then nothing is changed;
-        PlanFailed when a step fails, which says how to go on and how to get back; ValueError when
-        it was begun already, or the journal file is that of an unfinished operation.
+        Raises: PlanRefused if a finding is critical, unless ``force`` is set: then nothing is
+        changed; PlanFailed if a step fails, with the ways to continue and to go back; ValueError if
+        the operation was already started, or the journal file belongs to an unfinished operation.
         """
         if self._journal.done or self._begun:
-            raise ValueError(f"{self.operation} was begun already: resume() goes on with it")
+            raise ValueError(
+                f"could not run the {self.operation}: it was already started; call resume()"
+            )
         kept = self._journal_file
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
             raise ValueError(
-                f"{kept} is of an operation that is not finished: resume that, or remove the file"
+                f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
+                " resume that operation, or remove the file"
             )
         readiness = await self.check()
         if not readiness.is_ready and not force:
-            bad = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
-            raise PlanRefused(self.operation, tuple(bad))
-        lost = self._journal.lost if readiness.is_ready else None
-        self._keep(attrs.evolve(self._journal, lost=lost))
-        return await self._go_on(on_progress)
+            critical = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
+            raise PlanRefused(self.operation, tuple(critical))
+        # A forced failover was told to ignore the evidence, so resume() ignores it as well.
+        lost = self._journal.lost_primary if readiness.is_ready else None
+        self._keep(attrs.evolve(self._journal, lost_primary=lost))
+        return await self._continue(on_progress)
 
     async def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
-        """Go on with the step that failed or was interrupted.
+        """Continue with the step that failed or was interrupted.
 
-        Steps that were done before are not done again. A failover looks again first whether the
-        primary is out of reach.
+        Finished steps are not repeated. A failover first checks again that the primary is out of
+        reach.
 
         Raises: PlanFailed.
         """
-        if self._journal.lost is not None and any(step.is_final for step in self.remaining):
-            await self._insist_on(self._journal.lost)
-        return await self._go_on(on_progress)
+        lost = self._journal.lost_primary
+        if lost is not None and any(step.is_final for step in self.remaining):
+            await self._insist_on(lost)
+        return await self._continue(on_progress)
 
     async def undo(self) -> tuple[Step, ...]:
-        """Take back what was done, the last step first; gives the steps that were taken back.
+        """Undo the steps that were done, the last one first, and return the steps undone.
 
-        Raises: PlanFailed when there is no way back any more, or one of them cannot be taken back.
+        Raises: PlanFailed if there is no way back any longer, or if a step cannot be undone.
         """
-        begun = self.steps[: len(self._journal.done) + 1]
-        final = next((step for step in begun if step.is_final), None)
-        # What was begun may have been done, whether it failed, was interrupted, or its process was
-        # killed: another one does not know whether it was begun.
-        is_certain = final is begun[-1] and final is not self._begun and self._checks is not None
-        if final and not is_certain:
-            raise self._failure(f"take back: {final}", "it may be done, and nothing takes it back")
+        # Whether a step was started is known only to the process that ran the plan: in another
+        # process, the next step of the journal may have been started by the one that was killed.
+        remaining = self.remaining
+        is_begun = self._checks is None or (bool(remaining) and self._begun is remaining[0])
+        final = self._journal.final_step(next_is_begun=is_begun)
+        if final is not None:
+            raise self._failure(f"undo: {final}", "it may be done, and cannot be undone")
         undone = []
-        for step in reversed(begun):
-            if not step.undo:
-                continue
+        for step in self._journal.to_undo:
             try:
-                await actions.take_back(self._site, step)
+                await self._actor.take_back(step)
             except Error as error:
-                raise self._failure(f"take back: {step}", str(error)) from error
+                raise self._failure(f"undo: {step}", str(error)) from error
             undone.append(step)
         self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
 
-    async def _insist_on(self, lost: Lost) -> None:
-        tried = f"see that {lost.primary} is out of reach still"
+    async def _insist_on(self, lost: LostPrimary) -> None:
+        step = f"check that {lost.primary} is still out of reach"
         try:
-            found = await why_not_lost(self._site, lost)
+            found = await self._actor.why_not_lost(lost)
         except Error as error:
-            raise self._failure(tried, str(error)) from error
+            raise self._failure(step, str(error)) from error
         if found:
-            raise self._failure(tried, found)
+            raise self._failure(step, found)
 
-    async def _go_on(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
+    async def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
-            _tell(on_progress, step, number, len(self.steps), None)
+            _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
             try:
-                promotion = await actions.perform(self._site, step)
+                promotion = await self._actor.perform(step)
             except Error as error:
                 raise self._failure(str(step), str(error)) from error
             self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             self._keep(self._journal.with_done(done, promotion))
-            _tell(on_progress, step, number, len(self.steps), done.elapsed)
+            _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
 
     def _keep(self, journal: Journal) -> None:
@@ -170,20 +194,8 @@ class AsyncPlan:
             replace_file(self._journal_file, journal.to_json().encode())
 
     def _failure(self, step: str, found: str) -> PlanFailed:
-        done = tuple(str(result.step) for result in self._journal.done)
-        way_on = "put right what it says, and resume()"
-        if self._journal_file is not None:
-            way_on += f", from another process by the cluster's resume({str(self._journal_file)!r})"
-        begun = self.steps[: len(done) + 1]
-        final = [s for s in begun if s.is_final]
-        backward = [f"{s.node}: {s.undo}" for s in reversed(begun) if s.undo]
-        way_back = f"undo(), which does: {'; '.join(backward) or 'nothing'}"
-        if final:
-            way_back = (
-                f"none after this: {final[0]}; never start the old primary as a primary again"
-            )
-        state = self._journal.state
-        return PlanFailed(self.operation, step, found, done, state, way_on, way_back)
+        file = None if self._journal_file is None else str(self._journal_file)
+        return self._journal.failure(step, found, file)
 
     def __str__(self) -> str:
         lines = [f"{self.operation}:"]
@@ -198,7 +210,7 @@ class AsyncPlan:
         return f"<{type(self).__name__} {self.operation!r}, {done} of {len(self.steps)} steps done>"
 
 
-def _tell(
+def _report(
     on_progress: Callable[[StepProgress], None] | None,
     step: Step,
     number: int,

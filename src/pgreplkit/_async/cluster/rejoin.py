@@ -1,245 +1,66 @@
-"""Coming back, and following another: what decides whether that is possible, and how."""
+"""Rejoin: read what decides how a former primary comes back as a standby."""
 
 from __future__ import annotations
 
 import attrs
 
-from pgreplkit._async.cluster.follow import history_finding
-from pgreplkit._async.cluster.rewind import refusal
+from pgreplkit._async.cluster.rewind import read_rewind
 from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit.errors import ControlFailed, ServerError
+from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.host.recoveryfiles import control_file, is_standby, major_of
-from pgreplkit.plans.cluster.follow import needs_rewind
-from pgreplkit.plans.cluster.steps import (
-    Checkpoint,
-    Demote,
-    DropSlots,
-    MakeSlots,
-    Rewind,
-    StartStandby,
-    Step,
-    StopPrimary,
-)
+from pgreplkit.host.recoveryfiles import control_file, is_standby
+from pgreplkit.plans.cluster.rejoin import RejoinFacts, rejoin_findings
 from pgreplkit.plans.cluster.topology import ClusterNode
-from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.controlfile import ControlFile
-from pgreplkit.values.finding import Finding, Severity
-
-_CLONE = "make it anew by clone_standby()"
+from pgreplkit.values.finding import Finding
 
 
-@attrs.frozen(kw_only=True)
-class Return:
-    """A server that is to come back under a primary."""
-
-    name: str
-    primary: ClusterNode
-    is_running: bool
-    address: str
-    """Where the primary is, for others."""
-    slot: str | None
-    application_name: str
-    stopped: ControlFile
-    """What its control file says; while it runs, as it was last written."""
-    diverged: bool | None
-    """Whether it has WAL that the primary has not; None when only its recovery can tell."""
-    stale_slots: tuple[str, ...]
-    """Its slots whose users have gone over to the primary."""
-
-
-async def read_return(
+async def read_rejoin(
     site: AsyncSite, name: str, primary: ClusterNode, *, slot: str | None
-) -> Return:
-    """How that server is, beside the primary.
+) -> RejoinFacts:
+    """Read the state of a server that is to follow the primary.
 
-    Raises: ControlFailed without a control for it.
+    Raises: ControlFailed if the server has no control; ServerError if the primary's timeline
+    history cannot be read.
     """
+    # Running or not is read before the control file: a server that stops in between has a
+    # control file that is newer than necessary, and never one that is older.
     is_running = await site.controlled(name, lambda control: control.is_running())
-    stopped = await site.controlled(name, control_file)
-    history = primary.history
-    if history is None:
-        found = f"the history of its timeline {primary.timeline} cannot be read"
+    control = await site.controlled(name, control_file)
+    if primary.history is None:
+        found = f"the history of the primary's timeline {primary.timeline} cannot be read"
         raise ServerError(f"compare {name} with {primary.name}", found)
-    diverged = needs_rewind(stopped, history)
-    if is_running and primary.timeline != stopped.timeline:
-        # It writes a shutdown checkpoint at least, where the primary has something else.
-        diverged = True
-    return Return(
+    return RejoinFacts(
         name=name,
         primary=primary,
+        history=primary.history,
+        control=control,
         is_running=is_running,
         slot=slot,
-        address=await site.address(primary.name),
         application_name=await site.name_of(name),
-        stopped=stopped,
-        diverged=diverged,
-        stale_slots=await _stale_slots(site, name, primary),
+        slots=await site.controlled(name, _slots_of_a_primary),
+        primary_slot=(await site.upstream_settings(primary)).slot,
     )
 
 
-async def _stale_slots(site: AsyncSite, name: str, primary: ClusterNode) -> tuple[str, ...]:
-    """The slots of a former primary that the new one used, or has of the same name in use."""
-    slots = await site.controlled(name, _slots_of_a_primary)
-    left = {slot.slot_name for slot in primary.slots if slot.active}
-    left.add((await site.use_of(primary)).slot or "")
-    return tuple(slot for slot in slots if slot in left)
-
-
-def _slots_of_a_primary(control: NodeControl) -> list[str]:
+def _slots_of_a_primary(control: NodeControl) -> tuple[str, ...]:
     if is_standby(control):
-        return []
-    return control.list_folder(f"{control.data_dir}/pg_replslot") or []
-
-
-def return_steps(back: Return) -> tuple[Step, ...]:
-    """What is done, in this order."""
-    primary = back.primary.name
-    steps: list[Step] = [StopPrimary(back.name)] if back.is_running else []
-    if back.slot and back.slot not in {slot.slot_name for slot in back.primary.slots}:
-        steps.append(MakeSlots(primary, (back.slot,)))
-    if back.diverged is not False:
-        # Until it is checkpointed, pg_rewind reads the old timeline in its control file.
-        steps += [Checkpoint(primary), Rewind(back.name, primary, back.address)]
-    major = back.primary.major
-    steps.append(Demote(back.name, primary, back.address, back.slot, back.application_name, major))
-    steps.append(StartStandby(back.name, primary))
-    if back.stale_slots:
-        steps.append(DropSlots(back.name, back.stale_slots))
-    return tuple(steps)
+        return ()
+    return tuple(control.list_folder(f"{control.data_dir}/pg_replslot") or ())
 
 
 @attrs.frozen
-class AsyncReturnChecks:
-    """What it takes to come back."""
+class AsyncRejoinChecks:
+    """The checks of a rejoin."""
 
     site: AsyncSite
-    back: Return
+    facts: RejoinFacts
 
     async def findings(self) -> list[Finding]:
-        """One finding for each thing that was looked at."""
-        back, primary = self.back, self.back.primary
-        told = [
-            checked(
-                "system",
-                ok=back.stopped.system_id == primary.system_id,
-                observed=f"system {back.stopped.system_id}",
-                needed=f"{primary.system_id}, as {primary.name}",
-                remedy=_CLONE,
-            ),
-            checked(
-                "divergence",
-                ok=back.diverged is False,
-                observed=_divergence(back),
-                needed="all its WAL lies in the primary's history",
-                remedy="it is rewound",
-                otherwise=Severity.INFO,
-            ),
-        ]
-        if back.diverged is not False:
-            told += await self._rewinding()
-        return told
-
-    async def _rewinding(self) -> list[Finding]:
-        back = self.back
-        major = await self.site.controlled(back.name, major_of)
-        version = await self.site.controlled(back.name, _rewind_version)
-        stopped, can_be_asked = back.stopped, back.stopped.is_clean and not back.is_running
-        why_not, asked = None, "it would" if can_be_asked else "only a stopped one can be asked"
-        if version is not None and can_be_asked:
-            why_not = await refusal(self.site, back.name, back.primary.name)
-        return [
-            checked(
-                "pg_rewind",
-                ok=version is not None,
-                observed=version or "its host has none",
-                needed=f"pg_rewind of {major}",
-                remedy=f"install it, or {_CLONE}",
-            ),
-            checked(
-                "wal_log_hints",
-                ok=stopped.can_rewind,
-                observed=f"wal_log_hints {_on(stopped.wal_log_hints)}, data checksums"
-                f" {_on(stopped.data_checksums)}",
-                needed="one of them on, before it diverged",
-                remedy=_CLONE,
-            ),
-            checked(
-                "shutdown",
-                ok=major >= 13 or stopped.is_clean or back.is_running,
-                observed=f"it is {stopped.state}",
-                needed="shut down cleanly; from 13 on pg_rewind recovers it",
-                remedy=f"start it where no client reaches it and stop it, or {_CLONE}",
-            ),
-            checked(
-                "pg_rewind --dry-run",
-                ok=why_not is None,
-                observed=why_not or asked,
-                needed="it finds the WAL back to where it parted, and may read the primary's files",
-                remedy=_CLONE,
-            ),
-        ]
-
-
-@attrs.frozen
-class AsyncFollowChecks:
-    """What it takes to follow another server."""
-
-    site: AsyncSite
-    node: str
-    upstream: str
-    left_slot: str | None
-    """The slot that it does not use any more then."""
-    left: str | None
-    """Whose that is."""
-
-    async def findings(self) -> list[Finding]:
-        """One finding for each thing that was looked at."""
-        async with (
-            await self.site.standby(self.node) as standby,
-            await self.site.server(self.upstream) as upstream,
-        ):
-            told = [await history_finding(standby, upstream)]
-            needs_control = standby.version.major < 13
-        if needs_control:
-            there = self.node in self.site.controls
-            told.append(
-                checked(
-                    f"control of {self.node}",
-                    ok=there,
-                    observed="there" if there else "no control was given",
-                    needed="one that restarts it, which it takes before 13",
-                )
+        """Return one finding for each check."""
+        facts, rewind = self.facts, None
+        if facts.divergence.needs_rewind:
+            source = facts.primary.name
+            rewind = await read_rewind(
+                self.site, facts.name, source, facts.control, is_running=facts.is_running
             )
-        if self.left_slot is not None:
-            told.append(
-                checked(
-                    "slot",
-                    ok=False,
-                    observed=f"it leaves the slot {self.left_slot} of {self.left}",
-                    needed="no slot that nobody uses: it keeps WAL for ever",
-                    remedy=f"drop it on {self.left} afterwards",
-                    otherwise=Severity.WARNING,
-                )
-            )
-        return told
-
-
-def _rewind_version(control: NodeControl) -> str | None:
-    said: list[str] = []
-    try:
-        control.run("pg_rewind", ["--version"], on_line=said.append)
-    except ControlFailed:
-        return None
-    return " ".join(said)
-
-
-def _divergence(back: Return) -> str:
-    where = f"its last checkpoint is at {back.stopped.checkpoint_lsn} of {back.stopped.timeline}"
-    if back.diverged is None:
-        return f"{where}, and it was not shut down: only its recovery can tell"
-    return f"{where}, {'which the primary has not' if back.diverged else 'which the primary has'}"
-
-
-def _on(value: bool) -> str:
-    return "on" if value else "off"
+        return [*rejoin_findings(facts, rewind)]

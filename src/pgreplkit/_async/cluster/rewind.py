@@ -1,4 +1,4 @@
-"""pg_rewind: asked what it would do, and run so that a server keeps what is its own."""
+"""pg_rewind: tried with --dry-run, and run so that a server keeps its own configuration."""
 
 from __future__ import annotations
 
@@ -6,30 +6,47 @@ import contextlib
 from pathlib import PurePath
 from posixpath import join, normpath
 
+import attrs
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.driver.conninfo import private_conninfo
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.host.recoveryfiles import SIGNAL_FILES
+from pgreplkit.host.recoveryfiles import SIGNAL_FILES, major_of
+from pgreplkit.plans.cluster.rewind import RewindFacts
 from pgreplkit.plans.cluster.steps import Rewind
+from pgreplkit.values.controlfile import ControlFile
 
 _OWN_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
-"""What a server has of its own, and pg_rewind takes from the source."""
+"""Configuration that pg_rewind would replace with the source's."""
+
+
+async def read_rewind(
+    site: AsyncSite, node: str, source: str, control: ControlFile, *, is_running: bool
+) -> RewindFacts:
+    """Find out whether pg_rewind is installed, and try it if the server permits."""
+    facts = RewindFacts(
+        major=await site.controlled(node, major_of),
+        control=control,
+        is_running=is_running,
+        version=await site.controlled(node, _version),
+        was_tried=False,
+        refusal=None,
+    )
+    if not facts.can_be_tried:
+        return facts
+    return attrs.evolve(facts, was_tried=True, refusal=await _refusal(site, node, source))
 
 
 async def rewind(site: AsyncSite, step: Rewind) -> None:
-    """Run pg_rewind, and put back the configuration files that it takes from the source."""
+    """Run pg_rewind, then restore the configuration that it copied from the source."""
     conninfo, passfile = private_conninfo(await site.program_conninfo(step.source))
     await site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
 
 
-async def refusal(site: AsyncSite, node: str, source: str) -> str | None:
-    """Why pg_rewind would not do it, found by a dry run of it; None when it would.
-
-    The node must have been shut down cleanly.
-    """
+async def _refusal(site: AsyncSite, node: str, source: str) -> str | None:
+    """Return the error of pg_rewind --dry-run; None if it succeeds."""
     conninfo, passfile = private_conninfo(await site.program_conninfo(source))
     try:
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
@@ -38,18 +55,31 @@ async def refusal(site: AsyncSite, node: str, source: str) -> str | None:
     return None
 
 
+def _version(control: NodeControl) -> str | None:
+    lines: list[str] = []
+    try:
+        control.run("pg_rewind", ["--version"], on_line=lines.append)
+    except ControlFailed:
+        return None
+    return " ".join(lines)
+
+
 def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None:
     if control.is_running():
-        raise ControlFailed("rewind it", f"the server in {control.data_dir} runs: stop it first")
+        found = f"the server in {control.data_dir} is running; stop it first"
+        raise ControlFailed("run pg_rewind", found)
+    # A sibling of the data directory: pg_rewind removes unknown files inside it.
     kept = f"../{PurePath(control.data_dir).name}.before-rewind"
     for name in _OWN_FILES:
-        # What an interrupted attempt kept is the original.
+        # Files from an interrupted attempt are the originals; those in place may be copies of the
+        # source's.
         if control.read_file(f"{kept}/{name}") is None:
             content = control.read_file(name)
             if content is not None:
                 control.write_file(f"{kept}/{name}", content)
     for name in SIGNAL_FILES:
-        control.write_file(name, None)  # With it, pg_rewind could not recover after a crash.
+        # As a standby, the server could not finish the crash recovery that pg_rewind starts.
+        control.write_file(name, None)
     _run(control, conninfo, passfile)
     for name in _OWN_FILES:
         content = control.read_file(f"{kept}/{name}")

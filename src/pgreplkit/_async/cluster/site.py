@@ -26,7 +26,7 @@ from pgreplkit.host.recoveryfiles import (
     written_slot,
 )
 from pgreplkit.plans.cluster.failover import Reply
-from pgreplkit.plans.cluster.switchover import Use
+from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
 
@@ -157,11 +157,11 @@ class AsyncSite:
             return given
         return format_conninfo({**parse_conninfo(given), "application_name": application_name})
 
-    async def use_of(self, node: ClusterNode) -> Use:
-        """With which slot and name a standby connects, or would if its upstream were there."""
+    async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
+        """Return the slot and the name with which a standby connects, or would connect."""
         source = node.receives_from
         if source is not None:
-            return Use(lasting_slot(source), source.known_as)
+            return UpstreamSettings(lasting_slot(source), source.known_as)
         conninfo = await self._known_conninfo(node.name)
         slot: object = None
         if node.version is not None and node.version.major >= 12:
@@ -170,7 +170,7 @@ class AsyncSite:
         elif node.name in self.controls:
             slot = await self.controlled(node.name, written_slot)
         name = _name_in(conninfo) or await self._cluster_name(node.name) or DEFAULT_NAME
-        return Use(str(slot) if slot else None, name)
+        return UpstreamSettings(str(slot) if slot else None, name)
 
     async def name_of(self, name: str) -> str:
         """Return the application_name that this server has, or will have, as a standby.

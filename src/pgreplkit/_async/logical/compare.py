@@ -1,4 +1,4 @@
-"""acompare: whether a subscriber has what its publisher has, row by row, while both are in use."""
+"""acompare: compare the rows of two databases, range by range, while both are in use."""
 
 from __future__ import annotations
 
@@ -15,34 +15,42 @@ from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.compare import (
     ESTIMATE,
-    WRITTEN_ALIKE,
+    UNIFORM_OUTPUT,
     ColumnShape,
     columns_of,
     key_of,
 )
 from pgreplkit.catalog.logical.publication import AnyPublished, PublishedTable
 from pgreplkit.catalog.logical.stuck import COPIED_NOW
+from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.tablescan import TableScan, columns_named, key_in
+from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
 from pgreplkit.plans.logical.compare import (
+    ComparedPart,
     CompareProgress,
     DiffKind,
+    Digest,
     Key,
+    KeyRange,
+    Observation,
     RowDiff,
-    Seen,
-    judged,
+    Tally,
+    Verdict,
+    classify,
+    replica_hashes,
 )
 from pgreplkit.values.tablename import TableName
 
-_TRIES = 6
-"""How often rows that change whenever they are looked at are looked at again."""
-_SEVERAL = "several rows"
-_AT_ONCE = 200
-"""Rows that are read by one statement."""
+_LOOKS = 6
+"""How often rows that change at each look are read again: a row that a client writes all the time
+stays undecided, and would hold up the comparison."""
+_KEYS_AT_ONCE = 200
+"""Keys in one statement: parsing a longer list takes longer than reading the range."""
 
 
 async def acompare(
@@ -55,92 +63,54 @@ async def acompare(
 ) -> AsyncIterator[CompareProgress]:
     """Compare tables of a publisher and a subscriber, range by range of their keys.
 
-    Nothing needs to stand still: ranges whose hashes differ are read again, the subscriber after
-    it has applied what the publisher had written, and a row counts as different only when the
-    publisher did not change it meanwhile. The ``diffs`` of each range are final; what is
-    ``undecided`` changed each time. Memory holds the rows of one range, keys and hashes only.
+    Both sides may be in use. A range whose hashes differ is read again, from the subscriber after
+    it has applied what the publisher had written; a row counts as different only if the publisher
+    did not change it in between. The ``diffs`` of each range are final; ``undecided`` rows changed
+    at each look. Only the keys and hashes of one range are held in memory.
 
     By default the tables are those of the subscriber's subscriptions to this publisher; without
-    such a subscription, all published tables. Each is compared by the columns and rows that are
-    published. Columns that are generated are left out. ``range_rows`` is how many
-    rows are read by one statement, and ``timeout`` the seconds that one may take, and that the
-    subscriber may need to apply what is written.
+    such a subscription, all published tables. Only the published columns and rows are compared,
+    and no generated columns. ``range_rows`` is the number of rows that one statement reads.
+    ``timeout`` in seconds bounds each statement, and the time that the subscriber needs to apply
+    what was written.
 
     Both connections must be in autocommit, and are in use until the end.
 
     Raises: KeyMissing for a table without a key; TableNotFound, PublicationNotFound when there is
-    nothing to compare; WaitTimeout when the subscriber
-    does not catch up; StatementTimeout; InsufficientPrivilege;
-    ServerError.
+    nothing to compare; WaitTimeout when the subscriber does not catch up; StatementTimeout;
+    InsufficientPrivilege; ServerError.
     Needs: SELECT on the tables; BYPASSRLS where row level security hides rows from the role.
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
-    sides = _Sides(publisher, subscriber, timeout)
-    asked = await tables_between(publisher._link, subscriber._link, tables, "compare")
-    await sides.insist_on_ready([table.table for table in asked])
-    scans = [await sides.scan(table) for table in asked]
-    estimated = await sides.estimate([scan.table for scan in scans])
-    done = 0
-    crew = TaskGroup(1)
+    comparison = _Comparison(publisher._link, subscriber._link, range_rows, timeout)
+    covered = await tables_between(publisher._link, subscriber._link, tables, "compare")
+    await comparison.insist_on_ready([published.table for published in covered])
+    scans = [await comparison.scan(published) for published in covered]
+    estimated = await comparison.estimate([scan.table for scan in scans])
+    tally = Tally(len(scans), estimated)
+    group = TaskGroup(1)
     try:
-        for tables_done, scan in enumerate(scans):
-            low: Key | None = None
-            high = await sides.boundary(publisher, scan, low, None, range_rows)
-            while True:
-                # The next boundary is found while the subscriber is still at this range.
-                job = crew.start(partial(sides.digest, subscriber, scan, low, high))
-                rows, hashed = await sides.digest(publisher, scan, low, high)
-                following = None
-                if high is not None:
-                    following = await sides.boundary(publisher, scan, high, None, range_rows)
-                await crew.wait([job], 2 * timeout)
-                replicated, replica_hash = job.result()
-                is_alike = (rows, hashed) == (replicated, replica_hash)
-                begin: Key | None = low
-                while True:
-                    # The subscriber may have any number of rows where the publisher has few.
-                    end = high
-                    if replicated > 2 * range_rows:
-                        part = await sides.boundary(subscriber, scan, begin, high, range_rows)
-                        end = high if part is None else part
-                    is_last = end == high
-                    diffs: tuple[RowDiff, ...] = ()
-                    undecided: tuple[dict[str, str], ...] = ()
-                    if not is_alike:
-                        diffs, undecided = await sides.recheck(scan, begin, end)
-                    done += rows if is_last else 0
-                    yield CompareProgress(
-                        table=scan.table,
-                        rows=rows if is_last else 0,
-                        rows_done=done,
-                        rows_estimated=max(estimated, done),
-                        tables_done=tables_done + (high is None and is_last),
-                        tables=len(scans),
-                        diffs=diffs,
-                        undecided=undecided,
-                    )
-                    if is_last:
-                        break
-                    begin = end
-                if high is None:
-                    break
-                low, high = high, following
+        for scan in scans:
+            async for part in comparison.parts(scan, group):
+                yield tally.add(scan.table, part)
     finally:
-        await crew.close()
+        await group.close()
 
 
-class _Sides:
-    """Both servers, and what is asked of them."""
+class _Comparison:
+    """Reads both servers, and looks again where they differ."""
 
-    def __init__(self, publisher: AsyncServer, subscriber: AsyncServer, timeout: float) -> None:
-        self._publisher, self._subscriber = publisher._link, subscriber._link
-        self._timeout = timeout
+    def __init__(
+        self, publisher: AsyncLink, subscriber: AsyncLink, range_rows: int, timeout: float
+    ) -> None:
+        self._publisher, self._subscriber = publisher, subscriber
+        self._range_rows, self._timeout = range_rows, timeout
         self._slots: list[str] | None = None
 
     async def insist_on_ready(self, tables: Sequence[TableName]) -> None:
-        """Raise when one of them is still being copied, or hides rows from a role.
+        """Raise if a table is still being copied, or hides rows from a role.
 
-        What the slot confirms does not cover a table that is being copied.
+        The position that a slot confirms does not cover a table that is being copied.
         """
         records = await self._subscriber.all("look for copies", COPIED_NOW)
         copied = {*map(table_in, records)} & {*tables}
@@ -150,122 +120,164 @@ class _Sides:
         for link in (self._publisher, self._subscriber):
             await insist_on_all_rows(link, "compare", tables)
 
-    async def scan(self, asked: PublishedTable) -> TableScan:
-        """How a table is read, alike on both.
+    async def scan(self, published: PublishedTable) -> TableScan:
+        """Return how a table is read, the same way on both sides.
 
-        Raises: TableNotFound, KeyMissing.
+        Raises: TableNotFound; KeyMissing.
         """
-        theirs = await self._shapes(self._publisher, asked.table, "publisher")
-        ours = {s.name: s for s in await self._shapes(self._subscriber, asked.table, "subscriber")}
-        wanted = asked.columns
-        if wanted is None:
-            wanted = tuple(shape.name for shape in theirs)
-        left_out = {shape.name for shape in (*theirs, *ours.values()) if shape.is_generated}
-        names = [name for name in wanted if name not in left_out]
-        tried = f"compare {asked.table}"
-        lacking = [n for n in names if n not in ours or n not in {s.name for s in theirs}]
-        if lacking:
-            raise TableNotFound(tried, f"not both sides have the columns {', '.join(lacking)}")
-        key = await self._key(asked.table)
+        operation = f"compare {published.table}"
+        theirs = await self._shapes(self._publisher, published.table, "publisher")
+        ours = await self._shapes(self._subscriber, published.table, "subscriber")
+        names = _compared(published, theirs, ours, operation)
+        key = await self._key(published.table)
         if not {*key} <= {*names}:
-            raise KeyMissing(tried, f"its key ({', '.join(key)}) is not among what is compared")
-        majors = [link.version.major for link in (self._publisher, self._subscriber)]
+            raise KeyMissing(operation, f"its key ({', '.join(key)}) is not among the columns")
+        collations = {shape.name: shape.collation for shape in ours}
         shapes = columns_named(theirs, key)
-        return TableScan(
-            table=asked.table,
+        scan = TableScan(
+            table=published.table,
             columns=columns_named(theirs, names),
             key=shapes,
-            where=asked.where,
-            is_ordered_alike=all(ours[s.name].collation == s.collation for s in shapes),
-            has_fast_hash=min(majors) >= 11,
-            has_short_floats=min(majors) >= 12,
+            where=published.where,
+            is_ordered_alike=all(collations[s.name] == s.collation for s in shapes),
+            has_hash64=self._both_have("function.hash64"),
+            types=await self._types(published.table),
         )
+        if scan.unreadable_key:
+            which = ", ".join(scan.unreadable_key)
+            found = f"its key column {which} holds floats, which servers before 12 write otherwise"
+            raise KeyMissing(operation, found)
+        return scan
+
+    def _both_have(self, feature: str) -> bool:
+        links = (self._publisher, self._subscriber)
+        return all(has(feature, link.version.major) for link in links)
 
     async def _shapes(self, link: AsyncLink, table: TableName, side: str) -> list[ColumnShape]:
-        tried = f"compare {table}"
-        sql = columns_of(link.version.major)
-        async with link.qualified(tried) as within:
-            records = await within.all(tried, sql, [table.schema, table.name])
+        operation = f"compare {table}"
+        statement = columns_of(link.version.major)
+        async with link.qualified(operation) as within:
+            records = await within.all(operation, statement, [table.schema, table.name])
         if not records:
-            raise TableNotFound(tried, f"the {side} has no such table")
+            raise TableNotFound(operation, f"the {side} has no such table")
         return [ColumnShape(**record) for record in records]
 
+    async def _types(self, table: TableName) -> Types:
+        """Return the types that tell where floats are, if the servers write floats differently."""
+        if self._both_have("type.short_float"):
+            return {}
+        operation = f"compare {table}"
+        statement = types_of_tables(self._publisher.version.major)
+        async with self._publisher.qualified(operation) as within:
+            records = await within.all(operation, statement, [[table.schema], [table.name]])
+        return {record["oid"]: TypeShape(**record) for record in records}
+
     async def _key(self, table: TableName) -> list[str]:
-        tried = f"compare {table}"
-        sql = key_of(self._publisher.version.major)
-        for record in await self._publisher.all(tried, sql, [table.schema, table.name]):
+        operation = f"compare {table}"
+        statement = key_of(self._publisher.version.major)
+        for record in await self._publisher.all(operation, statement, [table.schema, table.name]):
             key: list[str] = record["columns"]
             return key
-        raise KeyMissing(tried, "it has no unique key of columns that are NOT NULL")
+        raise KeyMissing(operation, "it has no unique key of columns that are NOT NULL")
 
     async def estimate(self, tables: Sequence[TableName]) -> int:
-        """How many rows the publisher's tables have, as its planner knows it."""
+        """Return the number of the publisher's rows in the planner's statistics."""
         columns = [[table.schema for table in tables], [table.name for table in tables]]
         record = await self._publisher.one("estimate the rows", ESTIMATE, columns)
         rows: int | None = record["rows"]
         return rows or 0
 
-    async def boundary(
-        self, server: AsyncServer, scan: TableScan, low: Key | None, high: Key | None, rows: int
-    ) -> Key | None:
-        """The last key of the range of so many rows after ``low``; None for the last range."""
-        records = await self._read(server._link, scan, scan.boundary(low, high, rows))
-        return key_in(records[0], scan) if records else None
+    async def parts(self, scan: TableScan, group: TaskGroup) -> AsyncIterator[ComparedPart]:
+        """Compare a table, and yield the result for each range."""
+        async for whole, published, replicated in self._ranges(scan, group):
+            async for part in self._split(scan, whole, replicated.rows):
+                is_last = part.high == whole.high
+                rows = published.rows if is_last else 0
+                is_end = is_last and whole.high is None
+                if published == replicated:
+                    yield ComparedPart(rows, is_end)
+                else:
+                    diffs, undecided = await self._recheck(scan, part)
+                    yield ComparedPart(rows, is_end, diffs, undecided)
 
-    async def digest(
-        self, server: AsyncServer, scan: TableScan, low: Key | None, high: Key | None
-    ) -> tuple[int, object]:
-        """How many rows a range has on that side, and the sum of their hashes."""
-        [record] = await self._read(server._link, scan, scan.digest(low, high))
-        return record["rows"], record["hash"]
+    async def _ranges(
+        self, scan: TableScan, group: TaskGroup
+    ) -> AsyncIterator[tuple[KeyRange, Digest, Digest]]:
+        """Yield the ranges of the publisher's keys, with the digests of both sides."""
+        low: Key | None = None
+        high = await self._boundary(self._publisher, scan, KeyRange(low, None))
+        while True:
+            whole = KeyRange(low, high)
+            job = group.start(partial(self._digest, self._subscriber, scan, whole))
+            published = await self._digest(self._publisher, scan, whole)
+            following = None
+            if high is not None:
+                # The next boundary is searched while the subscriber still reads this range.
+                following = await self._boundary(self._publisher, scan, KeyRange(high, None))
+            # Two statements: one may have waited for the other's end.
+            await group.wait([job], 2 * self._timeout)
+            yield whole, published, job.result()
+            if high is None:
+                return
+            low, high = high, following
 
-    async def recheck(
-        self, scan: TableScan, low: Key | None, high: Key | None
+    async def _split(
+        self, scan: TableScan, whole: KeyRange, replicated: int
+    ) -> AsyncIterator[KeyRange]:
+        """Yield a range in parts, if the subscriber has many rows where the publisher has few."""
+        low = whole.low
+        while replicated > 2 * self._range_rows:
+            end = await self._boundary(self._subscriber, scan, KeyRange(low, whole.high))
+            if end is None or end == whole.high:
+                break
+            yield KeyRange(low, end)
+            low = end
+        yield KeyRange(low, whole.high)
+
+    async def _boundary(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Key | None:
+        """Return the last key of the next ``range_rows`` rows; None if there are fewer."""
+        records = await self._read(link, scan, scan.boundary(within, self._range_rows))
+        return scan.key_in(records[0]) if records else None
+
+    async def _digest(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Digest:
+        [record] = await self._read(link, scan, scan.digest(within))
+        return Digest(record["rows"], record["hash"])
+
+    async def _recheck(
+        self, scan: TableScan, within: KeyRange
     ) -> tuple[tuple[RowDiff, ...], tuple[dict[str, str], ...]]:
-        """The rows of a range that differ, and those that never kept still.
-
-        A difference counts when it is seen twice: a row that is written and deleted between the
-        looks at the publisher may be seen by the look at the subscriber.
-        """
+        """Return the rows of a range that differ, and the keys of those that stay undecided."""
         backoff = Backoff(self._timeout)
-        confirmed: dict[Key, DiffKind] = {}
-        seen: dict[Key, DiffKind] = {}
-        doubtful: list[Key] = []
-        for _ in range(_TRIES):
-            # After the first look only what it left in doubt is of interest.
-            sql = scan.hashes(low, high, doubtful if len(doubtful) <= _AT_ONCE else ())
-            before = await self._seen(scan, sql)
+        verdict = Verdict()
+        for _ in range(_LOOKS):
+            # After the first look only the rows in doubt are of interest.
+            few = len(verdict.doubtful) <= _KEYS_AT_ONCE
+            statement = scan.hashes(within, verdict.doubtful if few else ())
+            before = await self._observe(scan, statement)
             await self._catch_up()
-            replica: dict[Key, object] = {}
-            repeated: set[Key] = set()
-            for record in await self._read(self._subscriber, scan, sql):
-                key = key_in(record, scan)
-                if key in replica:
-                    repeated.add(key)
-                # Two rows are not what one row is, whatever they hash to.
-                replica[key] = _SEVERAL if key in replica else record["hash"]
-            diffs, changing = judged(before, replica, await self._seen(scan, sql))
+            records = await self._read(self._subscriber, scan, statement)
+            replica, repeated = replica_hashes([(scan.key_in(r), r["hash"]) for r in records])
+            diffs, changing = classify(before, replica, await self._observe(scan, statement))
             for key in repeated & diffs.keys() & before.hashes.keys():
                 diffs[key] = DiffKind.REPEATED
-            confirmed |= {key: kind for key, kind in diffs.items() if seen.get(key) == kind}
-            seen, doubtful = diffs, sorted({*changing, *diffs} - confirmed.keys())
-            if not doubtful:
+            verdict.add(diffs, changing)
+            if not verdict.doubtful:
                 break
             await sleep(backoff.next_pause())
-        found = {key: confirmed[key] for key in sorted(confirmed)}
-        return await self._diffs(scan, found), tuple(map(scan.named, doubtful))
+        diffs = {key: verdict.confirmed[key] for key in sorted(verdict.confirmed)}
+        return await self._diffs(scan, diffs), tuple(map(scan.named, verdict.doubtful))
 
-    async def _seen(self, scan: TableScan, sql: Composed) -> Seen:
-        records = await self._read(self._publisher, scan, sql)
-        keys = [key_in(record, scan) for record in records]
-        return Seen(
+    async def _observe(self, scan: TableScan, statement: Composed) -> Observation:
+        records = await self._read(self._publisher, scan, statement)
+        keys = [scan.key_in(record) for record in records]
+        return Observation(
             {key: record["hash"] for key, record in zip(keys, records, strict=True)},
             {key: record["version"] for key, record in zip(keys, records, strict=True)},
         )
 
-    async def _diffs(self, scan: TableScan, found: Mapping[Key, DiffKind]) -> tuple[RowDiff, ...]:
-        here = await self._rows(self._publisher, scan, [*found])
-        there = await self._rows(self._subscriber, scan, [*found])
+    async def _diffs(self, scan: TableScan, kinds: Mapping[Key, DiffKind]) -> tuple[RowDiff, ...]:
+        here = await self._rows(self._publisher, scan, [*kinds])
+        there = await self._rows(self._subscriber, scan, [*kinds])
         return tuple(
             RowDiff(
                 table=scan.table,
@@ -274,24 +286,24 @@ class _Sides:
                 publisher=here.get(key),
                 subscriber=there.get(key),
             )
-            for key, kind in found.items()
+            for key, kind in kinds.items()
         )
 
     async def _rows(
         self, link: AsyncLink, scan: TableScan, keys: Sequence[Key]
     ) -> dict[Key, dict[str, str | None]]:
         rows = {}
-        for begin in range(0, len(keys), _AT_ONCE):
-            statement = scan.rows(keys[begin : begin + _AT_ONCE])
+        for begin in range(0, len(keys), _KEYS_AT_ONCE):
+            statement = scan.rows(keys[begin : begin + _KEYS_AT_ONCE])
             for record in await self._read(link, scan, statement):
-                rows[key_in(record, scan)] = scan.values(record)
+                rows[scan.key_in(record)] = scan.values_in(record)
         return rows
 
     async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
-        tried, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
-        async with link.transaction(tried, timeout=self._timeout) as within:
-            await within.one(tried, WRITTEN_ALIKE)
-            return await within.all(tried, statement.as_string(link.connection), grant=grant)
+        operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
+        async with link.transaction(operation, timeout=self._timeout) as within:
+            await within.one(operation, UNIFORM_OUTPUT)
+            return await within.all(operation, statement.as_string(link.connection), grant=grant)
 
     async def _catch_up(self) -> None:
         """Wait until the subscriber has applied what the publisher has committed by now.
@@ -306,5 +318,26 @@ class _Sides:
             try:
                 slot = AsyncSlot(self._publisher, await read_slot(self._publisher, name))
             except SlotNotFound:
-                continue  # The subscription is to another publisher.
+                continue  # The subscription has another publisher.
             await slot.wait_caught_up(lsn, timeout=self._timeout)
+
+
+def _compared(
+    published: PublishedTable,
+    theirs: Sequence[ColumnShape],
+    ours: Sequence[ColumnShape],
+    operation: str,
+) -> list[str]:
+    """Return the names of the columns that are compared.
+
+    Raises: TableNotFound for a column that one side lacks.
+    """
+    there, here = ({shape.name for shape in side} for side in (theirs, ours))
+    wanted = published.columns
+    if wanted is None:
+        wanted = tuple(shape.name for shape in theirs)
+    generated = {shape.name for shape in (*theirs, *ours) if shape.is_generated}
+    names = [name for name in wanted if name not in generated]
+    if lacking := [name for name in names if name not in there & here]:
+        raise TableNotFound(operation, f"not both sides have the columns {', '.join(lacking)}")
+    return names

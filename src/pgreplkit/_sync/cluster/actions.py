@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import attrs
 from psycopg.sql import SQL
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.cluster.failover import why_not_lost
 from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
@@ -26,6 +29,7 @@ from pgreplkit.errors import (
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import SIGNAL_FILES, control_file
 from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.values.controlfile import ControlFile, ControlState
 
@@ -53,7 +57,7 @@ def drop_slots(site: Site, step: steps.DropSlots | steps.MakeSlots) -> None:
 def checkpoint(site: Site, step: steps.Checkpoint) -> None:
     """Checkpoint, and wait for it."""
     with site.server(step.node) as server:
-        grant = "pg_checkpoint" if server.version.major >= 15 else "SUPERUSER"
+        grant = "pg_checkpoint" if has("role.pg_checkpoint", server.version.major) else "SUPERUSER"
         server._link.run(f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant)
 
 
@@ -145,50 +149,61 @@ def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
         )
 
 
-def perform(site: Site, step: Step) -> Promotion | None:
-    """Do what the step says."""
-    match step:
-        case steps.MakeSlots():
-            make_slots(site, step)
-        case steps.DropSlots():
-            drop_slots(site, step)
-        case steps.Checkpoint():
-            checkpoint(site, step)
-        case steps.SetSyncNames():
-            set_sync_names(site, step.node, step.names)
-        case steps.StopPrimary():
-            stop_primary(site, step)
-        case steps.Demote():
-            demote(site, step)
-        case steps.WaitForWal():
-            wait_for_wal(site, step)
-        case steps.WaitForReplay():
-            wait_for_replay(site, step)
-        case steps.Promote():
-            return promote(site, step)
-        case steps.Follow():
-            follow(site, step)
-        case steps.Rewind():
-            rewind(site, step)
-        case steps.StartStandby():
-            start_standby(site, step)
-        case steps.Fence():
-            site.fence_off(step.node)
-        case _:
-            raise TypeError(f"no step of an operation is a {type(step).__name__}")
-    return None
+@attrs.frozen
+class ClusterActor:
+    """Performs the steps of operations on the servers of a site."""
 
+    site: Site
 
-def take_back(site: Site, step: Step) -> None:
-    """Do what takes the step back, whether it was done whole, in part or not at all."""
-    match step:
-        case steps.MakeSlots():
-            drop_slots(site, step)
-        case steps.SetSyncNames():
-            set_sync_names(site, step.node, step.before)
-        case steps.StopPrimary():
-            start_again(site, step)
-        case steps.Demote():
-            site.controlled(step.node, remove_standby_files)
-        case _:
-            raise TypeError(f"nothing takes a {type(step).__name__} back")
+    def perform(self, step: Step) -> Promotion | None:
+        """Perform one step; a promotion returns its timelines and switchpoint."""
+        site = self.site
+        match step:
+            case steps.MakeSlots():
+                make_slots(site, step)
+            case steps.DropSlots():
+                drop_slots(site, step)
+            case steps.Checkpoint():
+                checkpoint(site, step)
+            case steps.SetSyncNames():
+                set_sync_names(site, step.node, step.names)
+            case steps.StopPrimary():
+                stop_primary(site, step)
+            case steps.Demote():
+                demote(site, step)
+            case steps.WaitForWal():
+                wait_for_wal(site, step)
+            case steps.WaitForReplay():
+                wait_for_replay(site, step)
+            case steps.Promote():
+                return promote(site, step)
+            case steps.Follow():
+                follow(site, step)
+            case steps.Rewind():
+                rewind(site, step)
+            case steps.StartStandby():
+                start_standby(site, step)
+            case steps.Fence():
+                site.fence_off(step.node)
+            case _:
+                raise TypeError(f"unknown kind of step: {type(step).__name__}")
+        return None
+
+    def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        site = self.site
+        match step:
+            case steps.MakeSlots():
+                drop_slots(site, step)
+            case steps.SetSyncNames():
+                set_sync_names(site, step.node, step.before)
+            case steps.StopPrimary():
+                start_again(site, step)
+            case steps.Demote():
+                site.controlled(step.node, remove_standby_files)
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    def why_not_lost(self, lost: LostPrimary) -> str:
+        """Return why a primary no longer counts as lost; empty if it does."""
+        return why_not_lost(self.site, lost)

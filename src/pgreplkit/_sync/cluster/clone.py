@@ -161,6 +161,7 @@ class Clone(Closing):
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
             )
+            private_conninfo(self._source)
             config = self._config(server.version.major)
             folders = {control.data_dir, *self._tablespaces(server)}
             before = to_thread(lambda: {folder: _content(control, folder) for folder in folders})
@@ -224,7 +225,6 @@ class Clone(Closing):
     def _prepare(self, server: Server) -> timedelta | None:
         """Look at the server and the programs, and see that the slot is there."""
         options, major = self._options, server.version.major
-        private_conninfo(self._source)
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
         version = to_thread(lambda: _program_major(self._control))

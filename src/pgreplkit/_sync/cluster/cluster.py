@@ -12,20 +12,17 @@ from typing import TypeVar
 import attrs
 
 from pgreplkit._sync._io import Job, TaskGroup
+from pgreplkit._sync.cluster.actions import ClusterActor
 from pgreplkit._sync.cluster.failover import (
     PROOFS,
     FailoverChecks,
     Proof,
     read_statuses,
 )
+from pgreplkit._sync.cluster.follow import FollowChecks
 from pgreplkit._sync.cluster.nodes import Question, read_repmgr_events, silent
 from pgreplkit._sync.cluster.plan import Checks, Plan
-from pgreplkit._sync.cluster.rejoin import (
-    FollowChecks,
-    ReturnChecks,
-    read_return,
-    return_steps,
-)
+from pgreplkit._sync.cluster.rejoin import RejoinChecks, read_rejoin
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
 from pgreplkit._sync.server.server import Server
@@ -33,9 +30,13 @@ from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.cluster.journal import Journal, Lost
-from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
-from pgreplkit.plans.cluster.switchover import failover_steps, lost_bytes, switchover_steps
+from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
+from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
+from pgreplkit.plans.cluster.handover import lost_bytes
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary
+from pgreplkit.plans.cluster.promotion import promotion_writes
+from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
+from pgreplkit.plans.cluster.switchover import switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
@@ -203,7 +204,8 @@ class Cluster:
         handover = read_handover(site, self.topology, old, new)
         checks = SwitchoverChecks(site, handover, max_lag)
         operation = f"switchover from {old.name} to {to}"
-        begun = Journal(operation=operation, steps=switchover_steps(handover))
+        steps = switchover_steps(handover)
+        begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
     def failover(
@@ -236,18 +238,19 @@ class Cluster:
         if unknown or not proofs:
             raise ValueError(f"proofs are some of {', '.join(PROOFS)}, not {unknown or 'none'}")
         self.refresh()
-        old, new = self._lost(primary), self[to] if to else self.best_candidate()
-        if new is None or new not in self.topology.standbys:
-            raise ServerError("fail over", f"there is no standby {to or 'that answers'}")
+        old = lost_primary(self.topology, self._writer, primary)
+        new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = Lost(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
-            steps=failover_steps(handover, fenced=fence is not None),
+            steps=steps,
+            writes=promotion_writes(steps),
             lost_bytes=lost_bytes(handover, [*(read_statuses(site, self.topology)).values()]),
-            lost=lost,
+            lost_primary=lost,
         )
         return _plan(site, begun, FailoverChecks(site, handover, lost), journal)
 
@@ -270,25 +273,21 @@ class Cluster:
         Needs: superuser on both; before 13 a control for the standby.
         """
         self.refresh()
-        node, above = self[standby], self[upstream]
-        operation = f"let {standby} follow {upstream}"
-        if node not in self.topology.standbys or not above.is_reachable or node is above:
-            raise ServerError(operation, f"they are {node}, and {above}")
-        if node in self.topology.above(upstream):
-            found = f"{upstream} receives from {standby}: they would go round, with nothing new"
-            raise ServerError(operation, found)
-        site = self._site(timeout)
-        use = site.use_of(node)
-        steps: list[Step] = []
-        if slot and slot not in {there.slot_name for there in above.slots}:
-            steps.append(MakeSlots(upstream, (slot,)))
-        address = site.address(upstream)
-        steps.append(Follow(standby, upstream, address, slot, use.application_name, node.major))
-        is_left = node.upstream is not None and (node.upstream, use.slot) != (upstream, slot)
-        left = use.slot if is_left else None
-        checks = FollowChecks(site, standby, upstream, left, node.upstream)
-        begun = Journal(operation=operation, steps=tuple(steps))
-        return _plan(site, begun, checks, journal)
+        insist_on_follow(self.topology, standby, upstream)
+        site, node = self._site(timeout), self[standby]
+        settings = site.upstream_settings(node)
+        facts = FollowFacts(
+            standby=node,
+            upstream=self[upstream],
+            slot=slot,
+            used_slot=settings.slot,
+            application_name=settings.application_name,
+        )
+        begun = Journal(
+            operation=f"let {standby} follow {upstream}",
+            steps=follow_steps(facts, site.address(upstream)),
+        )
+        return _plan(site, begun, FollowChecks(site, facts), journal)
 
     def rejoin(
         self,
@@ -309,17 +308,14 @@ class Cluster:
         """
         self.refresh()
         self[name]
-        others = [node for node in self.topology.primaries if node.name != name]
-        if len(others) > 1:
-            raise self.topology.split_brain()
-        if not others:
-            raise ServerError(f"bring {name} back", "there is no primary that it could follow")
+        primary = rejoin_primary(self.topology, name)
         site = self._site(timeout)
-        back = read_return(site, name, others[0], slot=slot)
-        checks = ReturnChecks(site, back)
-        operation = f"bring {name} back under {others[0].name}"
-        begun = Journal(operation=operation, steps=return_steps(back))
-        return _plan(site, begun, checks, journal)
+        facts = read_rejoin(site, name, primary, slot=slot)
+        begun = Journal(
+            operation=f"rejoin of {name} under {primary.name}",
+            steps=rejoin_steps(facts, site.address(primary.name)),
+        )
+        return _plan(site, begun, RejoinChecks(site, facts), journal)
 
     def resume(
         self,
@@ -338,19 +334,7 @@ class Cluster:
         strange = {*kept.servers} - self._servers.keys()
         if strange:
             raise ValueError(f"the journal is about servers that are not here: {strange}")
-        return Plan(self._site(timeout, fence), kept, None, path)
-
-    def _lost(self, primary: str | None) -> ClusterNode:
-        if primary is not None:
-            return self[primary]
-        down = self.topology.down
-        seen = self._writer
-        if seen is not None and (seen.name in {node.name for node in down} or not down):
-            return seen
-        if len(down) != 1:
-            names = ", ".join(node.name for node in down) or "none"
-            raise ServerError("fail over", f"which primary is lost? down: {names}; say primary=")
-        return down[0]
+        return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
 
     def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> Site:
         seconds = checked_seconds(timeout, "a timeout")
@@ -386,7 +370,7 @@ def _plan(
     checks: Checks,
     journal: str | os.PathLike[str] | None,
 ) -> Plan:
-    return Plan(site, begun, checks, None if journal is None else Path(journal))
+    return Plan(ClusterActor(site), begun, checks, None if journal is None else Path(journal))
 
 
 def _named(servers: Iterable[str]) -> dict[str, str]:

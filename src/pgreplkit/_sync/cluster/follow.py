@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/follow.py by `nox -s sync`. Do not edit.
-"""Letting a server follow another: what is asked before, what is written, what is waited for."""
+"""Follow: check a standby's history, set its upstream, and wait until it streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
-from pgreplkit.plans.cluster import follow as following
+from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
 from pgreplkit.values.conninfo import parse_conninfo
@@ -37,12 +37,31 @@ _QUIET = [
 ]
 
 
+@attrs.frozen
+class FollowChecks:
+    """The checks of a plan that lets a standby follow another server."""
+
+    site: Site
+    facts: FollowFacts
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each check."""
+        name = self.facts.standby.name
+        with (
+            self.site.standby(name) as standby,
+            self.site.server(self.facts.upstream.name) as upstream,
+        ):
+            history = history_finding(standby, upstream)
+        return follow_findings(self.facts, history, has_control=name in self.site.controls)
+
+
 def history_finding(standby: Server, upstream: Server) -> Finding:
-    """Whether a standby can follow that upstream."""
-    # In this order: what the upstream writes meanwhile does not count against the standby.
+    """Check that the standby's WAL is part of the upstream's history."""
+    # The standby is asked first: WAL that the upstream writes in the meantime must not count
+    # against it.
     own = attrs.evolve(standby.identity(), timeline=standby._reached_timeline())
     its = upstream.identity()
-    return following.can_follow(
+    return can_follow(
         own,
         its,
         upstream._history(its.timeline),

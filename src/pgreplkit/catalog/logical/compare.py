@@ -1,37 +1,41 @@
-"""What has to be known of a table to compare it, and how its values are written alike."""
+"""ColumnShape: what a comparison of two tables has to know of a column, with the SQL for it."""
 
 from __future__ import annotations
 
 import attrs
 
+from pgreplkit.catalog.features import has
+
 
 @attrs.frozen(kw_only=True)
 class ColumnShape:
-    """A column of a table that is to be compared."""
+    """A column of a table that is compared.
+
+    Source: pg_attribute, pg_type, pg_collation.
+    """
 
     name: str
     type: str
-    base_type: str
-    """The type under a domain."""
+    type_oid: int
     collation: str | None
-    """The name and the version of its collation; None for a type that has none."""
+    """The name and version of its collation; None for a type without collation."""
     is_generated: bool
 
 
 def columns_of(major: int) -> str:
-    """The columns of one table."""
-    generated = "attgenerated <> ''" if major >= 12 else "false"
-    database = "datcollate" if major < 17 else "coalesce(datlocale, datcollate)"
+    """Return the statement for the columns of one table."""
+    generated = "attgenerated <> ''" if has("table.generated", major) else "false"
+    has_locale = has("database.locale", major)
+    database = "coalesce(datlocale, datcollate)" if has_locale else "datcollate"
     return f"""
         SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
-            format_type(coalesce(nullif(typbasetype, 0), atttypid), NULL) AS base_type,
+            atttypid::bigint AS type_oid,
             CASE WHEN attcollation = 0 THEN NULL
                 ELSE concat(CASE collname WHEN 'default' THEN {database} ELSE collname END,
                     ' ', pg_collation_actual_version(attcollation)) END AS collation,
             {generated} AS is_generated
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
         JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-        JOIN pg_type ON pg_type.oid = atttypid
         JOIN pg_database ON datname = current_database()
         LEFT JOIN pg_collation ON pg_collation.oid = attcollation
         WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
@@ -40,8 +44,11 @@ def columns_of(major: int) -> str:
 
 
 def key_of(major: int) -> str:
-    """The columns of a key of one table, all of them NOT NULL; the primary key if there is one."""
-    keys = "indnkeyatts" if major >= 11 else "indnatts"
+    """Return the statement for a key of one table: columns that are NOT NULL and unique.
+
+    The primary key is preferred, then the replica identity.
+    """
+    keys = "indnkeyatts" if has("index.include", major) else "indnatts"
     return f"""
         SELECT ARRAY(
             SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
@@ -64,11 +71,11 @@ ESTIMATE = """
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
         ON nspname = asked.schema AND relname = asked.name
 """
-WRITTEN_ALIKE = """
+UNIFORM_OUTPUT = """
     SELECT set_config('extra_float_digits', '3', true), set_config('DateStyle', 'ISO, YMD', true),
         set_config('IntervalStyle', 'postgres', true), set_config('TimeZone', 'UTC', true),
         set_config('bytea_output', 'hex', true), set_config('xmloption', 'content', true),
         set_config('row_security', 'off', true)
 """
-"""Until the transaction ends: whatever the session's settings are, a value has one text, and a
-policy that would hide rows makes the server refuse the statement."""
+"""Settings until the transaction ends: a value has one text, whatever the session's settings, and
+the server refuses a statement whose rows a policy would hide."""

@@ -1,12 +1,25 @@
-"""Evidence that a primary is lost: what it answers, and what its standbys report."""
+"""Failover: the evidence that a primary is lost, the candidate, and what the operation needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
+from pgreplkit.errors import ServerError
+from pgreplkit.plans.cluster.handover import (
+    Handover,
+    control_findings,
+    follow_steps,
+    lost_bytes,
+    slot_steps,
+)
+from pgreplkit.plans.cluster.steps import Fence, Promote, Step, WaitForReplay
+from pgreplkit.plans.cluster.topology import ClusterNode, Topology
+from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
 
@@ -87,4 +100,142 @@ def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding
         found=" ".join("; ".join(parts).split()),
         needed=f"no standby streams from {primary}, by the word of each standby that answers",
         remedy="" if is_lost else "wait until its standbys have lost it, or stop it",
+    )
+
+
+def process_evidence(primary: str, *, is_running: bool) -> Finding:
+    """Check that the primary's control reports no running server."""
+    return checked(
+        "process",
+        ok=not is_running,
+        observed="it is running" if is_running else "it is not running",
+        needed=f"the control of {primary} reports that it is not running",
+    )
+
+
+def lost_primary(
+    topology: Topology, last_primary: ClusterNode | None, name: str | None
+) -> ClusterNode:
+    """Return the primary that a failover replaces.
+
+    That is the node ``name``, else the primary that was seen last, else the only node that is down.
+
+    Raises: ServerError if it is not clear which node was the primary; KeyError.
+    """
+    if name is not None:
+        return topology[name]
+    down = topology.down
+    names_down = {node.name for node in down}
+    if last_primary is not None and (not down or last_primary.name in names_down):
+        return last_primary
+    if len(down) != 1:
+        names = ", ".join(node.name for node in down) or "no server"
+        found = f"it is not known which server was the primary ({names} is down)"
+        raise ServerError("plan a failover", found, remedy="name it with primary=")
+    return down[0]
+
+
+def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
+    """Return the standby to promote: the node ``name``, else the best candidate.
+
+    Raises: ServerError if there is no such standby; KeyError.
+    """
+    node = topology[name] if name else topology.best_candidate()
+    if node is None:
+        raise ServerError("plan a failover", "no standby answers")
+    if node not in topology.standbys:
+        raise ServerError("plan a failover", f"{name} is not a standby that answers ({node})")
+    return node
+
+
+def failover_steps(handover: Handover, *, fenced: bool) -> tuple[Step, ...]:
+    """Return the steps in order; they do not include the lost primary, except to fence it."""
+    new = handover.new.name
+    steps: list[Step] = [Fence(handover.old.name)] if fenced else []
+    steps += slot_steps(handover, with_old=False)
+    # synchronous_standby_names stays: with the lost primary in it, commits would wait.
+    steps += [WaitForReplay(new), Promote(new, handover.major), *follow_steps(handover)]
+    return tuple(steps)
+
+
+@attrs.frozen(kw_only=True)
+class FailoverFacts:
+    """What was read of the servers for a failover."""
+
+    handover: Handover
+    evidence: Sequence[Finding]
+    """One finding for each kind of evidence that the primary is lost."""
+    statuses: Mapping[str, ReplayStatus]
+    """The positions of each standby that answers."""
+    controlled: Mapping[str, int | str | None]
+    """For each control, the system identifier in its data directory, or the error."""
+
+
+def failover_findings(facts: FailoverFacts) -> list[Finding]:
+    """Return everything that a failover needs."""
+    return [
+        *facts.evidence,
+        *control_findings(facts.handover, facts.controlled, old_too=False),
+        *_candidate(facts),
+        *_commits(facts),
+    ]
+
+
+def _candidate(facts: FailoverFacts) -> Iterator[Finding]:
+    new, statuses = facts.handover.new, facts.statuses
+    reached = {
+        node.name: (node.timeline or 0, _position(statuses[node.name]))
+        for node in facts.handover.topology.standbys
+        if node.name in statuses
+    }
+    own = reached.get(new.name, (0, LSN.INVALID))
+    ahead = [
+        f"{name} is at {lsn} of timeline {timeline}"
+        for name, (timeline, lsn) in reached.items()
+        if (timeline, lsn) > own
+    ]
+    yield checked(
+        "candidate",
+        ok=not ahead,
+        observed="; ".join([f"{new.name} is at {own[1]} of timeline {own[0]}", *ahead]),
+        needed="the standby with the most WAL",
+        remedy="promote that one, or plan again",
+    )
+    status = statuses.get(new.name)
+    yield checked(
+        "replay",
+        ok=status is not None
+        and status.pause_state is PauseState.NOT_PAUSED
+        and not status.apply_delay,
+        observed="the standby does not answer"
+        if status is None
+        else f"replay is {status.pause_state}, with a delay of {status.apply_delay or 0}",
+        needed="neither paused nor delayed: all received WAL is replayed before the promotion",
+        remedy="SELECT pg_wal_replay_resume(); recovery_min_apply_delay = 0",
+    )
+
+
+def _position(status: ReplayStatus) -> LSN:
+    known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
+    return max(known, default=LSN.INVALID)
+
+
+def _commits(facts: FailoverFacts) -> Iterator[Finding]:
+    handover = facts.handover
+    names = handover.new_sync_names
+    yield checked(
+        "synchronous_standby_names",
+        ok=names.met_by(handover.follower_names),
+        observed=f"{str(names)!r} on {handover.new.name}",
+        needed="names that its future standbys meet, or every commit waits",
+        remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it accepts writes",
+        otherwise=Severity.WARNING,
+    )
+    lost = lost_bytes(handover, [*facts.statuses.values()])
+    yield checked(
+        "lost WAL",
+        ok=lost == 0,
+        observed="unknown" if lost is None else f"at least {lost} bytes",
+        needed="none, by the positions that the standbys and the primary reported last",
+        otherwise=Severity.INFO if lost is None else Severity.WARNING,
     )

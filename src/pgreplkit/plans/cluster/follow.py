@@ -1,15 +1,98 @@
-"""Whether a server can follow another: by the upstream's history and its own position."""
+"""Follow: whether a standby can follow another server, the steps, and what they need."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import attrs
+
+from pgreplkit.catalog.features import has
+from pgreplkit.errors import ServerError
+from pgreplkit.plans.cluster.rewind import NEW_COPY
+from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
+from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.controlfile import ControlFile, ControlState
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.identity import SystemIdentity
-from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
 
-_REMEDY = "bring it back by rejoin(), which uses pg_rewind, or make it anew by clone_standby()"
+_REMEDY = f"bring it back with rejoin(), which uses pg_rewind, or {NEW_COPY}"
+
+
+@attrs.frozen(kw_only=True)
+class FollowFacts:
+    """A standby that is to follow another server of the cluster."""
+
+    standby: ClusterNode
+    upstream: ClusterNode
+    slot: str | None
+    """The slot that it will use on the new upstream."""
+    used_slot: str | None
+    """The slot that it uses now."""
+    application_name: str | None
+
+    @property
+    def left_slot(self) -> str | None:
+        """The slot that it leaves on its present upstream; None if it leaves none."""
+        before = self.standby.upstream
+        if before is None or (before, self.used_slot) == (self.upstream.name, self.slot):
+            return None
+        return self.used_slot
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether the standby must be restarted."""
+        return not has("standby.reloaded_upstream", self.standby.major)
+
+
+def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
+    """Refuse a standby and an upstream that cannot be connected.
+
+    Raises: ServerError; KeyError for an unknown name.
+    """
+    node, above = topology[standby], topology[upstream]
+    operation = f"let {standby} follow {upstream}"
+    if node not in topology.standbys or not above.is_reachable or node is above:
+        found = f"they are not a standby and another server that runs ({node}; {above})"
+        raise ServerError(operation, found)
+    if node in topology.above(upstream):
+        found = f"{upstream} receives from {standby}: they would form a circle without a primary"
+        raise ServerError(operation, found)
+
+
+def follow_steps(facts: FollowFacts, address: str) -> tuple[Step, ...]:
+    """Return the steps in order; ``address`` is the new upstream's."""
+    standby, upstream = facts.standby, facts.upstream
+    steps: list[Step] = []
+    if facts.slot and facts.slot not in {slot.slot_name for slot in upstream.slots}:
+        steps.append(MakeSlots(upstream.name, (facts.slot,)))
+    link = (facts.slot, facts.application_name, standby.major)
+    steps.append(Follow(standby.name, upstream.name, address, *link))
+    return tuple(steps)
+
+
+def follow_findings(facts: FollowFacts, history: Finding, *, has_control: bool) -> list[Finding]:
+    """Return the findings of a plan; ``history`` is that of ``can_follow``."""
+    return [history, *_connection(facts, has_control=has_control)]
+
+
+def _connection(facts: FollowFacts, *, has_control: bool) -> Iterator[Finding]:
+    if facts.needs_control:
+        yield checked(
+            f"control of {facts.standby.name}",
+            ok=has_control,
+            observed="given" if has_control else "no control was given",
+            needed="a control that restarts the standby, as versions before 13 require",
+        )
+    if facts.left_slot is not None:
+        yield checked(
+            "slot",
+            ok=False,
+            observed=f"it leaves the slot {facts.left_slot} of {facts.standby.upstream}",
+            needed="no unused slot, which retains WAL without limit",
+            remedy=f"drop it on {facts.standby.upstream} afterwards",
+            otherwise=Severity.WARNING,
+        )
 
 
 def can_follow(
@@ -19,28 +102,30 @@ def can_follow(
     *,
     upstream_writes: bool,
 ) -> Finding:
-    """Whether a standby's WAL lies in the history of its upstream-to-be.
+    """Check that the WAL of a standby is part of the history of its future upstream.
 
-    ``own`` was asked before ``upstream``, which has gone on since.
+    ``own`` must have been read before ``upstream``, which may have written more WAL since.
+    ``history`` is the upstream's; None if it cannot be read.
     """
     if own.system_id != upstream.system_id:
         return checked(
             "history",
             ok=False,
-            observed=f"it is of system {own.system_id}, and the upstream of {upstream.system_id}",
-            needed="two servers of one system",
-            remedy="make it anew by clone_standby()",
+            observed=f"its system identifier is {own.system_id}, the upstream's is"
+            f" {upstream.system_id}",
+            needed="two servers with the same system identifier",
+            remedy=NEW_COPY,
         )
-    needed = "its WAL lies in the history of the upstream"
+    needed = "its WAL is part of the upstream's history"
     if own.timeline == upstream.timeline:
-        # A standby may be behind another one, and will come to where that is.
+        # A standby may be ahead of another standby, which will receive the rest later.
         is_ahead = upstream_writes and own.position > upstream.position
         return checked(
             "history",
             ok=not is_ahead,
             observed=f"both are on timeline {own.timeline}, it is at {own.position},"
             f" the upstream at {upstream.position}",
-            needed=f"{needed}, and it has no more of it",
+            needed=f"{needed}, and it has no more WAL than the upstream",
             remedy=_REMEDY,
         )
     if history is None:
@@ -55,35 +140,14 @@ def can_follow(
         "history",
         ok=history.can_follow(own.timeline, own.position),
         observed=f"it is at {own.position} of timeline {own.timeline},"
-        f" {_left(history, own.timeline)}",
+        f" {_fork(history, own.timeline)}",
         needed=needed,
         remedy=_REMEDY,
     )
 
 
-def needs_rewind(stopped: ControlFile, history: TimelineHistory) -> bool | None:
-    """Whether a stopped server has WAL that this history has not; None when it cannot be told.
-
-    A clean shutdown's checkpoint is a server's last record: when that begins before the
-    switchpoint, it is a record of the history too, and so is all before it. After a crash nobody
-    knows where the WAL ends before it is recovered.
-    """
-    if stopped.timeline not in history.timelines:
-        return True
-    end = history.switchpoint(stopped.timeline)
-    if stopped.state is ControlState.SHUT_DOWN_IN_RECOVERY:
-        last = max(stopped.checkpoint_lsn, stopped.min_recovery_lsn)
-        timeline = max(stopped.timeline, stopped.min_recovery_timeline)
-        return not history.can_follow(timeline, last)
-    if end is not None and stopped.checkpoint_lsn >= end:
-        return True
-    if not stopped.is_clean:
-        return None
-    return False
-
-
-def _left(history: TimelineHistory, timeline: int) -> str:
+def _fork(history: TimelineHistory, timeline: int) -> str:
     if timeline not in history.timelines:
-        return f"which is none of the upstream's: {', '.join(map(str, history.timelines))}"
-    end: LSN | None = history.switchpoint(timeline)
-    return f"which the upstream left at {end}"
+        known = ", ".join(map(str, history.timelines))
+        return f"which is not a timeline of the upstream's history: {known}"
+    return f"which the upstream left at {history.section(timeline).end}"

@@ -11,15 +11,17 @@ import attrs
 
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import Error
-from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary, step_from
+from pgreplkit.plans.cluster.steps import Step, step_from
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
 
+_UNCHANGED = "the operation does not change which servers accept writes"
+
 
 @attrs.frozen(kw_only=True)
 class StepResult:
-    """A step that was done, and when."""
+    """A finished step with its start and end times."""
 
     step: Step
     began_at: datetime
@@ -27,21 +29,21 @@ class StepResult:
 
     @property
     def elapsed(self) -> timedelta:
-        """How long it took."""
+        """Duration of the step."""
         return self.ended_at - self.began_at
 
 
 @attrs.frozen(kw_only=True)
 class StepProgress:
-    """A step that begins, or that was done just now."""
+    """A step that starts, or has just finished."""
 
     step: Step
     number: int
-    """Which it is, from 1 on."""
+    """Position of the step in the plan, counted from 1."""
     count: int
-    """How many there are."""
+    """Number of steps in the plan."""
     elapsed: timedelta | None
-    """How long it took; None when it begins."""
+    """Duration of the step; None when it starts."""
 
     def __str__(self) -> str:
         state = "…" if self.elapsed is None else f"done in {_seconds(self.elapsed)}"
@@ -50,43 +52,35 @@ class StepProgress:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """An operation that was carried out: its steps with their times.
+    """The result of an operation: its steps and their times.
 
-    Times are by the clock of the machine that ran it.
+    Times come from the clock of the machine that ran the operation.
     """
 
-    _also_plain = ("elapsed", "write_outage")
+    _also_plain = ("elapsed",)
 
     operation: str
     steps: tuple[StepResult, ...]
+    write_outage: timedelta | None = None
+    """How long no server accepted writes: in a switchover, from the start of the primary's
+    shutdown to the end of the promotion. None if the operation stopped no writes itself."""
     promotion: Promotion | None = None
-    """Timelines and switchpoint, when a standby was promoted."""
+    """Timelines and switchpoint, if a standby was promoted."""
     lost_bytes: int | None = None
-    """How much WAL the lost primary is known to have had that the promoted standby has not, from
-    what the standbys were told and from when it was seen: it may have been more. None when nothing
-    is known, or nothing can be lost."""
+    """WAL that the lost primary is known to have had and the promoted standby lacks.
+
+    This is a lower limit, from the positions that the standbys reported and the last one seen on
+    the primary. None if no position is known, or if the operation cannot lose WAL."""
 
     @property
     def elapsed(self) -> timedelta:
-        """From the begin of its first step to the end of its last."""
+        """Time from the start of the first step to the end of the last."""
         if not self.steps:
             return timedelta(0)
         return self.steps[-1].ended_at - self.steps[0].began_at
 
-    @property
-    def write_outage(self) -> timedelta | None:
-        """How long nobody could write: from the primary's stop to the end of the promotion.
-
-        None when the operation did not do both.
-        """
-        stops = [done for done in self.steps if isinstance(done.step, StopPrimary)]
-        promotions = [done for done in self.steps if isinstance(done.step, Promote)]
-        if not stops or not promotions:
-            return None
-        return promotions[-1].ended_at - stops[0].began_at
-
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it."""
+        """Return the result as JSON types."""
         return {
             "operation": self.operation,
             "steps": [
@@ -107,11 +101,11 @@ class Result:
         lines = [f"{self.operation}: done in {_seconds(self.elapsed)}"]
         lines += [f"  {_seconds(done.elapsed):>8}  {done.step}" for done in self.steps]
         if self.write_outage is not None:
-            lines.append(f"  nobody could write for {_seconds(self.write_outage)}")
+            lines.append(f"  no server accepted writes for {_seconds(self.write_outage)}")
         if self.lost_bytes is not None:
             lines.append(
-                f"  {self.lost_bytes} bytes of WAL are known to be lost, and with them whatever no"
-                " standby was told of"
+                f"  at least {self.lost_bytes} bytes of WAL are lost, and any WAL that the primary"
+                " reported to no standby"
             )
         return "\n".join(lines)
 
@@ -121,103 +115,151 @@ def _seconds(time: timedelta) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Lost:
-    """What a failover rests on: which primary is out of reach, and in which ways."""
+class LostPrimary:
+    """The assumption of a failover: this primary is out of reach in each of these ways.
+
+    It is verified again when the failover is resumed.
+    """
 
     primary: str
     proofs: tuple[str, ...]
     standbys: tuple[str, ...]
-    """Who may stream from it, the one to be promoted first."""
+    """Standbys that may stream from it; the candidate comes first."""
+
+
+@attrs.frozen(kw_only=True)
+class WriteStates:
+    """What an operation means for writes, supplied by the operation when it is planned."""
+
+    states: tuple[str, ...]
+    """Who accepts writes while each step runs, possibly in part, and after the last step."""
+    outage: tuple[int, int] | None = None
+    """First and last step, counted from 0, between which no server accepts writes."""
 
 
 @attrs.frozen(kw_only=True)
 class Journal:
-    """An operation's steps, and those of them that are done."""
+    """The steps of an operation, and how many of them are done."""
 
     operation: str
     steps: tuple[Step, ...]
     done: tuple[StepResult, ...] = ()
+    writes: WriteStates | None = None
+    """None if the operation does not change which servers accept writes."""
     promotion: Promotion | None = None
     lost_bytes: int | None = None
-    lost: Lost | None = None
+    lost_primary: LostPrimary | None = None
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The names of all that it is about."""
-        told = () if self.lost is None else (self.lost.primary, *self.lost.standbys)
-        return tuple(dict.fromkeys([*(step.node for step in self.steps), *told]))
+        """Names of the servers that the operation acts on or relies on."""
+        lost = self.lost_primary
+        others = () if lost is None else (lost.primary, *lost.standbys)
+        return tuple(dict.fromkeys([*(step.node for step in self.steps), *others]))
 
     @property
     def remaining(self) -> tuple[Step, ...]:
-        """The steps that are still to do."""
+        """Steps that are not done."""
         return self.steps[len(self.done) :]
 
     @property
+    def begun(self) -> tuple[Step, ...]:
+        """Steps that are done, and the next one: it may be done in part.
+
+        A process that was killed leaves no trace of the step that it was in.
+        """
+        return self.steps[: len(self.done) + 1]
+
+    @property
     def state(self) -> str:
-        """Who can write, when the next step was begun and may be done in part."""
-        promotion = next((step for step in self.steps if isinstance(step, Promote)), None)
-        if promotion is None:
-            return "who can write is not changed by it"
-        new, done = promotion.node, {type(result.step) for result in self.done}
-        if Promote in done:
-            return f"{new} writes"
-        begun = self.remaining[0]
-        if begun is promotion:
-            return f"{new} may write already; if not, nobody can"
-        stop = next((step for step in self.steps if isinstance(step, StopPrimary)), None)
-        if stop is None:
-            return "nobody can write, as when the primary was lost"
-        if begun is stop:
-            return f"{stop.node} may be down already; if not, it writes"
-        if StopPrimary in done:
-            return f"nobody can write: {stop.node} is shut down, and {new} is a standby"
-        return f"{stop.node} writes, as before"
+        """Who accepts writes, assuming that the next step was started."""
+        return _UNCHANGED if self.writes is None else self.writes.states[len(self.done)]
 
     @property
     def result(self) -> Result:
-        """What was done so far."""
+        """The result so far."""
         return Result(
             operation=self.operation,
             steps=self.done,
+            write_outage=self._write_outage,
             promotion=self.promotion,
             lost_bytes=self.lost_bytes,
         )
 
+    @property
+    def _write_outage(self) -> timedelta | None:
+        if self.writes is None or self.writes.outage is None:
+            return None
+        first, last = self.writes.outage
+        if last >= len(self.done):
+            return None
+        return self.done[last].ended_at - self.done[first].began_at
+
     def with_done(self, done: StepResult, promotion: Promotion | None) -> Journal:
-        """The journal when that step is done too."""
+        """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
+    def final_step(self, *, next_is_begun: bool) -> Step | None:
+        """Return the step that makes it impossible to undo the operation, or may have done so.
+
+        ``next_is_begun`` says whether the next step may have been started.
+        """
+        begun = self.begun if next_is_begun else self.steps[: len(self.done)]
+        return next((step for step in begun if step.is_final), None)
+
+    @property
+    def to_undo(self) -> tuple[Step, ...]:
+        """Steps that ``undo`` reverts, in that order."""
+        return tuple(step for step in reversed(self.begun) if step.undo)
+
+    def failure(self, step: str, found: str, journal_file: str | None) -> PlanFailed:
+        """Return the error for a failed step: the state, how to continue, how to go back."""
+        way_on = "fix the cause, then call resume()"
+        if journal_file is not None:
+            way_on += f", or from another process the cluster's resume({journal_file!r})"
+        backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
+        way_back = f"undo(), which does: {backward or 'nothing'}"
+        final = self.final_step(next_is_begun=True)
+        if final is not None:
+            way_back = f"none after this: {final}" + (f"; {final.caution}" if final.caution else "")
+        done = tuple(str(result.step) for result in self.done)
+        return PlanFailed(self.operation, step, found, done, self.state, way_on, way_back)
+
     def to_json(self) -> str:
-        """As text; it holds names and positions, and no connection strings."""
-        told: dict[str, Plain] = {
+        """Return the journal as JSON; it holds names and positions, and no connection strings."""
+        content: dict[str, Plain] = {
             "operation": self.operation,
             "steps": [step.to_dict() for step in self.steps],
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
+            "writes": plain(self.writes),
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
-            "lost": plain(self.lost),
+            "lost_primary": plain(self.lost_primary),
         }
-        return json.dumps(told, indent=1)
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Journal:
-        """The journal in a text.
+        """Return the journal that ``to_json`` wrote.
 
-        Raises: ValueError when it is none.
+        Raises: ValueError if the text is not a journal.
         """
-        told: Mapping[str, Any] = json.loads(text)
+        content: Mapping[str, Any] = json.loads(text)
         try:
-            steps = tuple(step_from(step) for step in told["steps"])
+            steps = tuple(step_from(step) for step in content["steps"])
             return cls(
-                operation=told["operation"],
+                operation=content["operation"],
                 steps=steps,
-                done=_done(steps, told["done"]),
-                promotion=_promotion(told["promotion"]),
-                lost_bytes=told["lost_bytes"],
-                lost=_lost(told["lost"]),
+                done=_done(steps, content["done"]),
+                writes=_writes(content["writes"], len(steps)),
+                promotion=_promotion(content["promotion"]),
+                lost_bytes=content["lost_bytes"],
+                lost_primary=_lost_primary(content["lost_primary"]),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"this is no journal of an operation: {error}") from error
+            raise ValueError(
+                f"could not read the journal: {error}; the file is not an operation's journal"
+            ) from error
 
 
 def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepResult, ...]:
@@ -231,30 +273,42 @@ def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepRe
     )
 
 
-def _promotion(told: Mapping[str, Any] | None) -> Promotion | None:
-    if told is None:
+def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None:
+    if content is None:
+        return None
+    states = tuple(content["states"])
+    if len(states) != steps + 1:
+        raise TypeError(f"{len(states)} states for {steps} steps")
+    outage = content["outage"]
+    return WriteStates(states=states, outage=None if outage is None else (outage[0], outage[1]))
+
+
+def _promotion(content: Mapping[str, Any] | None) -> Promotion | None:
+    if content is None:
         return None
     return Promotion(
-        old_timeline=told["old_timeline"],
-        new_timeline=told["new_timeline"],
-        switchpoint=LSN(told["switchpoint"]),
+        old_timeline=content["old_timeline"],
+        new_timeline=content["new_timeline"],
+        switchpoint=LSN(content["switchpoint"]),
     )
 
 
-def _lost(told: Mapping[str, Any] | None) -> Lost | None:
-    if told is None:
+def _lost_primary(content: Mapping[str, Any] | None) -> LostPrimary | None:
+    if content is None:
         return None
-    return Lost(
-        primary=told["primary"], proofs=tuple(told["proofs"]), standbys=tuple(told["standbys"])
+    return LostPrimary(
+        primary=content["primary"],
+        proofs=tuple(content["proofs"]),
+        standbys=tuple(content["standbys"]),
     )
 
 
 class PlanRefused(Error):
-    """An operation that was not begun, because something that it needs is not so.
+    """An operation that was not started, because a check found an obstacle.
 
     Attributes:
-        operation: what was to be done.
-        findings: all that is in its way.
+        operation: the operation.
+        findings: every critical finding.
     """
 
     operation: str
@@ -269,20 +323,20 @@ class PlanRefused(Error):
             f"{f.check}: {f.found}; needed: {f.needed}{f'; {f.remedy}' if f.remedy else ''}"
             for f in self.findings
         ]
-        return "\n  ".join([f"{self.operation} was not begun, and nothing is changed:", *lines])
+        return "\n  ".join([f"could not start the {self.operation}; nothing was changed:", *lines])
 
 
 class PlanFailed(Error):
-    """An operation that stopped between two of its steps.
+    """An operation that stopped at one of its steps.
 
     Attributes:
-        operation: what was to be done.
+        operation: the operation.
         step: the step that failed.
-        found: why.
-        done: the steps that were done before, in their order.
-        state: who can write now, as far as the steps tell.
-        way_on: how to go on.
-        way_back: how to get back, or why there is no way back.
+        found: the reason.
+        done: the steps that were done before, in order.
+        state: who accepts writes now, as far as the steps show.
+        way_on: how to continue.
+        way_back: how to go back, or why that is impossible.
     """
 
     operation: str

@@ -1,4 +1,4 @@
-"""Step: one thing that an operation does to one server, as data that can be shown and kept."""
+"""Step: one action of an operation on one server, as data that can be shown and stored."""
 
 from __future__ import annotations
 
@@ -7,45 +7,47 @@ from typing import Any, ClassVar
 
 import attrs
 
-from pgreplkit._text import quote_literal
+from pgreplkit.catalog.features import has
 from pgreplkit.values.plain import Plain
 
 
 @attrs.frozen
 class Step:
-    """One thing that an operation does to one server.
+    """One action of an operation on one server.
 
-    Done twice it does no more than done once, which is what makes an operation resumable.
+    Every step is idempotent, which makes an operation resumable.
     """
 
     node: str
-    """The server's name in the cluster."""
+    """Name of the server in the cluster."""
 
     check: ClassVar[str] = ""
-    """What is seen to before or after it is done."""
+    """Condition that is verified before or after the step."""
     undo: ClassVar[str] = ""
-    """What takes it back; empty when there is nothing to take back, or no way to."""
+    """How the step is undone; empty if there is nothing to undo, or no way to."""
     is_final: ClassVar[bool] = False
-    """Whether there is no way back once it is done."""
+    """True if the operation cannot be undone after the step."""
+    caution: ClassVar[str] = ""
+    """What must never be done after a final step."""
     _what: ClassVar[str] = ""
     _does: ClassVar[str] = ""
 
     @property
     def what(self) -> str:
-        """What it does, in words."""
+        """Description of the step in words."""
         return self._what.format(**self._shown())
 
     @property
     def does(self) -> str:
-        """The SQL, the command, or the files that it writes; no password stands in it."""
+        """SQL, command or files of the step, without passwords."""
         return self._does.format(**self._shown())
 
     def to_dict(self) -> dict[str, Plain]:
-        """Its kind and what it is about, as JSON knows it."""
-        told: dict[str, Plain] = {"kind": type(self).__name__}
+        """Return the kind and the fields of the step as JSON types."""
+        content: dict[str, Plain] = {"kind": type(self).__name__}
         for name, value in self._fields().items():
-            told[name] = [*value] if isinstance(value, tuple) else value
-        return told
+            content[name] = [*value] if isinstance(value, tuple) else value
+        return content
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
@@ -60,17 +62,17 @@ class Step:
         return f"{self.node}: {self.what}"
 
 
-def step_from(told: Mapping[str, Any]) -> Step:
-    """The step of whom ``to_dict`` told this.
+def step_from(content: Mapping[str, Any]) -> Step:
+    """Rebuild a step from ``to_dict()`` output.
 
-    Raises: ValueError when it is none.
+    Raises: ValueError if the content does not describe a step.
     """
     kinds = {kind.__name__: kind for kind in Step.__subclasses__()}
-    values = {name: value for name, value in told.items() if name != "kind"}
+    values = {name: value for name, value in content.items() if name != "kind"}
     try:
-        return kinds[told["kind"]](**values)
+        return kinds[content["kind"]](**values)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"this is no step of an operation: {told}") from error
+        raise ValueError(f"could not read a step of the journal: {content}") from error
 
 
 def _names(names: object) -> tuple[str, ...]:
@@ -79,20 +81,20 @@ def _names(names: object) -> tuple[str, ...]:
 
 @attrs.frozen
 class Fence(Step):
-    """Keep a server that is out of reach from writing, by the caller's own means."""
+    """Prevent a lost server from writing, by the caller's own means (STONITH)."""
 
-    check = "it is out of reach in each of the ways that were asked for"
-    _what = "see that it cannot write any more"
+    check = "every requested kind of evidence says that the server is out of reach"
+    _what = "fence it, so that it can no longer write"
     _does = "fence({node!r})"
 
 
 @attrs.frozen
 class MakeSlots(Step):
-    """Make the physical slots that followers will stream from, and reserve WAL for them."""
+    """Create the physical slots of future standbys, and reserve WAL for them."""
 
-    check = "those that are there already stay as they are"
+    check = "slots that already exist stay unchanged"
     undo = "drop the slots"
-    _what = "make the slots {slots}"
+    _what = "create the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
 
@@ -104,9 +106,9 @@ class MakeSlots(Step):
 
 @attrs.frozen
 class DropSlots(Step):
-    """Drop slots that nobody will use any more, and that would keep WAL for ever."""
+    """Drop slots that are no longer used, and would retain WAL without limit."""
 
-    check = "none of them is in use"
+    check = "none of the slots is in use"
     _what = "drop the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
@@ -118,7 +120,7 @@ class DropSlots(Step):
 
 @attrs.frozen
 class Checkpoint(Step):
-    """Write what is dirty, so that less is left at the stop, and pg_rewind sees a promotion."""
+    """Run a checkpoint: the shutdown gets shorter, and pg_rewind sees a promotion."""
 
     _what = "checkpoint"
     _does = "CHECKPOINT"
@@ -126,9 +128,9 @@ class Checkpoint(Step):
 
 @attrs.frozen
 class SetSyncNames(Step):
-    """Let commits wait for standbys as they did on the old primary."""
+    """Set the standbys that commits wait for, as on the old primary."""
 
-    undo = "set them to what they were"
+    undo = "restore synchronous_standby_names"
     _what = "set synchronous_standby_names to {names!r}"
 
     names: str
@@ -136,15 +138,15 @@ class SetSyncNames(Step):
 
     @property
     def does(self) -> str:
-        value = quote_literal(self.names)
-        return f"ALTER SYSTEM SET synchronous_standby_names = {value}; SELECT pg_reload_conf()"
+        text = self.names.replace("'", "''")
+        return f"ALTER SYSTEM SET synchronous_standby_names = '{text}'; SELECT pg_reload_conf()"
 
 
 @attrs.frozen
 class StopPrimary(Step):
-    """Shut the primary down: from here on nobody can write."""
+    """Shut the primary down: from here on no server accepts writes."""
 
-    check = "its control file says afterwards that it was shut down cleanly"
+    check = "afterwards, its control file says that it was shut down cleanly"
     undo = "start it again"
     _what = "shut it down cleanly"
     _does = "control.stop(), as pg_ctl stop --mode=fast"
@@ -152,9 +154,9 @@ class StopPrimary(Step):
 
 @attrs.frozen
 class Demote(Step):
-    """Make a stopped server's files those of a standby, so that it never starts as a primary."""
+    """Make a stopped server a standby from its next start on."""
 
-    check = "it does not run"
+    check = "the server is not running"
     undo = "remove the file that makes it a standby"
     _what = "make it a standby of {upstream}, from its next start on"
 
@@ -167,14 +169,14 @@ class Demote(Step):
     @property
     def does(self) -> str:
         settings = "; ".join(_settings(self.address, self.slot))
-        if self.major < 12:
+        if not has("standby.recovery_settings", self.major):
             return f"write standby_mode = 'on'; {settings} into recovery.conf"
         return f"write standby.signal, and {settings} into postgresql.auto.conf"
 
 
 @attrs.frozen
 class WaitForWal(Step):
-    """Wait until the standby has replayed the last record that the stopped primary wrote."""
+    """Wait until the standby has replayed the last record of the stopped primary."""
 
     check = "the primary was shut down cleanly"
     _what = "wait until it has replayed the shutdown checkpoint of {source}"
@@ -185,32 +187,33 @@ class WaitForWal(Step):
 
 @attrs.frozen
 class WaitForReplay(Step):
-    """Wait until the standby has replayed all that it has received."""
+    """Wait until the standby has replayed all WAL that it has received."""
 
-    _what = "wait until it has replayed all that it has received"
+    _what = "wait until it has replayed all WAL that it has received"
     _does = "SELECT pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()"
 
 
 @attrs.frozen
 class Promote(Step):
-    """Make the standby the primary."""
+    """Promote the standby."""
 
     check = "replay is not paused"
     is_final = True
-    _what = "promote it, and wait until it writes"
+    caution = "never start the old primary as a primary again"
+    _what = "promote it, and wait until it accepts writes"
 
     major: int
 
     @property
     def does(self) -> str:
-        if self.major < 12:
+        if not has("standby.promote", self.major):
             return "control.promote(), as pg_ctl promote"
         return "SELECT pg_promote()"
 
 
 @attrs.frozen
 class Follow(Step):
-    """Let a running standby follow another server."""
+    """Connect a running standby to another upstream."""
 
     check = "its WAL lies in the upstream's history"
     _what = "follow {upstream}, and wait until it streams"
@@ -225,23 +228,24 @@ class Follow(Step):
     def does(self) -> str:
         settings = _settings(self.address, self.slot)
         restart = "control.restart(), as pg_ctl restart"
-        if self.major < 12:
+        if not has("standby.recovery_settings", self.major):
             return f"write {'; '.join(settings)} into recovery.conf; {restart}"
         altered = "; ".join(f"ALTER SYSTEM SET {setting}" for setting in settings)
-        return f"{altered}; {restart if self.major < 13 else 'SELECT pg_reload_conf()'}"
+        is_reloaded = has("standby.reloaded_upstream", self.major)
+        return f"{altered}; {'SELECT pg_reload_conf()' if is_reloaded else restart}"
 
 
 def _settings(address: str, slot: str | None) -> tuple[str, str]:
-    """What leads a standby to its upstream; of the connection string only what is no secret."""
+    """Return the settings that name the upstream, without secrets of the connection string."""
     return f"primary_conninfo = '… {address} …'", f"primary_slot_name = '{slot or ''}'"
 
 
 @attrs.frozen
 class Rewind(Step):
-    """Take back what a stopped server wrote after the others had left it."""
+    """Remove what a stopped server wrote after its history diverged, with pg_rewind."""
 
-    check = "it does not run; its own configuration files are kept"
-    _what = "rewind it to where it parted from {source}"
+    check = "the server is not running; its own configuration files are kept"
+    _what = "rewind it to the point where it diverged from {source}"
     _does = "pg_rewind --target-pgdata=… --source-server='… {address} …'"
 
     source: str
@@ -250,9 +254,9 @@ class Rewind(Step):
 
 @attrs.frozen
 class StartStandby(Step):
-    """Start a server whose files are those of a standby."""
+    """Start a server that is configured as a standby."""
 
-    check = "its files are those of a standby"
+    check = "it is configured as a standby"
     _what = "start it, and wait until it streams from {upstream}"
     _does = "control.start(), as pg_ctl start"
 

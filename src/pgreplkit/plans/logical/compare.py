@@ -1,8 +1,8 @@
-"""What a comparison of two databases finds, and when a difference is one."""
+"""CompareProgress and RowDiff: the results of comparing two databases, and when rows differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -15,6 +15,22 @@ Hashes = Mapping[Key, object]
 """The hash of each row."""
 
 
+@attrs.frozen
+class KeyRange:
+    """A range of keys: after ``low``, up to and including ``high``; None is an open end."""
+
+    low: Key | None
+    high: Key | None
+
+
+@attrs.frozen
+class Digest:
+    """The number of rows of a range on one side, and the sum of their hashes."""
+
+    rows: int
+    hash: object
+
+
 class DiffKind(OpenEnum):
     """How a row differs."""
 
@@ -23,26 +39,27 @@ class DiffKind(OpenEnum):
     EXTRA = "extra"
     """Only the subscriber has it."""
     DIFFERENT = "different"
-    """Both have it, with other values."""
+    """Both have it, with different values."""
     REPEATED = "repeated"
-    """The subscriber has it more than once: no unique key keeps it from that."""
+    """The subscriber has it more than once, because no unique key prevents that."""
 
 
 @attrs.frozen(kw_only=True)
 class RowDiff:
-    """A row that is not the same on both sides, after all that had been written was applied."""
+    """A row that differs after the subscriber has applied all that was written before."""
 
     table: TableName
     kind: DiffKind
     key: dict[str, str]
-    """The values of its key's columns, as text."""
+    """The values of the key's columns, as text."""
     publisher: dict[str, str | None] | None
-    """The values of the compared columns there as text, by column; None when it is not there."""
+    """The compared values on the publisher as text, by column; None if it lacks the row."""
     subscriber: dict[str, str | None] | None
+    """The same on the subscriber."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns whose values differ; none when the row is on one side only."""
+        """The columns whose values differ; empty if only one side has the row."""
         if self.publisher is None or self.subscriber is None:
             return ()
         return tuple(c for c, v in self.publisher.items() if self.subscriber[c] != v)
@@ -50,36 +67,90 @@ class RowDiff:
 
 @attrs.frozen(kw_only=True)
 class CompareProgress:
-    """One range of keys that was compared, and how far the comparison is."""
+    """The result for one range of keys, and the progress of the comparison."""
 
     table: TableName
     rows: int
     """The publisher's rows in the range."""
     rows_done: int
-    """The publisher's rows that are compared, of all tables."""
+    """The publisher's rows that were compared, over all tables."""
     rows_estimated: int
-    """How many there may be, as the planner knows it."""
+    """The expected number of rows, from the planner's statistics."""
     tables_done: int
     tables: int
     diffs: tuple[RowDiff, ...] = ()
     undecided: tuple[dict[str, str], ...] = ()
-    """Keys of rows that changed whenever they were looked at: nothing is known of them."""
+    """Keys of rows that changed at each look, so that nothing is known of them."""
 
 
 @attrs.frozen
-class Seen:
+class ComparedPart:
+    """The result for one range of one table; ``rows`` are the publisher's."""
+
+    rows: int
+    is_last: bool
+    """Whether the table is finished."""
+    diffs: tuple[RowDiff, ...] = ()
+    undecided: tuple[dict[str, str], ...] = ()
+
+
+@attrs.define
+class Tally:
+    """How far a comparison has come."""
+
+    tables: int
+    estimated: int
+    rows_done: int = 0
+    tables_done: int = 0
+
+    def add(self, table: TableName, part: ComparedPart) -> CompareProgress:
+        """Count a range, and return the progress after it."""
+        self.rows_done += part.rows
+        self.tables_done += part.is_last
+        return CompareProgress(
+            table=table,
+            rows=part.rows,
+            rows_done=self.rows_done,
+            rows_estimated=max(self.estimated, self.rows_done),
+            tables_done=self.tables_done,
+            tables=self.tables,
+            diffs=part.diffs,
+            undecided=part.undecided,
+        )
+
+
+@attrs.frozen
+class Observation:
     """The publisher's rows at one look."""
 
     hashes: Hashes
     versions: Mapping[Key, str]
-    """Which write made each: a row that was changed and changed back has another."""
+    """The write that made each row: a row that was changed and changed back has another."""
 
 
-def judged(before: Seen, replica: Hashes, after: Seen) -> tuple[dict[Key, DiffKind], set[Key]]:
-    """The rows that differ, and those about which nothing can be said yet.
+SEVERAL = "several rows"
+"""The hash of a key that the subscriber has more than once: no single row has it."""
 
-    ``replica`` was read after it had applied all that was written when ``before`` was read, and
-    before ``after`` was. A row that the publisher did not change meanwhile must be the same there.
+
+def replica_hashes(records: Sequence[tuple[Key, object]]) -> tuple[dict[Key, object], set[Key]]:
+    """Return the hash of each of the subscriber's rows, and the keys that occur repeatedly."""
+    hashes: dict[Key, object] = {}
+    repeated: set[Key] = set()
+    for key, row_hash in records:
+        if key in hashes:
+            repeated.add(key)
+        hashes[key] = SEVERAL if key in hashes else row_hash
+    return hashes, repeated
+
+
+def classify(
+    before: Observation, replica: Hashes, after: Observation
+) -> tuple[dict[Key, DiffKind], set[Key]]:
+    """Return the rows that differ, and those of which nothing can be said yet.
+
+    ``replica`` was read after the subscriber had applied all that was written when ``before`` was
+    read, and before ``after`` was read. A row that the publisher did not change in between must be
+    the same on both sides.
     """
     diffs: dict[Key, DiffKind] = {}
     changing: set[Key] = set()
@@ -96,3 +167,24 @@ def judged(before: Seen, replica: Hashes, after: Seen) -> tuple[dict[Key, DiffKi
         else:
             diffs[key] = DiffKind.DIFFERENT
     return diffs, changing
+
+
+@attrs.define
+class Verdict:
+    """The rows of a range that differ, after one or more looks.
+
+    A difference counts when it is seen at two looks in a row: a row that is inserted and deleted
+    between the two reads of the publisher may be seen by the read of the subscriber.
+    """
+
+    confirmed: dict[Key, DiffKind] = attrs.field(factory=dict)
+    doubtful: list[Key] = attrs.field(factory=list)
+    """Rows to look at again."""
+    _seen: dict[Key, DiffKind] = attrs.field(factory=dict)
+
+    def add(self, diffs: Mapping[Key, DiffKind], changing: set[Key]) -> None:
+        """Take the outcome of one look into account."""
+        again = {key: kind for key, kind in diffs.items() if self._seen.get(key) == kind}
+        self.confirmed |= again
+        self._seen = {**diffs}
+        self.doubtful = sorted({*changing, *diffs} - self.confirmed.keys())

@@ -1,0 +1,113 @@
+"""Journals: storing, reading, and the state of an operation that stopped."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import attrs
+import pytest
+from clusterfacts import NOW, every_step, handover, names, promotions
+from hypothesis import given, strategies as st
+
+from pgreplkit import Promotion, StepProgress, StepResult
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
+from pgreplkit.plans.cluster.steps import Checkpoint, Promote, Rewind, SetSyncNames, Step
+from pgreplkit.plans.cluster.switchover import switchover_steps
+
+some_names = st.lists(names).map(tuple)
+lost_primaries = st.builds(LostPrimary, primary=names, proofs=some_names, standbys=some_names)
+UPGRADE = Journal(
+    operation="upgrade of a",
+    steps=(SetSyncNames("a", "", "b"), Checkpoint("a"), Promote("b", 18)),
+    writes=WriteStates(states=("one", "two", "three", "four"), outage=(0, 1)),
+)
+
+
+def after(journal: Journal, count: int) -> Journal:
+    """The journal when the first steps are done, one second each."""
+    for number, step in enumerate(journal.steps[:count]):
+        begin = NOW + timedelta(seconds=number)
+        done = StepResult(step=step, began_at=begin, ended_at=begin + timedelta(seconds=1))
+        journal = journal.with_done(done, None)
+    return journal
+
+
+@given(st.lists(every_step), st.none() | promotions, st.none() | lost_primaries, st.data())
+def test_a_journal_is_the_same_after_it_was_stored_and_read(
+    steps: list[Step],
+    promotion: Promotion | None,
+    lost_primary: LostPrimary | None,
+    data: st.DataObject,
+) -> None:
+    count = data.draw(st.integers(0, len(steps)))
+    states = tuple(data.draw(names) for _ in range(len(steps) + 1))
+    outages = st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9))
+    written = data.draw(st.none() | st.builds(WriteStates, states=st.just(states), outage=outages))
+    journal = attrs.evolve(
+        after(Journal(operation="o", steps=tuple(steps), writes=written), count),
+        promotion=promotion,
+        lost_primary=lost_primary,
+        lost_bytes=data.draw(st.none() | st.integers(0)),
+    )
+    again = Journal.from_json(journal.to_json())
+    assert again == journal
+    assert (*(result.step for result in again.done), *again.remaining) == journal.steps
+
+
+@pytest.mark.parametrize("key", json.loads(UPGRADE.to_json()))
+def test_a_journal_that_lacks_a_part_is_refused(key: str) -> None:
+    content = json.loads(UPGRADE.to_json())
+    del content[key]
+    with pytest.raises(ValueError, match="could not read the journal"):
+        Journal.from_json(json.dumps(content))
+
+
+def test_a_journal_with_too_few_write_states_is_refused() -> None:
+    content = json.loads(UPGRADE.to_json())
+    content["writes"]["states"].pop()
+    with pytest.raises(ValueError, match="3 states for 3 steps"):
+        Journal.from_json(json.dumps(content))
+
+
+def test_the_operation_itself_says_who_accepts_writes_and_when_no_server_does() -> None:
+    assert [after(UPGRADE, count).state for count in range(4)] == ["one", "two", "three", "four"]
+    assert [after(UPGRADE, count).result.write_outage for count in range(4)] == [
+        *(None, None),
+        *[timedelta(seconds=2)] * 2,
+    ]
+    unchanged = Journal(operation="o", steps=(Rewind("a", "b", "host=b"),))
+    assert unchanged.state == "the operation does not change which servers accept writes"
+    assert after(unchanged, 1).result.write_outage is None
+
+
+def test_only_steps_that_may_have_been_started_are_undone() -> None:
+    started = UPGRADE.to_undo
+    assert [step.node for step in started] == ["a"]
+    assert after(UPGRADE, 2).final_step(next_is_begun=False) is None
+    assert after(UPGRADE, 2).final_step(next_is_begun=True) is UPGRADE.steps[2]
+    assert after(UPGRADE, 3).final_step(next_is_begun=False) is UPGRADE.steps[2]
+
+
+def test_a_failure_says_the_state_and_both_ways() -> None:
+    failure = after(UPGRADE, 1).failure("a: checkpoint", "disk full", None)
+    assert (failure.state, failure.done) == ("two", ("a: set synchronous_standby_names to ''",))
+    assert failure.way_on == "fix the cause, then call resume()"
+    assert failure.way_back == "undo(), which does: a: restore synchronous_standby_names"
+    late = after(UPGRADE, 2).failure("b: promote it", "paused", "/tmp/j")
+    assert "resume('/tmp/j')" in late.way_on
+    assert late.way_back.endswith("; never start the old primary as a primary again")
+
+
+def test_a_result_describes_its_steps_and_what_was_lost() -> None:
+    journal = after(Journal(operation="o", steps=switchover_steps(handover())), 8)
+    assert journal.result.elapsed == timedelta(seconds=8)
+    assert Journal(operation="o", steps=()).result.elapsed == timedelta(0)
+    assert "lost" not in str(journal.result)
+    known = attrs.evolve(journal.result, lost_bytes=7, write_outage=timedelta(seconds=4))
+    assert str(known).splitlines()[-2:] == [
+        "  no server accepted writes for 4.00 s",
+        "  at least 7 bytes of WAL are lost, and any WAL that the primary reported to no standby",
+    ]
+    progress = StepProgress(step=journal.steps[0], number=1, count=8, elapsed=None)
+    assert str(progress) == f"1/8 {journal.steps[0]} …"

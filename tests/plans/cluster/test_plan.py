@@ -1,0 +1,140 @@
+"""Plans: run, resumed and undone with an actor that records the steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from pgreplkit import ControlFailed, Finding, PlanFailed, PlanRefused, Promotion, Severity
+from pgreplkit._sync.cluster.plan import Plan
+from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
+from pgreplkit.plans.cluster.steps import Checkpoint, MakeSlots, Promote, SetSyncNames, Step
+
+STEPS = (MakeSlots("b", ("a",)), SetSyncNames("b", "a", ""), Promote("b", 18))
+JOURNAL = Journal(
+    operation="promotion of b",
+    steps=STEPS,
+    writes=WriteStates(states=("first", "second", "third", "last")),
+)
+
+
+@attrs.define
+class Recorder:
+    """Performs nothing, and fails at one step."""
+
+    failing: Step | None = None
+    alive: str = ""
+    performed: list[Step] = attrs.field(factory=list)
+    undone: list[Step] = attrs.field(factory=list)
+
+    def perform(self, step: Step) -> Promotion | None:
+        self.performed.append(step)
+        if step is self.failing:
+            raise ControlFailed("do it", "out of order")
+        return None
+
+    def take_back(self, step: Step) -> None:
+        self.undone.append(step)
+        if step is self.failing:
+            raise ControlFailed("undo it", "out of order")
+
+    def why_not_lost(self, lost: LostPrimary) -> str:
+        return self.alive
+
+
+@attrs.frozen
+class Checks:
+    """One finding."""
+
+    severity: Severity = Severity.OK
+
+    def findings(self) -> list[Finding]:
+        return [Finding(check="disk", severity=self.severity, found="full", needed="space")]
+
+
+def test_a_plan_performs_its_steps_once_and_in_order() -> None:
+    actor = Recorder()
+    plan = Plan(actor, JOURNAL, Checks(), None)
+    result = plan.run()
+    assert actor.performed == list(STEPS)
+    assert [done.step for done in result.steps] == list(STEPS)
+    with pytest.raises(ValueError, match=r"already started; call resume\(\)"):
+        plan.run()
+    assert str(plan).count("done") == 3
+
+
+def test_a_critical_finding_stops_a_plan_before_its_first_step() -> None:
+    actor = Recorder()
+    plan = Plan(actor, JOURNAL, Checks(Severity.CRITICAL), None)
+    with pytest.raises(PlanRefused, match="nothing was changed:\n  disk: full; needed: space"):
+        plan.run()
+    assert actor.performed == []
+    plan.run(force=True)
+    assert actor.performed == list(STEPS)
+
+
+@pytest.mark.parametrize("number", range(len(STEPS)))
+def test_a_failed_plan_continues_with_the_step_that_failed(number: int, tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    actor = Recorder(failing=STEPS[number])
+    plan = Plan(actor, JOURNAL, Checks(), file)
+    with pytest.raises(PlanFailed) as caught:
+        plan.run()
+    assert caught.value.state == ["first", "second", "third"][number]
+    with pytest.raises(ValueError, match="belongs to an unfinished operation"):
+        Plan(Recorder(), JOURNAL, Checks(), file).run()
+    other = Recorder()
+    read = Journal.from_json(file.read_text())
+    Plan(other, read, None, file).resume()
+    assert other.performed == list(STEPS[number:])
+    assert not Journal.from_json(file.read_text()).remaining
+
+
+def test_undo_reverts_what_may_have_been_done_in_reverse_order() -> None:
+    actor = Recorder(failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), None)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    with pytest.raises(PlanFailed, match="undo: b: set synchronous_standby_names"):
+        plan.undo()
+    actor.failing = None
+    actor.undone.clear()
+    assert plan.undo() == (STEPS[1], STEPS[0])
+    assert actor.undone == [STEPS[1], STEPS[0]]
+    assert plan.remaining == STEPS
+
+
+def test_a_final_step_is_not_undone_once_it_may_have_been_started(tmp_path: Path) -> None:
+    file = tmp_path / "journal"
+    plan = Plan(Recorder(failing=STEPS[2]), JOURNAL, Checks(), file)
+    with pytest.raises(PlanFailed):
+        plan.run()
+    other = Plan(Recorder(), Journal.from_json(file.read_text()), None, file)
+    for interrupted in (plan, other):
+        with pytest.raises(PlanFailed, match="it may be done, and cannot be undone"):
+            interrupted.undo()
+
+
+def test_a_promotion_that_is_the_last_step_is_not_undone() -> None:
+    plan = Plan(Recorder(), JOURNAL, Checks(), None)
+    plan.run()
+    with pytest.raises(PlanFailed, match="cannot be undone"):
+        plan.undo()
+
+
+def test_a_resumed_failover_needs_a_primary_that_is_still_lost() -> None:
+    lost = LostPrimary(primary="a", proofs=("connection",), standbys=("b",))
+    steps = (Checkpoint("b"), *STEPS)
+    journal = Journal(operation="failover", steps=steps, lost_primary=lost)
+    actor = Recorder(failing=steps[0], alive="connection: it answers")
+    plan = Plan(actor, journal, Checks(), None)
+    with pytest.raises(PlanFailed, match="out of order"):
+        plan.run()
+    with pytest.raises(PlanFailed, match="a is still out of reach: connection: it answers"):
+        plan.resume()
+    assert actor.performed == [steps[0]]
+    actor.alive, actor.failing = "", None
+    plan.resume()
+    assert actor.performed == [steps[0], *steps]
