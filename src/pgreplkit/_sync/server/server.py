@@ -22,7 +22,7 @@ from pgreplkit.catalog.server.settings import CURRENT_SETTING, ONE_SETTING, SETT
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
 from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
@@ -61,7 +61,8 @@ class Server(Closing):
         """
         whole = complete(conninfo, params)
         with translate_errors(f"connect to {address(whole)}"):
-            server = cls(Connection.connect(whole, autocommit=True))
+            server = cls(Connection.connect(in_utf8(whole), autocommit=True))
+        # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
@@ -77,6 +78,7 @@ class Server(Closing):
     @classmethod
     def _taking_over(cls, server: Server) -> Self:
         """Bind another server's connection to this class, and take over closing it."""
+        # The link has the state of the connection: its lock, and whether it was opened here.
         taken = cls(server.connection)
         taken._link = server._link
         return taken
@@ -221,6 +223,7 @@ class Server(Closing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
         return make_logical_slot(
@@ -322,6 +325,7 @@ class Server(Closing):
 
     def _history(self, timeline: int) -> TimelineHistory | None:
         """Return the history of a timeline; None if its file is missing or unreadable."""
+        # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
         tried = "read the timeline's history"
