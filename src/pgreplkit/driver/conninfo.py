@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psycopg import BaseConnection, Error, ProgrammingError
+from psycopg import BaseConnection, Error, ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
 from pgreplkit.values.conninfo import PARAMETER_SINCE
+from pgreplkit.values.options import insist_on_known
 
 _PORT = 5432
 _NEWEST = 99
@@ -40,6 +41,8 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     """
     if not isinstance(conninfo, str):
         raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+    known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+    insist_on_known("libpq", "connection parameter", params, known)
     try:
         parts = conninfo_to_dict(conninfo, **params)
         defaults = {"fallback_application_name": "pgreplkit"}

@@ -220,7 +220,7 @@ class AsyncReplicationConnection(AsyncClosing):
             slot,
             AsyncAnyPlugin({**(options or {})}),
             start=start,
-            settings=StreamSettings(**settings),
+            settings=StreamSettings.of(settings),
         )
         return AsyncPayloadStream(stream)
 
