@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pgreplkit import Setting
+from datetime import UTC, datetime
+
+from pgreplkit import LSN, ArchiverStatus, Setting, WalSender
 from pgreplkit.plans.server.readiness import Settings
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_ENUMS = {"archive_mode", "synchronous_commit", "wal_level"}
 _RELOADED = {"synchronous_standby_names", "max_slot_wal_keep_size", "wal_keep_size"}
 
 
 def setting(name: str, value: object, *, unit: str | None = None) -> Setting:
     """A setting as pg_settings has it; numbers become integers, on and off booleans."""
     text = None if value is None else str(value)
-    vartype = "string"
+    vartype = "enum" if name in _ENUMS else "string"
     if text is not None and text.removeprefix("-").isdigit():
         vartype = "integer"
-    elif text in {"on", "off"}:
+    elif text in {"on", "off"} and name not in _ENUMS:
         vartype = "bool"
     return Setting(
         name=name,
@@ -45,3 +49,44 @@ def settings(**values: object) -> Settings:
         else setting(name, value)
         for name, value in values.items()
     }
+
+
+def sender(name: str = "replica", **changed: object) -> WalSender:
+    """A standby that streams and has flushed and replayed everything."""
+    facts: dict[str, object] = {
+        "pid": 100,
+        "usesysid": 10,
+        "usename": "replicator",
+        "application_name": name,
+        "client_addr": None,
+        "client_hostname": None,
+        "client_port": -1,
+        "backend_start": NOW,
+        "backend_xmin": None,
+        "state": "streaming",
+        "sent_lsn": LSN("0/3000100"),
+        "write_lsn": LSN("0/3000100"),
+        "flush_lsn": LSN("0/3000100"),
+        "replay_lsn": LSN("0/3000100"),
+        "write_lag": None,
+        "flush_lag": None,
+        "replay_lag": None,
+        "sync_priority": 0,
+        "sync_state": "async",
+        "current_lsn": LSN("0/3000100"),
+    }
+    return WalSender(**facts | changed)  # type: ignore[arg-type]
+
+
+def archiver(**changed: object) -> ArchiverStatus:
+    """An archiver that has archived one file and has never failed."""
+    facts: dict[str, object] = {
+        "archive_mode": "on",
+        "archived_count": 1,
+        "last_archived_wal": "000000010000000000000002",
+        "last_archived_time": NOW,
+        "failed_count": 0,
+        "last_failed_wal": None,
+        "last_failed_time": None,
+    }
+    return ArchiverStatus(**facts | changed)  # type: ignore[arg-type]

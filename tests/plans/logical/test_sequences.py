@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import assume, given, strategies as st
 from logicalfacts import sequence
@@ -60,7 +62,7 @@ def test_a_missing_sequence_is_critical_and_not_set() -> None:
     ],
 )
 def test_a_different_definition_is_reported(
-    changed: dict[str, object], severity: Severity | None
+    changed: dict[str, Any], severity: Severity | None
 ) -> None:
     found = change(sequence(), sequence(**changed))
     assert [finding.severity for finding in found.findings] == [severity] * bool(severity)
@@ -96,7 +98,7 @@ def test_the_next_value_is_one_that_neither_side_has_returned(
     called: tuple[bool, bool],
     margin: int,
 ) -> None:
-    limits = {"increment": increment, "minimum": -(1 << 40), "maximum": 1 << 40}
+    limits: dict[str, Any] = {"increment": increment, "minimum": -(1 << 40), "maximum": 1 << 40}
     source = sequence(last_value=source_value, is_called=called[0], **limits)
     target = sequence(last_value=target_value, is_called=called[1], **limits)
     found = change(source, target, margin=margin)

@@ -163,11 +163,12 @@ def test_a_subscription_without_tables_is_stuck_unless_a_table_can_be_added() ->
 def test_an_exhausted_setting_counts_only_while_a_worker_waits(
     full: dict[str, object], setting: str, waiting: str
 ) -> None:
-    facts = {
+    needs: dict[str, dict[str, object]] = {
         "apply": {"workers": []},
         "copy": {"tables": [subscribed(), UNCOPIED]},
         "none": {},
-    }[waiting]
+    }
+    facts = needs[waiting]
     if waiting == "none":
         assert reasons(pool=pool(**full), **facts) == [StuckReason.UNKNOWN]
     else:

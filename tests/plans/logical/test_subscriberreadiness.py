@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from logicalfacts import ONE, pool
@@ -27,7 +28,8 @@ def identity(
     *,
     index: str | None = "one_pkey",
 ) -> ReplicaIdentity:
-    return ReplicaIdentity(table=ONE, kind=kind, index=index, columns=columns, remedy="ALTER …")
+    facts: dict[str, Any] = {"kind": kind, "index": index, "columns": columns}
+    return ReplicaIdentity(table=ONE, remedy="ALTER …", **facts)
 
 
 def readiness(
