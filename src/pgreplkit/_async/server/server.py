@@ -13,6 +13,7 @@ from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -64,6 +65,7 @@ class AsyncServer(AsyncClosing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
+            await read_bytes(server.connection, whole)
             await server._insist_on_role()
         except BaseException:
             await server.close()

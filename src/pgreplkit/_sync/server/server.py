@@ -14,6 +14,7 @@ from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -65,6 +66,7 @@ class Server(Closing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
+            read_bytes(server.connection, whole)
             server._insist_on_role()
         except BaseException:
             server.close()
