@@ -76,11 +76,14 @@ class AsyncStandby(AsyncStreamingServer):
         """
         tried = "read the replay status"
         record = await self._link.one(tried, REPLAY.sql(self.version.major))
+        # Its function raises an error on a primary, so the SELECT returns NULL there.
         if record["pause_state"] is None:
             raise NotAStandby(tried, "it is not in recovery")
+        # Without pg_monitor only the process id of the walreceiver is visible.
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
             raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         status = REPLAY.read(record)
+        # The time is kept because the row disappears with the walreceiver.
         self._last_heard = status.last_msg_receipt_time or self._last_heard
         return status
 
@@ -99,6 +102,7 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
         tried = "read pg_stat_wal_receiver"
+        # On a primary the view is empty too, so the role has to be checked.
         records = await self._link.all(tried, RECEIVER.sql(self.version.major))
         await self._insist_on_recovery(tried)
         for record in records:
@@ -223,6 +227,7 @@ class AsyncStandby(AsyncStreamingServer):
         backoff = Backoff(timeout)
         while True:
             position = await self._look()
+            # The position is compared first: a standby that was promoted after it has replayed it.
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
@@ -258,6 +263,7 @@ class AsyncStandby(AsyncStreamingServer):
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
         await self._insist_on_recovery("set the apply delay")
+        # The setting is an integer of milliseconds.
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
@@ -288,12 +294,14 @@ class AsyncStandby(AsyncStreamingServer):
         if blocks and position.pause_state is PauseState.PAUSED:
             found = "replay is paused, which blocks the promotion"
             raise ServerError(tried, found, remedy="resume() first")
+        # Read before the promotion, which changes it.
         old = await self.timeline()
         backoff = Backoff(timeout)
         if control is not None and not self._link.has("standby.promote"):
             await to_thread(control.promote)
         else:
             await self._signal_promotion(tried)
+        # pg_promote(false) only signals the postmaster; its own wait would occupy the connection.
         while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(

@@ -151,12 +151,14 @@ class Primary(StreamingServer):
         self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
 
     def _check_quorum(self, names: SyncStandbyNames) -> None:
+        # A standby that has just connected counts only after its first reply.
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in self.replicas() if r.state is SenderState.STREAMING]
             confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
             if names.met_by(confirming):
                 return
+            # Waiting helps only if enough standbys are connected.
             could_be_met = names.met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
                 raise QuorumUnreachable(str(names), confirming)
@@ -174,6 +176,7 @@ class Primary(StreamingServer):
         """
         self._insist_on_role()
         sql = ARCHIVER.sql(self.version.major)
+        # Sessions in wait_event SyncRep show that commits hang right now.
         waiting = self._link.one("count the waiting commits", WAITING_COMMITS)
         facts = PrimaryFacts(
             settings=self.settings(),
@@ -193,6 +196,7 @@ class Primary(StreamingServer):
         self._link.require("basebackup.progress")
         tried = "read pg_stat_progress_basebackup"
         records = self._link.all(tried, BASE_BACKUPS.sql(self.version.major))
+        # Without pg_monitor the rows of other roles have only their process ids.
         if any(record["phase"] is None for record in records):
             raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         return [BASE_BACKUPS.read(record) for record in records]
@@ -424,7 +428,9 @@ class Primary(StreamingServer):
         names = [published.table for published in between]
         theirs = read_identities(publisher._link, names)
         insist_on_all(tried, "the publisher", names, [identity.table for identity in theirs])
+        # Tables that are missing here are a finding, not an error.
         ours = read_identities(self._link, names)
+        # The publisher may itself receive tables by replication; their changes can arrive twice.
         relayed = publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
         pool = self._link.one("count the workers", worker_pool(self.version.major))
         facts = SubscriberFacts(

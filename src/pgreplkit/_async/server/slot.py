@@ -44,6 +44,8 @@ from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
 
+# The SQLSTATEs of a slot that is lost, of another database, or of the other type: what happened is
+# in the slot's state, not in the code.
 _WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
 _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
@@ -121,6 +123,7 @@ class AsyncSlot(SlotColumns):
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         tried = f"advance slot {self.name!r} to {lsn}"
+        # The server moves the slot at most to its own position, and returns where that is.
         [record] = await self._do(tried, sql.ADVANCE, [self.name, lsn])
         await self.refresh()
         reached: LSN = record["end_lsn"]
@@ -144,6 +147,7 @@ class AsyncSlot(SlotColumns):
             raise TypeError("a physical slot has no plugin")
         temporary = self.temporary if temporary is None else temporary
         params: list[object] = [self.name, checked_slot_name(name), temporary]
+        # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
         await self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
@@ -160,6 +164,7 @@ class AsyncSlot(SlotColumns):
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
+        # A lost slot never reaches the position, so it ends the wait at once.
         while True:
             reached = (await self.refresh()).state.reached_lsn
             if self.is_lost:
@@ -270,12 +275,14 @@ class AsyncSlot(SlotColumns):
         try:
             return await self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
+            # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
                 await self._raise_active(tried)
             await self._explain(error)
             raise
 
     async def _raise_active(self, tried: str) -> NoReturn:
+        # The process may have released the slot since the error.
         users = await self._link.all(tried, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
@@ -348,7 +355,12 @@ async def make_logical_slot(
     if failover:
         link.require("slot.failover")
     major = link.version.major
-    flags = [temporary, *[two_phase] * (major >= 14), *[failover] * (major >= 17)]
+    # Newer versions of the function have more parameters, in this order.
+    flags = [
+        temporary,
+        *([two_phase] if link.has("slot.two_phase") else []),
+        *([failover] if link.has("slot.failover") else []),
+    ]
     params = [name, plugin, *flags]
     tried = f"create logical slot {name!r}, which waits for the end of open transactions"
     return await _made(link, name, sql.create_logical(major), params, tried, timeout)

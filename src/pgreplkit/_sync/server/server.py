@@ -63,6 +63,7 @@ class Server(Closing):
         whole = complete(conninfo, params)
         with translate_errors(f"connect to {address(whole)}"):
             server = cls(Connection.connect(in_utf8(whole), autocommit=True))
+        # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
@@ -79,6 +80,7 @@ class Server(Closing):
     @classmethod
     def _taking_over(cls, server: Server) -> Self:
         """Bind another server's connection to this class, and take over closing it."""
+        # The link has the state of the connection: its lock, and whether it was opened here.
         taken = cls(server.connection)
         taken._link = server._link
         return taken
@@ -223,6 +225,7 @@ class Server(Closing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
         return make_logical_slot(
@@ -324,6 +327,7 @@ class Server(Closing):
 
     def _history(self, timeline: int) -> TimelineHistory | None:
         """Return the history of a timeline; None if its file is missing or unreadable."""
+        # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
         tried = "read the timeline's history"
