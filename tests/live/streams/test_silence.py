@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from clusters import Clusters, one, run, wait_until
@@ -26,7 +25,7 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def node(clusters: Clusters, major: int) -> Iterator[Node]:
+def node(clusters: Clusters, major: int) -> Node:
     """Return a server that never ends a silent client by itself."""
     settings = {"wal_level": "logical", "autovacuum": "off", "wal_sender_timeout": "0"}
     node = clusters.lab.primary(version=major, settings=settings)
