@@ -78,6 +78,10 @@ def test_a_position_past_the_subscribers_limit_is_critical(cycle: bool, what: st
     assert found.last_value == 1000
 
 
+def test_a_sequence_of_the_opposite_direction_is_never_ahead() -> None:
+    assert change(sequence(last_value=100), sequence(last_value=5000, increment=-1)).sql
+
+
 def test_changes_are_ordered_by_name() -> None:
     sources = {s.name: s for s in (sequence("b"), sequence("a"))}
     assert [one.name.name for one in planned(sources, sources, margin=0)] == ["a", "b"]
