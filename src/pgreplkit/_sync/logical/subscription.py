@@ -51,7 +51,7 @@ from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
 from pgreplkit.plans.logical.subscription import (
-    FIRST_ONLY,
+    ONLY_WHEN_CREATED,
     DroppedSubscription,
     SubscriptionOptions,
     SubscriptionStatus,
@@ -239,8 +239,8 @@ class Subscription:
         Source: ALTER SUBSCRIPTION … SET.
         """
         given = {name for name, _, _ in options.given()}
-        if given & FIRST_ONLY:
-            which = ", ".join(sorted(given & FIRST_ONLY))
+        if given & ONLY_WHEN_CREATED:
+            which = ", ".join(sorted(given & ONLY_WHEN_CREATED))
             raise TypeError(f"only a new subscription has {which}")
         if not given:
             raise ValueError("no option is given to set")

@@ -1,6 +1,8 @@
-"""The columns of a table, with what a stream of its changes tells of them."""
+"""The columns of a table as a stream of changes describes them."""
 
 from __future__ import annotations
+
+from pgreplkit.catalog.features import has
 
 ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
 """As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
@@ -12,12 +14,12 @@ FILTERED_TABLES = """
     WHERE row_security_active(pg_class.oid)
     ORDER BY 1, 2
 """
-"""Those of the tables of which row security hides rows from the role that asks."""
+"""The tables with rows that row level security hides from the current role."""
 
 
 def table_shape(major: int) -> str:
-    """The statement for the columns of one table."""
-    generated = "attgenerated <> ''" if major >= 12 else "false"
+    """Return the statement for the columns of one table."""
+    generated = "attgenerated <> ''" if has("table.generated", major) else "false"
     return f"""
         SELECT c.oid::bigint AS oid, relreplident::text AS identity,
             relkind = 'p' AS is_partitioned, attname AS name, {generated} AS is_generated,

@@ -1,4 +1,4 @@
-"""What is copied of a table before its changes are streamed."""
+"""TableCopy: the rows and columns of a table that a snapshot copies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgreplkit.values.tablename import TableName
 
 @attrs.frozen
 class TableCopy:
-    """A table, the columns of it that are published, and which of its rows."""
+    """A table with its published columns, and the filter of its published rows."""
 
     table: Table
     is_partitioned: bool
@@ -21,7 +21,7 @@ class TableCopy:
 
 
 def table_copy(published: PublishedTable, records: Sequence[Mapping[str, object]]) -> TableCopy:
-    """The copy of a table whose columns the records tell."""
+    """Return the copy of a table from the records of its columns."""
     names, first = published.columns, records[0]
     chosen = [
         _column(record)
