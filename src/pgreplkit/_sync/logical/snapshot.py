@@ -182,26 +182,28 @@ class SnapshotStream(ChangeStream[R]):
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:
-        tried = f"copy for the slot {self.slot!r}"
+        operation = f"copy for the slot {self.slot!r}"
         names = [*self._publications]
-        there = link.all(tried, PUBLICATION_NAMES, [names])
+        there = link.all(operation, PUBLICATION_NAMES, [names])
         missing = {*names} - {record["name"] for record in there}
         if missing:
             raise PublicationNotFound(
-                tried, f"there is no publication {', '.join(sorted(missing))}"
+                operation, f"there is no publication {', '.join(sorted(missing))}"
             )
         published = read_published(link, names)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
                 listed = ", ".join(map(str, sorted(unpublished)))
-                raise TableNotFound(tried, f"not published, so that no change would come: {listed}")
+                raise TableNotFound(
+                    operation, f"not published, so that no change would come: {listed}"
+                )
             published = [one for one in published if one.table in self._tables]
-        insist_on_all_rows(link, tried, [one.table for one in published])
+        insist_on_all_rows(link, operation, [one.table for one in published])
         copies = []
         for one in published:
             params = [one.table.schema, one.table.name]
-            records = link.all(tried, table_shape(link.version.major), params)
+            records = link.all(operation, table_shape(link.version.major), params)
             copies.append(table_copy(one, records))
         return copies
 

@@ -180,9 +180,9 @@ class SubscribedTable:
     pid: int | None
     """The worker that is synchronizing it."""
     bytes_processed: int | None = None
-    """The bytes copied so far; None if it is not being copied, and before 14."""
+    """The bytes that are copied; None if it is not being copied, and before 14."""
     tuples_processed: int | None = None
-    """The rows copied so far."""
+    """The rows that are copied."""
 
 
 def subscribed_tables(major: int) -> str:
