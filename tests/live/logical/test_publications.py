@@ -94,7 +94,7 @@ async def test_its_tables_can_be_added_set_and_dropped(tables: Database, colour:
         with pytest.raises(pgreplkit.TableNotFound):
             await publication.add_tables("keyed", "no_such_table")
         assert published(tables, "p") == {"public.full_row", "public.by_index"}
-        with pytest.raises(ValueError, match="no table is given"):
+        with pytest.raises(ValueError, match="at least one table is needed"):
             await publication.add_tables()
 
 
@@ -111,7 +111,7 @@ async def test_it_is_renamed_given_away_and_set(tables: Database, colour: Colour
         assert publication.state.publish == (Operation.INSERT,)
         with pytest.raises(ValueError, match="no option"):
             await publication.set_options()
-        with pytest.raises(ValueError, match="'upsert' is none of"):
+        with pytest.raises(ValueError, match="unknown operation 'upsert'"):
             await publication.set_options(publish=["upsert"])
         with pytest.raises(TypeError):
             await publication.set_options(publish="insert")
@@ -119,7 +119,7 @@ async def test_it_is_renamed_given_away_and_set(tables: Database, colour: Colour
 
 async def test_all_tables(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        with pytest.raises(TypeError, match="not both"):
+        with pytest.raises(TypeError, match="cannot be combined"):
             await primary.create_publication("p", tables=["keyed"], all_tables=True)
         with pytest.raises(pgreplkit.ReplicaIdentityMissing) as caught:
             await primary.create_publication("p", all_tables=True)
@@ -148,7 +148,7 @@ async def test_what_comes_with_19_is_refused_before(tables: Database, colour: Co
         for match, call in refused:
             with pytest.raises(pgreplkit.UnsupportedByServer, match=match):
                 await call()
-        with pytest.raises(TypeError, match="left out of all_tables"):
+        with pytest.raises(TypeError, match="needs all_tables=True"):
             await primary.create_publication("q", except_tables=["keyed"])
         with pytest.raises(TypeError, match="not one str"):
             await primary.create_publication("q", all_tables=True, except_tables="keyed")

@@ -66,7 +66,7 @@ async def test_the_subscriber_goes_on_where_the_publisher_is(
         assert by_name["public.with_identity_id_seq"].source.is_identity
         assert by_name["public.fresh"].sql == ""
         assert plan.problems == ()
-        assert "6 of 7 sequences to be set, 0 problems" in repr(plan)
+        assert "6 of 7 sequences to set, 0 problems" in repr(plan)
         # Reading changes nothing.
         assert sequences.subscriber.one("SELECT last_value FROM down") == -1
         done = await plan.run()

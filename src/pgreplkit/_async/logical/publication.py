@@ -136,7 +136,8 @@ class AsyncPublication:
     async def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
         """Remove tables. Subscribers keep the rows that they have.
 
-        Raises: PublicationNotFound for a table that is not published; TableNotFound; StatementTimeout.
+        Raises: PublicationNotFound for a table that is not published; TableNotFound;
+        StatementTimeout.
         Source: ALTER PUBLICATION … DROP TABLE.
         """
         names = parts.published_list(
@@ -162,7 +163,7 @@ class AsyncPublication:
     async def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
         """Stop publishing all tables of these schemas.
 
-        Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not published.
+        Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
         await self._schemas("DROP", schemas, timeout, force=True)

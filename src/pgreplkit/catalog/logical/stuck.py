@@ -134,7 +134,7 @@ class OldTransaction:
 
     def __str__(self) -> str:
         which = f"prepared transaction {self.gid!r}" if self.pid is None else f"process {self.pid}"
-        return f"{which} of {self.user}, open for {self.age},"
+        return f"{which} of {self.user}, open for {self.age}"
 
 
 OLD_TRANSACTIONS = View(

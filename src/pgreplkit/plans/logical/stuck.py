@@ -257,7 +257,7 @@ def _of_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
         for old in facts.publisher.old_transactions[:_TRANSACTIONS_LISTED]:
             yield Stuck(
                 reason=StuckReason.OLD_TRANSACTION,
-                found=f"{old} is open on the publisher",
+                found=f"the publisher has an open transaction: {old}",
                 remedy="commit or roll back the transaction: the slot for a copy waits for its end",
             )
     if not lacking and (failures := _failures(facts)) and not _applying(facts):
