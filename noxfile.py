@@ -120,10 +120,11 @@ def repeat(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and layout."""
+    """Style, layout and wording."""
     session.install(*GROUPS["lint"])
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "tools/check_wording.py", "docs", "README.md", "CHANGELOG.md")
 
 
 @nox.session

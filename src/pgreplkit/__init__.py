@@ -331,7 +331,7 @@ if TYPE_CHECKING:
         BackupItem as BackupItem,
         ManifestChunk as ManifestChunk,
     )
-    from pgreplkit.protocol.outputs import Payload as Payload
+    from pgreplkit.protocol.changefeed import Payload as Payload
     from pgreplkit.protocol.pgoutput.messages import (
         Begin as Begin,
         BeginPrepare as BeginPrepare,

@@ -45,8 +45,12 @@ def _name_public_module() -> None:
         module = sys.modules.get(f"pgreplkit.{room}")
         values = [vars(module).get(name) for name in ROOMS["pgreplkit"][room]] if module else []
         # Another thread may be importing the module right now.
-        if values and None not in values:
-            for value in values:
-                if isinstance(value, type | type(lazy)):
-                    value.__module__ = "pgreplkit"
-            _unnamed.discard(room)
+        if not values or None in values:
+            continue
+        for value in filter(_has_module, values):
+            value.__module__ = "pgreplkit"
+        _unnamed.discard(room)
+
+
+def _has_module(value: object) -> bool:
+    return isinstance(value, type | type(lazy))

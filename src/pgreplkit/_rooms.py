@@ -223,7 +223,7 @@ ROOMS = {
         "plans.streams.options": ["ChangeOptions", "StreamOptions"],
         "protocol.answers": ["CreatedSlot", "SlotPosition", "Snapshot"],
         "protocol.basebackup": ["BackupArchive", "BackupChunk", "BackupItem", "ManifestChunk"],
-        "protocol.outputs": ["Payload"],
+        "protocol.changefeed": ["Payload"],
         "protocol.pgoutput.messages": [
             "Begin",
             "BeginPrepare",

@@ -20,7 +20,7 @@ KINDS = ["d", "a", "r", "c"]
 
 
 def wrapped(kinds: list[str], leaf: int) -> tuple[int, Types]:
-    """Types within each other around a leaf; gives the outermost."""
+    """Types within each other around a leaf; return the outermost."""
     types, own = dict(BASE), leaf
     for oid, kind in enumerate(kinds, 1000):
         attributes = [["a", "text", str(TEXT)], ["b", "x", str(own)]] if kind == "c" else []

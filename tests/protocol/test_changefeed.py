@@ -23,13 +23,12 @@ from pgreplkit import (
     Transaction,
     ValueNotLoadable,
 )
-from pgreplkit.protocol.changefeed import ChangeFeed
+from pgreplkit.protocol.changefeed import ChangeFeed, PayloadFeed, TypedFeed
 from pgreplkit.protocol.feedback import Feedback
-from pgreplkit.protocol.outputs import ChangeOutput, PayloadOutput
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.rows import named_rows
-from pgreplkit.protocol.pgoutput.tuples import LoadValues
-from pgreplkit.protocol.transactions import TransactionOutput
+from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
+from pgreplkit.protocol.transactions import TransactionFeed
 
 
 def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
@@ -37,7 +36,7 @@ def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
 
 
 def decoder() -> Decoder[Row]:
-    return Decoder(as_text, named_rows)
+    return Decoder(RowReading(as_text, named_rows))
 
 
 def wal(data: bytes, lsn: int = 1) -> bytes:
@@ -51,18 +50,18 @@ def alive(lsn: int, *, asks: bool = False) -> bytes:
 def changes(*, stop_at: int | None = None) -> tuple[ChangeFeed[Change[Row]], Feedback]:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
     stop = None if stop_at is None else LSN(stop_at)
-    return ChangeFeed(ChangeOutput(decoder), feedback, stop_at=stop), feedback
+    return TypedFeed(decoder, feedback, stop_at=stop), feedback
 
 
 def transactions(memory_limit: int = 1 << 20) -> tuple[ChangeFeed[Transaction[Row]], Feedback]:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    output = TransactionOutput(decoder, memory_limit=memory_limit)
-    return ChangeFeed(output, feedback, stop_at=None), feedback
+    feed = TransactionFeed(decoder, feedback, stop_at=None, memory_limit=memory_limit)
+    return feed, feedback
 
 
 def payloads() -> tuple[ChangeFeed[Payload], Feedback]:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    return ChangeFeed(PayloadOutput(), feedback, stop_at=None), feedback
+    return PayloadFeed(feedback, stop_at=None), feedback
 
 
 TRANSACTION = [
@@ -127,7 +126,7 @@ def test_keepalives_request_replies_and_advance_idle_streams() -> None:
 
 def test_payloads_are_pending_until_they_are_acknowledged() -> None:
     feedback = Feedback(LSN.INVALID, advance_when_idle=True)
-    feed = ChangeFeed(PayloadOutput(), feedback, stop_at=None)
+    feed = PayloadFeed(feedback, stop_at=None)
     payload = feed.take(wal(b"BEGIN 1", 70))
     assert payload is not None
     assert (payload.lsn, payload.data) == (LSN(70), b"BEGIN 1")
@@ -265,12 +264,12 @@ def test_mutated_or_incomplete_streams_are_accepted_or_refused(
 )
 def test_a_commit_without_a_begin_is_refused(told: bytes) -> None:
     feed, _ = transactions()
-    with pytest.raises(InvalidChangeMessage, match="was not begun"):
+    with pytest.raises(InvalidChangeMessage, match="has not begun"):
         feed.take(wal(told))
     for message in STREAMED[:3]:
         assert feed.take(wal(message)) is None
     for end in (sent.commit(100), sent.stream_commit(5, 100)):
-        with pytest.raises(InvalidChangeMessage, match="was not begun"):
+        with pytest.raises(InvalidChangeMessage, match="has not begun"):
             feed.take(wal(end))
     # A transaction that was not delivered is dropped at once.
     assert feed.take(wal(sent.stream_abort(5, 6))) is None

@@ -43,7 +43,7 @@ from pgreplkit import (
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import named_rows
-from pgreplkit.protocol.pgoutput.tuples import LoadValues
+from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
 
 AT = LSN("0/99")
 A_SECOND = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
@@ -63,7 +63,7 @@ def as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
 
 
 def decoder() -> Decoder[Row]:
-    return Decoder(as_text, named_rows)
+    return Decoder(RowReading(as_text, named_rows))
 
 
 def decoded(*messages: bytes) -> list[Change[Row] | None]:
@@ -233,13 +233,13 @@ def test_a_row_factory_builds_the_rows() -> None:
             self.pair = (id, name)
 
     for factory, expected in ((tuple_rows, ("1", "a")), (dict_rows, {"id": "1", "name": "a"})):
-        taking: Decoder[object] = Decoder(as_text, factory)
+        taking: Decoder[object] = Decoder(RowReading(as_text, factory))
         taking.decode(sent.relation(), AT)
         change = taking.decode(sent.insert("1", "a"), AT)
         assert isinstance(change, Insert)
         assert change.new == expected
         assert type(change.new) is type(expected)
-    users = Decoder(as_text, class_rows(User))
+    users = Decoder(RowReading(as_text, class_rows(User)))
     users.decode(sent.relation(), AT)
     made = users.decode(sent.insert("1", "a"), AT)
     assert isinstance(made, Insert)
@@ -256,7 +256,7 @@ def test_the_error_names_a_value_that_cannot_be_loaded() -> None:
             int(v or 0) if c.type_oid == 23 else v for v, c in zip(values, columns, strict=True)
         )
 
-    taking = Decoder(numbers, named_rows)
+    taking = Decoder(RowReading(numbers, named_rows))
     taking.decode(sent.relation(), AT)
     with pytest.raises(ValueNotLoadable) as caught:
         taking.decode(sent.insert("one", "a"), AT)

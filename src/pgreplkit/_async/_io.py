@@ -1,4 +1,4 @@
-"""What differs between the colours: waiting, and doing several things at once, in an event loop."""
+"""The differences between async and sync, here for asyncio: waiting and concurrency."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Job: TypeAlias = Task[T]
 
 
 class TaskGroup:
-    """Does things at once, each for as long as it takes.
+    """A group of concurrent tasks.
 
-    ``size`` is how many there are, which matters to threads only.
+    ``size`` is the number of threads in the sync twin; tasks need no limit.
     """
 
     def __init__(self, size: int) -> None:
@@ -25,25 +25,25 @@ class TaskGroup:
         self._closed = asyncio.Event()
 
     def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:
-        """Begin with it."""
+        """Start a task."""
         job = asyncio.ensure_future(call())
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
 
     async def wait(self, jobs: Sequence[Job[T]], timeout: float) -> None:
-        """Wait until they are done, or that many seconds."""
+        """Wait until the jobs are done, at most ``timeout`` seconds."""
         if jobs:
             await asyncio.wait(jobs, timeout=timeout)
 
     async def rest(self, seconds: float) -> None:
-        """Do nothing for that long, or until it is closed."""
+        """Sleep, at most until the group is closed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._closed.wait()
 
     async def close(self) -> None:
-        """Give up what is not done."""
+        """Cancel the unfinished tasks."""
         self._closed.set()
         jobs = [*self._jobs]
         for job in jobs:
@@ -52,12 +52,12 @@ class TaskGroup:
 
 
 async def to_thread(call: Callable[[], T]) -> T:
-    """Do what blocks out of the loop's way, in a thread."""
+    """Run a blocking call in a thread."""
     return await asyncio.to_thread(call)
 
 
 async def to_thread_shielded(call: Callable[[], T]) -> T:
-    """The same, to its end even where the caller is cancelled: it is not left to a thread alone."""
+    """Run a blocking call in a thread; if the caller is cancelled, wait for its end first."""
     job = asyncio.ensure_future(asyncio.to_thread(call))
     try:
         return await asyncio.shield(job)
@@ -69,7 +69,7 @@ async def to_thread_shielded(call: Callable[[], T]) -> T:
 
 
 async def wait_readable(descriptor: int, timeout: float) -> bool:
-    """Whether there is something to read from a socket, within that many seconds."""
+    """Wait until a socket is readable; return False after ``timeout`` seconds."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(descriptor, readable.set)
@@ -84,21 +84,21 @@ async def wait_readable(descriptor: int, timeout: float) -> bool:
 
 
 def guard() -> AbstractContextManager[object]:
-    """What one of several threads holds at a time; in a loop there is but one."""
+    """Return the lock of the sync twin; an event loop runs in one thread and needs none."""
     return nullcontext()
 
 
 class Heartbeat:
-    """Calls a method every ``interval`` seconds while the caller's code does something else.
+    """Periodic calls of a method in the background, every ``interval`` seconds.
 
-    It ends with ``close``, or when nobody holds the method's object any more.
+    They end with ``close``, or with the lifetime of the method's object.
     """
 
     def __init__(self, beat: Callable[[], None], interval: float) -> None:
         self._task = asyncio.ensure_future(_beating(WeakMethod(beat), interval))
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the calls."""
         self._task.cancel()
 
 
@@ -113,6 +113,6 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
 
 
 async def completed(result: object) -> None:
-    """Wait for what a caller's hook gave, when that is a coroutine."""
+    """Await the result of a caller's hook, if it is awaitable."""
     if isawaitable(result):
         await result

@@ -1,4 +1,4 @@
-"""AsyncPrimary: the server that writes."""
+"""AsyncPrimary: a server that writes WAL."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from pgreplkit.values.tablename import AnyTable, TableName, table_of
 from pgreplkit.values.walfile import WalFileName
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
-"""What the functions of a primary raise in recovery."""
+"""The errors of functions that are refused in recovery."""
 _FIRST_REPLY = 1.0
 """Seconds in which a standby that has just connected reports what it has flushed; it does so at
 once, a receiver without a flush position never."""
@@ -69,55 +69,54 @@ once, a receiver without a flush position never."""
 class AsyncPrimary(AsyncStreamingServer):
     """A primary: a server that writes WAL.
 
-    ``connect`` raises NotAPrimary on a standby; with a connection of your own, the methods that
-    only a primary has raise it when they are called.
+    On a standby, ``connect`` raises NotAPrimary; with your own connection, the methods that only a
+    primary has raise it when they are called.
     """
 
     async def _insist_on_role(self) -> None:
         if await self.is_in_recovery():
-            raise NotAPrimary("ask a primary", "the server is in recovery")
+            raise NotAPrimary("use the server as a primary", "it is in recovery")
 
     async def wal_position(self) -> WalPosition:
-        """How far its WAL is made, written, and flushed to disk.
+        """Return the positions up to which WAL is inserted, written, and flushed.
 
         Raises: NotAPrimary.
         Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
         """
         sql = POSITION.sql(self.version.major)
-        return POSITION.read(await self._link.one("ask for the WAL position", sql, meaning=_ROLE))
+        return POSITION.read(await self._link.one("read the WAL position", sql, meaning=_ROLE))
 
     async def current_wal_file(self) -> WalFileName:
-        """The file that it writes, as it names it itself.
+        """Return the WAL file that the server currently writes, by pg_walfile_name().
 
-        With the position just on a segment's boundary, a server before 17 still names the file
-        that ends there.
+        At a segment boundary, a server before 17 returns the file that ends there.
 
         Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
         """
         record = await self._link.one(
-            "ask for the current WAL file", CURRENT_WAL_FILE, meaning=_ROLE
+            "read the current WAL file name", CURRENT_WAL_FILE, meaning=_ROLE
         )
         return wal_file_in(record)
 
     async def wal_file(self, lsn: LSN) -> WalFileName:
-        """The file that the server names for ``lsn``, on its current timeline.
+        """Return the WAL file that contains ``lsn``, on the server's current timeline.
 
-        On a segment's boundary a server before 17 names the file that ends there, from 17 on the
-        file that starts there. ``lsn.wal_file(timeline=…)`` says the latter always.
+        At a segment boundary, a server before 17 returns the file that ends there, from 17 on the
+        file that starts there. ``lsn.wal_file(timeline=…)`` always returns the latter.
 
         Raises: NotAPrimary.  Source: pg_walfile_name().
         """
         if not isinstance(lsn, LSN):
-            raise TypeError(f"a WAL file is asked for an LSN, not for {type(lsn).__name__}")
-        tried = f"ask for the WAL file of {lsn}"
+            raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
+        tried = f"read the WAL file name of {lsn}"
         record = await self._link.one(tried, WAL_FILE, [lsn], meaning=_ROLE)
         return wal_file_in(record)
 
     async def switch_wal(self) -> LSN:
-        """End the current WAL file, so that it can be archived, and go on in the next.
+        """Switch to a new WAL file, so that the current one can be archived.
 
-        Gives the position after the last record of the ended file. Nothing happens, and that
-        position is the current one, when nothing was written since the last switch.
+        Returns the end of the last record in the completed file. If nothing was written since the
+        last switch, there is no switch, and the current position is returned.
 
         Raises: NotAPrimary, InsufficientPrivilege.
         Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
@@ -130,37 +129,39 @@ class AsyncPrimary(AsyncStreamingServer):
         return lsn
 
     async def sync_standby_names(self) -> SyncStandbyNames:
-        """Which standbys must confirm a commit, as the server is set.
+        """Return synchronous_standby_names: the standbys that must confirm commits.
 
         Source: synchronous_standby_names.
         """
         return SyncStandbyNames.parse(str((await self.setting(SYNC_STANDBY_NAMES)).value or ""))
 
     async def set_sync_standby_names(self, names: SyncStandbyNames, *, force: bool = False) -> None:
-        """Let these standbys confirm commits from now on; edit what ``sync_standby_names`` gives.
+        """Set synchronous_standby_names, usually an edited result of ``sync_standby_names``.
 
-        Raises: QuorumUnreachable when fewer of them stream and report a flush position now than
-        have to confirm, so that every commit would wait, unless ``force``; WaitTimeout when the
-        configuration does not let it count.
+        Raises: QuorumUnreachable, unless ``force``, if fewer of the standbys are streaming and
+        reporting a flush position than have to confirm, so that every commit would wait;
+        WaitTimeout if another source of the setting overrides it.
         Needs: superuser, or from 15 on ALTER SYSTEM on the parameter, EXECUTE on pg_reload_conf()
-        and pg_monitor; a connection in autocommit.
+        and pg_monitor; a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
         """
         if not isinstance(names, SyncStandbyNames):
-            raise TypeError(f"the names are SyncStandbyNames, not {type(names).__name__}")
+            raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
         await self._insist_on_role()
         if not force:
-            await self._insist_on_quorum(names)
+            await self._check_quorum(names)
         tried = "set synchronous_standby_names"
         await self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
 
-    async def _insist_on_quorum(self, names: SyncStandbyNames) -> None:
+    async def _check_quorum(self, names: SyncStandbyNames) -> None:
+        # A standby that has just connected counts only after its first reply.
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
             confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
             if names.met_by(confirming):
                 return
+            # Waiting helps only if enough standbys are connected.
             could_be_met = names.met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
                 raise QuorumUnreachable(str(names), confirming)
@@ -169,17 +170,18 @@ class AsyncPrimary(AsyncStreamingServer):
     async def check_readiness(
         self, for_: Replication = "physical", *, standbys: int = 1
     ) -> Readiness:
-        """Whether it can have so many receivers altogether, one finding for each thing needed.
+        """Check whether the primary is ready for ``standbys`` receivers in total.
 
-        A finding tells what is, what is needed, the SQL that gets there, and whether that takes a
-        reload or a restart.
+        Each finding has the observed and the needed state, the SQL to reach it, and whether that
+        needs a reload or a restart.
 
-        Raises: InsufficientPrivilege; ValueError for another word than physical or logical.
+        Raises: InsufficientPrivilege; ValueError if ``for_`` is neither physical nor logical.
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
         await self._insist_on_role()
         sql = ARCHIVER.sql(self.version.major)
+        # Sessions in wait_event SyncRep show that commits hang right now.
         waiting = await self._link.one("count the waiting commits", WAITING_COMMITS)
         facts = PrimaryFacts(
             settings=await self.settings(),
@@ -191,7 +193,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return primary_readiness(facts, for_=for_, standbys=standbys)
 
     async def base_backups(self) -> list[BaseBackup]:
-        """The base backups that run now, with how far each is and what it waits for.
+        """Return the running base backups with their progress.
 
         Raises: UnsupportedByServer before 13; InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_progress_basebackup.
@@ -199,12 +201,13 @@ class AsyncPrimary(AsyncStreamingServer):
         self._link.require("basebackup.progress")
         tried = "read pg_stat_progress_basebackup"
         records = await self._link.all(tried, BASE_BACKUPS.sql(self.version.major))
+        # Without pg_monitor the rows of other roles have only their process ids.
         if any(record["phase"] is None for record in records):
             raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         return [BASE_BACKUPS.read(record) for record in records]
 
     async def replication_roles(self) -> list[ReplicationRole]:
-        """The roles that may make replication connections, superusers among them, by name.
+        """Return the roles that may replicate, including superusers, by name.
 
         Source: pg_roles.
         """
@@ -218,10 +221,10 @@ class AsyncPrimary(AsyncStreamingServer):
         connection_limit: int = -1,
         monitor: bool = False,
     ) -> ReplicationRole:
-        """Create a role that may log in and replicate, with ``monitor`` in pg_monitor too.
+        """Create a role with LOGIN and REPLICATION; with ``monitor`` a member of pg_monitor too.
 
-        The password is hashed (SCRAM-SHA-256) before it is sent. ``connection_limit`` counts its
-        ordinary connections, before 13 its replication connections too; -1 is none.
+        The password is hashed (SCRAM-SHA-256) before it is sent. ``connection_limit`` counts
+        ordinary connections, before 13 also replication connections; -1 means no limit.
 
         Raises: AlreadyExists; InvalidRoleName; InsufficientPrivilege.
         Needs: superuser; from 16 on CREATEROLE with REPLICATION, and for ``monitor`` the admin
@@ -244,7 +247,7 @@ class AsyncPrimary(AsyncStreamingServer):
         connection_limit: int | None = None,
         monitor: bool | None = None,
     ) -> ReplicationRole:
-        """Change what is given of a replication role, all of it or nothing.
+        """Change the given properties of a replication role in one transaction.
 
         Raises: RoleNotFound, also for a role without REPLICATION; InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: ALTER ROLE, GRANT, REVOKE.
@@ -258,7 +261,7 @@ class AsyncPrimary(AsyncStreamingServer):
         )
 
     async def drop_replication_role(self, name: str) -> None:
-        """Drop a replication role; the server refuses one that owns something.
+        """Drop a replication role; the server refuses to drop a role that owns objects.
 
         Raises: RoleNotFound, also for a role without REPLICATION; ServerError;
         InsufficientPrivilege.
@@ -267,7 +270,7 @@ class AsyncPrimary(AsyncStreamingServer):
         await roles.drop_role(self._link, name)
 
     async def publications(self) -> list[AsyncPublication]:
-        """The publications of the database, in the order of their names.
+        """Return the publications of the database, by name.
 
         Source: pg_publication.
         """
@@ -276,7 +279,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return [AsyncPublication(self._link, PUBLICATIONS.read(record)) for record in records]
 
     async def publication(self, name: str) -> AsyncPublication:
-        """The publication of that name.
+        """Return the publication of that name.
 
         Raises: PublicationNotFound.  Source: pg_publication.
         """
@@ -300,13 +303,13 @@ class AsyncPrimary(AsyncStreamingServer):
         """Publish tables, all tables of schemas, or all tables of the database.
 
         A table is a name, or a PublishedTable for some of its columns or rows. ``except_tables``
-        are left out of all tables; ``all_sequences`` lets subscribers refresh their sequences
-        (both 19 on). What is not given of the options is the server's default.
+        are excluded from all tables; ``all_sequences`` lets subscribers refresh their sequences
+        (both 19 on). Options that are not given have the server's defaults.
 
-        Raises: ReplicaIdentityMissing when UPDATE or DELETE would fail in one of the tables from
-        then on, unless ``force``; UnsupportedByServer for what the major lacks; AlreadyExists;
-        TableNotFound; StatementTimeout when locks are not to be had for ``timeout`` seconds. In
-        any case nothing is changed then.
+        Raises: ReplicaIdentityMissing, unless ``force``, if UPDATE or DELETE would fail in one of
+        the tables once it is published; UnsupportedByServer for features that the server lacks;
+        AlreadyExists; TableNotFound; StatementTimeout if locks are not available within
+        ``timeout`` seconds. After an error nothing is changed.
         Needs: CREATE on the database and the tables' owner; superuser for schemas and for all
         tables or sequences.
         Source: CREATE PUBLICATION.
@@ -330,10 +333,10 @@ class AsyncPrimary(AsyncStreamingServer):
         )
 
     async def fence(self) -> LSN:
-        """Commit a message, and give the position by which it and all before it are committed.
+        """Commit a message, and return a position after it and all earlier commits.
 
-        A subscriber has all of that once it has come so far: ``wait_caught_up(lsn)``. The message
-        changes nothing, and waits for no synchronous standby.
+        A subscriber that has reached the position, by ``wait_caught_up(lsn)``, has all of them.
+        The message changes no data, and does not wait for synchronous standbys.
 
         Raises: NotAPrimary; ServerError in a transaction.
         Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
@@ -341,7 +344,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return await write_marker(self._link)
 
     async def subscriptions(self) -> list[AsyncSubscription]:
-        """The subscriptions of the database, in the order of their names.
+        """Return the subscriptions of the database, by name.
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
@@ -349,7 +352,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return [AsyncSubscription(self._link, state) for state in states]
 
     async def subscription(self, name: str) -> AsyncSubscription:
-        """The subscription of that name.
+        """Return the subscription of that name.
 
         Raises: SubscriptionNotFound.
         Needs: as ``subscriptions``.  Source: pg_subscription.
@@ -365,18 +368,17 @@ class AsyncPrimary(AsyncStreamingServer):
         *,
         timeout: float = 60.0,
     ) -> AsyncSubscription:
-        """Subscribe to publications of another database, and begin to copy their tables.
+        """Subscribe to publications of another database, and start to copy their tables.
 
-        ``publisher`` is a connection string, with which this server connects there, or a server
-        that is connected to that database: then this server is told to connect as that connection
-        does. Where both are the same server its slot is made first; else the server would wait for
-        itself.
+        ``publisher`` is the connection string that this server uses, or a server connected to that
+        database: then the connection string is that of its connection. If both are the same
+        server, the slot is created first, because CREATE SUBSCRIPTION would wait for itself.
 
-        The tables must be here already; ``wait_synced`` waits until they are copied.
+        The tables must exist here; ``wait_synced`` waits until they are copied.
 
-        Raises: UnsupportedByServer for an option that the major lacks; PublicationNotFound;
-        PublisherUnreachable; AlreadyExists; TableNotFound; StatementTimeout, as when the slot
-        waits for an old transaction of the publisher; ServerError in a transaction.
+        Raises: UnsupportedByServer for an option that the server lacks; PublicationNotFound;
+        PublisherUnreachable; AlreadyExists; TableNotFound; StatementTimeout, for example if the
+        slot waits for an old transaction of the publisher; ServerError in a transaction.
         Needs: superuser, from 16 on pg_create_subscription and CREATE on the database; on the
         publisher REPLICATION, and SELECT on the tables.
         Source: CREATE SUBSCRIPTION.
@@ -394,9 +396,9 @@ class AsyncPrimary(AsyncStreamingServer):
     async def replica_identity(
         self, tables: Iterable[AnyTable] | None = None
     ) -> list[ReplicaIdentity]:
-        """By what the old rows of tables are told, and the ALTER for those that lack it, by name.
+        """Return the replica identity of tables, with the ALTER TABLE for those that lack one.
 
-        Of all permanent tables of the database unless told.
+        By default of all permanent tables of the database.
 
         Raises: TableNotFound.  Source: pg_class, pg_index.
         """
@@ -416,13 +418,14 @@ class AsyncPrimary(AsyncStreamingServer):
         *,
         subscriptions: int = 1,
     ) -> Readiness:
-        """Whether it can have so many more subscriptions, one finding for each thing needed.
+        """Check whether this server is ready for ``subscriptions`` more subscriptions.
 
-        Workers and origins, commit timestamps, and for each table a key by which rows are found,
-        and whether the publisher has it from elsewhere. By default the tables are those of its
-        subscriptions to this publisher; without such a subscription, all published tables.
+        The findings cover workers and origins, commit timestamps, and for each table the key that
+        identifies its rows, and whether the publisher itself replicates the table. By default the
+        tables are those of the subscriptions to this publisher; without such a subscription, all
+        published tables.
 
-        Raises: TableNotFound, PublicationNotFound when there is no table to look at;
+        Raises: TableNotFound, PublicationNotFound if there is no table to check;
         InsufficientPrivilege.
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
@@ -432,7 +435,9 @@ class AsyncPrimary(AsyncStreamingServer):
         names = [published.table for published in between]
         theirs = await read_identities(publisher._link, names)
         insist_on_all(tried, "the publisher", names, [identity.table for identity in theirs])
+        # Tables that are missing here are a finding, not an error.
         ours = await read_identities(self._link, names)
+        # The publisher may itself receive tables by replication; their changes can arrive twice.
         relayed = await publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
         pool = await self._link.one("count the workers", worker_pool(self.version.major))
         facts = SubscriberFacts(
@@ -446,14 +451,14 @@ class AsyncPrimary(AsyncStreamingServer):
         return subscriber_readiness(facts, subscriptions=subscriptions)
 
     async def find_writers(self, tables: Iterable[AnyTable] | None = None) -> Writers:
-        """Who may write tables that only replication should, and who is writing them now.
+        """Return the roles that may write replicated tables, and the sessions that write them now.
 
-        A row that somebody else writes on a subscriber is a conflict to come, and a row written to
-        the publisher after a cutover is lost. By default the tables are those of all
-        subscriptions; in a database without subscriptions, all published tables. Partitions of
-        these tables, and the tables that they are partitions of, are covered too.
+        Rows written locally on a subscriber lead to conflicts, and rows written to the publisher
+        after a cutover are lost. By default the tables are those of all subscriptions; in a
+        database without subscriptions, all published tables. Partitions of these tables, and their
+        partitioned tables, are covered too.
 
-        Raises: TableNotFound when a table does not exist, or there is none to look at.
+        Raises: TableNotFound if a table does not exist, or there is none to check.
         Needs: pg_monitor, to see other roles' sessions.
         Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
         """
@@ -463,21 +468,25 @@ class AsyncPrimary(AsyncStreamingServer):
         return await read_writers(self._link, asked)
 
     async def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
-        """Take back what ``find_writers`` found to be granted, all of it or nothing.
+        """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
-        What others granted on goes with it. Keep ``writers``, or its ``restore_sql``: the server
-        does not remember. Transactions that are open go on with what they have locked.
+        Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
+        to restore them: the server keeps no record. Open transactions keep their locks, and can
+        still write to locked tables.
 
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
-        await execute_all(self._link, "revoke what writes", writers.revoke_sql, timeout=timeout)
+        await execute_all(
+            self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
+        )
 
     async def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
-        """Grant again what ``revoke_writes`` took back, all of it or nothing.
+        """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
-        Raises and needs: as ``revoke_writes``.  Source: GRANT.
+        Raises: the errors of ``revoke_writes``.
+        Needs: the tables' owner.  Source: GRANT.
         """
         await execute_all(
-            self._link, "grant what was revoked", writers.restore_sql, timeout=timeout
+            self._link, "restore write privileges", writers.restore_sql, timeout=timeout
         )

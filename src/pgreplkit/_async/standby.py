@@ -1,4 +1,4 @@
-"""AsyncStandby: the server that follows another."""
+"""AsyncStandby: a server that replays the WAL of another."""
 
 from __future__ import annotations
 
@@ -44,15 +44,16 @@ from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
-_STANDS_STILL = 0.2
-"""Seconds without progress after which replay is taken to stand still, before 14."""
+_PAUSED_AFTER = 0.2
+"""Seconds without progress after which replay counts as paused before 14, where the server reports
+a pause as soon as it is requested; replaying one record rarely takes longer."""
 
 
 class AsyncStandby(AsyncStreamingServer):
     """A standby: a server that replays the WAL of another.
 
-    ``connect`` raises NotAStandby on a primary; with a connection of your own, the methods that
-    only a standby has raise it when they are called.
+    On a primary, ``connect`` raises NotAStandby; with your own connection, the methods that only a
+    standby has raise it when they are called.
     """
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
@@ -60,14 +61,14 @@ class AsyncStandby(AsyncStreamingServer):
         self._last_heard: datetime | None = None
 
     async def _insist_on_role(self) -> None:
-        await self._insist_on_recovery("connect to a standby")
+        await self._insist_on_recovery("use the server as a standby")
 
     async def _insist_on_recovery(self, tried: str) -> None:
         if not await self.is_in_recovery():
-            raise NotAStandby(tried, "the server is not in recovery")
+            raise NotAStandby(tried, "it is not in recovery")
 
     async def replay_status(self) -> ReplayStatus:
-        """What it has received and replayed, how far behind it is, and why.
+        """Return the received and replayed WAL, the lag, and its reason.
 
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.
@@ -75,28 +76,33 @@ class AsyncStandby(AsyncStreamingServer):
         """
         tried = "read the replay status"
         record = await self._link.one(tried, REPLAY.sql(self.version.major))
+        # Its function raises an error on a primary, so the SELECT returns NULL there.
         if record["pause_state"] is None:
-            raise NotAStandby(tried, "the server is not in recovery")
+            raise NotAStandby(tried, "it is not in recovery")
+        # Without pg_monitor only the process id of the walreceiver is visible.
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
             raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
         status = REPLAY.read(record)
+        # The time is kept because the row disappears with the walreceiver.
         self._last_heard = status.last_msg_receipt_time or self._last_heard
         return status
 
     async def replay_lag(self) -> ReplayLag:
-        """How far it is behind its upstream in bytes and time, at which stage, and why.
+        """Return the lag behind the upstream in bytes and time, its stage, and its reason.
 
-        Raises, needs and source: as ``replay_status``.
+        Raises: NotAStandby, InsufficientPrivilege.
+        Needs: pg_monitor.  Source: as ``replay_status``.
         """
         return (await self.replay_status()).lag(last_heard=self._last_heard)
 
     async def receiver(self) -> WalReceiver | None:
-        """Its walreceiver; None when none runs, as when it reads from an archive only.
+        """Return the walreceiver; None if none is running, as when WAL comes from an archive.
 
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
         tried = "read pg_stat_wal_receiver"
+        # On a primary the view is empty too, so the role has to be checked.
         records = await self._link.all(tried, RECEIVER.sql(self.version.major))
         await self._insist_on_recovery(tried)
         for record in records:
@@ -107,7 +113,7 @@ class AsyncStandby(AsyncStreamingServer):
         return None
 
     async def upstream(self) -> Upstream | None:
-        """The server that it receives from; None when no walreceiver runs.
+        """Return the server that sends WAL to this standby; None if no walreceiver is running.
 
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
@@ -116,14 +122,14 @@ class AsyncStandby(AsyncStreamingServer):
         return None if receiver is None else upstream_of(receiver)
 
     async def cascade(self) -> list[WalSender]:
-        """Who streams from this standby; the same as ``replicas``.
+        """Return the receivers of this standby's WAL; the same as ``replicas``.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
         return await self.replicas()
 
     async def conflicts(self) -> list[DatabaseConflicts]:
-        """What replay has cancelled, one row a database, counted by reason.
+        """Return the queries cancelled by replay, counted by reason, one row per database.
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
         """
@@ -133,35 +139,36 @@ class AsyncStandby(AsyncStreamingServer):
         return [CONFLICTS.read(record) for record in records]
 
     async def pause(self, *, timeout: float = 30.0) -> None:
-        """Pause replay, and wait until it stands still. WAL is still received meanwhile.
+        """Pause replay, and wait until it has stopped. WAL is still received.
 
-        Before 14 the server does not say when it stands; then its position has to stay the same
-        for a moment.
+        Before 14 the server does not report when replay has stopped; then its position must stay
+        the same for 0.2 seconds.
 
-        Raises: NotAStandby; WaitTimeout after ``timeout`` seconds: then the pause is still asked
-        for, and ``resume`` takes that back.
+        Raises: NotAStandby; WaitTimeout after ``timeout`` seconds: the request to pause remains,
+        and ``resume`` withdraws it.
         Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
         Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
         """
         tried, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
-        backoff = Backoff(timeout)
+        reports_stop, backoff = self._link.has("standby.pause_state"), Backoff(timeout)
         await self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
         while True:
             position = await self._position(tried)
-            stands = self.version.major >= 14 or position.replayed_lsn == before
-            if position.pause_state is PauseState.PAUSED and stands:
+            has_stopped = reports_stop or position.replayed_lsn == before
+            if position.pause_state is PauseState.PAUSED and has_stopped:
                 return
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"{tried}: it did not stand still in {timeout:g} s: {position.pause_state}"
-                    f" at {position.replayed_lsn}; resume() takes the request back"
+                    f"timed out after {timeout:g} s waiting for replay to pause:"
+                    f" {position.pause_state} at {position.replayed_lsn};"
+                    " resume() withdraws the request"
                 )
             before = position.replayed_lsn
-            await sleep(backoff.next_pause() if self.version.major >= 14 else _STANDS_STILL)
+            await sleep(backoff.next_pause() if reports_stop else _PAUSED_AFTER)
 
     async def resume(self) -> None:
-        """Let replay go on; nothing happens when it does already.
+        """Resume replay; does nothing if replay is not paused.
 
         Raises: NotAStandby.
         Needs: EXECUTE on pg_wal_replay_resume(), which superusers have.
@@ -172,18 +179,21 @@ class AsyncStandby(AsyncStreamingServer):
 
     @asynccontextmanager
     async def paused(self, *, timeout: float = 30.0) -> AsyncIterator[None]:
-        """Replay stands still within the block, and is as it was found after it.
+        """Pause replay within the block, and restore its previous state afterwards.
 
-        When it cannot be resumed, as when the connection is lost, the error says so; one of the
-        block's own is raised as it is, with a note.
+        If replay cannot be resumed, for example because the connection is lost, the error says so;
+        an error of the block itself is raised unchanged, with a note.
 
-        Raises and needs: as ``pause`` and ``resume``; ServerError unless the connection is in
-        autocommit, because replay could not be resumed in a transaction that failed.
+        Raises: the errors of ``pause`` and ``resume``; ServerError unless the connection is in
+        autocommit mode, because replay could not be resumed in a failed transaction.
+        Needs: EXECUTE on pg_wal_replay_pause() and pg_wal_replay_resume().
         """
-        tried = "pause replay for a while"
+        tried = "pause replay within a block"
         if not self._link.is_autocommit:
             raise ServerError(
-                tried, "it is not done in a transaction: use an autocommit connection"
+                tried,
+                "the connection is not in autocommit mode, or has an open transaction",
+                remedy="use an autocommit connection",
             )
         found = await self._position(tried)
         try:
@@ -193,83 +203,85 @@ class AsyncStandby(AsyncStreamingServer):
             try:
                 await self._restore(found)
             except Error as failed:
-                error.add_note(f"replay may be paused still: {failed}")
+                error.add_note(f"replay may still be paused: {failed}")
             raise
         await self._restore(found)
 
     async def _restore(self, found: ReplayPosition) -> None:
-        # A standby that was promoted meanwhile has no replay that could be resumed.
+        # A standby that was promoted in the block has no replay to resume.
         if found.pause_state is PauseState.NOT_PAUSED and await self.is_in_recovery():
             await self.resume()
 
     async def wait_for_replay(self, lsn: LSN, *, timeout: float = 60.0) -> LSN:
-        """Wait until it has replayed up to ``lsn``; gives how far it is then.
+        """Wait until the standby has replayed ``lsn``; return its position.
 
-        Looks again after 10 ms at first, then less often, at last twice a second.
+        The position is polled after 10 ms at first, then less often, at least twice a second.
 
-        Raises: WaitTimeout after ``timeout`` seconds; NotAStandby, also when it is promoted before
-        it came so far.
+        Raises: WaitTimeout after ``timeout`` seconds; NotAStandby, also if the standby is promoted
+        before it has replayed ``lsn``.
         Source: pg_last_wal_replay_lsn().
         """
-        tried = f"wait until {lsn} is replayed"
+        tried = f"wait for replay of {lsn}"
         if not isinstance(lsn, LSN):
-            raise TypeError(f"replay is awaited up to an LSN, not a {type(lsn).__name__}")
+            raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
         while True:
             position = await self._look()
+            # The position is compared first: a standby that was promoted after it has replayed it.
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
-                raise NotAStandby(tried, "the server is not in recovery")
+                raise NotAStandby(tried, "it is not in recovery")
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"{tried}: it was not in {timeout:g} s: replay is {position.pause_state}"
-                    f" and at {position.replayed_lsn}"
+                    f"timed out after {timeout:g} s waiting for replay of {lsn}:"
+                    f" replay is {position.pause_state} at {position.replayed_lsn}"
                 )
             await sleep(backoff.next_pause())
 
     async def apply_delay(self) -> timedelta | None:
-        """recovery_min_apply_delay: how much later than its commit it replays a transaction.
+        """Return recovery_min_apply_delay: the delay between a commit and its replay.
 
-        None before 12, where it stands in recovery.conf and cannot be asked for.
+        None before 12, where it is a parameter of recovery.conf and cannot be queried.
         """
-        if self.version.major < 12:
+        if not self._link.has("standby.apply_delay"):
             return None
         delay = (await self.setting(APPLY_DELAY)).value
         return delay if isinstance(delay, timedelta) else None
 
     async def set_apply_delay(self, delay: timedelta) -> None:
-        """Delay replay by that time from now on, in milliseconds; zero ends the delay.
+        """Set recovery_min_apply_delay, rounded down to milliseconds; zero ends the delay.
 
-        Raises: UnsupportedByServer before 12: there it is written in recovery.conf, as
-        ``standby_config`` does, and needs a restart; WaitTimeout when the server's configuration
-        does not let it count; ValueError when it is negative or more than 24 days.
+        Raises: UnsupportedByServer before 12, where it is a parameter of recovery.conf (see
+        ``standby_config``) and needs a restart; WaitTimeout if another source of the setting
+        overrides it; ValueError if it is negative or more than 24 days.
         Needs: superuser, or from 15 on ALTER SYSTEM on the parameter and EXECUTE on
-        pg_reload_conf(); a connection in autocommit.
+        pg_reload_conf(); a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf().
         """
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
-            raise TypeError(f"a delay is a timedelta, not {type(delay).__name__}")
+            raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
         await self._insist_on_recovery("set the apply delay")
+        # The setting is an integer of milliseconds.
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
-            raise ValueError(f"a delay is from 0 to 2147483647 milliseconds, not {delay}")
+            raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
     async def promote(
         self, *, timeout: float = 60.0, control: NodeControl | None = None
     ) -> Promotion:
-        """Make it a primary, and wait until it writes; then ``Primary(standby.connection)`` is it.
+        """Promote the standby, and wait until it accepts writes.
 
-        Nothing makes sure here that its old primary does not write any more: that is to be done
-        before.
+        Use it afterwards as ``Primary(standby.connection)``. This method does not stop the old
+        primary: make sure first that it no longer accepts writes.
 
-        Before 12 there is no SQL for it: then ``control`` does it, as ``pg_ctl promote``.
+        Before 12 no SQL function promotes a standby; then ``control`` does, as ``pg_ctl promote``.
 
         Raises: UnsupportedByServer before 12 without ``control``; NotAStandby; ServerError before
-        13 while replay is paused, which would keep the promotion waiting; WaitTimeout when it does
-        not write after ``timeout`` seconds: the promotion goes on nevertheless.
+        13 while replay is paused, which would block the promotion; WaitTimeout if it is not
+        complete after ``timeout`` seconds: the server continues with it.
         Needs: EXECUTE on pg_promote(), which superusers have.
         Source: pg_promote().
         """
@@ -277,25 +289,30 @@ class AsyncStandby(AsyncStreamingServer):
             self._link.require("standby.promote")
         tried = "promote the standby"
         position = await self._position(tried)
-        if self.version.major < 13 and position.pause_state is PauseState.PAUSED:
-            raise ServerError(tried, "replay is paused, and would stay so: resume() first")
+        # From 13 on a promotion ends the pause.
+        blocks = not self._link.has("standby.promote_paused")
+        if blocks and position.pause_state is PauseState.PAUSED:
+            found = "replay is paused, which blocks the promotion"
+            raise ServerError(tried, found, remedy="resume() first")
+        # Read before the promotion, which changes it.
         old = await self.timeline()
         backoff = Backoff(timeout)
-        if control is not None and self.version.major < 12:
+        if control is not None and not self._link.has("standby.promote"):
             await to_thread(control.promote)
         else:
             await self._signal_promotion(tried)
+        # pg_promote(false) only signals the postmaster; its own wait would occupy the connection.
         while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"{tried}: it is asked for, and goes on, but it is still in recovery after"
-                    f" {timeout:g} s, at {state['replayed_lsn']}"
+                    f"timed out after {timeout:g} s waiting for the end of recovery, at"
+                    f" {state['replayed_lsn']}; the promotion continues"
                 )
             await sleep(backoff.next_pause())
         new = await self.timeline()
         history = await self._history(new)
         switchpoint = history.switchpoint(old) if history and old in history.timelines else None
-        # What was replayed last is where it parted, where the file may not be read.
+        # If the history file is unreadable, the last replayed position is the switchpoint.
         return Promotion(
             old_timeline=old,
             new_timeline=new,
@@ -306,13 +323,14 @@ class AsyncStandby(AsyncStreamingServer):
         grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
         signalled = await self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
         if not signalled["is_signalled"]:
-            raise ServerError(tried, "the postmaster could not be signalled: see the server's log")
+            found = "the postmaster could not be signalled"
+            raise ServerError(tried, found, remedy="see the server's log")
 
     async def check_readiness(self, primary: AsyncServer | None = None) -> Readiness:
-        """Whether it can follow its primary and could take its place, one finding for each thing.
+        """Check whether the standby can follow its primary, and could be promoted.
 
-        What must agree with the primary is checked when that is given: settings that must not be
-        lower, system identifier, major, sizes, and whether its timeline can be followed.
+        With ``primary``, the agreement of both is checked too: settings that must not be lower,
+        system identifier, major version, sizes, and whether its timeline can be followed.
 
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor on both; to follow across timelines, EXECUTE on
@@ -320,7 +338,7 @@ class AsyncStandby(AsyncStreamingServer):
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
         if primary is not None and not isinstance(primary, AsyncServer):
-            raise TypeError(f"the primary is a Primary, not {type(primary).__name__}")
+            raise TypeError(f"primary must be a server, not {type(primary).__name__}")
         status, own = await self.replay_status(), await self._facts()
         its = history = None
         if primary is not None:
@@ -331,9 +349,9 @@ class AsyncStandby(AsyncStreamingServer):
     async def _position(self, tried: str) -> ReplayPosition:
         position = await self._look()
         if not position.in_recovery:
-            raise NotAStandby(tried, "the server is not in recovery")
+            raise NotAStandby(tried, "it is not in recovery")
         return position
 
     async def _look(self) -> ReplayPosition:
         sql = REPLAY_POSITION.sql(self.version.major)
-        return REPLAY_POSITION.read(await self._link.one("look how far replay is", sql))
+        return REPLAY_POSITION.read(await self._link.one("read the replay position", sql))

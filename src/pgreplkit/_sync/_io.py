@@ -1,4 +1,4 @@
-"""What differs between the colours: waiting, and doing several things at once, in threads.
+"""The differences between async and sync, here for threads: waiting and concurrency.
 
 Written by hand.
 """
@@ -20,56 +20,56 @@ Job: TypeAlias = Future[T]
 
 
 class TaskGroup:
-    """Does things at once, each for as long as it takes, in at most ``size`` threads."""
+    """A group of concurrent calls, in at most ``size`` threads."""
 
     def __init__(self, size: int) -> None:
         self._threads = ThreadPoolExecutor(max(1, size), thread_name_prefix="pgreplkit")
         self._closed = Event()
 
     def start(self, call: Callable[[], T]) -> Job[T]:
-        """Begin with it."""
+        """Start a call in a thread."""
         return self._threads.submit(call)
 
     def wait(self, jobs: Sequence[Job[T]], timeout: float) -> None:
-        """Wait until they are done, or that many seconds."""
+        """Wait until the jobs are done, at most ``timeout`` seconds."""
         wait(jobs, timeout=timeout)
 
     def rest(self, seconds: float) -> None:
-        """Do nothing for that long, or until it is closed."""
+        """Sleep, at most until the group is closed."""
         self._closed.wait(seconds)
 
     def close(self) -> None:
-        """Give up what is not done."""
+        """Cancel the calls that have not started; running ones end on their own."""
         self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def to_thread(call: Callable[[], T]) -> T:
-    """Do what blocks, here and now."""
+    """Run a blocking call."""
     return call()
 
 
 def to_thread_shielded(call: Callable[[], T]) -> T:
-    """The same."""
+    """Run a blocking call."""
     return call()
 
 
 def wait_readable(descriptor: int, timeout: float) -> bool:
-    """Whether there is something to read from a socket, within that many seconds."""
+    """Wait until a socket is readable; return False after ``timeout`` seconds."""
     with DefaultSelector() as selector:
         selector.register(descriptor, EVENT_READ)
         return bool(selector.select(timeout))
 
 
 def guard() -> AbstractContextManager[object]:
-    """What one of several threads holds at a time."""
+    """Return a lock between threads."""
     return RLock()
 
 
 class Heartbeat:
-    """Calls a method every ``interval`` seconds while the caller's code does something else.
+    """Periodic calls of a method in a background thread, every ``interval`` seconds.
 
-    It ends with ``close``, or when nobody holds the method's object any more.
+    They end with ``close``, or with the lifetime of the method's object.
     """
 
     def __init__(self, beat: Callable[[], None], interval: float) -> None:
@@ -78,7 +78,7 @@ class Heartbeat:
         Thread(target=_beating, args=args, name="pgreplkit-heartbeat", daemon=True).start()
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop the calls."""
         self._closed.set()
 
 
@@ -92,11 +92,11 @@ def _beating(beat: WeakMethod[Callable[[], None]], interval: float, closed: Even
 
 
 def completed(result: object) -> None:
-    """See that a caller's hook did what it does.
+    """Check the result of a caller's hook.
 
-    Raises: TypeError for a coroutine, which nobody here would run.
+    Raises: TypeError for a coroutine, which the sync classes do not run.
     """
     if iscoroutine(result):
         result.close()
     if isawaitable(result):
-        raise TypeError("it gave a coroutine, which only the async classes run")
+        raise TypeError("the hook returned a coroutine, which only the async classes run")

@@ -29,6 +29,8 @@ FEATURES = {
     "standby.apply_delay": Feature(
         "recovery_min_apply_delay without a restart (before, a parameter of recovery.conf)", 12
     ),
+    "standby.pause_state": Feature("pg_get_wal_replay_pause_state()", 14),
+    "standby.promote_paused": Feature("promotion while replay is paused", 13),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
     "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
     "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),

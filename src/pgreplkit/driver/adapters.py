@@ -8,6 +8,7 @@ from functools import partial
 from psycopg import adapt, postgres, pq
 from psycopg.abc import AdaptContext, Buffer
 
+from pgreplkit.driver.encodings import name_encoding
 from pgreplkit.values.lsn import LSN
 
 _new = bytes.__new__
@@ -61,3 +62,34 @@ def register(context: AdaptContext) -> None:
     # For parameters without an explicit format, psycopg uses the dumper registered last.
     adapters.register_dumper(LSN, _LSNBinaryDumper)
     adapters.register_dumper(LSN, _LSNTextDumper)
+
+
+def register_readable(context: AdaptContext) -> None:
+    """Make psycopg load texts of catalogs as str, whatever bytes they hold.
+
+    A database of SQL_ASCII, and a configuration file in any database, may hold bytes that are not
+    of the session's encoding: they are shown escaped, as in ``caf\\xe9``.
+    """
+    for oid in _TEXTS:
+        context.adapters.register_loader(oid, _ReadableTextLoader)
+        context.adapters.register_loader(oid, _ReadableBinaryLoader)
+
+
+_UNKNOWN = 705
+_TEXTS = (
+    _UNKNOWN,
+    *(postgres.types[name].oid for name in ("text", "varchar", "bpchar", "name", '"char"')),
+)
+
+
+class _ReadableTextLoader(adapt.Loader):
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._encoding = name_encoding(self.connection) if self.connection else "utf-8"
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode(self._encoding, "backslashreplace")
+
+
+class _ReadableBinaryLoader(_ReadableTextLoader):
+    format = pq.Format.BINARY

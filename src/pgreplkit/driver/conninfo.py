@@ -53,7 +53,7 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
         raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
     try:
         parts = conninfo_to_dict(conninfo, **params)
-        defaults = {"client_encoding": "UTF8", "fallback_application_name": "pgreplkit"}
+        defaults = {"fallback_application_name": "pgreplkit"}
         if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
             defaults["connect_timeout"] = "10"
         return make_conninfo("", **(defaults | parts))
@@ -108,15 +108,24 @@ def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
 
 def replication_conninfo(conninfo: str, *, is_logical: bool) -> str:
     """Return the connection string of a walsender, for logical replication of its database."""
-    return make_conninfo(exact_conninfo(conninfo), replication="database" if is_logical else "true")
+    # Settings of the session are set by SQL afterwards: "options" in the string would replace those
+    # of PGOPTIONS and of a service file.
+    replication = "database" if is_logical else "true"
+    return make_conninfo(in_utf8(conninfo), replication=replication)
 
 
-def exact_conninfo(conninfo: str) -> str:
-    """Return the connection string with settings under which texts of values are exact."""
+def in_utf8(conninfo: str) -> str:
+    """Return the connection string with UTF8 as client_encoding, unless the user chose one."""
+    return (
+        conninfo if chooses_encoding(conninfo) else make_conninfo(conninfo, client_encoding="UTF8")
+    )
+
+
+def chooses_encoding(conninfo: str) -> bool:
+    """Whether the connection string, the environment or a service may set client_encoding."""
     parts = conninfo_to_dict(conninfo)
-    settings = "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3"
-    options = f"{settings} {parts.get('options') or ''}".strip()
-    return make_conninfo(conninfo, client_encoding="UTF8", options=options)
+    named = "client_encoding" in parts or "service" in parts
+    return named or "PGCLIENTENCODING" in os.environ or "PGSERVICE" in os.environ
 
 
 def conninfo_of(connection: BaseConnection[Any]) -> str:

@@ -49,7 +49,8 @@ def translate_errors(
         if ours:
             raise ours(tried, _said(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        # With a code, only those of lost connections and of a server that goes down.
+        # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
+        # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
         raise kind(tried, _said(error), error.sqlstate) from error

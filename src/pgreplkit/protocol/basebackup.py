@@ -96,6 +96,8 @@ class BackupFraming:
         self._sink = sink
         self._has_letters = major >= _LETTERS_SINCE
         self._copies = 0
+        self.is_within_copy: bool = False
+        """Whether a COPY has begun and not ended."""
         self._at: int | None = None
         """Which archive is being sent; None before the first, and in the manifest."""
         self._is_compressed = False
@@ -115,13 +117,15 @@ class BackupFraming:
 
     def begin_copy(self) -> None:
         """A COPY begins."""
+        self.is_within_copy = True
         number, self._copies = self._copies, self._copies + 1
         if not self._has_letters and number < len(self.tablespaces):
             oid = self.tablespaces[number].oid
             self._begin(number, _BASE if oid is None else f"{oid}.tar")
 
     def end_copy(self) -> None:
-        """It has ended."""
+        """Note that the COPY has ended."""
+        self.is_within_copy = False
         self._end()
 
     def feed(self, messages: Iterable[memoryview]) -> None:

@@ -1,58 +1,46 @@
-"""ChangeFeed: what the messages of one slot's stream are to its client, one after the other."""
+"""ChangeFeed: turns the messages of one slot's stream into items, and tracks what was delivered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
-from pgreplkit.errors import InvalidChangeMessage
+import attrs
+
+from pgreplkit.errors import InvalidChangeMessage, ServerError
 from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, KEEPALIVE_SIZE, WAL_DATA, keepalive
 from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.pgoutput import messages as m
+from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.messages import ENDS, Change
 from pgreplkit.values.lsn import LSN
 
 Item = TypeVar("Item")
-Item_co = TypeVar("Item_co", covariant=True)
+R = TypeVar("R")
 _new_lsn = bytes.__new__
 
 
-class Output(Protocol[Item_co]):
-    """What an output plugin's messages are made into."""
+class ChangeFeed(ABC, Generic[Item]):
+    """Takes the server's messages in their order, and reports to ``feedback`` what was delivered.
 
-    def take(self, data: bytes, lsn: LSN, at: int, feedback: Feedback, /) -> Item_co | None:
-        """What is made of a message that begins at ``at``; None for what is not to be handed out.
-
-        It tells ``feedback`` what begins and what ends.
-        """
-
-    def restart(self) -> None:
-        """The server begins anew, at the position that was delivered last."""
-
-
-class ChangeFeed(Generic[Item]):
-    """Takes the server's messages in their order, and keeps account of what was handed out.
-
-    ``stop_at`` ends it once all that was committed before that position is handed out.
+    With ``stop_at`` it ends once everything committed before that position is delivered.
     """
 
-    def __init__(self, output: Output[Item], feedback: Feedback, *, stop_at: LSN | None) -> None:
-        self._output, self._feedback, self._stop_at = output, feedback, stop_at
+    def __init__(self, feedback: Feedback, *, stop_at: LSN | None) -> None:
+        self._feedback, self._stop_at = feedback, stop_at
         self.asked: bool = False
-        """Whether the server waits for a status."""
+        """Whether the server asked for a status update."""
         self.is_over: bool = False
         """Whether ``stop_at`` is reached."""
-        self._take: Callable[[bytes, LSN, int, Feedback], Item | None] = output.take
-
-    def restart(self) -> None:
-        """The server begins anew, at the position that was delivered last."""
-        self._output.restart()
 
     def take(self, data: bytes) -> Item | None:
-        """What a message is to the client; None when it is nothing.
+        """Process one message; return None if it yields no item.
 
-        Raises: InvalidChangeMessage.
+        Raises: InvalidChangeMessage; UnknownTypes, after which the message may be taken again.
         """
         if len(data) >= DATA_AT and data[0] == WAL_DATA:
-            item = self._take(data, _new_lsn(LSN, data[1:9]), DATA_AT, self._feedback)
+            item = self.decode(data, _new_lsn(LSN, data[1:9]), DATA_AT)
             if self._stop_at is not None and not self._feedback.is_within:
                 self.is_over = self._feedback.delivered >= self._stop_at
             return item
@@ -63,3 +51,107 @@ class ChangeFeed(Generic[Item]):
         if self._stop_at is not None and not self._feedback.is_within:
             self.is_over = position >= self._stop_at
         return None
+
+    @abstractmethod
+    def decode(self, data: bytes, lsn: LSN, at: int) -> Item | None:
+        """Decode the output plugin's message that begins at ``at``; return None if it yields no
+        item."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Prepare for a connection, which begins after the last delivered position."""
+
+
+@attrs.frozen
+class Payload:
+    """A message of an output plugin, as the plugin wrote it.
+
+    ``lsn`` is the position that the plugin gave it; the message of a commit has the transaction's
+    end, which acknowledges it.
+    """
+
+    lsn: LSN
+    data: bytes
+
+
+class PayloadFeed(ChangeFeed[Payload]):
+    """Messages of any plugin. Each is outstanding until its position is acknowledged."""
+
+    def decode(self, data: bytes, lsn: LSN, at: int) -> Payload:
+        """Return the message."""
+        self._feedback.deliver(lsn)
+        return Payload(lsn, data[at:])
+
+    def restart(self) -> None:
+        """Prepare for a connection; payloads need no state."""
+
+
+class TypedFeed(ChangeFeed[Change[R]]):
+    """Typed changes of pgoutput.
+
+    After a reconnection the server sends an unfinished transaction again from its beginning; the
+    changes that were delivered before are skipped.
+    """
+
+    def __init__(
+        self, make_decoder: Callable[[], Decoder[R]], feedback: Feedback, *, stop_at: LSN | None
+    ) -> None:
+        super().__init__(feedback, stop_at=stop_at)
+        self._make_decoder = make_decoder
+        self._decoder: Decoder[R] | None = None
+        self._begin: Change[R] | None = None
+        self._given = self._to_skip = 0
+        """The number of changes delivered of the transaction that ``_begin`` began."""
+
+    def decode(self, data: bytes, lsn: LSN, at: int) -> Change[R] | None:
+        """Return the change, unless it was delivered before."""
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._make_decoder()
+        change = decoder.decode(data, lsn, at)
+        if change is None:
+            return None
+        track = _TRACKS.get(type(change))
+        if track is not None:
+            if self._to_skip and not self._given and change != self._begin:
+                raise ServerError(
+                    f"continue within the transaction of {self._begin!r}",
+                    f"the server sends {change!r} instead: it lost the transaction in a failover",
+                )
+            track(change, self._feedback)
+            self._begin = change if type(change) in _BEGINS else None
+            self._given = 0
+        elif type(change) is m.Message and not change.transactional:
+            self._feedback.deliver(change.end_lsn)
+        self._given += 1
+        if self._to_skip:
+            self._to_skip -= 1
+            return None
+        return change
+
+    def restart(self) -> None:
+        """Prepare for a connection, on which an unfinished transaction begins again."""
+        self._decoder = None
+        self._to_skip = self._given if self._begin is not None else 0
+        self._given = 0
+
+
+def _begin(change: object, feedback: Feedback) -> None:
+    feedback.is_within = True
+
+
+def _end(change: object, feedback: Feedback) -> None:
+    feedback.deliver(change.end_lsn)  # type: ignore[attr-defined]
+
+
+def _stop(change: object, feedback: Feedback) -> None:
+    feedback.is_within = False
+
+
+_BEGINS = (m.Begin, m.BeginPrepare)
+_TRACKS: Mapping[type, Callable[[object, Feedback], None]] = {
+    **dict.fromkeys((*_BEGINS, m.StreamStart), _begin),
+    **dict.fromkeys(ENDS, _end),
+    m.StreamStop: _stop,
+}
+"""How the changes that begin or end a transaction, or a part of one, move the position."""

@@ -1,4 +1,4 @@
-"""Transaction: all changes of a committed transaction, put together from a stream."""
+"""Transaction: all changes of a committed transaction, assembled from a stream."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Generic, NoReturn, TypeAlias, TypeVar
 import attrs
 
 from pgreplkit.errors import InvalidChangeMessage, ServerError
+from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
@@ -18,28 +19,28 @@ from pgreplkit.values.lsn import LSN
 R = TypeVar("R")
 
 _ROWS = frozenset(b"IUDTM")
-"""Kinds that are kept as they are, and taken apart when somebody looks at them."""
+"""Kinds that are stored undecoded until the transaction is iterated over."""
 _TABLES = frozenset(b"RY")
 
 Contained: TypeAlias = m.Insert[R] | m.Update[R] | m.Delete[R] | m.Truncate | m.Message
-"""What a transaction consists of."""
+"""The changes of which a transaction consists."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Transaction(Generic[R]):
-    """A committed transaction; iterating over it gives its changes, as often as one likes.
+    """A committed transaction; iterating over it yields its changes, any number of times.
 
-    A large one stands in a temporary file. ``end_lsn`` acknowledges it. A logical message that
-    stands in no transaction comes as one of its own, with ``xid`` 0.
+    A large one is kept in a temporary file. ``end_lsn`` acknowledges it. A logical message outside
+    of any transaction comes as a transaction of its own, with ``xid`` 0.
     """
 
     xid: int
     commit_lsn: LSN
     end_lsn: LSN
     commit_time: datetime | None
-    """None for a message that stands in no transaction."""
+    """None for a message outside of any transaction."""
     origin: m.Origin | None
-    """Whence it came, where the publisher got it by replication."""
+    """Replication origin, if the publisher itself received the transaction by replication."""
     _spool: Spool
     _decoder: Decoder[R]
     _is_streamed: bool
@@ -55,7 +56,9 @@ class Transaction(Generic[R]):
                 yield change
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a transaction may stand in a file: pickle the list of its changes")
+        raise TypeError(
+            "could not pickle a transaction: it may be in a file; pickle the list of its changes"
+        )
 
     def __repr__(self) -> str:
         return f"<Transaction {self.xid} committed at {self.commit_lsn}>"
@@ -63,7 +66,7 @@ class Transaction(Generic[R]):
 
 @attrs.define(eq=False)
 class _Assembly(Generic[R]):
-    """A transaction of which more may come."""
+    """A transaction that is not complete yet."""
 
     xid: int
     spool: Spool
@@ -74,7 +77,7 @@ class _Assembly(Generic[R]):
     aborted: set[int] = attrs.field(factory=set)
 
     def ended(self, end: m.Commit | m.StreamCommit) -> Transaction[R]:
-        """The transaction, now that it is whole."""
+        """Return the complete transaction."""
         return Transaction(
             self.xid,
             end.commit_lsn,
@@ -88,40 +91,54 @@ class _Assembly(Generic[R]):
         )
 
 
-class TransactionOutput(Generic[R]):
-    """Puts transactions together; those that have no change are passed over.
+class TransactionFeed(ChangeFeed[Transaction[R]]):
+    """Assembles transactions; those without changes are skipped.
 
-    Each takes ``memory_limit`` bytes of memory at most, and a temporary file beyond.
+    Each takes at most ``memory_limit`` bytes of memory, and a temporary file beyond.
     """
 
-    def __init__(self, make_decoder: Callable[[], Decoder[R]], *, memory_limit: int) -> None:
+    def __init__(
+        self,
+        make_decoder: Callable[[], Decoder[R]],
+        feedback: Feedback,
+        *,
+        stop_at: LSN | None,
+        memory_limit: int,
+    ) -> None:
+        super().__init__(feedback, stop_at=stop_at)
         self._make_decoder, self._limit = make_decoder, memory_limit
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget what was begun: the server sends it again."""
-        self._decoder = self._make_decoder()
+        self._decoder: Decoder[R] | None = None
         self._current: _Assembly[R] | None = None
         self._streams: dict[int, _Assembly[R]] = {}
 
-    def take(self, data: bytes, lsn: LSN, at: int, feedback: Feedback, /) -> Transaction[R] | None:
-        """The transaction that this message ends, if it ends one."""
-        current = self._current
+    def restart(self) -> None:
+        """Discard unfinished transactions: the server sends them again."""
+        self._decoder, self._current, self._streams = None, None, {}
+
+    def decode(self, data: bytes, lsn: LSN, at: int) -> Transaction[R] | None:
+        """Return the transaction that this message completes, if it completes one."""
+        current, feedback = self._current, self._feedback
         kind = data[at] if at < len(data) else None
         if current is not None and kind in _ROWS:
             current.spool.add(lsn, data[at:])
             current.is_empty = False
             return None
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._make_decoder()
+        change = decoder.decode(data, lsn, at)
         if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
-        match self._decoder.decode(data, lsn, at):
+        match change:
             case m.Begin() | m.StreamStart() if current is not None:
                 raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
             case m.Begin(xid=xid):
-                self._current = self._assembly(xid, streamed=False)
+                self._current = self._assembly(decoder, xid, streamed=False)
                 feedback.is_within = True
             case m.StreamStart(xid=xid):
-                self._current = self._streams.get(xid) or self._assembly(xid, streamed=True)
+                self._current = self._streams.get(xid) or self._assembly(
+                    decoder, xid, streamed=True
+                )
                 self._streams[xid] = self._current
                 feedback.is_within = True
             case m.StreamStop():
@@ -135,33 +152,33 @@ class TransactionOutput(Generic[R]):
                 self._streams[xid].aborted.add(subxid)
             case m.Commit() as end if current is not None and not current.is_streamed:
                 self._current = None
-                return _handed_out(current, end, feedback)
+                return _delivered(current, end, feedback)
             case m.StreamCommit(xid=xid) as end if current is None and xid in self._streams:
-                return _handed_out(self._streams.pop(xid), end, feedback)
+                return _delivered(self._streams.pop(xid), end, feedback)
             case m.Commit() | m.StreamCommit():
-                raise InvalidChangeMessage(data[at:], "it ends a transaction that was not begun")
+                raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
             case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
-                # A slot made so sends them whether or not they were asked for.
+                # A slot created with two_phase sends them even if the stream did not ask for it.
                 raise ServerError(
-                    "put a transaction together",
-                    "the slot was made with two_phase, and sends what is prepared when it is"
-                    " prepared: iterate over the changes",
+                    "assemble a transaction",
+                    "the slot was created with two_phase, and sends prepared transactions",
+                    remedy="iterate over the changes instead",
                 )
             case m.Message() as message:
                 feedback.deliver(message.end_lsn)
                 spool = Spool(self._limit)
                 spool.add(lsn, data[at:])
-                decoder = self._decoder.fork(streamed=False)
-                alone = (0, message.lsn, message.end_lsn, None, None, spool, decoder, False)
+                fork = decoder.fork(streamed=False)
+                alone = (0, message.lsn, message.end_lsn, None, None, spool, fork, False)
                 return Transaction(*alone, frozenset())
         return None
 
-    def _assembly(self, xid: int, *, streamed: bool) -> _Assembly[R]:
-        decoder = self._decoder.fork(streamed=streamed)
-        return _Assembly(xid, Spool(self._limit), decoder, streamed)
+    def _assembly(self, decoder: Decoder[R], xid: int, *, streamed: bool) -> _Assembly[R]:
+        fork = decoder.fork(streamed=streamed)
+        return _Assembly(xid, Spool(self._limit), fork, streamed)
 
 
-def _handed_out(
+def _delivered(
     assembly: _Assembly[R], end: m.Commit | m.StreamCommit, feedback: Feedback
 ) -> Transaction[R] | None:
     if assembly.is_empty:

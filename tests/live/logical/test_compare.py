@@ -1,4 +1,4 @@
-"""compare: every planted difference found, and none invented, also while rows are written."""
+"""compare finds every planted difference and no false one, also during writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def compared(
     *tables: str | PublishedTable,
     range_rows: int = 100,
 ) -> list[CompareProgress]:
-    """All that a comparison tells, in the colour of the servers."""
+    """Run a comparison with the servers' own colour."""
     chosen, here, there = tables or None, inner(publisher), inner(subscriber)
     if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
         return [*pgreplkit.compare(here, there, chosen, range_rows=range_rows, timeout=30)]
@@ -65,8 +65,8 @@ async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None
             "DELETE FROM two WHERE id = 10",
         )
         found = diffs(await compared(publisher, subscriber))
-        told = {(str(d.table), d.key["id"]): (d.kind, d.columns) for d in found}
-        assert told == {
+        reported = {(str(d.table), d.key["id"]): (d.kind, d.columns) for d in found}
+        assert reported == {
             ("public.one", "-1"): (DiffKind.EXTRA, ()),
             ("public.one", "7"): (DiffKind.MISSING, ()),
             ("public.one", "500"): (DiffKind.DIFFERENT, ("name",)),
@@ -77,12 +77,12 @@ async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None
         assert changed.table == TableName("public", "one")
         assert changed.publisher == {"id": "500", "name": "name 500"}
         assert changed.subscriber == {"id": "500", "name": None}
-        assert len(found) == len(told)
+        assert len(found) == len(reported)
 
 
 @contextmanager
 def writing(pair: Pair) -> Iterator[None]:
-    """Write to the first hundred rows of the publisher all the time."""
+    """Write to the first hundred rows of the publisher until the block ends."""
     stop = threading.Event()
 
     def write() -> None:
@@ -105,7 +105,7 @@ def writing(pair: Pair) -> Iterator[None]:
         thread.join()
 
 
-async def test_nothing_is_invented_under_a_writer(pair: Pair, colour: Colour) -> None:
+async def test_writes_during_a_comparison_are_no_differences(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -114,14 +114,14 @@ async def test_nothing_is_invented_under_a_writer(pair: Pair, colour: Colour) ->
         )
         with writing(pair):
             found = await compared(publisher, subscriber, "one", "two")
-        told = {(str(d.table), d.key["id"], d.kind) for d in diffs(found)}
-        assert told == {
+        reported = {(str(d.table), d.key["id"], d.kind) for d in diffs(found)}
+        assert reported == {
             ("public.one", "300", DiffKind.DIFFERENT),
             ("public.two", "1", DiffKind.MISSING),
         }
 
 
-async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
+async def test_every_type_is_compared_by_its_value(pair: Pair, colour: Colour) -> None:
     table = """CREATE TABLE typed (a text, b timestamptz, f float8, g float4, i interval, j jsonb,
         y bytea, n numeric, u uuid, fs float8[], p point, ps point[], PRIMARY KEY (a, b))"""
     values = """INSERT INTO typed SELECT chr(64 + n), now() + n * interval '1 day', 1 / 3.0 / n,
@@ -131,9 +131,9 @@ async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
     for each in (pair.publisher, pair.subscriber):
         each.run(table)
     pair.publisher.run(values, "ALTER PUBLICATION p ADD TABLE typed")
-    # Before 12 the server itself copies floats with 15 digits only, unless it is told.
+    # Before 12 the server copies floats with 15 digits unless extra_float_digits is set.
     pair.publisher.run(f"ALTER DATABASE {pair.publisher.name} SET extra_float_digits = 3")
-    # What a session is set to must not show.
+    # Session settings must not change the result.
     pair.subscriber.run(
         f"ALTER DATABASE {pair.subscriber.name} SET TimeZone = 'Asia/Tokyo'",
         f"ALTER DATABASE {pair.subscriber.name} SET DateStyle = 'SQL, DMY'",
@@ -154,7 +154,9 @@ async def test_every_type_is_read_alike(pair: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.pg(">=15")
-async def test_only_what_is_published_is_compared(pair: Pair, colour: Colour) -> None:
+async def test_only_published_tables_columns_and_rows_are_compared(
+    pair: Pair, colour: Colour
+) -> None:
     pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two WHERE (id > 5)")
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -167,7 +169,7 @@ async def test_only_what_is_published_is_compared(pair: Pair, colour: Colour) ->
         assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "5"})
 
 
-async def test_what_cannot_be_compared_is_refused(
+async def test_tables_that_cannot_be_compared_are_refused(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:
     for each in (pair.publisher, pair.subscriber):
@@ -183,13 +185,13 @@ async def test_what_cannot_be_compared_is_refused(
             await compared(publisher, subscriber, "one")
         with pytest.raises(pgreplkit.KeyMissing, match="not among"):
             await compared(publisher, subscriber, PublishedTable("wide", columns=["name"]))
-        # Two databases that do not replicate can be compared too.
+        # Two databases without replication can be compared, too.
         found = await compared(publisher, subscriber, "two", range_rows=5)
         assert {d.kind for d in diffs(found)} == {DiffKind.MISSING}
         assert len(diffs(found)) == 10
 
 
-async def test_rows_that_the_subscriber_has_twice(pair: Pair, colour: Colour) -> None:
+async def test_duplicate_rows_of_the_subscriber_are_found(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one DROP CONSTRAINT one_pkey")
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -202,7 +204,7 @@ async def test_rows_that_the_subscriber_has_twice(pair: Pair, colour: Colour) ->
         ]
 
 
-async def test_what_only_the_subscriber_has_is_read_in_parts(pair: Pair, colour: Colour) -> None:
+async def test_rows_only_on_the_subscriber_are_read_in_batches(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -216,7 +218,7 @@ async def test_what_only_the_subscriber_has_is_read_in_parts(pair: Pair, colour:
 
 @contextmanager
 def coming_and_going(pair: Pair) -> Iterator[None]:
-    """Rows that are inserted and deleted at once, and one that changes to and fro."""
+    """Insert and delete rows, and switch one row between two values, until the block ends."""
     stop = threading.Event()
 
     def write() -> None:
@@ -238,7 +240,7 @@ def coming_and_going(pair: Pair) -> Iterator[None]:
         thread.join()
 
 
-async def test_rows_that_come_and_go_are_no_differences(pair: Pair, colour: Colour) -> None:
+async def test_short_lived_rows_are_no_differences(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -249,7 +251,7 @@ async def test_rows_that_come_and_go_are_no_differences(pair: Pair, colour: Colo
                 assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "1"})
 
 
-async def test_a_type_outside_of_the_search_path(pair: Pair, colour: Colour) -> None:
+async def test_types_outside_the_search_path_are_compared(pair: Pair, colour: Colour) -> None:
     for each in (pair.publisher, pair.subscriber):
         each.run(
             "CREATE SCHEMA app",

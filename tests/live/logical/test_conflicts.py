@@ -1,4 +1,4 @@
-"""Conflicts: counted, told by the log, and what keeps them from being seen."""
+"""Conflicts: the counters, the log entries, and the settings needed to see them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.one_colour
 
 @pytest.fixture
 def tracking(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """A subscriber that knows who changed a row last, and whose log can be read by SQL."""
+    """A subscriber that tracks the origin of rows, and whose log can be read by SQL."""
     settings = {"logging_collector": "on", "track_commit_timestamp": "on"}
     node = clusters.lab.primary(version=cluster.major, settings=settings)
     pair = make_pair(cluster.primary, node)
@@ -26,7 +26,7 @@ def tracking(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 
 @pytest.mark.pg(">=18")
-async def test_conflicts_are_counted_and_told(
+async def test_conflicts_are_counted_and_read_from_the_log(
     tracking: Pair, clusters: Clusters, colour: Colour
 ) -> None:
     pair = tracking
@@ -41,7 +41,7 @@ async def test_conflicts_are_counted_and_told(
             "UPDATE one SET name = 'x' WHERE id = 7",
         )
         await subscription.wait_caught_up(timeout=30)
-        # What is applied is counted and logged a moment later.
+        # The server counts and logs conflicts a moment after it applied the change.
         found = await soon(subscription.conflicts, lambda found: len(found) == 3)
         assert [(c.type, c.table.name, c.is_error) for c in found] == [
             (ConflictType.DELETE_MISSING, "two", False),
@@ -71,7 +71,9 @@ async def test_conflicts_in_the_log_need_18_and_a_log(
             await subscription.conflicts()
 
 
-async def test_what_a_subscriber_needs(pair: Pair, colour: Colour, cluster: Cluster) -> None:
+async def test_subscriber_readiness_reports_missing_settings(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
     pair.publisher.run(
         "CREATE TABLE bare (a int)",
         "CREATE TABLE whole (a int)",
@@ -85,8 +87,8 @@ async def test_what_a_subscriber_needs(pair: Pair, colour: Colour, cluster: Clus
         theirs = inner(publisher)
         tables = ["one", "bare", "whole", "keyed", "lost"]
         readiness = await subscriber.check_subscriber_readiness(theirs, tables)  # type: ignore[arg-type]
-        told = {f.check: f.severity for f in readiness.findings}
-        assert told == {
+        reported = {f.check: f.severity for f in readiness.findings}
+        assert reported == {
             "max_logical_replication_workers": Severity.OK,
             "max_worker_processes": Severity.OK,
             "max_replication_slots" if cluster.major < 18 else "max_active_replication_origins": (
@@ -106,7 +108,7 @@ async def test_what_a_subscriber_needs(pair: Pair, colour: Colour, cluster: Clus
         assert "27 free" in again["max_logical_replication_workers"].needed
 
 
-async def test_rows_that_the_publisher_has_from_elsewhere(pair: Pair, colour: Colour) -> None:
+async def test_origin_none_warns_of_rows_from_other_publishers(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("CREATE PUBLICATION back FOR TABLE one")
     async with both(pair, colour) as (publisher, subscriber):
         theirs = inner(publisher)

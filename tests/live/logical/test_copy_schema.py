@@ -1,4 +1,4 @@
-"""copy_schema: a database's tables by pg_dump, whole or not at all."""
+"""copy_schema copies a database's tables with pg_dump, completely or not at all."""
 
 from __future__ import annotations
 
@@ -52,16 +52,14 @@ async def test_a_schema_is_copied_section_by_section(pair: Pair, colour: Colour)
         assert drift.drifts == ()
         assert pair.subscriber.one("SELECT to_regclass('left_out') IS NULL") is True
         assert pair.subscriber.one("SELECT count(*) FROM one") == 0
-        # What is there already is not touched, nor is the rest made.
+        # If a table exists already, it stays unchanged and nothing else is created.
         pair.subscriber.run("DROP TABLE one CASCADE")
         with pytest.raises(pgreplkit.ControlFailed, match="already exists"):
             await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=bindir, tables=names)
         assert pair.subscriber.one("SELECT to_regclass('one') IS NULL") is True
 
 
-async def test_a_program_that_is_not_there_is_told(
-    pair: Pair, colour: Colour, tmp_path: Path
-) -> None:
+async def test_a_missing_program_raises(pair: Pair, colour: Colour, tmp_path: Path) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         with pytest.raises(pgreplkit.ControlFailed, match="pg_dump"):
             await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=tmp_path)

@@ -1,4 +1,4 @@
-"""Functions with a default choice of tables never look at nothing, nor at a part of the rows."""
+"""Functions with default tables never check no table, nor only a part of the rows."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ async def test_a_subscription_without_tables_is_not_synchronized(
 
 @asynccontextmanager
 async def as_reader(pair: Pair, colour: Colour) -> AsyncIterator[tuple[AsyncPrimary, AsyncPrimary]]:
-    """Both servers, asked by a role of which a policy hides some rows of the table two."""
+    """Connect to both servers as a role from which a policy hides some rows of table two."""
     for each in (pair.publisher, pair.subscriber):
         each.run(
             "GRANT SELECT ON one, two TO stranger",

@@ -1,4 +1,4 @@
-"""From one major to another, older and newer: all of an upgrade's way, and back."""
+"""Replication between major versions: each step of an upgrade, and the way back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBSCRIBERS = {10: 18, 11: 15, 12: 16, 13: 16, 14: 10, 15: 15, 16: 13, 17: 18, 1
 
 @pytest.fixture
 def across(request: pytest.FixtureRequest, clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """A publisher of the major under test, and a subscriber of another, or of a second server."""
+    """A publisher of the major version under test, and a subscriber of another one."""
     other = SUBSCRIBERS[cluster.major]
     if other not in majors(request.config):
         pytest.skip(f"PostgreSQL {other} is not among the majors")
@@ -44,12 +44,12 @@ async def differences(
     return [diff async for step in steps for diff in step.diffs]
 
 
-async def test_one_major_follows_another(across: Pair, colour: Colour) -> None:
+async def test_a_subscriber_of_another_major_version_follows(across: Pair, colour: Colour) -> None:
     typed = """CREATE TABLE typed (id serial PRIMARY KEY, f float8, g real, t timestamptz, j jsonb,
         n numeric, a int[], e text COLLATE "C", fs float8[], p point)"""
     for each in (across.publisher, across.subscriber):
         each.run(typed)
-    # Before 12 the server itself copies floats with 15 digits only, unless it is told.
+    # Before 12 the server copies floats with 15 digits unless extra_float_digits is set.
     across.publisher.run(
         f"ALTER DATABASE {across.publisher.name} SET extra_float_digits = 3",
         """INSERT INTO typed (f, g, t, j, n, a, e, fs, p) SELECT n / 7.0, n / 3.0, now(),

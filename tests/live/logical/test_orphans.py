@@ -1,4 +1,4 @@
-"""Orphans: what subscriptions left behind, found over a set of servers."""
+"""Orphans: objects left behind by subscriptions, on a set of servers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ async def orphans_of(*servers: AsyncPrimary) -> list[Orphan]:
     return pgreplkit.orphans(sync) if sync else await pgreplkit.aorphans(servers)
 
 
-async def test_only_what_nobody_owns_is_found(pair: Pair, colour: Colour, cluster: Cluster) -> None:
+async def test_only_objects_without_a_subscription_are_orphans(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=False))
         system = (await publisher.identity()).system_id
@@ -30,7 +32,7 @@ async def test_only_what_nobody_owns_is_found(pair: Pair, colour: Colour, cluste
         for name in (stale, living, foreign, "nobodys"):
             await publisher.create_logical_slot(name)
         stale_origin = {"pg_999"} if cluster.major >= 13 else set()
-        if stale_origin:  # only subscriptions may be called so
+        if stale_origin:  # a name that only subscriptions use
             insert = "INSERT INTO pg_replication_origin VALUES (9000, 'pg_999')"
             pair.subscriber.run("SET allow_system_table_mods = on", insert)
         pair.subscriber.run("SELECT pg_replication_origin_create('mine')")
@@ -47,7 +49,7 @@ async def test_only_what_nobody_owns_is_found(pair: Pair, colour: Colour, cluste
             for orphan in found.values():
                 pair.publisher.run(orphan.sql)
             assert await orphans_of(publisher, subscriber) == []
-            # A standby beside its primary hides nothing, and has nothing twice.
+            # Adding the primary's standby neither hides an orphan nor lists it twice.
             await publisher.create_logical_slot(stale)
             cluster.catch_up()
             async with await colour.standby(cluster.standby.conninfo) as standby:

@@ -1,4 +1,4 @@
-"""pglogical: two nodes of Debian's package, made, synchronized, resynchronized and dropped."""
+"""pglogical: two nodes of Debian's package are created, synchronized and dropped."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def nodes(clusters: Clusters, cluster: Cluster) -> Pair:
 
 
 async def node_of(server: AsyncPrimary, name: str) -> AsyncPglogicalNode:
-    """A node, in the colour of the server."""
+    """Return the server's pglogical node, in the server's colour."""
     own = inner(server)
     if isinstance(own, pgreplkit.Server):
         return wrapped(pgreplkit.PglogicalNode.create(own, name))  # type: ignore[return-value]
     return await AsyncPglogicalNode.create(server, name)
 
 
-async def test_two_nodes(nodes: Pair, colour: Colour) -> None:
+async def test_two_nodes_replicate_and_can_be_dropped(nodes: Pair, colour: Colour) -> None:
     pair = nodes
     pair.publisher.run("CREATE SEQUENCE numbers", "SELECT setval('numbers', 500)")
     pair.subscriber.run("CREATE SEQUENCE numbers")
@@ -102,7 +102,7 @@ async def test_two_nodes(nodes: Pair, colour: Colour) -> None:
         assert [s.name for s in await node.subscriptions()] == ["s"]
         setting = await subscriber.setting("pglogical.conflict_resolution")
         assert setting.value == "apply_remote"
-        # pglogical leaves a slot that is in use.
+        # pglogical does not drop a slot that is in use.
         await subscription.disable()
         await soon(slot.refresh, lambda slot: not slot.active)
         await subscription.drop()
@@ -113,7 +113,7 @@ async def test_two_nodes(nodes: Pair, colour: Colour) -> None:
         await provider.drop()
 
 
-async def test_a_database_without_it(cluster: Cluster, colour: Colour) -> None:
+async def test_a_database_without_pglogical_is_refused(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(pgreplkit.ExtensionMissing, match="CREATE EXTENSION pglogical"):
             await node_of(primary, "x")

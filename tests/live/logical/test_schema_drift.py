@@ -1,4 +1,4 @@
-"""Schema drift: everything that can differ made to differ, and mended by the DDL that is told."""
+"""Schema drift: every kind of difference is reported, and fixed by the reported DDL."""
 
 from __future__ import annotations
 
@@ -42,13 +42,17 @@ async def drift_of(
     return await pgreplkit.aschema_drift(publisher, subscriber, tables or None)
 
 
-async def test_all_that_differs_is_told(pair: Pair, colour: Colour) -> None:
+async def test_every_difference_is_reported_with_ddl_that_fixes_it(
+    pair: Pair, colour: Colour
+) -> None:
     pair.publisher.run(*PUBLISHER)
     pair.subscriber.run(*SUBSCRIBER)
     async with both(pair, colour) as (publisher, subscriber):
         drift = await drift_of(publisher, subscriber, "parent", "wide", "lost")
-        told = {(d.kind, d.name): d.severity for d in drift.drifts if d.name != "wide_b_not_null"}
-        assert told == {
+        reported = {
+            (d.kind, d.name): d.severity for d in drift.drifts if d.name != "wide_b_not_null"
+        }
+        assert reported == {
             (DriftKind.TABLE_MISSING, "public.lost"): Severity.CRITICAL,
             (DriftKind.COLUMN_MISSING, "c"): Severity.CRITICAL,
             (DriftKind.COLUMN_MISSING, "parent"): Severity.CRITICAL,
@@ -68,7 +72,7 @@ async def test_all_that_differs_is_told(pair: Pair, colour: Colour) -> None:
         assert drift.to_dict()["severity"] == "critical"
         [differs] = [d for d in drift[DriftKind.COLUMN_DIFFERS] if d.name == "b"]
         assert "type bigint, the publisher has integer" in differs.found
-        # What it tells to do can be done, and mends what it was told for.
+        # The reported DDL can be run, and removes the differences.
         pair.subscriber.run(*drift.ddl)
         again = await drift_of(publisher, subscriber, "parent", "wide")
         mended = {
@@ -80,7 +84,7 @@ async def test_all_that_differs_is_told(pair: Pair, colour: Colour) -> None:
             await drift_of(publisher, subscriber, "nope")
 
 
-async def test_tables_that_are_alike_are_silent(pair: Pair, colour: Colour) -> None:
+async def test_equal_tables_have_no_drift(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         await subscribed(pair, subscriber)
         drift = await drift_of(publisher, subscriber)
@@ -89,7 +93,7 @@ async def test_tables_that_are_alike_are_silent(pair: Pair, colour: Colour) -> N
 
 
 @pytest.mark.pg(">=15")
-async def test_what_is_not_published_need_not_be_there(pair: Pair, colour: Colour) -> None:
+async def test_unpublished_tables_and_columns_may_be_missing(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
     async with both(pair, colour) as (publisher, subscriber):
         assert (await drift_of(publisher, subscriber, "one")).severity is Severity.CRITICAL
@@ -97,14 +101,14 @@ async def test_what_is_not_published_need_not_be_there(pair: Pair, colour: Colou
         assert (await drift_of(publisher, subscriber, some)).drifts == ()
 
 
-async def test_a_column_that_the_publisher_lacks_is_told(pair: Pair, colour: Colour) -> None:
+async def test_a_column_missing_on_the_publisher_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         with pytest.raises(pgreplkit.TableNotFound, match=r"no column nope in public\.one"):
             await drift_of(publisher, subscriber, PublishedTable("one", columns=["id", "nope"]))
 
 
 @pytest.mark.pg(">=12")
-async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> None:
+async def test_drift_of_partitions_and_generated_columns(pair: Pair, colour: Colour) -> None:
     root = "CREATE TABLE root (a int, b int, PRIMARY KEY (a)) PARTITION BY RANGE (a)"
     first = "CREATE TABLE first PARTITION OF root FOR VALUES FROM (0) TO (10)"
     second = "CREATE TABLE second PARTITION OF root FOR VALUES FROM (10) TO (20)"
@@ -115,8 +119,8 @@ async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> N
     pair.subscriber.run(generated.replace("made", "plain"))
     async with both(pair, colour) as (publisher, subscriber):
         drift = await drift_of(publisher, subscriber, "root", "made", "plain")
-        told = {(d.kind, d.table.name, d.name) for d in drift.drifts}
-        assert told == {
+        reported = {(d.kind, d.table.name, d.name) for d in drift.drifts}
+        assert reported == {
             (DriftKind.PARTITION_MISSING, "root", "public.second"),
             (DriftKind.INDEX_MISSING, "root", "by_root"),
             (DriftKind.COLUMN_DIFFERS, "plain", "b"),
@@ -126,7 +130,7 @@ async def test_partitions_and_generated_columns(pair: Pair, colour: Colour) -> N
         assert [d.kind for d in again.drifts] == [DriftKind.PARTITION_MISSING]
 
 
-async def test_an_index_that_was_not_built_to_its_end(pair: Pair, colour: Colour) -> None:
+async def test_an_invalid_index_is_reported(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("INSERT INTO one VALUES (1, 'same'), (2, 'same')")
     with pytest.raises(Exception, match="could not create unique index"):
         pair.subscriber.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON one (name)")
@@ -146,9 +150,7 @@ TYPES = (
 )
 
 
-async def test_types_that_differ_are_found_wherever_they_are_used(
-    pair: Pair, colour: Colour
-) -> None:
+async def test_different_types_are_found_wherever_they_are_used(pair: Pair, colour: Colour) -> None:
     pair.publisher.run(*TYPES)
     # A domain within a composite type in use cannot be altered.
     small = "AS int CONSTRAINT small CHECK (VALUE < 100)"

@@ -1,4 +1,4 @@
-"""Sequences: what logical replication leaves behind, brought along."""
+"""Sequences, which logical replication does not copy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sequences(pair: Pair) -> Pair:
 async def plan_of(
     publisher: AsyncPrimary, subscriber: AsyncPrimary, *names: str, margin: int = 0
 ) -> AsyncSequencePlan:
-    """A plan, in the colour of the servers."""
+    """Return a plan in the servers' colour."""
     here, there, chosen = inner(publisher), inner(subscriber), names or None
     if isinstance(here, pgreplkit.Server) and isinstance(there, pgreplkit.Server):
         plan = pgreplkit.SequencePlan.read(here, there, margin=margin, sequences=chosen)
@@ -56,7 +56,7 @@ def values(pair: Pair, name: str) -> tuple[object, object]:
     return pair.publisher.one(sql), pair.subscriber.one(sql)
 
 
-async def test_the_subscriber_goes_on_where_the_publisher_is(
+async def test_the_subscribers_sequences_continue_at_the_publishers_values(
     sequences: Pair, colour: Colour
 ) -> None:
     async with both(sequences, colour) as (publisher, subscriber):
@@ -67,7 +67,7 @@ async def test_the_subscriber_goes_on_where_the_publisher_is(
         assert by_name["public.fresh"].sql == ""
         assert plan.problems == ()
         assert "6 of 7 sequences to set, 0 problems" in repr(plan)
-        # Reading changes nothing.
+        # Reading changes no sequence.
         assert sequences.subscriber.one("SELECT last_value FROM down") == -1
         done = await plan.run()
         assert len(done) == 6
@@ -76,27 +76,29 @@ async def test_the_subscriber_goes_on_where_the_publisher_is(
             assert here == there, name
         again = await plan_of(publisher, subscriber)
         assert [change.sql for change in again.changes] == [""] * 7
-        # What is ahead is not set back; the way back is the other way round.
+        # A sequence that is ahead is not set back; the reverse plan uses swapped servers.
         sequences.subscriber.run("SELECT setval('fresh', 1000)")
         assert await (await plan_of(publisher, subscriber, "fresh")).run() == ()
         await (await plan_of(subscriber, publisher, "fresh")).run()
         assert values(sequences, "fresh") == (1001, 1001)
 
 
-async def test_a_margin_is_left_out(sequences: Pair, colour: Colour) -> None:
+async def test_a_margin_is_added_to_each_value(sequences: Pair, colour: Colour) -> None:
     async with both(sequences, colour) as (publisher, subscriber):
         plan = await plan_of(publisher, subscriber, margin=100)
-        told = {f.check: f for f in plan.problems}
-        assert {*told} == {"sequence public.short", "sequence public.around"}
-        assert "nextval() fails" in told["sequence public.short"].found
-        assert "repeats values" in told["sequence public.around"].found
+        problems = {f.check: f for f in plan.problems}
+        assert {*problems} == {"sequence public.short", "sequence public.around"}
+        assert "nextval() fails" in problems["sequence public.short"].found
+        assert "repeats values" in problems["sequence public.around"].found
         await plan.run()
         assert sequences.subscriber.one("SELECT nextval('with_serial_id_seq')") == 601
         assert sequences.subscriber.one("SELECT nextval('down')") == -555
         assert sequences.subscriber.one("SELECT nextval('fresh')") == 108
 
 
-async def test_what_is_not_alike_is_told(sequences: Pair, colour: Colour) -> None:
+async def test_sequences_that_differ_in_definition_are_reported(
+    sequences: Pair, colour: Colour
+) -> None:
     sequences.subscriber.run(
         "DROP SEQUENCE fresh",
         "ALTER SEQUENCE down INCREMENT 5 MAXVALUE 100 MINVALUE -100000",
@@ -119,7 +121,7 @@ async def test_what_is_not_alike_is_told(sequences: Pair, colour: Colour) -> Non
             await plan_of(publisher, subscriber, margin=-1)
 
 
-async def test_all_or_nothing_is_set(sequences: Pair, colour: Colour) -> None:
+async def test_all_sequences_are_set_or_none(sequences: Pair, colour: Colour) -> None:
     sequences.subscriber.run("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO observer")
     sequences.subscriber.run("GRANT UPDATE ON down TO observer")
     async with (
@@ -132,7 +134,7 @@ async def test_all_or_nothing_is_set(sequences: Pair, colour: Colour) -> None:
         assert sequences.subscriber.one("SELECT last_value FROM down") == -1
 
 
-async def test_the_standby_of_a_subscriber_is_not_written(
+async def test_running_a_plan_on_a_standby_is_refused(
     sequences: Pair, colour: Colour, cluster: Cluster
 ) -> None:
     cluster.catch_up()

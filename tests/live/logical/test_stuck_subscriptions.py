@@ -1,4 +1,4 @@
-"""Why subscriptions do not move: each reason provoked, and the answer read."""
+"""Why subscriptions are stuck: each reason is provoked and reported."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ async def stuck(
     return caught.value
 
 
-async def told_at_last(subscription: AsyncSubscription, wanted: StuckReason) -> tuple[Stuck, ...]:
-    """The reasons; while a copy is tried once more the one that is wanted is not to be seen."""
+async def wait_for_reasons(
+    subscription: AsyncSubscription, wanted: StuckReason
+) -> tuple[Stuck, ...]:
+    """Wait for these reasons: during a retry of a copy its reason is not visible."""
     found = await soon(subscription.diagnose, lambda found: wanted in {one.reason for one in found})
     assert wanted in {one.reason for one in found}
     return found
@@ -44,17 +46,17 @@ async def reasons_of(subscription: AsyncSubscription) -> list[StuckReason]:
     return [one.reason for one in await subscription.diagnose()]
 
 
-async def test_rows_that_are_there_keep_a_copy_from_ending(pair: Pair, colour: Colour) -> None:
+async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("INSERT INTO one VALUES (5, 'in the way')")
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         wait_until(lambda: bool(pair.subscriber.one("SELECT count(*) = 10 FROM two")))
         error = await stuck(subscription, timeout=2)
         assert "1 of 2 tables (public.one)" in str(error)
-        [reason] = await told_at_last(subscription, StuckReason.ROWS_EXIST)
+        [reason] = await wait_for_reasons(subscription, StuckReason.ROWS_EXIST)
         assert reason.table == TableName("public", "one")
         assert "TRUNCATE public.one" in reason.remedy
-        # What is applied leaves out the table that is not copied.
+        # Changes of a table that is not copied are not applied.
         with pytest.raises(pgreplkit.SubscriptionStuck, match="1 of 2 tables"):
             await subscription.wait_caught_up(timeout=2)
         pair.subscriber.run("TRUNCATE one")
@@ -62,11 +64,11 @@ async def test_rows_that_are_there_keep_a_copy_from_ending(pair: Pair, colour: C
         assert pair.rows("one") == (1000, 1000)
 
 
-async def test_disabled_and_detached(pair: Pair, colour: Colour) -> None:
+async def test_a_disabled_or_detached_subscription_is_stuck(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         options = SubscriptionOptions(enabled=False)
         subscription = await subscribed(pair, subscriber, options)
-        error = await stuck(subscription, timeout=60)  # at once: it cannot become better
+        error = await stuck(subscription, timeout=60)  # at once: waiting would not help
         assert [r.reason for r in error.reasons] == [StuckReason.DISABLED]
         await subscription.enable()
         await subscription.wait_synced(timeout=60)
@@ -89,7 +91,7 @@ async def test_disabled_and_detached(pair: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.matrix
-async def test_the_publisher_lost_what_it_needs(pair: Pair, colour: Colour) -> None:
+async def test_a_missing_publication_or_slot_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -108,7 +110,7 @@ async def test_the_publisher_lost_what_it_needs(pair: Pair, colour: Colour) -> N
 
 
 @pytest.mark.matrix
-async def test_a_slot_that_another_uses(pair: Pair, colour: Colour) -> None:
+async def test_a_slot_used_by_another_client_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -133,12 +135,12 @@ async def test_a_slot_that_another_uses(pair: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.matrix
-async def test_old_transactions_keep_slots_from_being_made(pair: Pair, colour: Colour) -> None:
+async def test_old_transactions_block_slot_creation(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         slot = await publisher.create_logical_slot("s")
         with psycopg.connect(pair.publisher.conninfo) as old:
             old.execute("INSERT INTO two VALUES (1000)")
-            # The slot of a copy waits for it; the one of the subscription was there before.
+            # A copy's slot waits for the transaction; the subscription's slot existed before.
             subscription = await subscribed(
                 pair, subscriber, SubscriptionOptions(create_slot=False, slot_name=slot.name)
             )
@@ -150,14 +152,14 @@ async def test_old_transactions_keep_slots_from_being_made(pair: Pair, colour: C
                 )
             )
             error = await stuck(subscription, timeout=0.5)
-            told = [r for r in error.reasons if r.reason is StuckReason.OLD_TRANSACTION]
-            assert f"process {old.info.backend_pid} of postgres" in told[0].found
+            reported = [r for r in error.reasons if r.reason is StuckReason.OLD_TRANSACTION]
+            assert f"process {old.info.backend_pid} of postgres" in reported[0].found
             old.rollback()
         await subscription.wait_synced(timeout=60)
 
 
 @pytest.mark.matrix
-async def test_a_table_that_is_missing(pair: Pair, colour: Colour) -> None:
+async def test_a_missing_table_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -167,7 +169,7 @@ async def test_a_table_that_is_missing(pair: Pair, colour: Colour) -> None:
         assert reason.table == TableName("public", "two")
 
 
-async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
+async def test_missing_privileges_of_the_roles_are_reported(pair: Pair, colour: Colour) -> None:
     pair.publisher.run(
         "CREATE ROLE copier LOGIN REPLICATION PASSWORD 'copier'",
         "GRANT SELECT ON one TO copier",
@@ -187,7 +189,7 @@ async def test_what_its_roles_may_not_do(pair: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.pg(">=16")
-async def test_an_owner_who_may_not_write(pair: Pair, colour: Colour) -> None:
+async def test_an_owner_without_write_privileges_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         options = SubscriptionOptions(password_required=False)
         subscription = await subscribed(pair, subscriber, options)
@@ -198,8 +200,8 @@ async def test_an_owner_who_may_not_write(pair: Pair, colour: Colour) -> None:
             "GRANT INSERT ON two TO observer",
         )
         await subscription.set_owner("observer")
-        told = {str(r.table) for r in await subscription.diagnose()}
-        assert told == {"public.one", "public.two"}
+        reported = {str(r.table) for r in await subscription.diagnose()}
+        assert reported == {"public.one", "public.two"}
         await subscription.set_options(SubscriptionOptions(run_as_owner=True))
         [reason] = await subscription.diagnose()
         assert (reason.reason, str(reason.table)) == (StuckReason.PERMISSION, "public.one")
@@ -245,7 +247,7 @@ async def test_a_transaction_that_cannot_be_applied_is_skipped(
         with pytest.raises(pgreplkit.SubscriptionStuck) as caught:
             await subscription.wait_caught_up(timeout=1)
         found = {r.reason for r in caught.value.reasons}
-        # Before 15 its worker may be in the middle of the next try, and nothing counts the others.
+        # Before 15 the worker may be retrying right now, and no counter has the earlier tries.
         unknown = {StuckReason.UNKNOWN} if cluster.major < 15 else set()
         assert found <= {StuckReason.FAILING_TRANSACTION} | unknown
         await subscription.skip(await finish_of_the_first(publisher, "finder"))
@@ -257,7 +259,7 @@ async def test_a_transaction_that_cannot_be_applied_is_skipped(
 
 
 async def finish_of_the_first(publisher: AsyncPrimary, slot: str) -> LSN:
-    """Where the first transaction with changes finishes, as its begin says."""
+    """Return the final LSN in the begin message of the first transaction with changes."""
     options = {"proto_version": "1", "publication_names": "p"}
     begin = None
     for change in await (await publisher.slot(slot)).peek(options=options):
@@ -271,7 +273,7 @@ async def finish_of_the_first(publisher: AsyncPrimary, slot: str) -> LSN:
 
 @pytest.fixture
 def forgetful(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """A publisher that keeps little WAL for its slots."""
+    """A publisher that retains little WAL for its slots."""
     settings = {"wal_level": "logical", "max_slot_wal_keep_size": "16MB", "max_wal_size": "32MB"}
     node = clusters.lab.primary(version=cluster.major, settings=settings)
     pair = make_pair(node, cluster.primary)
@@ -281,7 +283,7 @@ def forgetful(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=13")
-async def test_a_slot_that_fell_too_far_behind(forgetful: Pair, colour: Colour) -> None:
+async def test_a_slot_that_lost_its_wal_is_reported(forgetful: Pair, colour: Colour) -> None:
     async with both(forgetful, colour) as (publisher, subscriber):
         subscription = await subscribed(forgetful, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -298,13 +300,13 @@ async def test_a_slot_that_fell_too_far_behind(forgetful: Pair, colour: Colour) 
 
 @pytest.fixture
 def black_hole() -> Iterator[str]:
-    """A host that takes connections and never says a word."""
+    """A host that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
         yield f"host=127.0.0.1 port={server.getsockname()[1]} dbname=x user=y"
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_dropping_never_hangs_on_a_publisher_that_swallows_all(
+async def test_dropping_does_not_hang_on_a_silent_publisher(
     pair: Pair, colour: Colour, black_hole: str, enabled: bool
 ) -> None:
     async with both(pair, colour) as (_, subscriber):
@@ -320,9 +322,7 @@ async def test_dropping_never_hangs_on_a_publisher_that_swallows_all(
 
 
 @pytest.mark.matrix
-async def test_a_publisher_that_swallows_all_is_told_as_such(
-    pair: Pair, colour: Colour, black_hole: str
-) -> None:
+async def test_a_silent_publisher_is_reported(pair: Pair, colour: Colour, black_hole: str) -> None:
     async with both(pair, colour) as (_, subscriber):
         with pytest.raises(pgreplkit.PublisherUnreachable, match="no answer in 1 s"):
             await subscriber.create_subscription("s", black_hole, ["p"], timeout=1)
@@ -331,7 +331,7 @@ async def test_a_publisher_that_swallows_all_is_told_as_such(
 
 @pytest.fixture
 def small(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """A subscriber with one worker for all of its subscriptions."""
+    """A subscriber with one worker for all subscriptions."""
     settings = {"max_logical_replication_workers": "1"}
     node = clusters.lab.primary(version=cluster.major, settings=settings)
     pair = make_pair(cluster.primary, node)
@@ -340,7 +340,9 @@ def small(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 
 @pytest.mark.matrix
-async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
+async def test_a_subscription_without_a_free_worker_is_reported(
+    small: Pair, colour: Colour
+) -> None:
     async with both(small, colour) as (_, subscriber):
         subscription = await subscribed(small, subscriber)
         wait_until(
@@ -358,7 +360,7 @@ async def test_no_worker_is_free(small: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.matrix
-async def test_each_setting_that_leaves_no_place_is_told(
+async def test_each_exhausted_setting_is_reported(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     origins = "max_replication_slots" if cluster.major < 18 else "max_active_replication_origins"
@@ -370,30 +372,28 @@ async def test_each_setting_that_leaves_no_place_is_told(
     for setting, wanted in full.items():
         bound = {setting: "0" if "sync" in setting else "1", "max_parallel_workers": "0"}
         node = clusters.lab.primary(version=cluster.major, settings=bound)
-        await told_as_bounded(make_pair(cluster.primary, node), colour, setting, wanted)
+        await stuck_with_timeout(make_pair(cluster.primary, node), colour, setting, wanted)
         clusters.lab.remove(node)
     for setting in ("max_replication_slots", "max_wal_senders"):
         bound = {"wal_level": "logical", setting: "1"}
         node = clusters.lab.primary(version=cluster.major, settings=bound)
         pair = make_pair(node, cluster.primary)
-        await told_as_bounded(pair, colour, setting, StuckReason.PUBLISHER_FULL)
+        await stuck_with_timeout(pair, colour, setting, StuckReason.PUBLISHER_FULL)
         clusters.lab.remove(node)
 
 
-async def told_as_bounded(pair: Pair, colour: Colour, setting: str, wanted: StuckReason) -> None:
+async def stuck_with_timeout(pair: Pair, colour: Colour, setting: str, wanted: StuckReason) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await stuck(subscription, timeout=2)
-        [reason] = await told_at_last(subscription, wanted)
+        [reason] = await wait_for_reasons(subscription, wanted)
         assert setting in reason.found
         await subscription.drop(timeout=20)
     remove_databases(pair.subscriber, pair.publisher)
 
 
 @pytest.mark.matrix
-async def test_a_published_column_that_is_missing(
-    pair: Pair, colour: Colour, cluster: Cluster
-) -> None:
+async def test_a_missing_column_is_reported(pair: Pair, colour: Colour, cluster: Cluster) -> None:
     pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -412,7 +412,7 @@ async def test_a_published_column_that_is_missing(
             assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
 
 
-async def test_a_table_that_is_not_taken_in(pair: Pair, colour: Colour) -> None:
+async def test_a_table_not_yet_in_the_subscription_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -427,7 +427,7 @@ async def test_a_table_that_is_not_taken_in(pair: Pair, colour: Colour) -> None:
 
 
 @pytest.mark.pg(">=15")
-async def test_a_copy_that_fails_for_another_reason(pair: Pair, colour: Colour) -> None:
+async def test_a_copy_that_fails_for_another_reason_is_reported(pair: Pair, colour: Colour) -> None:
     pair.subscriber.run("ALTER TABLE one ADD CHECK (id < 500)")
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -440,7 +440,7 @@ async def test_a_copy_that_fails_for_another_reason(pair: Pair, colour: Colour) 
             )
         )
         await stuck(subscription, timeout=0.5)
-        [_] = await told_at_last(subscription, StuckReason.FAILING_COPY)
+        [_] = await wait_for_reasons(subscription, StuckReason.FAILING_COPY)
 
 
 @pytest.fixture
@@ -454,7 +454,7 @@ def logged(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 
 @pytest.mark.matrix
-async def test_the_transaction_that_fails_is_found_read_and_skipped(
+async def test_the_failing_transaction_is_found_read_and_skipped(
     logged: Pair, colour: Colour, cluster: Cluster
 ) -> None:
     pair = logged
@@ -475,15 +475,15 @@ async def test_the_transaction_that_fails_is_found_read_and_skipped(
             failing = f"subid = {subscription.state.oid} AND apply_error_count > 0"
             counted = f"SELECT count(*) > 0 FROM pg_stat_subscription_stats WHERE {failing}"
             wait_until(lambda: bool(pair.subscriber.one(counted)))
-        # The log is written by a process of its own, a moment later.
+        # A separate process writes the log a moment later.
         failed = await soon(
             lambda: subscription.failure(timeout=30),
             lambda found: cluster.major < 15 or (found is not None and found.error is not None),
         )
         assert failed is not None
         assert failed.xid < int(str(xid))
-        told = [(c.operation.value, c.table.name, c.old, c.new) for c in failed.changes]
-        assert told == [
+        reported = [(c.operation.value, c.table.name, c.old, c.new) for c in failed.changes]
+        assert reported == [
             ("update", "one", None, {"id": "2", "name": None}),
             ("delete", "one", {"id": "3"}, None),
             ("insert", "two", None, {"id": "500"}),
@@ -499,7 +499,7 @@ async def test_the_transaction_that_fails_is_found_read_and_skipped(
         assert await subscription.failure(timeout=0.5) is None
 
 
-async def test_a_slot_that_is_older_than_its_publication(
+async def test_a_slot_older_than_its_publication_is_reported(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:
     pair.publisher.run("DROP PUBLICATION p")
@@ -510,7 +510,7 @@ async def test_a_slot_that_is_older_than_its_publication(
         options = SubscriptionOptions(create_slot=False, slot_name="early", copy_data=False)
         subscription = await subscribed(pair, subscriber, options)
         if cluster.major >= 18:
-            # A publication that is not there is passed over.
+            # A missing publication is ignored.
             await subscription.wait_caught_up(timeout=30)
             return
         with pytest.raises(pgreplkit.PublicationNotFound, match="older than the publication"):
@@ -518,7 +518,9 @@ async def test_a_slot_that_is_older_than_its_publication(
 
 
 @pytest.mark.pg(">=16")
-async def test_what_came_from_elsewhere_is_not_what_fails(pair: Pair, colour: Colour) -> None:
+async def test_a_transaction_filtered_by_origin_is_not_the_failing_one(
+    pair: Pair, colour: Colour
+) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(origin="none"))
         await subscription.wait_synced(timeout=60)
@@ -541,7 +543,7 @@ async def test_what_came_from_elsewhere_is_not_what_fails(pair: Pair, colour: Co
 
 @pytest.fixture
 def preparing(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """Two databases of a server where transactions can be prepared."""
+    """Two databases of a server that allows prepared transactions."""
     settings = {
         "wal_level": "logical",
         "max_prepared_transactions": "5",
@@ -555,7 +557,7 @@ def preparing(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 
 @pytest.mark.pg(">=15")
 @pytest.mark.matrix
-async def test_a_prepared_transaction_that_fails(preparing: Pair, colour: Colour) -> None:
+async def test_a_failing_prepared_transaction_is_skipped(preparing: Pair, colour: Colour) -> None:
     pair = preparing
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(two_phase=True))

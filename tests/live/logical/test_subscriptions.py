@@ -1,4 +1,4 @@
-"""Subscriptions: made, read, steered and awaited, between two databases of one server."""
+"""Subscriptions between two databases of one server: create, read, alter, wait, drop."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from pgreplkit.catalog.logical.subscription import STATS
 pytestmark = pytest.mark.one_colour
 
 
-async def test_a_subscription_of_the_same_server_copies_and_follows(
+async def test_a_subscription_within_one_server_copies_and_follows(
     pair: Pair, colour: Colour
 ) -> None:
     seen: list[SubscriptionStatus] = []
     async with both(pair, colour) as (publisher, subscriber):
-        # Without a slot that is made before, the server would wait for itself.
+        # Unless the slot is created before, the server would wait for its own transaction.
         subscription = await subscribed(pair, subscriber)
         status = await subscription.wait_synced(timeout=60, on_progress=seen.append)
         assert pair.rows("one") == (1000, 1000)
@@ -65,7 +65,7 @@ async def test_a_subscription_of_the_same_server_copies_and_follows(
                 await gone()
 
 
-async def test_the_publisher_may_be_a_server_that_is_connected(pair: Pair, colour: Colour) -> None:
+async def test_the_publisher_may_be_a_connected_server(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         theirs = getattr(publisher, "_target", publisher)
         subscription = await subscriber.create_subscription("s", theirs, ["p"])
@@ -75,7 +75,9 @@ async def test_the_publisher_may_be_a_server_that_is_connected(pair: Pair, colou
         assert await subscription.wait_caught_up(lsn, publisher=theirs) == lsn
 
 
-async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Cluster) -> None:
+async def test_all_options_of_the_major_version_are_read_back(
+    pair: Pair, colour: Colour, cluster: Cluster
+) -> None:
     since: dict[int, dict[str, object]] = {
         10: {"copy_data": False, "synchronous_commit": "local", "slot_name": "other"},
         14: {"binary": True, "streaming": "on"},
@@ -112,12 +114,12 @@ async def test_all_options_of_the_major(pair: Pair, colour: Colour, cluster: Clu
         with pytest.raises(pgreplkit.UnsupportedByServer, match="SequencePlan"):
             await subscription.refresh_sequences()
         if cluster.major >= 15:
-            # Its worker would change it while it is altered.
+            # Its worker could change the row at the same time.
             enabled = "SELECT subtwophasestate = 'e' FROM pg_subscription"
             wait_until(lambda: bool(pair.subscriber.one(enabled)))
 
 
-def test_what_19_renames_and_adds_is_asked_by_its_names() -> None:
+def test_options_and_counters_of_19_have_their_names() -> None:
     old, new = STATS.sql(18), STATS.sql(19)
     assert "sync_error_count" in old
     assert "sync_seq_error_count" not in old
@@ -126,7 +128,7 @@ def test_what_19_renames_and_adds_is_asked_by_its_names() -> None:
     assert "sync_seq_error_count" in new
 
 
-async def test_options_can_be_set(pair: Pair, colour: Colour, cluster: Cluster) -> None:
+async def test_options_can_be_changed(pair: Pair, colour: Colour, cluster: Cluster) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.set_options(SubscriptionOptions(synchronous_commit="on"))
@@ -176,7 +178,9 @@ async def test_publications_are_added_and_dropped(pair: Pair, colour: Colour) ->
         assert len(await subscription.tables()) == 3
 
 
-async def test_what_cannot_begin_is_told_and_leaves_nothing(pair: Pair, colour: Colour) -> None:
+async def test_a_subscription_that_cannot_start_raises_and_leaves_nothing(
+    pair: Pair, colour: Colour
+) -> None:
     nobody = "host=/nowhere dbname=x connect_timeout=2"
     async with both(pair, colour) as (publisher, subscriber):
         before = [slot.name for slot in await publisher.slots()]
@@ -195,7 +199,7 @@ async def test_what_cannot_begin_is_told_and_leaves_nothing(pair: Pair, colour: 
         assert await subscriber.subscriptions() == []
 
 
-async def test_a_slot_that_is_there_or_cannot_be_made_is_told(
+async def test_a_slot_that_exists_or_cannot_be_created_raises(
     across_two: Pair, colour: Colour
 ) -> None:
     pair = across_two
@@ -206,22 +210,26 @@ async def test_a_slot_that_is_there_or_cannot_be_made_is_told(
         await slot.drop()
         with psycopg.connect(pair.publisher.conninfo) as old:
             old.execute("INSERT INTO two VALUES (1000)")
-            with pytest.raises(pgreplkit.StatementTimeout, match="waits for the publisher") as told:
+            with pytest.raises(
+                pgreplkit.StatementTimeout, match="waits for the publisher"
+            ) as caught:
                 await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], timeout=1)
-            assert f"process {old.info.backend_pid} of postgres" in str(told.value)
+            assert f"process {old.info.backend_pid} of postgres" in str(caught.value)
         assert await subscriber.subscriptions() == []
 
 
 @pytest.fixture
 def across_two(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
-    """A publisher, and a subscriber of another server."""
+    """A publisher, and a subscriber on another server."""
     pair = make_pair(cluster.primary, clusters.lab.primary(version=cluster.major))
     yield pair
     remove_databases(pair.subscriber, pair.publisher)
 
 
 @pytest.mark.matrix
-async def test_a_clone_is_another_server(clusters: Clusters, pair: Pair, colour: Colour) -> None:
+async def test_a_clone_counts_as_another_server(
+    clusters: Clusters, pair: Pair, colour: Colour
+) -> None:
     node = clusters.lab.standby(pair.publisher.node)
     node.promote()
     clone = Pair(pair.publisher, Database(node, pair.subscriber.name))
@@ -236,7 +244,7 @@ async def test_a_clone_is_another_server(clusters: Clusters, pair: Pair, colour:
         await subscription.drop()
 
 
-async def test_no_password_is_repeated(pair: Pair, colour: Colour) -> None:
+async def test_no_error_repeats_a_password(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=False))
         for malformed in ("host=x password=top s3cret", "host=x password='s3cret"):
@@ -249,7 +257,7 @@ async def test_no_password_is_repeated(pair: Pair, colour: Colour) -> None:
                 assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_it_is_dropped_when_its_slot_is_missing(pair: Pair, colour: Colour) -> None:
+async def test_a_subscription_can_be_dropped_without_its_slot(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -261,10 +269,10 @@ async def test_it_is_dropped_when_its_slot_is_missing(pair: Pair, colour: Colour
         assert await subscriber.subscriptions() == []
 
 
-async def test_it_is_dropped_when_its_publisher_is_gone(
+async def test_a_subscription_can_be_dropped_without_its_publisher(
     pair: Pair, colour: Colour, cluster: Cluster
 ) -> None:
-    # A copy that cannot end keeps its table from being ready, and from 14 on has a slot.
+    # A copy that cannot finish keeps the table from being ready; from 14 on it has a slot.
     pair.subscriber.run("INSERT INTO one VALUES (1, 'in the way')")
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -294,13 +302,17 @@ def is_active(pair: Pair, slot: str) -> object:
     return pair.publisher.one(f"{sql}'{slot}'")
 
 
-async def test_a_stranger_is_told_what_is_missing(pair: Pair, colour: Colour) -> None:
+async def test_an_unprivileged_role_gets_an_error_with_the_missing_privilege(
+    pair: Pair, colour: Colour
+) -> None:
     async with await colour.primary(pair.subscriber.as_role("stranger")) as subscriber:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="to allow it"):
             await subscribed(pair, subscriber)
 
 
-async def test_what_asks_the_publisher_is_in_no_transaction(pair: Pair, colour: Colour) -> None:
+async def test_calls_that_ask_the_publisher_are_refused_in_a_transaction(
+    pair: Pair, colour: Colour
+) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=False))
     ours = await colour.primary_on(pair.subscriber.conninfo, autocommit=False)
@@ -311,7 +323,7 @@ async def test_what_asks_the_publisher_is_in_no_transaction(pair: Pair, colour: 
     ):
         with pytest.raises(pgreplkit.ServerError, match="use an autocommit connection"):
             await change()
-    # What asks nobody goes with the transaction.
+    # A call that needs no publisher is allowed in a transaction.
     await execute(ours.connection, "SELECT 1")
     await (await ours.subscription("s")).rename("t")
     await (await ours.subscription("t")).disable()
@@ -321,7 +333,9 @@ async def test_what_asks_the_publisher_is_in_no_transaction(pair: Pair, colour: 
         assert [s.name for s in await subscriber.subscriptions()] == [subscription.name]
 
 
-async def test_a_position_is_what_is_awaited(pair: Pair, colour: Colour) -> None:
+async def test_waiting_for_a_position_that_is_not_reached_raises(
+    pair: Pair, colour: Colour
+) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)

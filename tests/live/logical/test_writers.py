@@ -1,4 +1,4 @@
-"""Who writes replicated tables: found, kept from it, and let again."""
+"""Writers of replicated tables: find them, revoke their privileges, restore them."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def granted(pair: Pair) -> Iterator[Pair]:
     pair.subscriber.run('DROP OWNED BY "The App"', 'DROP ROLE "The App"')
 
 
-async def test_writers_are_found_stopped_and_let_again(granted: Pair, colour: Colour) -> None:
+async def test_writers_are_found_revoked_and_restored(granted: Pair, colour: Colour) -> None:
     pair = granted
     async with both(pair, colour) as (_, subscriber):
         await subscribed(pair, subscriber)
         before = pair.subscriber.all(ACL)
         writers = await subscriber.find_writers()
-        told = {(g.table.name, g.role, g.privilege, g.columns) for g in writers.grants}
-        assert told == {
+        reported = {(g.table.name, g.role, g.privilege, g.columns) for g in writers.grants}
+        assert reported == {
             ("one", "The App", "INSERT", ()),
             ("one", "The App", "UPDATE", ()),
             ("one", None, "DELETE", ()),
@@ -62,7 +62,7 @@ async def test_writers_are_found_stopped_and_let_again(granted: Pair, colour: Co
         assert {*pair.subscriber.all(ACL)} == {*before}
 
 
-async def test_a_session_that_writes_is_told(pair: Pair, colour: Colour) -> None:
+async def test_a_writing_session_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_synced(timeout=60)
@@ -73,7 +73,7 @@ async def test_a_session_that_writes_is_told(pair: Pair, colour: Colour) -> None
             assert (await subscriber.find_writers(["one"])).sessions == ()
 
 
-async def test_all_or_nothing_is_revoked(granted: Pair, colour: Colour) -> None:
+async def test_all_privileges_are_revoked_or_none(granted: Pair, colour: Colour) -> None:
     async with both(granted, colour) as (_, subscriber):
         writers = await subscriber.find_writers(["one", "two"])
         granted.subscriber.run("DROP TABLE two")

@@ -207,7 +207,7 @@ async def test_an_exception_in_a_block_is_not_replaced(pair: Cluster, colour: Co
     with pytest.raises(KeyError) as caught:
         await block()
     [note] = caught.value.__notes__
-    assert note.startswith("replay may be paused still: ")
+    assert note.startswith("replay may still be paused: ")
     async with await colour.standby(pair.standby.conninfo) as again:
         await again.resume()
         with pytest.raises(TypeError):

@@ -182,5 +182,5 @@ async def test_the_timeline_is_right_just_after_a_promotion(
 
 async def test_only_a_position_has_a_wal_file(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(TypeError, match="not for str"):
+        with pytest.raises(TypeError, match="not str"):
             await primary.wal_file("0/1")  # type: ignore[arg-type]

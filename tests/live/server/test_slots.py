@@ -256,7 +256,7 @@ async def test_waiting_for_a_slot_ends_when_the_standby_has_the_wal(
         assert slot.restart_lsn >= target
         with pytest.raises(pgreplkit.WaitTimeout) as caught:
             await slot.wait_caught_up(LSN.MAX, timeout=0.1)
-    assert f"did not reach {LSN.MAX} in 0.1 s: it is at {slot.restart_lsn}" in str(caught.value)
+    assert f"to reach {LSN.MAX}: it is at {slot.restart_lsn}" in str(caught.value)
     assert "process" in str(caught.value)
 
 
@@ -304,7 +304,7 @@ async def test_peeking_keeps_the_changes_and_consuming_removes_them(
         assert slot.confirmed_flush_lsn >= seen[-1].lsn
         with pytest.raises(pgreplkit.ServerError, match="proto_version"):
             await slot.peek()
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="limit must be an int >= 1"):
             await slot.peek(0)
         await slot.wait_caught_up(seen[-1].lsn, timeout=1)
         physical = await primary.slot(SLOT)
@@ -321,9 +321,9 @@ async def test_a_logical_slot_is_read_in_its_own_database(
             await primary.create_logical_slot(name)
         async with await colour.primary(cluster.primary.conninfo, dbname=name) as elsewhere:
             slot = await elsewhere.slot(name)
-            with pytest.raises(pgreplkit.ServerError, match="connect to that one") as caught:
+            with pytest.raises(pgreplkit.ServerError, match="connect to database") as caught:
                 await slot.peek(options={"proto_version": "1", "publication_names": "x"})
-        assert f"belongs to the database 'postgres', this is '{name}'" in str(caught.value)
+        assert f"belongs to database 'postgres', this is '{name}'" in str(caught.value)
     finally:
         run(cluster.primary, f"DROP DATABASE {name}")
 

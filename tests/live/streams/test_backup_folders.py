@@ -1,4 +1,4 @@
-"""A data directory from archives that no honest server sends, and its checksums."""
+"""Extraction of malicious or broken archives, and checksums of the data directory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data_folder(path: Path, algorithm: str | None = "SHA256") -> DataFolder:
 
 
 def archive(*members: tuple[str, bytes | str | None]) -> memoryview:
-    """Files with their bytes, links with where they lead, and directories with None."""
+    """Return an archive of files (bytes), symbolic links (str) and directories (None)."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in members:
@@ -57,7 +57,7 @@ def archive(*members: tuple[str, bytes | str | None]) -> memoryview:
         [("pg_tblspc", None), ("pg_tblspc/1", "../../nowhere")],
     ],
 )
-def test_what_leads_out_of_the_directory_is_refused(
+def test_archive_entries_outside_the_directory_are_refused(
     tmp_path: Path, members: list[tuple[str, bytes | str | None]]
 ) -> None:
     folder = data_folder(tmp_path / "data")
@@ -81,7 +81,7 @@ def manifest_of(files: dict[str, bytes]) -> bytes:
     return f'{text}"Manifest-Checksum": "{digest}"}}\n'.encode()
 
 
-def test_a_byte_that_flipped_on_the_way_is_found(tmp_path: Path) -> None:
+def test_a_corrupted_byte_is_reported(tmp_path: Path) -> None:
     sent = {"PG_VERSION": b"18\n", "base/1/2": bytes(100_000)}
     flipped = {**sent, "base/1/2": bytes(99_999) + b"\1"}
     for number, (arrived, differs) in enumerate([(sent, False), (flipped, True)]):
@@ -103,7 +103,7 @@ def test_a_byte_that_flipped_on_the_way_is_found(tmp_path: Path) -> None:
         assert not (tmp_path / str(number)).exists()
 
 
-def test_only_a_fresh_directory_is_written_into_and_only_what_was_made_removed(
+def test_only_an_empty_directory_is_written_and_only_created_files_are_removed(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "mine").touch()
@@ -123,7 +123,7 @@ def test_only_a_fresh_directory_is_written_into_and_only_what_was_made_removed(
 
 
 @given(st.lists(st.binary(max_size=300)))
-def test_crc32c_is_the_same_in_python(parts: list[bytes]) -> None:
+def test_crc32c_in_python_equals_the_extension(parts: list[bytes]) -> None:
     whole = Crc32c()
     value = 0
     for part in parts:
@@ -132,7 +132,7 @@ def test_crc32c_is_the_same_in_python(parts: list[bytes]) -> None:
     assert whole.hexdigest() == value.to_bytes(4, "little").hex()
 
 
-def test_checksums_are_known_by_their_names() -> None:
+def test_checksum_algorithms_are_found_by_name() -> None:
     assert extended(0, b"123456789") == 0xE3069283
     sha = checksum("sha512")
     assert sha is not None
@@ -140,7 +140,7 @@ def test_checksums_are_known_by_their_names() -> None:
     assert checksum("NONE") is checksum("md5") is None
 
 
-def test_without_the_extension_another_algorithm_is_asked_for(
+def test_another_algorithm_is_requested_without_the_crc32c_extension(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "google_crc32c", None)
@@ -149,7 +149,7 @@ def test_without_the_extension_another_algorithm_is_asked_for(
     assert quickest() == "CRC32C"
 
 
-def test_what_cannot_be_unpacked_is_told_as_the_backups(tmp_path: Path) -> None:
+def test_a_broken_archive_raises_backup_failed(tmp_path: Path) -> None:
     folder = data_folder(tmp_path / "data")
     folder.begin(BackupArchive("base.tar.gz", None, None))
     with pytest.raises(InvalidBackupMessage, match="no gzip"):
@@ -158,7 +158,7 @@ def test_what_cannot_be_unpacked_is_told_as_the_backups(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_gzip_is_unpacked_a_bit_at_a_time_and_to_its_end(tmp_path: Path) -> None:
+def test_gzip_is_decompressed_in_parts_to_the_end(tmp_path: Path) -> None:
     zeros = bytes(20 << 20)
     packed = memoryview(gzip.compress(archive(("zeros", zeros), ("more", b"x"))))
     folder = data_folder(tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Base backups: what comes, what is written, and what is left when they fail."""
+"""Base backups: their archives, the extracted files, and clean-up after failures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from pgreplkit.protocol.basebackup import BackupFraming
 
 @attrs.frozen
 class Source:
-    """A server that is backed up, with a tablespace."""
+    """A server to back up, with a tablespace."""
 
     lab: Lab
     node: Node
@@ -94,7 +94,7 @@ def started(source: Source, folder: Path) -> Node:
     return node
 
 
-def test_a_backup_comes_as_archives_and_a_manifest(
+def test_a_backup_consists_of_archives_and_a_manifest(
     source: Source, connection: ReplicationConnection
 ) -> None:
     with fast(connection, label="it's \\ mine") as backup:
@@ -133,7 +133,7 @@ def joined(items: list[BackupItem], archive: BackupArchive) -> bytes:
     )
 
 
-def test_archives_are_saved_whole(
+def test_archives_are_saved_completely(
     source: Source, connection: ReplicationConnection, tmp_path: Path
 ) -> None:
     seen: list[BackupProgress] = []
@@ -160,7 +160,7 @@ def test_archives_are_saved_whole(
     assert seen[-1].share > 0.9
 
 
-def test_a_server_starts_from_what_was_extracted(
+def test_a_server_starts_from_an_extracted_backup(
     source: Source, connection: ReplicationConnection
 ) -> None:
     target = source.lab.root / f"extracted{source.major}"
@@ -187,7 +187,7 @@ def extract(source: Source, backup: BackupStream, target: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", [None, "CRC32C", "SHA512", "NONE"])
-def test_a_backup_is_compared_with_its_manifest(
+def test_an_extracted_backup_is_verified_against_its_manifest(
     source: Source, connection: ReplicationConnection, tmp_path: Path, algorithm: str | None
 ) -> None:
     if source.major < 13:
@@ -226,7 +226,7 @@ def test_a_backup_is_compared_with_its_manifest(
     assert "global/more is not in the manifest" in text
 
 
-def test_what_a_major_does_not_have_is_refused_before_anything_is_sent(
+def test_unsupported_options_are_refused_before_anything_is_sent(
     source: Source, connection: ReplicationConnection
 ) -> None:
     wanted: dict[int, dict[str, object]] = {
@@ -245,7 +245,7 @@ def test_what_a_major_does_not_have_is_refused_before_anything_is_sent(
             fast(connection, **wrong)
 
 
-def test_options_are_taken_as_the_major_writes_them(
+def test_options_are_sent_in_the_syntax_of_the_major_version(
     source: Source, connection: ReplicationConnection
 ) -> None:
     options: dict[str, object] = {"max_rate": 1 << 30, "wal": False, "wait": False}
@@ -290,7 +290,7 @@ def test_the_server_compresses_archives(
             fast(connection, compression=compression).extract(tmp_path / "data")
 
 
-def test_a_backup_that_is_given_up_leaves_the_connection(
+def test_the_connection_can_be_used_after_an_abandoned_backup(
     source: Source, connection: ReplicationConnection
 ) -> None:
     began = time.monotonic()
@@ -307,7 +307,7 @@ def test_a_backup_that_is_given_up_leaves_the_connection(
     next(fast(connection))
 
 
-def test_what_fails_removes_what_it_made(
+def test_a_failed_backup_removes_its_files(
     source: Source, connection: ReplicationConnection, tmp_path: Path
 ) -> None:
     for target in (tmp_path / "new", tmp_path):
@@ -341,7 +341,7 @@ def test_what_fails_removes_what_it_made(
 
 
 @pytest.mark.matrix
-def test_a_wait_for_the_archive_can_be_gone_on_with(
+def test_waiting_for_the_archive_can_be_continued_after_a_timeout(
     source: Source, connection: ReplicationConnection
 ) -> None:
     run(source.node, "ALTER SYSTEM SET archive_command = 'false'")
@@ -364,7 +364,7 @@ def test_a_wait_for_the_archive_can_be_gone_on_with(
     assert backup.end_lsn is not None
 
 
-def test_an_async_backup_that_is_cancelled_leaves_nothing(source: Source, tmp_path: Path) -> None:
+def test_a_cancelled_async_backup_leaves_no_files(source: Source, tmp_path: Path) -> None:
     async def cancelled() -> None:
         conninfo = source.node.conninfo
         async with await AsyncReplicationConnection.connect(conninfo) as connection:
@@ -382,7 +382,7 @@ def test_an_async_backup_that_is_cancelled_leaves_nothing(source: Source, tmp_pa
     asyncio.run(cancelled())
 
 
-def test_the_async_colour_extracts_the_same(source: Source, tmp_path: Path) -> None:
+def test_async_and_sync_extract_the_same_files(source: Source, tmp_path: Path) -> None:
     async def extracted() -> BackupManifest | None:
         conninfo = source.node.conninfo
         async with await AsyncReplicationConnection.connect(conninfo) as connection:
@@ -401,7 +401,7 @@ def test_the_async_colour_extracts_the_same(source: Source, tmp_path: Path) -> N
 
 
 @pytest.mark.matrix
-def test_an_incremental_backup_is_combined_with_the_one_before(
+def test_an_incremental_backup_can_be_combined_with_the_full_one(
     source: Source, connection: ReplicationConnection
 ) -> None:
     tool = source.node.installation.bindir / "pg_combinebackup"
@@ -432,7 +432,9 @@ def test_an_incremental_backup_is_combined_with_the_one_before(
     ]
 
 
-def test_a_message_that_is_none_ends_it(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_message_ends_the_backup(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refusing(framing: BackupFraming, messages: list[memoryview]) -> None:
         raise InvalidBackupMessage(b"?", "it is of no known kind")
 

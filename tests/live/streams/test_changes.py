@@ -1,4 +1,4 @@
-"""Typed changes from a slot: what comes, what is confirmed, and what is refused."""
+"""Typed changes from a slot: messages, confirmed positions, and refused options."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, big text)"
 
 @pytest.fixture
 def source(database: Database) -> Database:
-    """A database with a table that is published as p, and a slot s."""
+    """A database with a table, published as p, and a slot s."""
     database.run(
         TABLE,
         "ALTER TABLE t ALTER big SET STORAGE EXTERNAL",
@@ -59,7 +59,7 @@ def confirmed(source: Database) -> LSN:
 
 
 async def until_commit(stream: AsyncChangeStream[Row], count: int = 1) -> list[Change[Row]]:
-    """What comes up to that many commits of transactions that are not empty."""
+    """Return the messages up to that many commits of non-empty transactions."""
     found: list[Change[Row]] = []
     async for change in stream:
         if isinstance(change, Commit) and found and isinstance(found[-1], Begin):
@@ -73,7 +73,7 @@ async def until_commit(stream: AsyncChangeStream[Row], count: int = 1) -> list[C
 
 
 async def drain(stream: AsyncChangeStream[Row], into: list[Change[Row]] | None = None) -> None:
-    """Take and acknowledge what comes, until an error ends that."""
+    """Read and acknowledge changes until an error is raised."""
     async for change in stream:
         if into is not None:
             into.append(change)
@@ -91,12 +91,12 @@ async def streaming(
             yield primary, stream
 
 
-async def test_every_kind_of_change_comes_typed(source: Database, colour: Colour) -> None:
+async def test_every_kind_of_change_is_typed(source: Database, colour: Colour) -> None:
     major = source.node.major
     async with streaming(source, colour) as (_, stream):
         source.run(
             "INSERT INTO t VALUES (1, 'a', repeat('x', 5000))",
-            "ANALYZE t",  # after which the server tells of the table again
+            "ANALYZE t",  # after which the server sends the table's description again
             "UPDATE t SET name = NULL",
             "UPDATE t SET id = 2",
             "DELETE FROM t",
@@ -130,7 +130,9 @@ async def test_every_kind_of_change_comes_typed(source: Database, colour: Colour
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_values_are_psycopgs_own(source: Database, colour: Colour, binary: bool) -> None:
+async def test_values_have_the_types_that_psycopg_returns(
+    source: Database, colour: Colour, binary: bool
+) -> None:
     if binary and source.node.major < 14:
         with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 14"):
             async with streaming(source, colour, binary=True):
@@ -152,8 +154,7 @@ async def test_values_are_psycopgs_own(source: Database, colour: Colour, binary:
         [insert] = [c for c in await until_commit(stream) if isinstance(c, Insert)]
     with psycopg.connect(source.conninfo) as connection:
         pgreplkit.register(connection)
-        cursor = connection.cursor(binary=binary)
-        expected = cursor.execute("SELECT * FROM typed").fetchone()
+        expected = connection.execute("SELECT * FROM typed").fetchone()
     assert tuple(insert.new) == expected
     assert insert.new["n"] == Decimal("1.50")
     assert insert.new["lsn"] == LSN("1/2")
@@ -161,7 +162,7 @@ async def test_values_are_psycopgs_own(source: Database, colour: Colour, binary:
     assert names == {"public.mood", "public.pair"}
 
 
-async def test_what_the_user_registers_is_used(source: Database) -> None:
+async def test_registered_loaders_are_used(source: Database) -> None:
     source.run(
         "CREATE TYPE mood AS ENUM ('ok', 'bad')",
         "CREATE TABLE typed (m mood, ms mood[])",
@@ -199,9 +200,7 @@ async def test_a_row_factory_builds_the_rows(source: Database, colour: Colour) -
     assert dict(delete.old) == {"id": 1}
 
 
-async def test_nothing_is_confirmed_but_what_is_acknowledged(
-    source: Database, colour: Colour
-) -> None:
+async def test_only_acknowledged_changes_are_confirmed(source: Database, colour: Colour) -> None:
     before = confirmed(source)
     async with streaming(source, colour) as (_, stream):
         source.run("INSERT INTO t VALUES (1, 'a')", "INSERT INTO t VALUES (2, 'b')")
@@ -210,16 +209,16 @@ async def test_nothing_is_confirmed_but_what_is_acknowledged(
             stream.acknowledge(ends[1] + 1)
     assert confirmed(source) <= ends[0]
     async with streaming(source, colour) as (_, stream):
-        # What was given and not acknowledged comes again.
+        # Changes that were read and not acknowledged are sent again.
         again = [c.end_lsn for c in await until_commit(stream, 2) if isinstance(c, Commit)]
         assert again == ends
         stream.acknowledge(ends[0])
         assert stream.acknowledged == ends[0]
 
-        async def told() -> LSN:
+        async def confirmed_lsn() -> LSN:
             return confirmed(source)
 
-        await soon(told, lambda lsn: lsn >= ends[0])
+        await soon(confirmed_lsn, lambda lsn: lsn >= ends[0])
         assert confirmed(source) == ends[0] > before
     with pytest.raises(pgreplkit.StreamClosed):
         stream.acknowledge(ends[1])
@@ -229,7 +228,7 @@ async def test_nothing_is_confirmed_but_what_is_acknowledged(
         assert insert.new["id"] == 2
 
 
-async def test_start_goes_on_where_the_client_stored_its_position(
+async def test_start_continues_at_the_position_that_the_client_stored(
     source: Database, colour: Colour
 ) -> None:
     async with streaming(source, colour) as (_, stream):
@@ -245,7 +244,9 @@ async def test_start_goes_on_where_the_client_stored_its_position(
             pass
 
 
-async def test_acknowledging_by_itself_is_asked_for(source: Database, colour: Colour) -> None:
+async def test_changes_are_acknowledged_automatically_only_on_request(
+    source: Database, colour: Colour
+) -> None:
     async with streaming(source, colour, auto_acknowledge=True, timeout=1) as (_, stream):
         source.run("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
         first, second = [c.end_lsn for c in await until_commit(stream, 2) if isinstance(c, Commit)]
@@ -255,9 +256,7 @@ async def test_acknowledging_by_itself_is_asked_for(source: Database, colour: Co
         assert stream.acknowledged >= second
 
 
-async def test_an_idle_stream_lets_the_slot_follow_the_server(
-    source: Database, colour: Colour
-) -> None:
+async def test_an_idle_stream_advances_the_slot(source: Database, colour: Colour) -> None:
     async def wal_passes(**options: object) -> bool:
         async with streaming(source, colour, timeout=0.2, **options) as (primary, stream):
             source.run("INSERT INTO u SELECT generate_series(1, 1000)")
@@ -288,17 +287,19 @@ async def test_a_stream_stops_at_a_position(source: Database, colour: Colour) ->
                 await anext(stream)
 
 
-async def test_a_timeout_tells_and_the_stream_goes_on(source: Database, colour: Colour) -> None:
+async def test_a_stream_continues_after_a_timeout(source: Database, colour: Colour) -> None:
     async with streaming(source, colour, timeout=1) as (_, stream):
         began = time.monotonic()
-        with pytest.raises(pgreplkit.WaitTimeout, match="no change in 1 s"):
+        with pytest.raises(pgreplkit.WaitTimeout, match="after 1 s waiting for a change"):
             await drain(stream)
         assert 0.9 < time.monotonic() - began < 5
         source.run("INSERT INTO t VALUES (1)")
         assert [type(c) for c in await until_commit(stream)] == [Begin, Insert, Commit]
 
 
-async def test_a_table_that_is_altered_goes_on_as_another(source: Database, colour: Colour) -> None:
+async def test_an_altered_table_is_streamed_with_its_new_columns(
+    source: Database, colour: Colour
+) -> None:
     async with streaming(source, colour) as (_, stream):
         source.run(
             "INSERT INTO t VALUES (1, 'a')",
@@ -311,7 +312,7 @@ async def test_a_table_that_is_altered_goes_on_as_another(source: Database, colo
 
 
 @pytest.mark.pg(">=14")
-async def test_logical_messages_come(source: Database, colour: Colour) -> None:
+async def test_logical_messages_are_streamed(source: Database, colour: Colour) -> None:
     async with streaming(source, colour) as (_, stream):
         source.run(
             "SELECT pg_logical_emit_message(false, 'alone', 'x')",
@@ -333,7 +334,7 @@ async def test_logical_messages_come(source: Database, colour: Colour) -> None:
     assert not [change for change in found if isinstance(change, Message)]
 
 
-async def test_what_came_by_replication_says_whence(source: Database, colour: Colour) -> None:
+async def test_replicated_transactions_have_their_origin(source: Database, colour: Colour) -> None:
     def write(id: int) -> None:
         with psycopg.connect(source.conninfo) as writer:
             writer.execute("SELECT pg_replication_origin_session_setup('elsewhere')")
@@ -360,7 +361,7 @@ async def test_what_came_by_replication_says_whence(source: Database, colour: Co
         source.run("SELECT pg_replication_origin_drop('elsewhere')")
 
 
-async def test_what_the_major_lacks_is_refused_before_anything_is_sent(
+async def test_unsupported_options_are_refused_before_anything_is_sent(
     source: Database, colour: Colour
 ) -> None:
     since = {"streaming": ("on", 14), "two_phase": (True, 15), "origin": ("none", 16)}
@@ -381,7 +382,7 @@ async def test_what_the_major_lacks_is_refused_before_anything_is_sent(
     ],
     ids=str,
 )
-async def test_an_option_that_cannot_be_is_refused_at_once(
+async def test_invalid_options_are_refused_before_connecting(
     wrong: dict[str, object], source: Database, colour: Colour
 ) -> None:
     async with await colour.primary(source.conninfo) as primary:
@@ -390,7 +391,7 @@ async def test_an_option_that_cannot_be_is_refused_at_once(
             primary.changes("s", **options)  # type: ignore[call-overload]
 
 
-async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> None:
+async def test_errors_name_the_cause(source: Database, colour: Colour) -> None:
     async with await colour.primary(source.conninfo) as primary:
 
         async def refused(kind: type[Exception], slot: str, **options: object) -> str:
@@ -416,7 +417,7 @@ async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> N
             assert "used by process" in text
             source.run("INSERT INTO t VALUES (1)")
             await anext(stream)
-            with pytest.raises(pgreplkit.ServerError, match="taken elsewhere"):
+            with pytest.raises(pgreplkit.ServerError, match="another iterator"):
                 await anext(stream.transactions())
     async with await colour.primary(source.node.conninfo) as elsewhere:
         with pytest.raises(pgreplkit.ServerError, match="belongs to the database"):
@@ -424,14 +425,16 @@ async def test_refusals_say_what_is_wrong(source: Database, colour: Colour) -> N
                 pass
 
 
-async def test_a_publication_that_goes_is_told(source: Database, colour: Colour) -> None:
+async def test_a_dropped_publication_raises_publication_not_found(
+    source: Database, colour: Colour
+) -> None:
     if source.node.major >= 18:
         pytest.skip("from 18 on the server passes over it")
     async with streaming(source, colour) as (_, stream):
         source.run("DROP PUBLICATION p", "INSERT INTO t VALUES (1)")
         with pytest.raises(pgreplkit.PublicationNotFound):
             await drain(stream)
-        # Nothing is given after it, so that nothing is acknowledged in passing.
+        # No change follows, so that none is acknowledged implicitly.
         with pytest.raises(pgreplkit.PublicationNotFound):
             await anext(stream)
 
@@ -449,7 +452,7 @@ async def test_a_value_that_cannot_be_loaded_ends_the_stream(
         assert stream.is_closed
 
 
-async def test_slots_stream_too(source: Database, colour: Colour) -> None:
+async def test_a_slot_streams_changes(source: Database, colour: Colour) -> None:
     async with await colour.primary(source.conninfo) as primary:
         slot = await primary.slot("s")
         source.run("INSERT INTO t VALUES (1)")
@@ -462,7 +465,7 @@ async def test_slots_stream_too(source: Database, colour: Colour) -> None:
         await slot.drop()
 
 
-async def test_a_loop_without_with_opens_and_ends_by_itself(source: Database) -> None:
+async def test_a_loop_opens_and_closes_the_stream(source: Database) -> None:
     source.run("INSERT INTO t VALUES (1)")
     stop = LSN(str(source.one("SELECT pg_current_wal_lsn()::text")))
     with pgreplkit.Primary.connect(source.conninfo) as primary:

@@ -1,4 +1,4 @@
-"""WAL in files: the server's own, byte for byte, whatever ends the run that wrote them."""
+"""WAL files equal the server's byte for byte, however the run that wrote them ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def names(folder: Path) -> list[str]:
 
 
 def assert_as_on(node: Node, folder: Path, *, partial: int = 0) -> None:
-    """The files are the server's own; the last one in so far as it was received."""
+    """Assert that the files equal the server's; the last file up to its received part."""
     for path in folder.iterdir():
         original = pg_wal(node) / path.name.removesuffix(".partial")
         content, theirs = path.read_bytes(), original.read_bytes()
@@ -57,7 +57,7 @@ def assert_as_on(node: Node, folder: Path, *, partial: int = 0) -> None:
 
 @pytest.fixture
 def kept(cluster: Cluster) -> Iterator[str]:
-    """A slot that keeps WAL from now on."""
+    """A slot that retains WAL from its creation on."""
     with replication(cluster.primary) as connection:
         connection.create_slot("kept_wal", reserve_wal=True)
         yield "kept_wal"
@@ -70,7 +70,7 @@ def kept(cluster: Cluster) -> Iterator[str]:
         connection.drop_slot("kept_wal")
 
 
-def test_segments_are_the_servers_own(cluster: Cluster, kept: str, tmp_path: Path) -> None:
+def test_segments_equal_the_servers(cluster: Cluster, kept: str, tmp_path: Path) -> None:
     primary = cluster.primary
     start = next_segment(primary)
     next_segment(primary)
@@ -82,20 +82,22 @@ def test_segments_are_the_servers_own(cluster: Cluster, kept: str, tmp_path: Pat
         assert names(tmp_path)[2].endswith(".partial")
         assert_as_on(primary, tmp_path, partial=100)
         assert (tmp_path / names(tmp_path)[2]).read_bytes()[100:] == bytes(SIZE - 100)
-        # The next run begins with the segment that is not whole.
+        # The next run starts with the incomplete segment.
         more = connection.receive_wal(tmp_path, stop_at=next_segment(primary))
         with more:
             assert more.position == segment_of(end)
             assert [one.name.first_lsn for one in more] == [segment_of(end)]
         assert more.is_closed
         assert_as_on(primary, tmp_path)
-        # Nothing is to be done twice.
+        # A second run receives nothing again.
         assert [*connection.receive_wal(tmp_path, stop_at=end)] == []
         with pytest.raises(StreamClosed):
             more.__enter__()
 
 
-def test_a_slot_learns_what_is_on_the_disk(cluster: Cluster, kept: str, tmp_path: Path) -> None:
+def test_the_slot_advances_to_the_flushed_position(
+    cluster: Cluster, kept: str, tmp_path: Path
+) -> None:
     primary = cluster.primary
     state = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
     begins = segment_of(LSN(str(one(primary, state))))
@@ -118,7 +120,7 @@ def test_a_slot_learns_what_is_on_the_disk(cluster: Cluster, kept: str, tmp_path
 
 
 @pytest.mark.matrix
-def test_a_commit_waits_for_a_synchronous_receiver_and_no_longer(
+def test_a_commit_waits_for_a_synchronous_receiver_until_it_flushes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     primary = cluster.primary
@@ -156,7 +158,7 @@ with pgreplkit.ReplicationConnection.connect({primary.conninfo!r}, application_n
         receiver.wait()
 
 
-def test_a_directory_of_other_files_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_directory_with_foreign_files_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     start = segment_of(flushed(cluster.primary))
     with replication(cluster.primary) as connection:
         with pytest.raises(HostFileError, match="No such file"):
@@ -170,7 +172,7 @@ def test_a_directory_of_other_files_is_refused(cluster: Cluster, tmp_path: Path)
         with pytest.raises(HostFileError, match="move it away"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / f"{short.name}.partial").rename(tmp_path / "000000010000000000000FFF")
-        with pytest.raises(HostFileError, match="segments of 16MB"):
+        with pytest.raises(HostFileError, match="16MB segments"):
             next(connection.receive_wal(tmp_path))
         (tmp_path / "000000010000000000000FFF").unlink()
         with pytest.raises(WalRemoved):
@@ -182,7 +184,7 @@ def test_a_directory_of_other_files_is_refused(cluster: Cluster, tmp_path: Path)
         assert connection.identify_system().timeline == 1
 
 
-def test_what_cannot_be_written_is_told_and_taken_up_again(
+def test_a_failed_write_raises_and_the_next_run_continues(
     cluster: Cluster, kept: str, tmp_path: Path
 ) -> None:
     start, end = next_segment(cluster.primary), next_segment(cluster.primary)
@@ -198,10 +200,10 @@ def test_what_cannot_be_written_is_told_and_taken_up_again(
     assert_as_on(cluster.primary, tmp_path)
 
 
-def test_what_could_not_be_flushed_is_not_confirmed(
+def test_wal_that_could_not_be_flushed_is_not_confirmed(
     cluster: Cluster, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flush after one that failed succeeds, and says nothing of what that one lost."""
+    """After a failed flush the next one succeeds, although the first one's data may be lost."""
     primary = cluster.primary
     state = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
     before = one(primary, state)
@@ -226,7 +228,7 @@ def test_what_could_not_be_flushed_is_not_confirmed(
     assert one(primary, state) == before
 
 
-def test_one_that_is_interrupted_leaves_no_hole(
+def test_an_interrupted_run_leaves_no_gap(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     primary = cluster.primary
@@ -243,13 +245,13 @@ def test_one_that_is_interrupted_leaves_no_hole(
         stream = connection.receive_wal(tmp_path, start=start, timeout=5)
         with pytest.raises(KeyboardInterrupt):
             next(stream)
-        with pytest.raises(InvalidWalMessage, match="begin anew"):
+        with pytest.raises(InvalidWalMessage, match="open another stream"):
             next(stream)
         assert [*connection.receive_wal(tmp_path, start=start, stop_at=end)]
     assert_as_on(primary, tmp_path)
 
 
-def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path: Path) -> None:
+def test_async_and_sync_write_the_same_files(cluster: Cluster, kept: str, tmp_path: Path) -> None:
     start, end = segment_of(flushed(cluster.primary)), next_segment(cluster.primary, 2 << 20)
 
     async def received() -> list[str]:
@@ -258,7 +260,7 @@ def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path:
             received = []
             async with stream:
                 while not stream.is_closed:
-                    # What is cancelled is not lost.
+                    # A cancelled run keeps what it has received.
                     with suppress(TimeoutError, StopAsyncIteration):
                         received.append(str((await asyncio.wait_for(anext(stream), 0.02)).name))
                 return received + [str(segment.name) async for segment in stream]
@@ -267,10 +269,10 @@ def test_the_async_colour_writes_the_same(cluster: Cluster, kept: str, tmp_path:
     assert_as_on(cluster.primary, tmp_path)
 
 
-def test_who_is_cancelled_while_it_writes_confirms_it_still(
+def test_a_run_cancelled_during_a_write_confirms_the_write(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a commit would wait for it until more WAL comes."""
+    """Otherwise a synchronous commit would wait until more WAL arrives."""
     primary = cluster.primary
     query = (
         "SELECT coalesce(flush_lsn, '0/0')::text AS lsn FROM pg_stat_replication"
@@ -302,7 +304,7 @@ def test_who_is_cancelled_while_it_writes_confirms_it_still(
                 reading.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await reading
-                # The loop is held up: nothing else can tell the server now.
+                # The event loop is blocked: no other task can send the server a status update.
                 wait_until(lambda: LSN(str(rows(primary, query)[0]["lsn"])) > before)
 
     asyncio.run(cancelled())
@@ -317,7 +319,7 @@ with pgreplkit.ReplicationConnection.connect(conninfo) as connection:
 """
 
 
-def test_a_run_that_is_killed_is_gone_on_with(cluster: Cluster, kept: str, tmp_path: Path) -> None:
+def test_a_killed_run_is_continued_by_the_next(cluster: Cluster, kept: str, tmp_path: Path) -> None:
     primary = cluster.primary
     command = [sys.executable, "-c", KILLED, primary.conninfo, str(tmp_path)]
     query = "SELECT active FROM pg_replication_slots WHERE slot_name = 'kept_wal'"
@@ -341,7 +343,7 @@ def test_a_run_that_is_killed_is_gone_on_with(cluster: Cluster, kept: str, tmp_p
 
 
 @pytest.mark.matrix
-def test_segments_of_two_timelines_are_those_of_the_promoted_server(
+def test_segments_of_two_timelines_equal_the_promoted_servers(
     clusters: Clusters, major: int, tmp_path: Path
 ) -> None:
     keep = {"wal_keep_segments": "64"} if major < 13 else {"wal_keep_size": "1GB"}
@@ -368,12 +370,12 @@ def test_segments_of_two_timelines_are_those_of_the_promoted_server(
     for path in tmp_path.iterdir():
         if path.suffix != ".partial":
             assert path.read_bytes() == (pg_wal(standby) / path.name).read_bytes(), path.name
-    # What the old timeline had of the segment is what the new one begins with.
+    # The segment on the new timeline begins with the old timeline's part of it.
     old, new = (tmp_path / last).read_bytes(), (tmp_path / str(second)).read_bytes()
     old = old.rstrip(b"\0")
     assert len(old) > 8192
     assert new.startswith(old)
-    # A run that was killed right there goes on with the new timeline.
+    # After a kill at this point, the next run continues with the new timeline.
     (tmp_path / str(second)).unlink()
     with replication(standby) as connection:
         again = list(connection.receive_wal(tmp_path, stop_at=end))
@@ -382,9 +384,7 @@ def test_segments_of_two_timelines_are_those_of_the_promoted_server(
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=11")
-def test_other_segment_sizes_are_taken_as_the_server_has_them(
-    clusters: Clusters, major: int, tmp_path: Path
-) -> None:
+def test_segments_have_the_servers_size(clusters: Clusters, major: int, tmp_path: Path) -> None:
     if major < 11:
         pytest.skip("needs PostgreSQL 11")
     node = clusters.lab.primary(version=major, segment_size=SegmentSize(1 << 20))

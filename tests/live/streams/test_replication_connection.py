@@ -13,14 +13,16 @@ import pgreplkit
 from pgreplkit import LSN, Snapshot, TimelineHistory
 
 
-async def test_it_says_who_it_is(cluster: Cluster, colour: Colour) -> None:
+async def test_identify_system_returns_the_servers_identity(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.replication(cluster.primary.conninfo) as walsender:
         identity = await walsender.identify_system()
         assert identity.system_id == int(
             str(one(cluster.primary, "SELECT system_identifier FROM pg_control_system()"))
         ) % (1 << 64)
         assert (identity.timeline, identity.database) == (1, None)
-        # Over and over: psycopg would prepare it, which a walsender refuses.
+        # Many times: psycopg would prepare the statement, which a walsender refuses.
         for _ in range(7):
             assert (await walsender.identify_system()).position >= identity.position
         assert await walsender.show("wal_segment_size") == "16MB"
@@ -34,7 +36,9 @@ async def test_it_says_who_it_is(cluster: Cluster, colour: Colour) -> None:
     assert "closed" in repr(walsender)
 
 
-async def test_physical_slots_are_made_read_and_dropped(cluster: Cluster, colour: Colour) -> None:
+async def test_physical_slots_are_created_read_and_dropped(
+    cluster: Cluster, colour: Colour
+) -> None:
     async with await colour.replication(cluster.primary.conninfo) as walsender:
         made = await walsender.create_slot("physical_1")
         assert (made.name, made.consistent_point, made.plugin) == ("physical_1", LSN("0/0"), None)
@@ -65,7 +69,7 @@ async def test_physical_slots_are_made_read_and_dropped(cluster: Cluster, colour
 
 
 @pytest.mark.one_colour
-async def test_a_slot_in_use_is_waited_for_no_longer_than_told(
+async def test_dropping_a_slot_in_use_waits_until_its_timeout(
     database: Database, colour: Colour
 ) -> None:
     database.run("CREATE PUBLICATION p")
@@ -104,7 +108,7 @@ async def test_a_snapshot_is_exported_or_used(database: Database, colour: Colour
 
 
 @pytest.mark.one_colour
-async def test_a_slot_that_waits_for_a_transaction_gives_up(
+async def test_slot_creation_that_waits_for_a_transaction_times_out(
     database: Database, colour: Colour
 ) -> None:
     import psycopg
@@ -119,7 +123,7 @@ async def test_a_slot_that_waits_for_a_transaction_gives_up(
 
 
 @pytest.mark.one_colour
-async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
+async def test_messages_of_another_plugin_are_streamed_as_bytes(
     database: Database, colour: Colour
 ) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
@@ -128,7 +132,7 @@ async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
         await walsender.create_slot("raw", plugin="pgoutput")
         database.run("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
         with pytest.raises(TypeError, match="binary"):
-            # It would be the plugin's, which is told by its own options.
+            # Binary output is an option of pgoutput; another plugin has its own.
             walsender.start_logical("raw", options, binary=True)  # type: ignore[call-arg]
         kinds = ""
         async with walsender.start_logical("raw", options, timeout=10) as stream:
@@ -138,9 +142,9 @@ async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
                     stream.acknowledge(payload.lsn)
                 if kinds.count("I") == 2 and kinds.endswith("C"):
                     break
-        # It may tell of the table again at any time, as when autovacuum analyzed it.
+        # The server may describe the table again at any time, for example after autovacuum.
         assert re.fullmatch("BRICBR?IC", kinds.replace("BC", ""))
-        # The connection goes on, but carries no second stream of changes.
+        # The connection remains usable, but cannot start a second stream of changes.
         await walsender.identify_system()
         with pytest.raises(pgreplkit.ServerError, match="one stream of changes"):
             async with walsender.start_logical("raw", options):
@@ -151,12 +155,12 @@ async def test_the_messages_of_a_plugin_are_streamed_as_they_are(
 
 async def test_a_stream_of_changes_needs_a_database(cluster: Cluster, colour: Colour) -> None:
     async with await colour.replication(cluster.primary.conninfo) as walsender:
-        with pytest.raises(pgreplkit.ServerError, match="no database"):
+        with pytest.raises(pgreplkit.ServerError, match="for physical replication"):
             async with walsender.start_logical("any"):
                 pass
 
 
-async def test_a_role_without_replication_is_told_what_it_needs(
+async def test_a_role_without_replication_gets_an_error_with_the_remedy(
     cluster: Cluster, colour: Colour
 ) -> None:
     from clusters import conninfo_as

@@ -1,4 +1,4 @@
-"""The rows that are there, and then every change: no gap, no overlap."""
+"""A snapshot of the existing rows, then every change, without gap or overlap."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def slots(source: Database) -> list[object]:
     return [name for (name,) in source.all(named)]
 
 
-async def test_a_model_that_is_fed_so_equals_the_table(source: Database, colour: Colour) -> None:
-    """While another client writes all the time."""
+async def test_snapshot_and_changes_together_equal_the_table(
+    source: Database, colour: Colour
+) -> None:
+    """Another client writes during the whole test."""
     ending = threading.Event()
 
     def write() -> None:
@@ -84,7 +86,7 @@ async def test_a_model_that_is_fed_so_equals_the_table(source: Database, colour:
     assert slots(source) == ["s"]
 
 
-async def test_all_published_tables_come_as_they_are_published(
+async def test_the_snapshot_has_all_published_tables_columns_and_rows(
     source: Database, colour: Colour
 ) -> None:
     if source.node.major >= 15:
@@ -111,7 +113,7 @@ async def test_all_published_tables_come_as_they_are_published(
         assert rows["public.t"][0] == {"id": 1, "n": 0}
 
 
-async def test_what_is_not_finished_leaves_no_slot(source: Database, colour: Colour) -> None:
+async def test_an_unfinished_snapshot_leaves_no_slot(source: Database, colour: Colour) -> None:
     async with await colour.primary(source.conninfo) as primary:
         stream = primary.snapshot_then_changes("s", publications=["p"], timeout=10)
         with contextlib.suppress(KeyError):
@@ -132,13 +134,11 @@ async def test_what_is_not_finished_leaves_no_slot(source: Database, colour: Col
         with pytest.raises(pgreplkit.AlreadyExists):
             async with primary.snapshot_then_changes("s", publications=["p"]):
                 pass
-        # That one is not ours to drop.
+        # A slot that existed before is not dropped.
         assert slots(source) == ["s"]
 
 
-async def test_a_transaction_that_never_ends_is_not_awaited_for_ever(
-    source: Database, colour: Colour
-) -> None:
+async def test_waiting_for_an_open_transaction_times_out(source: Database, colour: Colour) -> None:
     with psycopg.connect(source.conninfo) as holder:
         holder.execute("SELECT txid_current()")
         async with await colour.primary(source.conninfo) as primary:
@@ -150,8 +150,10 @@ async def test_a_transaction_that_never_ends_is_not_awaited_for_ever(
             assert slots(source) == []
 
 
-async def test_a_row_that_fails_ends_it(source: Database, colour: Colour) -> None:
-    """Else the rows after it were missing, and only changes would come."""
+async def test_a_row_that_cannot_be_loaded_ends_the_snapshot(
+    source: Database, colour: Colour
+) -> None:
+    """Otherwise the rows after it would be missing, and only changes would follow."""
 
     def refusing(names: tuple[str, ...]) -> Callable[[tuple[object, ...]], object]:
         def make(values: tuple[object, ...]) -> object:
@@ -184,7 +186,7 @@ async def test_a_row_that_fails_ends_it(source: Database, colour: Colour) -> Non
         assert slots(source) == []
 
 
-async def test_whole_transactions_come_after_the_rows(source: Database, colour: Colour) -> None:
+async def test_whole_transactions_follow_the_rows(source: Database, colour: Colour) -> None:
     async with await colour.primary(source.conninfo) as primary:
         options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
         stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
@@ -199,7 +201,7 @@ async def test_whole_transactions_come_after_the_rows(source: Database, colour: 
             assert [change.new["id"] for change in transaction] == [0]
 
 
-def test_another_thread_closes_it_among_the_rows(source: Database) -> None:
+def test_another_thread_can_close_the_stream_between_rows(source: Database) -> None:
     source.run("INSERT INTO t SELECT i, 0 FROM generate_series(5001, 100000) AS i")
     with pgreplkit.Primary.connect(source.conninfo) as primary:
         stream = primary.snapshot_then_changes("s", publications=["p"])
@@ -214,7 +216,7 @@ def test_another_thread_closes_it_among_the_rows(source: Database) -> None:
     assert slots(source) == []
 
 
-def test_another_thread_closes_it_while_it_waits_for_rows(source: Database) -> None:
+def test_another_thread_can_close_the_stream_while_it_waits_for_rows(source: Database) -> None:
     with (
         psycopg.connect(source.conninfo) as holder,
         pgreplkit.Primary.connect(source.conninfo) as primary,

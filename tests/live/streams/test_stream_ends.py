@@ -1,4 +1,4 @@
-"""Streams that are closed, cancelled or interrupted just when it does not suit."""
+"""Streams that are closed, cancelled or interrupted at inconvenient moments."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_free(source: Database) -> bool:
     return not source.one("SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
 
 
-def test_another_thread_closes_it_while_it_begins_to_wait(
+def test_another_thread_can_close_the_stream_as_it_starts_to_wait(
     source: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Primary.connect(source.conninfo) as primary:
@@ -63,7 +63,7 @@ def test_another_thread_closes_it_while_it_begins_to_wait(
         assert is_free(source)
 
 
-def test_another_thread_closes_it_while_it_connects_anew(source: Database) -> None:
+def test_another_thread_can_close_the_stream_while_it_reconnects(source: Database) -> None:
     with Primary.connect(source.conninfo) as primary:
         stream = primary.changes("s", publications=["p"], reconnect=20)
         inner, is_there, may_go_on = stream._stream, threading.Event(), threading.Event()
@@ -88,7 +88,7 @@ def test_another_thread_closes_it_while_it_connects_anew(source: Database) -> No
         assert inner.walsender is None
 
 
-async def test_who_is_cancelled_while_it_connects_anew_loses_and_doubles_nothing(
+async def test_cancelling_a_reconnection_neither_loses_nor_repeats_changes(
     source: Database,
 ) -> None:
     async with await pgreplkit.AsyncPrimary.connect(source.conninfo) as primary:
@@ -103,7 +103,7 @@ async def test_who_is_cancelled_while_it_connects_anew_loses_and_doubles_nothing
                     return
 
         async with stream:
-            # More than sockets take that nobody reads from.
+            # More than the buffers of two sockets hold without a reader.
             source.run("INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n")
             while not ids(found):
                 found.append(await anext(stream))
@@ -127,7 +127,7 @@ async def test_who_is_cancelled_while_it_connects_anew_loses_and_doubles_nothing
     assert ids(found) == [*range(1, 20_001)]
 
 
-def test_a_closed_stream_that_acknowledges_by_itself_just_ends(source: Database) -> None:
+def test_a_closed_stream_that_acknowledges_automatically_ends_quietly(source: Database) -> None:
     with Primary.connect(source.conninfo) as primary:
         stream = primary.changes("s", publications=["p"], auto_acknowledge=True, timeout=10)
         source.run("INSERT INTO t VALUES (1)")
@@ -137,8 +137,8 @@ def test_a_closed_stream_that_acknowledges_by_itself_just_ends(source: Database)
         assert stream.acknowledged < stream.position
 
 
-def test_what_is_interrupted_while_it_takes_a_change_ends(source: Database) -> None:
-    """Else the change were lost, and the commit after it acknowledged."""
+def test_a_stream_interrupted_while_it_loads_a_change_ends(source: Database) -> None:
+    """Otherwise the change would be lost, and the commit after it acknowledged."""
 
     def interrupted(names: tuple[str, ...]) -> Callable[[tuple[object, ...]], object]:
         def make(values: tuple[object, ...]) -> object:
@@ -156,7 +156,7 @@ def test_what_is_interrupted_while_it_takes_a_change_ends(source: Database) -> N
         assert is_free(source)
 
 
-async def test_another_task_closes_it_though_the_server_takes_its_time(source: Database) -> None:
+async def test_another_task_can_close_the_stream_of_a_slow_server(source: Database) -> None:
     async with await pgreplkit.AsyncPrimary.connect(source.conninfo) as primary:
         async with primary.changes("s", publications=["p"]) as stream:
             reading = asyncio.create_task(anext(stream, None))

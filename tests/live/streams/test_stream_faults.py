@@ -1,4 +1,4 @@
-"""What befalls a stream: slow clients, lost connections, servers that go, and sudden ends."""
+"""Streams under faults: slow clients, lost connections, server shutdowns, and kills."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def source(database: Database) -> Database:
 
 @contextmanager
 def a_primary(clusters: Clusters, major: int, **settings: str | int) -> Iterator[Node]:
-    """A server of its own, with the table, the publication and the slot."""
+    """A separate server with the table, the publication and the slot."""
     node = clusters.lab.primary(
         version=major, settings={"wal_level": "logical", "autovacuum": "off", **settings}
     )
@@ -50,8 +50,8 @@ def ids(changes: list[Change[Row]]) -> list[object]:
     return [change.new["id"] for change in changes if isinstance(change, Insert)]
 
 
-def take_until(stream: pgreplkit.ChangeStream[Row], last: int) -> list[object]:
-    """The ids that come until the transaction with that one has ended; each is acknowledged."""
+def read_until(stream: pgreplkit.ChangeStream[Row], last: int) -> list[object]:
+    """Return the ids up to the end of the transaction that has `last`; acknowledge each."""
     found: list[Change[Row]] = []
     for change in stream:
         found.append(change)
@@ -78,11 +78,11 @@ def test_a_slow_client_keeps_its_connection_and_confirms_nothing(
         change = next(c for c in stream if isinstance(c, Insert))
         confirmed = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots"
         before = one(node, confirmed)
-        time.sleep(3)  # the client's own work
+        time.sleep(3)  # the client's work on each change
         assert active(node)
         assert one(node, confirmed) == before
         run(node, "INSERT INTO t VALUES (2)")
-        assert take_until(stream, 2) == [2]
+        assert read_until(stream, 2) == [2]
         assert change.new["id"] == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_slow_task_keeps_its_connection_too(clusters: Clusters, major: i
             await anext(stream)
 
 
-def test_a_stream_is_closed_by_another_thread(source: Database) -> None:
+def test_another_thread_can_close_a_stream(source: Database) -> None:
     with Primary.connect(source.conninfo) as primary:
         stream = primary.changes("s", publications=["p"])
         found: list[Change[Row]] = []
@@ -118,7 +118,7 @@ def test_a_stream_is_closed_by_another_thread(source: Database) -> None:
         assert not reader.is_alive()
 
 
-def test_a_stream_that_nobody_holds_is_given_up(source: Database) -> None:
+def test_an_unreferenced_stream_is_closed(source: Database) -> None:
     with Primary.connect(source.conninfo) as primary:
         stream = primary.changes("s", publications=["p"], timeout=10)
         source.run("INSERT INTO t VALUES (1)")
@@ -153,7 +153,7 @@ async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> Non
 
 
 @pytest.mark.matrix
-def test_a_large_transaction_does_not_hold_up_the_end(source: Database) -> None:
+def test_closing_does_not_wait_for_a_large_transaction(source: Database) -> None:
     source.run("INSERT INTO t SELECT generate_series(1, 300000)")
     with Primary.connect(source.conninfo) as primary:
         with primary.changes("s", publications=["p"], timeout=30) as stream:
@@ -163,7 +163,7 @@ def test_a_large_transaction_does_not_hold_up_the_end(source: Database) -> None:
         wait_until(lambda: not primary.slot("s").active)
 
 
-def test_a_lost_connection_is_told_and_tried_again_when_asked(source: Database) -> None:
+def test_a_lost_connection_raises_or_is_reopened_on_request(source: Database) -> None:
     def lose() -> None:
         source.all(
             """SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
@@ -181,23 +181,24 @@ def test_a_lost_connection_is_told_and_tried_again_when_asked(source: Database) 
         with primary.changes("s", publications=["p"], timeout=20, reconnect=20) as stream:
             source.run("INSERT INTO t SELECT generate_series(1, 5)")
             seen = [next(c for c in stream if isinstance(c, Insert)).new["id"] for _ in range(2)]
-            # Within a transaction: what was given of it does not come again.
+            # Within a transaction: its changes that were returned already are not repeated.
             lose()
-            seen += take_until(stream, 5)
+            seen += read_until(stream, 5)
             source.run("INSERT INTO t VALUES (6)")
             lose()
             source.run("INSERT INTO t VALUES (7)")
-            seen += take_until(stream, 7)
+            seen += read_until(stream, 7)
         assert seen == [*range(1, 8)]
 
 
-def test_a_server_that_shuts_down_is_told_and_awaited_when_asked(
+def test_a_server_shutdown_raises_or_is_waited_for_on_request(
     clusters: Clusters, major: int
 ) -> None:
     with a_primary(clusters, major) as node:
         with (
             Primary.connect(node.conninfo) as primary,
-            # A server that shuts down waits for it, also of empty transactions (before 15).
+            # A shutdown waits until the client has confirmed everything, also empty transactions
+            # (which are sent before 15).
             primary.changes("s", publications=["p"], timeout=20, auto_acknowledge=True) as stream,
         ):
             stopping = threading.Thread(target=node.stop)
@@ -213,10 +214,10 @@ def test_a_server_that_shuts_down_is_told_and_awaited_when_asked(
             seen: list[object] = []
             for number, end in enumerate((node.kill, node.stop), 1):
                 run(node, f"INSERT INTO t VALUES ({number})")
-                seen += take_until(stream, number)
+                seen += read_until(stream, number)
                 restarting = threading.Thread(target=restart, args=(node, end, number))
                 restarting.start()
-                seen += take_until(stream, number * 10)
+                seen += read_until(stream, number * 10)
                 restarting.join()
         assert seen == [1, 10, 2, 20]
 
@@ -234,7 +235,7 @@ def exhaust(stream: pgreplkit.ChangeStream[Row]) -> None:
 
 @pytest.mark.pg(">=13")
 @pytest.mark.matrix
-def test_a_slot_that_is_invalidated_is_told(clusters: Clusters, major: int) -> None:
+def test_an_invalidated_slot_raises(clusters: Clusters, major: int) -> None:
     settings = {"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB"}
     with a_primary(clusters, major, **settings) as node:
         run(node, "CREATE TABLE filler (data text)")
@@ -250,15 +251,15 @@ def test_a_slot_that_is_invalidated_is_told(clusters: Clusters, major: int) -> N
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=17")
-def test_a_stream_goes_on_at_a_promoted_standby(clusters: Clusters, major: int) -> None:
-    """With a slot that fails over, synchronized before."""
+def test_a_stream_continues_on_the_promoted_standby(clusters: Clusters, major: int) -> None:
+    """Its failover slot was synchronized before the promotion."""
     lab = clusters.lab
     primary = lab.primary(version=major, settings={"wal_level": "logical"})
     for statement in MADE[:2]:
         run(primary, statement)
     run(primary, "SELECT pg_create_logical_replication_slot('s', 'pgoutput', failover => true)")
     standby = lab.standby(primary, slot="physical", settings={"hot_standby_feedback": "on"})
-    # What synchronizes slots connects to a database.
+    # The slot sync worker connects to a database.
     upstream = one(standby, "SELECT current_setting('primary_conninfo')")
     syncing = {"primary_conninfo": f"{upstream} dbname=postgres", "sync_replication_slots": "on"}
     standby.configure(syncing)
@@ -271,16 +272,16 @@ def test_a_stream_goes_on_at_a_promoted_standby(clusters: Clusters, major: int) 
         server.changes("s", publications=["p"], timeout=30, reconnect=30) as stream,
     ):
         seen: list[object] = []
-        # A slot is taken over once the primary's is ahead of what the standby has.
+        # A slot is synchronized once the primary's slot is ahead of the standby's own position.
         while not seen or not synchronized(primary, standby):
             run(primary, f"INSERT INTO t VALUES ({len(seen)})")
-            seen += take_until(stream, len(seen))
-        # A server that shuts down waits until its walsenders' clients have taken everything.
+            seen += read_until(stream, len(seen))
+        # A shutdown waits until the walsenders' clients have received everything.
         stopping = threading.Thread(target=primary.stop)
         stopping.start()
         promoting = threading.Thread(target=promoted_after, args=(stopping, standby))
         promoting.start()
-        seen += take_until(stream, 1000)
+        seen += read_until(stream, 1000)
         promoting.join()
     assert seen == [*range(len(seen) - 1), 1000]
 
@@ -314,8 +315,8 @@ with pgreplkit.Primary.connect(sys.argv[1]) as primary:
 """
 
 
-def test_a_client_that_is_killed_loses_nothing(source: Database, tmp_path: Path) -> None:
-    """What it had acknowledged does not come again, all else does; nothing is missing."""
+def test_a_killed_client_loses_no_changes(source: Database, tmp_path: Path) -> None:
+    """Acknowledged changes are not repeated, all others are; none is missing."""
     script = tmp_path / "consumer.py"
     script.write_text(CONSUMER)
     got: set[int] = set()
@@ -330,10 +331,10 @@ def test_a_client_that_is_killed_loses_nothing(source: Database, tmp_path: Path)
                     writer.execute("INSERT INTO t VALUES (%s)", [written])
                 lines = iter(consumer.stdout)
                 seen = [next(lines).split() for _ in range(15)]
-                # What was told just before may not arrive; in every other attempt it does.
+                # The last status update before a kill may be lost; odd attempts wait for it.
                 time.sleep(0.3 * (attempt % 2))
                 os.kill(consumer.pid, signal.SIGKILL)
-                # The last line may be cut off.
+                # The last line may be incomplete.
                 seen += [line.split() for line in lines if line.endswith("\n")]
             got |= {int(words[0]) for words in seen if len(words) == 1 and words[0] != "end"}
         written += 1
@@ -342,15 +343,15 @@ def test_a_client_that_is_killed_loses_nothing(source: Database, tmp_path: Path)
         slot = primary.slot("s")
         wait_until(lambda: not slot.refresh().active)
         with slot.changes(publications=["p"], timeout=20) as stream:
-            rest = take_until(stream, written)
+            rest = read_until(stream, written)
     assert got | {*rest} == {*range(1, written + 1)}
-    # Only the last ones, which were not confirmed, came more than once.
+    # Only the last changes, which were not confirmed, were repeated.
     assert len(rest) < written
 
 
 @pytest.mark.matrix
-def test_a_network_that_swallows_everything_is_noticed(clusters: Clusters, major: int) -> None:
-    """The server gives up a client that it does not hear, and the slot is free again."""
+def test_a_network_that_drops_everything_is_noticed(clusters: Clusters, major: int) -> None:
+    """The server closes a silent client's connection, and the slot becomes free."""
     with (
         a_primary(clusters, major, wal_sender_timeout="1s") as node,
         Primary.connect(node.conninfo) as primary,
@@ -364,5 +365,5 @@ def test_a_network_that_swallows_everything_is_noticed(clusters: Clusters, major
                 exhaust(stream)
         with primary.changes("s", publications=["p"], timeout=20) as stream:
             run(node, "INSERT INTO t VALUES (1)")
-            assert take_until(stream, 1) == [1]
+            assert read_until(stream, 1) == [1]
             assert stream.position > LSN.INVALID

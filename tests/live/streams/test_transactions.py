@@ -1,4 +1,4 @@
-"""Transactions that are streamed while they run, prepared ones, and whole ones."""
+"""Streamed, prepared and complete transactions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROWS = "INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series({}, {}) AS
 
 @pytest.fixture
 def node(clusters: Clusters, major: int) -> Node:
-    """A server that streams what takes more than 64 kB, and takes prepared transactions."""
+    """A server that streams transactions over 64 kB, and allows prepared transactions."""
     settings = {"wal_level": "logical", "max_prepared_transactions": "9", "autovacuum": "off"}
     if major >= 13:
         settings["logical_decoding_work_mem"] = "64kB"
@@ -44,12 +44,12 @@ def node(clusters: Clusters, major: int) -> Node:
 
 
 def written(node: Node) -> LSN:
-    """Where the server's WAL ends now."""
+    """Return the current end of the server's WAL."""
     return LSN(str(one(node, "SELECT pg_current_wal_lsn()::text")))
 
 
 def interleaved(node: Node) -> None:
-    """Two large transactions at once; of the first a part is rolled back, a third all of it."""
+    """Run two large transactions at once, one with a rolled-back part, and roll back a third."""
     with (
         psycopg.connect(node.conninfo) as one,
         psycopg.connect(node.conninfo) as two,
@@ -77,7 +77,7 @@ EXPECTED = [
 
 @pytest.mark.pg(">=14")
 @pytest.mark.parametrize("streaming", ["off", "on", "parallel"])
-def test_transactions_come_whole_however_they_are_sent(
+def test_transactions_are_complete_however_they_are_sent(
     node: Node, major: int, streaming: str
 ) -> None:
     if streaming == "parallel" and major < 16:
@@ -97,7 +97,7 @@ def test_transactions_come_whole_however_they_are_sent(
             assert all(
                 (abort.abort_lsn is not None) == (streaming == "parallel") for abort in aborts
             )
-        # A small memory makes files of them.
+        # With little memory the transactions are spooled to files.
         for memory_limit in (1000, 8 << 20):
             with primary.changes("s", **options) as stream:  # type: ignore[call-overload]
                 whole = [*stream.transactions(memory_limit=memory_limit)]
@@ -109,7 +109,7 @@ def test_transactions_come_whole_however_they_are_sent(
 
 @pytest.mark.pg(">=15")
 @pytest.mark.parametrize("streaming", ["off", "on"])
-def test_prepared_transactions_come_when_they_are_prepared(node: Node, streaming: str) -> None:
+def test_prepared_transactions_are_streamed_at_prepare(node: Node, streaming: str) -> None:
     with Primary.connect(node.conninfo) as primary:
         primary.create_logical_slot("two", two_phase=True)
         rows = 2000 if streaming == "on" else 2
@@ -135,19 +135,19 @@ def test_prepared_transactions_come_when_they_are_prepared(node: Node, streaming
         assert rollback.prepare_end_lsn == prepares[1].end_lsn
         begins = [c.gid for c in found if isinstance(c, BeginPrepare)]
         assert begins == [c.gid for c in prepares if not c.is_streamed]
-        # The slot goes on so, though nobody asks for it any more: nothing of it is passed over.
+        # The slot keeps two_phase, although this stream does not ask for it: no change is skipped.
         del options["two_phase"]
         with primary.changes("two", **options) as stream:  # type: ignore[call-overload]
-            with pytest.raises(ServerError, match="made with two_phase"):
+            with pytest.raises(ServerError, match="created with two_phase"):
                 next(stream.transactions())
             assert stream.is_closed
-        # Without two_phase they come when they are committed, as any.
+        # Without two_phase they are streamed at COMMIT PREPARED.
         with primary.changes("s", publications=["p"], stop_at=written(node)) as stream:
             assert [len([*transaction]) for transaction in stream.transactions()] == [rows]
 
 
 @pytest.mark.pg(">=14")
-async def test_transactions_are_awaited_too(node: Node, colour: Colour) -> None:
+async def test_transactions_can_be_read_with_async_for(node: Node, colour: Colour) -> None:
     interleaved(node)
     async with await colour.primary(node.conninfo) as primary:
         stream = primary.changes("s", publications=["p"], streaming="on", timeout=10)
@@ -171,7 +171,7 @@ with pgreplkit.Primary.connect(sys.argv[1]) as primary:
         for transaction in stream.transactions():
             print(sum(isinstance(change, Insert) for change in transaction))
             break
-        # Not ru_maxrss, which begins with what the parent had.
+        # Not ru_maxrss, which starts at the parent's value.
         status = Path("/proc/self/status").read_text().splitlines()
         [peak] = [line for line in status if "VmHWM" in line]
         print(int(peak.split()[1]) >> 10)
@@ -179,15 +179,15 @@ with pgreplkit.Primary.connect(sys.argv[1]) as primary:
 
 
 @pytest.mark.matrix
-@pytest.mark.pg(">=18")  # The memory is the client's: one server shows it.
+@pytest.mark.pg(">=18")  # The measured memory is the client's, so one server version is enough.
 def test_memory_stays_flat_for_a_large_transaction(node: Node, tmp_path: Path) -> None:
     run(node, ROWS.format(1, 400_000))
     script = tmp_path / "big.py"
     script.write_text(BIG)
     for streaming in ("off", "on"):
         command = [sys.executable, str(script), node.conninfo, streaming]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        rows, megabytes = map(int, told)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        rows, megabytes = map(int, output)
         assert rows == 400_000
         assert megabytes < 80
 
@@ -199,7 +199,7 @@ def test_streamed_transactions_survive_a_lost_connection(node: Node) -> None:
     with Primary.connect(node.conninfo) as primary:
         with (
             primary.changes("s", **options) as stream,  # type: ignore[call-overload]
-            pytest.raises(ValueError, match=r"only transactions\(\)"),
+            pytest.raises(ValueError, match=r"iterate over transactions\(\)"),
         ):
             next(stream)
         with primary.changes("s", **options) as stream:  # type: ignore[call-overload]

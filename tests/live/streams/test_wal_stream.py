@@ -1,4 +1,4 @@
-"""WAL as a client reads it: whole, through timelines, kept alive, confirmed, and ended."""
+"""WAL streams: complete bytes, timelines, keepalives, confirmation, and ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def joined(chunks: list[WalChunk]) -> bytes:
     return b"".join(chunk.data for chunk in chunks)
 
 
-def test_a_stream_gives_the_servers_own_bytes_up_to_where_it_shall_stop(cluster: Cluster) -> None:
+def test_a_stream_returns_the_servers_bytes_up_to_stop_at(cluster: Cluster) -> None:
     start = segment_of(flushed(cluster.primary)) + 1001
     end = max(write_wal(cluster.primary, 3 << 20), start + 10)
     stop = end - 7
@@ -52,7 +52,7 @@ def test_a_stream_gives_the_servers_own_bytes_up_to_where_it_shall_stop(cluster:
         assert list(connection.start_physical(start, stop_at=start)) == []
 
 
-def test_a_closed_stream_leaves_the_connection_in_the_middle_of_much_wal(cluster: Cluster) -> None:
+def test_the_connection_can_be_used_after_a_stream_closed_amid_much_wal(cluster: Cluster) -> None:
     start = segment_of(flushed(cluster.primary))
     write_wal(cluster.primary, 2 << 20)
     with replication(cluster.primary) as connection:
@@ -68,11 +68,11 @@ def test_a_closed_stream_leaves_the_connection_in_the_middle_of_much_wal(cluster
         assert connection.identify_system().timeline == 1
 
 
-def test_a_stream_goes_on_after_a_timeout(cluster: Cluster) -> None:
+def test_a_stream_continues_after_a_timeout(cluster: Cluster) -> None:
     with replication(cluster.primary) as connection:
         start = flushed(cluster.primary)
         stream = connection.start_physical(start, timeout=1)
-        with pytest.raises(WaitTimeout, match="no WAL came in 1 s"):
+        with pytest.raises(WaitTimeout, match="after 1 s waiting for WAL"):
             list(stream)
         end = stream.position
         written = write_wal(cluster.primary, 0)
@@ -87,7 +87,7 @@ def sender(node: Node, name: str) -> dict[str, object]:
 
 
 @pytest.mark.matrix
-def test_what_is_confirmed_is_what_the_caller_said(cluster: Cluster) -> None:
+def test_only_positions_given_by_the_caller_are_confirmed(cluster: Cluster) -> None:
     primary = cluster.primary
     start = segment_of(flushed(primary))
     end = write_wal(primary)
@@ -102,11 +102,11 @@ def test_what_is_confirmed_is_what_the_caller_said(cluster: Cluster) -> None:
             assert stream.acknowledged == LSN.INVALID
             while stream.position < end:
                 chunk = next(stream)
-            # Nothing was said: what was given before is written, and the slot is where it was.
+            # Without a new confirmation: earlier WAL counts as written, and the slot has not moved.
             first, last = str(chunk.lsn), str(chunk.end_lsn)
             wait_until(lambda: sender(primary, "confirming")["write_lsn"] == first)
-            told = sender(primary, "confirming")
-            assert (told["flush_lsn"], told["replay_lsn"]) == (None, None)
+            reported = sender(primary, "confirming")
+            assert (reported["flush_lsn"], reported["replay_lsn"]) == (None, None)
             assert one(primary, f"{restart}'confirming'") == reserved
             stream.acknowledge(chunk.end_lsn)
             wait_until(lambda: sender(primary, "confirming")["flush_lsn"] == last)
@@ -118,7 +118,7 @@ def test_what_is_confirmed_is_what_the_caller_said(cluster: Cluster) -> None:
             assert sender(primary, "confirming")["flush_lsn"] == last
 
 
-def test_keepalives_are_answered_beside_the_callers_code(cluster: Cluster) -> None:
+def test_keepalives_are_answered_while_the_callers_code_runs(cluster: Cluster) -> None:
     run(cluster.primary, "ALTER SYSTEM SET wal_sender_timeout = '1s'")
     run(cluster.primary, "SELECT pg_reload_conf()")
     try:
@@ -135,7 +135,7 @@ def test_keepalives_are_answered_beside_the_callers_code(cluster: Cluster) -> No
         run(cluster.primary, "SELECT pg_reload_conf()")
 
 
-def test_what_cannot_be_streamed_is_told_by_its_kind(cluster: Cluster) -> None:
+def test_each_reason_against_streaming_has_its_error(cluster: Cluster) -> None:
     primary = cluster.primary
     here = flushed(primary)
     with replication(primary) as connection, replication(primary) as other:
@@ -155,7 +155,7 @@ def test_what_cannot_be_streamed_is_told_by_its_kind(cluster: Cluster) -> None:
         other.create_slot("held", temporary=True)
         with other.start_physical(here, slot="held"), pytest.raises(SlotActive, match="held"):
             start(here, slot="held")
-        # None of them has cost the connection.
+        # The connection survives each of these errors.
         assert connection.identify_system().timeline == 1
 
 
@@ -167,7 +167,7 @@ def test_a_stream_can_be_closed_from_another_thread(cluster: Cluster) -> None:
         assert stream.is_closed
 
 
-def test_a_stream_can_be_closed_from_another_thread_while_it_begins(cluster: Cluster) -> None:
+def test_a_stream_can_be_closed_from_another_thread_while_it_starts(cluster: Cluster) -> None:
     with replication(cluster.primary) as connection:
         stream = connection.start_physical(flushed(cluster.primary))
         source, is_there, may_go_on = stream._source, threading.Event(), threading.Event()
@@ -192,7 +192,7 @@ def test_a_stream_can_be_closed_from_another_thread_while_it_begins(cluster: Clu
         assert connection.identify_system().timeline == 1
 
 
-def test_a_stream_that_is_interrupted_leaves_no_gap(
+def test_an_interrupted_stream_leaves_no_gap(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(feed: WalFeed, messages: list[memoryview]) -> list[WalChunk]:
@@ -211,7 +211,7 @@ def test_a_stream_that_is_interrupted_leaves_no_gap(
         assert connection.identify_system().timeline == 1
 
 
-def test_a_lost_connection_is_told(cluster: Cluster) -> None:
+def test_a_lost_connection_raises(cluster: Cluster) -> None:
     with replication(cluster.primary, application_name="lost") as connection:
         stream = connection.start_physical(flushed(cluster.primary))
         write_wal(cluster.primary, 0)
@@ -225,7 +225,7 @@ def test_a_lost_connection_is_told(cluster: Cluster) -> None:
         assert connection.connection.closed
 
 
-def test_the_async_stream_gives_the_same(cluster: Cluster) -> None:
+def test_the_async_stream_returns_the_same_bytes(cluster: Cluster) -> None:
     start = segment_of(flushed(cluster.primary))
     end = write_wal(cluster.primary, 1 << 20)
 
@@ -235,7 +235,7 @@ def test_the_async_stream_gives_the_same(cluster: Cluster) -> None:
                 chunks = [chunk async for chunk in stream]
             waiting = connection.start_physical(end, timeout=0.2)
             with pytest.raises(WaitTimeout):
-                # The server writes a little by itself every 15 s.
+                # An idle server writes a little WAL every 15 s.
                 [_ async for _ in waiting]
             await waiting.close()
             assert (await connection.identify_system()).timeline == 1
@@ -245,8 +245,8 @@ def test_the_async_stream_gives_the_same(cluster: Cluster) -> None:
 
 
 @pytest.mark.matrix
-def test_a_stream_follows_its_server_to_the_next_timeline(clusters: Clusters, major: int) -> None:
-    """A standby that is streamed from, with a standby of its own, is promoted."""
+def test_a_stream_follows_the_server_to_the_next_timeline(clusters: Clusters, major: int) -> None:
+    """The stream's server, a standby with a cascaded standby, is promoted."""
     keep: dict[str, str] = {"wal_keep_segments": "64"} if major < 13 else {"wal_keep_size": "1GB"}
     primary = clusters.lab.primary(version=major, settings=keep)
     standby = clusters.lab.standby(primary)
@@ -268,10 +268,10 @@ def test_a_stream_follows_its_server_to_the_next_timeline(clusters: Clusters, ma
         assert whole[: switch - start] == wal_of(standby, start, switch)
         assert whole[switch - start :] == wal_of(standby, switch, stream.position, timeline=2)
         stream.close()
-        # The same anew, from the history that the server has now.
+        # The same again, with the server's present timeline history.
         again = connection.start_physical(start, stop_at=written)
         assert joined(list(again))[: len(whole)] == whole[: written - start]
-        # Nothing is left of the first timeline: it begins with the second.
+        # No WAL of the first timeline remains: the stream starts with the second.
         exact = list(connection.start_physical(switch, timeline=1, stop_at=written))
         assert {chunk.timeline for chunk in exact} == {2}
         assert exact[0].lsn == switch

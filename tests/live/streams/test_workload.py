@@ -1,4 +1,4 @@
-"""A random workload: what is replayed of its stream equals the tables."""
+"""A random workload: the replayed stream equals the table."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def replayed(stream: ChangeStream[Row] | TransactionStream[Row], model: Rows) ->
 
 
 class Workload(RuleBasedStateMachine):
-    """One writer: rows, keys, large values, subtransactions, prepared transactions, DDL."""
+    """One writer of rows, keys, large values, subtransactions, prepared transactions and DDL."""
 
     source: Database
     streaming = "off"
@@ -95,7 +95,7 @@ class Workload(RuleBasedStateMachine):
 
     @rule(id=NUMBERS)
     def count(self, id: int) -> None:
-        """Leaves the large value as it is."""
+        """Update the row without its large value."""
         self.writer.execute("UPDATE t SET n = coalesce(n, 0) + 1 WHERE id = %s", [id])
 
     @rule(id=NUMBERS, to=st.integers(7, 12))
@@ -163,7 +163,7 @@ class Workload(RuleBasedStateMachine):
                     "workload", publications=["p"], stop_at=end, timeout=20
                 ) as stream:
                     replayed(stream.transactions() if whole else stream, model)
-                # A column that came later is in the rows that changed since.
+                # A column that was added later is in the rows that changed since.
                 for row in model.values():
                     for name in self.extra:
                         row.setdefault(name, "new")
@@ -174,7 +174,7 @@ class Workload(RuleBasedStateMachine):
                 assert shared == expected
 
 
-def test_what_is_replayed_equals_the_table(source: Database) -> None:
+def test_a_replayed_random_workload_equals_the_table(source: Database) -> None:
     class OnThisServer(Workload):
         pass
 

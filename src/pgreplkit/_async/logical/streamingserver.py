@@ -7,9 +7,9 @@ from typing import TypeVar, Unpack, cast, overload
 
 from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
 from pgreplkit._async.server.server import AsyncServer
-from pgreplkit._async.streams.changes import AsyncChangeStream, change_stream, pgoutput_stream
+from pgreplkit._async.streams.changes import AsyncChangeStream, AsyncPgoutput, change_stream
+from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable
@@ -121,15 +121,19 @@ class AsyncStreamingServer(AsyncServer):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
-        names = names_of(publications)
-        settings = ChangeSettings(**options)
-        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
-        return AsyncSnapshotStream(
-            self,
-            stream,
+        settings, conninfo = ChangeSettings(**options), self._link.another()
+        plugin = AsyncPgoutput(
+            publications,
             settings,
             cast(RowFactory[R], row_factory or named_rows),
-            names,
+            self.connection.adapters,
+        )
+        stream = AsyncSlotStream(conninfo, slot, plugin, start=None, settings=settings)
+        return AsyncSnapshotStream(
+            conninfo,
+            self.connection.info.dbname,
+            stream,
+            plugin,
             tables,
             failover=failover,
             create_timeout=create_timeout,

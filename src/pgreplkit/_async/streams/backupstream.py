@@ -1,4 +1,4 @@
-"""AsyncBackupStream: a base backup that is read, saved or extracted while it comes."""
+"""AsyncBackupStream: a base backup that is read, saved or extracted while it is received."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.results import records
-from pgreplkit.errors import StreamClosed, WaitTimeout
+from pgreplkit.errors import ConnectionFailed, StreamClosed, WaitTimeout
 from pgreplkit.host.backupfolder import DataFolder, FreshFolder, TarFolder
 from pgreplkit.host.checksums import quickest
 from pgreplkit.host.configfiles import translate_os_errors
@@ -31,6 +31,8 @@ from pgreplkit.plans.streams.backupstream import (
     BackupStage,
     TablespaceProgress,
 )
+from pgreplkit.plans.streams.silence import Silence, backup_silence
+from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.basebackup import (
     BackupArchive,
@@ -44,13 +46,15 @@ from pgreplkit.protocol.basebackup import (
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
 
-_LOOKS_AGAIN = 1.0
+_CHECKED_EVERY = 1.0
+"""Seconds after which a wait checks the silence of the server."""
 _ENDED_WITHIN = 10.0
+"""Seconds for the server to cancel the backup: it may have to finish writing a large message."""
 _MODE_SINCE = 11
 
 
 class _Items:
-    """Makes items of what comes."""
+    """Collects items for iteration."""
 
     def __init__(self) -> None:
         self.waiting: deque[BackupItem] = deque()
@@ -72,18 +76,18 @@ class _Items:
 
 
 class _Folder(BackupSink, Protocol):
-    """Where a backup is written to."""
+    """A folder into which a backup is written."""
 
     def finish(self) -> None: ...
     def give_up(self) -> None: ...
 
 
 class AsyncBackupStream(AsyncClosing):
-    """A base backup: iterate over its parts, ``save_tar`` it or ``extract`` it.
+    """A base backup: iterate over its parts, or call ``save_tar`` or ``extract``.
 
-    Made by ``base_backup`` of a ReplicationConnection. The server begins with it when the first
-    part is asked for. Closed before its end, it is cancelled; the connection can be used again
-    then, and after an error of the server, but not after ConnectionFailed.
+    Created by ``base_backup`` of a ReplicationConnection. The server begins when the first part is
+    requested. Closed before its end, it is cancelled; the connection can be used again then, and
+    after an error of the server, but not after ConnectionFailed.
     """
 
     def __init__(
@@ -100,32 +104,33 @@ class AsyncBackupStream(AsyncClosing):
         self._items = _Items()
         self._sink: BackupSink = self._items
         self._framing: BackupFraming | None = None
-        self._is_within = False
-        """Whether a COPY has begun whose end the framing was not told."""
         self._ends: list[tuple[LSN, int]] = []
         self._stage = BackupStage.WAITING_FOR_CHECKPOINT
         self._began = time.monotonic()
         self._manifest: BackupManifest | None = None
-        self._is_closed = False
+        self._state = StreamState.NEW
+        self._silence = Silence.of_server(None)
+        self._checkpoint_timeout = 0.0
+        self._sender_timeout: float | None = None
 
     @property
     def start_lsn(self) -> LSN | None:
-        """From where on WAL is needed to recover it; None until the server has begun."""
+        """The first position of the WAL needed to recover it; None until the server has begun."""
         return self._ends[0][0] if self._ends else None
 
     @property
     def timeline(self) -> int | None:
-        """The timeline of that position; None until the server has begun."""
+        """The timeline of ``start_lsn``; None until the server has begun."""
         return self._ends[0][1] if self._ends else None
 
     @property
     def end_lsn(self) -> LSN | None:
-        """Up to where WAL is needed to recover it; None before the end."""
+        """The end of the WAL needed to recover it; None before the end."""
         return self._ends[1][0] if len(self._ends) > 1 else None
 
     @property
     def manifest(self) -> BackupManifest | None:
-        """The manifest; None before the end, and where there is none.
+        """The manifest; None before the end, and for a backup without one.
 
         Raises: InvalidBackupManifest.
         """
@@ -136,7 +141,7 @@ class AsyncBackupStream(AsyncClosing):
 
     @property
     def progress(self) -> BackupProgress:
-        """How far it is."""
+        """The progress of the backup."""
         framing = self._framing
         pairs = [] if framing is None else zip(framing.tablespaces, framing.done, strict=True)
         return BackupProgress(
@@ -155,8 +160,8 @@ class AsyncBackupStream(AsyncClosing):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self._is_closed
+        """Whether the stream has ended."""
+        return self._state.is_over
 
     @property
     def _tried(self) -> str:
@@ -166,7 +171,10 @@ class AsyncBackupStream(AsyncClosing):
         walsender, options = self._walsender, self._options
         walsender.insist_on_idle(self._tried)
         self._sink, self._began = sink, time.monotonic()
+        self._checkpoint_timeout = await walsender.seconds("checkpoint_timeout")
+        self._sender_timeout = await walsender.wal_sender_timeout()
         self._out = out = AsyncCopyOut(walsender.connection)
+        self._state = self._state.to(StreamState.OPEN)
         with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
             if self._incremental is not None:
                 await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier))
@@ -175,7 +183,7 @@ class AsyncBackupStream(AsyncClosing):
             out.send(commands.base_backup(major, asked))
 
     def _earlier(self) -> bytes:
-        """The manifest of the backup that an incremental one is made to."""
+        """Return the manifest of the backup on which an incremental one builds."""
         given = self._incremental
         if isinstance(given, bytes):
             return given
@@ -183,21 +191,17 @@ class AsyncBackupStream(AsyncClosing):
             return Path(given or "").read_bytes()
 
     async def _next(self) -> list[memoryview] | None:
-        """Messages of what is copied; None at the end."""
+        """Return the next messages of the archives; None at the end."""
         out = self._out
-        if out is None or self._is_closed:
-            raise StreamClosed(self._tried, "it has ended: take another")
+        if out is None or self._state.is_over:
+            raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
         backoff = None if self._timeout is None else Backoff(self._timeout)
         with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
             while True:
                 messages = out.views()
                 if messages:
                     return messages
-                if self._is_within and not out.is_copying and self._framing is not None:
-                    self._is_within = False
-                    self._framing.end_copy()
-                    if self._framing.archives_left <= 0:
-                        self._stage = BackupStage.FINISHING
+                self._note_end_of_copy(out)
                 result = out.result()
                 if result is not None:
                     self._answered(result)
@@ -206,15 +210,42 @@ class AsyncBackupStream(AsyncClosing):
                     return None
                 if backoff is not None and backoff.is_over:
                     raise WaitTimeout(
-                        f"{self._tried}: nothing came in {self._timeout:g} s: {self.progress}"
+                        f"timed out after {self._timeout:g} s waiting for more of the base backup"
+                        f" {self._options.label!r}: {self.progress}"
                     )
-                await out.wait(_LOOKS_AGAIN if backoff is None else backoff.next_pause())
+                await self._listen(out, _CHECKED_EVERY if backoff is None else backoff.next_pause())
+
+    def _note_end_of_copy(self, out: AsyncCopyOut) -> None:
+        framing = self._framing
+        if framing is not None and framing.is_within_copy and not out.is_copying:
+            framing.end_copy()
+            if framing.archives_left <= 0:
+                self._stage = BackupStage.FINISHING
+
+    async def _listen(self, out: AsyncCopyOut, limit: float) -> None:
+        """Wait until something was received, for at most ``limit`` seconds.
+
+        Raises: ConnectionFailed when the server has been silent for longer than the stage explains.
+        """
+        silence = self._silence
+        if await out.wait(limit):
+            silence.heard()
+            return
+        silence.listened(limit)
+        silence.limit = backup_silence(
+            self._stage,
+            self._sender_timeout,
+            checkpoint_timeout=self._checkpoint_timeout,
+            waits_for_archive=self._options.waits_for_archive,
+        )
+        if silence.is_over:
+            found = f"the server sent nothing for {silence.limit:g} s while {self._stage}"
+            raise ConnectionFailed(self._tried, found, remedy="check the network between")
 
     def _answered(self, result: PGresult) -> None:
-        """The answer has rows before and after what is copied."""
+        """Process a result; there are some with rows before and after the archives."""
         if result.status == ExecStatus.COPY_OUT and self._framing is not None:
             self._framing.begin_copy()
-            self._is_within = True
         elif result.status == ExecStatus.TUPLES_OK:
             rows = records([result])
             if self._ends and self._framing is None:
@@ -227,7 +258,7 @@ class AsyncBackupStream(AsyncClosing):
 
     async def __anext__(self) -> BackupItem:
         waiting = self._items.waiting
-        if self._is_closed:
+        if self._state.is_over:
             raise StopAsyncIteration
         if self._out is None:
             checksums = self._options.manifest_checksums
@@ -241,7 +272,7 @@ class AsyncBackupStream(AsyncClosing):
             except WaitTimeout:
                 raise
             except BaseException:
-                await self.close()
+                await self._end(StreamState.FAILED)
                 raise
             if messages is None:
                 self._stage = BackupStage.DONE
@@ -252,12 +283,13 @@ class AsyncBackupStream(AsyncClosing):
     async def _guarded_begin(
         self, sink: BackupSink, *, with_map: bool, checksums: str | None
     ) -> None:
-        if self._is_closed or self._out is not None:
-            raise StreamClosed(self._tried, "it was taken already: take another")
+        if self._state is not StreamState.NEW:
+            found = "the backup was started already"
+            raise StreamClosed(self._tried, found, remedy="start another backup")
         try:
             await self._begin(sink, with_map=with_map, checksums=checksums)
         except BaseException:
-            await self.close()
+            await self._end(StreamState.FAILED)
             raise
 
     async def save_tar(
@@ -268,8 +300,8 @@ class AsyncBackupStream(AsyncClosing):
     ) -> None:
         """Write base.tar, an archive for each tablespace, and backup_manifest into a directory.
 
-        The directory is missing or empty. The manifest is written when all else is on the disk.
-        When it fails, what it made is removed.
+        The directory must be missing or empty. The manifest is written when all else is on the
+        disk. If the backup fails, the written files are removed.
 
         Raises: HostFileError; ServerError; ConnectionFailed; WaitTimeout.
         """
@@ -289,17 +321,20 @@ class AsyncBackupStream(AsyncClosing):
     ) -> None:
         """Write a data directory that a server starts from, and compare it with the manifest.
 
-        ``tablespaces`` says where each goes that is not to lie where it does on the server. All
-        directories are missing or empty. When it fails, what it made is removed. Called by root
-        it gives the files to who owns the folder above. Unless ``manifest_checksums`` says which,
-        they are CRC32C where google-crc32c is installed, else SHA256.
+        ``tablespaces`` maps a tablespace's location on the server to another one here. All
+        directories must be missing or empty. If the backup fails, the written files are removed.
+        Called by root, it makes the owner of the parent directory the owner of the files. The
+        checksums are CRC32C if google-crc32c is installed, else SHA256, unless
+        ``manifest_checksums`` was given.
 
         Raises: BackupDamaged; HostFileError; ServerError; ConnectionFailed; WaitTimeout;
-        ValueError for what cannot be extracted: lz4 and zstd, or a tablespace_map.
+        ValueError for a backup that cannot be extracted: lz4 or zstd, or with a tablespace_map.
         """
         options, walsender = self._options, self._walsender
         if options.compression not in {None, "gzip"} or options.tablespace_map:
-            raise ValueError("extract takes gzip at the most, and makes the links by itself")
+            raise ValueError(
+                "could not extract the backup: it takes gzip at most, and no tablespace_map"
+            )
         checksums: str | None = None
         if options.has_manifest(walsender.version.major):
             checksums = options.manifest_checksums or quickest()
@@ -325,43 +360,46 @@ class AsyncBackupStream(AsyncClosing):
         on_progress: Callable[[BackupProgress], None] | None,
         check: Callable[[], None],
     ) -> None:
-        """Let all go into a folder, or nothing."""
+        """Write the backup into a folder; remove what was written if it fails."""
 
-        def told(stage: BackupStage) -> None:
+        def enter(stage: BackupStage) -> None:
             self._stage = stage
             if on_progress is not None:
                 on_progress(self.progress)
 
         try:
-            told(self._stage)
+            enter(self._stage)
             await self._guarded_begin(folder, with_map=with_map, checksums=checksums)
             while (messages := await self._next()) is not None:
                 if self._framing is not None:
-                    # A WaitTimeout is an OSError: it is not to be told as a file's.
+                    # Not around _next(): its WaitTimeout is an OSError, but not of a file.
                     with translate_os_errors(self._tried):
                         await to_thread_shielded(partial(self._framing.feed, messages))
-                told(self._stage)
-            told(BackupStage.SYNCING)
+                enter(self._stage)
+            enter(BackupStage.SYNCING)
             await to_thread_shielded(check)
             with translate_os_errors(self._tried):
                 await to_thread_shielded(folder.finish)
         except BaseException:
             await to_thread_shielded(folder.give_up)
-            await self.close()
+            await self._end(StreamState.FAILED)
             raise
         await self.close()
-        told(BackupStage.DONE)
+        enter(BackupStage.DONE)
 
     async def close(self) -> None:
-        """End it; before its end, the server is asked to cancel it."""
-        if self._is_closed:
+        """End the stream; a backup that is not complete is cancelled."""
+        await self._end(StreamState.CLOSED)
+
+    async def _end(self, state: StreamState) -> None:
+        if self._state.is_over:
             return
-        self._is_closed = True
+        self._state = self._state.to(state)
         out, walsender = self._out, self._walsender
         if out is None or out.is_over:
             return
         if walsender.connection.info.transaction_status == TransactionStatus.IDLE:
-            return  # What is cancelled then would be the next command.
+            return  # A request to cancel would hit the next command.
         if walsender.connection.closed or not await out.cancel(timeout=_ENDED_WITHIN):
             await walsender.close()
 
@@ -369,5 +407,5 @@ class AsyncBackupStream(AsyncClosing):
         return self
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else str(self.progress)
+        state = "closed" if self.is_closed else str(self.progress)
         return f"<{type(self).__name__} {self._options.label!r}, {state}>"

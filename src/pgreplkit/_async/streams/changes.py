@@ -1,25 +1,35 @@
-"""AsyncChangeStream and its like: what a client reads of a logical slot."""
+"""AsyncChangeStream and its relatives: iterators over a logical slot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Self, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Generic, Self, TypeVar, cast
 
-import attrs
+from psycopg import AsyncConnection
 from psycopg.adapt import AdaptersMap
 
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
+from pgreplkit.catalog.logical.columntypes import (
+    PUBLISHED_TYPES,
+    TYPES_BY_OID,
+    TYPES_OF_COLUMNS,
+    ColumnType,
+)
+from pgreplkit.driver.encodings import name_encoding
 from pgreplkit.driver.rowloading import RowLoading
+from pgreplkit.errors import StreamClosed
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.changefeed import ChangeFeed, Output
-from pgreplkit.protocol.outputs import ChangeOutput, Payload, PayloadOutput
+from pgreplkit.plans.streams.state import StreamState
+from pgreplkit.protocol.changefeed import ChangeFeed, Payload, PayloadFeed, TypedFeed
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import Change
 from pgreplkit.protocol.pgoutput.options import names_of, pgoutput_options
 from pgreplkit.protocol.pgoutput.rows import RowFactory
-from pgreplkit.protocol.transactions import Transaction, TransactionOutput
+from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
+from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
 
 Item = TypeVar("Item")
@@ -29,76 +39,108 @@ MEMORY_LIMIT = 8 << 20
 
 
 class AsyncSlotReader(AsyncClosing, Generic[Item]):
-    """What every stream of a slot offers: iteration, acknowledging, and an end.
+    """Iteration over a slot, acknowledgement and the end: the base of all streams of a slot.
 
-    It is opened when it is entered, or when the first item is asked for. At its end, and when it
-    is closed, the server ends it too, and the slot is free.
+    It is opened when it is entered, or when the first item is requested. At its end, and when it
+    is closed, the slot is free again.
     """
 
-    def __init__(self, stream: AsyncSlotStream, output: Callable[[], Output[Item]]) -> None:
-        self._stream, self._output = stream, output
+    def __init__(self, stream: AsyncSlotStream) -> None:
+        self._stream = stream
         self._feed: ChangeFeed[Item] | None = None
 
     @property
     def slot(self) -> str:
-        """The name of its slot."""
+        """The name of the slot."""
         return self._stream.slot
 
     @property
     def position(self) -> LSN:
-        """The end of the last transaction that was given whole: what to store with one's own data.
+        """The end of the last transaction that was delivered whole: store it with your own data.
 
-        ``start=`` goes on from there, and nothing before it is given again. 0/0 before anything
-        was given, where none was started from.
+        ``start=`` continues from this position, and nothing before it is delivered again. It is 0/0
+        before anything was delivered, unless the stream began at a given start.
         """
         return self._stream.feedback.delivered
 
     @property
     def acknowledged(self) -> LSN:
-        """Up to where all is acknowledged: the slot keeps no WAL before it."""
+        """The acknowledged position: the slot keeps no WAL before it."""
         return self._stream.feedback.flushed
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self._stream.is_closed
+        """Whether the stream has ended."""
+        return self._stream.state.is_over
 
     def acknowledge(
         self, flushed: LSN, *, written: LSN | None = None, applied: LSN | None = None
     ) -> None:
-        """Confirm that all before ``flushed`` is safe here: the server may forget it.
+        """Confirm that everything before ``flushed`` is safe, so that the server may discard it.
 
-        Give the ``end_lsn`` of what ends a transaction. ``written`` and ``applied`` are the same
-        unless told; they matter to who waits with synchronous_commit=remote_write or remote_apply.
-        The server is told at once, or at most a second later when this is called often.
+        Use the ``end_lsn`` of the change that ends a transaction. ``written`` and ``applied`` are
+        the same by default; they matter to commits that wait with synchronous_commit=remote_write
+        or remote_apply. The server is informed at once, or within a second if this is called often.
 
-        Raises: InvalidAcknowledgement for a position that the stream has not given yet;
-        StreamClosed.  Source: Standby status update of the replication protocol.
+        Raises: InvalidAcknowledgement for a position that was not delivered yet; StreamClosed.
+        Source: Standby status update of the replication protocol.
         """
         self._stream.acknowledge(flushed, written, applied)
 
     async def close(self) -> None:
-        """Tell the server what is acknowledged, and end the stream; the slot is free then.
+        """Send what is acknowledged, and end the stream; the slot is free then.
 
-        May be called from another thread than the one that iterates, which then comes to its end.
+        May be called from another thread than the one that iterates, whose iteration then ends.
         """
         await self._stream.close()
 
+    def _new_feed(self) -> ChangeFeed[Item]:
+        """Return the feed that turns messages into items."""
+        raise NotImplementedError
+
     async def _begin(self) -> ChangeFeed[Item]:
-        stream = self._stream
-        stream.take()
-        await stream.open()
-        self._feed = ChangeFeed(self._output(), stream.feedback, stop_at=stream.settings.stop_at)
+        if self._feed is None:
+            feed = self._new_feed()
+            self._stream.take(cast(ChangeFeed[object], feed))
+            self._feed = feed
+        await self._stream.open()
         return self._feed
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        feed = self._feed
-        if feed is None:
+        stream, feed = self._stream, self._feed
+        if feed is None or stream.state is StreamState.NEW:
+            stream.raise_failure()
             feed = await self._begin()
-        return await self._stream.next(feed)
+        if stream.settings.auto_acknowledge:
+            stream.acknowledge_delivered()
+        while not stream.state.is_over:
+            if feed.is_over:
+                await stream.close()
+                break
+            try:
+                for data in stream.messages:
+                    item = feed.take(data)
+                    if item is not None:
+                        stream.delivered()
+                        return item
+                    if feed.asked:
+                        stream.answer()
+                        feed.asked = False
+                    if feed.is_over or stream.state.is_over:
+                        break
+            except UnknownTypes as unknown:
+                await stream.learn(data, unknown)
+                continue
+            except BaseException as error:
+                await stream.fail(error)
+                raise
+            if not feed.is_over:
+                await stream.fill()
+        stream.raise_failure()
+        raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
         await self._stream.open()
@@ -110,78 +152,170 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
 
 
 class AsyncPayloadStream(AsyncSlotReader[Payload]):
-    """The messages of any output plugin, as they are.
+    """The messages of any output plugin, undecoded.
 
-    Made by ``start_logical`` of a ReplicationConnection.
+    Created by ``start_logical`` of a ReplicationConnection.
     """
 
-    def __init__(self, stream: AsyncSlotStream) -> None:
-        super().__init__(stream, PayloadOutput)
+    def _new_feed(self) -> ChangeFeed[Payload]:
+        return PayloadFeed(self._stream.feedback, stop_at=self._stream.settings.stop_at)
+
+
+class AsyncAnyPlugin:
+    """An output plugin whose messages are not decoded."""
+
+    publications: tuple[str, ...] = ()
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = options
+
+    async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
+        """Return the options as they were given."""
+        return self._options
+
+    async def learn(self, link: AsyncLink, oids: frozenset[int]) -> None:
+        """Do nothing: the messages are not decoded."""
+
+
+class AsyncPgoutput(Generic[R]):
+    """pgoutput, and how its rows are loaded.
+
+    It does not refer to a reader, so that a reader that is no longer used is freed at once.
+    """
+
+    def __init__(
+        self,
+        publications: Iterable[str],
+        settings: ChangeSettings,
+        row_factory: RowFactory[R],
+        adapters: AdaptersMap | None,
+    ) -> None:
+        self.publications: tuple[str, ...] = names_of(publications)
+        self.settings: ChangeSettings = settings
+        self.row_factory: RowFactory[R] = row_factory
+        self._adapters = adapters
+        self._types: dict[int, ColumnType] = {}
+        self._connection: AsyncConnection[object] | None = None
+
+    async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
+        """Return the options of START_REPLICATION; look up the types of all columns before."""
+        operation = "look up the types of columns"
+        settings, self._connection = self.settings, walsender.connection
+        for record in await walsender.query(operation, TYPES_OF_COLUMNS):
+            self._types[record["oid"]] = ColumnType(**record)
+        options = pgoutput_options(
+            walsender.version.major,
+            walsender.require,
+            self.publications,
+            binary=settings.binary,
+            streaming=settings.streaming,
+            two_phase=settings.two_phase,
+            messages=settings.messages,
+            origin=settings.origin,
+        )
+        if settings.binary:
+            names = [*self.publications]
+            published = await walsender.query(operation, PUBLISHED_TYPES, [names])
+            oids = [record["oid"] for record in published]
+            # One type for one column, whatever the format: only a text can be kept as it is, or
+            # be loaded where psycopg has no loader of binary values.
+            if settings.keeps_text or not self._loading(walsender.connection).agrees_in_binary(
+                oids
+            ):
+                del options["binary"]
+        return options
+
+    async def learn(self, link: AsyncLink, oids: frozenset[int]) -> None:
+        """Look up types that were created after the stream began."""
+        operation = "look up the types of columns"
+        for record in await link.all(operation, TYPES_BY_OID, [[*oids]]):
+            self._types[record["oid"]] = ColumnType(**record)
+        for oid in oids - self._types.keys():
+            # The type was dropped in the meantime; its values come as texts.
+            self._types[oid] = ColumnType(oid, oid, is_enum=False)
+
+    def decoder(self) -> Decoder[R]:
+        """Return a decoder for the messages of the current connection."""
+        if self._connection is None:
+            raise StreamClosed("decode changes", "the stream is not open")
+        return Decoder(self.reading(self._connection))
+
+    def reading(self, connection: AsyncConnection[object]) -> RowReading[R]:
+        """Return how the rows of a connection are read."""
+        return RowReading(
+            self._loading(connection),
+            self.row_factory,
+            encoding=name_encoding(connection),
+            keeps_text=self.settings.keeps_text,
+        )
+
+    def _loading(self, connection: AsyncConnection[object]) -> RowLoading:
+        return RowLoading(self._adapters or connection.adapters, connection, self._types)
 
 
 class AsyncTransactionStream(AsyncSlotReader[Transaction[R]]):
     """Committed transactions, whole and in the order of their commits.
 
-    Made by ``transactions`` of a ChangeStream.
+    Created by ``transactions`` of a ChangeStream.
     """
 
+    def __init__(
+        self, stream: AsyncSlotStream, plugin: AsyncPgoutput[R], *, memory_limit: int
+    ) -> None:
+        super().__init__(stream)
+        self._plugin, self._memory_limit = plugin, memory_limit
 
-@attrs.frozen
-class _Decoding(Generic[R]):
-    """Makes decoders. It does not know the reader, which is to go as soon as nobody holds it."""
-
-    stream: AsyncSlotStream
-    settings: ChangeSettings
-    row_factory: RowFactory[R]
-    adapters: AdaptersMap | None
-
-    def __call__(self) -> Decoder[R]:
-        """One for the connection that there is now."""
-        connection = self.stream.connection
-        adapters = self.adapters or connection.adapters
-        return Decoder(RowLoading(adapters, connection), self.row_factory)
-
-    def changes(self) -> ChangeOutput[R]:
-        """Change by change."""
-        settings = self.settings
-        if settings.streaming != "off" and settings.reconnect is not None:
-            # The server cuts what still runs into other pieces the next time.
-            raise ValueError("with streaming only transactions() can go on after a reconnection")
-        return ChangeOutput(self)
+    def _new_feed(self) -> ChangeFeed[Transaction[R]]:
+        stream, plugin = self._stream, self._plugin
+        return TransactionFeed(
+            plugin.decoder,
+            stream.feedback,
+            stop_at=stream.settings.stop_at,
+            memory_limit=self._memory_limit,
+        )
 
 
 class AsyncChangeStream(AsyncSlotReader[Change[R]]):
     """The changes that a slot decodes by pgoutput, typed.
 
-    Made by ``changes`` of a server, a Slot or a ReplicationConnection.
+    Created by ``changes`` of a server, a Slot or a ReplicationConnection.
     """
 
-    def __init__(
-        self,
-        stream: AsyncSlotStream,
-        settings: ChangeSettings,
-        row_factory: RowFactory[R],
-        adapters: AdaptersMap | None,
-    ) -> None:
-        self._decoding = _Decoding(stream, settings, row_factory, adapters)
-        super().__init__(stream, self._decoding.changes)
+    def __init__(self, stream: AsyncSlotStream, plugin: AsyncPgoutput[R]) -> None:
+        super().__init__(stream)
+        self._plugin = plugin
+
+    def _new_feed(self) -> ChangeFeed[Change[R]]:
+        stream, plugin = self._stream, self._plugin
+        if plugin.settings.streaming != "off" and plugin.settings.reconnect is not None:
+            # After a reconnection the server divides an unfinished transaction differently.
+            raise ValueError(
+                "could not stream changes: streaming and reconnect are both given;"
+                " iterate over transactions(), which supports both"
+            )
+        return TypedFeed(
+            plugin.decoder,
+            stream.feedback,
+            stop_at=stream.settings.stop_at,
+        )
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> AsyncTransactionStream[R]:
-        """The same changes as whole transactions, in the order of their commits.
+        """Return the same changes as whole transactions, in the order of their commits.
 
-        Those that are streamed while they run are put together, what was rolled back is dropped.
-        A transaction takes ``memory_limit`` bytes of memory at most; what is larger stands in a
-        temporary file. To be called before the first change is taken.
+        Transactions that are streamed while they run are assembled; rolled-back changes are
+        dropped. Each transaction takes at most ``memory_limit`` bytes of memory; the rest is in a
+        temporary file. Call it before the first change is requested.
 
-        Raises: ValueError with ``two_phase``: what is prepared is not committed. ServerError ends
-        the stream of a slot that was made with it, when it sends something prepared.
+        Raises: ValueError with ``two_phase``, since prepared transactions are not committed.
+        ServerError ends the stream of a slot that was created with two_phase when it sends a
+        prepared transaction.
         """
-        decoding = self._decoding
-        if decoding.settings.two_phase:
-            raise ValueError("what is prepared is not committed: iterate over the changes")
-        return AsyncTransactionStream(
-            self._stream, lambda: TransactionOutput(decoding, memory_limit=memory_limit)
-        )
+        if self._plugin.settings.two_phase:
+            raise ValueError(
+                "could not assemble transactions: with two_phase, prepared transactions come, which"
+                " are not committed; iterate over the changes"
+            )
+        return AsyncTransactionStream(self._stream, self._plugin, memory_limit=memory_limit)
 
 
 def change_stream(
@@ -194,34 +328,8 @@ def change_stream(
     adapters: AdaptersMap | None,
     options: ChangeOptions,
 ) -> AsyncChangeStream[R]:
-    """A stream of a slot, not opened yet."""
+    """Return a stream of a slot, not opened yet."""
     settings = ChangeSettings(**options)
-    stream = pgoutput_stream(source, slot, names_of(publications), settings, start=start)
-    return AsyncChangeStream(stream, settings, row_factory, adapters)
-
-
-def pgoutput_stream(
-    source: str | AsyncWalsender,
-    slot: str,
-    names: Sequence[str],
-    settings: ChangeSettings,
-    *,
-    start: LSN | None,
-) -> AsyncSlotStream:
-    """The walsender of a slot of pgoutput, not opened yet."""
-
-    def asked_for(walsender: AsyncWalsender) -> dict[str, str]:
-        return pgoutput_options(
-            walsender.version.major,
-            walsender.require,
-            names,
-            binary=settings.binary,
-            streaming=settings.streaming,
-            two_phase=settings.two_phase,
-            messages=settings.messages,
-            origin=settings.origin,
-        )
-
-    return AsyncSlotStream(
-        source, slot, start=start, options=asked_for, publications=names, settings=settings
-    )
+    plugin = AsyncPgoutput(publications, settings, row_factory, adapters)
+    stream = AsyncSlotStream(source, slot, plugin, start=start, settings=settings)
+    return AsyncChangeStream(stream, plugin)

@@ -10,7 +10,12 @@ from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.streams.backupstream import AsyncBackupStream
-from pgreplkit._async.streams.changes import AsyncChangeStream, AsyncPayloadStream, change_stream
+from pgreplkit._async.streams.changes import (
+    AsyncAnyPlugin,
+    AsyncChangeStream,
+    AsyncPayloadStream,
+    change_stream,
+)
 from pgreplkit._async.streams.segmentstream import AsyncSegmentStream
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.streams.walsource import AsyncWalSource
@@ -210,12 +215,11 @@ class AsyncReplicationConnection(AsyncClosing):
         Raises: as ``changes``, when it is entered or the first message is asked for.
         Needs: a connection to the slot's database.  Source: START_REPLICATION … LOGICAL.
         """
-        given = {**(options or {})}
         stream = AsyncSlotStream(
             self._walsender,
             slot,
+            AsyncAnyPlugin({**(options or {})}),
             start=start,
-            options=lambda walsender: given,
             settings=StreamSettings(**settings),
         )
         return AsyncPayloadStream(stream)

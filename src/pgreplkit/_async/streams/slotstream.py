@@ -1,121 +1,138 @@
-"""AsyncSlotStream: what a logical slot gives, read, confirmed and kept alive."""
+"""AsyncSlotStream: reads a logical slot, acknowledges what was processed, and reconnects."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import Protocol
 
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import Lock, sleep
-from pgreplkit._async.streams.reporter import TOLD_EVERY, AsyncReporter
+from pgreplkit._async.streams.reporter import REPORTED_WITHIN, AsyncReporter
+from pgreplkit._async.streams.slotchecks import (
+    check_publications,
+    check_slot,
+    check_start,
+    explained,
+)
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
+from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
-from pgreplkit.catalog.server.slot import TROUBLE, USED_BY
+from pgreplkit.catalog.server.slot import END_PROCESS
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.failures import (
-    FEATURE_NOT_SUPPORTED,
-    NOT_IN_PREREQUISITE_STATE,
-    OBJECT_IN_USE,
-    UNDEFINED_OBJECT,
-    translate_errors,
-)
+from pgreplkit.driver.conninfo import address, in_utf8
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import (
-    AheadOfServer,
     ConnectionFailed,
     Error,
-    PublicationNotFound,
     ServerError,
     SlotActive,
-    SlotLost,
-    SlotNotFound,
     StreamClosed,
     WaitTimeout,
 )
 from pgreplkit.plans.streams.options import StreamSettings
+from pgreplkit.plans.streams.slot import (
+    PUBLICATIONS_CHECKED_EVERY,
+    PUBLICATIONS_SKIPPED_SINCE,
+    missing_publications,
+)
+from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.feedback import Feedback
-from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.protocol.pgoutput.tuples import UnknownTypes
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 
-Item = TypeVar("Item")
 
-_OF_THE_SLOT = {UNDEFINED_OBJECT, OBJECT_IN_USE, NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED}
+class AsyncPlugin(Protocol):
+    """The output plugin of a slot, and what a stream asks of it."""
+
+    publications: tuple[str, ...]
+
+    async def options(self, walsender: AsyncWalsender) -> Mapping[str, str]:
+        """Return the options of START_REPLICATION."""
+
+    async def learn(self, link: AsyncLink, oids: frozenset[int]) -> None:
+        """Look up types that a message mentions."""
 
 
 class AsyncSlotStream:
-    """The walsender that decodes one slot, opened when it is first needed.
+    """The life of a stream of one slot: its connection, its state and its positions.
 
-    It has a connection of its own, made by ``conninfo``, or uses a ``walsender`` of the caller's.
+    It has a connection of its own, made by the ``source`` conninfo when it is first needed, or uses
+    a walsender of the caller's, which it leaves open.
     """
 
     def __init__(
         self,
         source: str | AsyncWalsender,
         slot: str,
+        plugin: AsyncPlugin,
         *,
         start: LSN | None,
-        options: Callable[[AsyncWalsender], Mapping[str, str]],
-        publications: Sequence[str] = (),
         settings: StreamSettings,
     ) -> None:
         if start is not None and not isinstance(start, LSN):
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
-        self._source = source
         self.slot: str = checked_slot_name(slot)
-        self._options, self._publications = options, publications
         self.settings: StreamSettings = settings
+        self.state = StreamState.NEW
         self.feedback: Feedback = Feedback(
             start or LSN.INVALID, advance_when_idle=settings.advance_when_idle
         )
         self.walsender: AsyncWalsender | None = None
-        self.is_closed: bool = False
-        self._is_taken = False
-        self._ending = Lock()
+        self.messages: Iterator[bytes] = iter(())
+        """Messages that were received and not yet processed."""
+        self._source, self._plugin = source, plugin
+        self._feed: ChangeFeed[object] | None = None
         self._copy: AsyncCopyBoth | None = None
         self._reporter = AsyncReporter(self.feedback, settings.status_interval)
-        self._identity: SystemIdentity | None = None
-        self._batch: Iterator[bytes] = iter(())
-        self._asked_at = time.monotonic()
         self._failure: Exception | None = None
-        self._is_cut = False
-        """Whether the connection was lost, and what comes next begins anew."""
+        self._ending = Lock()
+        """Held while the stream is opened or ended: another thread or task may close it."""
+        self._system_id: int | None = None
+        self._lost_pid: int | None = None
+        """The server process of the connection that was lost last."""
         self._patience: Backoff | None = None
-        """How long the client waits for the next item."""
+        """The time left until WaitTimeout; None while no one waits."""
+        self._checked_at = self._asked_at = time.monotonic()
 
-    def take(self) -> None:
-        """Let one reader have what comes, and no other after it.
+    @property
+    def _operation(self) -> str:
+        return f"stream the slot {self.slot!r}"
+
+    # Opening
+
+    def take(self, feed: ChangeFeed[object]) -> None:
+        """Bind the stream to the feed of one reader; a second reader is refused.
 
         Raises: ServerError; StreamClosed.
         """
-        if self.is_closed:
-            raise StreamClosed(self._tried, "the stream has ended: open another")
-        if self._is_taken:
-            raise ServerError(self._tried, "its changes are taken elsewhere: open another stream")
-        self._is_taken = True
+        self._insist_on_life()
+        if self._feed is not None:
+            found, remedy = "another iterator takes its changes", "open another stream"
+            raise ServerError(self._operation, found, remedy=remedy)
+        self._feed = feed
+        feed.restart()
 
-    @property
-    def _tried(self) -> str:
-        return f"stream the slot {self.slot!r}"
+    def _insist_on_life(self) -> None:
+        if self.state.is_over:
+            remedy = "open another stream"
+            raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
 
-    @property
-    def connection(self) -> AsyncConnection[object]:
-        """The connection that there is now."""
-        if self.walsender is None:
-            raise StreamClosed(self._tried, "the stream is not open")
-        return self.walsender.connection
+    async def open(self) -> None:
+        """Connect and begin to stream, unless it streams already.
 
-    async def open(self) -> AsyncWalsender:
-        """Begin, where it has not begun; gives the walsender."""
-        if self.is_closed:
-            raise StreamClosed(self._tried, "the stream has ended: open another")
-        return self.walsender or await self._open()
-
-    async def _open(self) -> AsyncWalsender:
+        Raises: StreamClosed; ConnectionFailed; the errors of the checks.
+        """
+        self._insist_on_life()
+        if self.state is StreamState.OPEN:
+            return
         walsender = self._source
         if isinstance(walsender, str):
             walsender = await AsyncWalsender.connect(walsender, is_logical=True)
@@ -124,244 +141,248 @@ class AsyncSlotStream:
             async with self._ending:
                 self.walsender, self._copy = walsender, copy
                 self._reporter.use(copy)
-                if self.is_closed:
-                    # By somebody else, who found nothing yet that could be ended.
+                if self.state.is_over:
+                    # Closed by another thread or task, when there was nothing to end yet.
                     await self._let_go()
-                    raise StreamClosed(self._tried, "the stream has ended: open another")
+                    self._insist_on_life()
+                if self._feed is not None:
+                    self._feed.restart()
+                self.state = self.state.to(StreamState.OPEN)
         except BaseException:
             if isinstance(self._source, str):
                 await walsender.close()
             raise
-        return walsender
 
     async def _start(self, walsender: AsyncWalsender) -> AsyncCopyBoth:
-        walsender.insist_on_idle(self._tried)
+        operation = self._operation
+        walsender.insist_on_idle(operation)
         if not walsender.is_logical:
-            raise ServerError(self._tried, "the connection has no database: connect with one")
+            found = "the connection is for physical replication"
+            raise ServerError(operation, found, remedy="connect with database=…")
         if walsender.has_streamed_changes:
-            # The server would end the second one at once, and send nothing.
-            found = "a connection carries one stream of changes: open another connection"
-            raise ServerError(self._tried, found)
-        options = self._options(walsender)
-        await self._insist_on_slot(walsender)
-        await self._insist_on_publications(walsender)
+            # The server would end the second stream at once, without an error.
+            found = "a connection carries one stream of changes"
+            raise ServerError(operation, found, remedy="open another connection")
+        options = await self._plugin.options(walsender)
+        await check_slot(walsender, operation, self.slot)
+        await check_publications(walsender, operation, self._plugin.publications)
         start = self.feedback.delivered
-        await self._insist_on_reach(walsender, start)
-        await self._reporter.heed(walsender)
+        self._system_id = await check_start(walsender, operation, start, self._system_id)
+        await self._reporter.adapt(walsender)
         copy = AsyncCopyBoth(walsender.connection)
         try:
-            with translate_errors(
-                self._tried, role=walsender.connection.info.user, grant="REPLICATION"
-            ):
+            with translate_errors(operation, role=walsender.role, grant="REPLICATION"):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
-            raise await self._explained(walsender, error) from None
+            raise await explained(walsender, operation, self.slot, error) from None
         walsender.has_streamed_changes = True
+        self._checked_at = time.monotonic()
         return copy
 
-    async def _insist_on_publications(self, walsender: AsyncWalsender) -> None:
-        """Refuse publications that are not there: from 18 on the server passes them over."""
-        names = [*self._publications]
-        there = await walsender.query(self._tried, PUBLICATION_NAMES, [names]) if names else []
-        missing = sorted({*names} - {record["name"] for record in there})
-        if missing:
-            found = f"there is no publication {', '.join(missing)}"
-            raise PublicationNotFound(self._tried, found, UNDEFINED_OBJECT)
+    # Reading
 
-    async def _insist_on_reach(self, walsender: AsyncWalsender, start: LSN) -> None:
-        """Refuse a server that never had what lies before ``start``."""
-        identity = await walsender.identify()
-        if self._identity is not None and identity.system_id != self._identity.system_id:
-            found = f"another cluster answers: its system identifier is {identity.system_id}"
-            raise ServerError(self._tried, found)
-        if start > identity.position:
-            raise AheadOfServer(self._tried, str(start), str(identity.position))
-        self._identity = identity
+    def acknowledge_delivered(self) -> None:
+        """Acknowledge what was delivered before: the reader asks for more."""
+        feedback = self.feedback
+        if feedback.delivered > feedback.flushed and not self.state.is_over:
+            feedback.acknowledge(feedback.delivered, written=None, applied=None)
+            self._reporter.report_soon()
 
-    async def next(self, feed: ChangeFeed[Item]) -> Item:
-        """What comes next.
+    def answer(self) -> None:
+        """Send the status update that the server asked for."""
+        self._reporter.report()
 
-        Raises: StopAsyncIteration at the end, and what the streams say.
+    def delivered(self) -> None:
+        """Note that an item was delivered: the time until WaitTimeout begins again."""
+        self._patience = None
+
+    async def fail(self, error: BaseException) -> None:
+        """End the stream where a message was lost: later ones must not be acknowledged.
+
+        An interrupt such as Ctrl-C loses one too, unless it comes while the stream waits.
         """
+        if not isinstance(error, Exception):
+            interrupted = "it was interrupted while it processed a change"
+            error = StreamClosed(self._operation, interrupted, remedy="open another stream")
+        await self._end(StreamState.FAILED, error)
+
+    def raise_failure(self) -> None:
+        """Raise the error that ended the stream, if one did."""
         if self._failure is not None:
             raise self._failure
-        feedback = self.feedback
-        if (
-            self.settings.auto_acknowledge
-            and feedback.delivered > feedback.flushed
-            and not self.is_closed
-        ):
-            feedback.acknowledge(feedback.delivered, written=None, applied=None)
-            self._reporter.tell_soon()
-        while not self.is_closed:
-            if feed.is_over:
-                await self.close()
-                break
-            try:
-                for data in self._batch:
-                    item = feed.take(data)
-                    if feed.asked:
-                        self._reporter.tell()
-                        feed.asked = False
-                    if item is not None:
-                        self._patience = None
-                        return item
-                    if feed.is_over or self.is_closed:
-                        break
-            except BaseException as error:
-                await self._spoil(error)
-                raise
-            if not feed.is_over:
-                await self._fill(feed)
-        raise StopAsyncIteration
 
-    async def _spoil(self, error: BaseException) -> None:
-        """End it where something was lost: what follows would be acknowledged, and that not given.
+    async def fill(self) -> None:
+        """Wait for more messages.
 
-        So does Ctrl-C, but not while it waits.
+        Raises: WaitTimeout, after which reading may continue; ConnectionFailed; ServerError.
         """
-        if isinstance(error, Exception):
-            self._failure = error
-        else:
-            interrupted = "it was interrupted while it took a change: open another"
-            self._failure = StreamClosed(self._tried, interrupted)
-        await self.close()
-
-    async def _fill(self, feed: ChangeFeed[Item]) -> None:
-        """Wait for more messages."""
-        if self._is_cut:
-            await self._reopen(feed)
+        if self.state is StreamState.CUT:
+            await self._reconnect()
         timeout = self.settings.timeout
         if self._patience is None and timeout is not None:
             self._patience = Backoff(timeout)
-        while not self.is_closed:
-            self._reporter.tell_soon()
+        while self.state is StreamState.OPEN:
+            self._reporter.report_soon()
             try:
                 batch = self._read()
-                self._batch = iter(batch)
+                self.messages = iter(batch)
             except BaseException as error:
-                await self._spoil(error)
+                await self.fail(error)
                 raise
             if batch:
                 return
             if self._patience is not None and self._patience.is_over:
                 self._patience = None
                 raise WaitTimeout(
-                    f"the slot {self.slot!r} gave no change in {timeout:g} s:"
-                    f" all before {self.feedback.delivered} is given"
+                    f"timed out after {timeout:g} s waiting for a change from slot {self.slot!r}:"
+                    f" everything before {self.feedback.delivered} is delivered"
                 )
             try:
                 await self._wait()
+                await self._check_publications()
             except ServerError as error:
-                await self._recover(feed, error)
+                await self._recover(error)
 
     def _read(self) -> list[bytes]:
         copy = self._copy
         return [] if copy is None else copy.read()
 
     async def _wait(self) -> None:
-        """Wait until there may be more, or for some time."""
+        """Wait until there may be more messages, at most until something else has to be done."""
         copy = self._copy
         if copy is None:
             return
-        if self.settings.stop_at is not None and time.monotonic() - self._asked_at > TOLD_EVERY:
-            # An idle server says only on request how far it is.
+        if (
+            self.settings.stop_at is not None
+            and time.monotonic() - self._asked_at > REPORTED_WITHIN
+        ):
+            # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
-            self._reporter.tell(asks=True)
-        with translate_errors(self._tried):
+            self._reporter.report(asks=True)
+        with translate_errors(self._operation):
             if copy.is_over:
-                # Who closes it meanwhile reads the same end of the server's.
+                # Another thread or task that closes the stream reads the same end.
                 async with self._ending:
-                    if self.is_closed:
+                    if self.state.is_over:
                         return
                     await copy.finish()
-                raise ConnectionFailed(self._tried, "the server ended the stream: it shuts down")
+                found = "the server ended the stream: it shuts down"
+                raise ConnectionFailed(self._operation, found)
             limit = self._reporter.pause
             if self._patience is not None:
                 limit = min(limit, self._patience.left)
-            await copy.wait(limit)
+            await self._reporter.listen(copy, limit, self._operation)
 
-    async def _recover(self, feed: ChangeFeed[Item], error: ServerError) -> None:
-        """Connect anew, where that is asked for and can help; raise otherwise."""
-        if self.is_closed:
+    async def learn(self, data: bytes, unknown: UnknownTypes) -> None:
+        """Look up the types that a message mentions; the message is processed again then.
+
+        Raises: ConnectionFailed.
+        """
+        self.messages = chain((data,), self.messages)
+        async with self._beside() as link:
+            await self._plugin.learn(link, unknown.oids)
+
+    async def _check_publications(self) -> None:
+        """Raise PublicationNotFound if a publication was dropped and the server skips it."""
+        names, walsender = self._plugin.publications, self.walsender
+        is_due = time.monotonic() - self._checked_at > PUBLICATIONS_CHECKED_EVERY
+        if not names or not is_due or walsender is None:
             return
-        self._is_cut = self.settings.reconnect is not None
-        if not isinstance(error, ConnectionFailed) and self.walsender is not None:
-            error = await self._explained(self.walsender, error)
-        async with self._ending:
-            await self._let_go()
-        if not self._is_cut or not isinstance(error, ConnectionFailed):
-            self._failure = error
-            self.is_closed = True
-            raise error
-        await self._reopen(feed)
+        if walsender.version.major < PUBLICATIONS_SKIPPED_SINCE:
+            return
+        try:
+            async with self._beside() as link:
+                existing = await link.all(self._operation, PUBLICATION_NAMES, [[*names]])
+        except ConnectionFailed:
+            # The server may have no connection to spare; the stream itself is well.
+            return
+        finally:
+            self._checked_at = time.monotonic()
+        missing = missing_publications(self._operation, names, existing)
+        if missing is not None:
+            raise missing
 
-    async def _reopen(self, feed: ChangeFeed[Item]) -> None:
-        """Go on with another connection; who is cancelled meanwhile does so the next time."""
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[AsyncLink]:
+        """Open a connection for queries: the one that streams takes none."""
+        source = self._source
+        conninfo = source if isinstance(source, str) else source.conninfo
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
+        try:
+            yield AsyncLink(connection)
+        finally:
+            await connection.close()
+
+    # Reconnecting
+
+    async def _recover(self, error: ServerError) -> None:
+        """Reconnect if that was asked for and can help; raise the error otherwise."""
+        if self.state.is_over:
+            return
+        walsender = self.walsender
+        if not isinstance(error, ConnectionFailed) and walsender is not None:
+            error = await explained(walsender, self._operation, self.slot, error)
+        if self.settings.reconnect is None or not isinstance(error, ConnectionFailed):
+            await self._end(StreamState.FAILED, error)
+            raise error
+        async with self._ending:
+            if self.state.is_over:
+                return
+            self.state = self.state.to(StreamState.CUT)
+            if walsender is not None and isinstance(self._source, str):
+                self._lost_pid = walsender.pid
+            await self._let_go()
+        await self._reconnect()
+
+    async def _reconnect(self) -> None:
+        """Open another connection and continue; if cancelled here, the next call does so."""
         backoff = Backoff(self.settings.reconnect or 0.0)
-        while not self.is_closed:
+        while self.state is StreamState.CUT:
             try:
                 await self.open()
-            except Error as again:
-                if self.is_closed:
+            except Error as error:
+                if self.state.is_over:
                     return
-                # The walsender of the lost connection may have the slot for a while.
-                if backoff.is_over or not isinstance(again, ConnectionFailed | SlotActive):
-                    self._failure = again
-                    self.is_closed = True
+                if backoff.is_over or not isinstance(error, ConnectionFailed | SlotActive):
+                    await self._end(StreamState.FAILED, error)
                     raise
+                if isinstance(error, SlotActive):
+                    await self._end_lost_process(error)
                 await sleep(backoff.next_pause())
-            else:
-                feed.restart()
-                self._is_cut = False
-                return
 
-    async def _explained(self, walsender: AsyncWalsender, error: ServerError) -> ServerError:
-        """A better error, where the slot's state tells more than the server did."""
-        if error.sqlstate not in _OF_THE_SLOT or walsender.connection.closed:
-            return error
+    async def _end_lost_process(self, active: SlotActive) -> None:
+        """End the server's process of the lost connection, if it still holds the slot.
+
+        It would notice the loss by itself, but only after wal_sender_timeout, if that is not off.
+        """
+        if active.pid is None or active.pid != self._lost_pid:
+            return
         try:
-            await self._insist_on_slot(walsender, error.sqlstate)
-        except ServerError as better:
-            return better
-        if error.sqlstate == OBJECT_IN_USE:
-            [user] = await walsender.query(self._tried, USED_BY, [self.slot])
-            names = ("pid", "client_addr", "application_name")
-            return SlotActive(self._tried, self.slot, *(user[name] for name in names))
-        if error.sqlstate == UNDEFINED_OBJECT:
-            found = f"{error.found}, or it was not there yet when the change was made"
-            return PublicationNotFound(self._tried, found, error.sqlstate)
-        return error
+            async with self._beside() as link:
+                await link.all(self._operation, END_PROCESS, [self.slot, active.pid])
+        except ServerError:
+            # The role may not, or the server is not reached: the next attempt shows it.
+            self._lost_pid = None
 
-    async def _insist_on_slot(self, walsender: AsyncWalsender, sqlstate: str | None = None) -> None:
-        """Refuse a slot that cannot be streamed here: before 13 the server tells it too late."""
-        slots = await walsender.query(self._tried, TROUBLE, [self.slot])
-        if not slots:
-            found = "there is no slot of that name"
-            raise SlotNotFound(self._tried, found, sqlstate or UNDEFINED_OBJECT)
-        [slot] = slots
-        if slot["slot_type"] != "logical":
-            raise ServerError(self._tried, "it is a physical slot, which decodes nothing", sqlstate)
-        if slot["database"] != slot["here"]:
-            found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
-            raise ServerError(self._tried, f"{found}: connect to that one", sqlstate)
-        if slot["status"] == "lost" or slot["reason"]:
-            why = slot["reason"] or "its WAL is gone"
-            raise SlotLost(self._tried, f"it is lost ({why})", sqlstate)
+    # Ending
 
     def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
-        """Confirm; the server is told soon."""
-        if self.is_closed:
+        """Confirm positions; the server is informed soon."""
+        if self.state.is_over:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         self.feedback.acknowledge(flushed, written=written, applied=applied)
-        self._reporter.tell_soon()
+        self._reporter.report_soon()
 
     async def close(self) -> None:
-        """Tell what is confirmed, and end; the slot is free then."""
-        # Who closes it while another does waits: what comes next may close the connection.
+        """Send what is acknowledged, and end the stream; the slot is free then."""
+        await self._end(StreamState.CLOSED, None)
+
+    async def _end(self, state: StreamState, failure: Exception | None) -> None:
+        # A second call waits for the first: its caller may close the connection next.
         async with self._ending:
-            if not self.is_closed:
-                self.is_closed = True
+            if not self.state.is_over:
+                self.state, self._failure = self.state.to(state), failure
                 await self._let_go()
 
     async def _let_go(self) -> None:

@@ -1,4 +1,4 @@
-"""AsyncWalSource: what START_REPLICATION gives of WAL, through all timelines, and kept alive."""
+"""AsyncWalSource: WAL from START_REPLICATION, across timelines, on a connection kept alive."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from pgreplkit.errors import (
     WalRemoved,
 )
 from pgreplkit.plans.streams.options import HistoryFile, WalSettings
+from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.walfeed import WalChunk, WalFeed
@@ -38,17 +39,17 @@ _MEANING = {FILE_MISSING: WalRemoved, UNDEFINED_OBJECT: SlotNotFound}
 
 @attrs.frozen(kw_only=True)
 class WalBatch:
-    """What came at once."""
+    """The WAL that was received at once."""
 
     chunks: list[WalChunk]
     history: HistoryFile | None = None
-    """Of the timeline that comes now."""
+    """The history file of the timeline that begins now, if one begins."""
     asked: bool = False
-    """Whether the server asked how far this side is; it was answered."""
+    """Whether the server asked for a status update; it was sent."""
 
 
 class AsyncWalSource:
-    """The WAL after a position, on a walsender's connection, begun when it is first needed."""
+    """The WAL from a position on, received on a walsender's connection when it is first needed."""
 
     def __init__(self, walsender: AsyncWalsender, start: LSN, settings: WalSettings) -> None:
         if not isinstance(start, LSN):
@@ -56,46 +57,52 @@ class AsyncWalSource:
         self._walsender = walsender
         self.start: LSN = start
         self.settings: WalSettings = settings
-        # Nothing is confirmed that the caller did not confirm: not even what lies before.
+        self.state = StreamState.NEW
+        # Only the caller confirms positions, including those before the start.
         self.feedback: Feedback = Feedback(LSN.INVALID, advance_when_idle=False)
         self.feedback.deliver(start)
         self.feed: WalFeed | None = None
-        self.is_closed: bool = False
         self._ending = Lock()
+        """Held while the stream is opened, continued or ended: another thread may close it."""
         self._history: HistoryFile | None = None
         self._copy: AsyncCopyBoth | None = None
         self._reporter = AsyncReporter(self.feedback, settings.status_interval)
         self._failure: Exception | None = None
 
     @property
-    def tried(self) -> str:
-        """What is being done, for errors."""
+    def operation(self) -> str:
+        """The operation, for errors."""
         slot = "" if self.settings.slot is None else f" by the slot {self.settings.slot!r}"
         return f"stream WAL from {self.start}{slot}"
 
     async def open(self) -> WalFeed:
-        """Begin, where it has not begun."""
-        # Who closes it meanwhile waits: there is nothing yet that could be ended.
+        """Begin to stream, unless it streams already.
+
+        Raises: StreamClosed; WalRemoved; AheadOfServer; SlotNotFound; SlotActive; ServerError.
+        """
+        # Another thread that closes the stream waits: there is nothing to end yet.
         async with self._ending:
-            if self.is_closed:
-                ended = StreamClosed(self.tried, "the stream has ended: open another")
+            if self.state.is_over:
+                remedy = "open another stream"
+                ended = StreamClosed(self.operation, "the stream has ended", remedy=remedy)
                 raise self._failure or ended
             if self.feed is not None:
                 return self.feed
             walsender = self._walsender
-            walsender.insist_on_idle(self.tried)
-            await self._reporter.heed(walsender)
+            walsender.insist_on_idle(self.operation)
+            await self._reporter.adapt(walsender)
             timeline = await self._timeline()
             feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
             await self._begin(feed)
             self.feed = feed
+            self.state = self.state.to(StreamState.OPEN)
             return feed
 
     async def _timeline(self) -> int:
-        """The timeline that was asked for, or the one of the server's history that has the WAL."""
+        """Return the requested timeline, or the one of the server's history that has the WAL."""
         identity = await self._walsender.identify()
         if self.start > identity.position:
-            raise AheadOfServer(self.tried, str(self.start), str(identity.position))
+            raise AheadOfServer(self.operation, str(self.start), str(identity.position))
         if self.settings.timeline is not None:
             return self.settings.timeline
         timeline = identity.timeline
@@ -106,7 +113,7 @@ class AsyncWalSource:
         return history.timeline_of(self.start)
 
     async def _begin(self, feed: WalFeed) -> None:
-        """Ask for a timeline, and for the next one where nothing is left of it."""
+        """Request a timeline, and the next one where nothing is left of it."""
         walsender, slot = self._walsender, self.settings.slot
         while True:
             if self.settings.whole_segments is not None and feed.timeline > 1:
@@ -116,13 +123,13 @@ class AsyncWalSource:
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
                 with translate_errors(
-                    self.tried, role=walsender.role, grant="REPLICATION", meaning=_MEANING
+                    self.operation, role=walsender.role, grant="REPLICATION", meaning=_MEANING
                 ):
                     results = await copy.start(command)
             except ServerError as error:
                 if error.sqlstate != OBJECT_IN_USE or slot is None:
                     raise
-                raise SlotActive(self.tried, slot, None, None, None) from error
+                raise SlotActive(self.operation, slot, None, None, None) from error
             if not copy.is_over:
                 self._copy = copy
                 self._reporter.use(copy)
@@ -130,9 +137,10 @@ class AsyncWalSource:
             self._switch(feed, records(results))
 
     def _switch(self, feed: WalFeed, answer: list[dict[str, str | None]]) -> None:
-        """Go on where a timeline ended."""
+        """Continue on the timeline that follows the one that ended."""
         if not answer or answer[0].get("next_tli") is None:
-            raise ConnectionFailed(self.tried, "the server ended the stream: it shuts down")
+            found = "the server ended the stream: it shuts down"
+            raise ConnectionFailed(self.operation, found)
         start = LSN(answer[0]["next_tli_startpos"] or "")
         segment_size = self.settings.whole_segments
         if segment_size is not None:
@@ -140,106 +148,114 @@ class AsyncWalSource:
         feed.switch(int(answer[0]["next_tli"] or 0), start)
 
     async def next(self) -> WalBatch | None:
-        """What comes next; None at the end.
+        """Return the next WAL; None at the end.
 
-        Raises: WaitTimeout, after which one can go on; ServerError and its kinds; StreamClosed.
+        Raises: WaitTimeout, after which reading may continue; ServerError and its subclasses.
         """
         if self._failure is not None:
             raise self._failure
-        if self.is_closed and self.feed is not None:
+        if self.state is StreamState.CLOSED and self.feed is not None:
             await self.close()
             return None
         feed = await self.open()
         timeout = self.settings.timeout
         backoff = None if timeout is None else Backoff(timeout)
-        try:
-            while not self.is_closed and not feed.is_over:
-                try:
-                    batch = self._taken(feed)
-                except KeyboardInterrupt:
-                    # What the connection gave is lost, and what follows would leave a gap.
-                    interrupted = "it was interrupted while it took WAL: open another"
-                    self._failure = StreamClosed(self.tried, interrupted)
-                    await self.close()
-                    raise
-                if batch is not None:
-                    return batch
-                if backoff is not None and backoff.is_over:
-                    raise WaitTimeout(
-                        f"{self.tried}: no WAL came in {timeout:g} s,"
-                        f" all before {feed.position} did"
-                    )
-                limit = self._reporter.pause
+        while self.state is StreamState.OPEN and not feed.is_over:
+            batch = await self._taken(feed)
+            if batch is not None:
+                return batch
+            if backoff is not None and backoff.is_over:
+                raise WaitTimeout(
+                    f"timed out after {timeout:g} s waiting for WAL: all before {feed.position}"
+                    f" is received ({self.operation})"
+                )
+            limit = self._reporter.pause
+            try:
                 await self._wait(feed, limit if backoff is None else min(limit, backoff.left))
-        except WaitTimeout:
-            raise
-        except Exception as error:
-            if not self.is_closed:
-                self._failure = error
-                await self.close()
-                raise
-        # Where another thread closes it, its end is waited for: the connection is in use till then.
+            except Exception as error:
+                await self._fail_with(error)
+        # If another thread closes the stream, wait for it: the connection is in use until then.
         await self.close()
         return None
 
-    def _taken(self, feed: WalFeed) -> WalBatch | None:
-        copy = self._copy
-        chunks = [] if copy is None else feed.take(copy.views())
+    async def _fail_with(self, error: Exception) -> None:
+        """End the stream by an error, and raise it, unless the stream was closed meanwhile."""
+        if not self.state.is_over:
+            await self._end(StreamState.FAILED, error)
+            raise error
+
+    async def _taken(self, feed: WalFeed) -> WalBatch | None:
+        """Return the WAL that was received; None if there is none."""
+        try:
+            copy = self._copy
+            chunks = [] if copy is None else feed.take(copy.views())
+        except KeyboardInterrupt:
+            # The messages that were read are lost: continuing would leave a gap.
+            interrupted = "it was interrupted while it took WAL"
+            failure = StreamClosed(self.operation, interrupted, remedy="open another stream")
+            await self._end(StreamState.FAILED, failure)
+            raise
+        except Exception as error:
+            await self._fail_with(error)
+            return None
         asked, feed.asked = feed.asked, False
         history, self._history = self._history, None
         if asked:
-            self.tell()
+            self.report()
         if chunks or asked or history is not None:
             return WalBatch(chunks=chunks, history=history, asked=asked)
         return None
 
     async def _wait(self, feed: WalFeed, limit: float) -> None:
-        """Wait until there may be more, or for some time."""
+        """Wait until there may be more WAL, for at most ``limit`` seconds."""
         copy = self._copy
         if copy is None:
             return
-        self._reporter.tell_soon()
-        with translate_errors(self.tried, meaning=_MEANING):
+        self._reporter.report_soon()
+        with translate_errors(self.operation, meaning=_MEANING):
             if not copy.is_over:
-                await copy.wait(limit)
+                await self._reporter.listen(copy, limit, self.operation)
                 return
         async with self._ending:
-            if self.is_closed:
+            if self.state.is_over:
                 return
-            with translate_errors(self.tried, meaning=_MEANING):
+            with translate_errors(self.operation, meaning=_MEANING):
                 results = await copy.finish()
             self._switch(feed, records(results))
             await self._begin(feed)
 
-    def give(self, end: LSN) -> None:
-        """The caller has the WAL before that position."""
+    def deliver(self, end: LSN) -> None:
+        """Note that the caller has the WAL before a position."""
         self.feedback.deliver(end)
 
     def written(self) -> None:
-        """The caller has done with what was given, without a word of where it is safe."""
+        """Report what was delivered as written: the caller asks for more."""
         if self.feedback.delivered > self.start:
             self.feedback.write()
 
     def acknowledge(self, flushed: LSN, written: LSN | None, applied: LSN | None) -> None:
-        """Confirm; the server is told soon."""
-        if self.is_closed:
+        """Confirm positions; the server is informed soon."""
+        if self.state.is_over:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         feedback = self.feedback
         feedback.acknowledge(flushed, written=written, applied=applied or feedback.applied)
-        self._reporter.tell_soon()
+        self._reporter.report_soon()
 
-    def tell(self) -> None:
-        """Tell the server now."""
-        self._reporter.tell()
+    def report(self) -> None:
+        """Send a status update now."""
+        self._reporter.report()
 
     async def close(self) -> None:
-        """Tell what is confirmed, and end; the connection can be used for something else then."""
-        async with self._ending:
-            if not self.is_closed:
-                self.is_closed = True
-                await self._end()
+        """Send what is acknowledged, and end the stream; the connection is free then."""
+        await self._end(StreamState.CLOSED, None)
 
-    async def _end(self) -> None:
+    async def _end(self, state: StreamState, failure: Exception | None) -> None:
+        async with self._ending:
+            if not self.state.is_over:
+                self.state, self._failure = self.state.to(state), failure
+                await self._let_go()
+
+    async def _let_go(self) -> None:
         self._copy = None
         has_ended = False
         try:

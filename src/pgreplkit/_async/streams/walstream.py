@@ -1,4 +1,4 @@
-"""AsyncWalStream: WAL as a client reads it."""
+"""AsyncWalStream: iteration over WAL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pgreplkit.values.lsn import LSN
 
 
 class AsyncWalStream(AsyncClosing):
-    """The WAL of a server as it comes, chunk after chunk, without a gap.
+    """The WAL of a server, chunk after chunk, without a gap.
 
-    Made by ``start_physical`` of a ReplicationConnection. It begins when it is entered, or when
-    the first chunk is asked for. Where a timeline ends it goes on with the next. The server is
-    answered beside your code. Once it is closed, or has ended at ``stop_at``, the connection can be
-    used again.
+    Created by ``start_physical`` of a ReplicationConnection. It begins when it is entered, or when
+    the first chunk is requested. Where a timeline ends it continues on the next. Status updates are
+    sent while your own code runs. Once it is closed, or has ended at ``stop_at``, the connection
+    can be used again.
     """
 
     def __init__(self, source: AsyncWalSource) -> None:
@@ -26,39 +26,39 @@ class AsyncWalStream(AsyncClosing):
 
     @property
     def position(self) -> LSN:
-        """The end of the last chunk that was given; where it starts, before the first."""
+        """The end of the last delivered chunk; the start of the stream before the first."""
         return self._source.feedback.delivered
 
     @property
     def acknowledged(self) -> LSN:
-        """Up to where all is acknowledged; 0/0 before anything was."""
+        """The acknowledged position; 0/0 before anything was acknowledged."""
         return self._source.feedback.flushed
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self._source.is_closed
+        """Whether the stream has ended."""
+        return self._source.state.is_over
 
     def acknowledge(
         self, flushed: LSN, *, written: LSN | None = None, applied: LSN | None = None
     ) -> None:
-        """Confirm that all before ``flushed`` is safe here: the server may forget it.
+        """Confirm that all WAL before ``flushed`` is safe, so that the server may remove it.
 
-        The server is told at once, or at most a second later when this is called often. What was
-        given before the chunk that you asked for last is told as written without this; nothing is
-        told as applied unless you give ``applied``, so that nobody who waits with
-        synchronous_commit=remote_apply is let go. A server that shuts down waits until a client
-        that has acknowledged something has acknowledged all.
+        The server is informed at once, or within a second if this is called often. Chunks before
+        the one that was requested last are reported as written without it. Nothing is reported as
+        applied unless ``applied`` is given, so that commits with synchronous_commit=remote_apply
+        keep waiting. A server that shuts down waits until a client that has acknowledged something
+        has acknowledged everything.
 
-        Raises: InvalidAcknowledgement for a position that the stream has not given yet;
-        StreamClosed.  Source: Standby status update of the replication protocol.
+        Raises: InvalidAcknowledgement for a position that was not delivered yet; StreamClosed.
+        Source: Standby status update of the replication protocol.
         """
         self._source.acknowledge(flushed, written, applied)
 
     async def close(self) -> None:
-        """Tell the server what is acknowledged, and end the stream; a slot is free then.
+        """Send what is acknowledged, and end the stream; a slot is free then.
 
-        May be called from another thread than the one that iterates, which then comes to its end.
+        May be called from another thread than the one that iterates, whose iteration then ends.
         """
         await self._source.close()
 
@@ -70,9 +70,9 @@ class AsyncWalStream(AsyncClosing):
         source.written()
         while True:
             for chunk in self._chunks:
-                if source.is_closed:
+                if source.state.is_over:
                     break
-                source.give(chunk.end_lsn)
+                source.deliver(chunk.end_lsn)
                 return chunk
             batch = await source.next()
             if batch is None:

@@ -1,4 +1,4 @@
-"""AsyncCopyBoth: messages to and fro on a walsender's connection."""
+"""AsyncCopyBoth: messages in both directions on a walsender's connection."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from pgreplkit._async._io import guard, wait_readable
 from pgreplkit.driver.results import cancelled_after, raise_failure
 
 _BATCH, _BATCH_BYTES = 512, 1 << 20
-_LOOKS_AGAIN = 0.1
-"""Seconds after which a wait looks whether another thread has closed the stream."""
+"""Messages and bytes that are taken at once, so that a client waits little for the first one."""
+_CHECKED_EVERY = 0.1
+"""Seconds after which a wait checks whether another thread has closed the stream."""
 
 
 async def run_command(
     connection: AsyncConnection[object], command: bytes, *, timeout: float | None = None
 ) -> list[PGresult]:
-    """The results of a command of the protocol, which is cancelled after that many seconds.
+    """Run a command of the protocol and return its results; cancel it after ``timeout`` seconds.
 
-    Raises: what psycopg raises.
+    Raises: psycopg's errors.
     """
     pgconn = connection.pgconn
     pgconn.send_query(command)
@@ -34,30 +35,31 @@ async def run_command(
 
 
 class AsyncCopyBoth:
-    """COPY BOTH, from the command that starts it to its end.
+    """A COPY BOTH, from the command that starts it to its end.
 
-    The connection may be used by one thread that reads and others that send: each takes the guard.
-    What goes wrong is told as psycopg does.
+    One thread may read while others send: each takes the guard.
+
+    Raises: psycopg's errors.
     """
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
         self.connection = connection
         self.guard = guard()
         self.is_over = False
-        """Whether the server has sent its last message, or this side its own."""
+        """Whether the server or this side has sent its last message."""
 
     async def start(self, command: bytes) -> list[PGresult]:
-        """Begin; gives what came instead where the server has nothing to stream."""
+        """Begin; return the results, which are an answer if the server has nothing to stream."""
         results = await run_command(self.connection, command)
         self.is_over = results[-1].status != ExecStatus.COPY_BOTH
         return results
 
     def read(self) -> list[bytes]:
-        """The messages that are there; none when one has to wait, or when it is over."""
+        """Return the received messages; none if there is nothing yet, or at the end."""
         return [bytes(message) for message in self.views()]
 
     def views(self) -> list[memoryview]:
-        """The same as views, each of a buffer that is its own."""
+        """Return the received messages as views, each of a buffer of its own."""
         messages: list[memoryview] = []
         size = 0
         with self.guard:
@@ -74,18 +76,18 @@ class AsyncCopyBoth:
         return messages
 
     async def wait(self, timeout: float) -> bool:
-        """Wait until something was received, or that many seconds; whether it was."""
+        """Wait until something was received, or the time is over; return whether it was."""
         deadline = time.monotonic() + timeout
         while True:
             with self.guard:
                 if self.is_over:
                     return True
                 descriptor = self.connection.pgconn.socket
-            pause = min(_LOOKS_AGAIN, max(0.0, deadline - time.monotonic()))
+            pause = min(_CHECKED_EVERY, max(0.0, deadline - time.monotonic()))
             try:
                 is_readable = await wait_readable(descriptor, pause)
             except OSError:
-                # Another thread may have ended it, and closed the connection.
+                # Another thread may have ended the stream and closed the connection.
                 if self.is_over:
                     return True
                 raise
@@ -98,25 +100,26 @@ class AsyncCopyBoth:
                 return False
 
     def send(self, message: bytes) -> None:
-        """Send a message, as far as the socket takes it; the rest goes with what follows."""
+        """Send a message; what the socket does not take yet is sent with the next one."""
         with self.guard:
             if not self.is_over:
                 self.connection.pgconn.put_copy_data(message)
                 self.connection.pgconn.flush()
 
     async def finish(self) -> list[PGresult]:
-        """What the server says after its last message."""
+        """Return the results that follow the server's last message."""
         results = await self._results()
         if results and results[-1].status == ExecStatus.COPY_IN:
-            # A timeline has ended; the server waits until this side ends, too.
+            # A timeline has ended; the server waits until this side ends it too.
             self.connection.pgconn.put_copy_end()
             results += await self._results()
         return results
 
     async def end(self, *, timeout: float) -> bool:
-        """End it, if the server has not; whether the server agreed within that many seconds.
+        """End the COPY; return whether the server agreed within that many seconds.
 
-        What it still sends is thrown away. When it does not agree the connection is of no use.
+        Messages that it still sends are discarded. If it does not agree, the connection cannot be
+        used again.
         """
         pgconn = self.connection.pgconn
         deadline = time.monotonic() + timeout
@@ -133,8 +136,8 @@ class AsyncCopyBoth:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                # A loop has one reader of a socket: who waited before may take this one away.
-                await wait_readable(pgconn.socket, min(left, _LOOKS_AGAIN))
+                # An event loop has one reader of a socket: a task that waited before may remove it.
+                await wait_readable(pgconn.socket, min(left, _CHECKED_EVERY))
                 pgconn.flush()
                 pgconn.consume_input()
         await self.finish()

@@ -1,4 +1,4 @@
-"""AsyncCopyOut: the answer to a command, result by result, with what is copied between them."""
+"""AsyncCopyOut: the results of one command, with the COPY data between them."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ _BATCH_BYTES = 1 << 20
 
 
 class AsyncCopyOut:
-    """One command's answer, read without waiting longer than one wants.
+    """The answer to one command, read without blocking.
 
-    What goes wrong is told as psycopg does, once the server has said all of it.
+    Raises: psycopg's errors, once the whole answer is read.
     """
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
         self.connection = connection
         self.is_copying = False
-        """Whether messages come now, and no results."""
+        """Whether a COPY is under way, so that messages come and no results."""
         self.is_over = False
         self._failure: PsycopgError | None = None
 
     async def upload(self, command: bytes, content: bytes) -> None:
-        """Run a command that takes a COPY."""
+        """Run a command that takes COPY data, and send it."""
         pgconn = self.connection.pgconn
         pgconn.send_query(command)
         results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
-        self._look(results[-1])
+        self._note_failure(results[-1])
         if self._failure is None:
             for at in range(0, len(content), _BATCH_BYTES):
                 part = content[at : at + _BATCH_BYTES]
                 await self.connection.wait(generators.copy_to(pgconn, part, True))
-            self._look(await self.connection.wait(generators.copy_end(pgconn, None)))
+            self._note_failure(await self.connection.wait(generators.copy_end(pgconn, None)))
         if self._failure is not None:
             raise self._failure
 
     def send(self, command: bytes) -> None:
-        """Begin."""
+        """Send the command."""
         self.connection.pgconn.send_query(command)
         self.connection.pgconn.flush()
 
     def result(self) -> PGresult | None:
-        """The next result; None while the server has none, and at the end."""
+        """Return the next result; None while none was received, and at the end."""
         pgconn = self.connection.pgconn
         if self.is_over or self.is_copying or pgconn.is_busy():
             return None
@@ -57,23 +57,23 @@ class AsyncCopyOut:
             if self._failure is not None:
                 raise self._failure
             return None
-        self._look(result)
+        self._note_failure(result)
         self.is_copying = result.status == ExecStatus.COPY_OUT
         return result
 
-    def _look(self, result: PGresult) -> None:
+    def _note_failure(self, result: PGresult) -> None:
         if result.status == ExecStatus.FATAL_ERROR and self._failure is None:
             encoding = self.connection.info.encoding
             self._failure = errors.error_from_result(result, encoding=encoding)
 
     def views(self) -> list[memoryview]:
-        """The messages that are there, each of a buffer that is its own."""
+        """Return the received messages, each with a buffer of its own."""
         messages: list[memoryview] = []
         pgconn, size = self.connection.pgconn, 0
         while self.is_copying and size < _BATCH_BYTES:
             count, data = pgconn.get_copy_data(1)
             if not count and messages:
-                # What has come meanwhile costs less than to wait for it.
+                # Data that arrived in the meantime costs less than another wait.
                 pgconn.consume_input()
                 count, data = pgconn.get_copy_data(1)
             if count <= 0:
@@ -83,16 +83,18 @@ class AsyncCopyOut:
             size += count
         return messages
 
-    async def wait(self, timeout: float) -> None:
-        """Wait until something was received, or that many seconds."""
+    async def wait(self, timeout: float) -> bool:
+        """Wait until something was received, or the time is over; return whether it was."""
         pgconn = self.connection.pgconn
-        if await wait_readable(pgconn.socket, timeout):
+        is_readable = await wait_readable(pgconn.socket, timeout)
+        if is_readable:
             pgconn.consume_input()
+        return is_readable
 
     async def cancel(self, *, timeout: float) -> bool:
-        """Ask the server to give up; whether it has within that many seconds.
+        """Cancel the command; return whether the server ended it within that many seconds.
 
-        When it has not the connection is of no use.
+        If it did not, the connection cannot be used again.
         """
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):

@@ -10,10 +10,12 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
 from pgreplkit._async.wire.copyboth import run_command
+from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import seconds_in
-from pgreplkit.driver.adapters import register
+from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
+from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
@@ -24,17 +26,26 @@ from pgreplkit.values.version import server_version
 
 
 class AsyncWalsender:
-    """A connection of the replication protocol."""
+    """A connection of the replication protocol.
 
-    def __init__(self, connection: AsyncConnection[object], *, is_logical: bool) -> None:
+    ``is_logical`` says whether it belongs to a database, whose changes can be decoded.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection[object], conninfo: str, *, is_logical: bool
+    ) -> None:
         self.connection = connection
+        self.conninfo: str = conninfo
+        """The connection string, with which others can be opened to the same server."""
         self.is_logical = is_logical
-        """Whether it belongs to a database, whose changes can be decoded."""
+        self.pid: int = connection.info.backend_pid
+        """The server's process."""
         self.has_streamed_changes = False
+        """Whether it has carried a logical stream: the server sends nothing on a second one."""
 
     @classmethod
     async def connect(cls, conninfo: str, *, is_logical: bool) -> AsyncWalsender:
-        """Open one.
+        """Open a connection.
 
         Raises: ConnectionFailed; InsufficientPrivilege.
         """
@@ -42,8 +53,16 @@ class AsyncWalsender:
         tried = f"connect to {address(conninfo)} for replication"
         with translate_errors(tried, grant="REPLICATION"):
             connection = await AsyncConnection.connect(whole, autocommit=True)
-        register(connection)
-        return cls(connection, is_logical=is_logical)
+        walsender = cls(connection, conninfo, is_logical=is_logical)
+        try:
+            register(connection)
+            if is_logical:
+                with translate_errors(tried):
+                    await read_exactly(connection, conninfo)
+        except BaseException:
+            await connection.close()
+            raise
+        return walsender
 
     @property
     def version(self) -> Version:
@@ -52,11 +71,11 @@ class AsyncWalsender:
 
     @property
     def role(self) -> str | None:
-        """As whom it is connected; None when it is closed."""
-        return None if self.connection.closed else self.connection.info.user
+        """The role of the session; None when the connection is closed."""
+        return None if self.connection.closed else role_of(self.connection)
 
     def require(self, feature: str) -> None:
-        """Refuse what the server's major does not have, before anything is sent."""
+        """Raise UnsupportedByServer if the server's major version lacks a feature."""
         require(feature, self.version)
 
     async def ask(
@@ -67,26 +86,37 @@ class AsyncWalsender:
         meaning: Meaning | None = None,
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
-        """The rows of the answer, as texts."""
+        """Run a command of the protocol; return its rows, with their values as texts."""
         with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
-    async def query(self, tried: str, sql: str, params: Sequence[object]) -> list[DictRow]:
-        """The rows of a query, on the connection of a database."""
-        # A walsender takes no parameters: they are put into the text, quoted.
+    async def run(self, tried: str, sql: str) -> None:
+        """Run SQL statements without parameters or rows, on the connection of a database."""
+        await self.ask(tried, sql.encode())
+
+    async def query(self, tried: str, sql: str, params: Sequence[object] = ()) -> list[DictRow]:
+        """Return the rows of a query, on the connection of a database."""
+        # A walsender takes no parameters: they are quoted into the text.
         cursor = AsyncClientCursor(self.connection, row_factory=dict_row)
+        register_readable(cursor)
         with translate_errors(tried):
             await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a stream runs on the connection, so that it takes no command."""
+        return self.connection.info.transaction_status == TransactionStatus.ACTIVE
+
     def insist_on_idle(self, tried: str) -> None:
-        """Refuse to send a command while something streams."""
-        if self.connection.info.transaction_status == TransactionStatus.ACTIVE:
-            raise ServerError(tried, "a stream runs on the connection: close it first")
+        """Raise ServerError while a stream runs on the connection."""
+        if self.is_streaming:
+            found = "a stream runs on the connection"
+            raise ServerError(tried, found, remedy="close it first")
 
     async def identify(self) -> SystemIdentity:
-        """Who it is, and where it stands."""
+        """Return the server's identity, timeline and position."""
         [record] = await self.ask("ask for the identity", commands.IDENTIFY_SYSTEM)
         return SystemIdentity(
             system_id=int(record["systemid"] or 0),
@@ -96,7 +126,7 @@ class AsyncWalsender:
         )
 
     async def history_file(self, timeline: int) -> bytes:
-        """The history file of a timeline, byte for byte."""
+        """Return the history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
         with translate_errors(tried, role=self.role, grant="REPLICATION"):
             self.insist_on_idle(tried)
@@ -104,16 +134,20 @@ class AsyncWalsender:
         return results[0].get_value(0, 1) or b""
 
     async def show(self, name: str) -> str:
-        """A setting, as SHOW writes it."""
+        """Return a setting as SHOW writes it."""
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         tried = f"read the setting {name!r}"
         [record] = await self.ask(tried, commands.show(name), meaning=meaning)
         [value] = record.values()
         return value or ""
 
-    async def patience(self) -> float | None:
-        """Seconds without a word after which the server gives its client up; None for ever."""
-        return seconds_in(await self.show("wal_sender_timeout")) or None
+    async def seconds(self, name: str) -> float:
+        """Return a setting that is a time, in seconds."""
+        return seconds_in(await self.show(name))
+
+    async def wal_sender_timeout(self) -> float | None:
+        """Return wal_sender_timeout in seconds; None if it is disabled."""
+        return await self.seconds("wal_sender_timeout") or None
 
     async def close(self) -> None:
         """Close the connection."""

@@ -1,23 +1,29 @@
 # Generated from pgreplkit/_async/logical/snapshot.py by `nox -s sync`. Do not edit.
-"""SnapshotStream: the rows that are there, and then every change, without gap or overlap."""
+"""SnapshotStream: the existing rows, and then every change, without gap or overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import Self, TypeVar
 
-from psycopg import Connection, DataError, Error as PsycopgError
+from psycopg import Connection, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.publication import read_published
-from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.streams.changes import MEMORY_LIMIT, ChangeStream, TransactionStream
+from pgreplkit._sync.streams.changes import (
+    MEMORY_LIMIT,
+    ChangeStream,
+    Pgoutput,
+    TransactionStream,
+)
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     COPY_OUT,
@@ -29,21 +35,17 @@ from pgreplkit.catalog.logical.snapshot import (
     table_shape,
 )
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
+from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import exact_conninfo
+from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import (
-    PublicationNotFound,
-    ServerError,
-    StreamClosed,
-    TableNotFound,
-    ValueNotLoadable,
-)
+from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
-from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
+from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
-from pgreplkit.protocol.pgoutput.rows import RowFactory
+from pgreplkit.protocol.pgoutput.tuples import RowReading, TableReader, UnknownTypes
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, table_of
@@ -51,81 +53,95 @@ from pgreplkit.values.tablename import AnyTable, table_of
 R = TypeVar("R")
 
 _CANCELLED_WITHIN = 5.0
+"""Seconds for the server to accept a request to cancel."""
 _CANCELS_AGAIN = 0.05
+"""Seconds. A request that comes before the statement has begun cancels nothing."""
+
+
+class _Phase(Enum):
+    """How far the copy is."""
+
+    NEW = "new"
+    COPYING = "copying"
+    COPIED = "copied"
+    ENDED = "ended"
 
 
 class SnapshotStream(ChangeStream[R]):
-    """A new slot's stream that begins with the rows of the tables.
+    """A new slot's stream that begins with the existing rows of the tables.
 
     They come as Insert of transaction 0, as they are at the slot's first position; then
-    SnapshotEnd, and then the changes. When it is closed before SnapshotEnd, the slot is dropped:
-    the snapshot cannot be seen again. Made by ``snapshot_then_changes`` of a server.
+    SnapshotEnd, and then the changes. Closed before SnapshotEnd, it drops the slot, since the
+    snapshot cannot be read again. Created by ``snapshot_then_changes`` of a server.
     """
 
     def __init__(
         self,
-        server: Server,
+        conninfo: str,
+        database: str,
         stream: SlotStream,
-        settings: ChangeSettings,
-        row_factory: RowFactory[R],
-        publications: Sequence[str],
+        plugin: Pgoutput[R],
         tables: Iterable[AnyTable] | None,
         *,
         failover: bool,
         create_timeout: float,
     ) -> None:
-        super().__init__(stream, settings, row_factory, server.connection.adapters)
-        self._server, self._publications = server, publications
+        super().__init__(stream, plugin)
+        self._conninfo, self._database = conninfo, database
         self._tables = None
         if tables is not None:
             self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
         self._failover, self._create_timeout = failover, create_timeout
-        self._make_row = row_factory
+        self._phase = _Phase.NEW
+        self._has_unfinished_slot = False
         self._reader: Connection[object] | None = None
         self._rows: Generator[Change[R]] | None = None
-        self._has_begun = self._has_slot = self._is_copied = False
         self._reading = Lock()
-        self._is_ending = False
+
+    @property
+    def _operation(self) -> str:
+        return f"copy for the slot {self.slot!r}"
 
     def __enter__(self) -> Self:
         self._begin_copy()
         return self
 
     def __next__(self) -> Change[R]:
-        if self._is_copied:
+        if self._phase is _Phase.COPIED:
             return super().__next__()
-        if not self._has_begun:
+        if self._phase is _Phase.NEW:
             self._begin_copy()
         try:
             with self._reading:
-                if self._rows is not None and not self._is_ending:
+                if self._rows is not None and self._phase is _Phase.COPYING:
                     for change in self._rows:
                         return change
         except BaseException as error:
-            if not self._is_ending:
-                # The rows that would follow are lost, and the changes alone are of no use.
+            if self._phase is not _Phase.ENDED:
+                # The rows that would follow are lost, and the changes are useless without them.
                 self.close()
                 raise
             if not isinstance(error, Exception):
                 raise
+        self._stream.raise_failure()
         raise StopIteration
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> TransactionStream[R]:
-        """As of any stream of changes, once SnapshotEnd was given.
+        """Return the changes as whole transactions, once SnapshotEnd was delivered.
 
-        Raises: ServerError before that: the rows that were there stand in no transaction.
+        Raises: ServerError before that: the copied rows belong to no transaction.
         """
-        if not self._is_copied:
-            found = "the rows come first: iterate up to SnapshotEnd, then ask for transactions"
-            raise ServerError(f"stream the slot {self.slot!r}", found)
+        if self._phase is not _Phase.COPIED:
+            found, remedy = "the rows come first", "iterate up to SnapshotEnd before"
+            raise ServerError(f"stream the slot {self.slot!r}", found, remedy=remedy)
         return super().transactions(memory_limit=memory_limit)
 
     def close(self) -> None:
-        """End it as the stream of any slot; before SnapshotEnd was given, drop the slot too."""
-        self._is_ending = True
+        """End the stream; before SnapshotEnd was delivered, drop the slot too."""
+        self._phase = _Phase.ENDED
         reader = self._reader
         while reader is not None and self._reading.locked():
-            # Somebody waits for a row, perhaps for long. What comes too early cancels nothing.
+            # Another thread or task waits for a row, perhaps for long.
             with suppress(PsycopgError):
                 reader.cancel_safe(timeout=_CANCELLED_WITHIN)
             sleep(_CANCELS_AGAIN)
@@ -136,45 +152,49 @@ class SnapshotStream(ChangeStream[R]):
             if rows is not None:
                 rows.close()
             super().close()
-            if self._has_slot and not self._is_copied:
-                self._has_slot = False
+            if self._has_unfinished_slot:
+                self._has_unfinished_slot = False
                 with self._walsender() as walsender:
                     walsender.drop_slot(self.slot)
 
     def _walsender(self) -> ReplicationConnection:
-        dbname = self._server.connection.info.dbname
-        conninfo = self._server._link.another()
-        return ReplicationConnection.connect(conninfo, database=dbname)
+        return ReplicationConnection.connect(self._conninfo, database=self._database)
 
     def _begin_copy(self) -> None:
         if self.is_closed:
-            raise StreamClosed(f"copy for the slot {self.slot!r}", "the stream has ended")
+            remedy = "open another stream"
+            raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
         try:
             lsn, reader = self._begin_snapshot()
             self._reader = reader
-            self._rows = self._copied(lsn, reader, self._copies(Link(reader)))
-            self._has_begun = True
+            link = Link(reader)
+            copies = self._copies(link)
+            self._rows = self._copied(lsn, reader, link, copies)
+            self._phase = _Phase.COPYING
         except BaseException:
             self.close()
             raise
 
     def _begin_snapshot(self) -> tuple[LSN, Connection[object]]:
-        """Make the slot, and a connection that sees what was there before its first change."""
+        """Create the slot, and open a connection that sees the rows before its first change."""
         with self._walsender() as walsender:
+            # A limit of idle transactions would end the one that holds the snapshot.
+            unlimited = without_timeouts(walsender.version.major)
+            with translate_errors(self._operation):
+                walsender.connection.execute(unlimited.encode(), prepare=False)
             created = walsender.create_slot(
                 self.slot,
                 plugin="pgoutput",
                 snapshot=Snapshot.EXPORT,
-                two_phase=self._decoding.settings.two_phase,
+                two_phase=self._plugin.settings.two_phase,
                 failover=self._failover,
                 timeout=self._create_timeout,
             )
-            self._has_slot = True
-            theirs = self._server.connection
+            self._has_unfinished_slot = True
             with translate_errors("take over the snapshot of the slot"):
-                reader = Connection[object].connect(
-                    exact_conninfo(self._server._link.another()), autocommit=True, context=theirs
-                )
+                reader = Connection[object].connect(in_utf8(self._conninfo), autocommit=True)
+                read_exactly(reader, self._conninfo)
+                reader.execute(unlimited.encode())
                 reader.execute(ROW_SECURITY_OFF)
                 reader.execute(BEGIN_READING)
                 seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
@@ -182,56 +202,67 @@ class SnapshotStream(ChangeStream[R]):
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:
-        operation = f"copy for the slot {self.slot!r}"
-        names = [*self._publications]
-        there = link.all(operation, PUBLICATION_NAMES, [names])
-        missing = {*names} - {record["name"] for record in there}
-        if missing:
-            raise PublicationNotFound(
-                operation, f"there is no publication {', '.join(sorted(missing))}"
-            )
+        """Return the tables to copy.
+
+        Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
+        """
+        operation, names = self._operation, [*self._plugin.publications]
+        existing = link.all(operation, PUBLICATION_NAMES, [names])
+        if missing := missing_publications(operation, names, existing):
+            raise missing
         published = read_published(link, names)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
                 listed = ", ".join(map(str, sorted(unpublished)))
-                raise TableNotFound(
-                    operation, f"not published, so that no change would come: {listed}"
-                )
+                found = f"not published, so that no change would come: {listed}"
+                raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         insist_on_all_rows(link, operation, [one.table for one in published])
+        shape = table_shape(link.version.major)
         copies = []
         for one in published:
-            params = [one.table.schema, one.table.name]
-            records = link.all(operation, table_shape(link.version.major), params)
+            records = link.all(operation, shape, [one.table.schema, one.table.name])
             copies.append(table_copy(one, records))
         return copies
 
     def _copied(
-        self, lsn: LSN, reader: Connection[object], copies: Sequence[TableCopy]
+        self,
+        lsn: LSN,
+        reader: Connection[object],
+        link: Link,
+        copies: Sequence[TableCopy],
     ) -> Generator[Change[R]]:
+        reading = self._plugin.reading(reader)
         for one in copies:
-            make = self._make_row(tuple(column.name for column in one.table.columns))
+            table_reader = self._table_reader(one, reading, link)
+            make = table_reader.make
             with translate_errors(f"copy {one.table}"):
-                for values in _rows(reader, one):
+                for values in _rows(reader, one, table_reader):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
-        self._is_copied = True
+        self._has_unfinished_slot = False
+        if self._phase is _Phase.COPYING:
+            self._phase = _Phase.COPIED
         yield SnapshotEnd(lsn)
 
-
-def _rows(reader: Connection[object], one: TableCopy) -> Generator[tuple[object, ...]]:
-    with reader.cursor().copy(_statement(one)) as copy:
-        copy.set_types([column.type_oid for column in one.table.columns])
+    def _table_reader(self, one: TableCopy, reading: RowReading[R], link: Link) -> TableReader[R]:
         try:
-            for values in copy.rows():
-                yield values
-        except DataError as error:
-            if error.sqlstate is not None:
-                raise
-            # No server's, but a loader's, and psycopg does not tell of which column.
-            raise ValueNotLoadable(str(one.table), "(all)", "a value", str(error)) from error
+            return TableReader(one.table, reading)
+        except UnknownTypes as unknown:
+            self._plugin.learn(link, unknown.oids)
+            return TableReader(one.table, reading)
+
+
+def _rows(
+    reader: Connection[object], one: TableCopy, table_reader: TableReader[R]
+) -> Generator[tuple[object, ...]]:
+    """Yield the values of each row, loaded as the stream loads them."""
+    count, load = len(one.table.columns), table_reader.load
+    with reader.cursor().copy(_statement(one)) as copy:
+        for data in copy:
+            yield load(copied_values(bytes(data), count))
 
 
 def _statement(one: TableCopy) -> Composed:

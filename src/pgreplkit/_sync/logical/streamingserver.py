@@ -8,9 +8,9 @@ from typing import TypeVar, Unpack, cast, overload
 
 from pgreplkit._sync.logical.snapshot import SnapshotStream
 from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.streams.changes import ChangeStream, change_stream, pgoutput_stream
+from pgreplkit._sync.streams.changes import ChangeStream, Pgoutput, change_stream
+from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import AnyTable
@@ -122,15 +122,19 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
-        names = names_of(publications)
-        settings = ChangeSettings(**options)
-        stream = pgoutput_stream(self._link.another(), slot, names, settings, start=None)
-        return SnapshotStream(
-            self,
-            stream,
+        settings, conninfo = ChangeSettings(**options), self._link.another()
+        plugin = Pgoutput(
+            publications,
             settings,
             cast(RowFactory[R], row_factory or named_rows),
-            names,
+            self.connection.adapters,
+        )
+        stream = SlotStream(conninfo, slot, plugin, start=None, settings=settings)
+        return SnapshotStream(
+            conninfo,
+            self.connection.info.dbname,
+            stream,
+            plugin,
             tables,
             failover=failover,
             create_timeout=create_timeout,

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/server/server.py by `nox -s sync`. Do not edit.
-"""Server: what a primary and a standby have in common."""
+"""Server: the methods that a primary and a standby have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pgreplkit.catalog.server.settings import CURRENT_SETTING, ONE_SETTING, SETT
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
-from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
 from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
@@ -34,16 +34,16 @@ from pgreplkit.values.timeline import TimelineHistory
 
 
 class _NoFile(ServerError):
-    """The file is not there."""
+    """The file does not exist."""
 
 
 class Server(Closing):
     """A server of either role, bound to a psycopg connection.
 
-    Open one with ``connect``, or give a connection of your own: that one is never closed, its
-    settings stay as they are, and an open transaction on it stays open.
+    Open one with ``connect``, or pass your own connection: it is never closed, its settings are
+    not changed, and an open transaction on it stays open.
 
-    As a context manager it closes the connection at the end if ``connect`` opened it.
+    As a context manager, the server closes the connection at the end if ``connect`` opened it.
     """
 
     def __init__(self, connection: Connection[object]) -> None:
@@ -51,17 +51,18 @@ class Server(Closing):
 
     @classmethod
     def connect(cls, conninfo: str = "", **params: str | int | None) -> Self:
-        """Open a connection of its own, in autocommit, and bind to it.
+        """Open a connection in autocommit mode and bind to it.
 
-        ``conninfo`` is libpq's (``key=value`` or a URI); ``params`` add to it, such as ``host=``
-        or ``connect_timeout=`` (seconds; 10 unless told).
+        ``conninfo`` is a libpq connection string (``key=value`` or a URI); ``params`` add to it,
+        such as ``host=`` or ``connect_timeout=`` (seconds; 10 by default).
 
-        Raises: ConnectionFailed; NotAPrimary from Primary and NotAStandby from Standby when the
+        Raises: ConnectionFailed; NotAPrimary from Primary and NotAStandby from Standby if the
         server has the other role.
         """
         whole = complete(conninfo, params)
         with translate_errors(f"connect to {address(whole)}"):
-            server = cls(Connection.connect(whole, autocommit=True))
+            server = cls(Connection.connect(in_utf8(whole), autocommit=True))
+        # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
@@ -72,11 +73,12 @@ class Server(Closing):
         return server
 
     def _insist_on_role(self) -> None:
-        """Raise if the server has another role than the class; this one is of either role."""
+        """Raise if the server's role does not fit the class; this class fits both roles."""
 
     @classmethod
     def _taking_over(cls, server: Server) -> Self:
-        """The same connection under another role; whether it is closed at the end goes with it."""
+        """Bind another server's connection to this class, and take over closing it."""
+        # The link has the state of the connection: its lock, and whether it was opened here.
         taken = cls(server.connection)
         taken._link = server._link
         return taken
@@ -88,59 +90,60 @@ class Server(Closing):
 
     @property
     def version(self) -> Version:
-        """The server's version, as in ``Version('18.4')``.
+        """The server's version, such as ``Version('18.4')``.
 
-        Raises: ConnectionFailed when the connection is closed.
+        Raises: ConnectionFailed if the connection is closed.
         """
         return self._link.version
 
     def close(self) -> None:
-        """Close the connection if ``connect`` opened it; leave it open if it was given."""
+        """Close the connection if ``connect`` opened it; leave your own connection open."""
         if self._link.opened_here:
             self.connection.close()
 
     def is_in_recovery(self) -> bool:
-        """Whether it is a standby now.
+        """Return whether the server is a standby now.
 
         Source: pg_is_in_recovery().
         """
-        record = self._link.one("ask for the role", identity.IN_RECOVERY)
+        record = self._link.one("read the role", identity.IN_RECOVERY)
         in_recovery: bool = record["in_recovery"]
         return in_recovery
 
     def identity(self) -> SystemIdentity:
-        """Which cluster it belongs to, its timeline, its position, and the connection's database.
+        """Return the system identifier, the timeline, the position, and the connected database.
 
-        The position is what is flushed on a primary, and what is received on a standby.
+        The position is the end of the flushed WAL on a primary, of the received WAL on a standby.
 
-        Source: pg_control_system() and the functions of the position.
+        Source: pg_control_system() and the functions for WAL positions.
         """
-        record = self._link.one("ask for the identity", identity.IDENTITY)
+        record = self._link.one("read the identity", identity.IDENTITY)
         system_id = identity.unsigned_system_id(record["system_id"])
         return SystemIdentity(**record | {"system_id": system_id})
 
     def timeline(self) -> int:
-        """The timeline that it writes, or on a standby the one that it follows.
+        """Return the timeline that a primary writes, or that a standby follows.
 
-        Right at once after a promotion, when the control file still has the old one.
+        The timeline is correct immediately after a promotion, when the control file still has the
+        old one.
 
         Source: pg_walfile_name(); on a standby pg_control_checkpoint(), pg_control_recovery() and
         pg_stat_wal_receiver, whichever is the newest.
         """
-        record = self._link.one("ask for the timeline", identity.TIMELINE)
+        record = self._link.one("read the timeline", identity.TIMELINE)
         timeline: int = record["timeline"]
         return timeline
 
     def wal_segment_size(self) -> SegmentSize:
-        """How large the files in its pg_wal are.
+        """Return the size of the WAL segments.
 
         Source: pg_control_init().
         """
-        record = self._link.one("ask for the segment size", identity.SEGMENT_SIZE)
+        record = self._link.one("read the segment size", identity.SEGMENT_SIZE)
         return SegmentSize(record["size"])
 
     def settings(self) -> dict[str, Setting]:
-        """All settings that the role may see, by name.
+        """Return all settings that the role may see, by name.
 
         Needs: pg_read_all_settings, to see all of them.  Source: pg_settings.
         """
@@ -148,30 +151,30 @@ class Server(Closing):
         return {setting.name: setting for setting in map(SETTINGS.read, records)}
 
     def setting(self, name: str) -> Setting:
-        """One setting; ``setting(name).value`` is bool, int (bytes), timedelta, float or str.
+        """Return one setting; its ``value`` is bool, int (bytes), timedelta, float or str.
 
-        Raises: SettingNotFound when the server's major has none of that name;
-        InsufficientPrivilege when the role may not see it.
+        Raises: SettingNotFound if the server has no setting of that name; InsufficientPrivilege
+        if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
         tried = f"read the setting {name!r}"
         for record in self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
-        # A setting that is hidden from the role has no row either; this tells the two apart.
+        # A setting that is hidden from the role has no row either; this distinguishes the two.
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         grant = "pg_read_all_settings"
         self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
-        raise SettingNotFound(tried, "it is not in pg_settings")
+        raise SettingNotFound(tried, "the setting is not in pg_settings")
 
     def replicas(self) -> list[WalSender]:
-        """Who receives WAL from it, one row a walsender; on a standby these are its cascade.
+        """Return the rows of pg_stat_replication: the receivers of this server's WAL.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
         return read_senders(self._link)
 
     def slots(self) -> list[Slot]:
-        """All its replication slots, in the order of their names.
+        """Return all replication slots, by name.
 
         Source: pg_replication_slots.
         """
@@ -180,7 +183,7 @@ class Server(Closing):
         return [Slot(self._link, SLOTS.read(record)) for record in records]
 
     def slot(self, name: str) -> Slot:
-        """The replication slot of that name.
+        """Return the replication slot of that name.
 
         Raises: SlotNotFound; InvalidSlotName.  Source: pg_replication_slots.
         """
@@ -191,10 +194,10 @@ class Server(Closing):
     ) -> Slot:
         """Create a slot for a standby or another receiver of WAL.
 
-        It keeps WAL from its first use on, or with ``reserve_wal`` from the last checkpoint on.
-        A ``temporary`` one goes with this session.
+        The slot retains WAL from its first use, or with ``reserve_wal`` from the last checkpoint.
+        A ``temporary`` slot is dropped at the end of this session.
 
-        Raises: AlreadyExists; InvalidSlotName; ServerError when all slots are in use.
+        Raises: AlreadyExists; InvalidSlotName; ServerError if all slots are in use.
         Needs: REPLICATION.  Source: pg_create_physical_replication_slot().
         """
         return make_physical_slot(self._link, name, reserve_wal=reserve_wal, temporary=temporary)
@@ -209,17 +212,19 @@ class Server(Closing):
         temporary: bool = False,
         timeout: float = 60.0,
     ) -> Slot:
-        """Create a slot from which the changes of this connection's database are decoded.
+        """Create a slot for the decoded changes of this connection's database.
 
-        It waits until all transactions that are open now have ended, at most ``timeout`` seconds;
-        on a standby, until its primary logs which ones run (pg_log_standby_snapshot() there).
+        The server waits up to ``timeout`` seconds for the end of all transactions that are open
+        now. A standby waits until its primary logs the running transactions, which
+        pg_log_standby_snapshot() on the primary does at once (16 on).
 
         Raises: UnsupportedByServer for ``two_phase`` before 14, ``failover`` before 17, and on a
-        standby before 16; StatementTimeout; AlreadyExists; InvalidSlotName; ServerError when
-        wal_level is not logical, there is no such plugin, or all slots are in use.
+        standby before 16; StatementTimeout; AlreadyExists; InvalidSlotName; ServerError if
+        wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
-        if self.version.major < 16 and self.is_in_recovery():
+        # Older versions refuse this with a text only; the error here names the needed version.
+        if not self._link.has("slot.logical_on_standby") and self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
         return make_logical_slot(
             self._link,
@@ -234,16 +239,15 @@ class Server(Closing):
     def wal_retention(
         self, *, window: float | None = None, disk_size: int | None = None
     ) -> WalRetention:
-        """Who keeps how much WAL: slots, walsenders, wal_keep_size, the archiver, the checkpoint.
+        """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 
-        With a ``window`` in seconds it measures the rate of WAL for so long, and then says how long
-        each slot has until max_slot_wal_keep_size, and pg_wal until ``disk_size`` bytes.
+        With a ``window`` in seconds, the WAL rate is measured for that time; the report then has
+        the time until each slot reaches max_slot_wal_keep_size, and pg_wal ``disk_size`` bytes.
 
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.
-        Source: as of WalRetention.
+        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: see WalRetention.
         """
         if disk_size is not None and not isinstance(disk_size, int):
-            raise TypeError(f"a disk's size is an int of bytes, not {type(disk_size).__name__}")
+            raise TypeError(f"disk_size must be an int of bytes, not {type(disk_size).__name__}")
         return read_retention(self._link, window=window, disk_size=disk_size)
 
     def check_access(
@@ -255,16 +259,16 @@ class Server(Closing):
         ssl: bool = False,
         method: str = "scram-sha-256",
     ) -> AccessVerdict:
-        """Which line of pg_hba.conf decides about connections of ``role``, and what to add.
+        """Find the line of pg_hba.conf that decides about connections of ``role``.
 
-        ``address`` is an IP address, a network as in 10.0.0.0/8, or None for a Unix socket.
+        ``address`` is an IP address, a network such as 10.0.0.0/8, or None for a Unix socket.
         ``database`` is "replication" for physical replication, which the keyword ``all`` does not
-        match; logical replication connects to a database like anyone. ``method`` is for the line
-        to add.
+        match; logical replication connects to a database. ``method`` is the authentication method
+        of the line to add.
 
-        It looks at the file as it is on disk; the server goes by what it loaded last.
+        The file on disk is checked; the server uses the version that it loaded last.
 
-        Raises: RoleNotFound; InsufficientPrivilege; ValueError for an address that is none.
+        Raises: RoleNotFound; InsufficientPrivilege; ValueError for an invalid address.
         Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
         """
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
@@ -279,21 +283,21 @@ class Server(Closing):
         ssl: bool = False,
         method: str = "scram-sha-256",
     ) -> AccessVerdict:
-        """Let connections of ``role`` in: add a line to this host's pg_hba.conf, and reload.
+        """Allow connections of ``role``: add a line to pg_hba.conf on this host, and reload.
 
-        Nothing happens where they are let in already. Else the line is put before the one that
-        keeps them out; a backup of the file stays beside it. Afterwards the server is asked again,
-        and when it does not read the line, the file is as it was.
+        If the connections are already allowed, the file is not changed. Otherwise the line is
+        inserted before the one that refuses them, and a backup of the file is kept next to it. If
+        the server does not accept the new line, the file is restored.
 
-        Raises: HostFileError when the server's file is not on this host, or cannot be changed; and
-        as ``check_access``.
-        Needs: as ``check_access``, and EXECUTE on pg_reload_conf(); an account that may write it.
+        Raises: HostFileError if the server's file is not on this host, or cannot be changed; and
+        the errors of ``check_access``.
+        Needs: as ``check_access``, EXECUTE on pg_reload_conf(), and write access to the file.
         """
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return allow_access(self._link, asked)
 
     def wal_files(self) -> list[WalFile]:
-        """The segments in its pg_wal, in the order of their names.
+        """Return the segments in pg_wal, by name.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
@@ -301,7 +305,7 @@ class Server(Closing):
         return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
 
     def checkpoint_status(self) -> CheckpointStatus:
-        """The last checkpoint, and what brings the next one; on a standby, the restartpoints.
+        """Return the last checkpoint (on a standby: restartpoint) and the triggers of the next.
 
         Source: pg_control_checkpoint() and pg_settings.
         """
@@ -309,18 +313,19 @@ class Server(Closing):
         return CHECKPOINT.read(self._link.one("read the last checkpoint", sql))
 
     def _reached_timeline(self) -> int:
-        """The timeline of the last of its WAL, also when nobody sends it any; needs pg_monitor."""
-        record = self._link.one("ask for the timeline", identity.REACHED_TIMELINE)
+        """Return the timeline of the last WAL, also without a walreceiver; needs pg_monitor."""
+        record = self._link.one("read the timeline", identity.REACHED_TIMELINE)
         timeline: int = record["timeline"]
         return timeline
 
     def _facts(self) -> NodeFacts:
-        """What is compared between two servers."""
+        """Return the facts that are compared between two servers."""
         settings, identity = self.settings(), self.identity()
         return NodeFacts(major=self.version.major, identity=identity, settings=settings)
 
     def _history(self, timeline: int) -> TimelineHistory | None:
-        """How the server came to that timeline; None when its file is gone, or not to be read."""
+        """Return the history of a timeline; None if its file is missing or unreadable."""
+        # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
         tried = "read the timeline's history"

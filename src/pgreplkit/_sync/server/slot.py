@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/server/slot.py by `nox -s sync`. Do not edit.
-"""Slot: one replication slot, as it was when it was read, and what can be done to it."""
+"""Slot: a replication slot, its state and its operations."""
 
 from __future__ import annotations
 
@@ -45,16 +45,19 @@ from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
 
-_OF_THE_WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
+# The SQLSTATEs of a slot that is lost, of another database, or of the other type: what happened is
+# in the slot's state, not in the code.
+_WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
 _GRANT = "REPLICATION"
-_GONE = {UNDEFINED_OBJECT: SlotNotFound}
+_MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
 class Slot(SlotColumns):
-    """A replication slot: its ``state`` when it was last read, and what can be done to it.
+    """A replication slot, with the ``state`` that was last read.
 
-    Every column of the state is an attribute of the slot too. ``refresh`` reads it again. Made by
-    ``slot``, ``slots``, ``create_physical_slot`` and ``create_logical_slot`` of a server.
+    Every column of the state is an attribute of the slot too; ``refresh`` reads the state again.
+    Servers return slots from ``slot``, ``slots``, ``create_physical_slot`` and
+    ``create_logical_slot``.
     """
 
     def __init__(self, link: Link, state: SlotState) -> None:
@@ -63,11 +66,11 @@ class Slot(SlotColumns):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The slot's name."""
         return self.state.slot_name
 
     def refresh(self) -> Slot:
-        """Read its state again; gives the slot itself.
+        """Read the state again, and return the slot.
 
         Raises: SlotNotFound.  Source: pg_replication_slots.
         """
@@ -75,25 +78,25 @@ class Slot(SlotColumns):
         return self
 
     def drop(self, *, force: bool = False, timeout: float = 10.0) -> None:
-        """Drop it. The WAL that it kept is removed by the next checkpoint, not at once.
+        """Drop the slot. The next checkpoint removes the WAL that it retained.
 
-        With ``force`` the process that uses it is ended first, which breaks the connection of its
-        client; that may take up to ``timeout`` seconds.
+        With ``force`` the process that uses the slot is terminated first, which breaks the
+        connection of its client; this may take up to ``timeout`` seconds.
 
-        Raises: SlotActive when a process uses it; SlotNotFound; InsufficientPrivilege.
-        Needs: REPLICATION; with ``force`` pg_signal_backend too.
+        Raises: SlotActive if a process uses the slot; SlotNotFound; InsufficientPrivilege.
+        Needs: REPLICATION; with ``force`` also pg_signal_backend.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
         backoff, was_ended = Backoff(timeout), False
         while True:
             try:
-                self._do(f"drop the slot {self.name!r}", sql.DROP, [self.name])
+                self._do(f"drop slot {self.name!r}", sql.DROP, [self.name])
             except SlotActive as error:
                 if not force or backoff.is_over:
                     raise
-                # A client that connects again at once may need to be ended more than once.
+                # The client may reconnect at once, before the slot is dropped.
                 self._link.all(
-                    f"end process {error.pid}, which uses the slot {self.name!r}",
+                    f"terminate process {error.pid}, which uses slot {self.name!r}",
                     sql.END_PROCESS,
                     [self.name, error.pid],
                     grant="pg_signal_backend",
@@ -101,7 +104,7 @@ class Slot(SlotColumns):
                 was_ended = True
                 sleep(backoff.next_pause())
             except SlotNotFound:
-                # A temporary slot goes with the process that was ended.
+                # A temporary slot is dropped with the terminated process.
                 if not was_ended:
                     raise
                 return
@@ -109,30 +112,31 @@ class Slot(SlotColumns):
                 return
 
     def advance(self, lsn: LSN) -> LSN:
-        """Move it forward to ``lsn``, at most to the server's position; gives what it reached.
+        """Advance the slot to ``lsn``, at most to the server's position; return the new position.
 
-        What lies before is not kept for its client any more, and a logical slot never decodes it.
+        Earlier WAL is no longer retained for the client, and a logical slot never decodes it.
 
-        Raises: UnsupportedByServer before 11; SlotActive; SlotNotFound; ServerError when ``lsn``
-        is behind it, or when it is a physical slot that reserved no WAL.
+        Raises: UnsupportedByServer before 11; SlotActive; SlotNotFound; ServerError if ``lsn`` is
+        behind the slot, or for a physical slot that reserved no WAL.
         Needs: REPLICATION.  Source: pg_replication_slot_advance().
         """
         self._link.require("slot.advance")
         if not isinstance(lsn, LSN):
-            raise TypeError(f"a slot is advanced to an LSN, not to a {type(lsn).__name__}")
-        tried = f"advance the slot {self.name!r} to {lsn}"
+            raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
+        tried = f"advance slot {self.name!r} to {lsn}"
+        # The server moves the slot at most to its own position, and returns where that is.
         [record] = self._do(tried, sql.ADVANCE, [self.name, lsn])
         self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
 
     def copy(self, name: str, *, temporary: bool | None = None, plugin: str | None = None) -> Slot:
-        """A new slot that begins where this one is; it may be used beside it.
+        """Create a slot that starts at this slot's position, and return it.
 
-        ``temporary`` and the ``plugin`` of a logical slot are this one's unless told.
+        By default ``temporary``, and the ``plugin`` of a logical slot, are those of this slot.
 
         Raises: UnsupportedByServer before 12; AlreadyExists; InvalidSlotName; SlotNotFound;
-        ServerError when it reserves no WAL, or when all slots are in use.
+        ServerError if this slot reserves no WAL, or all slots are in use.
         Needs: REPLICATION.
         Source: pg_copy_physical_replication_slot(), pg_copy_logical_replication_slot().
         """
@@ -142,33 +146,36 @@ class Slot(SlotColumns):
             raise TypeError("a physical slot has no plugin")
         temporary = self.temporary if temporary is None else temporary
         params: list[object] = [self.name, checked_slot_name(name), temporary]
+        # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
-        self._do(f"copy the slot {self.name!r} to {name!r}", statement, params)
+        self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
         return Slot(self._link, read_slot(self._link, name))
 
     def wait_caught_up(self, lsn: LSN, *, timeout: float = 60.0) -> None:
-        """Wait until its client has everything up to ``lsn``: flushed, or for a logical slot
-        confirmed. Looks again after 10 ms at first, then less often.
+        """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
+
+        The slot is polled after 10 ms at first, then less often.
 
         Raises: WaitTimeout after ``timeout`` seconds; SlotLost; SlotNotFound.
         Source: pg_replication_slots.
         """
         if not isinstance(lsn, LSN):
-            raise TypeError(f"a slot is awaited up to an LSN, not a {type(lsn).__name__}")
+            raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
+        # A lost slot never reaches the position, so it ends the wait at once.
         while True:
             reached = (self.refresh()).state.reached_lsn
             if self.is_lost:
                 why = self.invalidation_reason or self.wal_status
-                raise SlotLost(f"wait for the slot {self.name!r}", f"it is lost ({why})")
+                raise SlotLost(f"wait for slot {self.name!r}", f"it is lost ({why})")
             if reached is not None and reached >= lsn:
                 return
             if backoff.is_over:
-                user = f"process {self.active_pid} uses it" if self.active else "nobody uses it"
+                user = f"used by process {self.active_pid}" if self.active else "unused"
                 raise WaitTimeout(
-                    f"the slot {self.name!r} did not reach {lsn} in {timeout:g} s:"
-                    f" it is at {reached}, and {user}"
+                    f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
+                    f" it is at {reached}, {user}"
                 )
             sleep(backoff.next_pause())
 
@@ -179,17 +186,17 @@ class Slot(SlotColumns):
         upto_lsn: LSN | None = None,
         options: Mapping[str, str] | None = None,
     ) -> list[SlotChange]:
-        """The changes that wait in a logical slot, as its plugin writes them; they stay in it.
+        """Return the changes in a logical slot, as its plugin writes them, without consuming them.
 
-        Whole transactions: it ends after the first commit by which there are ``limit`` changes, or
-        that is past ``upto_lsn``. ``options`` are the plugin's; pgoutput insists on
+        Transactions are not cut: the result ends with the first commit after ``limit`` changes, or
+        after ``upto_lsn``. ``options`` are those of the plugin; pgoutput requires
         ``proto_version`` and ``publication_names``.
 
-        Raises: SlotActive; SlotLost; SlotNotFound; ServerError for a physical slot, in another
-        database than the slot's, or when the plugin refuses.
+        Raises: SlotActive; SlotLost; SlotNotFound; ServerError for a physical slot, for a slot of
+        another database, or if the plugin refuses.
         Needs: REPLICATION.  Source: pg_logical_slot_peek_binary_changes().
         """
-        return self._changes("peek into", PEEK, limit, upto_lsn, options)
+        return self._changes("peek at", PEEK, limit, upto_lsn, options)
 
     def consume(
         self,
@@ -198,13 +205,14 @@ class Slot(SlotColumns):
         upto_lsn: LSN | None = None,
         options: Mapping[str, str] | None = None,
     ) -> list[SlotChange]:
-        """Like ``peek``, and the changes are gone from the slot: nobody gets them again.
+        """Return the changes in a logical slot and consume them: they are not returned again.
 
-        ``refresh`` tells how far the slot is then.
+        ``refresh`` then reads the slot's new position.
 
-        Raises and needs: as ``peek``.  Source: pg_logical_slot_get_binary_changes().
+        Raises: the errors of ``peek``.
+        Needs: REPLICATION.  Source: pg_logical_slot_get_binary_changes().
         """
-        # Nothing comes after it that could fail, and lose what was taken.
+        # No further statement follows that could fail and lose the consumed changes.
         return self._changes("consume", CONSUME, limit, upto_lsn, options)
 
     @overload
@@ -232,7 +240,7 @@ class Slot(SlotColumns):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> ChangeStream[R] | ChangeStream[Row]:
-        """The changes of this slot, streamed and typed; see ``changes`` of a server."""
+        """Stream the typed changes of this slot; see ``changes`` of a server."""
         return change_stream(
             self._link.another(),
             self.name,
@@ -252,26 +260,28 @@ class Slot(SlotColumns):
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise ValueError(f"a limit of changes is an int of at least 1, not {limit!r}")
+            raise ValueError(f"limit must be an int >= 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]
         records = self._do(
-            f"{verb} the slot {self.name!r}",
+            f"{verb} the changes of slot {self.name!r}",
             view.sql(self._link.version.major),
             [self.name, upto_lsn, limit, listed],
         )
         return [view.read(record) for record in records]
 
     def _do(self, tried: str, statement: str, params: Sequence[object]) -> list[DictRow]:
-        meaning = {**_GONE, DUPLICATE_OBJECT: AlreadyExists}
+        meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
             return self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
+            # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
                 self._raise_active(tried)
             self._explain(error)
             raise
 
     def _raise_active(self, tried: str) -> NoReturn:
+        # The process may have released the slot since the error.
         users = self._link.all(tried, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
@@ -283,14 +293,17 @@ class Slot(SlotColumns):
         ) from None
 
     def _explain(self, error: ServerError) -> None:
-        """Raise a better error where the state tells more than the server did."""
-        if error.sqlstate not in _OF_THE_WRONG_SLOT:
+        """Raise an error with the reason, if the slot's state shows it."""
+        if error.sqlstate not in _WRONG_SLOT:
             return
         here = self._link.connection.info.dbname
         if self.database not in {None, here}:
-            found = f"it belongs to the database {self.database!r}, this is {here!r}"
-            advice = "connect to that one"
-            raise ServerError(error.operation, f"{found}: {advice}", error.sqlstate) from error
+            raise ServerError(
+                error.operation,
+                f"it belongs to database {self.database!r}, this is {here!r}",
+                error.sqlstate,
+                remedy=f"connect to database {self.database!r}",
+            ) from error
         if (self.refresh()).is_lost:
             raise SlotLost(error.operation, f"it is lost: {error.found}", error.sqlstate) from error
 
@@ -304,20 +317,20 @@ class Slot(SlotColumns):
 
 
 def read_slot(link: Link, name: str) -> SlotState:
-    """The state of the slot of that name.
+    """Return the state of a slot.
 
     Raises: SlotNotFound; InvalidSlotName.
     """
-    tried = f"read the slot {checked_slot_name(name)!r}"
+    tried = f"read slot {checked_slot_name(name)!r}"
     for record in link.all(tried, ONE_SLOT.sql(link.version.major), [name]):
         return ONE_SLOT.read(record)
-    raise SlotNotFound(tried, "there is no slot of that name")
+    raise SlotNotFound(tried, "the slot does not exist")
 
 
 def make_physical_slot(link: Link, name: str, *, reserve_wal: bool, temporary: bool) -> Slot:
-    """Create a physical slot and read it."""
+    """Create a physical slot, and return it."""
     params = [checked_slot_name(name), bool(reserve_wal), bool(temporary)]
-    return _made(link, name, sql.CREATE_PHYSICAL, params, f"create the slot {name!r}", None)
+    return _made(link, name, sql.CREATE_PHYSICAL, params, f"create slot {name!r}", None)
 
 
 def make_logical_slot(
@@ -330,18 +343,23 @@ def make_logical_slot(
     temporary: bool,
     timeout: float,
 ) -> Slot:
-    """Create a logical slot and read it."""
+    """Create a logical slot, and return it."""
     checked_slot_name(name)
     if not isinstance(plugin, str):
-        raise TypeError(f"a plugin's name is a str, not {type(plugin).__name__}")
+        raise TypeError(f"plugin must be a str, not {type(plugin).__name__}")
     if two_phase:
         link.require("slot.two_phase")
     if failover:
         link.require("slot.failover")
     major = link.version.major
-    flags = [temporary, *[two_phase] * (major >= 14), *[failover] * (major >= 17)]
+    # Newer versions of the function have more parameters, in this order.
+    flags = [
+        temporary,
+        *([two_phase] if link.has("slot.two_phase") else []),
+        *([failover] if link.has("slot.failover") else []),
+    ]
     params = [name, plugin, *flags]
-    tried = f"create the logical slot {name!r}, which waits for open transactions to end"
+    tried = f"create logical slot {name!r}, which waits for the end of open transactions"
     return _made(link, name, sql.create_logical(major), params, tried, timeout)
 
 

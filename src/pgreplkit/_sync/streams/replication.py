@@ -11,7 +11,12 @@ from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.streams.backupstream import BackupStream
-from pgreplkit._sync.streams.changes import ChangeStream, PayloadStream, change_stream
+from pgreplkit._sync.streams.changes import (
+    AnyPlugin,
+    ChangeStream,
+    PayloadStream,
+    change_stream,
+)
 from pgreplkit._sync.streams.segmentstream import SegmentStream
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.streams.walsource import WalSource
@@ -211,12 +216,11 @@ class ReplicationConnection(Closing):
         Raises: as ``changes``, when it is entered or the first message is asked for.
         Needs: a connection to the slot's database.  Source: START_REPLICATION … LOGICAL.
         """
-        given = {**(options or {})}
         stream = SlotStream(
             self._walsender,
             slot,
+            AnyPlugin({**(options or {})}),
             start=start,
-            options=lambda walsender: given,
             settings=StreamSettings(**settings),
         )
         return PayloadStream(stream)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/streams/reporter.py by `nox -s sync`. Do not edit.
-"""Reporter: tells a server how far its client is, and that the client lives."""
+"""Reporter: sends status updates and keepalives to the server, and notices its silence."""
 
 from __future__ import annotations
 
@@ -11,70 +11,91 @@ from psycopg import Error as PsycopgError
 from pgreplkit._sync._io import Heartbeat
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.feedback import Feedback
 
-TOLD_EVERY = 1.0
-"""Seconds after which what is confirmed is told at the latest."""
-_TELLS_APART = 0.05
-_PATIENCE_SHARES = 3
-"""The server hears of the client so many times within wal_sender_timeout."""
+REPORTED_WITHIN = 1.0
+"""Seconds within which an acknowledged position is sent: a commit may wait for it."""
+_APART = 0.05
+"""Seconds between two status updates at least: one for each acknowledged change would cost more
+than the changes."""
+_REPORTS_IN_TIMEOUT = 3
+"""Status updates within wal_sender_timeout: one may be late without consequence."""
 _ENDED_WITHIN = 5.0
+"""Seconds for the server to agree to the end: it may still send what it has decoded."""
 
 
 class Reporter:
     """Sends the status of one client, at least every ``interval`` seconds.
 
-    It does so beside the client's code, which may take its time: a server gives up a client that it
-    does not hear.
+    It does so while the client's own code runs, which may take its time: a server ends a client
+    from which it hears nothing.
     """
 
     def __init__(self, feedback: Feedback, interval: float) -> None:
         self.feedback: Feedback = feedback
-        self._interval = max(_TELLS_APART, interval)
+        self._interval = max(_APART, interval)
+        self._silence = Silence.of_server(None)
         self._copy: CopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
-        self._told_at = 0.0
+        self._sent_at = 0.0
 
-    def heed(self, walsender: Walsender) -> None:
-        """Tell often enough for that server."""
-        patience = walsender.patience()
-        if patience is not None:
-            self._interval = min(self._interval, patience / _PATIENCE_SHARES)
+    def adapt(self, walsender: Walsender) -> None:
+        """Take over the server's wal_sender_timeout: report often enough, and wait that long."""
+        timeout = walsender.wal_sender_timeout()
+        if timeout is not None:
+            self._interval = min(self._interval, timeout / _REPORTS_IN_TIMEOUT)
+        self._silence = Silence.of_server(timeout)
 
     def use(self, copy: CopyBoth) -> None:
-        """Begin, or go on with another stream."""
+        """Begin to report, or continue on another connection."""
         self._copy = copy
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._beat, min(TOLD_EVERY, self._interval / 2))
+            self._heartbeat = Heartbeat(self._beat, min(REPORTED_WITHIN, self._interval / 2))
 
     @property
     def pause(self) -> float:
-        """Seconds that may be waited before the server is told something."""
-        return _TELLS_APART if self.feedback.has_news else TOLD_EVERY
+        """The seconds that a reader may wait before it has to report."""
+        return _APART if self.feedback.has_news else REPORTED_WITHIN
 
-    def tell(self, *, asks: bool = False) -> None:
-        """Tell now; with ``asks`` the server shall answer."""
-        self._told_at = time.monotonic()
+    def report(self, *, asks: bool = False) -> None:
+        """Send a status update now; with ``asks`` the server answers it."""
+        self._sent_at = time.monotonic()
         copy = self._copy
         if copy is not None:
-            # A connection that is lost is told to whoever reads next. What two threads tell must
-            # not overtake each other: a slot would go back.
+            # The reader raises the error of a lost connection. Two threads must not overtake each
+            # other here: an older position sent last would move the slot back.
             with suppress(PsycopgError), copy.guard:
                 copy.send(self.feedback.status(asks=asks))
 
-    def tell_soon(self) -> None:
-        """Tell what is new; a little later when something was told just before."""
-        if self.feedback.has_news and time.monotonic() - self._told_at > _TELLS_APART:
-            self.tell()
+    def report_soon(self) -> None:
+        """Send a status update if there is news; a little later if one was sent just before."""
+        if self.feedback.has_news and time.monotonic() - self._sent_at > _APART:
+            self.report()
 
     def _beat(self) -> None:
-        if self.feedback.has_news or time.monotonic() - self._told_at >= self._interval / 2:
-            self.tell()
+        if self.feedback.has_news or time.monotonic() - self._sent_at >= self._interval / 2:
+            self.report()
+
+    def listen(self, copy: CopyBoth, limit: float, operation: str) -> None:
+        """Wait until something was received, for at most ``limit`` seconds.
+
+        Raises: ConnectionFailed when the server has been silent for too long, though probed.
+        """
+        if copy.wait(limit):
+            self._silence.heard()
+        elif self._silence.listened(limit):
+            self.report(asks=True)
+        elif self._silence.is_over:
+            found = f"the server sent nothing for {self._silence.limit:g} s, though it was probed"
+            remedy = "check the network between; the limit follows its wal_sender_timeout"
+            raise ConnectionFailed(operation, found, remedy=remedy)
 
     def end(self) -> bool:
-        """Tell the last, and end the stream; whether the server agreed.
+        """Send the last status update, and end the stream; return whether the server agreed.
 
-        When it did not the connection is of no use.
+        If it did not, the connection cannot be used again.
         """
         heartbeat, copy = self._heartbeat, self._copy
         self._heartbeat = self._copy = None

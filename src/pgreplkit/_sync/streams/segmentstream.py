@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/streams/segmentstream.py by `nox -s sync`. Do not edit.
-"""SegmentStream: WAL into a directory, segment after segment."""
+"""SegmentStream: writes WAL into a directory, segment after segment."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from pgreplkit.catalog.features import FEATURES
 from pgreplkit.errors import InvalidWalMessage, SlotNotFound, StreamClosed, WaitTimeout
 from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
 from pgreplkit.plans.streams.options import WalSettings
+from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
 
 class SegmentStream(Closing):
-    """WAL that is written into a directory; iteration gives each segment that is whole.
+    """WAL that is written into a directory; iteration yields each complete segment.
 
-    Made by ``receive_wal`` of a ReplicationConnection. It begins when it is entered, or when the
-    first segment is asked for, and writes while you ask for the next: what you do between two is
-    time in which nothing is written.
+    Created by ``receive_wal`` of a ReplicationConnection. It begins when it is entered, or when the
+    first segment is requested. It writes only while the next segment is requested, not while your
+    own code runs.
     """
 
     def __init__(
@@ -41,38 +42,39 @@ class SegmentStream(Closing):
         settings: WalSettings,
     ) -> None:
         if start is not None and not isinstance(start, LSN):
-            raise TypeError(f"WAL is received from an LSN on, not a {type(start).__name__}")
+            raise TypeError(f"start must be an LSN, got {type(start).__name__}")
         self._walsender = walsender
         self._directory = Path(directory)
         self._start = start
         self._settings = settings
         self._is_synchronous = synchronous
-        # Who tells the server where it has flushed may be waited for by its commits.
+        # Commits may wait for a client that reports what it has flushed.
         self._confirms = synchronous or settings.slot is not None
         self._source: WalSource | None = None
         self._files: WalFiles | None = None
         self._done: deque[ReceivedSegment] = deque()
         self._position, self._timeline = LSN.INVALID, 0
-        self._is_closed = False
+        self._state = StreamState.NEW
 
     @property
     def directory(self) -> Path:
-        """Where the segments are."""
+        """The directory of the segments."""
         return self._directory
 
     @property
     def position(self) -> LSN:
-        """Up to where WAL is written; where it begins, before any was; 0/0 before it was begun."""
+        """The end of the written WAL: at first its start, and 0/0 before it was opened."""
         return self._position
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self._is_closed
+        """Whether the stream has ended."""
+        return self._state.is_over
 
     def _open(self) -> tuple[WalSource, WalFiles]:
-        if self._is_closed:
-            raise StreamClosed(f"receive WAL into {self._directory}", "it has ended: begin another")
+        if self._state.is_over:
+            operation, remedy = f"receive WAL into {self._directory}", "open another stream"
+            raise StreamClosed(operation, "the stream has ended", remedy=remedy)
         if self._source is not None and self._files is not None:
             return self._source, self._files
         walsender = self._walsender
@@ -89,10 +91,11 @@ class SegmentStream(Closing):
         feed = source.open()
         self._files, self._source = files, source
         self._position, self._timeline = feed.position, feed.timeline
+        self._state = self._state.to(StreamState.OPEN)
         return source, files
 
     def _beginning(self) -> tuple[LSN, int | None]:
-        """Where to begin in an empty directory."""
+        """Return the position and timeline at which to begin in an empty directory."""
         slot = self._settings.slot
         if self._start is not None:
             return self._start, None
@@ -101,7 +104,7 @@ class SegmentStream(Closing):
             tried = f"read the slot {slot!r}"
             [record] = self._walsender.ask(tried, commands.read_slot(slot))
             if record["slot_type"] is None:
-                raise SlotNotFound(tried, "there is no slot of that name")
+                raise SlotNotFound(tried, "no slot has that name")
             if record["restart_lsn"] is not None and record["restart_tli"] is not None:
                 return LSN(record["restart_lsn"]), int(record["restart_tli"])
         identity = self._walsender.identify()
@@ -113,7 +116,7 @@ class SegmentStream(Closing):
     def __next__(self) -> ReceivedSegment:
         try:
             while not self._done:
-                if self._is_closed and self._source is not None:
+                if self._state.is_over and self._source is not None:
                     raise StopIteration
                 source, files = self._open()
                 batch = source.next()
@@ -124,8 +127,8 @@ class SegmentStream(Closing):
         except (WaitTimeout, StopIteration):
             raise
         except Exception:
-            # A flush that failed is not told of again by the next one, which loses what it lost.
-            self._end(confirms=False)
+            # After a failed flush the next one succeeds, though the data of the first is lost.
+            self._end(StreamState.FAILED, confirms=False)
             raise
         return self._done.popleft()
 
@@ -134,10 +137,9 @@ class SegmentStream(Closing):
         # Another timeline begins again with its first segment.
         is_same = bool(chunks) and chunks[0].timeline == self._timeline
         if is_same and chunks[0].lsn != self._position:
-            # Ctrl-C came between taking WAL and writing it: going on would leave a hole.
-            raise InvalidWalMessage(
-                str(chunks[0].lsn), f"what was written goes up to {self._position}: begin anew"
-            )
+            # Ctrl-C came between receiving WAL and writing it: continuing would leave a hole.
+            found = f"WAL is written up to {self._position}: open another stream"
+            raise InvalidWalMessage(str(chunks[0].lsn), found)
         is_last = source.feed is not None and source.feed.is_over
         syncs = self._is_synchronous or (self._confirms and (batch.asked or is_last))
 
@@ -145,7 +147,7 @@ class SegmentStream(Closing):
 
         def written() -> None:
             nonlocal is_written
-            # All of it here: a caller that is cancelled meanwhile gets the segments later.
+            # All of it in one call: a caller that is cancelled during it gets the segments later.
             if batch.history is not None:
                 files.write_history(batch.history)
             done = files.write(chunks)
@@ -154,39 +156,39 @@ class SegmentStream(Closing):
             self._done += done
             if chunks:
                 self._position, self._timeline = chunks[-1].end_lsn, chunks[-1].timeline
-                source.give(self._position)
+                source.deliver(self._position)
                 source.written()
             is_written = True
 
         try:
             to_thread_shielded(written)
         finally:
-            # Also for a caller that is cancelled meanwhile: a commit may wait for it.
-            may_confirm = is_written and not source.is_closed
+            # Also if the caller was cancelled during the write: a commit may wait for it.
+            may_confirm = is_written and not source.state.is_over
             if may_confirm and syncs:
                 source.acknowledge(source.feedback.delivered, None, None)
-                source.tell()
+                source.report()
             elif may_confirm and self._confirms and len(self._done) > before:
                 source.acknowledge(self._done[-1].name.end_lsn, source.feedback.written, None)
 
     def close(self) -> None:
-        """See that all is on the disk, tell the server, and end; the connection is free then.
+        """Flush the WAL to disk, report it to the server, and end; the connection is free then.
 
-        The last segment, where it is not whole, stays ``….partial``.
+        The last segment stays ``….partial`` unless it is complete.
 
         Raises: HostFileError when it cannot be written.
         """
-        self._end(confirms=self._confirms)
+        self._end(StreamState.CLOSED, confirms=self._confirms)
 
-    def _end(self, *, confirms: bool) -> None:
-        if self._is_closed:
+    def _end(self, state: StreamState, *, confirms: bool) -> None:
+        if self._state.is_over:
             return
-        self._is_closed = True
+        self._state = self._state.to(state)
         source, files = self._source, self._files
         try:
             if files is not None:
                 to_thread_shielded(files.close)
-                if confirms and source is not None and not source.is_closed:
+                if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)
         finally:
             if source is not None:
@@ -201,5 +203,5 @@ class SegmentStream(Closing):
         return self
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else f"at {self._position}"
+        state = "closed" if self.is_closed else f"at {self._position}"
         return f"<{type(self).__name__} into {str(self._directory)!r}, {state}>"

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 from packaging.version import Version
 from psycopg import Connection, Cursor
-from psycopg.postgres import types
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -26,9 +25,10 @@ from pgreplkit.catalog.server.settings import (
     SET_STATEMENT_TIMEOUT,
     STATEMENT_TIMEOUT,
 )
-from pgreplkit.driver.adapters import register
+from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import Meaning, translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.seconds import checked_seconds
@@ -39,7 +39,6 @@ _RELOADED_WITHIN = 10.0
 # at once would undo each other.
 _TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
 _LONGEST_TIMEOUT = (1 << 31) - 1
-_BYTEA = types["bytea"].oid
 
 
 class Link:
@@ -72,7 +71,7 @@ class Link:
     @property
     def role(self) -> str:
         """The role that is connected."""
-        return self.connection.info.user
+        return role_of(self.connection)
 
     @property
     def is_autocommit(self) -> bool:
@@ -272,22 +271,11 @@ class Link:
         # depends on the session's DateStyle and IntervalStyle.
         with Cursor(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
+            register_readable(cursor)
             cursor.execute(sql, params, prepare=False, binary=True)
-            columns = cursor.description or []
-            octets = {column.name for column in columns if column.type_code == _BYTEA}
-            return [_readable(record, octets) for record in cursor.fetchall()]
+            return cursor.fetchall()
 
 
 def _milliseconds(timeout: float) -> int:
     seconds = checked_seconds(timeout, "a timeout")
     return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)
-
-
-def _readable(record: DictRow, octets: set[str]) -> DictRow:
-    # A connection whose encoding is SQL_ASCII loads texts as bytes.
-    return {
-        name: value.decode("utf-8", "backslashreplace")
-        if type(value) is bytes and name not in octets
-        else value
-        for name, value in record.items()
-    }

@@ -1,4 +1,4 @@
-"""NodeState: what a server of either role says of itself in one row."""
+"""NodeState: role, system identifier and position of a primary or standby, in one row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgreplkit.values.lsn import LSN
 
 @attrs.frozen(kw_only=True)
 class NodeState:
-    """The role of a server, its cluster, and its position, at one moment."""
+    """The role, the system identifier and the position of a server at one moment."""
 
     in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
     system_id: int = attrs.field(

@@ -1,4 +1,4 @@
-"""The columns of a table as a stream of changes describes them."""
+"""The tables and columns that a snapshot copies, described as a stream describes them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ FILTERED_TABLES = """
     WHERE row_security_active(pg_class.oid)
     ORDER BY 1, 2
 """
-"""The tables with rows that row level security hides from the current role."""
+"""The tables of which row security hides rows from the current role."""
 
 
 def table_shape(major: int) -> str:
-    """Return the statement for the columns of one table."""
+    """Return the statement for the columns of one table: one record without a name if it has none.
+
+    Types from 10000 on come with their names, as pgoutput sends them.
+    """
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
     return f"""
         SELECT c.oid::bigint AS oid, relreplident::text AS identity,
             relkind = 'p' AS is_partitioned, attname AS name, {generated} AS is_generated,
             atttypid::bigint AS type_oid, atttypmod AS type_modifier,
             relreplident = 'f' OR attnum = ANY (coalesce(keys.numbers, '{{}}')) AS is_key,
-            CASE WHEN t.oid >= 16384 THEN ARRAY[tn.nspname, t.typname]::text[] END AS own_type
+            CASE WHEN t.oid >= 10000 THEN ARRAY[tn.nspname, t.typname]::text[] END AS own_type
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = relnamespace
-        JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-        JOIN pg_type AS t ON t.oid = atttypid
-        JOIN pg_namespace AS tn ON tn.oid = typnamespace
+        LEFT JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+        LEFT JOIN pg_type AS t ON t.oid = atttypid
+        LEFT JOIN pg_namespace AS tn ON tn.oid = typnamespace
         LEFT JOIN LATERAL (SELECT indkey::int2[] AS numbers FROM pg_index WHERE indrelid = c.oid
             AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END
             LIMIT 1) AS keys ON true

@@ -22,7 +22,7 @@ from pgreplkit.protocol.pgoutput.messages import (
 )
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, dict_rows
 from pgreplkit.protocol.pgoutput.tables import Column, Table
-from pgreplkit.protocol.pgoutput.tuples import LoadValues
+from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
@@ -65,7 +65,7 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
 
     The messages are pgoutput's.
     """
-    decoder, begun = Decoder(_as_text, dict_rows), None
+    decoder, begun = Decoder(RowReading(_as_text, dict_rows)), None
     changes: list[FailedChange] = []
     for lsn, data in messages:
         change = decoder.decode(data, lsn)

@@ -1,4 +1,4 @@
-"""TableCopy: the rows and columns of a table that a snapshot copies."""
+"""TableCopy: the rows and columns of a table to copy before its changes are streamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgreplkit.values.tablename import TableName
 
 @attrs.frozen
 class TableCopy:
-    """A table with its published columns, and the filter of its published rows."""
+    """A table with its published columns, and the filter of its rows."""
 
     table: Table
     is_partitioned: bool
@@ -21,12 +21,13 @@ class TableCopy:
 
 
 def table_copy(published: PublishedTable, records: Sequence[Mapping[str, object]]) -> TableCopy:
-    """Return the copy of a table from the records of its columns."""
+    """Return the copy of a published table, from the records of its columns."""
     names, first = published.columns, records[0]
     chosen = [
         _column(record)
         for record in records
-        if (record["name"] in names if names is not None else not record["is_generated"])
+        if record["name"] is not None
+        and (record["name"] in names if names is not None else not record["is_generated"])
     ]
     table = Table(
         oid=int(str(first["oid"])),

@@ -1,4 +1,4 @@
-"""A base backup: what is asked for, how far it is, and what it should have in it."""
+"""The options, the progress and the verification of a base backup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAL = "pg_wal/"
 
 
 class BackupStage(OpenEnum):
-    """What a backup that is received is doing."""
+    """The stage of a backup that is received."""
 
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
@@ -33,40 +33,40 @@ class BackupStage(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class TablespaceProgress:
-    """How far a tablespace is, or with None the data directory itself."""
+    """The progress of a tablespace; with None as ``oid``, of the data directory."""
 
     oid: int | None
     location: str | None
     bytes_done: int
     bytes_total: int | None
-    """As the server estimated; it may turn out to be more."""
+    """The server's estimate; it may turn out to be more."""
 
 
 @attrs.frozen(kw_only=True)
 class BackupProgress:
-    """How far a backup is."""
+    """The progress of a backup."""
 
     stage: BackupStage = BackupStage.WAITING_FOR_CHECKPOINT
     tablespaces: tuple[TablespaceProgress, ...] = ()
     """In the order in which they are sent; empty before the server has begun."""
     elapsed: timedelta = timedelta(0)
-    """Since it was asked for."""
+    """The time since it was requested."""
 
     @property
     def bytes_done(self) -> int:
-        """Bytes that came, before compression."""
+        """Bytes received, before compression."""
         return sum(tablespace.bytes_done for tablespace in self.tablespaces)
 
     @property
     def bytes_total(self) -> int | None:
-        """Bytes of all, as the server estimated; it may turn out to be more."""
+        """Bytes of the whole backup, as the server estimated; it may turn out to be more."""
         sizes = [tablespace.bytes_total for tablespace in self.tablespaces]
         known = [size for size in sizes if size is not None]
         return sum(known) if known and len(known) == len(sizes) else None
 
     @property
     def share(self) -> float | None:
-        """How much came, from 0 to 1; None as long as the total is not known."""
+        """The received share, from 0 to 1; None while the total is not known."""
         return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class BackupProgress:
 
 @attrs.frozen(kw_only=True)
 class BackupOptions:
-    """What a base backup shall be."""
+    """The options of a base backup, checked."""
 
     label: str
     checkpoint: CheckpointMode
@@ -107,7 +107,7 @@ class BackupOptions:
             raise ValueError("manifest_checksums belong to a manifest")
 
     def features(self) -> Iterator[str]:
-        """What it needs of the server's major."""
+        """Yield the features that the options need of the server."""
         if self.manifest or self.manifest_checksums is not None:
             yield "basebackup.manifest"
         if self.compression is not None:
@@ -117,16 +117,23 @@ class BackupOptions:
         if not self.verify_checksums:
             yield "basebackup.skip_checksums"
 
+    @property
+    def waits_for_archive(self) -> bool:
+        """Whether the server ends the backup only when its WAL is archived.
+
+        A backup with its own WAL need not wait for that.
+        """
+        return not self.wal if self.wait is None else self.wait
+
     def has_manifest(self, major: int) -> bool:
-        """Whether one comes."""
+        """Whether the backup has a manifest."""
         return major >= _MANIFEST_SINCE if self.manifest is None else self.manifest
 
     def asked(self, major: int, *, with_map: bool, checksums: str | None) -> dict[str, Option]:
-        """The options as the command takes them."""
+        """Return the options as the command takes them."""
         asked: dict[str, Option] = {"LABEL": self.label, "PROGRESS": True}
         asked["CHECKPOINT"] = self.checkpoint
-        # Who gets the WAL with the backup need not wait until it is archived, too.
-        asked["WAIT"] = not self.wal if self.wait is None else self.wait
+        asked["WAIT"] = self.waits_for_archive
         if self.wal:
             asked["WAL"] = True
         if self.max_rate is not None:
@@ -150,7 +157,7 @@ class BackupOptions:
 
 @attrs.frozen
 class FoundFile:
-    """A file of a backup as it is."""
+    """A file of a backup on disk."""
 
     size: int
     checksum: str | None
@@ -158,7 +165,7 @@ class FoundFile:
 
 
 def differences(manifest: BackupManifest, found: Mapping[str, FoundFile]) -> Iterator[str]:
-    """What is not as the manifest says, by paths; WAL stands in no manifest."""
+    """Yield the differences between a manifest and files by path; no manifest lists WAL."""
     listed = set()
     for file in manifest.files:
         path = file.path

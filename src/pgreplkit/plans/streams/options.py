@@ -1,4 +1,4 @@
-"""StreamOptions and ChangeOptions: how a slot is to be read, and what pgoutput is to give."""
+"""StreamOptions and ChangeOptions: how a slot is read, and what pgoutput is asked for."""
 
 from __future__ import annotations
 
@@ -13,48 +13,57 @@ from pgreplkit.values.slotname import checked_slot_name
 
 _STREAMINGS = ("off", "on", "parallel")
 _ORIGINS = ("any", "none")
+_UNLOADABLE = ("raise", "text")
 
 
 class StreamOptions(TypedDict, total=False):
-    """What can be chosen for a stream of a slot, of whatever plugin."""
+    """Options of a stream of a slot, of any output plugin."""
 
     stop_at: LSN | None
-    """Ends once all is given that was committed before; None (the default) goes on."""
+    """End once everything committed before this position is delivered; None (the default) never
+    ends."""
     timeout: float | None
-    """Seconds without a change after which WaitTimeout is raised; the stream can go on then."""
+    """Seconds without a change after which WaitTimeout is raised; reading may continue then."""
     auto_acknowledge: bool
-    """Whether asking for the next change acknowledges the one before."""
+    """Whether requesting the next change acknowledges the one before. Off by default."""
     advance_when_idle: bool
-    """Whether the slot follows the server where nothing that was given waits to be acknowledged,
-    so that it does not keep the WAL of what is not published. On unless told."""
+    """Whether the slot follows the server while nothing that was delivered waits to be
+    acknowledged, so that it does not retain WAL that is not published. On by default."""
     status_interval: float
-    """At least every so many seconds the server hears from this side; 10 unless told, and less
-    where wal_sender_timeout needs it."""
+    """Seconds between status updates at most: 10 by default, less where wal_sender_timeout needs
+    it."""
     reconnect: float | None
-    """Seconds for which a lost connection is tried again; None (the default) does not try."""
+    """Seconds for which to retry after the connection is lost; None (the default) does not retry.
+    A server that sends nothing for its wal_sender_timeout (60 seconds where that is off), though
+    it was asked to answer, counts as lost."""
 
 
 class ChangeOptions(StreamOptions, total=False):
-    """What can be chosen for a stream of changes: that, and what pgoutput is asked for."""
+    """Options of a stream of changes: those of any stream, and those of pgoutput."""
 
     binary: bool
-    """Whether the server sends values in binary where their type can (14 on)."""
+    """Whether the server sends values in binary (14 on). Off by default. Where a published column
+    has a type that cannot be loaded from binary as from text, texts are sent instead: the values
+    are the same either way."""
     streaming: Literal["off", "on", "parallel"]
-    """Whether large transactions come while they still run (14 on; parallel, 16 on)."""
+    """Whether large transactions are sent while they still run (14 on; parallel: 16 on)."""
     two_phase: bool
-    """Whether prepared transactions come when they are prepared (15 on)."""
+    """Whether prepared transactions are sent when they are prepared (15 on)."""
     messages: bool | None
-    """Whether logical messages come (14 on); None is where the server has them."""
+    """Whether logical messages are sent (14 on); None: where the server supports them."""
     origin: Literal["any", "none"]
-    """Whether changes come that the publisher itself got by replication (16 on to say none)."""
+    """Whether changes are sent that the publisher itself received by replication (none: 16 on)."""
+    on_unloadable: Literal["raise", "text"]
+    """What becomes of a value that Python cannot hold, as the date infinity: "raise" (the default)
+    raises ValueNotLoadable, "text" delivers it as a str, as the server writes it."""
 
 
-# Within its body a TypedDict takes nothing but its items.
+# The body of a TypedDict may hold nothing but its items.
 
 
 @attrs.frozen(kw_only=True)
 class StreamSettings:
-    """StreamOptions that can be what they are, with what holds where nothing is told."""
+    """StreamOptions with their defaults, checked."""
 
     stop_at: LSN | None = None
     timeout: float | None = None
@@ -65,7 +74,7 @@ class StreamSettings:
 
     def __attrs_post_init__(self) -> None:
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
-            raise TypeError(f"a stream stops at an LSN, not at a {type(self.stop_at).__name__}")
+            raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
         checked_seconds(self.status_interval, "status_interval")
         for name in ("timeout", "reconnect"):
             if (seconds := getattr(self, name)) is not None:
@@ -75,33 +84,43 @@ class StreamSettings:
     def _insist_on_bool(self, *names: str) -> None:
         for name in names:
             if not isinstance(value := getattr(self, name), bool):
-                raise TypeError(f"{name} is a bool, not a {type(value).__name__}")
+                raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+
+    def _insist_on_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
 class ChangeSettings(StreamSettings):
-    """The same of ChangeOptions."""
+    """ChangeOptions with their defaults, checked."""
 
     binary: bool = False
     streaming: str = "off"
     two_phase: bool = False
     messages: bool | None = None
     origin: str = "any"
+    on_unloadable: str = "raise"
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._insist_on_bool("binary", "two_phase")
         if self.messages is not None:
             self._insist_on_bool("messages")
-        if self.streaming not in _STREAMINGS:
-            raise ValueError(f"streaming is one of {', '.join(_STREAMINGS)}: {self.streaming!r}")
-        if self.origin not in _ORIGINS:
-            raise ValueError(f"origin is one of {', '.join(_ORIGINS)}: {self.origin!r}")
+        self._insist_on_choice("streaming", _STREAMINGS)
+        self._insist_on_choice("origin", _ORIGINS)
+        self._insist_on_choice("on_unloadable", _UNLOADABLE)
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether a value that cannot be loaded stays the text that the server sent."""
+        return self.on_unloadable == "text"
 
 
 @attrs.frozen(kw_only=True)
 class WalSettings:
-    """Where it comes from, and when it ends."""
+    """The source of a stream of WAL, and its end, checked."""
 
     timeline: int | None = None
     slot: str | None = None
@@ -109,15 +128,16 @@ class WalSettings:
     timeout: float | None = None
     status_interval: float = 10.0
     whole_segments: SegmentSize | None = None
-    """With it a new timeline begins where the segment does in which it forked off."""
+    """The segment size, if a new timeline begins with the first position of the segment in which it
+    forked off."""
 
     def __attrs_post_init__(self) -> None:
         if self.slot is not None:
             checked_slot_name(self.slot)
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
-            raise TypeError(f"a stream stops at an LSN, not at a {type(self.stop_at).__name__}")
+            raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
         if not self.status_interval > 0:
-            raise ValueError(f"a status interval is more than 0, not {self.status_interval}")
+            raise ValueError(f"status_interval must be > 0, got {self.status_interval}")
 
 
 @attrs.frozen

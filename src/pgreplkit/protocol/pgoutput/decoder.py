@@ -1,4 +1,4 @@
-"""Decoder: takes the messages of pgoutput apart, protocol versions 1 to 4."""
+"""Decoder: decodes the messages of pgoutput, protocol versions 1 to 4."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import attrs
 from pgreplkit.errors import InvalidChangeMessage, InvalidLSN, InvalidTableName
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.messages import Change
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory
+from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
-from pgreplkit.protocol.pgoutput.tuples import Loading, Malformed, TableReader
+from pgreplkit.protocol.pgoutput.tuples import Malformed, RowReading, TableReader, Values
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
@@ -30,31 +30,32 @@ _STREAM_COMMIT, _ABORTED = struct.Struct(">Ix8s8sq"), struct.Struct(">8sq")
 _BEGIN_PREPARE, _PREPARE = struct.Struct(">8s8sqI"), struct.Struct(">x8s8sqI")
 _ROLLBACK_PREPARED = struct.Struct(">x8s8sqqI")
 _NEW, _OLD, _KEY = b"NOK"
+_OLD_KINDS = (_OLD, _KEY)
 _XID_BEFORE = frozenset(b"IUDTRYM")
-"""Kinds that say to which transaction they belong, in one that is streamed while it runs."""
+"""Kinds that begin with a transaction ID within a transaction that is streamed while it runs."""
 
 
 class Decoder(Generic[R]):
-    """Takes the messages of one stream apart, in their order; it remembers the tables.
+    """Decodes the messages of one stream in their order, and remembers the tables.
 
-    Raises: InvalidChangeMessage for what no server sends; what ``loading`` raises.
+    Raises: InvalidChangeMessage for a malformed message; ValueNotLoadable; UnknownTypes.
     """
 
-    def __init__(self, loading: Loading, factory: RowFactory[R]) -> None:
-        self._loading, self._factory = loading, factory
-        # Never changed in place: who holds one may go on with it.
+    def __init__(self, reading: RowReading[R]) -> None:
+        self._reading = reading
+        # Never changed in place: a fork may still use it.
         self._tables: Mapping[bytes, TableReader[R]] = {}
         self._types: dict[int, TableName] = {}
         self._streamed: dict[int, Mapping[bytes, TableReader[R]]] = {}
-        """The tables of transactions that are streamed, as only they may see them yet."""
+        """The tables as transactions that are streamed while they run have altered them."""
         self._committed: Mapping[bytes, TableReader[R]] = {}
         self._stream: int | None = None
         self._xid = 0
 
     def decode(self, data: bytes, lsn: LSN, at: int = 0) -> Change[R] | None:
-        """The change in a message that begins at ``at``; None for one that only tells of a table.
+        """Decode the message that begins at ``at``; return None if it only describes a table.
 
-        ``lsn`` is where the server says that it stands.
+        ``lsn`` is the position that the server sent with it.
         """
         try:
             kind = data[at]
@@ -64,49 +65,55 @@ class Decoder(Generic[R]):
                 at += 4
             change, end = read(self, data, at + 1, lsn)
         except (struct.error, IndexError, KeyError, OverflowError, InvalidLSN, Malformed):
-            raise InvalidChangeMessage(data[at:], "it is cut off, or put together wrong") from None
+            raise InvalidChangeMessage(data[at:], "it is truncated or malformed") from None
         if end != len(data):
-            raise InvalidChangeMessage(data[at:], "it has another end than it should")
+            raise InvalidChangeMessage(data[at:], "its length does not match its content")
         return change
 
     def fork(self, *, streamed: bool) -> Decoder[R]:
-        """A decoder that goes on by itself from the tables known now.
+        """Return an independent decoder that knows the same tables.
 
         ``streamed`` is for messages of a transaction that is streamed while it runs.
         """
-        twin = Decoder(self._loading, self._factory)
+        twin = Decoder(self._reading)
         twin._tables, twin._types = self._tables, {**self._types}
         twin._xid, twin._stream = self._xid, 0 if streamed else None
         return twin
+
+    def _text(self, data: bytes, at: int) -> tuple[str, int]:
+        end = data.find(b"\0", at)
+        if end < 0:
+            raise Malformed
+        return data[at:end].decode(self._reading.encoding, "backslashreplace"), end + 1
 
     # Tables
 
     def _relation(self, data: bytes, at: int, lsn: LSN) -> tuple[None, int]:
         oid = data[at : at + 4]
-        schema, at = _text(data, at + 4)
-        name, at = _text(data, at)
+        schema, at = self._text(data, at + 4)
+        name, at = self._text(data, at)
         identity = RelationIdentity(chr(data[at]))
         [count] = _COUNT.unpack_from(data, at + 1)
         at += 3
         columns = []
         for _ in range(count):
             flags = data[at]
-            column, at = _text(data, at + 1)
+            column, at = self._text(data, at + 1)
             type_oid, modifier = _COLUMN.unpack_from(data, at)
             at += _COLUMN.size
             type_name = self._types.get(type_oid)
             columns.append(Column(column, type_oid, modifier, bool(flags & 1), type_name))
         [number] = _XID.unpack(oid)
-        # An empty schema stands for pg_catalog.
+        # The server sends an empty schema for pg_catalog.
         table = Table(number, schema or "pg_catalog", name, tuple(columns), identity)
-        reader = TableReader(table, self._loading, self._factory)
+        reader = TableReader(table, self._reading)
         self._tables = {**self._tables, oid: reader}
         return None, at
 
     def _type(self, data: bytes, at: int, lsn: LSN) -> tuple[None, int]:
         [oid] = _XID.unpack_from(data, at)
-        schema, at = _text(data, at + 4)
-        name, at = _text(data, at)
+        schema, at = self._text(data, at + 4)
+        name, at = self._text(data, at)
         try:
             self._types[oid] = TableName(schema or "pg_catalog", name)
         except InvalidTableName:
@@ -119,28 +126,36 @@ class Decoder(Generic[R]):
         reader = self._tables[data[at : at + 4]]
         if data[at + 4] != _NEW:
             raise Malformed
-        new, at = reader.row(data, at + 5)
-        return m.Insert(lsn, self._xid, reader.table, new), at
+        values, at = reader.values(data, at + 5)
+        return m.Insert(lsn, self._xid, reader.table, reader.make(values)), at
 
     def _update(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Update[R], int]:
         reader = self._tables[data[at : at + 4]]
-        old, at = self._old(reader, data, at + 4) if data[at + 4] != _NEW else (None, at + 4)
+        old: R | Row | None = None
+        known: Values | None = None
+        at += 4
+        if data[at] != _NEW:
+            old, known, at = self._old(reader, data, at)
         if data[at] != _NEW:
             raise Malformed
-        new, at = reader.row(data, at + 1)
-        return m.Update(lsn, self._xid, reader.table, old, new), at
+        # The old row has the values that were not sent again: with REPLICA IDENTITY FULL all of
+        # them, else those of the key (of which the server sends large ones for that reason).
+        values, at = reader.values(data, at + 1, known)
+        return m.Update(lsn, self._xid, reader.table, old, reader.make(values)), at
 
     def _delete(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Delete[R], int]:
         reader = self._tables[data[at : at + 4]]
-        old, at = self._old(reader, data, at + 4)
+        old, _, at = self._old(reader, data, at + 4)
         return m.Delete(lsn, self._xid, reader.table, old), at
 
-    def _old(self, reader: TableReader[R], data: bytes, at: int) -> tuple[R | Row, int]:
-        if data[at] == _KEY:
-            return reader.key(data, at + 1)
-        if data[at] != _OLD:
+    def _old(self, reader: TableReader[R], data: bytes, at: int) -> tuple[R | Row, Values, int]:
+        kind = data[at]
+        if kind not in _OLD_KINDS:
             raise Malformed
-        return reader.row(data, at + 1)
+        values, at = reader.values(data, at + 1)
+        if kind == _KEY:
+            return reader.key(values), reader.sent_with_key(values), at
+        return reader.make(values), values, at
 
     def _truncate(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Truncate, int]:
         count, options = _TRUNCATE.unpack_from(data, at)
@@ -153,7 +168,7 @@ class Decoder(Generic[R]):
 
     def _message(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Message, int]:
         flags, position = _MESSAGE.unpack_from(data, at)
-        prefix, at = _text(data, at + _MESSAGE.size)
+        prefix, at = self._text(data, at + _MESSAGE.size)
         [size] = _XID.unpack_from(data, at)
         at += 4
         content, transactional = data[at : at + size], bool(flags & 1)
@@ -175,7 +190,7 @@ class Decoder(Generic[R]):
 
     def _origin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Origin, int]:
         position = LSN.from_bytes(data[at : at + 8])
-        name, at = _text(data, at + 8)
+        name, at = self._text(data, at + 8)
         return m.Origin(position, name), at
 
     def _stream_start(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamStart, int]:
@@ -194,7 +209,7 @@ class Decoder(Generic[R]):
 
     def _stream_commit(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamCommit, int]:
         xid, position, end, time = _STREAM_COMMIT.unpack_from(data, at)
-        # From now on the server takes for told what it told of tables within the transaction.
+        # The server will not describe again the tables that it described in the transaction.
         self._tables = {**self._tables, **self._streamed.pop(xid, {})}
         times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
         return m.StreamCommit(xid, *times), at + _STREAM_COMMIT.size
@@ -212,13 +227,13 @@ class Decoder(Generic[R]):
 
     def _begin_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.BeginPrepare, int]:
         position, end, time, self._xid = _BEGIN_PREPARE.unpack_from(data, at)
-        gid, at = _text(data, at + _BEGIN_PREPARE.size)
+        gid, at = self._text(data, at + _BEGIN_PREPARE.size)
         times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
         return m.BeginPrepare(*times, self._xid, gid), at
 
     def _prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
         position, end, time, xid = _PREPARE.unpack_from(data, at)
-        gid, at = _text(data, at + _PREPARE.size)
+        gid, at = self._text(data, at + _PREPARE.size)
         return m.Prepare(_new_lsn(LSN, position), _new_lsn(LSN, end), _time(time), xid, gid), at
 
     def _stream_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
@@ -228,20 +243,20 @@ class Decoder(Generic[R]):
 
     def _commit_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.CommitPrepared, int]:
         position, end, time, xid = _PREPARE.unpack_from(data, at)
-        gid, at = _text(data, at + _PREPARE.size)
+        gid, at = self._text(data, at + _PREPARE.size)
         times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
         return m.CommitPrepared(*times, xid, gid), at
 
     def _rollback_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.RollbackPrepared, int]:
         position, end, prepared, time, xid = _ROLLBACK_PREPARED.unpack_from(data, at)
-        gid, at = _text(data, at + _ROLLBACK_PREPARED.size)
+        gid, at = self._text(data, at + _ROLLBACK_PREPARED.size)
         times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(prepared), _time(time)
         return m.RollbackPrepared(*times, xid, gid), at
 
 
 _Reading: TypeAlias = Callable[[Decoder[R], bytes, int, LSN], tuple[Change[R] | None, int]]
-"""Reads a message from where its kind ends; gives what it is, and where it ends."""
-# Not by each decoder: one that held its own methods would be freed late, and what it loads with.
+"""Decodes a message from the end of its kind; returns the change and the end of the message."""
+# Not bound methods: a decoder that held its own would be freed late, and its connection with it.
 _KINDS: dict[int, _Reading[Any]] = {
     ord("B"): Decoder._begin,
     ord("C"): Decoder._commit,
@@ -263,13 +278,6 @@ _KINDS: dict[int, _Reading[Any]] = {
     ord("K"): Decoder._commit_prepared,
     ord("r"): Decoder._rollback_prepared,
 }
-
-
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    end = data.find(b"\0", at)
-    if end < 0:
-        raise Malformed
-    return data[at:end].decode("utf-8", "backslashreplace"), end + 1
 
 
 def _time(microseconds: int) -> datetime:

@@ -1,9 +1,9 @@
-"""TableReader: how the rows of one table are read from messages."""
+"""TableReader: reads the rows of one table from messages of pgoutput."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from pgreplkit.errors import ValueNotLoadable
@@ -13,12 +13,24 @@ from pgreplkit.protocol.pgoutput.tables import Column, Table
 R = TypeVar("R")
 
 Octets: TypeAlias = bytes | None
-"""A value as it was sent; None is NULL."""
-LoadValues: TypeAlias = Callable[[Sequence[Octets]], tuple[object, ...]]
+"""A value as it was sent; None for NULL."""
+Values: TypeAlias = tuple[object, ...]
+LoadValues: TypeAlias = Callable[[Sequence[Octets]], Values]
 
 
 class Malformed(Exception):
-    """A message that no server puts together so."""
+    """A message that violates the format of pgoutput."""
+
+
+class UnknownTypes(Exception):
+    """Column types about which the catalogs must be asked first.
+
+    The message that mentions them can be decoded again once they are known.
+    """
+
+    def __init__(self, oids: Iterable[int]) -> None:
+        super().__init__(f"unknown types: {oids}")
+        self.oids: frozenset[int] = frozenset(oids)
 
 
 _COUNT, _SIZE = struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from
@@ -26,40 +38,67 @@ _TEXT, _BINARY, _NULL, _UNCHANGED = b"tbnu"
 
 
 class Loading(Protocol):
-    """Gives what turns values into Python's, for columns of which some may be sent in binary."""
+    """Returns a function that loads column values, some of them sent in binary.
+
+    Raises: UnknownTypes.
+    """
 
     def __call__(self, columns: Sequence[Column], binary: frozenset[int], /) -> LoadValues: ...
+
+
+class RowReading(Generic[R]):
+    """How the rows of a stream are read: their loaders, their factory, their encoding.
+
+    With ``keeps_text`` a value that no loader takes stays the text that the server sent.
+    """
+
+    def __init__(
+        self,
+        loading: Loading,
+        factory: RowFactory[R],
+        *,
+        encoding: str = "utf-8",
+        keeps_text: bool = False,
+    ) -> None:
+        self.loading, self.factory = loading, factory
+        self.encoding: str = encoding
+        self.keeps_text: bool = keeps_text
 
 
 class TableReader(Generic[R]):
     """Reads the rows of a table.
 
-    ``loading`` says how values become Python's; ``factory`` what is made of whole rows.
+    Raises: UnknownTypes.
     """
 
-    def __init__(self, table: Table, loading: Loading, factory: RowFactory[R]) -> None:
+    def __init__(self, table: Table, reading: RowReading[R]) -> None:
         self.table = table
-        self._loading = loading
+        self.make = reading.factory(tuple(column.name for column in table.columns))
+        """Makes a row of its values."""
+        self._reading = reading
         self._columns = table.columns
-        self._make = factory(tuple(column.name for column in table.columns))
         keys = [position for position, column in enumerate(table.columns) if column.is_key]
         self._keys = keys
         self._make_key = named_rows(tuple(table.columns[position].name for position in keys))
-        self._load = loading(table.columns, frozenset())
+        self._load = reading.loading(table.columns, frozenset())
         self._binary: frozenset[int] = frozenset()
 
-    def row(self, data: bytes, at: int) -> tuple[R, int]:
-        """The row that stands there, and where it ends."""
-        values, end = self._values(data, at)
-        return self._make(values), end
+    def key(self, values: Values) -> Row:
+        """Return the key columns of a row; the others were sent as NULL."""
+        return self._make_key([values[position] for position in self._keys])
 
-    def key(self, data: bytes, at: int) -> tuple[Row, int]:
-        """The key's columns of the row that stands there (the others are sent as NULL), and where
-        it ends."""
-        values, end = self._values(data, at)
-        return self._make_key([values[position] for position in self._keys]), end
+    def sent_with_key(self, values: Values) -> Values:
+        """Return the values of which only those of the key were sent."""
+        return tuple(
+            value if column.is_key else UNCHANGED
+            for value, column in zip(values, self._columns, strict=True)
+        )
 
-    def _values(self, data: bytes, at: int) -> tuple[tuple[object, ...], int]:
+    def values(self, data: bytes, at: int, old: Values | None = None) -> tuple[Values, int]:
+        """Return the values of the row that begins at ``at``, and the position of its end.
+
+        Values that an UPDATE did not change, and that were not sent, are taken from ``old``.
+        """
         if _COUNT(data, at)[0] != len(self._columns):
             raise Malformed("another number of columns")
         at += 2
@@ -91,29 +130,54 @@ class TableReader(Generic[R]):
                 add(None)
             else:
                 raise Malformed("a value of an unknown kind")
-        # What ends after the message would be loaded cut off.
+        # A value that ends after the message would be loaded truncated.
         if at > len(data):
             raise Malformed("cut off")
         if binary is not None and not self._binary.issuperset(binary):
             self._binary |= {*binary}
-            self._load = self._loading(self._columns, self._binary)
+            self._load = self._reading.loading(self._columns, self._binary)
+        # As in load(), without another call for each row.
         try:
             values = self._load(sent)
         except Exception as error:
-            raise self._refusal(sent, error) from error
+            values = self._loaded_one_by_one(sent, error)
         if unchanged is not None:
-            marked = [*values]
+            merged = [*values]
             for position in unchanged:
-                marked[position] = UNCHANGED
-            values = tuple(marked)
+                merged[position] = UNCHANGED if old is None else old[position]
+            values = tuple(merged)
         return values, at
 
-    def _refusal(self, sent: Sequence[Octets], error: Exception) -> ValueNotLoadable:
-        """Says which value it was."""
+    def load(self, sent: Sequence[Octets]) -> Values:
+        """Return the Python values of a row.
+
+        Raises: ValueNotLoadable, unless the text of such values is kept.
+        """
+        try:
+            return self._load(sent)
+        except Exception as error:
+            # Loaders may be the user's, and raise anything; psycopg's, too, do not only raise
+            # DataError: ValueError, IndexError and RecursionError were seen.
+            return self._loaded_one_by_one(sent, error)
+
+    def _loaded_one_by_one(self, sent: Sequence[Octets], error: Exception) -> Values:
+        """Return the values where at least one failed; raise the error of the first one."""
+        reading = self._reading
+        values: list[object] = []
+        has_failed = False
         for position, (column, value) in enumerate(zip(self._columns, sent, strict=True)):
-            binary = frozenset({0}) if position in self._binary else frozenset[int]()
+            is_binary = position in self._binary
+            load = reading.loading((column,), frozenset({0} if is_binary else ()))
             try:
-                self._loading((column,), binary)([value])
+                values += load([value])
             except Exception as own:
-                return ValueNotLoadable.of(str(self.table), column.name, value or b"", own)
-        return ValueNotLoadable.of(str(self.table), "(all)", b"", error)
+                has_failed = True
+                if value is None or is_binary or not reading.keeps_text:
+                    raise ValueNotLoadable.of(
+                        str(self.table), column.name, value or b"", own
+                    ) from own
+                values.append(value.decode(reading.encoding, "backslashreplace"))
+        if not has_failed:
+            # A loader that fails now and then; no value can be named.
+            raise ValueNotLoadable.of(str(self.table), "(all)", b"", error) from error
+        return tuple(values)

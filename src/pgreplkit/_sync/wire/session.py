@@ -1,0 +1,21 @@
+# Generated from pgreplkit/_async/wire/session.py by `nox -s sync`. Do not edit.
+"""Settings of a session that reads values."""
+
+from __future__ import annotations
+
+from psycopg import Connection
+
+from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES
+from pgreplkit.driver.conninfo import chooses_encoding
+from pgreplkit.driver.encodings import has_encoding
+
+
+def read_exactly(connection: Connection[object], conninfo: str) -> None:
+    """Make the server write texts that load without loss.
+
+    They are set by SQL and not by the connection string, where they would replace the user's own
+    options. A database of SQL_ASCII sends bytes, unless the user chose an encoding.
+    """
+    connection.execute(EXACT_TEXTS, prepare=False)
+    if not has_encoding(connection) and not chooses_encoding(conninfo):
+        connection.execute(IN_BYTES, prepare=False)

@@ -1,0 +1,65 @@
+"""Whether a slot can be streamed, and better errors where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pgreplkit.errors import AheadOfServer, PublicationNotFound, ServerError, SlotLost, SlotNotFound
+from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.lsn import LSN
+
+_UNDEFINED_OBJECT = "42704"
+PUBLICATIONS_CHECKED_EVERY = 30.0
+"""Seconds. From 18 on the server only logs a warning for a publication that was dropped, and
+streams the rest: the stream has to look. Each check opens a connection, so not more often."""
+PUBLICATIONS_SKIPPED_SINCE = 18
+"""The first major version that skips missing publications; earlier ones end the stream."""
+
+
+def slot_refusal(
+    operation: str, records: Sequence[Mapping[str, object]], sqlstate: str | None
+) -> ServerError | None:
+    """Return the error for a slot that cannot be streamed on a connection; None if it can be.
+
+    ``records`` is the slot's state, no record for a missing slot. ``sqlstate`` is the server's own
+    error code, if it refused the slot already.
+    """
+    if not records:
+        found = "no slot has that name"
+        return SlotNotFound(operation, found, sqlstate or _UNDEFINED_OBJECT)
+    [slot] = records
+    if slot["slot_type"] != "logical":
+        return ServerError(operation, "it is a physical slot, which decodes nothing", sqlstate)
+    if slot["database"] != slot["here"]:
+        found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
+        return ServerError(operation, found, sqlstate, remedy="connect to that database")
+    if slot["status"] == "lost" or slot["reason"]:
+        why = slot["reason"] or "its WAL is removed"
+        return SlotLost(operation, f"it is lost ({why})", sqlstate)
+    return None
+
+
+def missing_publications(
+    operation: str, names: Sequence[str], existing: Sequence[Mapping[str, object]]
+) -> PublicationNotFound | None:
+    """Return the error for publications that do not exist; None if all do."""
+    missing = sorted({*names} - {str(record["name"]) for record in existing})
+    if not missing:
+        return None
+    found = f"no publication has the name {', '.join(missing)}"
+    return PublicationNotFound(operation, found, _UNDEFINED_OBJECT)
+
+
+def start_refusal(
+    operation: str, start: LSN, identity: SystemIdentity, system_id: int | None
+) -> ServerError | None:
+    """Return the error for a server that never had the WAL before ``start``; None if it may.
+
+    ``system_id`` is the cluster's that was streamed before, None on the first connection.
+    """
+    if system_id is not None and identity.system_id != system_id:
+        found = f"another cluster answers: its system identifier is {identity.system_id}"
+        return ServerError(operation, found)
+    if start > identity.position:
+        return AheadOfServer(operation, str(start), str(identity.position))
+    return None

@@ -1,0 +1,45 @@
+"""StreamState: the life of a stream, with the transitions that are allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class StreamState(Enum):
+    """The state of a stream of the replication protocol."""
+
+    NEW = "new"
+    """The server has not been asked for anything yet."""
+    OPEN = "open"
+    """The server streams."""
+    CUT = "cut"
+    """The connection is lost; the next read reconnects."""
+    FAILED = "failed"
+    """An error ended the stream; each further read raises that error."""
+    CLOSED = "closed"
+    """The stream was closed, or has reached its end."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return not TRANSITIONS[self]
+
+    def to(self, state: StreamState) -> StreamState:
+        """Return `state`, if a stream may change to it from this state.
+
+        Raises: RuntimeError for a transition that is not in ``TRANSITIONS``.
+        """
+        if state not in TRANSITIONS[self]:
+            raise RuntimeError(f"a stream that is {self.value} cannot become {state.value}")
+        return state
+
+
+TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = {
+    StreamState.NEW: frozenset({StreamState.OPEN, StreamState.FAILED, StreamState.CLOSED}),
+    StreamState.OPEN: frozenset({StreamState.CUT, StreamState.FAILED, StreamState.CLOSED}),
+    StreamState.CUT: frozenset({StreamState.OPEN, StreamState.FAILED, StreamState.CLOSED}),
+    StreamState.FAILED: frozenset(),
+    StreamState.CLOSED: frozenset(),
+}
+"""The states that may follow each state. Only a stream that may reconnect is ever cut."""
