@@ -376,7 +376,12 @@ async def _misplaced_limits(
             column = Identifier(record["column"])
             statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
-            await link.run(operation, statement, meaning={INVALID_COLUMN_REFERENCE: _Refused})
+            await link.run(
+                operation,
+                statement,
+                grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
+                meaning={INVALID_COLUMN_REFERENCE: _Refused},
+            )
         except _Refused:
             remedies[str(name)] = (
                 f"publish all columns of the replica identity of {name}, and filter only by these"

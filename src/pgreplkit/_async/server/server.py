@@ -65,13 +65,13 @@ class AsyncServer(AsyncClosing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
-            await server._insist_on_role()
+            await server._check_role()
         except BaseException:
             await server.close()
             raise
         return server
 
-    async def _insist_on_role(self) -> None:
+    async def _check_role(self) -> None:
         """Raise if the server's role does not fit the class; this class fits both roles."""
 
     @classmethod
@@ -156,14 +156,14 @@ class AsyncServer(AsyncClosing):
         if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
-        tried = f"read the setting {name!r}"
-        for record in await self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
+        operation = f"read the setting {name!r}"
+        for record in await self._link.all(operation, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
         # A setting that is hidden from the role has no row either; this distinguishes the two.
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         grant = "pg_read_all_settings"
-        await self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
-        raise SettingNotFound(tried, "the setting is not in pg_settings")
+        await self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
+        raise SettingNotFound(operation, "the setting is not in pg_settings")
 
     async def replicas(self) -> list[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
@@ -329,10 +329,10 @@ class AsyncServer(AsyncClosing):
         # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
-        tried = "read the timeline's history"
+        operation = "read the timeline's history"
         try:
             record = await self._link.one(
-                tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
+                operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
             )
         except (InsufficientPrivilege, _NoFile):
             return None

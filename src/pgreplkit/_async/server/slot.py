@@ -122,9 +122,9 @@ class AsyncSlot(SlotColumns):
         self._link.require("slot.advance")
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
-        tried = f"advance slot {self.name!r} to {lsn}"
+        operation = f"advance slot {self.name!r} to {lsn}"
         # The server moves the slot at most to its own position, and returns where that is.
-        [record] = await self._do(tried, sql.ADVANCE, [self.name, lsn])
+        [record] = await self._do(operation, sql.ADVANCE, [self.name, lsn])
         await self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -270,23 +270,23 @@ class AsyncSlot(SlotColumns):
         )
         return [view.read(record) for record in records]
 
-    async def _do(self, tried: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    async def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
-            return await self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
+            return await self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
             # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
-                await self._raise_active(tried)
+                await self._raise_active(operation)
             await self._explain(error)
             raise
 
-    async def _raise_active(self, tried: str) -> NoReturn:
+    async def _raise_active(self, operation: str) -> NoReturn:
         # The process may have released the slot since the error.
-        users = await self._link.all(tried, sql.USED_BY, [self.name])
+        users = await self._link.all(operation, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
-            tried,
+            operation,
             self.name,
             user.get("pid"),
             user.get("client_addr"),
@@ -322,10 +322,10 @@ async def read_slot(link: AsyncLink, name: str) -> SlotState:
 
     Raises: SlotNotFound; InvalidSlotName.
     """
-    tried = f"read slot {checked_slot_name(name)!r}"
-    for record in await link.all(tried, ONE_SLOT.sql(link.version.major), [name]):
+    operation = f"read slot {checked_slot_name(name)!r}"
+    for record in await link.all(operation, ONE_SLOT.sql(link.version.major), [name]):
         return ONE_SLOT.read(record)
-    raise SlotNotFound(tried, "the slot does not exist")
+    raise SlotNotFound(operation, "the slot does not exist")
 
 
 async def make_physical_slot(
@@ -362,8 +362,8 @@ async def make_logical_slot(
         *([failover] if link.has("slot.failover") else []),
     ]
     params = [name, plugin, *flags]
-    tried = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return await _made(link, name, sql.create_logical(major), params, tried, timeout)
+    operation = f"create logical slot {name!r}, which waits for the end of open transactions"
+    return await _made(link, name, sql.create_logical(major), params, operation, timeout)
 
 
 async def _made(
@@ -371,9 +371,9 @@ async def _made(
     name: str,
     statement: str,
     params: Sequence[object],
-    tried: str,
+    operation: str,
     timeout: float | None,
 ) -> AsyncSlot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
-    await link.all(tried, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
+    await link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
     return AsyncSlot(link, await read_slot(link, name))

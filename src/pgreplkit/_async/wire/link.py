@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
+import psycopg
 from packaging.version import Version
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -17,6 +18,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
     ONE_TEXT,
+    READ_ONLY,
     RELOAD,
     SEARCH_PATH,
     SET_SEARCH_PATH,
@@ -28,7 +30,7 @@ from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import Meaning, translate_errors
+from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
@@ -127,7 +129,7 @@ class AsyncLink:
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
-        with self._translate_errors(tried, grant, meaning):
+        async with self._translated(tried, grant, meaning):
             if self.is_autocommit and not milliseconds:
                 return await self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
@@ -186,7 +188,7 @@ class AsyncLink:
     async def _run(
         self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
-        with self._translate_errors(tried, grant, meaning):
+        async with self._translated(tried, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
                 await self._execute(texts[0])
@@ -236,7 +238,7 @@ class AsyncLink:
         self._insist_on_autocommit(tried)
         async with self._turn:
             limit = _milliseconds(timeout)
-            with self._translate_errors(tried, grant, meaning):
+            async with self._translated(tried, grant, meaning):
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
                 await self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
@@ -250,10 +252,43 @@ class AsyncLink:
         if not self.is_autocommit:
             raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
 
+    @asynccontextmanager
+    async def _translated(
+        self, tried: str, grant: str, meaning: Meaning | None
+    ) -> AsyncIterator[None]:
+        """Translate errors, and find out why a transaction was read-only."""
+        try:
+            with self._translate_errors(tried, grant, meaning):
+                yield
+        except ServerError as error:
+            if error.sqlstate != READ_ONLY_TRANSACTION:
+                raise
+            raise await self._read_only(error) from error.__cause__
+
+    async def _read_only(self, error: ServerError) -> ServerError:
+        """Return the error of a read-only transaction: the server need not be a standby."""
+        try:
+            [facts] = await self._fetch(READ_ONLY.encode(), None)
+        except psycopg.Error:
+            return error
+        if facts["in_recovery"]:
+            return error
+        found, remedy = "the transaction is read-only", "repeat it in a read-write transaction"
+        if facts["by_default"]:
+            found = f"default_transaction_read_only is on (source: {facts['source']})"
+            remedy = (
+                "reset that setting, or connect with options='-c default_transaction_read_only=off'"
+            )
+        return ServerError(
+            error.operation,
+            f"{error.found}: the server is a primary, but {found}",
+            error.sqlstate,
+            remedy=remedy,
+        )
+
     @contextmanager
     def _translate_errors(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
-        role = None if self.connection.closed else self.role
-        with translate_errors(tried, role=role, grant=grant, meaning=meaning):
+        with translate_errors(tried, connection=self.connection, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 raise ServerError(tried, "the connection's transaction has failed: roll it back")
             if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:

@@ -15,7 +15,6 @@ from pgreplkit.catalog.features import require
 from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
-from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
@@ -69,11 +68,6 @@ class AsyncWalsender:
         """The server's version."""
         return server_version(self.connection.info.server_version)
 
-    @property
-    def role(self) -> str | None:
-        """The role of the session; None when the connection is closed."""
-        return None if self.connection.closed else role_of(self.connection)
-
     def require(self, feature: str) -> None:
         """Raise UnsupportedByServer if the server's major version lacks a feature."""
         require(feature, self.version)
@@ -87,7 +81,9 @@ class AsyncWalsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
-        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(
+            tried, connection=self.connection, grant="REPLICATION", meaning=meaning
+        ):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
@@ -128,7 +124,7 @@ class AsyncWalsender:
     async def history_file(self, timeline: int) -> bytes:
         """Return the history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with translate_errors(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, connection=self.connection, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""

@@ -367,7 +367,12 @@ def _misplaced_limits(link: Link, state: PublicationState, operation: str) -> di
             column = Identifier(record["column"])
             statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
-            link.run(operation, statement, meaning={INVALID_COLUMN_REFERENCE: _Refused})
+            link.run(
+                operation,
+                statement,
+                grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
+                meaning={INVALID_COLUMN_REFERENCE: _Refused},
+            )
         except _Refused:
             remedies[str(name)] = (
                 f"publish all columns of the replica identity of {name}, and filter only by these"

@@ -66,13 +66,13 @@ class Server(Closing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
-            server._insist_on_role()
+            server._check_role()
         except BaseException:
             server.close()
             raise
         return server
 
-    def _insist_on_role(self) -> None:
+    def _check_role(self) -> None:
         """Raise if the server's role does not fit the class; this class fits both roles."""
 
     @classmethod
@@ -157,14 +157,14 @@ class Server(Closing):
         if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
-        tried = f"read the setting {name!r}"
-        for record in self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
+        operation = f"read the setting {name!r}"
+        for record in self._link.all(operation, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
         # A setting that is hidden from the role has no row either; this distinguishes the two.
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         grant = "pg_read_all_settings"
-        self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
-        raise SettingNotFound(tried, "the setting is not in pg_settings")
+        self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
+        raise SettingNotFound(operation, "the setting is not in pg_settings")
 
     def replicas(self) -> list[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
@@ -328,9 +328,9 @@ class Server(Closing):
         # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
-        tried = "read the timeline's history"
+        operation = "read the timeline's history"
         try:
-            record = self._link.one(tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
+            record = self._link.one(operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
         except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)

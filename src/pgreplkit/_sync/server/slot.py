@@ -123,9 +123,9 @@ class Slot(SlotColumns):
         self._link.require("slot.advance")
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
-        tried = f"advance slot {self.name!r} to {lsn}"
+        operation = f"advance slot {self.name!r} to {lsn}"
         # The server moves the slot at most to its own position, and returns where that is.
-        [record] = self._do(tried, sql.ADVANCE, [self.name, lsn])
+        [record] = self._do(operation, sql.ADVANCE, [self.name, lsn])
         self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -269,23 +269,23 @@ class Slot(SlotColumns):
         )
         return [view.read(record) for record in records]
 
-    def _do(self, tried: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
-            return self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
+            return self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
             # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
-                self._raise_active(tried)
+                self._raise_active(operation)
             self._explain(error)
             raise
 
-    def _raise_active(self, tried: str) -> NoReturn:
+    def _raise_active(self, operation: str) -> NoReturn:
         # The process may have released the slot since the error.
-        users = self._link.all(tried, sql.USED_BY, [self.name])
+        users = self._link.all(operation, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
-            tried,
+            operation,
             self.name,
             user.get("pid"),
             user.get("client_addr"),
@@ -321,10 +321,10 @@ def read_slot(link: Link, name: str) -> SlotState:
 
     Raises: SlotNotFound; InvalidSlotName.
     """
-    tried = f"read slot {checked_slot_name(name)!r}"
-    for record in link.all(tried, ONE_SLOT.sql(link.version.major), [name]):
+    operation = f"read slot {checked_slot_name(name)!r}"
+    for record in link.all(operation, ONE_SLOT.sql(link.version.major), [name]):
         return ONE_SLOT.read(record)
-    raise SlotNotFound(tried, "the slot does not exist")
+    raise SlotNotFound(operation, "the slot does not exist")
 
 
 def make_physical_slot(link: Link, name: str, *, reserve_wal: bool, temporary: bool) -> Slot:
@@ -359,8 +359,8 @@ def make_logical_slot(
         *([failover] if link.has("slot.failover") else []),
     ]
     params = [name, plugin, *flags]
-    tried = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _made(link, name, sql.create_logical(major), params, tried, timeout)
+    operation = f"create logical slot {name!r}, which waits for the end of open transactions"
+    return _made(link, name, sql.create_logical(major), params, operation, timeout)
 
 
 def _made(
@@ -368,9 +368,9 @@ def _made(
     name: str,
     statement: str,
     params: Sequence[object],
-    tried: str,
+    operation: str,
     timeout: float | None,
 ) -> Slot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
-    link.all(tried, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
+    link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
     return Slot(link, read_slot(link, name))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
+import psycopg
 from packaging.version import Version
 from psycopg import Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -18,6 +19,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
     ONE_TEXT,
+    READ_ONLY,
     RELOAD,
     SEARCH_PATH,
     SET_SEARCH_PATH,
@@ -29,7 +31,7 @@ from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
-from pgreplkit.driver.failures import Meaning, translate_errors
+from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
 from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
@@ -128,7 +130,7 @@ class Link:
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
-        with self._translate_errors(tried, grant, meaning):
+        with self._translated(tried, grant, meaning):
             if self.is_autocommit and not milliseconds:
                 return self._fetch(sql.encode(), params)
             # A savepoint in the caller's transaction, or a transaction that ends here.
@@ -187,7 +189,7 @@ class Link:
     def _run(
         self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
-        with self._translate_errors(tried, grant, meaning):
+        with self._translated(tried, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
                 self._execute(texts[0])
@@ -237,7 +239,7 @@ class Link:
         self._insist_on_autocommit(tried)
         with self._turn:
             limit = _milliseconds(timeout)
-            with self._translate_errors(tried, grant, meaning):
+            with self._translated(tried, grant, meaning):
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
                 self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
@@ -252,9 +254,40 @@ class Link:
             raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
 
     @contextmanager
+    def _translated(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+        """Translate errors, and find out why a transaction was read-only."""
+        try:
+            with self._translate_errors(tried, grant, meaning):
+                yield
+        except ServerError as error:
+            if error.sqlstate != READ_ONLY_TRANSACTION:
+                raise
+            raise self._read_only(error) from error.__cause__
+
+    def _read_only(self, error: ServerError) -> ServerError:
+        """Return the error of a read-only transaction: the server need not be a standby."""
+        try:
+            [facts] = self._fetch(READ_ONLY.encode(), None)
+        except psycopg.Error:
+            return error
+        if facts["in_recovery"]:
+            return error
+        found, remedy = "the transaction is read-only", "repeat it in a read-write transaction"
+        if facts["by_default"]:
+            found = f"default_transaction_read_only is on (source: {facts['source']})"
+            remedy = (
+                "reset that setting, or connect with options='-c default_transaction_read_only=off'"
+            )
+        return ServerError(
+            error.operation,
+            f"{error.found}: the server is a primary, but {found}",
+            error.sqlstate,
+            remedy=remedy,
+        )
+
+    @contextmanager
     def _translate_errors(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
-        role = None if self.connection.closed else self.role
-        with translate_errors(tried, role=role, grant=grant, meaning=meaning):
+        with translate_errors(tried, connection=self.connection, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
                 raise ServerError(tried, "the connection's transaction has failed: roll it back")
             if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:

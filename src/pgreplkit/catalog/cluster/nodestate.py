@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import CURRENT_LSN
 from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
@@ -21,12 +22,7 @@ class NodeState:
         metadata=column(sql="(SELECT system_identifier FROM pg_control_system())"),
     )
     timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
-    lsn: LSN | None = attrs.field(
-        metadata=column(
-            sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                ELSE pg_current_wal_lsn() END"""
-        )
-    )
+    lsn: LSN | None = attrs.field(metadata=column(sql=CURRENT_LSN))
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
 
 

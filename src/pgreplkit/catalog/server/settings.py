@@ -125,6 +125,11 @@ SETTINGS = View(Setting, "pg_settings")
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
 ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
+READ_ONLY = """
+    SELECT pg_is_in_recovery() AS in_recovery, setting = 'on' AS by_default, source
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+"""
+ENGLISH_MESSAGES = "SELECT set_config('lc_messages', 'C', false)"
 SYNC_STANDBY_NAMES = "synchronous_standby_names"
 RELOAD = "SELECT pg_reload_conf()"
 STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
