@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -163,3 +164,24 @@ def reads_twice(
         return await test(*args, **given)
 
     return tried
+
+
+def restored(node: Node) -> None:
+    """Leave the settings that a restore to a point in time writes, in several files."""
+    folder = node.data_dir / "conf.d"
+    folder.mkdir()
+    owner = node.data_dir.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    included = node._place.make_file(folder / "restore.conf", "recovery_target_inclusive = off\n")
+    left = "recovery_target_time = '2023-01-27 13:30:00+01'\nrecovery_target_action = 'promote'\n"
+    if node.major < 12:
+        node._place.make_file(node.data_dir / "recovery.done", left)
+        return
+    written = {
+        included: "recovery_target_xid = '1'\n",
+        node.data_dir / "postgresql.conf": "include_dir 'conf.d'\n",
+        node.data_dir / "postgresql.auto.conf": f"recovery_target_xid = ''\n{left}",
+    }
+    for path, text in written.items():
+        with path.open("a") as file:
+            file.write(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgreplkit.host.recoveryfiles import pointed_at, with_settings
+from pgreplkit.host.recoveryfiles import address_of, pointed_at, with_settings
 
 
 def test_new_settings_replace_old_ones_at_the_end_of_the_file() -> None:
@@ -14,5 +14,7 @@ def test_new_settings_replace_old_ones_at_the_end_of_the_file() -> None:
 
 def test_a_connection_string_gets_another_address_and_keeps_its_other_parts() -> None:
     conninfo = "host=a hostaddr=10.0.0.1 port=1 user=rep password='a b' sslmode=require"
-    led = pointed_at(conninfo, "postgresql://me@b:2/postgres?sslmode=disable")
-    assert led == "user=rep password='a b' sslmode=require host=b port=2"
+    there = address_of("postgresql://me@b:2/postgres?sslmode=disable")
+    led = pointed_at(f"{conninfo} target_session_attrs=primary sslnegotiation=direct", there)
+    expected = "user=rep password='a b' sslmode=require sslnegotiation=direct host=b port=2"
+    assert led == expected

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
+from pgreplkit.values.conninfo import PARAMETER_SINCE
 
 _PORT = 5432
 _NEWEST = 99
@@ -26,18 +27,6 @@ _OWN_SESSION = (
     "password",
 )
 """Parameters of one client's session or machine; those of a service are resolved."""
-_KNOWN_SINCE = {
-    **dict.fromkeys(("gssencmode", "tcp_user_timeout"), 12),
-    **dict.fromkeys(("channel_binding", "sslpassword"), 13),
-    **dict.fromkeys(("ssl_min_protocol_version", "ssl_max_protocol_version"), 13),
-    **dict.fromkeys(("sslcrldir", "sslsni"), 14),
-    **dict.fromkeys(("require_auth", "sslcertmode", "load_balance_hosts", "gssdelegation"), 16),
-    "sslnegotiation": 17,
-    **dict.fromkeys(("min_protocol_version", "max_protocol_version", "sslkeylogfile"), 18),
-    **dict.fromkeys(("scram_client_key", "scram_server_key"), 18),
-    **dict.fromkeys(("oauth_issuer", "oauth_client_id", "oauth_scope", "oauth_client_secret"), 18),
-}
-"""The first major version of libpq that knows a parameter; all versions know the others."""
 _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """Secrets that a password file cannot hold."""
 _SECRET = ("password", "passfile", *_NO_PASSFILE)
@@ -150,6 +139,29 @@ def program_conninfo(connection: BaseConnection[Any], opened_with: str | None) -
     return _handed_on(connection, opened_with, major=_NEWEST, is_pinned=True)
 
 
+def standby_conninfo(connection: BaseConnection[Any], opened_with: str, *, major: int) -> str:
+    """Return the primary_conninfo with which a standby connects to this connection's server.
+
+    As pg_basebackup -R does, it writes what the connection was resolved to: a service, the
+    environment of this process and its password file mean nothing to the standby. Of several
+    hosts it takes the one that was reached, and no condition on the server's role. ``major`` is
+    the standby's major version.
+    """
+    parts = conninfo_to_dict(_handed_on(connection, opened_with, major=major, is_pinned=True))
+    given = conninfo_to_dict(opened_with)
+    if given.get("passfile"):
+        parts["passfile"] = given["passfile"]
+        if not given.get("password"):
+            parts.pop("password", None)
+    if not given.get("dbname"):
+        parts.pop("dbname", None)
+    if not {"service", "connect_timeout"} & {*given} and "PGCONNECT_TIMEOUT" not in os.environ:
+        parts.pop("connect_timeout", None)  # our own default
+    if "service" in given or "PGHOSTADDR" in os.environ:
+        parts["hostaddr"] = connection.info.get_parameters().get("hostaddr")
+    return make_conninfo("", **{name: value for name, value in parts.items() if value})
+
+
 def _handed_on(
     connection: BaseConnection[Any], opened_with: str | None, *, major: int, is_pinned: bool
 ) -> str:
@@ -183,7 +195,7 @@ def handed_on(
     which is better than a connection that silently is less secure.
     """
     # A new libpq reports parameters that it computed itself, such as sslcertmode.
-    usable = {name: v for name, v in reported.items() if _KNOWN_SINCE.get(name, 0) <= major}
+    usable = {name: v for name, v in reported.items() if PARAMETER_SINCE.get(name, 0) <= major}
     if usable.get("sslcertmode") == "allow":
         del usable["sslcertmode"]
     parts: dict[str, str | int | None] = {**usable, **(given or {})}

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pgtoolkit import conf
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from pgreplkit.errors import ControlFailed
+from pgreplkit.host.configuration import parse_line, read_configuration
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, quoted
+from pgreplkit.plans.cluster.standbyconfig import (
+    AT_TARGET,
+    RECOVERY_TARGETS,
+    StandbyConfig,
+    quoted,
+)
+from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
 from pgreplkit.values.controlfile import ControlFile
 
 SIGNAL_FILES = ("standby.signal", "recovery.conf")
 """What makes a server a standby, from 12 on and before."""
-_READ_FIRST = ("postgresql.auto.conf", "recovery.conf", "recovery.done", "postgresql.conf")
+_RECOVERY_FILES = ("recovery.conf", "recovery.done")
+"""Before 12 they hold the settings of a standby; a promotion renames the first to the second."""
 _ADDRESS = ("host", "hostaddr", "port")
+_WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
 
 
 def major_of(control: NodeControl) -> int:
@@ -56,24 +62,43 @@ def written_slot(control: NodeControl) -> str | None:
 
 
 def _written(control: NodeControl, setting: str) -> str | None:
-    for name in _READ_FIRST:
-        content = control.read_file(name)
-        if content is not None:
-            value = conf.parse_string(content.decode(errors="surrogateescape")).get(setting)
-            if value:
-                return str(value)
+    if major_of(control) >= 12:
+        return read_configuration(control).get(setting) or None
+    for name in _RECOVERY_FILES:
+        content = control.read_file(name) or b""
+        for line in reversed(content.decode(errors="surrogateescape").splitlines()):
+            pair = parse_line(line)
+            if pair is not None and pair[0] == setting and pair[1]:
+                return pair[1]
     return None
 
 
+def written_name(control: NodeControl) -> str | None:
+    """Return the cluster_name with which a server starts; None if it has none."""
+    return read_configuration(control).get("cluster_name") or None
+
+
 def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
-    """Write them; what else stands in postgresql.auto.conf or recovery.conf stays."""
+    """Write the files of a standby; other settings in postgresql.auto.conf or recovery.conf stay.
+
+    Recovery targets are taken out: with one that is left from a restore, the server would end
+    recovery and promote itself. Those in other files are overridden by empty ones.
+    """
+    settings: dict[str, str | None] = dict.fromkeys((*RECOVERY_TARGETS, *AT_TARGET))
+    if config.signal_file is not None:
+        configuration = read_configuration(control)
+        for name in RECOVERY_TARGETS:
+            written = configuration.written.get(name)
+            if not configuration.is_found or (written is not None and written.value):
+                settings[name] = ""
     before = control.read_file(config.settings_file) or b""
     text = before.decode(errors="surrogateescape")
-    settings = {"primary_slot_name": None, **config.settings}
+    settings |= {"primary_slot_name": None, **config.settings}
     changed = with_settings(text, settings).encode(errors="surrogateescape")
     control.write_file(config.settings_file, changed)
     if config.signal_file is not None:
         control.write_file(config.signal_file, b"")
+        control.write_file("recovery.signal", None)
 
 
 def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
@@ -89,14 +114,14 @@ def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def pointed_at(conninfo: str, target: str) -> str:
-    """The connection string, leading to where ``target`` leads."""
-    parts = conninfo_to_dict(conninfo)
-    kept = {name: value for name, value in parts.items() if name not in _ADDRESS}
-    return make_conninfo("", **kept, **address_of(target))
+def pointed_at(conninfo: str, target: Mapping[str, str]) -> str:
+    """Return the connection string with another address, and no condition on the server's role."""
+    parts = parse_conninfo(conninfo)
+    kept = {name: value for name, value in parts.items() if name not in {*_ADDRESS, *_WRONG_ROLE}}
+    return format_conninfo({**kept, **target})
 
 
 def address_of(conninfo: str) -> dict[str, str]:
-    """Host and port in a connection string, as far as they stand in it."""
-    parts = conninfo_to_dict(conninfo)
-    return {name: str(parts[name]) for name in _ADDRESS if parts.get(name) is not None}
+    """Return host and port of a connection string, as far as it names them."""
+    parts = parse_conninfo(conninfo)
+    return {name: parts[name] for name in _ADDRESS if parts.get(name)}

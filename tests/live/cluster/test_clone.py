@@ -12,7 +12,7 @@ from typing import cast
 import psutil
 import psycopg
 import pytest
-from clusters import Cluster as Pair, Clusters, one, rows, run, streaming, wait_until
+from clusters import Cluster as Pair, Clusters, one, restored, rows, run, streaming, wait_until
 from colours import Awaited, Colour
 
 import pgreplkit
@@ -275,7 +275,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     with pytest.raises(ControlFailed, match="there is no folder"):
         await clone(colour, cluster.primary.conninfo, nowhere).run()
     secret = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, sslpassword="top secret")
-    with pytest.raises(ControlFailed, match="processes would show sslpassword") as caught:
+    with pytest.raises(ControlFailed, match="would show sslpassword") as caught:
         await clone(colour, secret, control).run()
     assert "top secret" not in str(caught.value)
 
@@ -312,7 +312,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
         {"compression": "rar"},
         {"tablespaces": {"a": "/b"}},
     ):
-        with pytest.raises(ValueError, match="not"):
+        with pytest.raises(ValueError, match="must"):
             clone(colour, cluster.primary.conninfo, control, **bad)
 
 
@@ -355,3 +355,59 @@ async def test_a_copy_that_does_not_start_stays(
         path.write_text(text)
     node.start()
     wait_until(lambda: one(node, "SELECT count(*) FROM pg_stat_wal_receiver") == 1)
+
+
+async def test_the_clone_of_a_restored_primary_stays_a_standby(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    source = clusters.lab.primary(version=cluster.major, name="source")
+    run(source, "CREATE TABLE written (id int)")
+    restored(source)
+    source.restart()
+    node, control = vacant(clusters.lab, cluster, "of-restored")
+    port = {"port": str(node.port)}
+    await clone(colour, source.conninfo, control, checkpoint="fast", settings=port).run()
+    clusters.lab.nodes[node.name] = node
+    run(source, "INSERT INTO written VALUES (1)")
+    wait_until(lambda: one(node, "SELECT count(*) FROM written") == 1)
+    assert one(node, "SELECT pg_is_in_recovery()") is True
+
+
+@pytest.mark.parametrize("way", ["environment", "service", "hosts"])
+async def test_a_clone_is_told_where_its_primary_is(
+    clusters: Clusters,
+    cluster: Pair,
+    colour: Colour,
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab, source = clusters.lab, cluster.primary
+    parts = {"host": source.host, "port": str(source.port), "user": "postgres"}
+    with monkeypatch.context() as patched:
+        if way == "environment":
+            for name, value in {**parts, "password": lab.password}.items():
+                patched.setenv(f"PG{name.upper()}", value)
+            conninfo = ""
+        elif way == "service":
+            file = tmp_path / "services.conf"
+            lines = [f"{n}={v}\n" for n, v in {**parts, "password": lab.password}.items()]
+            file.write_text("".join(["[source]\n", *lines]))
+            patched.setenv("PGSERVICEFILE", str(file))
+            conninfo = "service=source"
+        else:
+            # The standby is the first host, which a walreceiver would try first, too.
+            ports = f"{cluster.standby.port},{source.port}"
+            conninfo = f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres"
+            conninfo += f" password={lab.password} target_session_attrs=read-write"
+        node, control = vacant(lab, cluster, f"by-{way}")
+        port = {"port": str(node.port)}
+        await clone(colour, conninfo, control, checkpoint="fast", settings=port).run()
+    lab.nodes[node.name] = node
+    node.restart()
+    node.wait_until_streaming()
+    with node.connect() as standby:
+        assert isinstance(standby, pgreplkit.Standby)
+        upstream = standby.upstream()
+        assert upstream is not None
+        assert (upstream.host, upstream.port) == (source.host, source.port)

@@ -23,7 +23,7 @@ from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import private_conninfo, with_database
+from pgreplkit.driver.conninfo import private_conninfo, standby_conninfo, with_database
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
@@ -32,6 +32,7 @@ from pgreplkit.errors import (
     SlotNotFound,
     WaitTimeout,
 )
+from pgreplkit.host.configuration import AUTO_FILE
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import with_settings, write_standby_files
@@ -43,7 +44,7 @@ from pgreplkit.plans.cluster.clone import (
     WalMethod,
     after,
 )
-from pgreplkit.plans.cluster.standbyconfig import standby_config
+from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two reports: often enough for a progress bar."""
@@ -122,6 +123,7 @@ class AsyncClone(AsyncClosing):
         start_timeout: float | None,
     ) -> None:
         self._conninfo = primary
+        self._source = ""
         self._control = control
         self._options = options
         self._settings = dict(settings)
@@ -168,7 +170,11 @@ class AsyncClone(AsyncClosing):
         control = self._control
         # No connection stays open during the copy: a firewall may cut one that is idle for long.
         async with await self._server() as server:
-            major = server.version.major
+            self._source = standby_conninfo(
+                server.connection, self._conninfo, major=server.version.major
+            )
+            private_conninfo(self._source)
+            config = self._config(server.version.major)
             folders = {control.data_dir, *await self._tablespaces(server)}
             before = await to_thread(
                 lambda: {folder: _content(control, folder) for folder in folders}
@@ -193,7 +199,7 @@ class AsyncClone(AsyncClosing):
                 await sleep(_PROGRESS_INTERVAL)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
-            await to_thread(lambda: self._configure(major))
+            await to_thread(lambda: self._configure(config))
         except BaseException as error:
             self._given_up.set()
             await group.wait([job], _STOP_TIMEOUT)
@@ -213,7 +219,8 @@ class AsyncClone(AsyncClosing):
         yield attrs.evolve(progress, phase=ClonePhase.DONE, elapsed=elapsed)
 
     async def _server(self) -> AsyncServer:
-        return await AsyncServer.connect(with_database(self._conninfo))
+        # Once resolved, always the same server: of several hosts another one may answer later.
+        return await AsyncServer.connect(with_database(self._source or self._conninfo))
 
     async def _tablespaces(self, server: AsyncServer) -> list[str]:
         """Return the directories of the tablespaces on the standby."""
@@ -235,7 +242,6 @@ class AsyncClone(AsyncClosing):
         Return the maximum duration of the checkpoint; None for a fast one.
         """
         options, major = self._options, server.version.major
-        private_conninfo(self._conninfo)
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
         version = await to_thread(lambda: _program_major(self._control))
@@ -258,7 +264,7 @@ class AsyncClone(AsyncClosing):
         await to_thread(lambda: self._copy(lines))
 
     def _copy(self, lines: SimpleQueue[str]) -> None:
-        conninfo, passfile = private_conninfo(self._conninfo)
+        conninfo, passfile = private_conninfo(self._source)
         with contextlib.ExitStack() as stack:
             if passfile is not None:
                 path = stack.enter_context(self._control.private_file(passfile))
@@ -270,16 +276,19 @@ class AsyncClone(AsyncClosing):
                 is_wanted=lambda: not self._given_up.is_set(),
             )
 
-    def _configure(self, major: int) -> None:
-        config = standby_config(
-            self._conninfo,
+    def _config(self, major: int) -> StandbyConfig:
+        """Return the standby's configuration; made before the copy, so that errors come early."""
+        return standby_config(
+            self._source,
             server_version=major,
             slot=self._options.slot,
             application_name=self._options.application_name,
         )
+
+    def _configure(self, config: StandbyConfig) -> None:
         write_standby_files(self._control, config)
         if self._settings:
-            name = "postgresql.auto.conf" if major >= 12 else "postgresql.conf"
+            name = AUTO_FILE if config.signal_file is not None else "postgresql.conf"
             before = (self._control.read_file(name) or b"").decode(errors="surrogateescape")
             changed = with_settings(before, self._settings)
             self._control.write_file(name, changed.encode(errors="surrogateescape"))

@@ -298,7 +298,7 @@ class AsyncCluster:
         )
         begun = Journal(
             operation=f"let {standby} follow {upstream}",
-            steps=follow_steps(facts, site.address(upstream)),
+            steps=follow_steps(facts, await site.address(upstream)),
         )
         return _plan(site, begun, AsyncFollowChecks(site, facts), journal)
 
@@ -332,7 +332,7 @@ class AsyncCluster:
         facts = await read_rejoin(site, name, primary, slot=slot)
         begun = Journal(
             operation=f"rejoin of {name} under {primary.name}",
-            steps=rejoin_steps(facts, site.address(primary.name)),
+            steps=rejoin_steps(facts, await site.address(primary.name)),
         )
         return _plan(site, begun, AsyncRejoinChecks(site, facts), journal)
 

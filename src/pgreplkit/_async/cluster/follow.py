@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import sleep
@@ -22,6 +21,7 @@ from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_fil
 from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
+from pgreplkit.values.conninfo import parse_conninfo
 from pgreplkit.values.finding import Finding, Severity
 
 _SETTLED_AFTER = 0.3
@@ -88,10 +88,10 @@ async def follow(site: AsyncSite, step: Follow) -> None:
                 finding = await history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
                 raise ServerError(tried, f"{finding.found}: {finding.remedy}")
-        if major >= 12:
-            await _set_by_sql(tried, standby, conninfo, step.slot)
-    if major < 12:
         config = _config(conninfo, step.slot, major)
+        if major >= 12:
+            await _set_by_sql(tried, standby, config.settings["primary_conninfo"], step.slot)
+    if major < 12:
         await site.controlled(step.node, lambda control: write_standby_files(control, config))
     if major < 13:
         await site.controlled(step.node, lambda control: control.restart())
@@ -139,10 +139,18 @@ def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
 
 
 def _is_at(source: Upstream, conninfo: str) -> bool:
-    target = conninfo_to_dict(conninfo)
-    hosts = {str(target.get(name)) for name in ("host", "hostaddr") if target.get(name)}
-    is_its_host = source.host in hosts or not hosts
-    return is_its_host and str(source.port) == str(target.get("port") or 5432)
+    """Return whether a walreceiver is connected to one of the hosts of a connection string."""
+    target = parse_conninfo(conninfo)
+    addresses, names = (target.get(key, "").split(",") for key in ("hostaddr", "host"))
+    ports = [port or "5432" for port in target.get("port", "5432").split(",")]
+    ports *= max(len(names), len(addresses)) if len(ports) == 1 else 1
+    places = [
+        (host, port)
+        for hosts in (names, addresses)
+        for host, port in zip(hosts, ports, strict=False)
+        if host
+    ]
+    return not places or (source.host, str(source.port or 5432)) in places
 
 
 async def _receiver(standby: AsyncStandby, is_right: Callable[[Upstream], bool]) -> int | None:

@@ -37,7 +37,7 @@ async def read_rejoin(
         control=control,
         is_running=is_running,
         slot=slot,
-        application_name=name,
+        application_name=await site.name_of(name),
         slots=await site.controlled(name, _slots_of_a_primary),
         primary_slot=(await site.upstream_settings(primary)).slot,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._async._io import completed, to_thread
@@ -14,15 +13,22 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
-from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ControlFailed, Error, ServerError
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.host.recoveryfiles import address_of, pointed_at, written_conninfo, written_slot
+from pgreplkit.host.recoveryfiles import (
+    address_of,
+    major_of,
+    pointed_at,
+    written_conninfo,
+    written_name,
+    written_slot,
+)
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.handover import UpstreamSettings
-from pgreplkit.plans.cluster.standbyconfig import named
 from pgreplkit.plans.cluster.topology import ClusterNode
+from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound=AsyncServer)
@@ -100,10 +106,28 @@ class AsyncSite:
         except Exception as error:
             raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
 
-    def address(self, name: str) -> str:
-        """Where that server is, for others."""
-        parts = address_of(self.replication.get(name, self.servers[name]))
-        return " ".join(f"{key}={value}" for key, value in parts.items())
+    async def address(self, name: str) -> str:
+        """Return where that server is, for others."""
+        return format_conninfo(await self._place(name))
+
+    async def _place(self, name: str) -> dict[str, str]:
+        """Return the host and port at which others reach that server.
+
+        A service, the environment or a choice of several hosts mean something to this process
+        only, so the place is the one that a connection reaches.
+        """
+        if name in self.replication:
+            return address_of(self.replication[name])
+        async with await self.server(name) as server:
+            conninfo = standby_conninfo(
+                server.connection, self.servers[name], major=server.version.major
+            )
+        return address_of(conninfo)
+
+    async def program_conninfo(self, name: str) -> str:
+        """Return the connection string with which a program on another host reaches that server."""
+        async with await self.server(name) as server:
+            return program_conninfo(server.connection, self.servers[name])
 
     async def conninfo_for(self, node: str, upstream: str, application_name: str | None) -> str:
         """How ``node`` is to connect to ``upstream``.
@@ -116,9 +140,11 @@ class AsyncSite:
             for known in (node, upstream):
                 conninfo = await self._known_conninfo(known)
                 if conninfo is not None:
-                    given = pointed_at(conninfo, self.servers[upstream])
+                    given = pointed_at(conninfo, await self._place(upstream))
                     if known != node:
-                        given = make_conninfo(given, application_name=None)
+                        parts = parse_conninfo(given)
+                        parts.pop("application_name", None)
+                        given = format_conninfo(parts)
                     break
         if given is None:
             found = (
@@ -126,8 +152,10 @@ class AsyncSite:
                 f" give the connection string in replication={{{upstream!r}: …}}"
             )
             raise ControlFailed(f"let {node} connect to {upstream}", found)
-        # The default name needs no setting, and a setting would hide a later cluster_name.
-        return named(given, None if application_name == DEFAULT_NAME else application_name)
+        if application_name in {None, DEFAULT_NAME}:
+            # The default name needs no setting, and a setting would hide a later cluster_name.
+            return given
+        return format_conninfo({**parse_conninfo(given), "application_name": application_name})
 
     async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
@@ -159,8 +187,10 @@ class AsyncSite:
                 if server.version.major >= 12:
                     return str((await server.setting("cluster_name")).value or "") or None
         except ServerError:
-            pass  # It does not run.
-        return None
+            pass  # It does not run: its files may say it.
+        if name not in self.controls or await self.controlled(name, major_of) < 12:
+            return None
+        return await self.controlled(name, written_name)
 
     async def _known_conninfo(self, name: str) -> str | None:
         try:
@@ -179,5 +209,4 @@ class AsyncSite:
 
 
 def _name_in(conninfo: str | None) -> str | None:
-    name = conninfo_to_dict(conninfo or "").get("application_name")
-    return str(name) if name else None
+    return parse_conninfo(conninfo or "").get("application_name") or None

@@ -41,7 +41,7 @@ async def read_handover(
             node.name: await site.upstream_settings(node) for node in (new, *followers)
         },
         old_name=old.name if lost else await site.name_of(old.name),
-        address=site.address(new.name),
+        address=await site.address(new.name),
         sync_names=names,
         new_sync_names=new_names,
     )

@@ -36,7 +36,7 @@ def read_rejoin(site: Site, name: str, primary: ClusterNode, *, slot: str | None
         control=control,
         is_running=is_running,
         slot=slot,
-        application_name=name,
+        application_name=site.name_of(name),
         slots=site.controlled(name, _slots_of_a_primary),
         primary_slot=(site.upstream_settings(primary)).slot,
     )

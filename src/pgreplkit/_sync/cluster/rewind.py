@@ -42,13 +42,13 @@ def read_rewind(
 
 def rewind(site: Site, step: Rewind) -> None:
     """Run pg_rewind, then restore the configuration that it copied from the source."""
-    conninfo, passfile = private_conninfo(site.servers[step.source])
+    conninfo, passfile = private_conninfo(site.program_conninfo(step.source))
     site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
 
 
 def _refusal(site: Site, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = private_conninfo(site.servers[source])
+    conninfo, passfile = private_conninfo(site.program_conninfo(source))
     try:
         site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:

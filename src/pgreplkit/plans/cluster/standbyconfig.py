@@ -8,8 +8,10 @@ from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 import attrs
+from packaging.version import Version
 
 from pgreplkit.errors import UnsupportedByServer
+from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.version import ServerVersion, server_version
@@ -17,6 +19,31 @@ from pgreplkit.values.version import ServerVersion, server_version
 TargetTimeline: TypeAlias = int | Literal["latest", "current"]
 TargetAction: TypeAlias = Literal["pause", "promote", "shutdown"]
 
+RECOVERY_TARGETS = (
+    "recovery_target",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+)
+"""Each of these ends recovery somewhere, and with it the life of a standby."""
+AT_TARGET = ("recovery_target_action", "recovery_target_inclusive")
+"""What happens at a recovery target; without one they mean nothing."""
+_WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
+"""A walreceiver follows the server that it was told to, whichever role that has."""
+_OPTIONAL = {
+    "gssencmode": ("disable", "prefer"),
+    "channel_binding": ("disable", "prefer"),
+    "sslnegotiation": ("postgres",),
+    "sslcertmode": ("disable", "allow"),
+    "gssdelegation": ("0",),
+    **dict.fromkeys(("tcp_user_timeout", "sslsni", "servicefile", "sslkeylogfile"), None),
+    **dict.fromkeys(("ssl_max_protocol_version", "max_protocol_version"), None),
+    **dict.fromkeys(("min_protocol_version", "oauth_scope", "oauth_issuer"), None),
+    **dict.fromkeys(("oauth_client_id", "oauth_client_secret"), None),
+}
+"""Parameters that an older libpq can do without, with the values for which that is so; None is any.
+Without another one it would connect less securely, or not at all."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
 _LONGEST_NAME = 63
@@ -88,8 +115,12 @@ def standby_config(
     recovery_min_apply_delay = '3600000'
     recovery_target_timeline = 'latest'
 
-    Raises: UnsupportedByServer for a ``trigger_file`` from 16 on; InvalidSlotName; ValueError for
-    more than one target, a time without a time zone, and what is out of its range; TypeError.
+    Parameters of ``primary_conninfo`` that choose among servers by their role are left out, and so
+    are optional ones that libpq of that major version does not know.
+
+    Raises: UnsupportedByServer for a ``trigger_file`` from 16 on, and for a connection parameter
+    that is needed and not known to that version; InvalidSlotName; ValueError for more than one
+    target, a time without a time zone, and what is out of its range; TypeError.
     """
     texts = (primary_conninfo, application_name, restore_command, trigger_file)
     _insist_on(str, primary_conninfo, *(t for t in (*texts, recovery_target_name) if t is not None))
@@ -107,7 +138,7 @@ def standby_config(
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
     settings = {
         "standby_mode": "on" if version.major < 12 else None,
-        "primary_conninfo": named(primary_conninfo, application_name),
+        "primary_conninfo": named(fit_conninfo(primary_conninfo, version), application_name),
         "primary_slot_name": None if slot is None else checked_slot_name(slot),
         "trigger_file" if version.major < 12 else "promote_trigger_file": trigger_file,
         "restore_command": restore_command,
@@ -129,6 +160,32 @@ def standby_config(
         settings_file=_OLD_FILE if is_old else _NEW_FILE,
         signal_file=None if is_old else _SIGNAL,
     )
+
+
+def fit_conninfo(conninfo: str, version: Version) -> str:
+    """Return the connection string as a walreceiver of that version can use it.
+
+    >>> fit_conninfo("host=a,b target_session_attrs=primary gssencmode=disable", Version("11"))
+    'host=a,b'
+
+    Raises: UnsupportedByServer for a parameter that the version does not know and that matters.
+    """
+    try:
+        parts = parse_conninfo(conninfo)
+    except ValueError:
+        return conninfo  # The server says what is wrong with it.
+    kept = {}
+    for name, value in parts.items():
+        since = PARAMETER_SINCE.get(name, 10)
+        if (name, value) == ("sslrootcert", "system"):
+            since = 16  # before it is a file name
+        if name in _WRONG_ROLE:
+            continue
+        if since <= version.major:
+            kept[name] = value
+        elif name not in _OPTIONAL or value not in (_OPTIONAL[name] or (value,)):
+            raise UnsupportedByServer(f"the connection parameter {name}", since, str(version))
+    return conninfo if kept == parts else format_conninfo(kept)
 
 
 def quoted(value: str) -> str:

@@ -271,7 +271,7 @@ def _priority(node: ClusterNode) -> int:
 
 
 def _application_name(node: ClusterNode) -> str | None:
-    return node.receives_from.application_name if node.receives_from else None
+    return node.receives_from.known_as if node.receives_from else None
 
 
 def _upstream(node: ClusterNode, nodes: Sequence[ClusterNode]) -> str | None:
