@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from pgreplkit.catalog.features import has
 from pgreplkit.errors import UnsupportedByServer
+from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
@@ -47,7 +48,6 @@ _OPTIONAL = {
 means any value. Omitting another parameter makes the connection less secure, or impossible."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
-_LONGEST_NAME = 63
 _LONGEST_DELAY = (1 << 31) - 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -138,8 +138,8 @@ def standby_config(
             "recovery_target_action must be 'pause', 'promote' or 'shutdown', got"
             f" {recovery_target_action!r}"
         )
-    if application_name is not None and len(application_name.encode()) > _LONGEST_NAME:
-        raise ValueError(f"application_name must have at most {_LONGEST_NAME} bytes")
+    if application_name is not None:
+        checked_application_name(application_name)
     version = _version_of(server_version)
     if trigger_file is not None and has("standby.no_trigger_file", version.major):
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
