@@ -73,7 +73,7 @@ class AsyncPrimary(AsyncStreamingServer):
     primary has raise it when they are called.
     """
 
-    async def _insist_on_role(self) -> None:
+    async def _check_role(self) -> None:
         if await self.is_in_recovery():
             raise NotAPrimary("use the server as a primary", "it is in recovery")
 
@@ -108,8 +108,8 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
-        tried = f"read the WAL file name of {lsn}"
-        record = await self._link.one(tried, WAL_FILE, [lsn], meaning=_ROLE)
+        operation = f"read the WAL file name of {lsn}"
+        record = await self._link.one(operation, WAL_FILE, [lsn], meaning=_ROLE)
         return wal_file_in(record)
 
     async def switch_wal(self) -> LSN:
@@ -147,19 +147,21 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
-        await self._insist_on_role()
+        await self._check_role()
         if not force:
             await self._check_quorum(names)
-        tried = "set synchronous_standby_names"
-        await self._link.alter_system(tried, SYNC_STANDBY_NAMES, str(names))
+        operation = "set synchronous_standby_names"
+        await self._link.alter_system(operation, SYNC_STANDBY_NAMES, str(names))
 
     async def _check_quorum(self, names: SyncStandbyNames) -> None:
+        # A standby that has just connected counts only after its first reply.
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
             confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
             if names.met_by(confirming):
                 return
+            # Waiting helps only if enough standbys are connected.
             could_be_met = names.met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
                 raise QuorumUnreachable(str(names), confirming)
@@ -177,8 +179,9 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
-        await self._insist_on_role()
+        await self._check_role()
         sql = ARCHIVER.sql(self.version.major)
+        # Sessions in wait_event SyncRep show that commits hang right now.
         waiting = await self._link.one("count the waiting commits", WAITING_COMMITS)
         facts = PrimaryFacts(
             settings=await self.settings(),
@@ -196,10 +199,11 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.  Source: pg_stat_progress_basebackup.
         """
         self._link.require("basebackup.progress")
-        tried = "read pg_stat_progress_basebackup"
-        records = await self._link.all(tried, BASE_BACKUPS.sql(self.version.major))
+        operation = "read pg_stat_progress_basebackup"
+        records = await self._link.all(operation, BASE_BACKUPS.sql(self.version.major))
+        # Without pg_monitor the rows of other roles have only their process ids.
         if any(record["phase"] is None for record in records):
-            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+            raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
         return [BASE_BACKUPS.read(record) for record in records]
 
     async def replication_roles(self) -> list[ReplicationRole]:
@@ -398,13 +402,13 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Raises: TableNotFound.  Source: pg_class, pg_index.
         """
-        tried, major = "read the replica identities", self.version.major
+        operation, major = "read the replica identities", self.version.major
         if tables is None:
-            records = await self._link.all(tried, identities(major, ALL_TABLES))
+            records = await self._link.all(operation, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
         asked = [table_of(table) for table in several(tables, "tables")]
         found = await read_identities(self._link, asked)
-        insist_on_all(tried, "this database", asked, [identity.table for identity in found])
+        insist_on_all(operation, "this database", asked, [identity.table for identity in found])
         return found
 
     async def check_subscriber_readiness(
@@ -426,12 +430,14 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
         """
-        tried = "check the subscriber's readiness"
-        between = await tables_between(publisher._link, self._link, tables, tried)
+        operation = "check the subscriber's readiness"
+        between = await tables_between(publisher._link, self._link, tables, operation)
         names = [published.table for published in between]
         theirs = await read_identities(publisher._link, names)
-        insist_on_all(tried, "the publisher", names, [identity.table for identity in theirs])
+        insist_on_all(operation, "the publisher", names, [identity.table for identity in theirs])
+        # Tables that are missing here are a finding, not an error.
         ours = await read_identities(self._link, names)
+        # The publisher may itself receive tables by replication; their changes can arrive twice.
         relayed = await publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
         pool = await self._link.one("count the workers", worker_pool(self.version.major))
         facts = SubscriberFacts(

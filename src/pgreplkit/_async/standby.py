@@ -60,12 +60,12 @@ class AsyncStandby(AsyncStreamingServer):
         super().__init__(connection)
         self._last_heard: datetime | None = None
 
-    async def _insist_on_role(self) -> None:
-        await self._insist_on_recovery("use the server as a standby")
+    async def _check_role(self) -> None:
+        await self._check_recovery("use the server as a standby")
 
-    async def _insist_on_recovery(self, tried: str) -> None:
+    async def _check_recovery(self, operation: str) -> None:
         if not await self.is_in_recovery():
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
 
     async def replay_status(self) -> ReplayStatus:
         """Return the received and replayed WAL, the lag, and its reason.
@@ -74,13 +74,16 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: the recovery functions and pg_stat_wal_receiver, in one statement.
         """
-        tried = "read the replay status"
-        record = await self._link.one(tried, REPLAY.sql(self.version.major))
+        operation = "read the replay status"
+        record = await self._link.one(operation, REPLAY.sql(self.version.major))
+        # Its function raises an error on a primary, so the SELECT returns NULL there.
         if record["pause_state"] is None:
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
+        # Without pg_monitor only the process id of the walreceiver is visible.
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
-            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+            raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
         status = REPLAY.read(record)
+        # The time is kept because the row disappears with the walreceiver.
         self._last_heard = status.last_msg_receipt_time or self._last_heard
         return status
 
@@ -98,12 +101,13 @@ class AsyncStandby(AsyncStreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
-        tried = "read pg_stat_wal_receiver"
-        records = await self._link.all(tried, RECEIVER.sql(self.version.major))
-        await self._insist_on_recovery(tried)
+        operation = "read pg_stat_wal_receiver"
+        # On a primary the view is empty too, so the role has to be checked.
+        records = await self._link.all(operation, RECEIVER.sql(self.version.major))
+        await self._check_recovery(operation)
         for record in records:
             if record["status"] is None:
-                raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+                raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
             record["conninfo"] = without_password(record["conninfo"])
             return RECEIVER.read(record)
         return None
@@ -129,9 +133,9 @@ class AsyncStandby(AsyncStreamingServer):
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
         """
-        tried = "read pg_stat_database_conflicts"
-        await self._insist_on_recovery(tried)
-        records = await self._link.all(tried, CONFLICTS.sql(self.version.major))
+        operation = "read pg_stat_database_conflicts"
+        await self._check_recovery(operation)
+        records = await self._link.all(operation, CONFLICTS.sql(self.version.major))
         return [CONFLICTS.read(record) for record in records]
 
     async def pause(self, *, timeout: float = 30.0) -> None:
@@ -145,12 +149,12 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
         Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
         """
-        tried, before = "pause replay", None
+        operation, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
         reports_stop, backoff = self._link.has("standby.pause_state"), Backoff(timeout)
-        await self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
+        await self._link.one(operation, PAUSE, grant=grant, meaning=_ROLE)
         while True:
-            position = await self._position(tried)
+            position = await self._position(operation)
             has_stopped = reports_stop or position.replayed_lsn == before
             if position.pause_state is PauseState.PAUSED and has_stopped:
                 return
@@ -184,14 +188,14 @@ class AsyncStandby(AsyncStreamingServer):
         autocommit mode, because replay could not be resumed in a failed transaction.
         Needs: EXECUTE on pg_wal_replay_pause() and pg_wal_replay_resume().
         """
-        tried = "pause replay within a block"
+        operation = "pause replay within a block"
         if not self._link.is_autocommit:
             raise ServerError(
-                tried,
+                operation,
                 "the connection is not in autocommit mode, or has an open transaction",
                 remedy="use an autocommit connection",
             )
-        found = await self._position(tried)
+        found = await self._position(operation)
         try:
             await self.pause(timeout=timeout)
             yield
@@ -217,16 +221,17 @@ class AsyncStandby(AsyncStreamingServer):
         before it has replayed ``lsn``.
         Source: pg_last_wal_replay_lsn().
         """
-        tried = f"wait for replay of {lsn}"
+        operation = f"wait for replay of {lsn}"
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
         while True:
             position = await self._look()
+            # The position is compared first: a standby that was promoted after it has replayed it.
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
-                raise NotAStandby(tried, "it is not in recovery")
+                raise NotAStandby(operation, "it is not in recovery")
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for replay of {lsn}:"
@@ -257,7 +262,8 @@ class AsyncStandby(AsyncStreamingServer):
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
-        await self._insist_on_recovery("set the apply delay")
+        await self._check_recovery("set the apply delay")
+        # The setting is an integer of milliseconds.
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
@@ -281,20 +287,22 @@ class AsyncStandby(AsyncStreamingServer):
         """
         if control is None:
             self._link.require("standby.promote")
-        tried = "promote the standby"
-        position = await self._position(tried)
+        operation = "promote the standby"
+        position = await self._position(operation)
         # From 13 on a promotion ends the pause.
         blocks = not self._link.has("standby.promote_paused")
         if blocks and position.pause_state is PauseState.PAUSED:
             found = "replay is paused, which blocks the promotion"
-            raise ServerError(tried, found, remedy="resume() first")
+            raise ServerError(operation, found, remedy="resume() first")
+        # Read before the promotion, which changes it.
         old = await self.timeline()
         backoff = Backoff(timeout)
         if control is not None and not self._link.has("standby.promote"):
             await to_thread(control.promote)
         else:
-            await self._signal_promotion(tried)
-        while (state := await self._link.one(tried, PROMOTED))["in_recovery"]:
+            await self._signal_promotion(operation)
+        # pg_promote(false) only signals the postmaster; its own wait would occupy the connection.
+        while (state := await self._link.one(operation, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the end of recovery, at"
@@ -311,12 +319,12 @@ class AsyncStandby(AsyncStreamingServer):
             switchpoint=switchpoint or state["replayed_lsn"],
         )
 
-    async def _signal_promotion(self, tried: str) -> None:
+    async def _signal_promotion(self, operation: str) -> None:
         grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
-        signalled = await self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
+        signalled = await self._link.one(operation, PROMOTE, grant=grant, meaning=_ROLE)
         if not signalled["is_signalled"]:
             found = "the postmaster could not be signalled"
-            raise ServerError(tried, found, remedy="see the server's log")
+            raise ServerError(operation, found, remedy="see the server's log")
 
     async def check_readiness(self, primary: AsyncServer | None = None) -> Readiness:
         """Check whether the standby can follow its primary, and could be promoted.
@@ -338,10 +346,10 @@ class AsyncStandby(AsyncStreamingServer):
             history = await primary._history(its.identity.timeline)
         return standby_readiness(own, status, primary=its, history=history)
 
-    async def _position(self, tried: str) -> ReplayPosition:
+    async def _position(self, operation: str) -> ReplayPosition:
         position = await self._look()
         if not position.in_recovery:
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
         return position
 
     async def _look(self) -> ReplayPosition:

@@ -61,12 +61,12 @@ class Standby(StreamingServer):
         super().__init__(connection)
         self._last_heard: datetime | None = None
 
-    def _insist_on_role(self) -> None:
-        self._insist_on_recovery("use the server as a standby")
+    def _check_role(self) -> None:
+        self._check_recovery("use the server as a standby")
 
-    def _insist_on_recovery(self, tried: str) -> None:
+    def _check_recovery(self, operation: str) -> None:
         if not self.is_in_recovery():
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
 
     def replay_status(self) -> ReplayStatus:
         """Return the received and replayed WAL, the lag, and its reason.
@@ -75,13 +75,16 @@ class Standby(StreamingServer):
         Needs: pg_monitor.
         Source: the recovery functions and pg_stat_wal_receiver, in one statement.
         """
-        tried = "read the replay status"
-        record = self._link.one(tried, REPLAY.sql(self.version.major))
+        operation = "read the replay status"
+        record = self._link.one(operation, REPLAY.sql(self.version.major))
+        # Its function raises an error on a primary, so the SELECT returns NULL there.
         if record["pause_state"] is None:
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
+        # Without pg_monitor only the process id of the walreceiver is visible.
         if record["receiver_pid"] is not None and record["receiver_status"] is None:
-            raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+            raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
         status = REPLAY.read(record)
+        # The time is kept because the row disappears with the walreceiver.
         self._last_heard = status.last_msg_receipt_time or self._last_heard
         return status
 
@@ -99,12 +102,13 @@ class Standby(StreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
-        tried = "read pg_stat_wal_receiver"
-        records = self._link.all(tried, RECEIVER.sql(self.version.major))
-        self._insist_on_recovery(tried)
+        operation = "read pg_stat_wal_receiver"
+        # On a primary the view is empty too, so the role has to be checked.
+        records = self._link.all(operation, RECEIVER.sql(self.version.major))
+        self._check_recovery(operation)
         for record in records:
             if record["status"] is None:
-                raise InsufficientPrivilege(tried, self._link.role, "pg_monitor")
+                raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
             record["conninfo"] = without_password(record["conninfo"])
             return RECEIVER.read(record)
         return None
@@ -130,9 +134,9 @@ class Standby(StreamingServer):
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
         """
-        tried = "read pg_stat_database_conflicts"
-        self._insist_on_recovery(tried)
-        records = self._link.all(tried, CONFLICTS.sql(self.version.major))
+        operation = "read pg_stat_database_conflicts"
+        self._check_recovery(operation)
+        records = self._link.all(operation, CONFLICTS.sql(self.version.major))
         return [CONFLICTS.read(record) for record in records]
 
     def pause(self, *, timeout: float = 30.0) -> None:
@@ -146,12 +150,12 @@ class Standby(StreamingServer):
         Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
         Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
         """
-        tried, before = "pause replay", None
+        operation, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
         reports_stop, backoff = self._link.has("standby.pause_state"), Backoff(timeout)
-        self._link.one(tried, PAUSE, grant=grant, meaning=_ROLE)
+        self._link.one(operation, PAUSE, grant=grant, meaning=_ROLE)
         while True:
-            position = self._position(tried)
+            position = self._position(operation)
             has_stopped = reports_stop or position.replayed_lsn == before
             if position.pause_state is PauseState.PAUSED and has_stopped:
                 return
@@ -185,14 +189,14 @@ class Standby(StreamingServer):
         autocommit mode, because replay could not be resumed in a failed transaction.
         Needs: EXECUTE on pg_wal_replay_pause() and pg_wal_replay_resume().
         """
-        tried = "pause replay within a block"
+        operation = "pause replay within a block"
         if not self._link.is_autocommit:
             raise ServerError(
-                tried,
+                operation,
                 "the connection is not in autocommit mode, or has an open transaction",
                 remedy="use an autocommit connection",
             )
-        found = self._position(tried)
+        found = self._position(operation)
         try:
             self.pause(timeout=timeout)
             yield
@@ -218,16 +222,17 @@ class Standby(StreamingServer):
         before it has replayed ``lsn``.
         Source: pg_last_wal_replay_lsn().
         """
-        tried = f"wait for replay of {lsn}"
+        operation = f"wait for replay of {lsn}"
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
         while True:
             position = self._look()
+            # The position is compared first: a standby that was promoted after it has replayed it.
             if position.replayed_lsn is not None and position.replayed_lsn >= lsn:
                 return position.replayed_lsn
             if not position.in_recovery:
-                raise NotAStandby(tried, "it is not in recovery")
+                raise NotAStandby(operation, "it is not in recovery")
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for replay of {lsn}:"
@@ -258,7 +263,8 @@ class Standby(StreamingServer):
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
-        self._insist_on_recovery("set the apply delay")
+        self._check_recovery("set the apply delay")
+        # The setting is an integer of milliseconds.
         milliseconds = delay // timedelta(milliseconds=1)
         if not 0 <= milliseconds < 1 << 31:
             raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
@@ -280,20 +286,22 @@ class Standby(StreamingServer):
         """
         if control is None:
             self._link.require("standby.promote")
-        tried = "promote the standby"
-        position = self._position(tried)
+        operation = "promote the standby"
+        position = self._position(operation)
         # From 13 on a promotion ends the pause.
         blocks = not self._link.has("standby.promote_paused")
         if blocks and position.pause_state is PauseState.PAUSED:
             found = "replay is paused, which blocks the promotion"
-            raise ServerError(tried, found, remedy="resume() first")
+            raise ServerError(operation, found, remedy="resume() first")
+        # Read before the promotion, which changes it.
         old = self.timeline()
         backoff = Backoff(timeout)
         if control is not None and not self._link.has("standby.promote"):
             to_thread(control.promote)
         else:
-            self._signal_promotion(tried)
-        while (state := self._link.one(tried, PROMOTED))["in_recovery"]:
+            self._signal_promotion(operation)
+        # pg_promote(false) only signals the postmaster; its own wait would occupy the connection.
+        while (state := self._link.one(operation, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the end of recovery, at"
@@ -310,12 +318,12 @@ class Standby(StreamingServer):
             switchpoint=switchpoint or state["replayed_lsn"],
         )
 
-    def _signal_promotion(self, tried: str) -> None:
+    def _signal_promotion(self, operation: str) -> None:
         grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
-        signalled = self._link.one(tried, PROMOTE, grant=grant, meaning=_ROLE)
+        signalled = self._link.one(operation, PROMOTE, grant=grant, meaning=_ROLE)
         if not signalled["is_signalled"]:
             found = "the postmaster could not be signalled"
-            raise ServerError(tried, found, remedy="see the server's log")
+            raise ServerError(operation, found, remedy="see the server's log")
 
     def check_readiness(self, primary: Server | None = None) -> Readiness:
         """Check whether the standby can follow its primary, and could be promoted.
@@ -337,10 +345,10 @@ class Standby(StreamingServer):
             history = primary._history(its.identity.timeline)
         return standby_readiness(own, status, primary=its, history=history)
 
-    def _position(self, tried: str) -> ReplayPosition:
+    def _position(self, operation: str) -> ReplayPosition:
         position = self._look()
         if not position.in_recovery:
-            raise NotAStandby(tried, "it is not in recovery")
+            raise NotAStandby(operation, "it is not in recovery")
         return position
 
     def _look(self) -> ReplayPosition:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
 import psycopg
-from psycopg import errors
+from psycopg import BaseConnection, errors
 
+from pgreplkit.driver.encodings import role_of
 from pgreplkit.errors import (
     ConnectionFailed,
     InsufficientPrivilege,
@@ -22,6 +24,12 @@ UNDEFINED_TABLE, INVALID_COLUMN_REFERENCE = "42P01", "42P10"
 PROTOCOL_VIOLATION = "08P01"
 READ_ONLY_TRANSACTION, FILE_MISSING = "25006", "58P01"
 
+_FILE_ACCESS = {
+    *("read_binary_file", "read_text_file", "pg_stat_file", "sendFile", "SendTimeLineHistory"),
+    *("WalSndSegmentOpen", "wal_segment_open", "CreateSlotOnDisk", "SaveSlotToPath"),
+}
+"""Functions of the server that report 42501 only if the operating system denies access."""
+
 Meaning: TypeAlias = Mapping[str, type[ServerError]]
 """The error class for an SQLSTATE, for one statement."""
 
@@ -30,18 +38,23 @@ Meaning: TypeAlias = Mapping[str, type[ServerError]]
 def translate_errors(
     tried: str,
     *,
-    role: str | None = None,
+    connection: BaseConnection[object] | None = None,
     grant: str = "pg_monitor",
     meaning: Meaning | None = None,
 ) -> Iterator[None]:
-    """Turn psycopg's errors within into ours, which say what was tried.
+    """Translate psycopg's errors in the block into pgreplkit's.
 
-    ``grant`` is what allows it to ``role``.
+    ``grant`` is the privilege that the role of ``connection`` needs for the operation.
     """
     try:
         yield
-    except errors.InsufficientPrivilege:
-        raise InsufficientPrivilege(tried, role, grant) from None
+    except errors.InsufficientPrivilege as error:
+        role, is_superuser = _role(connection)
+        # The server reports EACCES and EPERM of the operating system with the same SQLSTATE. A
+        # superuser passes every check of privileges.
+        needed = "" if is_superuser or _is_file_access(error) else grant
+        found = "; ".join(filter(None, [_said(error), error.diag.message_detail]))
+        raise InsufficientPrivilege(tried, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
         raise StatementTimeout(tried, _said(error), error.sqlstate) from error
     except psycopg.Error as error:
@@ -49,10 +62,25 @@ def translate_errors(
         if ours:
             raise ours(tried, _said(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        # With a code, only those of lost connections and of a server that goes down.
+        # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
+        # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
         raise kind(tried, _said(error), error.sqlstate) from error
+
+
+def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:
+    """Return the connection's role, and True if it is a superuser; None if it is unknown."""
+    if connection is None or connection.closed:
+        return None, False
+    # The server reports is_superuser at the start of a session and after SET ROLE.
+    return role_of(connection), connection.info.parameter_status("is_superuser") == "on"
+
+
+def _is_file_access(error: psycopg.Error) -> bool:
+    """Return True if the operating system denied the server access to a file or directory."""
+    source = PurePosixPath(error.diag.source_file or "").name
+    return source == "fd.c" or error.diag.source_function in _FILE_ACCESS
 
 
 def _said(error: psycopg.Error) -> str:

@@ -77,12 +77,14 @@ _ATTRIBUTES = {"BYPASSRLS", "CREATEROLE", "REPLICATION", "SUPERUSER"}
 
 
 class InsufficientPrivilege(ServerError):
-    """The role lacks a privilege that the operation needs.
+    """The role lacks a privilege, or the operating system denied the server access to a file.
+
+    The server reports both with SQLSTATE 42501.
 
     Attributes:
         role: the role; None if it is unknown.
         grant: the role or privilege to grant to it, or attributes of a role such as REPLICATION;
-            several are separated by '; '.
+            several are separated by '; '. Empty if no privilege of the role is missing.
     """
 
     role: str | None
@@ -94,6 +96,12 @@ class InsufficientPrivilege(ServerError):
         super().__init__(operation, found, "42501")
         self.role, self.grant = role, grant
         name = quote_identifier(role) if role else "the role"
+        if not grant:
+            self.remedy = (
+                "no privilege of the role is missing: on the server's host, check the permissions"
+                " of the file or directory for the operating-system account of the server"
+            )
+            return
         if {*grant.split()} <= _ATTRIBUTES:
             statements = f"ALTER ROLE {name} {grant}"
         else:

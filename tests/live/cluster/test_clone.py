@@ -19,6 +19,7 @@ import pgreplkit
 from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import copying_tool
+from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
 
@@ -147,7 +148,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
     conninfo = psycopg.conninfo.make_conninfo(
         primary.conninfo, passfile="/dev/null", password=secret, dbname=""
     )
-    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*tablespaces= puts"):
+    with pytest.raises(ControlFailed, match=r"space=1.* is not empty.*use tablespaces="):
         await clone(colour, conninfo, control).run()
     assert one(primary, "SELECT a FROM spaced") == 1
     made = clone(
@@ -249,7 +250,7 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
         if progress.elapsed.total_seconds() > 1:
             break
     assert progress.phase == "waiting for a checkpoint"
-    assert "checkpoint='fast' would not wait" in progress.explanation
+    assert "checkpoint='fast' does not wait" in progress.explanation
     assert progress.checkpoint_limit is not None
     assert 100 < progress.checkpoint_limit.total_seconds() < 300
     await made.close()
@@ -260,13 +261,39 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
     run(cluster.primary, "CHECKPOINT")
 
 
+@pytest.mark.parametrize("folder", ["réplica-süd", "standby-" + "0123456789" * 6])
+async def test_a_directory_of_any_name_gives_a_valid_application_name(
+    clusters: Clusters, cluster: Pair, colour: Colour, folder: str
+) -> None:
+    node, control = vacant(clusters.lab, cluster, folder)
+    name = application_name_for(folder)
+    settings = {"port": str(node.port)}
+    await clone(
+        colour, cluster.primary.conninfo, control, checkpoint="fast", settings=settings
+    ).run()
+    clusters.lab.nodes[node.name] = node
+    sender = "SELECT state FROM pg_stat_replication WHERE application_name = '{}'"
+    assert one(cluster.primary, sender.format(name)) == "streaming"
+    clusters.lab.remove(node)
+
+
+async def test_an_application_name_is_checked_before_anything_is_copied(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "misnamed")
+    for name in ("x" * 64, "réplica", "a\nb"):
+        with pytest.raises(ValueError, match="an application_name has"):
+            clone(colour, cluster.primary.conninfo, control, application_name=name)
+    assert not node.data_dir.exists()
+
+
 async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "refused")
     node.data_dir.mkdir()
     (node.data_dir / "mine").write_text("mine")
-    with pytest.raises(ControlFailed, match="not empty, and was not touched: it has 'mine'"):
+    with pytest.raises(ControlFailed, match="not empty and was not changed: it contains 'mine'"):
         await clone(colour, cluster.primary.conninfo, control).run()
     assert [path.name for path in node.data_dir.iterdir()] == ["mine"]
     (node.data_dir / "mine").unlink()
@@ -312,7 +339,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
         {"compression": "rar"},
         {"tablespaces": {"a": "/b"}},
     ):
-        with pytest.raises(ValueError, match="not"):
+        with pytest.raises(ValueError, match="must"):
             clone(colour, cluster.primary.conninfo, control, **bad)
 
 
@@ -331,7 +358,7 @@ async def test_another_standby_of_its_name_is_not_taken_for_it(
     )
     with (
         streaming(cluster.primary, None, name="namesake"),
-        pytest.raises(pgreplkit.WaitTimeout, match="it is complete and was started"),
+        pytest.raises(pgreplkit.WaitTimeout, match="the copy is complete and was started"),
     ):
         await made.run()
     clusters.lab.nodes[node.name] = node

@@ -214,10 +214,10 @@ async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(ValueError, match="same name"):
         watch(colour, [cluster.primary.conninfo] * 2)
     for every in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="the time from round to round"):
+        with pytest.raises(ValueError, match="every must be"):
             watch(colour, [], every=every)
     for strange in ([5], {"a": None}):
-        with pytest.raises(TypeError, match="is watched"):
+        with pytest.raises(TypeError, match="servers must be connection strings or servers"):
             watch(colour, strange)  # type: ignore[arg-type]
     async with watch(colour, ["no=such"], every=0.1, timeout=5) as malformed:
         [node] = (await anext(malformed)).nodes.values()

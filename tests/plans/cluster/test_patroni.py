@@ -63,5 +63,5 @@ def test_an_answer_of_a_current_patroni_keeps_unknown_states() -> None:
     "text", [b"", b"<html>", b"[]", b"{}", b'{"members": [5]}', b'{"members": [{}]}', b"\xff"]
 )
 def test_an_invalid_answer_is_an_error(text: bytes) -> None:
-    with pytest.raises(PatroniError, match="the answer is not Patroni's"):
+    with pytest.raises(PatroniError, match="the response does not describe a cluster"):
         read_status(text)

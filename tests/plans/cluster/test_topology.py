@@ -135,7 +135,7 @@ def test_the_system_of_most_nodes_is_the_clusters() -> None:
     assert topology.primary is not None
     assert str(topology).splitlines()[-2:] == [
         "y: down (could not connect: refused indeed)",
-        "x: of another system (9)",
+        "x: other system identifier (9)",
     ]
     assert Topology(()).system_id is None
     with pytest.raises(KeyError):
@@ -153,7 +153,7 @@ def test_two_primaries_with_unknown_histories_are_a_split_brain() -> None:
             primary("b", timeline=2, history=TimelineHistory.parse("1\t0/50\tx\n", timeline=2)),
         ]
     )
-    with pytest.raises(SplitBrain, match="parted on timeline 1 at 0/50"):
+    with pytest.raises(SplitBrain, match="diverged on timeline 1 at 0/50"):
         _ = known.primary
 
 
@@ -166,6 +166,8 @@ def test_every_member_is_drawn_once_even_in_a_cycle(
         for n, s in enumerate(sources)
     ]
     lines = str(Topology.of(nodes)).splitlines()
-    lines = [line for line in lines if not line.startswith("!! a circle without a primary")]
+    lines = [
+        line for line in lines if not line.startswith("!! a circle of standbys without a primary")
+    ]
     assert len(lines) == len(nodes)
     assert {line.lstrip("│├└─ ").split(":")[0] for line in lines} == {n.name for n in nodes}

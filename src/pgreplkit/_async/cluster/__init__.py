@@ -1,1 +1,1 @@
-"""Clusters: discovery, watching, and the operations that change them."""
+"""Clusters: discovery, monitoring, and operations."""

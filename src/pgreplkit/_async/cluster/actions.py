@@ -1,4 +1,4 @@
-"""What each kind of step does, and what takes it back."""
+"""The actions of each kind of step, and how to undo them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pgreplkit.values.controlfile import ControlFile, ControlState
 
 
 async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
-    """Make those that are missing."""
+    """Create the slots that are missing."""
     async with await site.server(step.node) as server:
         for slot in step.slots:
             try:
@@ -44,7 +44,7 @@ async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
 
 
 async def drop_slots(site: AsyncSite, step: steps.DropSlots | steps.MakeSlots) -> None:
-    """Drop those that are there."""
+    """Drop the slots that exist."""
     async with await site.server(step.node) as server:
         for slot in step.slots:
             try:
@@ -54,7 +54,7 @@ async def drop_slots(site: AsyncSite, step: steps.DropSlots | steps.MakeSlots) -
 
 
 async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
-    """Checkpoint, and wait for it."""
+    """Run a checkpoint, and wait for its end."""
     async with await site.server(step.node) as server:
         grant = "pg_checkpoint" if has("role.pg_checkpoint", server.version.major) else "SUPERUSER"
         await server._link.run(
@@ -63,13 +63,13 @@ async def checkpoint(site: AsyncSite, step: steps.Checkpoint) -> None:
 
 
 async def set_sync_names(site: AsyncSite, node: str, names: str) -> None:
-    """Set them, and wait until they count."""
+    """Set synchronous_standby_names, and wait until the setting is in effect."""
     async with await site.server(node) as server:
         await server._link.alter_system(f"set {SYNC_STANDBY_NAMES}", SYNC_STANDBY_NAMES, names)
 
 
 async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
-    """Shut it down, and see that that was clean."""
+    """Shut the server down, and verify that the shutdown was clean."""
 
     def stop(control: NodeControl) -> ControlFile:
         control.stop()
@@ -79,7 +79,10 @@ async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
 
 
 async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
-    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    """Start the server again and wait until it accepts connections.
+
+    A shutdown that was requested before may still be in progress; the server is started after it.
+    """
     backoff = Backoff(site.timeout)
     while True:
         await site.controlled(step.node, lambda control: control.start())
@@ -88,30 +91,33 @@ async def start_again(site: AsyncSite, step: steps.StopPrimary) -> None:
                 return
         except ConnectionFailed as error:
             if backoff.is_over:
-                raise WaitTimeout(f"start {step.node} again: {error}") from error
+                raise WaitTimeout(
+                    f"timed out after {site.timeout:g} s waiting for {step.node} to start: {error}"
+                ) from error
         await sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:
-    """Remove what makes it a standby."""
+    """Remove the files that make a server a standby."""
     for name in SIGNAL_FILES:
         control.write_file(name, None)
 
 
 async def wait_for_wal(site: AsyncSite, step: steps.WaitForWal) -> None:
-    """Wait until the stopped primary's last record is replayed."""
+    """Wait until the standby has replayed the last record of the stopped primary."""
     stopped = await site.controlled(step.source, control_file)
     _insist_on_shutdown(step.source, stopped)
     async with await site.server(step.node) as server:
         if not await server.is_in_recovery():
-            return  # It was promoted before this was interrupted.
-        # The checkpoint's record begins there: once it is replayed, the position is after it.
+            return  # An interrupted attempt has already promoted it.
+        # The shutdown checkpoint is the last record. It begins at checkpoint_lsn, and the replayed
+        # position is past that once the record is replayed.
         target = stopped.checkpoint_lsn + 1
         await AsyncStandby._taking_over(server).wait_for_replay(target, timeout=site.timeout)
 
 
 async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
-    """Wait until all that it has received is replayed."""
+    """Wait until the standby has replayed all WAL that it has received."""
     async with await site.server(step.node) as server:
         if not await server.is_in_recovery():
             return
@@ -122,7 +128,7 @@ async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
 
 
 async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
-    """Promote it; one that was promoted already is asked where."""
+    """Promote the standby; if it is already promoted, read where that happened."""
     async with await site.server(step.node) as server:
         if await server.is_in_recovery():
             control = site.controls.get(step.node)
@@ -130,13 +136,13 @@ async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
             try:
                 return await standby.promote(timeout=site.timeout, control=control)
             except (NotAStandby, ControlFailed):
-                # An attempt that was interrupted may have come first.
+                # An interrupted attempt may have requested the promotion before.
                 if await server.is_in_recovery():
                     raise
         timeline = await server.timeline()
         history = await server._history(timeline)
         if history is None or not history.switches:
-            raise ServerError(f"promote {step.node}", "it is a primary, and never was promoted")
+            raise ServerError(f"promote {step.node}", "it is a primary that was never promoted")
         last = history.switches[-1]
         return Promotion(
             old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
@@ -146,7 +152,7 @@ async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
 def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
     if stopped.state not in {ControlState.SHUT_DOWN, ControlState.SHUT_DOWN_IN_RECOVERY}:
         raise ControlFailed(
-            f"shut {node} down", f"its control file says that it is {stopped.state}, not shut down"
+            f"shut {node} down cleanly", f"its control file says that it is {stopped.state}"
         )
 
 

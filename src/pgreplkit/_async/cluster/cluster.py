@@ -1,4 +1,4 @@
-"""AsyncCluster: several servers, and who follows whom."""
+"""AsyncCluster: discovery of several servers, and plans that change their roles."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from pgreplkit._async.cluster.switchover import AsyncSwitchoverChecks, read_hand
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
 from pgreplkit.driver.conninfo import address
-from pgreplkit.errors import ServerError
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -35,7 +34,7 @@ from pgreplkit.plans.cluster.handover import lost_bytes
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary
 from pgreplkit.plans.cluster.promotion import promotion_writes
 from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
-from pgreplkit.plans.cluster.switchover import switchover_steps
+from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import Plain
@@ -46,10 +45,10 @@ GivenT = TypeVar("GivenT")
 
 
 class AsyncCluster:
-    """Several servers, who follows whom among them, and what is wrong with that.
+    """A cluster of several servers: its topology, its problems, and plans that change it.
 
-    Made by ``discover``. It keeps no connection: ``refresh`` asks the servers again, and what it
-    found stands in ``topology``. ``str()`` draws the tree.
+    Created with ``discover``. A cluster keeps no connection: ``refresh`` reads the servers again
+    and updates ``topology``. ``str()`` draws the tree.
     """
 
     def __init__(
@@ -74,24 +73,27 @@ class AsyncCluster:
         replication: Mapping[str, str] | None = None,
         timeout: float = 10.0,
     ) -> AsyncCluster:
-        """Ask all these servers at once who they are.
+        """Discover the roles and upstreams of several servers at the same time.
 
-        ``servers`` are connection strings, with names as a mapping, else named as repmgr has
-        registered them in the database that is connected to, or by their address.
+        ``servers`` are connection strings. The keys of a mapping name the nodes, otherwise they
+        have the names in repmgr.nodes of the connection's database, or are named by their address.
         A server that does not answer within ``timeout`` seconds is a node that is down.
 
-        For operations, ``controls`` act on the servers' hosts, by name. ``replication`` holds, for
-        a server that others are to follow, the connection string with which they do; without it
-        they go on with the one that they have, led to the host and port in ``servers``.
+        Operations need ``controls``, which act on the servers' hosts, by name. ``replication``
+        contains connection strings that standbys use to connect to a server, by the name of that
+        server. Without it, standbys keep their connection string, with another host and port.
 
-        Needs: pg_monitor on each; EXECUTE on pg_read_binary_file(text), to tell where two
-        primaries parted.
-        Source: as of Watch, pg_stat_wal_receiver, and the timelines' history files.
+        Needs:
+            pg_monitor on each server; EXECUTE on pg_read_binary_file(text) to find out where two
+            primaries diverged.
+
+        Source:
+            As ``Watch``, and pg_stat_wal_receiver and the timeline history files.
         """
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
-        seconds = checked_seconds(timeout, "a timeout")
+        seconds = checked_seconds(timeout, "timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()
         if not isinstance(servers, Mapping):
@@ -99,13 +101,13 @@ class AsyncCluster:
         return cluster
 
     async def refresh(self) -> None:
-        """Ask the servers again."""
-        crew = TaskGroup(len(self._servers))
-        questions = {name: AsyncQuestion(name, told) for name, told in self._servers.items()}
+        """Read the state of all servers again."""
+        group = TaskGroup(len(self._servers))
+        questions = {name: AsyncQuestion(name, where) for name, where in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
-            name: crew.start(question.ask) for name, question in questions.items()
+            name: group.start(question.ask) for name, question in questions.items()
         }
-        await crew.wait([*jobs.values()], self._timeout)
+        await group.wait([*jobs.values()], self._timeout)
         nodes = [
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
@@ -113,31 +115,34 @@ class AsyncCluster:
         for name, job in jobs.items():
             if not job.done():
                 await questions[name].give_up()
-        await crew.close()
-        self._found(nodes)
+        await group.close()
+        self._update(nodes)
 
-    def _found(self, nodes: Sequence[ClusterNode]) -> None:
+    def _update(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes)
         if len(self.topology.primaries) == 1:
-            # What it was when it was last seen matters when it is gone.
+            # A failover needs the name and position of the primary from before it was lost.
             self._writer = self.topology.primaries[0]
 
     def _rename(self) -> None:
-        """Name the nodes as repmgr does, where it knows them."""
+        """Give the nodes the names that repmgr has registered."""
         known = {node.name: node.repmgr.node_name for node in self.nodes if node.repmgr}
         names = {name: known.get(name, name) for name in self._servers}
         if len({*names.values()}) < len(names):
-            return  # Two of them would have the same name.
+            return  # Two nodes would have the same name.
         self._servers = {names[name]: conninfo for name, conninfo in self._servers.items()}
         self._controls = {names[name]: control for name, control in self._controls.items()}
         self._replication = {names[name]: text for name, text in self._replication.items()}
-        self._found([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
+        self._update([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
 
     async def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
-        """What repmgr did or noticed, the newest first; nothing where there is no repmgr.
+        """Return repmgr's events, newest first; none in a cluster without repmgr.
 
-        Needs: SELECT on repmgr.events, in the database that is connected to.
-        Source: repmgr.events, on the primary, else on any node that answers.
+        Needs:
+            SELECT on repmgr.events, in the database of the connection.
+
+        Source:
+            repmgr.events of the primary, else of any node that answers.
         """
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
@@ -147,24 +152,28 @@ class AsyncCluster:
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
-        """All of them, in the order in which they were given."""
+        """All nodes, in the order given to ``discover``."""
         return self.topology.nodes
 
     @property
     def primary(self) -> ClusterNode | None:
-        """The node that writes; None when there is none.
+        """The primary; None if there is none.
 
-        Raises: SplitBrain when there are several.
+        Raises:
+            SplitBrain: If several nodes are primaries.
         """
         return self.topology.primary
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong; nothing when each node has its place in one tree."""
+        """Problems of the topology; empty if all nodes form one tree under one primary."""
         return self.topology.findings
 
     def best_candidate(self) -> ClusterNode | None:
-        """The standby with the most WAL on the newest timeline; see Topology.best_candidate."""
+        """Return the standby with the most WAL on the newest timeline.
+
+        See ``Topology.best_candidate`` for the choice among several such standbys.
+        """
         return self.topology.best_candidate()
 
     async def switchover(
@@ -175,30 +184,27 @@ class AsyncCluster:
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        """The plan of handing the writing over to the standby ``to``, which follows the primary.
+        """Plan a switchover to the standby ``to``, which must follow the primary directly.
 
-        The primary is shut down, ``to`` promoted when it has replayed all, and the others and the
-        old primary follow it: no commit that was acknowledged is lost. Slots are made for them,
-        those that nobody uses any more are dropped, and commits wait for standbys as before.
-        ``max_lag`` is in bytes, ``timeout`` in seconds for each thing that is waited for.
-        ``journal`` is a file from which another process can ``resume`` it. Nothing is done before
-        the plan is run.
+        When the plan is run, the primary is shut down, ``to`` is promoted after it has replayed all
+        WAL, and the old primary and the other standbys follow it. No acknowledged commit is lost.
+        Slots for the standbys are created, unused slots are dropped, and synchronous_standby_names
+        is adapted.
 
-        Raises: ServerError without a primary or when ``to`` is no standby of it; SplitBrain;
-        KeyError for a name that is not in the cluster.
-        Needs: superuser on all; a control for the primary, before 13 for its standbys too.
+        ``max_lag`` limits the lag in bytes at the start, ``timeout`` each wait in seconds. With the
+        file ``journal``, another process can ``resume`` the operation.
+
+        Raises:
+            ServerError: If there is no primary, or ``to`` is not one of its standbys.
+            SplitBrain: If there are several primaries.
+            KeyError: If the cluster has no node ``to``.
+
+        Needs:
+            Superuser on all servers; a control for the primary, and before version 13 for its
+            standbys.
         """
         await self.refresh()
-        new, tried = self[to], f"switch over to {to}"
-        old = self.primary
-        if old is None:
-            refusing = [str(node) for node in self.topology.down if node.refuses]
-            if refusing:
-                found = f"no primary takes connections now: {'; '.join(refusing)}; wait for it"
-                raise ServerError(tried, found)
-            raise ServerError(tried, "no primary answers: failover() is for that")
-        if new not in self.topology.standbys:
-            raise ServerError(tried, f"it is no standby: {new}")
+        old, new = switchover_nodes(self.topology, to)
         site = self._site(timeout)
         handover = await read_handover(site, self.topology, old, new)
         checks = AsyncSwitchoverChecks(site, handover, max_lag)
@@ -217,25 +223,29 @@ class AsyncCluster:
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        """The plan of promoting ``to``, else the standby with most WAL, when the primary is lost.
+        """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
 
-        The plan is refused unless the primary is out of reach in each of the ways ``proofs``:
-        ``"connection"``, it takes none from here; ``"standbys"``, none of them streams from it;
-        ``"process"``, its control says that it does not run. ``fence`` is called with its name
-        before anything else, and is to see that it cannot write any more; if it raises, nothing is
-        done. A coroutine function is for an event loop only. ``primary`` names the lost one where
-        this cluster never saw it, and more than one server is down.
+        The plan is refused unless each kind of evidence in ``proofs`` says that the primary is
+        lost: ``"connection"``, nothing answers at its address; ``"standbys"``, no standby streams
+        from it; ``"process"``, its control reports that it is not running.
 
-        Commits that no standby received are lost. Nothing decides here on its own: for automatic
-        failover by consensus see PatroniCluster.
+        ``fence`` is called with the primary's name before the first step, and must prevent it from
+        writing; if it raises, nothing is changed. It may be a coroutine function in the async
+        classes only. ``primary`` names the lost primary if this cluster never saw it and several
+        servers are down.
 
-        Raises: ServerError when there is no standby, or it is not known which primary is lost;
-        KeyError; ValueError for another proof.
+        Commits that no standby received are lost. Nothing starts a failover automatically; for
+        automatic failover by consensus see ``PatroniCluster``.
+
+        Raises:
+            ServerError: If there is no standby, or it is unclear which primary is lost.
+            ValueError: If ``proofs`` is empty or contains an unknown word.
+            KeyError: If the cluster has no such node.
         """
         proofs = several(proofs, "proofs")
         unknown = {*proofs} - {*PROOFS}
         if unknown or not proofs:
-            raise ValueError(f"proofs are some of {', '.join(PROOFS)}, not {unknown or 'none'}")
+            raise ValueError(f"proofs must be some of {', '.join(PROOFS)}, got {unknown or 'none'}")
         await self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
@@ -262,14 +272,18 @@ class AsyncCluster:
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        """The plan of letting a running standby follow another server of the cluster.
+        """Plan that a running standby follows another server of the cluster.
 
-        With ``slot`` it streams from that slot, which is made where it is missing. It takes a
-        reload from 13 on, and a restart before.
+        With ``slot``, it streams from that slot, which is created if it does not exist. The standby
+        is reloaded, or before version 13 restarted.
 
-        Raises: ServerError when one of them does not answer, is no standby, or receives from the
-        other already; KeyError.
-        Needs: superuser on both; before 13 a control for the standby.
+        Raises:
+            ServerError: If a server does not answer, if the first is not a standby, or if the
+                second receives from the first.
+            KeyError: If the cluster has no such node.
+
+        Needs:
+            Superuser on both servers; before version 13 a control for the standby.
         """
         await self.refresh()
         insist_on_follow(self.topology, standby, upstream)
@@ -296,14 +310,20 @@ class AsyncCluster:
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
-        """The plan of bringing a former primary, or a standby astray, back under the primary.
+        """Plan that a former primary, or a diverged standby, becomes a standby of the primary.
 
-        Where its WAL has left the primary's, pg_rewind takes that back; its own configuration
-        files are kept. With ``slot`` it streams from that slot, which is made where it is missing.
+        If its WAL has diverged from the primary's, pg_rewind is used; the server keeps its own
+        configuration files. With ``slot``, it streams from that slot, which is created if it does
+        not exist.
 
-        Raises: ServerError without a primary, or when its history cannot be read; ControlFailed
-        without a control for it; SplitBrain, unless it is the other primary; KeyError.
-        Needs: superuser on the primary.
+        Raises:
+            ServerError: If there is no primary, or the primary's history cannot be read.
+            ControlFailed: If the server has no control.
+            SplitBrain: If there are several other primaries.
+            KeyError: If the cluster has no such node.
+
+        Needs:
+            Superuser on the primary.
         """
         await self.refresh()
         self[name]
@@ -323,24 +343,28 @@ class AsyncCluster:
         fence: Callable[[str], object] | None = None,
         timeout: float = 60.0,
     ) -> AsyncPlan:
-        """The plan in a journal file, of which another process did some steps: ``resume()`` it.
+        """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
-        Raises: ValueError when the file is no journal, or names servers that are not in the
-        cluster; OSError when it cannot be read.
+        Raises:
+            ValueError: If the file is not a journal, or names servers outside this cluster.
+            OSError: If the file cannot be read.
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
-        strange = {*kept.servers} - self._servers.keys()
-        if strange:
-            raise ValueError(f"the journal is about servers that are not here: {strange}")
+        unknown = {*kept.servers} - self._servers.keys()
+        if unknown:
+            raise ValueError(
+                f"could not resume the {kept.operation}: its journal names servers outside this"
+                f" cluster: {', '.join(sorted(unknown))}"
+            )
         return AsyncPlan(AsyncClusterActor(self._site(timeout, fence)), kept, None, path)
 
     def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> AsyncSite:
-        seconds = checked_seconds(timeout, "a timeout")
+        seconds = checked_seconds(timeout, "timeout")
         return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
 
     def to_dict(self) -> dict[str, Plain]:
-        """What was found, as JSON knows it."""
+        """Return the topology as JSON types."""
         return self.topology.to_dict()
 
     def __getitem__(self, name: str) -> ClusterNode:
@@ -357,9 +381,11 @@ class AsyncCluster:
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:
-    strange = (given or {}).keys() - servers.keys()
-    if strange:
-        raise ValueError(f"these are names of no server: {', '.join(sorted(strange))}")
+    unknown = (given or {}).keys() - servers.keys()
+    if unknown:
+        raise ValueError(
+            f"unknown servers: {', '.join(sorted(unknown))}; known are {', '.join(servers)}"
+        )
     return given or {}
 
 
@@ -378,5 +404,5 @@ def _named(servers: Iterable[str]) -> dict[str, str]:
     conninfos = several(servers, "servers")
     named = {address(conninfo): conninfo for conninfo in conninfos}
     if len(named) < len(conninfos):
-        raise ValueError("two of the servers have the same address: give them as a mapping")
+        raise ValueError("two servers have the same address; give a mapping with distinct names")
     return named

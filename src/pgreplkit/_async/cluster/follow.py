@@ -24,8 +24,10 @@ from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
 from pgreplkit.values.conninfo import parse_conninfo
 from pgreplkit.values.finding import Finding, Severity
 
-_SETTLES = 0.3
-"""Seconds after which a walreceiver that is still there was hardly refused by its upstream."""
+_SETTLED_AFTER = 0.3
+"""Seconds for the upstream to reject a new walreceiver, for example for a missing slot. Before that
+the receiver already reports that it streams; one that still does afterwards was accepted."""
+# The connection string may contain a password, which must not be written to the server's log.
 _QUIET = [
     SQL(SET).format(Identifier(name), Literal(value))
     for name, value in {
@@ -69,10 +71,10 @@ async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Findin
 
 
 async def follow(site: AsyncSite, step: Follow) -> None:
-    """Let a running standby follow the upstream, and wait until it streams from there."""
+    """Connect a running standby to the upstream, and wait until it streams from there."""
     tried = f"let {step.node} follow {step.upstream}"
     if step.major < 13 and not await site.controlled(step.node, lambda c: c.is_running()):
-        # Its restart was interrupted.
+        # An interrupted attempt stopped the server and did not start it.
         await _start(site, tried, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
 
@@ -97,11 +99,11 @@ async def follow(site: AsyncSite, step: Follow) -> None:
 
 
 async def demote(site: AsyncSite, step: Demote) -> None:
-    """Make a stopped server's files those of a standby."""
+    """Write the files that make a stopped server a standby."""
     control = site.control(step.node)
     if await site.controlled(step.node, lambda control: control.is_running()):
-        tried = f"make {step.node} a standby of {step.upstream}"
-        raise ControlFailed(tried, "it runs, and its files are changed while it is stopped only")
+        action = f"make {step.node} a standby of {step.upstream}"
+        raise ControlFailed(action, "the server is running; stop it first")
     major = await site.controlled(step.node, major_of)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
     config = _config(conninfo, step.slot, major)
@@ -109,7 +111,7 @@ async def demote(site: AsyncSite, step: Demote) -> None:
 
 
 async def start_standby(site: AsyncSite, step: StartStandby) -> None:
-    """Start a server whose files are a standby's, and wait until it streams."""
+    """Start a server that is configured as a standby, and wait until it streams."""
     tried = f"start {step.node} as a standby"
     await _start(site, tried, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, None)
@@ -118,13 +120,13 @@ async def start_standby(site: AsyncSite, step: StartStandby) -> None:
 
 async def _start(site: AsyncSite, tried: str, node: str) -> None:
     if not await site.controlled(node, is_standby):
-        raise ControlFailed(tried, "its files are those of a primary: it was not started")
+        raise ControlFailed(tried, "it is configured as a primary, and was not started")
     await site.controlled(node, lambda control: control.start())
 
 
 async def _set_by_sql(tried: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
     with contextlib.suppress(InsufficientPrivilege):
-        # A connection string may hold a password, which is nothing for the server's log.
+        # Only a superuser may turn off logging; other roles continue with it.
         await standby._link.run(tried, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
         statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
@@ -152,7 +154,7 @@ def _is_at(source: Upstream, conninfo: str) -> bool:
 
 
 async def _receiver(standby: AsyncStandby, is_right: Callable[[Upstream], bool]) -> int | None:
-    """The walreceiver that says it streams, where its upstream is the right one."""
+    """Return the pid of the walreceiver if it streams from the right upstream."""
     status, source = await standby.replay_status(), await standby.upstream()
     if source is None or not status.is_streaming or not is_right(source):
         return None
@@ -169,17 +171,18 @@ async def _until_streaming(
         try:
             async with await site.standby(node) as standby:
                 receiver = await _receiver(standby, is_right)
-                # One whose upstream refuses it says so, too, before it is refused.
+                # A receiver that the upstream is about to reject reports streaming, too.
                 if receiver is not None and receiver == before:
                     return
                 lag = await standby.replay_lag()
                 found = f"it is {lag.reason}"
         except Error as error:
             found = str(error)
-        # A receiver that is first seen at the end is looked at once more.
+        # A receiver that first appears at the deadline is checked once more.
         if backoff.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
-                f"{tried}: it does not stream after {site.timeout:g} s, {found}; its log says why"
+                f"timed out after {site.timeout:g} s waiting until {node} streams: {found}; see its"
+                " server log"
             )
         before = receiver
-        await sleep(backoff.next_pause() if receiver is None else _SETTLES)
+        await sleep(backoff.next_pause() if receiver is None else _SETTLED_AFTER)

@@ -1,4 +1,4 @@
-"""Asking one server who it is."""
+"""Queries for the state of one node of a cluster."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ from pgreplkit.plans.cluster.topology import ClusterNode
 
 
 class AsyncQuestion:
-    """What one server is asked, on a connection for that alone."""
+    """The queries to one server, on a connection of their own."""
 
     def __init__(self, name: str, conninfo: str) -> None:
         self.name, self.conninfo = name, conninfo
         self._server: AsyncServer | None = None
 
     async def give_up(self) -> None:
-        """Close the connection, so that whoever waits for an answer does so no more."""
+        """Close the connection, which ends the wait for an answer."""
         if self._server is not None:
             await self._server.close()
 
     async def ask(self) -> ClusterNode:
-        """The node, or that it is down."""
+        """Return the node; a server that does not answer is a node that is down."""
         try:
             async with await AsyncServer.connect(self.conninfo) as server:
                 self._server = server
-                return await self._told(AsyncStandby._taking_over(server))
+                return await self._node(AsyncStandby._taking_over(server))
         except Error as error:
             reply = await self._reply() if isinstance(error, ConnectionFailed) else Reply.ACCEPTED
             return ClusterNode(name=self.name, error=error, refuses=reply.is_alive)
 
     async def _reply(self) -> Reply:
-        """Ask again whether there is a server, which a failed connection does not tell."""
+        """Return whether a server answers at all: a failed connection does not show that."""
         return await to_thread(lambda: probe(complete(self.conninfo, {})))
 
-    async def _told(self, server: AsyncStandby) -> ClusterNode:
-        tried = f"ask {self.name} who it is"
-        state = NODE_STATE.read(await server._link.one(tried, NODE_STATE.sql(server.version.major)))
+    async def _node(self, server: AsyncStandby) -> ClusterNode:
+        action = f"read the state of {self.name}"
+        state = NODE_STATE.read(
+            await server._link.one(action, NODE_STATE.sql(server.version.major))
+        )
         lsn, lag, source, timeline = state.lsn, None, None, state.timeline
         if state.in_recovery:
             timeline = await server._reached_timeline()
@@ -76,26 +78,26 @@ class AsyncQuestion:
 
 
 async def read_repmgr_nodes(server: AsyncServer) -> list[RepmgrNode]:
-    """What is registered in repmgr.nodes; nothing where there is no repmgr, or not to be seen."""
-    tried, major = "look for repmgr's nodes", server.version.major
-    there = await server._link.one(tried, HAS_REPMGR)
-    if not there["is_so"]:
+    """Return the rows of repmgr.nodes; none without repmgr, or if the role may not read them."""
+    action, major = "read the nodes of repmgr", server.version.major
+    installed = await server._link.one(action, HAS_REPMGR)
+    if not installed["is_so"]:
         return []
-    records = await server._link.all(tried, REPMGR_NODES.sql(major))
+    records = await server._link.all(action, REPMGR_NODES.sql(major))
     return [REPMGR_NODES.read(record) for record in records]
 
 
 async def read_repmgr_events(server: AsyncServer, limit: int) -> list[RepmgrEvent]:
-    """The newest events; nothing where there is no repmgr, or not to be seen."""
-    tried, major = "look for repmgr's events", server.version.major
-    there = await server._link.one(tried, HAS_REPMGR)
-    if not there["is_so"]:
+    """Return the newest repmgr events; none without repmgr, or if the role may not read them."""
+    action, major = "read the events of repmgr", server.version.major
+    installed = await server._link.one(action, HAS_REPMGR)
+    if not installed["is_so"]:
         return []
-    records = await server._link.all(tried, REPMGR_EVENTS.sql(major), [limit])
+    records = await server._link.all(action, REPMGR_EVENTS.sql(major), [limit])
     return [REPMGR_EVENTS.read(record) for record in records]
 
 
 def silent(name: str, timeout: float) -> ClusterNode:
-    """The node of a server that did not answer in time."""
-    error = WaitTimeout(f"ask {name} who it is: no answer within {timeout:g} s")
+    """Return the node of a server that did not answer in time."""
+    error = WaitTimeout(f"timed out after {timeout:g} s waiting for the state of {name}")
     return ClusterNode(name=name, error=error)

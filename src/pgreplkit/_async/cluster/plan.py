@@ -36,7 +36,7 @@ class AsyncChecks(Protocol):
 
 
 class AsyncActor(Protocol):
-    """What performs the steps of an operation."""
+    """Performs the steps of an operation."""
 
     async def perform(self, step: Step) -> Promotion | None:
         """Perform one step, which may be done in part or completely already."""
@@ -90,7 +90,10 @@ class AsyncPlan:
     async def check(self) -> Readiness:
         """Check everything that the operation needs; nothing is changed on any server.
 
-        Raises: InsufficientPrivilege, ConnectionFailed, ControlFailed.
+        Raises:
+            InsufficientPrivilege: If a role lacks a privilege.
+            ConnectionFailed: If a server cannot be reached.
+            ControlFailed: If a host cannot be reached.
         """
         findings = [] if self._checks is None else await self._checks.findings()
         return Readiness(findings=tuple(findings))
@@ -105,9 +108,11 @@ class AsyncPlan:
 
         ``on_progress`` is called when a step starts and when it is done.
 
-        Raises: PlanRefused if a finding is critical, unless ``force`` is set: then nothing is
-        changed; PlanFailed if a step fails, with the ways to continue and to go back; ValueError if
-        the operation was already started, or the journal file belongs to an unfinished operation.
+        Raises:
+            PlanRefused: If a finding is critical, unless ``force`` is set; nothing is changed then.
+            PlanFailed: If a step fails, with the ways to continue and to go back.
+            ValueError: If the operation was already started, or the journal file belongs to an
+                unfinished operation.
         """
         if self._journal.done or self._begun:
             raise ValueError(
@@ -123,7 +128,7 @@ class AsyncPlan:
         if not readiness.is_ready and not force:
             critical = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
             raise PlanRefused(self.operation, tuple(critical))
-        # A forced failover was told to ignore the evidence, so resume() ignores it as well.
+        # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
         self._keep(attrs.evolve(self._journal, lost_primary=lost))
         return await self._continue(on_progress)
@@ -134,7 +139,8 @@ class AsyncPlan:
         Finished steps are not repeated. A failover first checks again that the primary is out of
         reach.
 
-        Raises: PlanFailed.
+        Raises:
+            PlanFailed: If a step fails, or the lost primary of a failover answers again.
         """
         lost = self._journal.lost_primary
         if lost is not None and any(step.is_final for step in self.remaining):
@@ -144,7 +150,8 @@ class AsyncPlan:
     async def undo(self) -> tuple[Step, ...]:
         """Undo the steps that were done, the last one first, and return the steps undone.
 
-        Raises: PlanFailed if there is no way back any longer, or if a step cannot be undone.
+        Raises:
+            PlanFailed: If there is no way back any longer, or undoing a step fails.
         """
         # Whether a step was started is known only to the process that ran the plan: in another
         # process, the next step of the journal may have been started by the one that was killed.

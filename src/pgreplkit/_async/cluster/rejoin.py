@@ -19,10 +19,11 @@ from pgreplkit.values.finding import Finding
 async def read_rejoin(
     site: AsyncSite, name: str, primary: ClusterNode, *, slot: str | None
 ) -> RejoinFacts:
-    """Read the state of a server that is to follow the primary.
+    """Read the state of a server that will follow the primary.
 
-    Raises: ControlFailed if the server has no control; ServerError if the primary's timeline
-    history cannot be read.
+    Raises:
+        ControlFailed: If the server has no control.
+        ServerError: If the primary's timeline history cannot be read.
     """
     # Running or not is read before the control file: a server that stops in between has a
     # control file that is newer than necessary, and never one that is older.

@@ -371,7 +371,12 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
             column = Identifier(record["column"])
             statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
-            await link.run(tried, statement, meaning={INVALID_COLUMN_REFERENCE: _Refused})
+            await link.run(
+                tried,
+                statement,
+                grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
+                meaning={INVALID_COLUMN_REFERENCE: _Refused},
+            )
         except _Refused:
             remedies[str(name)] = (
                 f"of {name} publish all columns of its replica identity, and filter by those only"

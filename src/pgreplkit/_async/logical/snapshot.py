@@ -238,7 +238,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         for one in copies:
             table_reader = await self._table_reader(one, reading, link)
             make = table_reader.make
-            with translate_errors(f"copy {one.table}"):
+            grant = f"SELECT ON {one.table}"
+            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
                 async for values in _rows(reader, one, table_reader):
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None

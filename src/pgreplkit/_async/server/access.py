@@ -41,9 +41,12 @@ async def allow_access(link: AsyncLink, asked: AccessRequest) -> AccessVerdict:
         await _reload(link, operation)
         return verdict
     file = await link.one(operation, CURRENT_SETTING, ["hba_file"], grant="pg_read_all_settings")
+    # The first matching line decides, so the new line comes before every line that may match.
     ahead_of = next(iter(verdict.undecided), verdict.rule)
+    # From 16 on the line may be in an included file.
     path = Path((ahead_of and ahead_of.file_name) or file["current_setting"])
     backup = insert_line(path, verdict.line, before=ahead_of.line_number if ahead_of else None)
+    # Check the new file before the server loads it: a broken file would block later reloads.
     try:
         after = await check_access(link, asked)
         if not after.allowed or after.errors:

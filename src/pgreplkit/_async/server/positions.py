@@ -21,6 +21,7 @@ async def write_marker(link: AsyncLink) -> LSN:
             "the connection is not in autocommit mode, and the marker has to be committed",
             remedy="use an autocommit connection",
         )
+    # Without the marker, the flush position would miss asynchronous commits still in memory.
     await link.one(operation, WRITE_MARKER, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
     record = await link.one(operation, FLUSHED)
     lsn: LSN = record["lsn"]

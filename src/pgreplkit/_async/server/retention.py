@@ -19,6 +19,7 @@ async def read_retention(
     operation, major = "read the WAL retention", link.version.major
     if window is not None:
         checked_seconds(window, "a window")
+    # The rate is measured first, so that all other facts are of about the same time.
     wal_rate = None if window is None else await _wal_rate(link, window)
     kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))
     slots = await link.all(operation, SLOTS.sql(major))

@@ -13,6 +13,7 @@ from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -23,10 +24,16 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
-from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    ServerError,
+    SettingNotFound,
+    StatementTimeout,
+)
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
@@ -61,21 +68,24 @@ class AsyncServer(AsyncClosing):
         whole = complete(conninfo, params)
         with translate_errors(f"connect to {address(whole)}"):
             server = cls(await AsyncConnection.connect(in_utf8(whole), autocommit=True))
+        # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
-            await server._insist_on_role()
+            await read_bytes(server.connection, whole)
+            await server._check_role()
         except BaseException:
             await server.close()
             raise
         return server
 
-    async def _insist_on_role(self) -> None:
+    async def _check_role(self) -> None:
         """Raise if the server's role does not fit the class; this class fits both roles."""
 
     @classmethod
     def _taking_over(cls, server: AsyncServer) -> Self:
         """Bind another server's connection to this class, and take over closing it."""
+        # The link has the state of the connection: its lock, and whether it was opened here.
         taken = cls(server.connection)
         taken._link = server._link
         return taken
@@ -154,14 +164,14 @@ class AsyncServer(AsyncClosing):
         if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
-        tried = f"read the setting {name!r}"
-        for record in await self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
+        operation = f"read the setting {name!r}"
+        for record in await self._link.all(operation, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
         # A setting that is hidden from the role has no row either; this distinguishes the two.
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         grant = "pg_read_all_settings"
-        await self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
-        raise SettingNotFound(tried, "the setting is not in pg_settings")
+        await self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
+        raise SettingNotFound(operation, "the setting is not in pg_settings")
 
     async def replicas(self) -> list[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
@@ -222,17 +232,23 @@ class AsyncServer(AsyncClosing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and await self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
-        return await make_logical_slot(
-            self._link,
-            name,
-            plugin=plugin,
-            two_phase=two_phase,
-            failover=failover,
-            temporary=temporary,
-            timeout=timeout,
-        )
+        try:
+            return await make_logical_slot(
+                self._link,
+                name,
+                plugin=plugin,
+                two_phase=two_phase,
+                failover=failover,
+                temporary=temporary,
+                timeout=timeout,
+            )
+        except StatementTimeout as error:
+            if await self.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
 
     async def wal_retention(
         self, *, window: float | None = None, disk_size: int | None = None
@@ -323,12 +339,13 @@ class AsyncServer(AsyncClosing):
 
     async def _history(self, timeline: int) -> TimelineHistory | None:
         """Return the history of a timeline; None if its file is missing or unreadable."""
+        # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
-        tried = "read the timeline's history"
+        operation = "read the timeline's history"
         try:
             record = await self._link.one(
-                tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
+                operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
             )
         except (InsufficientPrivilege, _NoFile):
             return None

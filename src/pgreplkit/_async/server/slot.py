@@ -44,6 +44,8 @@ from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
 
+# The SQLSTATEs of a slot that is lost, of another database, or of the other type: what happened is
+# in the slot's state, not in the code.
 _WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
 _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
@@ -120,8 +122,9 @@ class AsyncSlot(SlotColumns):
         self._link.require("slot.advance")
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
-        tried = f"advance slot {self.name!r} to {lsn}"
-        [record] = await self._do(tried, sql.ADVANCE, [self.name, lsn])
+        operation = f"advance slot {self.name!r} to {lsn}"
+        # The server moves the slot at most to its own position, and returns where that is.
+        [record] = await self._do(operation, sql.ADVANCE, [self.name, lsn])
         await self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -144,6 +147,7 @@ class AsyncSlot(SlotColumns):
             raise TypeError("a physical slot has no plugin")
         temporary = self.temporary if temporary is None else temporary
         params: list[object] = [self.name, checked_slot_name(name), temporary]
+        # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
         await self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
@@ -160,6 +164,7 @@ class AsyncSlot(SlotColumns):
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
+        # A lost slot never reaches the position, so it ends the wait at once.
         while True:
             reached = (await self.refresh()).state.reached_lsn
             if self.is_lost:
@@ -265,21 +270,23 @@ class AsyncSlot(SlotColumns):
         )
         return [view.read(record) for record in records]
 
-    async def _do(self, tried: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    async def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
-            return await self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
+            return await self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
+            # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
-                await self._raise_active(tried)
+                await self._raise_active(operation)
             await self._explain(error)
             raise
 
-    async def _raise_active(self, tried: str) -> NoReturn:
-        users = await self._link.all(tried, sql.USED_BY, [self.name])
+    async def _raise_active(self, operation: str) -> NoReturn:
+        # The process may have released the slot since the error.
+        users = await self._link.all(operation, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
-            tried,
+            operation,
             self.name,
             user.get("pid"),
             user.get("client_addr"),
@@ -315,10 +322,10 @@ async def read_slot(link: AsyncLink, name: str) -> SlotState:
 
     Raises: SlotNotFound; InvalidSlotName.
     """
-    tried = f"read slot {checked_slot_name(name)!r}"
-    for record in await link.all(tried, ONE_SLOT.sql(link.version.major), [name]):
+    operation = f"read slot {checked_slot_name(name)!r}"
+    for record in await link.all(operation, ONE_SLOT.sql(link.version.major), [name]):
         return ONE_SLOT.read(record)
-    raise SlotNotFound(tried, "the slot does not exist")
+    raise SlotNotFound(operation, "the slot does not exist")
 
 
 async def make_physical_slot(
@@ -348,10 +355,15 @@ async def make_logical_slot(
     if failover:
         link.require("slot.failover")
     major = link.version.major
-    flags = [temporary, *[two_phase] * (major >= 14), *[failover] * (major >= 17)]
+    # Newer versions of the function have more parameters, in this order.
+    flags = [
+        temporary,
+        *([two_phase] if link.has("slot.two_phase") else []),
+        *([failover] if link.has("slot.failover") else []),
+    ]
     params = [name, plugin, *flags]
-    tried = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return await _made(link, name, sql.create_logical(major), params, tried, timeout)
+    operation = f"create logical slot {name!r}, which waits for the end of open transactions"
+    return await _made(link, name, sql.create_logical(major), params, operation, timeout)
 
 
 async def _made(
@@ -359,9 +371,9 @@ async def _made(
     name: str,
     statement: str,
     params: Sequence[object],
-    tried: str,
+    operation: str,
     timeout: float | None,
 ) -> AsyncSlot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
-    await link.all(tried, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
+    await link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
     return AsyncSlot(link, await read_slot(link, name))

@@ -175,7 +175,7 @@ class AsyncBackupStream(AsyncClosing):
         self._sender_timeout = await walsender.wal_sender_timeout()
         self._out = out = AsyncCopyOut(walsender.connection)
         self._state = self._state.to(StreamState.OPEN)
-        with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
+        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
             if self._incremental is not None:
                 await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier))
             major = walsender.version.major
@@ -196,7 +196,9 @@ class AsyncBackupStream(AsyncClosing):
         if out is None or self._state.is_over:
             raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
         backoff = None if self._timeout is None else Backoff(self._timeout)
-        with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
+        with translate_errors(
+            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+        ):
             while True:
                 messages = out.views()
                 if messages:

@@ -171,7 +171,7 @@ class AsyncSlotStream:
         await self._reporter.adapt(walsender)
         copy = AsyncCopyBoth(walsender.connection)
         try:
-            with translate_errors(operation, role=walsender.role, grant="REPLICATION"):
+            with translate_errors(operation, connection=walsender.connection, grant="REPLICATION"):
                 await copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise await explained(walsender, operation, self.slot, error) from None

@@ -123,7 +123,10 @@ class AsyncWalSource:
             command = commands.start_physical(feed.position, timeline=feed.timeline, slot=slot)
             try:
                 with translate_errors(
-                    self.operation, role=walsender.role, grant="REPLICATION", meaning=_MEANING
+                    self.operation,
+                    connection=walsender.connection,
+                    grant="REPLICATION",
+                    meaning=_MEANING,
                 ):
                     results = await copy.start(command)
             except ServerError as error:

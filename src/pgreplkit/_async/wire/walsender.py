@@ -12,10 +12,10 @@ from psycopg.rows import DictRow, dict_row
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
+from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
-from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import UNDEFINED_OBJECT, Meaning, translate_errors
 from pgreplkit.driver.results import records
 from pgreplkit.errors import ServerError, SettingNotFound
@@ -69,11 +69,6 @@ class AsyncWalsender:
         """The server's version."""
         return server_version(self.connection.info.server_version)
 
-    @property
-    def role(self) -> str | None:
-        """The role of the session; None when the connection is closed."""
-        return None if self.connection.closed else role_of(self.connection)
-
     def require(self, feature: str) -> None:
         """Raise UnsupportedByServer if the server's major version lacks a feature."""
         require(feature, self.version)
@@ -87,7 +82,9 @@ class AsyncWalsender:
         timeout: float | None = None,
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
-        with translate_errors(tried, role=self.role, grant="REPLICATION", meaning=meaning):
+        with translate_errors(
+            tried, connection=self.connection, grant="REPLICATION", meaning=meaning
+        ):
             self.insist_on_idle(tried)
             return records(await run_command(self.connection, command, timeout=timeout))
 
@@ -128,7 +125,7 @@ class AsyncWalsender:
     async def history_file(self, timeline: int) -> bytes:
         """Return the history file of a timeline, byte for byte."""
         tried = f"read the history of timeline {timeline}"
-        with translate_errors(tried, role=self.role, grant="REPLICATION"):
+        with translate_errors(tried, connection=self.connection, grant="REPLICATION"):
             self.insist_on_idle(tried)
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""
@@ -148,6 +145,11 @@ class AsyncWalsender:
     async def wal_sender_timeout(self) -> float | None:
         """Return wal_sender_timeout in seconds; None if it is disabled."""
         return await self.seconds("wal_sender_timeout") or None
+
+    async def is_in_recovery(self) -> bool:
+        """Whether the server is a standby, asked on the connection of a database."""
+        [record] = await self.query("read the server's role", IN_RECOVERY)
+        return bool(record["in_recovery"])
 
     async def close(self) -> None:
         """Close the connection."""

@@ -1,2 +1,2 @@
 # Generated from pgreplkit/_async/cluster/__init__.py by `nox -s sync`. Do not edit.
-"""Clusters: discovery, watching, and the operations that change them."""
+"""Clusters: discovery, monitoring, and operations."""

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/actions.py by `nox -s sync`. Do not edit.
-"""What each kind of step does, and what takes it back."""
+"""The actions of each kind of step, and how to undo them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pgreplkit.values.controlfile import ControlFile, ControlState
 
 
 def make_slots(site: Site, step: steps.MakeSlots) -> None:
-    """Make those that are missing."""
+    """Create the slots that are missing."""
     with site.server(step.node) as server:
         for slot in step.slots:
             try:
@@ -45,7 +45,7 @@ def make_slots(site: Site, step: steps.MakeSlots) -> None:
 
 
 def drop_slots(site: Site, step: steps.DropSlots | steps.MakeSlots) -> None:
-    """Drop those that are there."""
+    """Drop the slots that exist."""
     with site.server(step.node) as server:
         for slot in step.slots:
             try:
@@ -55,20 +55,20 @@ def drop_slots(site: Site, step: steps.DropSlots | steps.MakeSlots) -> None:
 
 
 def checkpoint(site: Site, step: steps.Checkpoint) -> None:
-    """Checkpoint, and wait for it."""
+    """Run a checkpoint, and wait for its end."""
     with site.server(step.node) as server:
         grant = "pg_checkpoint" if has("role.pg_checkpoint", server.version.major) else "SUPERUSER"
         server._link.run(f"checkpoint {step.node}", SQL(FORCE_CHECKPOINT).format(), grant=grant)
 
 
 def set_sync_names(site: Site, node: str, names: str) -> None:
-    """Set them, and wait until they count."""
+    """Set synchronous_standby_names, and wait until the setting is in effect."""
     with site.server(node) as server:
         server._link.alter_system(f"set {SYNC_STANDBY_NAMES}", SYNC_STANDBY_NAMES, names)
 
 
 def stop_primary(site: Site, step: steps.StopPrimary) -> None:
-    """Shut it down, and see that that was clean."""
+    """Shut the server down, and verify that the shutdown was clean."""
 
     def stop(control: NodeControl) -> ControlFile:
         control.stop()
@@ -78,7 +78,10 @@ def stop_primary(site: Site, step: steps.StopPrimary) -> None:
 
 
 def start_again(site: Site, step: steps.StopPrimary) -> None:
-    """Start it, once it is down if it was told to shut down, and wait until it answers."""
+    """Start the server again and wait until it accepts connections.
+
+    A shutdown that was requested before may still be in progress; the server is started after it.
+    """
     backoff = Backoff(site.timeout)
     while True:
         site.controlled(step.node, lambda control: control.start())
@@ -87,30 +90,33 @@ def start_again(site: Site, step: steps.StopPrimary) -> None:
                 return
         except ConnectionFailed as error:
             if backoff.is_over:
-                raise WaitTimeout(f"start {step.node} again: {error}") from error
+                raise WaitTimeout(
+                    f"timed out after {site.timeout:g} s waiting for {step.node} to start: {error}"
+                ) from error
         sleep(backoff.next_pause())
 
 
 def remove_standby_files(control: NodeControl) -> None:
-    """Remove what makes it a standby."""
+    """Remove the files that make a server a standby."""
     for name in SIGNAL_FILES:
         control.write_file(name, None)
 
 
 def wait_for_wal(site: Site, step: steps.WaitForWal) -> None:
-    """Wait until the stopped primary's last record is replayed."""
+    """Wait until the standby has replayed the last record of the stopped primary."""
     stopped = site.controlled(step.source, control_file)
     _insist_on_shutdown(step.source, stopped)
     with site.server(step.node) as server:
         if not server.is_in_recovery():
-            return  # It was promoted before this was interrupted.
-        # The checkpoint's record begins there: once it is replayed, the position is after it.
+            return  # An interrupted attempt has already promoted it.
+        # The shutdown checkpoint is the last record. It begins at checkpoint_lsn, and the replayed
+        # position is past that once the record is replayed.
         target = stopped.checkpoint_lsn + 1
         Standby._taking_over(server).wait_for_replay(target, timeout=site.timeout)
 
 
 def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
-    """Wait until all that it has received is replayed."""
+    """Wait until the standby has replayed all WAL that it has received."""
     with site.server(step.node) as server:
         if not server.is_in_recovery():
             return
@@ -121,7 +127,7 @@ def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
 
 
 def promote(site: Site, step: steps.Promote) -> Promotion:
-    """Promote it; one that was promoted already is asked where."""
+    """Promote the standby; if it is already promoted, read where that happened."""
     with site.server(step.node) as server:
         if server.is_in_recovery():
             control = site.controls.get(step.node)
@@ -129,13 +135,13 @@ def promote(site: Site, step: steps.Promote) -> Promotion:
             try:
                 return standby.promote(timeout=site.timeout, control=control)
             except (NotAStandby, ControlFailed):
-                # An attempt that was interrupted may have come first.
+                # An interrupted attempt may have requested the promotion before.
                 if server.is_in_recovery():
                     raise
         timeline = server.timeline()
         history = server._history(timeline)
         if history is None or not history.switches:
-            raise ServerError(f"promote {step.node}", "it is a primary, and never was promoted")
+            raise ServerError(f"promote {step.node}", "it is a primary that was never promoted")
         last = history.switches[-1]
         return Promotion(
             old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
@@ -145,7 +151,7 @@ def promote(site: Site, step: steps.Promote) -> Promotion:
 def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:
     if stopped.state not in {ControlState.SHUT_DOWN, ControlState.SHUT_DOWN_IN_RECOVERY}:
         raise ControlFailed(
-            f"shut {node} down", f"its control file says that it is {stopped.state}, not shut down"
+            f"shut {node} down cleanly", f"its control file says that it is {stopped.state}"
         )
 
 

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/clone.py by `nox -s sync`. Do not edit.
-"""Clone: a new standby, copied from a running server with its progress told."""
+"""Clone: a new standby, copied from a running server with progress reports."""
 
 from __future__ import annotations
 
@@ -46,9 +46,12 @@ from pgreplkit.plans.cluster.clone import (
     after,
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.values.applicationname import application_name_for
 
-_LOOK_EVERY = 0.1
-_ENDED_WITHIN = 30.0
+_PROGRESS_INTERVAL = 0.1
+"""Seconds between two reports: often enough for a progress bar."""
+_STOP_TIMEOUT = 30.0
+"""Seconds for pg_basebackup to stop after a failure, before its files are removed."""
 
 
 def clone_standby(
@@ -68,30 +71,34 @@ def clone_standby(
     start: bool = True,
     timeout: float = 60.0,
 ) -> Clone:
-    """A new standby of ``primary``, a connection string; it is made when it is iterated or run.
+    """Prepare a clone of a server as a new standby; iterate it or run it to make the copy.
 
-    ``target_dir`` is on this host, and missing or empty; the programs are those of ``bindir``, else
-    of what pg_config says. On another host, ``control`` acts on it instead. ``primary`` may be
-    a standby too, for a cascade.
+    ``primary`` is a connection string; the server may be a standby, for a cascade. ``target_dir``
+    must be on this machine, and missing or empty. The programs come from ``bindir``, or from
+    the directory that pg_config reports. For another machine, pass a ``control`` of that machine.
 
-    With ``slot`` the copy and then the standby use that slot, which is made where it is missing.
-    ``tablespaces`` moves them, old path to new. ``max_rate`` is in bytes a second.
-    ``compression`` is the server's, as "zstd" or "gzip:5", on the way only. A "fast"
-    ``checkpoint`` does not wait, and lets the server write all at once. ``settings`` are written
-    for the new server, as its port. With ``start`` it is started, and streams within ``timeout``
-    seconds.
+    - ``slot``: used by the copy and then by the standby; created if it does not exist.
+    - ``application_name``: by default the slot's name, or a name made from that of the directory.
+    - ``tablespaces``: moves tablespaces, from old to new absolute paths.
+    - ``max_rate``: limit of the transfer in bytes per second.
+    - ``compression``: compression by the server during the transfer, as "zstd" or "gzip:5".
+    - ``checkpoint``: a "fast" checkpoint does not wait, but causes a burst of writes.
+    - ``settings``: written for the new server, such as its port.
+    - ``start``: start the standby, and wait up to ``timeout`` seconds until it streams.
 
-    A password in ``primary`` is kept for the standby, in its data directory; while it is copied,
-    it stands in a file that only the server's account can read, and in no list of processes.
+    A password in ``primary`` is stored in the standby's data directory. During the copy it is in
+    a file that only the server's account can read, and never in the list of processes.
 
-    Raises: ValueError for options that no server takes; ControlFailed when there is no pg_ctl.
+    Raises:
+        ValueError: If an option has a value that no server accepts.
+        ControlFailed: If pg_ctl is not found.
     """
     folder = os.fspath(target_dir)
     if control is not None and control.data_dir != folder:
         raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
-        application_name=application_name or slot or PurePath(folder).name,
+        application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=tablespaces or {},
         max_rate=max_rate,
         wal_method=wal_method,
@@ -103,11 +110,10 @@ def clone_standby(
 
 
 class Clone(Closing):
-    """A standby that is being made: iterate it for its progress, or ``run`` it to its end.
+    """A standby that is being made; iterate over it for its progress, or ``run`` it.
 
-    When it fails, or is closed before it is done, what it made is removed: the files, and the slot
-    if that was not there before. A copy that is complete stays, even if it cannot be started. Made
-    by ``clone_standby``.
+    If the clone fails or is closed early, the files that it created are removed, and so is the slot
+    if the clone created it. A complete copy remains, even if the server cannot be started.
     """
 
     def __init__(
@@ -135,14 +141,22 @@ class Clone(Closing):
         return self._progresses.__next__()
 
     def run(self, on_progress: Callable[[CloneProgress], None] | None = None) -> None:
-        """Make it, telling each progress; iterating it does the same.
+        """Make the standby; ``on_progress`` is called with each progress report.
 
-        Raises: ControlFailed when the directory is not empty, or that of a tablespace, or a program
-        fails; SlotActive when
-        its slot is in use; UnsupportedByServer for ``compression`` before 15; WaitTimeout when it
-        does not stream in time, but then it is complete; ConnectionFailed; InsufficientPrivilege.
-        Needs: REPLICATION, and access to a database; without a slot pg_monitor.
-        Source: pg_basebackup.
+        Raises:
+            ControlFailed: If the directory or that of a tablespace is not empty, or a program
+                fails.
+            SlotActive: If the slot is in use.
+            UnsupportedByServer: For ``compression`` before version 15.
+            WaitTimeout: If the standby does not stream in time; the copy is complete then.
+            ConnectionFailed: If the server cannot be reached.
+            InsufficientPrivilege: If the role lacks a privilege.
+
+        Needs:
+            REPLICATION, and access to a database; without a slot pg_monitor.
+
+        Source:
+            pg_basebackup.
         """
         with self:
             for progress in self:
@@ -150,13 +164,13 @@ class Clone(Closing):
                     on_progress(progress)
 
     def close(self) -> None:
-        """Give it up, and remove what it made; nothing happens when it is done."""
+        """Stop the clone and remove what it created; does nothing once the clone is done."""
         self._progresses.close()
 
     def _make(self) -> Generator[CloneProgress, None]:
         began = time.monotonic()
         control = self._control
-        # No connection is kept while it is copied: it would be idle for long, and might be cut.
+        # No connection stays open during the copy: a firewall may cut one that is idle for long.
         with self._server() as server:
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
@@ -167,8 +181,8 @@ class Clone(Closing):
             before = to_thread(lambda: {folder: _content(control, folder) for folder in folders})
             progress = CloneProgress(checkpoint_limit=self._prepare(server))
         lines = SimpleQueue[str]()
-        crew = TaskGroup(1)
-        job, copying_since = crew.start(lambda: self._copied(lines)), began
+        group = TaskGroup(1)
+        job, copying_since = group.start(lambda: self._copied(lines)), began
         try:
             while True:
                 is_over, now = job.done(), time.monotonic()
@@ -182,22 +196,22 @@ class Clone(Closing):
                 yield progress
                 if is_over:
                     break
-                sleep(_LOOK_EVERY)
+                sleep(_PROGRESS_INTERVAL)
             job.result()
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
             to_thread(lambda: self._configure(config))
         except BaseException as error:
             self._given_up.set()
-            crew.wait([job], _ENDED_WITHIN)
+            group.wait([job], _STOP_TIMEOUT)
             if job.done():
-                job.exception()  # What ended it is known.
+                job.exception()  # Retrieved, because asyncio logs errors that nothing retrieves.
             try:
                 self._clean(before)
             except Error as failed:
-                error.add_note(f"something is left of its files, or its slot: {failed}")
+                error.add_note(f"some of its files, or its slot, could not be removed: {failed}")
             raise
         finally:
-            crew.close()
+            group.close()
         if self._start_timeout is not None:
             yield attrs.evolve(progress, phase=ClonePhase.STARTING)
             self._start(self._start_timeout)
@@ -209,30 +223,36 @@ class Clone(Closing):
         return Server.connect(with_database(self._source or self._conninfo))
 
     def _tablespaces(self, server: Server) -> list[str]:
-        """Where they will be."""
+        """Return the directories of the tablespaces on the standby."""
         moved = {normpath(old): new for old, new in self._options.tablespaces.items()}
-        records = server._link.all("look where the tablespaces are", TABLESPACES)
-        there = [str(record["location"]) for record in records]
-        return [moved.get(location, location) for location in there]
+        records = server._link.all("read the locations of the tablespaces", TABLESPACES)
+        locations = [str(record["location"]) for record in records]
+        return [moved.get(location, location) for location in locations]
 
     def _clean(self, before: Mapping[str, bool]) -> None:
-        """Remove what was made."""
+        """Remove the files, and the slot if it was created here."""
         to_thread(lambda: _remove(self._control, before))
         if self._made_slot and self._options.slot:
             with self._server() as server:
                 (server.slot(self._options.slot)).drop(force=True)
 
     def _prepare(self, server: Server) -> timedelta | None:
-        """Look at the server and the programs, and see that the slot is there."""
+        """Check the server and the programs, and create the slot if it does not exist.
+
+        Return the maximum duration of the checkpoint; None for a fast one.
+        """
         options, major = self._options, server.version.major
         if options.compression is not None:
             server._link.require("basebackup.server_compression")
         version = to_thread(lambda: _program_major(self._control))
         if version < major:
-            found = f"pg_basebackup is of {version}, and must not be older"
-            raise ControlFailed(f"copy a server of {major}", found)
+            found = (
+                f"pg_basebackup has major version {version} and must not be older than the server"
+            )
+            raise ControlFailed(f"copy a server of major version {major}", found)
         if options.slot is None and self._start_timeout is not None:
-            server.replicas()  # What is not permitted is told before all is copied.
+            # Needed at the end; a missing privilege should be reported before the copy.
+            server.replicas()
         status = server.checkpoint_status()
         if options.slot is not None:
             self._made_slot = _claim(server, options.slot)
@@ -274,7 +294,7 @@ class Clone(Closing):
             self._control.write_file(name, changed.encode(errors="surrogateescape"))
 
     def _start(self, timeout: float) -> None:
-        """Start it, and wait until it streams."""
+        """Start the standby, and wait until it streams."""
         with self._server() as server:
             others = {sender.pid for sender in self._senders(server)}
         to_thread(self._control.start)
@@ -284,13 +304,14 @@ class Clone(Closing):
                 with self._server() as server:
                     if self._streams(server, others):
                         return
-                found = "does not stream"
+                found = "it does not stream"
             except ConnectionFailed as error:
-                found = f"whether it streams is not known: {error}"
+                found = f"it is unknown whether it streams ({error})"
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"clone a standby into {self._control.data_dir}: it is complete and was"
-                    f" started, but {found} after {timeout:g} s; its log says why"
+                    f"timed out after {timeout:g} s waiting for the new standby in"
+                    f" {self._control.data_dir}: the copy is complete and was started, but {found};"
+                    " see its server log"
                 )
             sleep(backoff.next_pause())
 
@@ -300,7 +321,7 @@ class Clone(Closing):
         return any(sender.pid not in others for sender in self._senders(server))
 
     def _senders(self, server: Server) -> list[WalSender]:
-        """Those that stream to one of its name, as others may have."""
+        """Return the walsenders of standbys with its application_name, which others may share."""
         if self._options.slot is not None:
             return []
         name, streaming = self._options.application_name, SenderState.STREAMING
@@ -312,34 +333,35 @@ class Clone(Closing):
 
 
 def _claim(server: Server, name: str) -> bool:
-    """See that the slot is there and free; gives whether it was made for that."""
+    """Ensure that the slot exists and is free; return whether it was created."""
     try:
         slot = server.slot(name)
     except SlotNotFound:
         server.create_physical_slot(name, reserve_wal=True)
         return True
     if slot.active:
-        tried = f"clone a standby with the slot {name!r}"
-        raise SlotActive(tried, name, slot.active_pid, None, None)
+        action = f"clone a standby with the slot {name!r}"
+        raise SlotActive(action, name, slot.active_pid, None, None)
     return False
 
 
 def _program_major(control: NodeControl) -> int:
-    said: list[str] = []
-    control.run("pg_basebackup", ["--version"], on_line=said.append)
-    numbers = re.findall(r"\d+", " ".join(said))
+    lines: list[str] = []
+    control.run("pg_basebackup", ["--version"], on_line=lines.append)
+    numbers = re.findall(r"\d+", " ".join(lines))
     return int(numbers[0]) if numbers else 0
 
 
 def _content(control: NodeControl, folder: str) -> bool:
-    """Whether the folder is there.
+    """Return whether the directory exists.
 
-    Raises: ControlFailed when there is something in it.
+    Raises:
+        ControlFailed: If the directory is not empty.
     """
     content = control.list_folder(folder)
     if content:
-        found = f"{folder} is not empty, and was not touched: it has {content[0]!r}"
-        moving = "" if folder == control.data_dir else "; tablespaces= puts it elsewhere"
+        found = f"{folder} is not empty and was not changed: it contains {content[0]!r}"
+        moving = "" if folder == control.data_dir else "; use tablespaces= to move it"
         raise ControlFailed("clone a standby", found + moving)
     return content is not None
 

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/patroni.py by `nox -s sync`. Do not edit.
-"""PatroniCluster: a cluster that Patroni keeps, asked and changed through Patroni."""
+"""PatroniCluster: state, switchover and failover of a cluster through Patroni."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ from pgreplkit.plans.cluster.patroni import PatroniChange, PatroniMember, Patron
 from pgreplkit.values.seconds import checked_seconds
 
 _OK = 200
+_SWITCHOVER = "switch over through Patroni"
 
 
 class PatroniCluster:
-    """A cluster that Patroni keeps: what it says of it, and a switchover or failover by it.
+    """A cluster managed by Patroni: its state, and switchover and failover by Patroni.
 
-    ``url`` is where a member's REST API is, or several of them: they are asked in turn until one
-    answers. ``username`` and ``password`` are those of the API. ``timeout`` is in seconds, for
-    each answer.
+    ``url`` is the URL of a member's REST API, or several of them: they are tried in turn until one
+    responds. ``username`` and ``password`` are those of the API. ``timeout`` in seconds applies to
+    each response.
 
-    To change such a cluster past Patroni is to work against it: it would undo that, or worse.
+    Do not change such a cluster without Patroni: Patroni would revert the change, or start
+    a failover.
 
-    Raises: ValueError for a URL that is not of http or https.
+    Raises:
+        ValueError: If a URL does not begin with http or https.
     """
 
     def __init__(
@@ -47,18 +50,25 @@ class PatroniCluster:
         self._timeout = checked_seconds(timeout, "a timeout")
 
     def status(self) -> PatroniStatus:
-        """Its members, as Patroni last heard of them.
+        """Return the members, as Patroni last saw them.
 
-        Raises: PatroniUnreachable; PatroniRefused; PatroniError for an answer that is not its.
-        Source: GET /cluster.
+        Raises:
+            PatroniUnreachable: If no member responds.
+            PatroniRefused: If a member refuses the request.
+            PatroniError: If the response does not describe a cluster.
+
+        Source:
+            GET /cluster.
         """
-        content = self._ask("read Patroni's cluster", "GET", "cluster", None, self._timeout)
+        content = self._ask(
+            "read the state of the Patroni cluster", "GET", "cluster", None, self._timeout
+        )
         return read_status(content)
 
     def discover(self, conninfo: str = "", *, timeout: float = 10.0) -> Cluster:
-        """The same cluster as its servers tell it, under Patroni's names.
+        """Discover the same cluster from its servers, under Patroni's names.
 
-        ``conninfo`` is what all their connections have in common, as the user.
+        ``conninfo`` contains the parameters that all connections share, such as the user.
 
         Raises: as ``status``.
         """
@@ -71,39 +81,46 @@ class PatroniCluster:
         return Cluster.discover(servers, timeout=timeout)
 
     def switchover(self, to: str | None = None, *, timeout: float = 60.0) -> PatroniChange:
-        """Let Patroni hand the writing over to ``to``, or to the member that it chooses.
+        """Let Patroni switch over to ``to``, or to a member of its choice.
 
-        Raises: PatroniRefused with what Patroni says, as when a member is not there or lags;
-        WaitTimeout when no other member leads after ``timeout`` seconds.
-        Source: POST /switchover.
+        Raises:
+            PatroniRefused: With Patroni's reason, such as a missing or lagging member.
+            WaitTimeout: If no other member leads after ``timeout`` seconds.
+
+        Source:
+            POST /switchover.
         """
         before = self.status()
         leader = before.leader
         if leader is None:
-            tried, found = "switch over by Patroni", "no member leads: failover() is for that"
-            raise PatroniRefused(tried, found, 412)
+            found = "no member is the leader; use failover()"
+            # 412 is what Patroni itself responds then.
+            raise PatroniRefused(_SWITCHOVER, found, 412)
         body = {"leader": leader.name, **({} if to is None else {"candidate": to})}
-        return self._change("switch over by Patroni", "switchover", body, before, timeout)
+        return self._change(_SWITCHOVER, "switchover", body, before, timeout)
 
     def failover(self, to: str, *, timeout: float = 60.0) -> PatroniChange:
-        """Let Patroni make ``to`` the leader, also when there is none.
+        """Let Patroni make ``to`` the leader, also if there is no leader.
 
-        Raises and source: as ``switchover``, by POST /failover.
+        Raises: as ``switchover``.
+
+        Source:
+            POST /failover.
         """
         before, body = self.status(), {"candidate": to}
-        return self._change("fail over by Patroni", "failover", body, before, timeout)
+        return self._change("fail over through Patroni", "failover", body, before, timeout)
 
     def _change(
         self,
-        tried: str,
+        action: str,
         path: str,
         body: Mapping[str, object],
         before: PatroniStatus,
         timeout: float,
     ) -> PatroniChange:
         backoff, began = Backoff(timeout), time.monotonic()
-        # It answers when it is done, or has failed.
-        self._ask(tried, "POST", path, body, timeout)
+        # Patroni responds when the change is done, or has failed.
+        self._ask(action, "POST", path, body, timeout)
         old = before.leader
         while True:
             now = (self.status()).leader
@@ -117,14 +134,14 @@ class PatroniCluster:
                 )
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"{tried}: it was accepted, but after {timeout:g} s the leader is"
-                    f" {now.name if now else 'nobody'}"
+                    f"timed out after {timeout:g} s waiting for a new leader: Patroni accepted the"
+                    f" request, and {f'{now.name} leads' if now else 'no member leads'}"
                 )
             sleep(backoff.next_pause())
 
     def _ask(
         self,
-        tried: str,
+        action: str,
         method: str,
         path: str,
         body: Mapping[str, object] | None,
@@ -136,15 +153,15 @@ class PatroniCluster:
                 status, content = self._answer(url, method, path, body, timeout)
             except OSError as error:
                 silent.append(f"{url}: {error}")
-                # What may have been heard is not said again elsewhere.
+                # The member may have received the request, so another one must not get it too.
                 if isinstance(error, TimeoutError) and method != "GET":
-                    silent[-1] += ", but it may be at it: status() tells who leads"
+                    silent[-1] += ", but may have begun; status() reports the leader"
                     break
                 continue
             if status != _OK:
-                raise PatroniRefused(tried, content.decode(errors="replace").strip(), status)
+                raise PatroniRefused(action, content.decode(errors="replace").strip(), status)
             return content
-        raise PatroniUnreachable(tried, f"no member answers: {'; '.join(silent)}")
+        raise PatroniUnreachable(action, f"no member responds ({'; '.join(silent)})")
 
     def _answer(
         self,
@@ -161,5 +178,5 @@ class PatroniCluster:
 
 
 def _is_other(now: PatroniMember, old: PatroniMember | None) -> bool:
-    # Its timeline is told a little later than its name.
+    # Patroni reports the new leader a little before its new timeline.
     return old is None or (now.name != old.name and now.timeline != old.timeline)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/watch.py by `nox -s sync`. Do not edit.
-"""Watch: samples of several servers at once, round after round."""
+"""Watch: periodic samples of several servers at once."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
-from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, beside
+from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, compared
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
 _GIVEN_UP_AFTER = 3
-"""Rounds without an answer after which a connection is taken to be dead."""
+"""Rounds without an answer after which a connection counts as dead and is opened again. One or two
+may be slow, and a new connection costs the server more than a late answer."""
 
 
 class Watch(Closing):
-    """Samples of several servers, one round every so often; iterate over it.
+    """An iterator over samples of several servers, one round every ``every`` seconds.
 
-    ``servers`` are connection strings or servers, with names as a mapping, else named by their
-    address. It connects to those that are given as text, again and again when one goes away; the
-    others stay the caller's. A server that fails, or does not answer within ``timeout`` seconds
-    (``every`` unless told), is a value in the sample: the others are not held up.
+    ``servers`` are connection strings or servers. The keys of a mapping name them, otherwise they
+    are named by their address. A watch opens a connection for each connection string, and opens it
+    again after a failure; connected servers remain the caller's. A server that fails, or does not
+    answer within ``timeout`` seconds (by default ``every``), is an error in the sample and does not
+    delay the others.
 
-    Close it, or use it as a context manager. Needs: pg_monitor on each server.
+    Close the watch, or use it as a context manager.
+
+    Needs:
+        pg_monitor on each server.
     """
 
     def __init__(
@@ -47,13 +52,13 @@ class Watch(Closing):
             named = tuple(map(_named, several(servers, "servers")))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
-            raise ValueError("two of the servers have the same name: give them as a mapping")
-        if not checked_seconds(every, "the time from round to round"):
-            raise ValueError("the time from round to round is more than 0 seconds")
+            raise ValueError("two servers have the same name; give a mapping with distinct names")
+        if not checked_seconds(every, "every"):
+            raise ValueError("every must be more than 0 seconds")
         self.every: float = every
         self.timeout: float = every
         if timeout is not None:
-            self.timeout = checked_seconds(timeout, "a timeout")
+            self.timeout = checked_seconds(timeout, "timeout")
         self._group = TaskGroup(len(self._watched))
         self._next_round: float | None = None
         self._before: WatchSample | None = None
@@ -63,7 +68,7 @@ class Watch(Closing):
         return self
 
     def __next__(self) -> WatchSample:
-        """The next sample, when it is time for it; the first comes at once."""
+        """Wait until the next round is due, and return its sample; the first is due at once."""
         if self._is_closed:
             raise StopIteration
         now = time.monotonic()
@@ -72,12 +77,12 @@ class Watch(Closing):
             self._group.rest(due - now)
         if self._is_closed:
             raise StopIteration
-        # Rounds that were missed are not made up for.
+        # Missed rounds are skipped: a slow caller must not cause a burst of queries.
         self._next_round = max(due + self.every, time.monotonic())
         try:
             sample = self._round()
         except RuntimeError:
-            if self._is_closed:  # and so are the threads
+            if self._is_closed:  # The task group no longer starts tasks.
                 raise StopIteration from None
             raise
         if self._is_closed:
@@ -86,7 +91,7 @@ class Watch(Closing):
         return sample
 
     def take(self, count: int) -> WatchSamples:
-        """That many samples from now on; fewer when it is closed meanwhile."""
+        """Return the next ``count`` samples; fewer if the watch is closed before."""
         samples: list[WatchSample] = []
         for sample in self:
             samples.append(sample)
@@ -95,7 +100,7 @@ class Watch(Closing):
         return WatchSamples(tuple(samples))
 
     def close(self) -> None:
-        """End it, and close the connections that it opened."""
+        """Stop the watch, and close the connections that it opened."""
         self._is_closed = True
         for watched in self._watched:
             watched.close()
@@ -105,12 +110,12 @@ class Watch(Closing):
         for watched in self._watched:
             watched.start(self._group)
         self._group.wait([w.job for w in self._watched if w.job], self.timeout)
-        nodes = [beside(watched.said(self.timeout), self._before) for watched in self._watched]
+        nodes = [compared(watched.answer(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
 
 class _Watched:
-    """One server that is watched, and the question that is on its way to it."""
+    """One server of a watch, and its pending query."""
 
     def __init__(self, name: str, server: str | Server) -> None:
         self.name = name
@@ -118,32 +123,35 @@ class _Watched:
         self._missed = 0
         self._generation = 0
         if not isinstance(server, str | Server):
-            raise TypeError(f"a connection string or a server is watched, not {server!r}")
+            raise TypeError(f"servers must be connection strings or servers, got {server!r}")
         self._conninfo = server if isinstance(server, str) else None
-        # A standby's methods, whichever role the server has when it is asked.
+        # The class of standbys has all methods that are needed for either role, and the role may
+        # change from round to round.
         self._server = None if isinstance(server, str) else Standby._taking_over(server)
 
-    def start(self, crew: TaskGroup) -> None:
-        """Ask, unless the last question is not answered yet; one that never is, is given up."""
+    def start(self, group: TaskGroup) -> None:
+        """Start a query unless one is pending; give up one that has been pending for too long."""
         if self.job is not None and self._missed >= _GIVEN_UP_AFTER and self._conninfo is not None:
             self.job.cancel()
             self.job = None
             self.close()
         if self.job is None:
             self._missed = 0
-            self.job = crew.start(self._ask)
+            self.job = group.start(self._ask)
 
-    def said(self, timeout: float) -> NodeSample:
-        """The answer, or that there is none."""
+    def answer(self, timeout: float) -> NodeSample:
+        """Return the sample, or the error that there is none."""
         if self.job is None or not self.job.done():
             self._missed += 1
-            error = WaitTimeout(f"watch {self.name}: no answer within {timeout:g} s")
+            error = WaitTimeout(
+                f"timed out after {timeout:g} s waiting for the state of {self.name}"
+            )
             return NodeSample(name=self.name, error=error)
         job, self.job = self.job, None
         return job.result()
 
     def close(self) -> None:
-        """Close the connection if it was opened here, also one that is being opened."""
+        """Close the connection if the watch opened it, or is opening it."""
         self._generation += 1
         if self._conninfo is not None and self._server is not None:
             server, self._server = self._server, None
@@ -156,12 +164,13 @@ class _Watched:
                 opened = Server.connect(self._conninfo or "")
                 server = Standby._taking_over(opened)
                 if generation != self._generation:
-                    raise WaitTimeout(f"watch {self.name}: it was given up")
+                    # close() came while the connection was opened.
+                    raise WaitTimeout(f"gave up the connection to {self.name}")
                 self._server = server
             return _sampled(self.name, server)
         except Error as error:
             if self._conninfo is not None and server is not None:
-                # The next round connects anew.
+                # The next round opens another connection.
                 if self._server is server:
                     self._server = None
                 server.close()
@@ -169,8 +178,8 @@ class _Watched:
 
 
 def _sampled(name: str, server: Standby) -> NodeSample:
-    tried, sql = f"watch {name}", NODE_STATE.sql(server.version.major)
-    state = NODE_STATE.read(server._link.one(tried, sql))
+    action, sql = f"read the state of {name}", NODE_STATE.sql(server.version.major)
+    state = NODE_STATE.read(server._link.one(action, sql))
     return NodeSample(
         name=name,
         is_primary=not state.in_recovery,
@@ -190,5 +199,5 @@ def _named(server: str | Server) -> tuple[str, str | Server]:
             return repr(server), server
         info = server.connection.info
         return f"{info.host}:{info.port}", server
-    # What is neither is refused where it is taken up.
+    # _Watched refuses other types.
     return address(server) if isinstance(server, str) else repr(server), server

@@ -22,6 +22,7 @@ def write_marker(link: Link) -> LSN:
             "the connection is not in autocommit mode, and the marker has to be committed",
             remedy="use an autocommit connection",
         )
+    # Without the marker, the flush position would miss asynchronous commits still in memory.
     link.one(operation, WRITE_MARKER, meaning={READ_ONLY_TRANSACTION: NotAPrimary})
     record = link.one(operation, FLUSHED)
     lsn: LSN = record["lsn"]

@@ -18,6 +18,7 @@ def read_retention(link: Link, *, window: float | None, disk_size: int | None) -
     operation, major = "read the WAL retention", link.version.major
     if window is not None:
         checked_seconds(window, "a window")
+    # The rate is measured first, so that all other facts are of about the same time.
     wal_rate = None if window is None else _wal_rate(link, window)
     kept = KEPT_WAL.read(link.one(operation, KEPT_WAL.sql(major)))
     slots = link.all(operation, SLOTS.sql(major))

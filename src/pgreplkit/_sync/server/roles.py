@@ -82,13 +82,16 @@ def alter_role(
     monitor: bool | None,
 ) -> ReplicationRole:
     """Alter a role and its membership in pg_monitor in one transaction, and return it."""
+    # A typo in the name must not change the password of another user.
     operation = f"alter role {name!r}"
     _check_replication(link, name, operation)
     role = Identifier(name)
+    # None leaves a property as it is.
     options = _password(link, name, password)
     if connection_limit is not None:
         limit = Literal(_checked_limit(connection_limit))
         options.append(SQL(CONNECTION_LIMIT).format(limit))
+    # GRANT and ALTER ROLE run in one transaction: after an error the role is unchanged.
     statements = []
     if options:
         statements.append(SQL(ALTER_ROLE).format(role, SQL(" ").join(options)))
@@ -113,6 +116,7 @@ def _check_replication(link: Link, name: str, operation: str) -> None:
 
 
 def _needed_privilege(link: Link) -> str:
+    # Before 16 only superusers may create or alter roles with REPLICATION.
     return "CREATEROLE REPLICATION" if link.has("role.createrole_replication") else "SUPERUSER"
 
 

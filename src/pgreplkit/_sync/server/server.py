@@ -14,6 +14,7 @@ from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -24,10 +25,16 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
-from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    ServerError,
+    SettingNotFound,
+    StatementTimeout,
+)
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
@@ -62,21 +69,24 @@ class Server(Closing):
         whole = complete(conninfo, params)
         with translate_errors(f"connect to {address(whole)}"):
             server = cls(Connection.connect(in_utf8(whole), autocommit=True))
+        # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
-            server._insist_on_role()
+            read_bytes(server.connection, whole)
+            server._check_role()
         except BaseException:
             server.close()
             raise
         return server
 
-    def _insist_on_role(self) -> None:
+    def _check_role(self) -> None:
         """Raise if the server's role does not fit the class; this class fits both roles."""
 
     @classmethod
     def _taking_over(cls, server: Server) -> Self:
         """Bind another server's connection to this class, and take over closing it."""
+        # The link has the state of the connection: its lock, and whether it was opened here.
         taken = cls(server.connection)
         taken._link = server._link
         return taken
@@ -155,14 +165,14 @@ class Server(Closing):
         if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
-        tried = f"read the setting {name!r}"
-        for record in self._link.all(tried, ONE_SETTING.sql(self.version.major), [name]):
+        operation = f"read the setting {name!r}"
+        for record in self._link.all(operation, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
         # A setting that is hidden from the role has no row either; this distinguishes the two.
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         grant = "pg_read_all_settings"
-        self._link.all(tried, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
-        raise SettingNotFound(tried, "the setting is not in pg_settings")
+        self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
+        raise SettingNotFound(operation, "the setting is not in pg_settings")
 
     def replicas(self) -> list[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
@@ -221,17 +231,23 @@ class Server(Closing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
-        return make_logical_slot(
-            self._link,
-            name,
-            plugin=plugin,
-            two_phase=two_phase,
-            failover=failover,
-            temporary=temporary,
-            timeout=timeout,
-        )
+        try:
+            return make_logical_slot(
+                self._link,
+                name,
+                plugin=plugin,
+                two_phase=two_phase,
+                failover=failover,
+                temporary=temporary,
+                timeout=timeout,
+            )
+        except StatementTimeout as error:
+            if self.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
 
     def wal_retention(
         self, *, window: float | None = None, disk_size: int | None = None
@@ -322,11 +338,12 @@ class Server(Closing):
 
     def _history(self, timeline: int) -> TimelineHistory | None:
         """Return the history of a timeline; None if its file is missing or unreadable."""
+        # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)
-        tried = "read the timeline's history"
+        operation = "read the timeline's history"
         try:
-            record = self._link.one(tried, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
+            record = self._link.one(operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
         except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)

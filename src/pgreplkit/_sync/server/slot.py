@@ -45,6 +45,8 @@ from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
 
+# The SQLSTATEs of a slot that is lost, of another database, or of the other type: what happened is
+# in the slot's state, not in the code.
 _WRONG_SLOT = {NOT_IN_PREREQUISITE_STATE, FEATURE_NOT_SUPPORTED, "58P01"}
 _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
@@ -121,8 +123,9 @@ class Slot(SlotColumns):
         self._link.require("slot.advance")
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
-        tried = f"advance slot {self.name!r} to {lsn}"
-        [record] = self._do(tried, sql.ADVANCE, [self.name, lsn])
+        operation = f"advance slot {self.name!r} to {lsn}"
+        # The server moves the slot at most to its own position, and returns where that is.
+        [record] = self._do(operation, sql.ADVANCE, [self.name, lsn])
         self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -143,6 +146,7 @@ class Slot(SlotColumns):
             raise TypeError("a physical slot has no plugin")
         temporary = self.temporary if temporary is None else temporary
         params: list[object] = [self.name, checked_slot_name(name), temporary]
+        # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
         self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
@@ -159,6 +163,7 @@ class Slot(SlotColumns):
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         backoff = Backoff(timeout)
+        # A lost slot never reaches the position, so it ends the wait at once.
         while True:
             reached = (self.refresh()).state.reached_lsn
             if self.is_lost:
@@ -264,21 +269,23 @@ class Slot(SlotColumns):
         )
         return [view.read(record) for record in records]
 
-    def _do(self, tried: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
-            return self._link.all(tried, statement, params, grant=_GRANT, meaning=meaning)
+            return self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
         except ServerError as error:
+            # Only the process's number is in the server's text; the error names the client too.
             if error.sqlstate == OBJECT_IN_USE:
-                self._raise_active(tried)
+                self._raise_active(operation)
             self._explain(error)
             raise
 
-    def _raise_active(self, tried: str) -> NoReturn:
-        users = self._link.all(tried, sql.USED_BY, [self.name])
+    def _raise_active(self, operation: str) -> NoReturn:
+        # The process may have released the slot since the error.
+        users = self._link.all(operation, sql.USED_BY, [self.name])
         user = users[0] if users else {}
         raise SlotActive(
-            tried,
+            operation,
             self.name,
             user.get("pid"),
             user.get("client_addr"),
@@ -314,10 +321,10 @@ def read_slot(link: Link, name: str) -> SlotState:
 
     Raises: SlotNotFound; InvalidSlotName.
     """
-    tried = f"read slot {checked_slot_name(name)!r}"
-    for record in link.all(tried, ONE_SLOT.sql(link.version.major), [name]):
+    operation = f"read slot {checked_slot_name(name)!r}"
+    for record in link.all(operation, ONE_SLOT.sql(link.version.major), [name]):
         return ONE_SLOT.read(record)
-    raise SlotNotFound(tried, "the slot does not exist")
+    raise SlotNotFound(operation, "the slot does not exist")
 
 
 def make_physical_slot(link: Link, name: str, *, reserve_wal: bool, temporary: bool) -> Slot:
@@ -345,10 +352,15 @@ def make_logical_slot(
     if failover:
         link.require("slot.failover")
     major = link.version.major
-    flags = [temporary, *[two_phase] * (major >= 14), *[failover] * (major >= 17)]
+    # Newer versions of the function have more parameters, in this order.
+    flags = [
+        temporary,
+        *([two_phase] if link.has("slot.two_phase") else []),
+        *([failover] if link.has("slot.failover") else []),
+    ]
     params = [name, plugin, *flags]
-    tried = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _made(link, name, sql.create_logical(major), params, tried, timeout)
+    operation = f"create logical slot {name!r}, which waits for the end of open transactions"
+    return _made(link, name, sql.create_logical(major), params, operation, timeout)
 
 
 def _made(
@@ -356,9 +368,9 @@ def _made(
     name: str,
     statement: str,
     params: Sequence[object],
-    tried: str,
+    operation: str,
     timeout: float | None,
 ) -> Slot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
-    link.all(tried, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
+    link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)
     return Slot(link, read_slot(link, name))

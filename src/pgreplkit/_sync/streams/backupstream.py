@@ -176,7 +176,7 @@ class BackupStream(Closing):
         self._sender_timeout = walsender.wal_sender_timeout()
         self._out = out = CopyOut(walsender.connection)
         self._state = self._state.to(StreamState.OPEN)
-        with translate_errors(self._tried, role=walsender.role, grant="REPLICATION"):
+        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
             if self._incremental is not None:
                 out.upload(commands.UPLOAD_MANIFEST, to_thread(self._earlier))
             major = walsender.version.major
@@ -197,7 +197,9 @@ class BackupStream(Closing):
         if out is None or self._state.is_over:
             raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
         backoff = None if self._timeout is None else Backoff(self._timeout)
-        with translate_errors(self._tried, role=self._walsender.role, grant="REPLICATION"):
+        with translate_errors(
+            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+        ):
             while True:
                 messages = out.views()
                 if messages:

@@ -172,7 +172,7 @@ class SlotStream:
         self._reporter.adapt(walsender)
         copy = CopyBoth(walsender.connection)
         try:
-            with translate_errors(operation, role=walsender.role, grant="REPLICATION"):
+            with translate_errors(operation, connection=walsender.connection, grant="REPLICATION"):
                 copy.start(commands.start_logical(self.slot, start, options))
         except ServerError as error:
             raise explained(walsender, operation, self.slot, error) from None

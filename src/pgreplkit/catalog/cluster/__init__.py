@@ -1,1 +1,1 @@
-"""Rows and SQL that place a server within a cluster."""
+"""Rows and SQL about the place of a server in a cluster."""

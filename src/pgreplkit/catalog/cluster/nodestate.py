@@ -1,4 +1,4 @@
-"""NodeState: what a server of either role says of itself in one row."""
+"""NodeState: role, system identifier and position of a primary or standby, in one row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import CURRENT_LSN
 from pgreplkit.catalog.server.identity import TIMELINE, unsigned_system_id
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
@@ -13,7 +14,7 @@ from pgreplkit.values.lsn import LSN
 
 @attrs.frozen(kw_only=True)
 class NodeState:
-    """The role of a server, its cluster, and its position, at one moment."""
+    """The role, the system identifier and the position of a server at one moment."""
 
     in_recovery: bool = attrs.field(metadata=column(sql="pg_is_in_recovery()"))
     system_id: int = attrs.field(
@@ -21,12 +22,7 @@ class NodeState:
         metadata=column(sql="(SELECT system_identifier FROM pg_control_system())"),
     )
     timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
-    lsn: LSN | None = attrs.field(
-        metadata=column(
-            sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                ELSE pg_current_wal_lsn() END"""
-        )
-    )
+    lsn: LSN | None = attrs.field(metadata=column(sql=CURRENT_LSN))
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
 
 

@@ -1,4 +1,4 @@
-"""RepmgrNode and RepmgrEvent: what repmgr keeps about a cluster, in the database that it uses."""
+"""RepmgrNode and RepmgrEvent: rows of the tables in which repmgr describes a cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pgreplkit.values.openenum import OpenEnum
 
 
 class RepmgrType(OpenEnum):
-    """As what repmgr registered a node."""
+    """The type with which repmgr registered a node."""
 
     PRIMARY = "primary"
     STANDBY = "standby"
@@ -20,9 +20,10 @@ class RepmgrType(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class RepmgrNode:
-    """One row of repmgr.nodes: what was registered, which may be older than what is.
+    """One row of repmgr.nodes: the registration of a node, which may be out of date.
 
-    Source: repmgr.nodes, of repmgr 4.0 and later.
+    Source:
+        repmgr.nodes of repmgr 4.0 and later.
     """
 
     node_id: int
@@ -32,17 +33,18 @@ class RepmgrNode:
     type: RepmgrType = attrs.field(converter=RepmgrType)
     location: str
     priority: int
-    """Who is preferred among equals when one is to be promoted; 0 is never."""
+    """Preference as a candidate for promotion; 0 excludes the node."""
     conninfo: str = attrs.field(repr=False)
-    """How repmgr connects to it; it may hold a password."""
+    """Connection string of repmgr; it may contain a password."""
     slot_name: str | None
 
 
 @attrs.frozen(kw_only=True)
 class RepmgrEvent:
-    """One row of repmgr.events: what repmgr did, or noticed.
+    """One row of repmgr.events: an action or an observation of repmgr.
 
-    Source: repmgr.events.
+    Source:
+        repmgr.events.
     """
 
     node_id: int
@@ -54,7 +56,7 @@ class RepmgrEvent:
 
 REPMGR_NODES = View(RepmgrNode, "repmgr.nodes ORDER BY node_id")
 REPMGR_EVENTS = View(RepmgrEvent, "repmgr.events ORDER BY event_timestamp DESC LIMIT %s::bigint")
-# By the catalogs, because a name in a schema that the role may not use is an error.
+# to_regclass() raises an error for a schema that the role may not use, so the catalogs are read.
 HAS_REPMGR = """
     SELECT count(*) = 2 AS is_so FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname = 'repmgr' AND relname IN ('nodes', 'events')

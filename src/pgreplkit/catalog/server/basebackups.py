@@ -6,12 +6,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import setting_of
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
-
-
-def _setting(name: str) -> str:
-    return f"(SELECT setting::float8 FROM pg_settings WHERE name = '{name}')"
 
 
 class BackupPhase(OpenEnum):
@@ -46,10 +43,10 @@ class BaseBackup:
     """The start of the backup."""
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     checkpoint_timeout: timedelta = attrs.field(
-        metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')})")
+        metadata=column(sql=f"make_interval(secs => {setting_of('checkpoint_timeout')}::float8)")
     )
     checkpoint_completion_target: float = attrs.field(
-        metadata=column(sql=_setting("checkpoint_completion_target"))
+        metadata=column(sql=f"{setting_of('checkpoint_completion_target')}::float8")
     )
 
     @property

@@ -6,13 +6,10 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import MAJOR, SEGMENT_BYTES, setting_of
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
-
-
-def _setting(name: str) -> str:
-    return f"(SELECT setting FROM pg_settings WHERE name = '{name}')"
 
 
 @attrs.frozen(kw_only=True)
@@ -33,18 +30,18 @@ class CheckpointStatus:
     checkpoint_time: datetime
     """The start of the checkpoint."""
     checkpoint_timeout: timedelta = attrs.field(
-        metadata=column(sql=f"make_interval(secs => {_setting('checkpoint_timeout')}::float8)")
+        metadata=column(sql=f"make_interval(secs => {setting_of('checkpoint_timeout')}::float8)")
     )
     max_wal_size: int = attrs.field(
-        metadata=column(sql=f"{_setting('max_wal_size')}::bigint * 1048576")
+        metadata=column(sql=f"{setting_of('max_wal_size')}::bigint * 1048576")
     )
     """In bytes."""
     checkpoint_completion_target: float = attrs.field(
-        metadata=column(sql=f"{_setting('checkpoint_completion_target')}::float8")
+        metadata=column(sql=f"{setting_of('checkpoint_completion_target')}::float8")
     )
     segment_size: SegmentSize = attrs.field(
         converter=sized,
-        metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+        metadata=column(sql=SEGMENT_BYTES),
     )
     current_lsn: LSN = attrs.field(
         metadata=column(
@@ -53,9 +50,7 @@ class CheckpointStatus:
         )
     )
     """The server's position, read in the same statement."""
-    server_major: int = attrs.field(
-        metadata=column(sql="current_setting('server_version_num')::int / 10000")
-    )
+    server_major: int = attrs.field(metadata=column(sql=MAJOR))
 
     @property
     def due_at(self) -> datetime:

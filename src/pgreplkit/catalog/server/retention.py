@@ -6,19 +6,11 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import CURRENT_LSN, MAJOR, SEGMENT_BYTES, setting_of
 from pgreplkit.catalog.server.identity import TIMELINE
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
-
-
-def _setting(name: str) -> str:
-    return f"(SELECT setting FROM pg_settings WHERE name = '{name}')"
-
-
-_CURRENT_LSN = """CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-    ELSE pg_current_wal_lsn() END"""
-_SEGMENT_SIZE = "(SELECT bytes_per_wal_segment FROM pg_control_init())"
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +20,7 @@ class ArchiverStatus:
     Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).
     """
 
-    archive_mode: str = attrs.field(metadata=column(sql=_setting("archive_mode")))
+    archive_mode: str = attrs.field(metadata=column(sql=setting_of("archive_mode")))
     archived_count: int
     last_archived_wal: str | None
     last_archived_time: datetime | None
@@ -48,29 +40,27 @@ class ArchiverStatus:
 class KeptWal:
     """The configured limits, and the files in pg_wal."""
 
-    current_lsn: LSN = attrs.field(metadata=column(sql=_CURRENT_LSN))
+    current_lsn: LSN = attrs.field(metadata=column(sql=CURRENT_LSN))
     timeline: int = attrs.field(metadata=column(sql=f"({TIMELINE})"))
-    segment_size: SegmentSize = attrs.field(converter=sized, metadata=column(sql=_SEGMENT_SIZE))
+    segment_size: SegmentSize = attrs.field(converter=sized, metadata=column(sql=SEGMENT_BYTES))
     redo_lsn: LSN = attrs.field(
         metadata=column(sql="(SELECT redo_lsn FROM pg_control_checkpoint())")
     )
     wal_keep_bytes: int = attrs.field(
         metadata=column(
-            sql=f"{_setting('wal_keep_size')}::bigint * 1048576",
+            sql=f"{setting_of('wal_keep_size')}::bigint * 1048576",
             before=13,
-            older_sql=f"{_setting('wal_keep_segments')}::bigint * {_SEGMENT_SIZE}",
+            older_sql=f"{setting_of('wal_keep_segments')}::bigint * {SEGMENT_BYTES}",
         )
     )
     max_slot_wal_keep_mb: int | None = attrs.field(
         default=None,
-        metadata=column(since=13, sql=f"{_setting('max_slot_wal_keep_size')}::bigint"),
+        metadata=column(since=13, sql=f"{setting_of('max_slot_wal_keep_size')}::bigint"),
     )
     freeze_max_age: int = attrs.field(
-        metadata=column(sql=f"{_setting('autovacuum_freeze_max_age')}::bigint")
+        metadata=column(sql=f"{setting_of('autovacuum_freeze_max_age')}::bigint")
     )
-    server_major: int = attrs.field(
-        metadata=column(sql="current_setting('server_version_num')::int / 10000")
-    )
+    server_major: int = attrs.field(metadata=column(sql=MAJOR))
     directory_bytes: int = attrs.field(
         metadata=column(sql="(SELECT coalesce(sum(size), 0)::bigint FROM pg_ls_waldir())")
     )
@@ -94,17 +84,23 @@ IN_EXCLUSIVE_BACKUP = "SELECT pg_is_in_backup() AS is_so"
 """Exclusive backups exist until 14."""
 KEPT_WAL = View(KeptWal, "(SELECT) AS one")
 ARCHIVER = View(ArchiverStatus, "pg_stat_archiver")
-POSITION_NOW = f"SELECT {_CURRENT_LSN} AS lsn, clock_timestamp() AS at"
+POSITION_NOW = f"SELECT {CURRENT_LSN} AS lsn, clock_timestamp() AS at"
 
 
 def ready_files(major: int) -> str:
-    """Return the SELECT for the segments that wait to be archived, oldest first."""
+    """Return the SELECT for the files that wait to be archived, oldest segments first.
+
+    Besides segments, the server archives timeline histories, backup histories, and the partial
+    segment at the end of an old timeline.
+    """
     source = (
         "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
         if major < 12
         else "pg_ls_archive_statusdir()"
     )
+    segment, history = r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)?", r"[0-9A-F]{8}\.history"
     return f"""
-        SELECT left(name, 24) AS name FROM {source} WHERE name ~ '^[0-9A-F]{{24}}\\.ready$'
-        ORDER BY substr(name, 9, 16)
+        SELECT regexp_replace(name, '\\.ready$', '') AS name FROM {source}
+        WHERE name ~ '^({segment}|{history})\\.ready$'
+        ORDER BY name ~ 'history', substr(name, 9, 16), name
     """

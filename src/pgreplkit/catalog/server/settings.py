@@ -96,7 +96,9 @@ class Setting:
             case VarType.BOOL:
                 return text == "on"
             case VarType.INTEGER:
-                return _measured(int(text), self.unit)
+                # Permissions (log_file_mode and the like) are shown in octal, with a leading 0.
+                is_octal = len(text) > 1 and text.startswith("0")
+                return _measured(int(text, 8 if is_octal else 10), self.unit)
             case VarType.REAL:
                 return _measured(float(text), self.unit)
         return text
@@ -125,6 +127,11 @@ SETTINGS = View(Setting, "pg_settings")
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
 CURRENT_SETTING = "SELECT current_setting(%s::text)"
 ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
+READ_ONLY = """
+    SELECT pg_is_in_recovery() AS in_recovery, setting = 'on' AS by_default, source
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+"""
+ENGLISH_MESSAGES = "SELECT set_config('lc_messages', 'C', false)"
 SYNC_STANDBY_NAMES = "synchronous_standby_names"
 RELOAD = "SELECT pg_reload_conf()"
 STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"

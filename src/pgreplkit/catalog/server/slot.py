@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import CURRENT_LSN, SEGMENT_BYTES
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
@@ -99,16 +100,11 @@ class SlotState:
     xmin_age: int | None = attrs.field(metadata=column(sql="age(xmin)"))
     """The age of ``xmin`` in transactions: dead rows newer than it accumulate as bloat."""
     catalog_xmin_age: int | None = attrs.field(metadata=column(sql="age(catalog_xmin)"))
-    current_lsn: LSN = attrs.field(
-        metadata=column(
-            sql="""CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                ELSE pg_current_wal_lsn() END"""
-        )
-    )
+    current_lsn: LSN = attrs.field(metadata=column(sql=CURRENT_LSN))
     """The end of the written WAL; on a standby of the replayed WAL."""
     segment_size: SegmentSize = attrs.field(
         converter=sized,
-        metadata=column(sql="(SELECT bytes_per_wal_segment FROM pg_control_init())"),
+        metadata=column(sql=SEGMENT_BYTES),
     )
     observed_at: datetime = attrs.field(metadata=column(sql="clock_timestamp()"))
     """The server's clock at the time of this row."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.server.expressions import SEGMENT_BYTES
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
@@ -25,7 +26,7 @@ class WalFile:
     modification: datetime
 
 
-_SEGMENT_SIZE = "(SELECT bytes_per_wal_segment FROM pg_control_init()) AS segment_size"
+_SEGMENT_SIZE = f"{SEGMENT_BYTES} AS segment_size"
 
 WAL_FILES = f"""
     SELECT name, size, modification, {_SEGMENT_SIZE}

@@ -1,1 +1,1 @@
-"""Decisions about a cluster: topology, steps, switchover, journal."""
+"""Decisions about clusters: topology, steps, findings, journals."""

@@ -1,4 +1,4 @@
-"""Cloning a standby: what pg_basebackup is told, and what it tells."""
+"""Clone of a standby: the options of pg_basebackup, and the progress in its output."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.openenum import OpenEnum
 
 WalMethod: TypeAlias = Literal["stream", "fetch"]
 CheckpointMode: TypeAlias = Literal["spread", "fast"]
+# The limits of pg_basebackup --max-rate.
 _SLOWEST, _FASTEST = 32 << 10, 1 << 30
 _COPIED = re.compile(r"\s*(\d+)/(\d+) kB \(\d+%\)")
-_ENOUGH = 0.02
-"""The share that has to be copied before the rest is estimated."""
+_MIN_SHARE = 0.02
+"""The share to copy before the remaining time is estimated: the first files say too little."""
 
 
 class ClonePhase(OpenEnum):
-    """What a clone is doing."""
+    """The phase of a clone."""
 
     WAITING_FOR_CHECKPOINT = "waiting for a checkpoint"
     COPYING = "copying"
@@ -37,48 +39,48 @@ _PHASES = {
     "write-ahead log end point": ClonePhase.FINISHING_WAL,
     "syncing data to disk": ClonePhase.SYNCING,
 }
-"""By what pg_basebackup --verbose says when each begins."""
+"""The message of pg_basebackup --verbose at the start of each phase."""
 
 
 @attrs.frozen(kw_only=True)
 class CloneProgress:
-    """How far a clone is."""
+    """The progress of a clone."""
 
     phase: ClonePhase = ClonePhase.WAITING_FOR_CHECKPOINT
     bytes_done: int = 0
     bytes_total: int | None = None
-    """As the server estimated when it began; it may turn out to be more."""
+    """Size that the server estimated at the start; the actual size may be larger."""
     elapsed: timedelta = timedelta(0)
-    """Since the clone began."""
+    """Time since the clone started."""
     copying_for: timedelta = timedelta(0)
-    """Since the first byte could come."""
+    """Time since the end of the checkpoint, when copying started."""
     checkpoint_limit: timedelta | None = None
-    """How long a spread checkpoint may take; None for a fast one."""
+    """Maximum duration of a spread checkpoint; None for a fast one."""
 
     @property
     def share(self) -> float | None:
-        """How much is copied, from 0 to 1; None as long as the total is not known."""
+        """The copied share, from 0 to 1; None until the total is known."""
         if not self.bytes_total:
             return None
         return min(1.0, self.bytes_done / self.bytes_total)
 
     @property
     def remaining(self) -> timedelta | None:
-        """How much longer the copying takes at the speed so far; None when that says nothing."""
-        if self.phase is not ClonePhase.COPYING or (self.share or 0) < _ENOUGH or not self.share:
+        """Estimated remaining time at the average speed; None if unknown."""
+        if self.phase is not ClonePhase.COPYING or (self.share or 0) < _MIN_SHARE or not self.share:
             return None
         return self.copying_for * (1 / self.share - 1)
 
     @property
     def explanation(self) -> str:
-        """What it does, in a sentence."""
+        """The phase and the progress in one sentence."""
         if self.phase is ClonePhase.WAITING_FOR_CHECKPOINT:
             if self.checkpoint_limit is None:
-                return "waiting for a fast checkpoint; nothing is sent meanwhile"
+                return "waiting for a fast checkpoint; until then nothing is sent"
             return (
                 f"waiting for a checkpoint, which the server spreads over up to"
-                f" {self.checkpoint_limit}; nothing is sent meanwhile, and checkpoint='fast' would"
-                " not wait"
+                f" {self.checkpoint_limit}; until then nothing is sent (checkpoint='fast' does not"
+                " wait)"
             )
         if self.phase is ClonePhase.COPYING and self.share is not None:
             left = "" if self.remaining is None else f", about {_whole(self.remaining)} left"
@@ -90,7 +92,7 @@ class CloneProgress:
 
 
 def after(progress: CloneProgress, line: str) -> CloneProgress:
-    """The progress when pg_basebackup has printed that line; its times are the caller's."""
+    """Return the progress after one more line of pg_basebackup output, without new times."""
     copied = _COPIED.match(line)
     if copied:
         return attrs.evolve(
@@ -104,7 +106,7 @@ def after(progress: CloneProgress, line: str) -> CloneProgress:
 
 @attrs.frozen(kw_only=True)
 class CloneOptions:
-    """How a clone is made."""
+    """The options of a clone."""
 
     slot: str | None
     application_name: str
@@ -115,26 +117,28 @@ class CloneOptions:
     compression: str | None
 
     def __attrs_post_init__(self) -> None:
+        checked_application_name(self.application_name)
         if self.wal_method not in {"stream", "fetch"}:
-            raise ValueError(f"a WAL method is 'stream' or 'fetch', not {self.wal_method!r}")
+            raise ValueError(f"wal_method must be 'stream' or 'fetch', got {self.wal_method!r}")
         if self.checkpoint not in {"spread", "fast"}:
-            raise ValueError(f"a checkpoint is 'spread' or 'fast', not {self.checkpoint!r}")
+            raise ValueError(f"checkpoint must be 'spread' or 'fast', got {self.checkpoint!r}")
         if self.max_rate is not None and not _SLOWEST <= self.max_rate <= _FASTEST:
             raise ValueError(
-                f"a rate is from {_SLOWEST} to {_FASTEST} bytes a second, not {self.max_rate}"
+                f"max_rate must be from {_SLOWEST} to {_FASTEST} bytes per second, got"
+                f" {self.max_rate}"
             )
         if self.compression is not None and not re.fullmatch(
             "(gzip|lz4|zstd)(:[a-z0-9=,]+)?", self.compression
         ):
             raise ValueError(
-                f"a compression is gzip, lz4 or zstd, as in 'zstd:3', not {self.compression!r}"
+                f"compression must be gzip, lz4 or zstd, as in 'zstd:3', got {self.compression!r}"
             )
         for old, new in self.tablespaces.items():
             if not old.startswith("/") or not new.startswith("/"):
-                raise ValueError(f"a tablespace is moved by absolute paths, not {old!r}: {new!r}")
+                raise ValueError(f"tablespaces must have absolute paths, got {old!r}: {new!r}")
 
     def arguments(self, data_dir: str, conninfo: str) -> list[str]:
-        """What pg_basebackup is called with; ``conninfo`` has no password in it."""
+        """Return the arguments of pg_basebackup; ``conninfo`` must not contain a password."""
         arguments = [
             f"--dbname={conninfo}",
             f"--pgdata={data_dir}",

@@ -1,4 +1,4 @@
-"""Failover: the evidence that a primary is lost, the candidate, and what the operation needs."""
+"""Failover: the evidence that a primary is lost, the candidate, the steps and findings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reply(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class StandbyReport:
-    """What a standby says about its connection to the primary."""
+    """A standby's report about its connection to the primary."""
 
     name: str
     streams: bool | None
@@ -54,7 +54,7 @@ class StandbyReport:
 
 
 def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> Finding:
-    """Return whether the primary answers nothing from here.
+    """Check that nothing answers at the primary's address.
 
     Any answer means that the server is alive: one that recovers after a crash, or waits in a smart
     shutdown for its last clients, still writes, or will write again. ``said`` is its answer.
@@ -80,7 +80,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
 
 
 def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding:
-    """Return whether no standby streams from the primary.
+    """Check that no standby streams from the primary.
 
     A standby that is lost together with the primary is no obstacle. One that answers without
     saying whether it streams is: it may be a primary by now, or still receive.
@@ -120,7 +120,9 @@ def lost_primary(
 
     That is the node ``name``, else the primary that was seen last, else the only node that is down.
 
-    Raises: ServerError if it is not clear which node was the primary; KeyError.
+    Raises:
+        ServerError: If it is unclear which node was the primary.
+        KeyError: If the cluster has no node ``name``.
     """
     if name is not None:
         return topology[name]
@@ -138,7 +140,9 @@ def lost_primary(
 def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
     """Return the standby to promote: the node ``name``, else the best candidate.
 
-    Raises: ServerError if there is no such standby; KeyError.
+    Raises:
+        ServerError: If there is no such standby.
+        KeyError: If the cluster has no node ``name``.
     """
     node = topology[name] if name else topology.best_candidate()
     if node is None:
@@ -160,7 +164,7 @@ def failover_steps(handover: Handover, *, fenced: bool) -> tuple[Step, ...]:
 
 @attrs.frozen(kw_only=True)
 class FailoverFacts:
-    """What was read of the servers for a failover."""
+    """The state of the servers before a failover."""
 
     handover: Handover
     evidence: Sequence[Finding]

@@ -1,4 +1,4 @@
-"""Follow: whether a standby can follow another server, the steps, and what they need."""
+"""Follow: the steps that connect a standby to another upstream, and their conditions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REMEDY = f"bring it back with rejoin(), which uses pg_rewind, or {NEW_COPY}"
 
 @attrs.frozen(kw_only=True)
 class FollowFacts:
-    """A standby that is to follow another server of the cluster."""
+    """A standby and its future upstream."""
 
     standby: ClusterNode
     upstream: ClusterNode
@@ -48,7 +48,10 @@ class FollowFacts:
 def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
     """Refuse a standby and an upstream that cannot be connected.
 
-    Raises: ServerError; KeyError for an unknown name.
+    Raises:
+        ServerError: If the first is not a standby, the second does not answer, or the second
+            receives from the first.
+        KeyError: If the cluster has no such node.
     """
     node, above = topology[standby], topology[upstream]
     operation = f"let {standby} follow {upstream}"

@@ -1,4 +1,4 @@
-"""Handover: what a switchover and a failover share, from slots to synchronous standbys."""
+"""Handover: common parts of switchover and failover, from slots to synchronous standbys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UpstreamSettings:
 
 @attrs.frozen(kw_only=True)
 class Handover:
-    """The old and the new primary, the other standbys, and what commits wait for."""
+    """The old and the new primary, the other standbys, and the synchronous ones."""
 
     topology: Topology
     old: ClusterNode

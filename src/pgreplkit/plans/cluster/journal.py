@@ -129,10 +129,10 @@ class LostPrimary:
 
 @attrs.frozen(kw_only=True)
 class WriteStates:
-    """What an operation means for writes, supplied by the operation when it is planned."""
+    """The servers that accept writes during an operation; supplied when it is planned."""
 
     states: tuple[str, ...]
-    """Who accepts writes while each step runs, possibly in part, and after the last step."""
+    """Description for each step, which may be done in part, and after the last step."""
     outage: tuple[int, int] | None = None
     """First and last step, counted from 0, between which no server accepts writes."""
 
@@ -172,12 +172,12 @@ class Journal:
 
     @property
     def state(self) -> str:
-        """Who accepts writes, assuming that the next step was started."""
+        """Description of the server that accepts writes, after the next step was started."""
         return _UNCHANGED if self.writes is None else self.writes.states[len(self.done)]
 
     @property
     def result(self) -> Result:
-        """The result so far."""
+        """The result of the finished steps."""
         return Result(
             operation=self.operation,
             steps=self.done,
@@ -247,7 +247,8 @@ class Journal:
     def from_json(cls, text: str | bytes) -> Journal:
         """Return the journal that ``to_json`` wrote.
 
-        Raises: ValueError if the text is not a journal.
+        Raises:
+            ValueError: If the text is not a journal.
         """
         content: Mapping[str, Any] = json.loads(text)
         try:
@@ -339,7 +340,7 @@ class PlanFailed(Error):
         step: the step that failed.
         found: the reason.
         done: the steps that were done before, in order.
-        state: who accepts writes now, as far as the steps show.
+        state: the server that accepts writes now, as far as the steps show.
         way_on: how to continue.
         way_back: how to go back, or why that is impossible.
     """

@@ -1,4 +1,4 @@
-"""PatroniStatus: what Patroni says of its cluster."""
+"""PatroniStatus: the members of a cluster, as Patroni reports them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pgreplkit.values.openenum import OpenEnum
 
 
 class PatroniRole(OpenEnum):
-    """What a member is."""
+    """The role of a member."""
 
     LEADER = "leader"
     STANDBY_LEADER = "standby_leader"
@@ -29,19 +29,19 @@ _WRITES = {PatroniRole.LEADER, PatroniRole.STANDBY_LEADER}
 
 @attrs.frozen(kw_only=True)
 class PatroniMember:
-    """One member of a Patroni cluster, as Patroni last heard of it."""
+    """One member of a Patroni cluster, as Patroni last saw it."""
 
     name: str
     role: PatroniRole
     state: str
-    """As in "running", "streaming" or "stopped"."""
+    """The state in Patroni's words: "running", "streaming", "stopped"."""
     host: str | None
     port: int | None
     timeline: int | None
     lag: int | None
-    """Bytes that its leader has and it has not; None for a leader, and where it is not known."""
+    """WAL in bytes that the member lacks; None for a leader, and if unknown."""
     lsn: LSN | None
-    """Where it is; None for a leader, and of Patroni before 4.1."""
+    """Its position; None for a leader, and with Patroni before 4.1."""
     pending_restart: bool
     tags: Mapping[str, object]
 
@@ -50,18 +50,19 @@ class PatroniMember:
 class PatroniStatus:
     """The members of a Patroni cluster.
 
-    Source: GET /cluster of Patroni's REST API.
+    Source:
+        GET /cluster of Patroni's REST API.
     """
 
     scope: str | None
-    """The cluster's name; None of Patroni before 3.1."""
+    """The cluster's name; None with Patroni before 3.1."""
     members: tuple[PatroniMember, ...]
     is_paused: bool
-    """Whether Patroni keeps its hands off: then nothing fails over by itself."""
+    """Whether Patroni is paused: then it starts no failover by itself."""
 
     @property
     def leader(self) -> PatroniMember | None:
-        """The member that leads; None when there is none at the moment."""
+        """The leader; None if the cluster has none at the moment."""
         return next((member for member in self.members if member.role in _WRITES), None)
 
     def __getitem__(self, name: str) -> PatroniMember:
@@ -73,45 +74,46 @@ class PatroniStatus:
 
 @attrs.frozen(kw_only=True)
 class PatroniChange:
-    """A change of the leader that Patroni carried out."""
+    """A change of the leader by Patroni."""
 
     old_leader: str | None
     new_leader: str
     old_timeline: int | None
     new_timeline: int | None
     elapsed: timedelta
-    """From the request until Patroni said that the new leader runs."""
+    """Time from the request until Patroni reported that the new leader runs."""
 
 
 def read_status(text: bytes) -> PatroniStatus:
-    """What the answer to GET /cluster says.
+    """Parse the response to GET /cluster.
 
-    Raises: PatroniError when it is none.
+    Raises:
+        PatroniError: If the response does not describe a cluster.
     """
     try:
-        told: Mapping[str, Any] = json.loads(text)
+        content: Mapping[str, Any] = json.loads(text)
         return PatroniStatus(
-            scope=told.get("scope"),
-            members=tuple(_member(member) for member in told["members"]),
-            is_paused=bool(told.get("pause")),
+            scope=content.get("scope"),
+            members=tuple(_member(member) for member in content["members"]),
+            is_paused=bool(content.get("pause")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"the answer is not Patroni's: {type(error).__name__}: {error}"
-        raise PatroniError("read Patroni's cluster", found) from error
+        found = f"the response does not describe a cluster ({type(error).__name__}: {error})"
+        raise PatroniError("read the state of the Patroni cluster", found) from error
 
 
-def _member(told: Mapping[str, Any]) -> PatroniMember:
-    lag, lsn = told.get("lag"), told.get("lsn")
+def _member(content: Mapping[str, Any]) -> PatroniMember:
+    lag, lsn = content.get("lag"), content.get("lsn")
     return PatroniMember(
-        name=str(told["name"]),
-        role=PatroniRole(told["role"]),
-        state=str(told.get("state", "unknown")),
-        host=told.get("host"),
-        port=told.get("port"),
-        timeline=told.get("timeline"),
-        # Both may be the text "unknown".
+        name=str(content["name"]),
+        role=PatroniRole(content["role"]),
+        state=str(content.get("state", "unknown")),
+        host=content.get("host"),
+        port=content.get("port"),
+        timeline=content.get("timeline"),
+        # Patroni sends the string "unknown" for a member that it cannot reach.
         lag=lag if isinstance(lag, int) else None,
         lsn=LSN(lsn) if isinstance(lsn, str) and "/" in lsn else None,
-        pending_restart=bool(told.get("pending_restart")),
-        tags=told.get("tags") or {},
+        pending_restart=bool(content.get("pending_restart")),
+        tags=content.get("tags") or {},
     )

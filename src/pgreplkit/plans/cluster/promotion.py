@@ -1,4 +1,4 @@
-"""Who accepts writes during an operation that promotes a standby."""
+"""The server that accepts writes during an operation that promotes a standby."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary
 
 
 def promotion_writes(steps: Sequence[Step]) -> WriteStates:
-    """Return who accepts writes while each of the steps runs; one of them is a promotion."""
+    """Describe which server accepts writes during each step; one step must be a promotion."""
     promoted = next(n for n, step in enumerate(steps) if isinstance(step, Promote))
     stopped = next((n for n, step in enumerate(steps) if isinstance(step, StopPrimary)), None)
     outage = None if stopped is None else (stopped, promoted)

@@ -1,4 +1,4 @@
-"""Rejoin: the steps that bring a former primary back as a standby, and what they need."""
+"""Rejoin: the steps that make a former primary a standby again, and their conditions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DIVERGENCE = {
 
 @attrs.frozen(kw_only=True)
 class RejoinFacts:
-    """A server that is to come back under a primary."""
+    """The state of a server that becomes a standby of the primary again."""
 
     name: str
     primary: ClusterNode
@@ -72,9 +72,11 @@ class RejoinFacts:
 
 
 def rejoin_primary(topology: Topology, name: str) -> ClusterNode:
-    """Return the primary that a server is to follow.
+    """Return the primary that a server will follow.
 
-    Raises: ServerError if there is no other primary; SplitBrain if there are several.
+    Raises:
+        ServerError: If there is no other primary.
+        SplitBrain: If there are several.
     """
     others = [node for node in topology.primaries if node.name != name]
     if len(others) > 1:

@@ -65,7 +65,8 @@ class Step:
 def step_from(content: Mapping[str, Any]) -> Step:
     """Rebuild a step from ``to_dict()`` output.
 
-    Raises: ValueError if the content does not describe a step.
+    Raises:
+        ValueError: If the content does not describe a step.
     """
     kinds = {kind.__name__: kind for kind in Step.__subclasses__()}
     values = {name: value for name, value in content.items() if name != "kind"}

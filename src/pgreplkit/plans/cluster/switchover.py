@@ -10,6 +10,7 @@ from pgreplkit.catalog.server.replay import PauseState, ReplayStatus
 from pgreplkit.catalog.server.retention import ArchiverStatus
 from pgreplkit.catalog.server.senders import SenderState
 from pgreplkit.catalog.server.slot import SlotType
+from pgreplkit.errors import ServerError
 from pgreplkit.plans.cluster.handover import (
     Handover,
     control_findings,
@@ -27,6 +28,7 @@ from pgreplkit.plans.cluster.steps import (
     StopPrimary,
     WaitForWal,
 )
+from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.plans.server.readiness import (
     Readiness,
@@ -41,6 +43,26 @@ _READY_LIMIT = 16
 """WAL files that may wait for the archiver. The shutdown lasts until all of them are archived."""
 
 
+def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterNode]:
+    """Return the primary and the standby that takes its place.
+
+    Raises:
+        ServerError: If there is no primary, or ``to`` is not a standby.
+        SplitBrain: If there are several primaries.
+        KeyError: If the cluster has no node ``to``.
+    """
+    new, old, operation = topology[to], topology.primary, f"switch over to {to}"
+    if old is None:
+        refusing = [str(node) for node in topology.down if node.refuses]
+        if refusing:
+            found = f"no primary accepts connections at present ({'; '.join(refusing)})"
+            raise ServerError(operation, found, remedy="wait until it does")
+        raise ServerError(operation, "no primary answers", remedy="use failover()")
+    if new not in topology.standbys:
+        raise ServerError(operation, f"the node is not a standby ({new})")
+    return old, new
+
+
 def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     """Return the steps in order; those before the promotion can be undone."""
     old, new = handover.old.name, handover.new.name
@@ -48,8 +70,8 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     names = handover.swapped_names
     if names != handover.new_sync_names:
         steps.append(SetSyncNames(new, str(names), str(handover.new_sync_names)))
-    # The old primary becomes a standby before the promotion: if somebody starts it in between, it
-    # does not accept writes.
+    # The old primary becomes a standby before the promotion: if it is started in between, it does
+    # not accept writes.
     demotion = Demote(
         *(old, new, handover.address, handover.old_slot, handover.old_name, handover.major)
     )
@@ -62,7 +84,7 @@ def switchover_steps(handover: Handover) -> tuple[Step, ...]:
 
 @attrs.frozen(kw_only=True)
 class SwitchoverFacts:
-    """What was read of both servers, and of the hosts."""
+    """The state of the servers and their hosts before a switchover."""
 
     handover: Handover
     max_lag: int
@@ -170,13 +192,11 @@ def _shutdown(facts: SwitchoverFacts) -> Iterator[Finding]:
         f" {new.name}, because the promotion would make it useless",
         remedy="wait until it is done, or stop it",
     )
-    failed, archived = archiver.last_failed_time, archiver.last_archived_time
-    is_failing = failed is not None and (archived is None or failed > archived)
     yield checked(
         "archiving",
-        ok=not is_failing and facts.ready_files <= _READY_LIMIT,
+        ok=not archiver.is_failing and facts.ready_files <= _READY_LIMIT,
         observed=f"{facts.ready_files} files wait"
-        + (", and the last attempt failed" if is_failing else ""),
+        + (", and the last attempt failed" if archiver.is_failing else ""),
         needed=f"at most {_READY_LIMIT} files wait, and the last attempt succeeded: the shutdown of"
         f" {old.name} lasts until all files are archived",
         remedy="find out why archive_command fails",

@@ -1,4 +1,4 @@
-"""Topology: who follows whom among several servers, by what they say of themselves."""
+"""Topology: the upstream of each server of a cluster, from the reports of all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
 @attrs.frozen(kw_only=True)
 class ClusterNode:
-    """One server of a cluster, or why it did not answer: then ``error`` is set."""
+    """One server of a cluster; if it did not answer, only ``error`` is set."""
 
     name: str
     host: str | None = None
@@ -38,33 +38,34 @@ class ClusterNode:
     timeline: int | None = None
     is_primary: bool | None = None
     lsn: LSN | None = None
-    """What a primary has written; what a standby has received or replayed, whichever is more."""
+    """Position written by a primary; the higher of received and replayed on a standby."""
     lag: ReplayLag | None = None
-    """How far a standby is behind its upstream."""
+    """Lag of a standby behind its upstream."""
     receives_from: Upstream | None = None
-    """To whom a standby's walreceiver is connected; None when none runs."""
+    """The server that a standby's walreceiver is connected to; None if none is running."""
     senders: tuple[WalSender, ...] = ()
     slots: tuple[SlotState, ...] = ()
     history: TimelineHistory | None = None
-    """How it came to its timeline, where the role may read that."""
+    """History of its timeline; None if the role may not read it."""
     repmgr: RepmgrNode | None = None
-    """What repmgr has registered of it, where the connection's database is the one it uses."""
+    """Its row in repmgr.nodes, if the connection's database is the one that repmgr uses."""
     upstream: str | None = None
-    """The node that it receives from, if that is one of these."""
+    """Name of the node that it receives from; None if that is not a node of this cluster."""
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it answered."""
+        """Whether the server answered."""
         return self.error is None
 
     @property
     def major(self) -> int:
-        """The major of its version.
+        """The major version.
 
-        Raises: ValueError when it did not answer.
+        Raises:
+            ValueError: If the server did not answer.
         """
         if self.version is None:
-            raise ValueError(f"{self.name} did not tell its version")
+            raise ValueError(f"the version of {self.name} is unknown: the server did not answer")
         return self.version.major
 
     def __str__(self) -> str:
@@ -84,16 +85,13 @@ class ClusterNode:
 
 @attrs.frozen
 class Topology:
-    """Servers, and who follows whom.
-
-    ``str()`` draws the tree.
-    """
+    """The replication topology of several servers; ``str()`` draws the tree."""
 
     nodes: tuple[ClusterNode, ...]
 
     @classmethod
     def of(cls, nodes: Sequence[ClusterNode]) -> Topology:
-        """The topology of nodes whose upstreams are not resolved yet."""
+        """Return the topology of nodes, and find the upstream of each."""
         return cls(tuple(attrs.evolve(node, upstream=_upstream(node, nodes)) for node in nodes))
 
     def __getitem__(self, name: str) -> ClusterNode:
@@ -104,51 +102,52 @@ class Topology:
 
     @property
     def system_id(self) -> int | None:
-        """The system identifier that most of the nodes have; None when nobody answered."""
+        """The system identifier of most nodes; None if no node answered."""
         known = Counter(node.system_id for node in self.nodes if node.system_id is not None)
         return known.most_common(1)[0][0] if known else None
 
     @property
     def members(self) -> tuple[ClusterNode, ...]:
-        """The nodes that answered and are of this system."""
+        """Nodes that answered and have the cluster's system identifier."""
         return tuple(n for n in self.nodes if n.is_reachable and n.system_id == self.system_id)
 
     @property
     def down(self) -> tuple[ClusterNode, ...]:
-        """The nodes that did not answer."""
+        """Nodes that did not answer."""
         return tuple(node for node in self.nodes if not node.is_reachable)
 
     @property
     def strangers(self) -> tuple[ClusterNode, ...]:
-        """The nodes that are of another system."""
+        """Nodes with another system identifier."""
         return tuple(n for n in self.nodes if n.is_reachable and n.system_id != self.system_id)
 
     @property
     def primaries(self) -> tuple[ClusterNode, ...]:
-        """The members that write: one, none, or in a split brain several."""
+        """Members that accept writes: none, one, or in a split brain several."""
         return tuple(node for node in self.members if node.is_primary)
 
     @property
     def standbys(self) -> tuple[ClusterNode, ...]:
-        """The members that follow."""
+        """Members that are standbys."""
         return tuple(node for node in self.members if not node.is_primary)
 
     @property
     def primary(self) -> ClusterNode | None:
-        """The member that writes; None when there is none.
+        """The primary; None if there is none.
 
-        Raises: SplitBrain when there are several.
+        Raises:
+            SplitBrain: If several members are primaries.
         """
         if len(self.primaries) > 1:
             raise self.split_brain()
         return self.primaries[0] if self.primaries else None
 
     def followers(self, name: str) -> tuple[ClusterNode, ...]:
-        """Those that receive from that node."""
+        """Return the standbys that receive directly from a node."""
         return tuple(node for node in self.members if node.upstream == name)
 
     def above(self, name: str) -> tuple[ClusterNode, ...]:
-        """Those from whom that node receives, directly and through others, the nearest first."""
+        """Return the upstreams of a node, direct and indirect, the nearest first."""
         found: list[ClusterNode] = []
         node = self[name]
         while node.upstream is not None and self[node.upstream] not in found:
@@ -157,11 +156,11 @@ class Topology:
         return tuple(found)
 
     def best_candidate(self) -> ClusterNode | None:
-        """The standby that has the most WAL on the newest timeline; None without a standby.
+        """Return the standby with the most WAL on the newest timeline; None without a standby.
 
-        Among equals, one that a commit waits for comes first, then one of a higher priority in
-        repmgr, then one that receives from a primary itself, then the first by name. One of
-        priority 0 is none.
+        Of several such standbys, a synchronous one comes first, then one with a higher priority in
+        repmgr, then one that receives directly from the primary, then the first by name. A standby
+        with priority 0 in repmgr is never a candidate.
         """
         writers = {node.name for node in self.primaries}
         confirming = {
@@ -182,11 +181,11 @@ class Topology:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with it; nothing when each node has its place in one tree."""
+        """Problems of the topology; empty if all nodes form one tree under one primary."""
         return tuple(self._findings())
 
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it."""
+        """Return the nodes and findings as JSON types."""
         return {
             "system_id": self.system_id,
             "nodes": [_plain_node(node) for node in self.nodes],
@@ -202,11 +201,13 @@ class Topology:
         for root in sorted(roots, key=lambda node: (not node.is_primary, node.name)):
             lines += self._tree(root, drawn)
         for node in self.members:
-            if node.name not in drawn:  # standbys that follow each other round
-                lines += [f"!! a circle without a primary, from {node.name}"]
+            if node.name not in drawn:
+                lines += [f"!! a circle of standbys without a primary, from {node.name}"]
                 lines += self._tree(node, drawn)
         lines += [str(node) for node in self.down]
-        lines += [f"{node.name}: of another system ({node.system_id})" for node in self.strangers]
+        lines += [
+            f"{node.name}: other system identifier ({node.system_id})" for node in self.strangers
+        ]
         return "\n".join(lines)
 
     def _tree(self, root: ClusterNode, drawn: set[str]) -> list[str]:
@@ -222,7 +223,7 @@ class Topology:
             yield from self._branches(node.name, indent + ("    " if last else "│   "), drawn)
 
     def split_brain(self) -> SplitBrain:
-        """The error that tells of several primaries, and where they parted."""
+        """Return the error that names the primaries, and where their histories diverged."""
         first, *others = sorted(self.primaries, key=lambda node: (node.timeline or 0, node.name))
         fork = None
         for other in others:
@@ -235,20 +236,18 @@ class Topology:
         if len(self.primaries) > 1:
             yield _finding("primary", Severity.CRITICAL, str(self.split_brain()), "one primary")
         elif not self.primaries:
-            yield _finding("primary", Severity.CRITICAL, "none answered", "one primary")
+            yield _finding("primary", Severity.CRITICAL, "no primary answered", "one primary")
         for node in self.down:
             yield _finding(node.name, Severity.CRITICAL, str(node.error), "a server that answers")
         for node in self.strangers:
-            found = f"system {node.system_id}"
-            needed = f"{self.system_id}, as the others"
+            found = f"system identifier {node.system_id}"
+            needed = f"{self.system_id}, as the other nodes"
             yield _finding(node.name, Severity.CRITICAL, found, needed)
         for node in self.standbys:
             if node.upstream is None:
                 source = node.receives_from
                 found = f"it receives from {source.address if source else 'no server'}"
-                yield _finding(
-                    node.name, Severity.WARNING, found, "an upstream among these servers"
-                )
+                yield _finding(node.name, Severity.WARNING, found, "an upstream in this cluster")
 
 
 def _finding(check: str, severity: Severity, found: str, needed: str) -> Finding:
@@ -257,9 +256,9 @@ def _finding(check: str, severity: Severity, found: str, needed: str) -> Finding
 
 def _plain_node(node: ClusterNode) -> Plain:
     names = ("name", "host", "port", "error", "version", "system_id", "timeline", "is_primary")
-    told: dict[str, Plain] = {name: plain(getattr(node, name)) for name in names}
+    identity: dict[str, Plain] = {name: plain(getattr(node, name)) for name in names}
     return {
-        **told,
+        **identity,
         "lsn": plain(node.lsn),
         "upstream": node.upstream,
         "lag": plain(node.lag),
@@ -276,7 +275,11 @@ def _application_name(node: ClusterNode) -> str | None:
 
 
 def _upstream(node: ClusterNode, nodes: Sequence[ClusterNode]) -> str | None:
-    """The node that it receives from: by address, else by slot, else by application_name."""
+    """Return the node that a standby receives from.
+
+    The address decides. It may differ from the one that is known here (a proxy, another network):
+    then the slot decides, then the application_name, if exactly one node fits.
+    """
     source = node.receives_from
     if source is None:
         return None
@@ -303,12 +306,12 @@ def _receivers_of(node: ClusterNode) -> set[str | None]:
 
 
 class SplitBrain(Error):
-    """Several servers of one cluster write.
+    """Several servers of one cluster accept writes.
 
     Attributes:
-        primaries: the timeline of each, by name.
-        timeline: the last timeline that they share; None when it is not known.
-        lsn: where on it they parted; None when it is not known.
+        primaries: the timeline of each primary, by name.
+        timeline: the last timeline that they share; None if unknown.
+        lsn: the position on it at which they diverged; None if unknown.
     """
 
     primaries: dict[str, int]
@@ -325,8 +328,8 @@ class SplitBrain(Error):
         who = " and ".join(f"{name} (timeline {n})" for name, n in self.primaries.items())
         where = ""
         if self.lsn is not None:
-            where = f", which parted on timeline {self.timeline} at {self.lsn}"
+            where = f", which diverged on timeline {self.timeline} at {self.lsn}"
         return (
-            f"split brain: {who} both write{where}; stop all but one of them now,"
-            " before their clients write more that only one has"
+            f"split brain: {who} all accept writes{where}; stop all but one of them now, before"
+            " clients write more data that exists on one server only"
         )

@@ -1,4 +1,4 @@
-"""WatchSample: what several servers said at about the same time."""
+"""WatchSample: the state of several servers at about the same time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgreplkit.values.plain import Plain, plain
 
 @attrs.frozen(kw_only=True)
 class NodeSample:
-    """What one server said, or why it said nothing: then ``error`` is set and the rest is empty."""
+    """The state of one server; if it did not answer, only ``error`` is set."""
 
     name: str
     error: Error | None = None
@@ -26,24 +26,24 @@ class NodeSample:
     system_id: int | None = None
     timeline: int | None = None
     lsn: LSN | None = None
-    """What a primary has written, or a standby replayed."""
+    """Position written by a primary, or replayed by a standby."""
     wal_rate: float | None = None
-    """Bytes a second since the sample before; None in the first."""
+    """WAL in bytes per second since the previous sample; None in the first."""
     lag: ReplayLag | None = None
-    """How far a standby is behind its upstream; None for a primary."""
+    """Lag of a standby behind its upstream; None for a primary."""
     senders: tuple[WalSender, ...] = ()
-    """Who receives from it, each with its lag."""
+    """Its walsenders, each with the lag of its receiver."""
     slots: tuple[SlotState, ...] = ()
     observed_at: datetime | None = None
-    """The server's clock."""
+    """Time by the server's clock."""
 
     @property
     def retained_bytes(self) -> int:
-        """WAL that its slots keep: what the one keeps that is furthest behind."""
+        """WAL retained by slots, in bytes: that of the slot that is furthest behind."""
         return max((slot.retained_bytes for slot in self.slots), default=0)
 
     def record(self) -> dict[str, Plain]:
-        """One flat record, of texts and numbers only."""
+        """Return the sample as one flat record of strings and numbers."""
         lag = self.lag
         replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
         roles = {True: "primary", False: "standby", None: None}
@@ -68,17 +68,17 @@ class NodeSample:
 
 @attrs.frozen(kw_only=True)
 class WatchSample:
-    """What all servers said in one round, by name."""
+    """The state of all servers in one round, by name."""
 
     taken_at: datetime
-    """When the round ended, by this host's clock."""
+    """End of the round, by the clock of this machine."""
     nodes: Mapping[str, NodeSample]
 
     def __getitem__(self, name: str) -> NodeSample:
         return self.nodes[name]
 
     def to_records(self) -> list[dict[str, Plain]]:
-        """One flat record a server, which pandas and polars take as rows."""
+        """Return one flat record per server, as rows for pandas or polars."""
         return [
             {"taken_at": self.taken_at.isoformat(), **node.record()} for node in self.nodes.values()
         ]
@@ -86,7 +86,7 @@ class WatchSample:
 
 @attrs.frozen
 class WatchSamples(Sequence[WatchSample]):
-    """Samples in the order in which they were taken."""
+    """A sequence of samples, oldest first."""
 
     samples: tuple[WatchSample, ...]
 
@@ -95,7 +95,7 @@ class WatchSamples(Sequence[WatchSample]):
     @overload
     def __getitem__(self, index: slice) -> WatchSamples: ...
     def __getitem__(self, index: int | slice) -> WatchSample | WatchSamples:
-        """The sample at that place, or those of a slice."""
+        """Return the sample at an index, or the samples of a slice."""
         if isinstance(index, slice):
             return WatchSamples(self.samples[index])
         return self.samples[index]
@@ -107,15 +107,15 @@ class WatchSamples(Sequence[WatchSample]):
         return iter(self.samples)
 
     def to_records(self) -> list[dict[str, Plain]]:
-        """The records of all of them; ``pandas.DataFrame(samples.to_records())`` is a table."""
+        """Return the records of all samples, as in ``pandas.DataFrame(samples.to_records())``."""
         return [record for sample in self.samples for record in sample.to_records()]
 
 
-def beside(node: NodeSample, before: WatchSample | None) -> NodeSample:
-    """The sample with what only the one before tells: its WAL rate, and whether its upstream lags.
+def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:
+    """Add what follows from the previous sample: the WAL rate, and a lag of the upstream.
 
-    A standby that has all that its upstream has is not caught up when that upstream, itself
-    a standby, has less than the primary had a round ago.
+    A standby that has all WAL of its upstream has not caught up if that upstream is itself
+    a standby, and has less WAL than the primary had one round ago.
     """
     if before is None or node.error is not None:
         return node

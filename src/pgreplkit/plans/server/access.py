@@ -111,6 +111,7 @@ def decide_access(
         if matches is None:
             undecided.append(rule)
     allowed: bool | None = decided is not None and decided.auth_method != "reject"
+    # An undecided rule with the same result does not change the decision.
     if any((rule.auth_method != "reject") is not allowed for rule in undecided):
         allowed = None
     return AccessVerdict(
@@ -145,6 +146,7 @@ def _connects(kind: str | None, network: Network | None, ssl: bool) -> bool:
 def _fits_database(
     word: str, database: str, role: str, groups: Collection[str], has_regexes: bool
 ) -> bool | None:
+    # The keyword matches physical replication only, and nothing else matches that.
     if word == PHYSICAL or database == PHYSICAL:
         return word == database
     match word:
@@ -180,6 +182,7 @@ def _fits_name(word: str, name: str, has_regexes: bool) -> bool | None:
 def _fits_address(rule: HbaRule, network: Network | None) -> bool | None:
     if network is None or rule.address == "all":
         return True
+    # The server's own addresses are unknown here, except for loopback.
     if rule.address == "samehost" and network.is_loopback:
         return True
     try:
@@ -190,6 +193,7 @@ def _fits_address(rule: HbaRule, network: Network | None) -> bool | None:
         return False
     if network.subnet_of(allowed):  # type: ignore[arg-type]
         return True
+    # A rule for a part of the requested network decides for that part only.
     return None if network.overlaps(allowed) else False
 
 

@@ -28,6 +28,7 @@ from pgreplkit.values.syncnames import SyncStandbyNames
 Replication: TypeAlias = Literal["physical", "logical"]
 """The kind of replication for which readiness is checked."""
 
+# WAL of wal_level minimal lacks what standbys need; decoding needs even more than they do.
 _LEVELS = {"physical": ("replica", "logical"), "logical": ("logical",)}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -53,6 +54,7 @@ def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) 
     kind = SlotType(for_)
     there = sum(slot.slot_type is kind and slot.active for slot in facts.slots)
     if for_ == "physical":
+        # A base backup uses its walsender only for a while. A receiver need not have a slot.
         streaming = [s for s in facts.senders if s.state is not SenderState.BACKUP]
         there = max(there, len(streaming))
     findings = [
@@ -78,6 +80,7 @@ def _wal_level(settings: Settings, for_: Replication) -> Iterator[Finding]:
 
 
 def _places(facts: PrimaryFacts, for_: Replication, *, wanted: int) -> Iterator[Finding]:
+    # pg_basebackup streams WAL on a second connection: one more walsender than the standby later.
     spare = 1 if wanted and for_ == "physical" else 0
     yield free_places(
         facts.settings, "max_wal_senders", used=len(facts.senders), wanted=wanted, spare=spare
@@ -96,6 +99,7 @@ def _listening(settings: Settings) -> Iterator[Finding]:
     if "listen_addresses" not in settings:
         return
     addresses = {a.strip() for a in str(value_of(settings, "listen_addresses") or "").split(",")}
+    # Only a warning: receivers on the same host need no other address.
     yield setting_found(
         settings,
         "listen_addresses",
@@ -122,6 +126,7 @@ def _physical(facts: PrimaryFacts) -> Iterator[Finding]:
 
 
 def _wal_keep(facts: PrimaryFacts) -> Finding:
+    # Without a slot, a receiver depends on WAL that happens to be retained, or on the archive.
     name = "wal_keep_size" if "wal_keep_size" in facts.settings else "wal_keep_segments"
     has_slot = {slot.active_pid for slot in facts.slots if slot.active_pid is not None}
     bare = [s.application_name for s in facts.senders if s.pid not in has_slot]
@@ -150,6 +155,8 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
             takes=Takes.RESTART,
         )
         return
+    # SHOW displays "(disabled)" for the command while archive_mode is off. archive_library, from 15
+    # on, replaces the command.
     command = value_of(settings, "archive_command")
     library = value_of(settings, "archive_library")
     has_way = bool(library) or command not in {None, "", "(disabled)"}
@@ -170,6 +177,7 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
 def _slot_limit(facts: PrimaryFacts) -> Iterator[Finding]:
     name = "max_slot_wal_keep_size"
     if name in facts.settings:
+        # Without slots, the missing limit does no harm.
         unlimited = value_of(facts.settings, name) is None
         yield setting_found(
             facts.settings,
@@ -189,7 +197,9 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
         return
     connected = [s.application_name for s in facts.senders if s.confirms_commits]
     fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
+    # One spare standby, because the next failure or restart would make every commit wait.
     met, spare = names.met_by(connected), len(fitting) - names.count
+    # With these two values commits return without waiting for standbys.
     waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
     severity = Severity.WARNING
     if not met and waits:

@@ -88,6 +88,7 @@ def setting_found(
     """Return the finding about a setting; ``value`` is the right value."""
     setting = settings.get(name)
     takes = Takes.NOTHING
+    # Without a row in pg_settings, its context is unknown.
     if setting is not None:
         restart = setting.context is SettingContext.POSTMASTER
         takes = Takes.RESTART if restart else Takes.RELOAD
@@ -106,6 +107,7 @@ def shown(setting: Setting | None) -> str:
     """Return a setting's text with its unit."""
     if setting is None:
         return "hidden from this role, or unknown to this version"
+    # Units such as 8kB are multiples: "512 × 8kB".
     unit = setting.unit or ""
     return f"{setting.setting or 'empty'}{f' × {unit}' if unit[:1].isdigit() else unit}"
 
@@ -123,6 +125,7 @@ def number(settings: Settings, name: str) -> int:
 
 def rewindable(settings: Settings) -> Iterator[Finding]:
     """Check the requirements of pg_rewind, which makes a former primary a standby again."""
+    # pg_rewind restores changed blocks from full-page images in the WAL.
     yield setting_found(
         settings,
         "full_page_writes",
@@ -130,6 +133,8 @@ def rewindable(settings: Settings) -> Iterator[Finding]:
         needed="on, for base backups and pg_rewind",
         value="on",
     )
+    # Hint bits change pages without WAL; pg_rewind would miss those pages. Checksums, or
+    # wal_log_hints, make the server log them.
     checksums = value_of(settings, "data_checksums") is True
     hints = value_of(settings, "wal_log_hints") is True
     setting = setting_found(
@@ -151,6 +156,7 @@ def free_places(
     """Check that a limit allows ``wanted`` more uses, and ``spare`` more during a clone."""
     there = number(settings, name)
     free = there - used
+    # The spare places only matter during a clone.
     severity = Severity.CRITICAL if free < wanted else Severity.WARNING
     setting = setting_found(
         settings,

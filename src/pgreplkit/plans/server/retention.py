@@ -16,8 +16,10 @@ from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.plain import Plain, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
+from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
 
 _SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
+"""Less than an hour is critical: hardly enough for a person to act. A day is a warning."""
 
 
 class HolderKind(OpenEnum):
@@ -184,6 +186,7 @@ def _with_freed(holders: Sequence[WalHolder], kept: KeptWal) -> Iterator[WalHold
         and holder.kind is not HolderKind.CHECKPOINT
         and holder.oldest_lsn is not None
     ]
+    # The checkpoint removes files only up to the oldest one that any other holder needs.
     for holder in holders:
         own = [first for other, first in firsts if other is holder]
         others = [first for other, first in firsts if other is not holder]
@@ -217,6 +220,7 @@ class _Holders:
     def wal_keep(self) -> WalHolder:
         kept, size = self.kept, self.kept.segment_size.bytes
         oldest = None
+        # The server counts whole segments back from the current one; they need not exist yet.
         if kept.wal_keep_bytes:
             first = int(kept.current_lsn) // size - kept.wal_keep_bytes // size
             oldest = LSN(max(first, self._oldest_there()) * size)
@@ -224,9 +228,15 @@ class _Holders:
 
     def archiver(self, archiver: ArchiverStatus, ready: Sequence[str] | None) -> WalHolder:
         oldest = None
-        if ready and archiver.archive_mode != "off":
-            name = WalFileName.parse(ready[0], segment_size=self.kept.segment_size)
-            oldest = name.first_lsn
+        names = [parse_wal_name(name, segment_size=self.kept.segment_size) for name in ready or ()]
+        segments = [
+            name.wal_file if isinstance(name, PartialWalFileName) else name
+            for name in names
+            if isinstance(name, WalFileName | PartialWalFileName)
+        ]
+        # Segments are archived in order, so the first one retains all later ones.
+        if segments and archiver.archive_mode != "off":
+            oldest = min(name.first_lsn for name in segments)
         return self._holder(HolderKind.ARCHIVER, "archiver", oldest)
 
     def checkpoint(self) -> WalHolder:
@@ -235,6 +245,7 @@ class _Holders:
     def _oldest_there(self) -> int:
         if self.kept.oldest_segment is None:
             return 0
+        # Only the number matters here, so any timeline makes a complete name.
         name = f"{self.kept.timeline:08X}{self.kept.oldest_segment}"
         return WalFileName.parse(name, segment_size=self.kept.segment_size).number
 
@@ -251,6 +262,7 @@ class _Holders:
         kept, size = self.kept, self.kept.segment_size
         held = 0 if oldest is None else max(0, kept.current_lsn - oldest)
         files = 0
+        # The current position may be the start of a file that has no byte yet.
         if oldest is not None and held:
             files = (int(kept.current_lsn) - 1) // size.bytes - int(oldest) // size.bytes + 1
         file = None
@@ -326,11 +338,14 @@ def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
     """Return whether a slot is close to its limit; a used slot only beyond half of it."""
     if holder.time_left is None or holder.time_left >= _TODAY:
         return False
+    # A slot in use usually follows closely; its limit is near only if it lags behind a lot.
     return not slot.active or holder.bytes > (slot.safe_wal_size or 0)
 
 
 def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
     ages = {"xmin": slot.xmin_age, "catalog_xmin": slot.catalog_xmin_age}
+    # Beyond autovacuum_freeze_max_age the server forces anti-wraparound vacuums, which cannot
+    # freeze rows newer than the slot's xmin. Half of it leaves time to react.
     for name, age in ages.items():
         if age is not None and age > freeze_max_age // 2:
             yield Finding(
@@ -344,6 +359,7 @@ def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
 
 def _of_limit(report: WalRetention) -> Iterator[Finding]:
     slots = [holder for holder in report.holders if holder.kind is HolderKind.SLOT]
+    # The default is no limit, so this is information and not a warning.
     if slots and report.max_slot_wal_keep_size is None:
         yield Finding(
             check="max_slot_wal_keep_size",
@@ -359,6 +375,7 @@ def _of_archiver(report: WalRetention) -> Iterator[Finding]:
     archiver = report.archiver
     if archiver.archive_mode == "off" or not archiver.is_failing:
         return
+    # Before 12 only superusers may list the waiting files.
     waiting = "" if report.ready_count is None else f", {report.ready_count} files wait"
     yield Finding(
         check="archiver",

@@ -21,6 +21,8 @@ from pgreplkit.values.finding import Finding, Severity, Takes
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.timeline import TimelineHistory
 
+# A standby keeps the primary's transactions and locks in shared memory of these sizes. From 12 on
+# walsenders are no longer part of max_connections.
 _NOT_LOWER = {
     "max_connections": 10,
     "max_worker_processes": 10,
@@ -69,6 +71,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
         value="on",
         otherwise=Severity.WARNING,
     )
+    # Before 12 both are parameters of recovery.conf, and not in pg_settings.
     if "primary_conninfo" in settings:
         sources = (value_of(settings, "primary_conninfo"), value_of(settings, "restore_command"))
         yield checked(
@@ -80,6 +83,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             takes=Takes.RELOAD,
         )
     from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
+    # Only a warning: a standby may be catching up from the archive before it streams.
     yield checked(
         "receiver",
         ok=status.is_streaming or from_archive,
@@ -105,6 +109,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             value="'latest'",
             otherwise=Severity.WARNING,
         )
+    # The standby needs its own limits after its promotion.
     yield setting_found(
         settings,
         "max_wal_senders",
@@ -136,6 +141,7 @@ def _agreement(
         needed=f"{primary.major}, the primary's",
         remedy="run the primary's major version: physical replication needs the same on both",
     )
+    # These are fixed by initdb or by the build, and decide the format of the WAL.
     for name in _SIZES:
         if name in standby.settings and name in primary.settings:
             same = standby.settings[name].setting == primary.settings[name].setting
@@ -178,9 +184,11 @@ def _timeline(
     needed = f"a position on the history of timeline {its}, the primary's"
     at = f"timeline {own} at {here}"
     if own == its:
+        # A standby ahead of its primary has WAL that the primary has lost, as after a crash.
         end = primary.identity.position
         is_behind = here is None or end is None or here <= end
         return checked("timeline", ok=is_behind, observed=at, needed=f"up to {end}", remedy=remedy)
+    # Without the history file nothing can be said about another timeline.
     if history is None or here is None:
         return Finding(check="timeline", severity=Severity.INFO, found=at, needed=needed)
     return checked(
