@@ -46,6 +46,7 @@ from pgreplkit.plans.cluster.clone import (
     after,
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.values.applicationname import application_name_for
 
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two reports: often enough for a progress bar."""
@@ -77,7 +78,7 @@ def clone_standby(
     the directory that pg_config reports. For another machine, pass a ``control`` of that machine.
 
     - ``slot``: used by the copy and then by the standby; created if it does not exist.
-    - ``application_name``: by default the slot's name, or the name of the directory.
+    - ``application_name``: by default the slot's name, or a name made from that of the directory.
     - ``tablespaces``: moves tablespaces, from old to new absolute paths.
     - ``max_rate``: limit of the transfer in bytes per second.
     - ``compression``: compression by the server during the transfer, as "zstd" or "gzip:5".
@@ -97,7 +98,7 @@ def clone_standby(
         raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
-        application_name=application_name or slot or PurePath(folder).name,
+        application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=tablespaces or {},
         max_rate=max_rate,
         wal_method=wal_method,
@@ -298,14 +299,7 @@ class Clone(Closing):
             others = {sender.pid for sender in self._senders(server)}
         to_thread(self._control.start)
         backoff = Backoff(timeout)
-        while True:
-            try:
-                with self._server() as server:
-                    if self._streams(server, others):
-                        return
-                found = "it does not stream"
-            except ConnectionFailed as error:
-                found = f"it is unknown whether it streams ({error})"
+        while (found := self._why_not_streaming(others)) is not None:
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the new standby in"
@@ -313,6 +307,14 @@ class Clone(Closing):
                     " see its server log"
                 )
             sleep(backoff.next_pause())
+
+    def _why_not_streaming(self, others: Collection[int]) -> str | None:
+        """Return why the standby does not count as streaming; None if it streams."""
+        try:
+            with self._server() as server:
+                return None if self._streams(server, others) else "it does not stream"
+        except ConnectionFailed as error:
+            return f"it is unknown whether it streams ({error})"
 
     def _streams(self, server: Server, others: Collection[int]) -> bool:
         if self._options.slot is not None:

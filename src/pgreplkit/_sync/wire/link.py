@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/wire/link.py by `nox -s sync`. Do not edit.
-"""Link: a psycopg connection, and how statements of ours are run on it."""
+"""Link: runs statements on a psycopg connection without changing its session state."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
-# For all that is bound to a connection, whichever object it is: two transactions of ours on it
-# at once would undo each other.
+"""Seconds: the postmaster and this session reread the configuration within milliseconds."""
+# One lock for each connection, shared by all objects bound to it: two concurrent transactions on
+# the same connection would roll back each other.
 _TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
 _LONGEST_TIMEOUT = (1 << 31) - 1
 
 
 class Link:
-    """A connection that is used without a trace on it, whoever opened it."""
+    """Runs statements without changing the connection's session state."""
 
     def __init__(self, connection: Connection[object], *, opened_here: bool = False) -> None:
         self.connection = connection
         self.conninfo: str | None = None
-        """What it was opened with, if it was opened here: all hosts, of which it has but one."""
+        """The connection string of a connection opened here, with all hosts; else None."""
         self._turn = _TURNS.setdefault(connection, Lock())
         self.opened_here = opened_here
 
@@ -57,27 +58,27 @@ class Link:
     def version(self) -> Version:
         """The server's version.
 
-        Raises: ConnectionFailed when the connection is closed.
+        Raises: ConnectionFailed if the connection is closed.
         """
-        tried = "ask the server's version"
-        with translate_errors(tried):
+        operation = "read the server's version"
+        with translate_errors(operation):
             number = self.connection.info.server_version
-        if not number:  # what libpq says of a connection that was lost
-            raise ConnectionFailed(tried, "the connection is lost")
+        if not number:  # libpq returns 0 for a lost connection
+            raise ConnectionFailed(operation, "the connection is lost")
         return server_version(number)
 
     def another(self) -> str:
-        """How to connect as this connection did, with its password, if any."""
+        """Return a connection string like this connection's, with its password if it has one."""
         return self.conninfo or conninfo_of(self.connection)
 
     @property
     def role(self) -> str:
-        """The role that is connected."""
+        """The role of the session."""
         return role_of(self.connection)
 
     @property
     def is_autocommit(self) -> bool:
-        """Whether a statement stands alone, in no transaction of the caller's."""
+        """Whether a statement runs on its own, outside of a transaction of the caller."""
         idle = self.connection.info.transaction_status == TransactionStatus.IDLE
         return self.connection.autocommit and idle
 
@@ -86,12 +87,12 @@ class Link:
         return has(feature, self.version.major)
 
     def require(self, feature: str) -> None:
-        """Refuse what the server's major does not have, before anything is sent."""
+        """Raise UnsupportedByServer if the server lacks a feature, before anything is sent."""
         require(feature, self.version)
 
     def one(
         self,
-        tried: str,
+        operation: str,
         sql: str,
         params: Sequence[object] | None = None,
         *,
@@ -99,13 +100,13 @@ class Link:
         meaning: Meaning | None = None,
         timeout: float | None = None,
     ) -> DictRow:
-        """The one row of a statement; see ``all``."""
-        [record] = self.all(tried, sql, params, grant=grant, meaning=meaning, timeout=timeout)
+        """Return the only row of a statement; see ``all``."""
+        [record] = self.all(operation, sql, params, grant=grant, meaning=meaning, timeout=timeout)
         return record
 
     def all(
         self,
-        tried: str,
+        operation: str,
         sql: str,
         params: Sequence[object] | None = None,
         *,
@@ -113,33 +114,34 @@ class Link:
         meaning: Meaning | None = None,
         timeout: float | None = None,
     ) -> list[DictRow]:
-        """Every row of a statement.
+        """Return all rows of a statement.
 
-        ``grant`` is what allows it, ``timeout`` the seconds that it may take.
+        ``grant`` is the privilege that the statement needs, ``meaning`` the error class for each
+        SQLSTATE, and ``timeout`` the limit in seconds.
         """
         milliseconds = 0 if timeout is None else _milliseconds(timeout)
         with self._turn:
-            return self._all(tried, sql, params, grant, meaning, milliseconds)
+            return self._all(operation, sql, params, grant, meaning, milliseconds)
 
     def _all(
         self,
-        tried: str,
+        operation: str,
         sql: str,
         params: Sequence[object] | None,
         grant: str,
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
-        with self._translated(tried, grant, meaning):
+        with self._translated(operation, grant, meaning):
             if self.is_autocommit and not milliseconds:
                 return self._fetch(sql.encode(), params)
-            # A savepoint in the caller's transaction, or a transaction that ends here.
+            # A savepoint in the caller's transaction, or a transaction of its own.
             with self.connection.transaction(), self._limited(milliseconds):
                 return self._fetch(sql.encode(), params)
 
     @contextmanager
     def _limited(self, milliseconds: int) -> Iterator[None]:
-        """Let each statement of a transaction take so long at most; 0 is no limit of ours."""
+        """Limit each statement of a transaction to a time; 0 keeps the session's limit."""
         if not milliseconds:
             yield
             return
@@ -147,49 +149,48 @@ class Link:
         limit = min(milliseconds, before["ms"] or milliseconds)
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
         yield
-        # The caller's transaction goes on with what it had; one that failed is rolled back to it.
+        # Restore the caller's limit; after an error the savepoint's rollback restores it.
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @contextmanager
-    def transaction(self, tried: str, *, timeout: float) -> Iterator[Link]:
-        """What is done on the link that it gives stands or falls together, and alone.
+    def transaction(self, operation: str, *, timeout: float) -> Iterator[Link]:
+        """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
-        An error within undoes it; each statement may take ``timeout`` seconds.
+        An error in the block rolls it back; each statement may take ``timeout`` seconds.
         """
         milliseconds = _milliseconds(timeout)
         with self._turn:
             within = Link(self.connection)
-            with self._translate_errors(tried, "pg_monitor", None):
+            with self._translate_errors(operation, "pg_monitor", None):
                 within._turn = Lock()
                 with self.connection.transaction(), self._limited(milliseconds):
                     yield within
 
     @contextmanager
-    def qualified(self, tried: str, *, timeout: float = 60.0) -> Iterator[Link]:
-        """On the link that it gives the server writes names with their schemas, as in types and
-        definitions, whatever the session's search_path is."""
-        with self.transaction(tried, timeout=timeout) as within:
-            [before] = within.all(tried, SEARCH_PATH)
-            within.all(tried, SET_SEARCH_PATH, [""])
+    def qualified(self, operation: str, *, timeout: float = 60.0) -> Iterator[Link]:
+        """Run the block with an empty search_path, so that the server qualifies all names."""
+        with self.transaction(operation, timeout=timeout) as within:
+            [before] = within.all(operation, SEARCH_PATH)
+            within.all(operation, SET_SEARCH_PATH, [""])
             yield within
-            # The caller's transaction goes on with what it had.
-            within.all(tried, SET_SEARCH_PATH, [before["path"]])
+            # Restore the search_path of the caller's transaction.
+            within.all(operation, SET_SEARCH_PATH, [before["path"]])
 
     def run(
         self,
-        tried: str,
+        operation: str,
         *statements: Composed,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
     ) -> None:
-        """Execute statements that take no parameters and give no rows, all of them or none."""
+        """Execute statements without parameters and results, all of them or none."""
         with self._turn:
-            self._run(tried, statements, grant, meaning)
+            self._run(operation, statements, grant, meaning)
 
     def _run(
-        self, tried: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
+        self, operation: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
-        with self._translated(tried, grant, meaning):
+        with self._translated(operation, grant, meaning):
             texts = [statement.as_bytes(self.connection) for statement in statements]
             if self.is_autocommit and len(texts) == 1:
                 self._execute(texts[0])
@@ -202,44 +203,45 @@ class Link:
         with Cursor(self.connection) as cursor:
             cursor.execute(text, prepare=False)
 
-    def alter_system(self, tried: str, name: str, value: str) -> None:
-        """Set a setting for the whole server, reload, and wait until it counts.
+    def alter_system(self, operation: str, name: str, value: str) -> None:
+        """Change a setting of the server with ALTER SYSTEM, and wait until it is in effect.
 
-        ``value`` is in the setting's own unit, as pg_settings shows it.
+        ``value`` is in the setting's own unit, as in pg_settings.
 
-        Raises: ServerError in a transaction; WaitTimeout when the setting stays another, as when
-        the server's command line has it too.
+        Raises: ServerError in a transaction; WaitTimeout if another source overrides the setting,
+        such as the server's command line.
         """
-        self._insist_on_autocommit(tried)
+        self._check_autocommit(operation)
         statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
         privilege = f"ALTER SYSTEM ON PARAMETER {name}"
         grant = privilege if self.has("settings.grantable") else "SUPERUSER"
-        self.run(tried, statement, grant=grant)
-        self.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        self.run(operation, statement, grant=grant)
+        self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         backoff = Backoff(_RELOADED_WITHIN)
-        while (shown := self.one(tried, ONE_TEXT, [name]))["setting"] != value:
+        while (shown := self.one(operation, ONE_TEXT, [name]))["setting"] != value:
             if backoff.is_over:
                 where = shown["source"]
                 raise WaitTimeout(
-                    f"{tried}: {name} was written to postgresql.auto.conf and reloaded, but is"
-                    f" still {shown['setting']!r}, from the {where}"
+                    f"timed out after {_RELOADED_WITHIN:g} s waiting for {name} = {value!r}: it was"
+                    f" written to postgresql.auto.conf and reloaded, but {name} is still"
+                    f" {shown['setting']!r}, from the {where}"
                 )
             sleep(backoff.next_pause())
 
     def alone(
         self,
-        tried: str,
+        operation: str,
         statement: Composed,
         *,
         timeout: float,
         grant: str,
         meaning: Meaning | None = None,
     ) -> None:
-        """Execute a statement that no transaction may hold, for ``timeout`` seconds at most."""
-        self._insist_on_autocommit(tried)
+        """Execute a statement that cannot run in a transaction, within ``timeout`` seconds."""
+        self._check_autocommit(operation)
         with self._turn:
             limit = _milliseconds(timeout)
-            with self._translated(tried, grant, meaning):
+            with self._translated(operation, grant, meaning):
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
                 self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
@@ -249,15 +251,16 @@ class Link:
                     if not self.connection.closed:
                         self._fetch(SET_SESSION_TIMEOUT.encode(), [before["ms"]])
 
-    def _insist_on_autocommit(self, tried: str) -> None:
+    def _check_autocommit(self, operation: str) -> None:
         if not self.is_autocommit:
-            raise ServerError(tried, "it runs in no transaction: use an autocommit connection")
+            found = "it cannot run in a transaction"
+            raise ServerError(operation, found, remedy="use an autocommit connection")
 
     @contextmanager
-    def _translated(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
+    def _translated(self, operation: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
         """Translate errors, and find out why a transaction was read-only."""
         try:
-            with self._translate_errors(tried, grant, meaning):
+            with self._translate_errors(operation, grant, meaning):
                 yield
         except ServerError as error:
             if error.sqlstate != READ_ONLY_TRANSACTION:
@@ -286,22 +289,26 @@ class Link:
         )
 
     @contextmanager
-    def _translate_errors(self, tried: str, grant: str, meaning: Meaning | None) -> Iterator[None]:
-        with translate_errors(tried, connection=self.connection, grant=grant, meaning=meaning):
+    def _translate_errors(
+        self, operation: str, grant: str, meaning: Meaning | None
+    ) -> Iterator[None]:
+        with translate_errors(operation, connection=self.connection, grant=grant, meaning=meaning):
             if self.connection.info.transaction_status == TransactionStatus.INERROR:
-                raise ServerError(tried, "the connection's transaction has failed: roll it back")
+                found = "the connection's transaction has failed"
+                raise ServerError(operation, found, remedy="roll it back")
             if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
-                raise ServerError(tried, "the connection is in pipeline mode: end that first")
+                found = "the connection is in pipeline mode"
+                raise ServerError(operation, found, remedy="leave pipeline mode first")
             try:
                 yield
             except UnicodeEncodeError:
-                # Its own text would repeat what may be a password.
-                found = "a text cannot be written in the connection's encoding"
-                raise ServerError(tried, found) from None
+                # The text of the UnicodeEncodeError may contain a password.
+                found = "a text cannot be encoded in the connection's encoding"
+                raise ServerError(operation, found) from None
 
     def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
-        # A plain cursor, whatever kind the connection makes. Binary, because the text of times
-        # depends on the session's DateStyle and IntervalStyle.
+        # A plain cursor, whatever the connection's cursor_factory is. Binary results, because texts
+        # of times depend on the session's DateStyle and IntervalStyle.
         with Cursor(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
             register_readable(cursor)
