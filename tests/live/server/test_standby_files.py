@@ -21,6 +21,7 @@ def made_standby(node: Node, config: StandbyConfig) -> None:
         (node.data_dir / name).unlink()
 
 
+@pytest.mark.quiet
 def test_a_server_starts_as_the_standby_that_the_files_describe(
     clusters: Clusters, cluster: Cluster, tmp_path: Path
 ) -> None:
