@@ -19,6 +19,7 @@ import pgreplkit
 from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import copying_tool
+from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
 
@@ -258,6 +259,32 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
     run(cluster.primary, "DROP TABLE dirtied")
     # The server looks for its client only when the checkpoint is done.
     run(cluster.primary, "CHECKPOINT")
+
+
+@pytest.mark.parametrize("folder", ["réplica-süd", "standby-" + "0123456789" * 6])
+async def test_a_directory_of_any_name_gives_a_valid_application_name(
+    clusters: Clusters, cluster: Pair, colour: Colour, folder: str
+) -> None:
+    node, control = vacant(clusters.lab, cluster, folder)
+    name = application_name_for(folder)
+    settings = {"port": str(node.port)}
+    await clone(
+        colour, cluster.primary.conninfo, control, checkpoint="fast", settings=settings
+    ).run()
+    clusters.lab.nodes[node.name] = node
+    sender = "SELECT state FROM pg_stat_replication WHERE application_name = '{}'"
+    assert one(cluster.primary, sender.format(name)) == "streaming"
+    clusters.lab.remove(node)
+
+
+async def test_an_application_name_is_checked_before_anything_is_copied(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    node, control = vacant(clusters.lab, cluster, "misnamed")
+    for name in ("x" * 64, "réplica", "a\nb"):
+        with pytest.raises(ValueError, match="an application_name has"):
+            clone(colour, cluster.primary.conninfo, control, application_name=name)
+    assert not node.data_dir.exists()
 
 
 async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(

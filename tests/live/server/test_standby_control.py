@@ -158,7 +158,7 @@ async def test_a_setting_without_effect_is_reported(
     theirs = await colour.standby_on(cluster.standby.conninfo)
     try:
         await execute(theirs.connection, "BEGIN")
-        with pytest.raises(pgreplkit.ServerError, match="in no transaction"):
+        with pytest.raises(pgreplkit.ServerError, match="cannot run in a transaction"):
             await theirs.set_apply_delay(timedelta(1))
     finally:
         await close(theirs.connection)

@@ -93,6 +93,7 @@ def test_before_12_the_backups_timeline_is_the_default() -> None:
         {"recovery_target_action": "bogus"},
         {"recovery_target_xid": -4},
         {"application_name": "x" * 64},
+        {"application_name": "réplica"},
     ],
 )
 def test_values_that_no_server_accepts_are_refused(wrong: dict[str, object]) -> None:

@@ -189,6 +189,24 @@ def test_wal_waiting_for_the_archiver_is_retained() -> None:
     assert [f.check for f in report.findings] == ["archiver"]
 
 
+def test_all_kinds_of_files_wait_for_the_archiver_but_only_segments_retain_wal() -> None:
+    report = wal_retention(
+        kept(HERE, HERE, SIZE),
+        slots=[],
+        senders=[],
+        archiver=archiver(archive_mode="on"),
+        ready=[
+            "000000010000000200000001.00000028.backup",
+            "000000010000000200000002.partial",
+            "000000020000000200000003",
+            "00000002.history",
+        ],
+    )
+    assert report.ready_count == 4
+    [waiting] = [holder for holder in report.holders if holder.kind is HolderKind.ARCHIVER]
+    assert str(waiting.oldest_lsn) == "2/2000000"
+
+
 def test_a_full_disk_is_critical() -> None:
     report = wal_retention(
         kept(HERE, HERE, SIZE, directory_bytes=100),

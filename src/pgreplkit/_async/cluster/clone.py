@@ -45,6 +45,7 @@ from pgreplkit.plans.cluster.clone import (
     after,
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.values.applicationname import application_name_for
 
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two reports: often enough for a progress bar."""
@@ -76,7 +77,7 @@ def aclone_standby(
     the directory that pg_config reports. For another machine, pass a ``control`` of that machine.
 
     - ``slot``: used by the copy and then by the standby; created if it does not exist.
-    - ``application_name``: by default the slot's name, or the name of the directory.
+    - ``application_name``: by default the slot's name, or a name made from that of the directory.
     - ``tablespaces``: moves tablespaces, from old to new absolute paths.
     - ``max_rate``: limit of the transfer in bytes per second.
     - ``compression``: compression by the server during the transfer, as "zstd" or "gzip:5".
@@ -96,7 +97,7 @@ def aclone_standby(
         raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
-        application_name=application_name or slot or PurePath(folder).name,
+        application_name=application_name or slot or application_name_for(PurePath(folder).name),
         tablespaces=tablespaces or {},
         max_rate=max_rate,
         wal_method=wal_method,

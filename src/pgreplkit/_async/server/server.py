@@ -13,6 +13,7 @@ from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._async.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -23,10 +24,16 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
-from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    ServerError,
+    SettingNotFound,
+    StatementTimeout,
+)
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
@@ -65,6 +72,7 @@ class AsyncServer(AsyncClosing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
+            await read_bytes(server.connection, whole)
             await server._check_role()
         except BaseException:
             await server.close()
@@ -227,15 +235,20 @@ class AsyncServer(AsyncClosing):
         # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and await self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
-        return await make_logical_slot(
-            self._link,
-            name,
-            plugin=plugin,
-            two_phase=two_phase,
-            failover=failover,
-            temporary=temporary,
-            timeout=timeout,
-        )
+        try:
+            return await make_logical_slot(
+                self._link,
+                name,
+                plugin=plugin,
+                two_phase=two_phase,
+                failover=failover,
+                temporary=temporary,
+                timeout=timeout,
+            )
+        except StatementTimeout as error:
+            if await self.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
 
     async def wal_retention(
         self, *, window: float | None = None, disk_size: int | None = None

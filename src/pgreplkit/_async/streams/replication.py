@@ -33,6 +33,7 @@ from pgreplkit.errors import (
     ServerError,
     SlotActive,
     SlotNotFound,
+    StatementTimeout,
 )
 from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.plans.streams.backupstream import BackupCompression, BackupOptions, ManifestChecksums
@@ -42,6 +43,7 @@ from pgreplkit.plans.streams.options import (
     StreamSettings,
     WalSettings,
 )
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
@@ -176,7 +178,12 @@ class AsyncReplicationConnection(AsyncClosing):
             )
         meaning = {DUPLICATE_OBJECT: AlreadyExists}
         tried = f"create the slot {name!r}"
-        [record] = await walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        try:
+            [record] = await walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        except StatementTimeout as error:
+            if plugin is not None and await walsender.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
         return CreatedSlot(
             name=name,
             consistent_point=LSN(record["consistent_point"] or "0/0"),

@@ -13,8 +13,16 @@ async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> No
     """Make the server write texts that load without loss.
 
     They are set by SQL and not by the connection string, where they would replace the user's own
-    options. A database of SQL_ASCII sends bytes, unless the user chose an encoding.
+    options.
     """
     await connection.execute(EXACT_TEXTS, prepare=False)
+    await read_bytes(connection, conninfo)
+
+
+async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None:
+    """Make a database of SQL_ASCII send bytes as they are, unless the user chose an encoding.
+
+    In any other encoding the server would refuse to send bytes that are not valid in it.
+    """
     if not has_encoding(connection) and not chooses_encoding(conninfo):
         await connection.execute(IN_BYTES, prepare=False)

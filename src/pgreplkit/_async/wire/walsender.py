@@ -12,6 +12,7 @@ from psycopg.rows import DictRow, dict_row
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
+from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
@@ -144,6 +145,11 @@ class AsyncWalsender:
     async def wal_sender_timeout(self) -> float | None:
         """Return wal_sender_timeout in seconds; None if it is disabled."""
         return await self.seconds("wal_sender_timeout") or None
+
+    async def is_in_recovery(self) -> bool:
+        """Whether the server is a standby, asked on the connection of a database."""
+        [record] = await self.query("read the server's role", IN_RECOVERY)
+        return bool(record["in_recovery"])
 
     async def close(self) -> None:
         """Close the connection."""

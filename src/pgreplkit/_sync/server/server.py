@@ -14,6 +14,7 @@ from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import read_bytes
 from pgreplkit.catalog.server import identity
 from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
 from pgreplkit.catalog.server.identity import HISTORY
@@ -24,10 +25,16 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
-from pgreplkit.errors import InsufficientPrivilege, ServerError, SettingNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    ServerError,
+    SettingNotFound,
+    StatementTimeout,
+)
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
@@ -66,6 +73,7 @@ class Server(Closing):
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
         try:
+            read_bytes(server.connection, whole)
             server._check_role()
         except BaseException:
             server.close()
@@ -226,15 +234,20 @@ class Server(Closing):
         # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
-        return make_logical_slot(
-            self._link,
-            name,
-            plugin=plugin,
-            two_phase=two_phase,
-            failover=failover,
-            temporary=temporary,
-            timeout=timeout,
-        )
+        try:
+            return make_logical_slot(
+                self._link,
+                name,
+                plugin=plugin,
+                two_phase=two_phase,
+                failover=failover,
+                temporary=temporary,
+                timeout=timeout,
+            )
+        except StatementTimeout as error:
+            if self.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
 
     def wal_retention(
         self, *, window: float | None = None, disk_size: int | None = None

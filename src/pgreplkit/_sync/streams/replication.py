@@ -34,6 +34,7 @@ from pgreplkit.errors import (
     ServerError,
     SlotActive,
     SlotNotFound,
+    StatementTimeout,
 )
 from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.plans.streams.backupstream import BackupCompression, BackupOptions, ManifestChecksums
@@ -43,6 +44,7 @@ from pgreplkit.plans.streams.options import (
     StreamSettings,
     WalSettings,
 )
+from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
@@ -177,7 +179,12 @@ class ReplicationConnection(Closing):
             )
         meaning = {DUPLICATE_OBJECT: AlreadyExists}
         tried = f"create the slot {name!r}"
-        [record] = walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        try:
+            [record] = walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+        except StatementTimeout as error:
+            if plugin is not None and walsender.is_in_recovery():
+                raise slower_on_standby(error) from error
+            raise
         return CreatedSlot(
             name=name,
             consistent_point=LSN(record["consistent_point"] or "0/0"),

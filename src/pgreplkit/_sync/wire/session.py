@@ -14,8 +14,16 @@ def read_exactly(connection: Connection[object], conninfo: str) -> None:
     """Make the server write texts that load without loss.
 
     They are set by SQL and not by the connection string, where they would replace the user's own
-    options. A database of SQL_ASCII sends bytes, unless the user chose an encoding.
+    options.
     """
     connection.execute(EXACT_TEXTS, prepare=False)
+    read_bytes(connection, conninfo)
+
+
+def read_bytes(connection: Connection[object], conninfo: str) -> None:
+    """Make a database of SQL_ASCII send bytes as they are, unless the user chose an encoding.
+
+    In any other encoding the server would refuse to send bytes that are not valid in it.
+    """
     if not has_encoding(connection) and not chooses_encoding(conninfo):
         connection.execute(IN_BYTES, prepare=False)

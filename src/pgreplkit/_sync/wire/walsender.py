@@ -13,6 +13,7 @@ from psycopg.rows import DictRow, dict_row
 from pgreplkit._sync.wire.copyboth import run_command
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.features import require
+from pgreplkit.catalog.server.identity import IN_RECOVERY
 from pgreplkit.catalog.server.settings import seconds_in
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.conninfo import address, replication_conninfo
@@ -143,6 +144,11 @@ class Walsender:
     def wal_sender_timeout(self) -> float | None:
         """Return wal_sender_timeout in seconds; None if it is disabled."""
         return self.seconds("wal_sender_timeout") or None
+
+    def is_in_recovery(self) -> bool:
+        """Whether the server is a standby, asked on the connection of a database."""
+        [record] = self.query("read the server's role", IN_RECOVERY)
+        return bool(record["in_recovery"])
 
     def close(self) -> None:
         """Close the connection."""

@@ -88,13 +88,19 @@ POSITION_NOW = f"SELECT {CURRENT_LSN} AS lsn, clock_timestamp() AS at"
 
 
 def ready_files(major: int) -> str:
-    """Return the SELECT for the segments that wait to be archived, oldest first."""
+    """Return the SELECT for the files that wait to be archived, oldest segments first.
+
+    Besides segments, the server archives timeline histories, backup histories, and the partial
+    segment at the end of an old timeline.
+    """
     source = (
         "pg_ls_dir('pg_wal/archive_status', true, false) AS name"
         if major < 12
         else "pg_ls_archive_statusdir()"
     )
+    segment, history = r"[0-9A-F]{24}(\.partial|\.[0-9A-F]{8}\.backup)?", r"[0-9A-F]{8}\.history"
     return f"""
-        SELECT left(name, 24) AS name FROM {source} WHERE name ~ '^[0-9A-F]{{24}}\\.ready$'
-        ORDER BY substr(name, 9, 16)
+        SELECT regexp_replace(name, '\\.ready$', '') AS name FROM {source}
+        WHERE name ~ '^({segment}|{history})\\.ready$'
+        ORDER BY name ~ 'history', substr(name, 9, 16), name
     """

@@ -96,7 +96,9 @@ class Setting:
             case VarType.BOOL:
                 return text == "on"
             case VarType.INTEGER:
-                return _measured(int(text), self.unit)
+                # Permissions (log_file_mode and the like) are shown in octal, with a leading 0.
+                is_octal = len(text) > 1 and text.startswith("0")
+                return _measured(int(text, 8 if is_octal else 10), self.unit)
             case VarType.REAL:
                 return _measured(float(text), self.unit)
         return text

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.openenum import OpenEnum
 
 WalMethod: TypeAlias = Literal["stream", "fetch"]
@@ -116,6 +117,7 @@ class CloneOptions:
     compression: str | None
 
     def __attrs_post_init__(self) -> None:
+        checked_application_name(self.application_name)
         if self.wal_method not in {"stream", "fetch"}:
             raise ValueError(f"wal_method must be 'stream' or 'fetch', got {self.wal_method!r}")
         if self.checkpoint not in {"spread", "fast"}:

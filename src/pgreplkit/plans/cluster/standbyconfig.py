@@ -11,6 +11,7 @@ import attrs
 from packaging.version import Version
 
 from pgreplkit.errors import UnsupportedByServer
+from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
@@ -46,7 +47,6 @@ _OPTIONAL = {
 Without another one it would connect less securely, or not at all."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
-_LONGEST_NAME = 63
 _LONGEST_DELAY = (1 << 31) - 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -131,8 +131,8 @@ def standby_config(
     _insist_on(int, *_given(recovery_target_xid))
     if recovery_target_action not in {None, "pause", "promote", "shutdown"}:
         raise ValueError(f"no server has the recovery_target_action {recovery_target_action!r}")
-    if application_name is not None and len(application_name.encode()) > _LONGEST_NAME:
-        raise ValueError(f"an application_name has at most {_LONGEST_NAME} bytes")
+    if application_name is not None:
+        checked_application_name(application_name)
     version = _version_of(server_version)
     if trigger_file is not None and version.major >= 16:
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)

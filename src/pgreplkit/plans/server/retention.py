@@ -16,6 +16,7 @@ from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.plain import Plain, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
+from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
 
 _SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
 """Less than an hour is critical: hardly enough for a person to act. A day is a warning."""
@@ -227,10 +228,15 @@ class _Holders:
 
     def archiver(self, archiver: ArchiverStatus, ready: Sequence[str] | None) -> WalHolder:
         oldest = None
-        # Files are archived in order, so the first one holds all later ones.
-        if ready and archiver.archive_mode != "off":
-            name = WalFileName.parse(ready[0], segment_size=self.kept.segment_size)
-            oldest = name.first_lsn
+        names = [parse_wal_name(name, segment_size=self.kept.segment_size) for name in ready or ()]
+        segments = [
+            name.wal_file if isinstance(name, PartialWalFileName) else name
+            for name in names
+            if isinstance(name, WalFileName | PartialWalFileName)
+        ]
+        # Segments are archived in order, so the first one retains all later ones.
+        if segments and archiver.archive_mode != "off":
+            oldest = min(name.first_lsn for name in segments)
         return self._holder(HolderKind.ARCHIVER, "archiver", oldest)
 
     def checkpoint(self) -> WalHolder:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pgreplkit.errors import AheadOfServer, PublicationNotFound, ServerError, SlotLost, SlotNotFound
+from pgreplkit.errors import (
+    AheadOfServer,
+    PublicationNotFound,
+    ServerError,
+    SlotLost,
+    SlotNotFound,
+    StatementTimeout,
+)
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 
@@ -14,6 +21,20 @@ PUBLICATIONS_CHECKED_EVERY = 30.0
 streams the rest: the stream has to look. Each check opens a connection, so not more often."""
 PUBLICATIONS_SKIPPED_SINCE = 18
 """The first major version that skips missing publications; earlier ones end the stream."""
+
+
+def slower_on_standby(error: StatementTimeout) -> StatementTimeout:
+    """Return the error of a slot that could not be created in time on a standby.
+
+    A standby starts to decode at a list of running transactions in the WAL, which an idle primary
+    logs rarely, or never.
+    """
+    return StatementTimeout(
+        error.operation,
+        f"{error.found}; a standby waits until its primary logs the running transactions",
+        error.sqlstate,
+        remedy="call pg_log_standby_snapshot() on the primary, and repeat it",
+    )
 
 
 def slot_refusal(

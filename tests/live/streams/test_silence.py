@@ -1,0 +1,185 @@
+"""A path that falls silent ends a stream within a bounded time, and is replaced if asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from clusters import Clusters, one, run, wait_until
+from psycopg.conninfo import make_conninfo
+from relays import Relay
+
+import pgreplkit
+from pgreplkit import ConnectionFailed, Insert, Primary, ReplicationConnection
+from pgreplkit.lab import Node
+from pgreplkit.plans.streams import silence
+
+SHORT = 2.0
+
+
+@pytest.fixture(autouse=True)
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", SHORT)
+    monkeypatch.setattr(silence, "_SHORTEST_LIMIT", SHORT)
+
+
+@pytest.fixture
+def node(clusters: Clusters, major: int) -> Node:
+    """Return a server that never ends a silent client by itself."""
+    settings = {"wal_level": "logical", "autovacuum": "off", "wal_sender_timeout": "0"}
+    node = clusters.lab.primary(version=major, settings=settings)
+    run(node, "CREATE TABLE t (id int PRIMARY KEY)")
+    run(node, "CREATE PUBLICATION p FOR TABLE t")
+    run(node, "SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
+    return node
+
+
+def through(node: Node, relay: Relay) -> str:
+    return make_conninfo(node.conninfo, host="127.0.0.1", hostaddr="127.0.0.1", port=relay.port)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+def test_a_silent_path_is_replaced_and_nothing_is_lost(node: Node, kind: type) -> None:
+    got: list[object] = []
+    failures: list[BaseException] = []
+
+    def read(conninfo: str) -> None:
+        try:
+            with (
+                Primary.connect(conninfo) as primary,
+                primary.changes("s", publications=["p"], reconnect=30, timeout=60) as stream,
+            ):
+                for change in stream:
+                    if isinstance(change, Insert):
+                        got.append(change.new["id"])
+                        if len(got) == 2:
+                            return
+        except BaseException as error:
+            failures.append(error)
+
+    async def read_async(conninfo: str) -> None:
+        async with (
+            await pgreplkit.AsyncPrimary.connect(conninfo) as primary,
+            primary.changes("s", publications=["p"], reconnect=30, timeout=60) as stream,
+        ):
+            async for change in stream:
+                if isinstance(change, Insert):
+                    got.append(change.new["id"])
+                    if len(got) == 2:
+                        return
+
+    def target(conninfo: str) -> None:
+        if kind is Primary:
+            read(conninfo)
+        else:
+            import asyncio
+
+            asyncio.run(read_async(conninfo))
+
+    with Relay(node.port) as relay:
+        reading = threading.Thread(target=target, args=(through(node, relay),))
+        reading.start()
+        run(node, "INSERT INTO t VALUES (1)")
+        wait_until(lambda: got == [1])
+        relay.freeze()
+        run(node, "INSERT INTO t VALUES (2)")
+        reading.join(60)
+        assert not reading.is_alive()
+    assert (got, failures) == ([1, 2], [])
+
+
+@pytest.mark.matrix
+def test_a_silent_path_fails_a_stream_that_may_not_reconnect(node: Node) -> None:
+    with Relay(node.port) as relay, Primary.connect(through(node, relay)) as primary:
+        stream = primary.changes("s", publications=["p"], timeout=60)
+        with stream:
+            relay.freeze()
+            with pytest.raises(ConnectionFailed, match="sent nothing for 2 s"):
+                next(stream)
+
+
+@pytest.mark.matrix
+def test_a_slow_client_does_not_make_its_server_silent(node: Node) -> None:
+    with (
+        Primary.connect(node.conninfo) as primary,
+        primary.changes("s", publications=["p"], timeout=1) as stream,
+    ):
+        for _ in range(2):
+            time.sleep(SHORT * 1.5)
+            with pytest.raises(pgreplkit.WaitTimeout):
+                next(stream)
+        # Longer than the limit in all: the server answers the probe.
+        for _ in range(3):
+            with pytest.raises(pgreplkit.WaitTimeout):
+                next(stream)
+
+
+@pytest.mark.matrix
+def test_a_silent_path_fails_a_physical_stream(node: Node) -> None:
+    with Relay(node.port) as relay:
+        connection = ReplicationConnection.connect(through(node, relay))
+        start = connection.identify_system().position
+        with connection, connection.start_physical(start, timeout=60) as stream:
+            run(node, "INSERT INTO t VALUES (1)")
+            next(stream)
+            relay.freeze()
+            with pytest.raises(ConnectionFailed, match="sent nothing for 2 s"):
+                for _ in stream:
+                    pass
+
+
+@pytest.mark.matrix
+def test_a_silent_path_fails_a_base_backup(node: Node) -> None:
+    with Relay(node.port) as relay:
+        connection = ReplicationConnection.connect(through(node, relay))
+        with connection, connection.base_backup(checkpoint="fast", max_rate=1 << 16) as backup:
+            next(backup)
+            next(backup)
+            relay.freeze()
+            with pytest.raises(ConnectionFailed, match="sent nothing for 2 s while copying"):
+                for _ in backup:
+                    pass
+
+
+@pytest.mark.pg(">=18")
+@pytest.mark.matrix
+def test_a_publication_that_is_dropped_during_the_stream_is_noticed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pgreplkit._sync.streams import slotstream
+
+    monkeypatch.setattr(slotstream, "PUBLICATIONS_CHECKED_EVERY", 0.5)
+    with Primary.connect(node.conninfo) as primary:
+        stream = primary.changes("s", publications=["p"], timeout=30, reconnect=30)
+        with stream:
+            run(node, "INSERT INTO t VALUES (1)")
+            assert next(c.new["id"] for c in stream if isinstance(c, Insert)) == 1
+            run(node, "DROP PUBLICATION p")
+            with pytest.raises(pgreplkit.PublicationNotFound):
+                for _ in stream:
+                    pass
+    assert not one(node, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
+
+
+@pytest.mark.pg(">=16")
+@pytest.mark.matrix
+def test_a_slot_on_the_standby_of_an_idle_primary_names_the_remedy(
+    clusters: Clusters, major: int
+) -> None:
+    lab = clusters.lab
+    primary = lab.primary(version=major, settings={"wal_level": "logical", "autovacuum": "off"})
+    settings = {"hot_standby_feedback": "on"}
+    standby = lab.standby(primary, slot="physical", settings=settings)
+    with (
+        pgreplkit.Standby.connect(standby.conninfo) as server,
+        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+    ):
+        server.create_logical_slot("s", timeout=0.5)
+    opened = ReplicationConnection.connect(standby.conninfo, database="postgres")
+    with (
+        opened as connection,
+        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+    ):
+        connection.create_slot("s", plugin="pgoutput", timeout=0.5)

@@ -1,0 +1,59 @@
+"""A relay between a client and a server, which can fall silent."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from contextlib import suppress
+from typing import Self
+
+
+class Relay:
+    """Forwards TCP connections to a port.
+
+    After ``freeze`` the connections stay open and nothing more is forwarded, as on a path through a
+    firewall that lost its state; new connections are forwarded.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._frozen = threading.Event()
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        self._frozen.set()
+        self._frozen = threading.Event()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                ends = (client, server, self._frozen)
+                threading.Thread(target=self._forward, args=ends, daemon=True).start()
+
+    def _forward(
+        self, client: socket.socket, server: socket.socket, frozen: threading.Event
+    ) -> None:
+        with client, server, suppress(OSError):
+            while not self._is_closed.is_set():
+                readable, _, _ = select.select([client, server], [], [], 0.05)
+                if frozen.is_set():
+                    self._is_closed.wait()
+                    return
+                for end in readable:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        return
+                    (server if end is client else client).sendall(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_closed.set()
+        self._listener.close()
