@@ -123,7 +123,7 @@ def lost_primary(
 
     Raises:
         ServerError: If it is unclear which node was the primary.
-        KeyError: If the cluster has no node ``name``.
+        NodeNotFound: If the cluster has no node ``name``.
     """
     if name is not None:
         return topology[name]
@@ -145,7 +145,7 @@ def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
 
     Raises:
         ServerError: If there is no such standby.
-        KeyError: If the cluster has no node ``name``.
+        NodeNotFound: If the cluster has no node ``name``.
     """
     node = topology[name] if name else topology.best_candidate()
     if node is None:

@@ -13,7 +13,7 @@ from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import Upstream
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
@@ -108,7 +108,7 @@ class Topology:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise KeyError(name)
+        raise NodeNotFound(name, tuple(node.name for node in self.nodes))
 
     @property
     def system_id(self) -> int | None:
