@@ -15,6 +15,7 @@ from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configfiles import replace_file
 from pgreplkit.host.programs import Programs
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 
 class LocalControl:
@@ -151,7 +152,7 @@ class LocalControl:
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program} on the server in {self._data_dir}"
-        command = [str(self._ctl.bindir / program), *arguments]
+        command = [str(self._ctl.bindir / program), *several(arguments, "arguments")]
         run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)

@@ -46,7 +46,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
@@ -229,9 +229,16 @@ class AsyncSubscription:
     async def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
         """Unsubscribe from publications. Replicated rows stay.
 
-        Raises and source: as ``set_publications``; ValueError if none would be left.
+        Raises and source: as ``set_publications``; PublicationNotFound for one to which it does not
+        subscribe; ValueError if none would be left.
         """
         await self.refresh()
+        if unknown := {*names} - {*self.state.subpublications}:
+            raise PublicationNotFound(
+                f"alter the subscription {self.name!r}",
+                f"it does not subscribe to {', '.join(sorted(unknown))}, only to"
+                f" {', '.join(self.state.subpublications)}",
+            )
         kept = [name for name in self.state.subpublications if name not in names]
         await self.set_publications(*kept, timeout=timeout)
 
