@@ -8,13 +8,8 @@ from contextlib import suppress
 import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
-<<<<<<< HEAD
 from pgreplkit._async.logical.publisher import missing_publications, publisher_of, read_conninfo
-from pgreplkit._async.server.server import AsyncServer
-=======
-from pgreplkit._async.logical.publisher import asking, missing_publications, read_conninfo
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
->>>>>>> main
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.features import has

@@ -9,13 +9,8 @@ from contextlib import suppress
 import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
-<<<<<<< HEAD
 from pgreplkit._sync.logical.publisher import missing_publications, publisher_of, read_conninfo
-from pgreplkit._sync.server.server import Server
-=======
-from pgreplkit._sync.logical.publisher import asking, missing_publications, read_conninfo
 from pgreplkit._sync.server.server import Server, insist_on_servers
->>>>>>> main
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.features import has
