@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from posixpath import dirname, join, normpath
 
 from pgreplkit.errors import ControlFailed
-from pgreplkit.host.programs import Programs, Run
+from pgreplkit.host.programs import Programs, Run, unwritable_command
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
@@ -138,6 +138,12 @@ class CommandControl:
         )
         self._must(f"remove {path}", self._at_host(command))
 
+    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+        """Return what the server's account cannot write of a folder, and of all below it."""
+        command = self._at_host(unwritable_command(path, below=below))
+        run = self._done(f"look for files in {path} that cannot be written", command)
+        return run.output.decode(errors="surrogateescape").splitlines()
+
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
         """A file that only the server's account can read, gone after the block; gives its path."""
@@ -159,7 +165,9 @@ class CommandControl:
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program}"
-        command = self._at_host(["env", "LC_ALL=C", self._program(program), *arguments])
+        command = self._at_host(
+            ["env", "LC_ALL=C", self._program(program), *several(arguments, "arguments")]
+        )
         run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)

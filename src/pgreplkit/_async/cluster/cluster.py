@@ -119,7 +119,7 @@ class AsyncCluster:
         self._update(nodes)
 
     def _update(self, nodes: Sequence[ClusterNode]) -> None:
-        self.topology = Topology.of(nodes)
+        self.topology = Topology.of(nodes, known_system_id=self.topology.system_id)
         if len(self.topology.primaries) == 1:
             # A failover needs the name and position of the primary from before it was lost.
             self._writer = self.topology.primaries[0]
