@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class AsyncStreamingServer(AsyncServer):
-    """A server of either role, with what is streamed from it."""
+    """A primary or a standby, with its streams of changes."""
 
     @overload
     def changes(
@@ -48,18 +48,18 @@ class AsyncStreamingServer(AsyncServer):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
-        """The changes that a slot of this connection's database decodes by pgoutput.
+        """Stream the changes that a slot of this connection's database decodes by pgoutput.
 
-        They come typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
-        ``start`` or from what the slot has not confirmed; the rows by psycopg's loaders, as they
-        are registered on this server's connection, made into a Row or by ``row_factory``. The
-        stream has a connection of its own, made like this one.
+        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), and
+        start at ``start``, or at the position that the slot has confirmed. Values are loaded by
+        psycopg's loaders of this server's connection; each row is a Row, or the result of
+        ``row_factory``. The stream opens another connection with the parameters of this one.
 
-        Nothing is acknowledged unless you say so: what was given and not acknowledged comes again
-        after a crash. ``ChangeOptions`` says what can be chosen, as in ``binary=True``.
+        Nothing is acknowledged automatically: after a crash, changes that were not acknowledged are
+        sent again. ``ChangeOptions`` lists further options, such as ``binary=True``.
 
-        Raises: when it is entered or the first change is asked for: SlotNotFound; SlotActive;
-        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
+        Raises: when it is entered or the first change is requested: SlotNotFound; SlotActive;
+        SlotLost; PublicationNotFound (before 18, with the first change); UnsupportedByServer;
         AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
         ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
@@ -108,15 +108,15 @@ class AsyncStreamingServer(AsyncServer):
         create_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
-        """The rows that are there, and then every change since: no gap, and nothing twice.
+        """Stream the existing rows, and then every later change, without a gap or a repetition.
 
-        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
-        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
-        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
-        gives. When it ends before SnapshotEnd, the slot is dropped again.
+        It creates the slot, which waits up to ``create_timeout`` seconds for open transactions to
+        end, and copies the published columns and rows of the ``tables`` (by default of all published
+        tables) in the slot's snapshot. Each row is an Insert; SnapshotEnd follows, and then the
+        changes as from ``changes``. If it ends before SnapshotEnd, the slot is dropped.
 
-        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
-        not published; StatementTimeout; InsufficientPrivilege.
+        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for a table that
+        is not published; StatementTimeout; InsufficientPrivilege.
         Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
