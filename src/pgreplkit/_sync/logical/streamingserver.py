@@ -112,8 +112,8 @@ class StreamingServer(Server):
         """Stream the existing rows, and then every later change, without a gap or a repetition.
 
         It creates the slot, which waits up to ``create_timeout`` seconds for open transactions to
-        end, and copies the published columns and rows of the ``tables`` (by default of all published
-        tables) in the slot's snapshot. Each row is an Insert; SnapshotEnd follows, and then the
+        end, and copies the published columns and rows of the ``tables`` (by default all published
+        ones) in the slot's snapshot. Each row is an Insert; SnapshotEnd follows, and then the
         changes as from ``changes``. If it ends before SnapshotEnd, the slot is dropped.
 
         Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for a table that
