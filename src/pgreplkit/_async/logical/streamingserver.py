@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class AsyncStreamingServer(AsyncServer):
-    """A primary or a standby, with its streams of changes."""
+    """A server of either role, with its streams of changes."""
 
     @overload
     def changes(
@@ -48,20 +48,20 @@ class AsyncStreamingServer(AsyncServer):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
-        """Stream the changes that a slot of this connection's database decodes by pgoutput.
+        """Stream the changes of a logical slot with the plugin pgoutput.
 
-        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), and
-        start at ``start``, or at the position that the slot has confirmed. Values are loaded by
-        psycopg's loaders of this server's connection; each row is a Row, or the result of
-        ``row_factory``. The stream opens another connection with the parameters of this one.
+        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …). They
+        start at ``start``, by default at the slot's confirmed position. Values are loaded by the
+        psycopg loaders registered on this server's connection; rows are Row objects, or made by
+        ``row_factory``. The stream opens its own connection with the same parameters.
 
-        Nothing is acknowledged automatically: after a crash, changes that were not acknowledged are
-        sent again. ``ChangeOptions`` lists further options, such as ``binary=True``.
+        Changes are acknowledged only by your calls: changes that are not acknowledged are sent
+        again after a crash. ``ChangeOptions`` lists the options, such as ``binary=True``.
 
-        Raises: when it is entered or the first change is requested: SlotNotFound; SlotActive;
-        SlotLost; PublicationNotFound (before 18, with the first change); UnsupportedByServer;
-        AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
-        ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
+        Raises: on entering, or with the first change: SlotNotFound; SlotActive;
+        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
+        AheadOfServer for a ``start`` beyond the end of the server's WAL; InsufficientPrivilege;
+        ConnectionFailed, also if the server shuts down; WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(
@@ -108,15 +108,15 @@ class AsyncStreamingServer(AsyncServer):
         create_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
-        """Stream the existing rows, and then every later change, without a gap or a repetition.
+        """The rows that are there, and then every change since: no gap, and nothing twice.
 
-        It creates the slot, which waits up to ``create_timeout`` seconds for open transactions to
-        end, and copies the published columns and rows of the ``tables`` (by default all published
-        ones) in the slot's snapshot. Each row is an Insert; SnapshotEnd follows, and then the
-        changes as from ``changes``. If it ends before SnapshotEnd, the slot is dropped.
+        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
+        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
+        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
+        gives. When it ends before SnapshotEnd, the slot is dropped again.
 
-        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for a table that
-        is not published; StatementTimeout; InsufficientPrivilege.
+        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
+        not published; StatementTimeout; InsufficientPrivilege.
         Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
