@@ -1,4 +1,4 @@
-"""What a walsender answers to commands about slots."""
+"""Answers of a walsender to commands about slots."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pgreplkit.values.lsn import LSN
 
 
 class Snapshot(StrEnum):
-    """What becomes of the snapshot that a new logical slot begins with."""
+    """The use of the snapshot with which a new logical slot starts."""
 
     EXPORT = "export"
-    """SET TRANSACTION SNAPSHOT takes it elsewhere, until the next command on this connection."""
+    """For SET TRANSACTION SNAPSHOT in other sessions, until this connection's next command."""
     USE = "use"
-    """This connection's transaction, just begun, read only and REPEATABLE READ, sees it."""
+    """For this connection's transaction, which must be new, read-only and REPEATABLE READ."""
     NOTHING = "nothing"
 
 
 @attrs.frozen
 class CreatedSlot:
-    """A slot that was just made.
+    """A newly created slot.
 
     Source: CREATE_REPLICATION_SLOT.
     """
 
     name: str
     consistent_point: LSN
-    """From where on a logical slot has every change; 0/0 for a physical one."""
+    """The position from which a logical slot has all changes; 0/0 for a physical slot."""
     snapshot_name: str | None
-    """For SET TRANSACTION SNAPSHOT, where it was exported."""
+    """The argument of SET TRANSACTION SNAPSHOT; None unless it was exported."""
     plugin: str | None
 
 
 @attrs.frozen
 class SlotPosition:
-    """Where a physical slot is.
+    """The position of a physical slot.
 
     Source: READ_REPLICATION_SLOT.
     """
 
     restart_lsn: LSN | None
-    """None for a slot that reserves no WAL yet."""
+    """None if the slot reserves no WAL yet."""
     restart_timeline: int | None

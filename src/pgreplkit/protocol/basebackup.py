@@ -1,4 +1,4 @@
-"""What BASE_BACKUP sends: archives of tar and a manifest, in the framing of each major."""
+"""The messages of BASE_BACKUP: tar archives and a manifest, in the framing of each version."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BASE = "base.tar"
 
 @attrs.frozen
 class BackupArchive:
-    """An archive begins: the data directory's, or a tablespace's."""
+    """The start of an archive, of the data directory or of a tablespace."""
 
     name: str
-    """As pg_basebackup names it: base.tar or 16401.tar, with .gz and so on when compressed."""
+    """The name that pg_basebackup uses: base.tar or 16401.tar, with .gz if compressed."""
     oid: int | None
-    """The tablespace's; None for the data directory."""
+    """The OID of the tablespace; None for the data directory."""
     location: str | None
-    """Where the tablespace is on the server; None for the data directory."""
+    """The path of the tablespace on the server; None for the data directory."""
 
 
 @attrs.frozen
@@ -37,27 +37,27 @@ class BackupChunk:
 
 @attrs.frozen
 class ManifestChunk:
-    """A piece of the manifest, which comes after all archives (13 on)."""
+    """A piece of the manifest, which follows all archives (13 on)."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
 
 
 BackupItem: TypeAlias = BackupArchive | BackupChunk | ManifestChunk
-"""What a backup is made of, in the order in which it comes."""
+"""The items of a backup stream."""
 
 
 @attrs.frozen
 class BackupTablespace:
-    """A tablespace that is copied, or with None the data directory itself."""
+    """A tablespace in the backup; ``oid`` is None for the data directory."""
 
     oid: int | None
     location: str | None
     size: int | None
-    """Bytes, as the server estimated."""
+    """The server's estimate in bytes."""
 
     @classmethod
     def from_record(cls, record: dict[str, str | None]) -> BackupTablespace:
-        """A row of the server's list."""
+        """Return the tablespace of one row of the server's list."""
         oid, kilobytes = record["spcoid"], record["size"]
         return cls(
             None if oid is None else int(oid),
@@ -67,56 +67,56 @@ class BackupTablespace:
 
 
 class BackupSink(Protocol):
-    """Where a backup goes."""
+    """The receiver of a backup."""
 
     def begin(self, archive: BackupArchive) -> None:
-        """An archive begins."""
+        """Start an archive."""
 
     def write(self, data: memoryview) -> None:
-        """More of the archive that was begun last."""
+        """Add data to the current archive."""
 
     def end(self) -> None:
-        """The archive is whole."""
+        """Complete the current archive."""
 
     def manifest(self, data: memoryview) -> None:
-        """More of the manifest."""
+        """Add data to the manifest."""
 
 
 class BackupFraming:
-    """Tells a sink what messages mean.
+    """Passes the messages of a base backup to a sink.
 
-    Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, and the
-    manifest the last one. From 15 on all is one COPY, and a letter says what a message is.
+    Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, followed
+    by the manifest. From 15 on there is one COPY, and the first byte of a message is its kind.
     """
 
     def __init__(self, major: int, tablespaces: Sequence[BackupTablespace], sink: BackupSink):
         self.tablespaces: tuple[BackupTablespace, ...] = tuple(tablespaces)
         self.done: list[int] = [0] * len(self.tablespaces)
-        """Bytes that came of each; as the server counts, where it compresses."""
+        """The bytes received of each tablespace; of compressed ones, the server's own count."""
         self._sink = sink
         self._has_letters = major >= _LETTERS_SINCE
         self._copies = 0
         self.is_within_copy: bool = False
-        """Whether a COPY has begun and not ended."""
+        """Whether a COPY is in progress."""
         self._at: int | None = None
-        """Which archive is being sent; None before the first, and in the manifest."""
+        """The index of the current archive; None before the first, and in the manifest."""
         self._is_compressed = False
         self._has_manifest = False
-        """Whether the letter came that begins it."""
+        """Whether the manifest has started."""
         self._manifest = bytearray()
 
     @property
     def manifest(self) -> bytes:
-        """What came of the manifest."""
+        """The received part of the manifest."""
         return bytes(self._manifest)
 
     @property
     def archives_left(self) -> int:
-        """How many COPYs there are at the least, that have not begun."""
+        """The number of COPYs, at least, that have not started."""
         return (1 if self._has_letters else len(self.tablespaces)) - self._copies
 
     def begin_copy(self) -> None:
-        """A COPY begins."""
+        """Note that a COPY has started."""
         self.is_within_copy = True
         number, self._copies = self._copies, self._copies + 1
         if not self._has_letters and number < len(self.tablespaces):
@@ -129,7 +129,7 @@ class BackupFraming:
         self._end()
 
     def feed(self, messages: Iterable[memoryview]) -> None:
-        """What came.
+        """Process messages.
 
         Raises: InvalidBackupMessage.
         """
@@ -141,7 +141,7 @@ class BackupFraming:
             elif message[0] != _DATA:
                 self._turn(message)
             elif self._at is None and not self._has_manifest:
-                raise InvalidBackupMessage(bytes(message[:32]), "no archive has begun")
+                raise InvalidBackupMessage(bytes(message[:32]), "no archive has started")
             else:
                 self._take(message[1:])
 
@@ -160,14 +160,14 @@ class BackupFraming:
                 [whole] = struct.unpack(">q", content)
                 self.done[self._at] = whole - sum(self.done[: self._at])
         else:
-            raise InvalidBackupMessage(bytes(message[:32]), "nothing of that kind comes here")
+            raise InvalidBackupMessage(bytes(message[:32]), "unexpected kind of message")
 
     def _place(self, location: str) -> int:
-        """Which of the list that is."""
+        """Return the index of a tablespace in the server's list."""
         for number, tablespace in enumerate(self.tablespaces):
             if (tablespace.location or "") == location:
                 return number
-        raise InvalidBackupMessage(location, "there is no such tablespace in the server's list")
+        raise InvalidBackupMessage(location, "the tablespace is not in the server's list")
 
     def _begin(self, number: int, name: str) -> None:
         self._at, self._is_compressed = number, not name.endswith(".tar")

@@ -1,4 +1,4 @@
-"""Spool: messages kept in memory, and on disk where they become many."""
+"""Spool: messages buffered in memory, and in a temporary file beyond a limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pgreplkit.values.lsn import LSN
 
 _HEAD = struct.Struct(">I8s")
 _OVERHEAD = 100
-"""Bytes that Python needs for a message beside its own."""
+"""Python's own memory for a message: the tuple, the LSN and the headers of the objects."""
 
 
 class Spool:
     """Messages with their positions, in the order in which they were added.
 
-    Beyond ``memory_limit`` bytes they stand in a temporary file, which goes with the object.
+    Beyond ``memory_limit`` bytes they are written to a temporary file, deleted with the object.
     """
 
     def __init__(self, memory_limit: int) -> None:
@@ -52,7 +52,7 @@ class Spool:
         file.flush()
         at, end = 0, file.seek(0, 2)
         while at < end:
-            # Several may iterate at once, and each has its own place in the file.
+            # There may be several iterators at once, each with its own position in the file.
             file.seek(at)
             size, position = _HEAD.unpack(file.read(_HEAD.size))
             data = file.read(size)

@@ -1,4 +1,4 @@
-"""The messages of a stream of changes, as pgoutput tells them."""
+"""The messages of a stream of changes, as pgoutput sends them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ R = TypeVar("R")
 
 @attrs.frozen
 class Begin:
-    """A transaction begins; all up to its Commit belongs to it."""
+    """The start of a transaction; all messages up to its Commit belong to it."""
 
     commit_lsn: LSN
-    """Where its commit stands."""
+    """The position of its commit record."""
     commit_time: datetime
     xid: int
 
 
 @attrs.frozen
 class Commit:
-    """A transaction ends; with ``end_lsn`` it and all before it are acknowledged."""
+    """The end of a transaction; ``end_lsn`` acknowledges it and all earlier ones."""
 
     commit_lsn: LSN
     end_lsn: LSN
@@ -35,30 +35,31 @@ class Commit:
 
 @attrs.frozen
 class Origin:
-    """The transaction came to the publisher by replication, from the origin of that name."""
+    """Replication origin, if the publisher itself received the transaction by replication."""
 
     origin_lsn: LSN
-    """Where its commit stands at the origin."""
+    """The position of the commit on the origin server."""
     name: str
 
 
 @attrs.frozen
 class Insert(Generic[R]):
-    """A row was inserted."""
+    """An inserted row."""
 
     lsn: LSN
     xid: int
-    """The transaction, or the subtransaction in one that is streamed while it runs."""
+    """The transaction, or the subtransaction within a transaction streamed in progress."""
     table: Table
     new: R
 
 
 @attrs.frozen
 class Update(Generic[R]):
-    """A row was updated.
+    """An updated row.
 
-    ``new`` has UNCHANGED for large values that were not changed. ``old`` is the whole row with
-    REPLICA IDENTITY FULL; else a Row of the key's columns, or None when the key stayed the same.
+    ``new`` has UNCHANGED for large values that did not change and are not in ``old``. ``old`` is
+    the whole row with REPLICA IDENTITY FULL; otherwise a Row of the key columns, or None if the
+    key did not change.
     """
 
     lsn: LSN
@@ -70,9 +71,9 @@ class Update(Generic[R]):
 
 @attrs.frozen
 class Delete(Generic[R]):
-    """A row was deleted.
+    """A deleted row.
 
-    ``old`` is the whole row with REPLICA IDENTITY FULL, else a Row of the key's columns.
+    ``old`` is the whole row with REPLICA IDENTITY FULL, otherwise a Row of the key columns.
     """
 
     lsn: LSN
@@ -83,7 +84,7 @@ class Delete(Generic[R]):
 
 @attrs.frozen
 class Truncate:
-    """Tables were emptied, all of them by one TRUNCATE."""
+    """Tables emptied by one TRUNCATE."""
 
     lsn: LSN
     xid: int
@@ -94,44 +95,44 @@ class Truncate:
 
 @attrs.frozen
 class Message:
-    """What somebody gave to pg_logical_emit_message(); from 14 on.
+    """A message of pg_logical_emit_message(); from 14 on.
 
-    One that is not transactional stands in no transaction: ``end_lsn`` acknowledges it.
+    A message that is not transactional is outside of any transaction: ``end_lsn`` acknowledges it.
     """
 
     lsn: LSN
-    """Where it ends."""
+    """The end of its record."""
     xid: int
-    """The transaction; 0 for a message that is not transactional."""
+    """The transaction; 0 if the message is not transactional."""
     transactional: bool
     prefix: str
     content: bytes
 
     @property
     def end_lsn(self) -> LSN:
-        """What acknowledges a message that stands in no transaction."""
+        """The position that acknowledges a message outside of any transaction."""
         return self.lsn
 
 
 @attrs.frozen
 class StreamStart:
-    """Changes of a transaction that still runs follow, up to StreamStop."""
+    """The start of changes of a transaction in progress, up to StreamStop."""
 
     xid: int
     is_first: bool
-    """Whether nothing of the transaction was streamed before."""
+    """Whether this is the first part of the transaction."""
 
 
 @attrs.frozen
 class StreamStop:
-    """What follows is of other transactions."""
+    """The end of changes of a transaction in progress."""
 
     xid: int
 
 
 @attrs.frozen
 class StreamCommit:
-    """A transaction that was streamed while it ran ends; ``end_lsn`` acknowledges it."""
+    """The commit of a transaction streamed in progress; ``end_lsn`` acknowledges it."""
 
     xid: int
     commit_lsn: LSN
@@ -141,9 +142,10 @@ class StreamCommit:
 
 @attrs.frozen
 class StreamAbort:
-    """What was streamed of a transaction, or of one of its subtransactions, is void.
+    """The rollback of a transaction streamed in progress, or of one of its subtransactions.
 
-    ``subxid`` is ``xid`` when all of it is. Position and time come with streaming="parallel".
+    ``subxid`` equals ``xid`` for the whole transaction. The position and the time are sent only
+    with streaming="parallel".
     """
 
     xid: int
@@ -154,20 +156,19 @@ class StreamAbort:
 
 @attrs.frozen
 class BeginPrepare:
-    """A transaction begins that is prepared for a two-phase commit; all up to its Prepare belongs
-    to it."""
+    """The start of a transaction that is prepared; all messages up to its Prepare belong to it."""
 
     prepare_lsn: LSN
     end_lsn: LSN
     prepare_time: datetime
     xid: int
     gid: str
-    """Its name, as PREPARE TRANSACTION gave it."""
+    """The identifier given to PREPARE TRANSACTION."""
 
 
 @attrs.frozen
 class Prepare:
-    """A transaction is prepared: CommitPrepared or RollbackPrepared follows some time.
+    """The end of a prepared transaction: CommitPrepared or RollbackPrepared follows later.
 
     ``end_lsn`` acknowledges it.
     """
@@ -178,12 +179,12 @@ class Prepare:
     xid: int
     gid: str
     is_streamed: bool = False
-    """Whether it was streamed while it ran."""
+    """Whether the transaction was streamed in progress."""
 
 
 @attrs.frozen
 class CommitPrepared:
-    """A transaction that was prepared is committed; ``end_lsn`` acknowledges it."""
+    """The commit of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     commit_lsn: LSN
     end_lsn: LSN
@@ -194,7 +195,7 @@ class CommitPrepared:
 
 @attrs.frozen
 class RollbackPrepared:
-    """A transaction that was prepared is rolled back; ``end_lsn`` acknowledges it."""
+    """The rollback of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     prepare_end_lsn: LSN
     end_lsn: LSN
@@ -206,9 +207,9 @@ class RollbackPrepared:
 
 @attrs.frozen
 class SnapshotEnd:
-    """The rows that were there are given, as of ``lsn``; what follows are the changes since.
+    """The end of the copied rows, which are of ``lsn``; later changes follow.
 
-    Of ``snapshot_then_changes`` only.
+    Only ``snapshot_then_changes`` yields it.
     """
 
     lsn: LSN
@@ -233,7 +234,7 @@ Change: TypeAlias = (
     | RollbackPrepared
     | SnapshotEnd
 )
-"""What a stream of changes gives."""
+"""The items of a stream of changes."""
 
 ENDS = (Commit, StreamCommit, Prepare, CommitPrepared, RollbackPrepared)
-"""By the ``end_lsn`` of these a transaction, or a step of one, is acknowledged."""
+"""The messages whose ``end_lsn`` acknowledges a transaction, or a phase of one."""

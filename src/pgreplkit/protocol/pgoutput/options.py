@@ -1,4 +1,4 @@
-"""What pgoutput is asked for."""
+"""The options of pgoutput."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 
 def names_of(publications: Iterable[str]) -> tuple[str, ...]:
-    """The names of publications, of which there is one at least."""
+    """Return the names of publications, at least one."""
     names = several(publications, "publications")
     if not names:
-        raise ValueError("no publication is given")
+        raise ValueError("at least one publication is needed")
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"a publication is named by a str, not by a {type(name).__name__}")
+            raise TypeError(f"publications must be str, not {type(name).__name__}")
     return names
 
 
@@ -32,9 +32,9 @@ def pgoutput_options(
     messages: bool | None,
     origin: str,
 ) -> dict[str, str]:
-    """The options of START_REPLICATION, with the highest protocol that the major speaks.
+    """Return the options of START_REPLICATION, with the newest protocol of the major version.
 
-    Raises: what ``require`` raises for what the major lacks.
+    Raises: UnsupportedByServer, from ``require``, for an option that the server lacks.
     """
     protocol = next((protocol for since, protocol in _PROTOCOLS if major >= since), 1)
     names = ",".join(identifier(name) for name in publications)

@@ -1,4 +1,4 @@
-"""Row: the values of a row, by name and by position; and what else rows can be made into."""
+"""Row: the values of a row by name and by position; and the other row factories."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 """The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
 
-It is neither NULL nor gone: leave the column as it is.
+It is neither NULL nor missing: leave the column as it is.
 """
 
 
 class Row(tuple[object, ...]):
-    """The values of a row: a tuple in the order of the columns, whose items have names too.
+    """The values of a row: a tuple in the order of the columns, with access by name.
 
     >>> row = named_rows(("id", "name"))((1, "Ada"))
     >>> row["name"], row[0], dict(row)
@@ -40,16 +40,16 @@ class Row(tuple[object, ...]):
     _positions: ClassVar[Mapping[str, int]] = {}
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """Return the names of the columns."""
         return tuple(self._positions)
 
     def get(self, name: str, default: Default | None = None) -> object | Default | None:
-        """The value of that column, or ``default`` where there is no such column."""
+        """Return the value of a column, or ``default`` if there is no such column."""
         position = self._positions.get(name)
         return default if position is None else tuple.__getitem__(self, position)
 
     def as_dict(self) -> dict[str, object]:
-        """The values by the names of their columns."""
+        """Return the values by column name."""
         return dict(zip(self._positions, self, strict=True))
 
     @overload
@@ -69,13 +69,40 @@ class Row(tuple[object, ...]):
 
 
 RowMaker: TypeAlias = Callable[[tuple[object, ...]], R]
-"""Makes one row of its values."""
+"""Returns a row for a tuple of values."""
 RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
-"""Gives what makes rows of columns of those names."""
+"""Returns a row maker for columns of those names."""
+
+
+_OF_PSYCOPG = {
+    "dict_row": "dict_rows",
+    "tuple_row": "tuple_rows",
+    "namedtuple_row": "named_rows",
+    "class_row_": "class_rows(cls)",
+}
+_TYPES: dict[object, str] = {dict: "dict_rows", tuple: "tuple_rows"}
+
+
+def checked_row_factory(factory: RowFactory[R]) -> RowFactory[R]:
+    """Return ``factory`` if it can be a row factory of a stream.
+
+    Raises:
+        TypeError: If it is not callable, or belongs to psycopg, whose row factories take a cursor.
+    """
+    if not callable(factory):
+        raise TypeError(f"row_factory must be callable, got {type(factory).__name__}")
+    own = next((own for kind, own in _TYPES.items() if factory is kind), None)
+    name = getattr(factory, "__name__", "")
+    if getattr(factory, "__module__", "") == "psycopg.rows":
+        own = _OF_PSYCOPG.get(name, "named_rows")
+        name = f"psycopg's {name.removesuffix('_')}"
+    if own:
+        raise TypeError(f"row_factory takes the names of columns; pass {own} instead of {name}")
+    return factory
 
 
 def named_rows(names: tuple[str, ...]) -> type[Row]:
-    """The row factory that is used unless told: each row is a Row."""
+    """Return a row maker for Row objects; the default row factory."""
     positions = {name: position for position, name in enumerate(names)}
     return type(
         "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}
@@ -87,18 +114,17 @@ def _restored(names: tuple[str, ...], values: tuple[object, ...]) -> Row:
 
 
 def tuple_rows(names: tuple[str, ...]) -> RowMaker[tuple[object, ...]]:
-    """A row factory: plain tuples, in the order of the columns."""
+    """Return a row maker for plain tuples in the order of the columns."""
     return tuple
 
 
 def dict_rows(names: tuple[str, ...]) -> RowMaker[dict[str, object]]:
-    """A row factory: dicts by the names of the columns."""
+    """Return a row maker for dicts by column name."""
     return lambda values: dict(zip(names, values, strict=True))
 
 
 def class_rows(cls: Callable[..., R]) -> RowFactory[R]:
-    """A row factory: objects of a class that takes the columns as keywords, as attrs classes and
-    dataclasses do."""
+    """Return a row factory for a class that takes the columns as keywords, such as a dataclass."""
 
     def factory(names: tuple[str, ...]) -> RowMaker[R]:
         return lambda values: cls(**dict(zip(names, values, strict=True)))

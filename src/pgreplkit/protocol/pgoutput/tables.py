@@ -1,4 +1,4 @@
-"""Table and Column: what a stream tells of the tables whose changes it carries."""
+"""Table and Column: the tables of a stream of changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgreplkit.values.tablename import TableName
 
 
 class RelationIdentity(OpenEnum):
-    """What tells which old row a change meant, as ``relreplident`` has it."""
+    """The replica identity of a table, as in pg_class.relreplident."""
 
     DEFAULT = "d"
     """The primary key."""
@@ -30,19 +30,19 @@ class Column:
     name: str
     type_oid: int
     type_modifier: int
-    """As in pg_attribute.atttypmod; -1 where the type takes none."""
+    """pg_attribute.atttypmod; -1 if the type has no modifier."""
     is_key: bool
-    """Whether it belongs to the replica identity."""
+    """Whether the column is part of the replica identity."""
     type_name: TableName | None = None
-    """Schema and name of its type where it is none of PostgreSQL's own."""
+    """Schema and name of its type, unless it is a built-in type."""
 
 
 @attrs.frozen(repr=False)
 class Table:
-    """A table as it is when the changes after it were made.
+    """A table as it was at the time of its changes.
 
-    When it is altered the stream goes on with another Table; rows keep the one they came with.
-    The server also tells of it again unaltered, as after ANALYZE: compare with ``==``.
+    After ALTER TABLE the stream continues with another Table; changes keep their own. The server
+    also sends an unaltered table again, as after ANALYZE: compare tables with ``==``.
 
     Source: the message Relation of pgoutput.
     """
@@ -51,17 +51,17 @@ class Table:
     schema: str
     name: str
     columns: tuple[Column, ...]
-    """Those that are published."""
+    """The published columns."""
     replica_identity: RelationIdentity = RelationIdentity.DEFAULT
 
     @property
     def table_name(self) -> TableName:
-        """Its schema and name as one value, which ``str`` writes as SQL does."""
+        """The schema and name as one value; ``str()`` returns it as SQL."""
         return TableName(self.schema, self.name)
 
     @property
     def key(self) -> tuple[Column, ...]:
-        """The columns of its replica identity."""
+        """The columns of the replica identity."""
         return tuple(column for column in self.columns if column.is_key)
 
     def __str__(self) -> str:
