@@ -33,7 +33,7 @@ class RowLoading:
     """Loads values by the loaders of ``adapters``, as a query's result is loaded.
 
     ``connection`` has the settings by which the server writes texts. ``types`` are the created
-    types that are known; whoever gives them may add others later.
+    known types; the caller may add others later.
     """
 
     def __init__(

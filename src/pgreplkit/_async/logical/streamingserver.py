@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class AsyncStreamingServer(AsyncServer):
-    """A server of either role, with what is streamed from it."""
+    """A server of either role, with its streams of changes."""
 
     @overload
     def changes(
@@ -48,20 +48,20 @@ class AsyncStreamingServer(AsyncServer):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> AsyncChangeStream[R] | AsyncChangeStream[Row]:
-        """The changes that a slot of this connection's database decodes by pgoutput.
+        """Stream the changes of a logical slot with the plugin pgoutput.
 
-        They come typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
-        ``start`` or from what the slot has not confirmed; the rows by psycopg's loaders, as they
-        are registered on this server's connection, made into a Row or by ``row_factory``. The
-        stream has a connection of its own, made like this one.
+        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …). They
+        start at ``start``, by default at the slot's confirmed position. Values are loaded by the
+        psycopg loaders registered on this server's connection; rows are Row objects, or made by
+        ``row_factory``. The stream opens its own connection with the same parameters.
 
-        Nothing is acknowledged unless you say so: what was given and not acknowledged comes again
-        after a crash. ``ChangeOptions`` says what can be chosen, as in ``binary=True``.
+        Changes are acknowledged only by your calls: changes that are not acknowledged are sent
+        again after a crash. ``ChangeOptions`` lists the options, such as ``binary=True``.
 
-        Raises: when it is entered or the first change is asked for: SlotNotFound; SlotActive;
+        Raises: on entering, or with the first change: SlotNotFound; SlotActive;
         SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
-        AheadOfServer for a ``start`` that the server has not reached; InsufficientPrivilege;
-        ConnectionFailed, also when the server shuts down; WaitTimeout; ValueNotLoadable.
+        AheadOfServer for a ``start`` beyond the end of the server's WAL; InsufficientPrivilege;
+        ConnectionFailed, also if the server shuts down; WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(

@@ -1,4 +1,4 @@
-"""AsyncClosing: what is closed at the end of its ``with`` block."""
+"""AsyncClosing: base class of objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 

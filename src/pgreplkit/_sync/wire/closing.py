@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/wire/closing.py by `nox -s sync`. Do not edit.
-"""Closing: what is closed at the end of its ``with`` block."""
+"""Closing: base class of objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 
