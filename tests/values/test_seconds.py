@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from pgreplkit.values.seconds import checked_seconds
 
 
 @given(st.floats() | st.integers())
+@example(math.inf)
+@example(math.nan)
+@example(-0.1)
 def test_a_number_of_seconds_is_finite_and_not_negative(seconds: float) -> None:
     if 0 <= seconds < math.inf:
         assert checked_seconds(seconds, "timeout") == seconds

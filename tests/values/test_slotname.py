@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from pgreplkit import InvalidSlotName
 from pgreplkit.values.slotname import checked_slot_name
@@ -17,6 +17,9 @@ def test_lower_case_letters_digits_and_underscores_are_valid(name: str) -> None:
 
 
 @given(st.text(max_size=70))
+@example("")
+@example("x" * 63)
+@example("x" * 64)
 def test_all_other_names_are_refused_with_the_reason(name: str) -> None:
     if re.fullmatch("[a-z0-9_]{1,63}", name, re.ASCII):
         assert checked_slot_name(name) == name
