@@ -1,1 +1,1 @@
-"""What servers say in the replication protocol, taken apart."""
+"""The replication protocol: its commands, and its messages decoded."""

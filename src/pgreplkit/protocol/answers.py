@@ -1,4 +1,4 @@
-"""What a walsender answers to commands about slots."""
+"""Answers of a walsender to commands about slots."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from pgreplkit.values.lsn import LSN
 
 
 class Snapshot(StrEnum):
-    """What becomes of the snapshot that a new logical slot begins with."""
+    """The use of the snapshot with which a new logical slot begins."""
 
     EXPORT = "export"
-    """SET TRANSACTION SNAPSHOT takes it elsewhere, until the next command on this connection."""
+    """Another session can use it by SET TRANSACTION SNAPSHOT, until the next command on this
+    connection."""
     USE = "use"
-    """This connection's transaction, just begun, read only and REPEATABLE READ, sees it."""
+    """The transaction of this connection uses it; it must be new, READ ONLY and REPEATABLE READ."""
     NOTHING = "nothing"
 
 
 @attrs.frozen
 class CreatedSlot:
-    """A slot that was just made.
+    """A slot that was created.
 
     Source: CREATE_REPLICATION_SLOT.
     """
 
     name: str
     consistent_point: LSN
-    """From where on a logical slot has every change; 0/0 for a physical one."""
+    """The position from which a logical slot has every change; 0/0 for a physical slot."""
     snapshot_name: str | None
-    """For SET TRANSACTION SNAPSHOT, where it was exported."""
+    """The name for SET TRANSACTION SNAPSHOT, if the snapshot was exported."""
     plugin: str | None
 
 
 @attrs.frozen
 class SlotPosition:
-    """Where a physical slot is.
+    """The position of a physical slot.
 
     Source: READ_REPLICATION_SLOT.
     """

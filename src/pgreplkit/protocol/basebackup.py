@@ -1,4 +1,4 @@
-"""What BASE_BACKUP sends: archives of tar and a manifest, in the framing of each major."""
+"""The answer to BASE_BACKUP: tar archives and a manifest, framed as each major version does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BASE = "base.tar"
 
 @attrs.frozen
 class BackupArchive:
-    """An archive begins: the data directory's, or a tablespace's."""
+    """The beginning of an archive, of the data directory or of a tablespace."""
 
     name: str
-    """As pg_basebackup names it: base.tar or 16401.tar, with .gz and so on when compressed."""
+    """The name that pg_basebackup uses: base.tar or 16401.tar, with .gz etc. if compressed."""
     oid: int | None
-    """The tablespace's; None for the data directory."""
+    """The OID of the tablespace; None for the data directory."""
     location: str | None
-    """Where the tablespace is on the server; None for the data directory."""
+    """The location of the tablespace on the server; None for the data directory."""
 
 
 @attrs.frozen
@@ -37,27 +37,27 @@ class BackupChunk:
 
 @attrs.frozen
 class ManifestChunk:
-    """A piece of the manifest, which comes after all archives (13 on)."""
+    """A piece of the manifest, which follows all archives (13 on)."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
 
 
 BackupItem: TypeAlias = BackupArchive | BackupChunk | ManifestChunk
-"""What a backup is made of, in the order in which it comes."""
+"""The parts of a backup, in the order in which they are received."""
 
 
 @attrs.frozen
 class BackupTablespace:
-    """A tablespace that is copied, or with None the data directory itself."""
+    """A tablespace that is copied; with None as ``oid``, the data directory."""
 
     oid: int | None
     location: str | None
     size: int | None
-    """Bytes, as the server estimated."""
+    """Bytes, by the server's estimate."""
 
     @classmethod
     def from_record(cls, record: dict[str, str | None]) -> BackupTablespace:
-        """A row of the server's list."""
+        """Return the tablespace of a row of the server's list."""
         oid, kilobytes = record["spcoid"], record["size"]
         return cls(
             None if oid is None else int(oid),
@@ -67,56 +67,57 @@ class BackupTablespace:
 
 
 class BackupSink(Protocol):
-    """Where a backup goes."""
+    """The receiver of a backup."""
 
     def begin(self, archive: BackupArchive) -> None:
-        """An archive begins."""
+        """Begin an archive."""
 
     def write(self, data: memoryview) -> None:
-        """More of the archive that was begun last."""
+        """Add data to the archive that was begun last."""
 
     def end(self) -> None:
-        """The archive is whole."""
+        """End the archive."""
 
     def manifest(self, data: memoryview) -> None:
-        """More of the manifest."""
+        """Add data to the manifest."""
 
 
 class BackupFraming:
-    """Tells a sink what messages mean.
+    """Decodes the messages of a backup for a sink.
 
     Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, and the
-    manifest the last one. From 15 on all is one COPY, and a letter says what a message is.
+    manifest is the last one. From 15 on there is one COPY, and the first letter of a message is its
+    kind.
     """
 
     def __init__(self, major: int, tablespaces: Sequence[BackupTablespace], sink: BackupSink):
         self.tablespaces: tuple[BackupTablespace, ...] = tuple(tablespaces)
         self.done: list[int] = [0] * len(self.tablespaces)
-        """Bytes that came of each; as the server counts, where it compresses."""
+        """Bytes received of each; as the server counts them, if it compresses."""
         self._sink = sink
         self._has_letters = major >= _LETTERS_SINCE
         self._copies = 0
         self.is_within_copy: bool = False
         """Whether a COPY has begun and not ended."""
         self._at: int | None = None
-        """Which archive is being sent; None before the first, and in the manifest."""
+        """The number of the current archive; None before the first, and in the manifest."""
         self._is_compressed = False
         self._has_manifest = False
-        """Whether the letter came that begins it."""
+        """Whether the manifest has begun."""
         self._manifest = bytearray()
 
     @property
     def manifest(self) -> bytes:
-        """What came of the manifest."""
+        """The received part of the manifest."""
         return bytes(self._manifest)
 
     @property
     def archives_left(self) -> int:
-        """How many COPYs there are at the least, that have not begun."""
+        """The number of COPYs for archives that have not begun."""
         return (1 if self._has_letters else len(self.tablespaces)) - self._copies
 
     def begin_copy(self) -> None:
-        """A COPY begins."""
+        """Note that a COPY begins."""
         self.is_within_copy = True
         number, self._copies = self._copies, self._copies + 1
         if not self._has_letters and number < len(self.tablespaces):
@@ -129,7 +130,7 @@ class BackupFraming:
         self._end()
 
     def feed(self, messages: Iterable[memoryview]) -> None:
-        """What came.
+        """Process messages.
 
         Raises: InvalidBackupMessage.
         """
@@ -160,14 +161,16 @@ class BackupFraming:
                 [whole] = struct.unpack(">q", content)
                 self.done[self._at] = whole - sum(self.done[: self._at])
         else:
-            raise InvalidBackupMessage(bytes(message[:32]), "nothing of that kind comes here")
+            raise InvalidBackupMessage(
+                bytes(message[:32]), "a message of that kind may not come here"
+            )
 
     def _place(self, location: str) -> int:
-        """Which of the list that is."""
+        """Return the number of the tablespace with a location."""
         for number, tablespace in enumerate(self.tablespaces):
             if (tablespace.location or "") == location:
                 return number
-        raise InvalidBackupMessage(location, "there is no such tablespace in the server's list")
+        raise InvalidBackupMessage(location, "the server's list has no such tablespace")
 
     def _begin(self, number: int, name: str) -> None:
         self._at, self._is_compressed = number, not name.endswith(".tar")

@@ -1,4 +1,4 @@
-"""The commands of the replication protocol, as each major takes them."""
+"""The commands of the replication protocol, in the syntax of each major version."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pgreplkit.values.tablename import quoted
 IDENTIFY_SYSTEM = b"IDENTIFY_SYSTEM"
 UPLOAD_MANIFEST = b"UPLOAD_MANIFEST"
 Option: TypeAlias = str | int | bool | None
-"""The value of an option; None where the name alone is the option."""
+"""The value of an option; None if the option is its name alone."""
 
 _PARENTHESES_SINCE = 15
 
 
 def show(name: str) -> bytes:
-    """What a setting is."""
+    """Return the command that shows a setting."""
     return f"SHOW {quoted(name)}".encode()
 
 
 def timeline_history(timeline: int) -> bytes:
-    """The history file of a timeline."""
+    """Return the command that reads the history file of a timeline."""
     return b"TIMELINE_HISTORY %d" % timeline
 
 
 def read_slot(name: str) -> bytes:
-    """Where a physical slot is."""
+    """Return the command that reads the position of a physical slot."""
     return f"READ_REPLICATION_SLOT {checked_slot_name(name)}".encode()
 
 
 def drop_slot(name: str, *, wait: bool) -> bytes:
-    """Drop a slot, or wait until its user has left it and drop it then."""
+    """Return the command that drops a slot; with ``wait``, once no one uses it."""
     return f"DROP_REPLICATION_SLOT {checked_slot_name(name)}{' WAIT' if wait else ''}".encode()
 
 
 def create_physical_slot(major: int, name: str, *, temporary: bool, reserve_wal: bool) -> bytes:
-    """Create a physical slot."""
+    """Return the command that creates a physical slot."""
     kind = f"{'TEMPORARY ' if temporary else ''}PHYSICAL"
     command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
     if not reserve_wal:
@@ -58,7 +58,7 @@ def create_logical_slot(
     two_phase: bool,
     failover: bool,
 ) -> bytes:
-    """Create a logical slot; ``snapshot`` is export, use or nothing."""
+    """Return the command that creates a logical slot; ``snapshot`` is export, use or nothing."""
     kind = f"{'TEMPORARY ' if temporary else ''}LOGICAL {identifier(plugin)}"
     command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
     if major < _PARENTHESES_SINCE:
@@ -71,28 +71,28 @@ def create_logical_slot(
 
 
 def start_physical(start: LSN, *, timeline: int | None, slot: str | None) -> bytes:
-    """Stream WAL from a position on."""
+    """Return the command that streams WAL from a position."""
     using = f"SLOT {checked_slot_name(slot)} " if slot is not None else ""
     on = f" TIMELINE {timeline:d}" if timeline is not None else ""
     return f"START_REPLICATION {using}PHYSICAL {start}{on}".encode()
 
 
 def start_logical(slot: str, start: LSN, options: Mapping[str, str]) -> bytes:
-    """Stream what a slot's plugin makes of the WAL; 0/0 is where the slot is."""
+    """Return the command that streams a slot's decoded changes; 0/0 is the slot's own position."""
     listed = ", ".join(f"{identifier(name)} {literal(text)}" for name, text in options.items())
     given = f" ({listed})" if listed else ""
     return f"START_REPLICATION SLOT {checked_slot_name(slot)} LOGICAL {start}{given}".encode()
 
 
 def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
-    """Take a base backup, with options by their names from 15 on."""
+    """Return the command that takes a base backup, with options by their names from 15 on."""
     if major >= _PARENTHESES_SINCE:
         return f"BASE_BACKUP ({options_list(options)})".encode()
     older = {"CHECKPOINT": "FAST", "WAIT": "NOWAIT", "VERIFY_CHECKSUMS": "NOVERIFY_CHECKSUMS"}
     parts = []
     for name, value in options.items():
         if name in older:
-            # The word stands for what is not the default: a fast checkpoint, no wait, no look.
+            # The keyword exists only for the value that is not the default.
             parts += [older[name]] if value in {"fast", False} else []
         elif isinstance(value, bool):
             parts += [name] if value else []
@@ -102,7 +102,7 @@ def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
 
 
 def options_list(options: Mapping[str, Option]) -> str:
-    """Options in parentheses, as from 15 on."""
+    """Return a list of options for parentheses, the syntax from 15 on."""
     return ", ".join(f"{name}{_value(value)}" for name, value in options.items())
 
 
@@ -115,14 +115,14 @@ def _value(value: Option) -> str:
 
 
 def literal(text: str) -> str:
-    """A text in quotes; a backslash is nothing special in these commands."""
+    """Return a text in quotes; a backslash has no special meaning in these commands."""
     if "\0" in text:
-        raise ValueError("a text of a command has no NUL in it")
+        raise ValueError("a text of a command must not contain NUL")
     return quote_literal(text)
 
 
 def identifier(name: str) -> str:
-    """A name in double quotes."""
+    """Return a name in double quotes."""
     if "\0" in name or not name:
-        raise ValueError(f"a name is not empty and has no NUL in it: {name!r}")
+        raise ValueError(f"a name must not be empty or contain NUL, got {name!r}")
     return quote_identifier(name)

@@ -1,4 +1,4 @@
-"""Spool: messages kept in memory, and on disk where they become many."""
+"""Spool: messages kept in memory, or on disk if they take much space."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pgreplkit.values.lsn import LSN
 
 _HEAD = struct.Struct(">I8s")
 _OVERHEAD = 100
-"""Bytes that Python needs for a message beside its own."""
+"""Bytes that Python needs for each message, beyond its content."""
 
 
 class Spool:
     """Messages with their positions, in the order in which they were added.
 
-    Beyond ``memory_limit`` bytes they stand in a temporary file, which goes with the object.
+    Beyond ``memory_limit`` bytes they are kept in a temporary file, which is deleted with the
+    object.
     """
 
     def __init__(self, memory_limit: int) -> None:
@@ -52,7 +53,7 @@ class Spool:
         file.flush()
         at, end = 0, file.seek(0, 2)
         while at < end:
-            # Several may iterate at once, and each has its own place in the file.
+            # Several iterations may run at once, each at its own place in the file.
             file.seek(at)
             size, position = _HEAD.unpack(file.read(_HEAD.size))
             data = file.read(size)

@@ -1,4 +1,4 @@
-"""TarStream: a tar archive that comes in pieces, cut into its members."""
+"""TarStream: splits a tar archive that arrives in pieces into its members."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _TYPES = {REGTYPE, DIRTYPE, SYMTYPE}
 
 
 class TarSink(Protocol):
-    """Where the members go."""
+    """The receiver of the members."""
 
     def member(self, info: TarInfo) -> None:
-        """A file, directory or symbolic link begins."""
+        """Begin a file, directory or symbolic link."""
 
     def content(self, data: memoryview) -> None:
-        """More of the file that was begun last."""
+        """Add content to the file that was begun last."""
 
     def done(self) -> None:
-        """That file is whole."""
+        """End that file."""
 
 
 class TarStream:
-    """Reads what servers write: plain headers, as of 1988, without extensions."""
+    """Reads the archives that servers write: plain ustar headers without extensions."""
 
     def __init__(self, sink: TarSink) -> None:
         self._sink = sink
@@ -34,7 +34,7 @@ class TarStream:
         self._left = self._padding = 0
 
     def feed(self, data: memoryview) -> None:
-        """The next piece.
+        """Process the next piece.
 
         Raises: InvalidBackupMessage.
         """
@@ -57,7 +57,7 @@ class TarStream:
             data = data[len(part) :]
 
     def close(self) -> None:
-        """It has ended.
+        """Check that the archive is complete.
 
         Raises: InvalidBackupMessage in the middle of a member.
         """

@@ -1,4 +1,4 @@
-"""WalFeed: the WAL in the messages of a physical stream, across timelines."""
+"""WalFeed: extracts WAL from the messages of a physical stream, across timelines."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class WalChunk:
 
 @attrs.frozen
 class Piece:
-    """What of a chunk lies in one segment."""
+    """The part of a chunk that lies in one segment."""
 
     number: int
-    """The segment's, from the start of the WAL."""
+    """The number of the segment, counted from the start of the WAL."""
     offset: int
     data: memoryview
 
 
 def pieces(chunk: WalChunk, segment_size: int) -> Iterator[Piece]:
-    """A chunk, cut where segments end."""
+    """Split a chunk where segments end."""
     view, position = memoryview(chunk.data), int(chunk.lsn)
     while view:
         number, offset = divmod(position, segment_size)
@@ -50,7 +50,7 @@ def pieces(chunk: WalChunk, segment_size: int) -> Iterator[Piece]:
 
 
 class WalFeed:
-    """Makes chunks of messages, and sees that none is missing between them.
+    """Turns messages into chunks, and checks that none is missing between them.
 
     It ends at ``stop_at``.
     """
@@ -60,15 +60,15 @@ class WalFeed:
         self.timeline: int = timeline
         self._stop_at = stop_at
         self.asked: bool = False
-        """Whether the server wants to hear of this side."""
+        """Whether the server asked for a status update."""
 
     @property
     def is_over(self) -> bool:
-        """Whether all before ``stop_at`` was made chunks of."""
+        """Whether all WAL before ``stop_at`` was received."""
         return self._stop_at is not None and self.position >= self._stop_at
 
     def take(self, messages: Iterable[memoryview]) -> list[WalChunk]:
-        """The chunks in some messages.
+        """Return the chunks in messages.
 
         Raises: InvalidWalMessage.
         """
@@ -82,13 +82,15 @@ class WalFeed:
                 if not self.is_over:
                     chunks.append(self._chunk(message))
             else:
-                raise InvalidWalMessage(bytes(message[:DATA_AT]), "it is none of the two kinds")
+                raise InvalidWalMessage(
+                    bytes(message[:DATA_AT]), "it is neither WAL data nor a keepalive"
+                )
         return chunks
 
     def _chunk(self, message: memoryview) -> WalChunk:
         lsn = LSN.from_bytes(message[1:9])
         if lsn != self.position:
-            raise InvalidWalMessage(str(lsn), f"the WAL before went up to {self.position}")
+            raise InvalidWalMessage(str(lsn), f"the WAL before it ends at {self.position}")
         data = bytes(message[DATA_AT:])
         if len(data) > LSN.MAX - lsn:
             raise InvalidWalMessage(str(lsn), f"{len(data)} bytes of WAL follow it: too many")
@@ -98,5 +100,5 @@ class WalFeed:
         return WalChunk(lsn, data, self.timeline)
 
     def switch(self, timeline: int, start: LSN) -> None:
-        """Go on with another timeline."""
+        """Continue on another timeline."""
         self.timeline, self.position = timeline, start

@@ -1,4 +1,4 @@
-"""AsyncClosing: what is closed at the end of its ``with`` block."""
+"""AsyncClosing: a base for objects that a ``with`` block closes."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class AsyncCopyBoth:
                 return False
 
     def send(self, message: bytes) -> None:
-        """Send a message; what the socket does not take yet is sent with the next one."""
+        """Send a message; the part that the socket does not take yet is sent with the next one."""
         with self.guard:
             if not self.is_over:
                 self.connection.pgconn.put_copy_data(message)

@@ -51,7 +51,7 @@ from pgreplkit.values.slotname import checked_slot_name
 
 
 class Plugin(Protocol):
-    """The output plugin of a slot, and what a stream asks of it."""
+    """The output plugin of a slot, as far as a stream needs it."""
 
     publications: tuple[str, ...]
 
@@ -114,14 +114,14 @@ class SlotStream:
 
         Raises: ServerError; StreamClosed.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self._feed is not None:
             found, remedy = "another iterator takes its changes", "open another stream"
             raise ServerError(self._operation, found, remedy=remedy)
         self._feed = feed
         feed.restart()
 
-    def _insist_on_life(self) -> None:
+    def _check_alive(self) -> None:
         if self.state.is_over:
             remedy = "open another stream"
             raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
@@ -131,7 +131,7 @@ class SlotStream:
 
         Raises: StreamClosed; ConnectionFailed; the errors of the checks.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self.state is StreamState.OPEN:
             return
         walsender = self._source
@@ -145,7 +145,7 @@ class SlotStream:
                 if self.state.is_over:
                     # Closed by another thread or task, when there was nothing to end yet.
                     self._let_go()
-                    self._insist_on_life()
+                    self._check_alive()
                 if self._feed is not None:
                     self._feed.restart()
                 self.state = self.state.to(StreamState.OPEN)
@@ -156,7 +156,7 @@ class SlotStream:
 
     def _start(self, walsender: Walsender) -> CopyBoth:
         operation = self._operation
-        walsender.insist_on_idle(operation)
+        walsender.check_idle(operation)
         if not walsender.is_logical:
             found = "the connection is for physical replication"
             raise ServerError(operation, found, remedy="connect with database=…")

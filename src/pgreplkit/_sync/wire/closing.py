@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/wire/closing.py by `nox -s sync`. Do not edit.
-"""Closing: what is closed at the end of its ``with`` block."""
+"""Closing: a base for objects that a ``with`` block closes."""
 
 from __future__ import annotations
 

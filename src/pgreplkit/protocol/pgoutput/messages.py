@@ -1,4 +1,4 @@
-"""The messages of a stream of changes, as pgoutput tells them."""
+"""The messages of a stream of changes (pgoutput)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ R = TypeVar("R")
 
 @attrs.frozen
 class Begin:
-    """A transaction begins; all up to its Commit belongs to it."""
+    """The beginning of a transaction; all changes up to its Commit belong to it."""
 
     commit_lsn: LSN
-    """Where its commit stands."""
+    """The position of its commit record."""
     commit_time: datetime
     xid: int
 
 
 @attrs.frozen
 class Commit:
-    """A transaction ends; with ``end_lsn`` it and all before it are acknowledged."""
+    """The end of a transaction; ``end_lsn`` acknowledges it and all before it."""
 
     commit_lsn: LSN
     end_lsn: LSN
@@ -35,16 +35,16 @@ class Commit:
 
 @attrs.frozen
 class Origin:
-    """The transaction came to the publisher by replication, from the origin of that name."""
+    """The replication origin from which the publisher itself received the transaction."""
 
     origin_lsn: LSN
-    """Where its commit stands at the origin."""
+    """The position of its commit record at the origin."""
     name: str
 
 
 @attrs.frozen
 class Insert(Generic[R]):
-    """A row was inserted."""
+    """An inserted row."""
 
     lsn: LSN
     xid: int
@@ -55,10 +55,11 @@ class Insert(Generic[R]):
 
 @attrs.frozen
 class Update(Generic[R]):
-    """A row was updated.
+    """An updated row.
 
-    ``new`` has UNCHANGED for large values that were not changed. ``old`` is the whole row with
-    REPLICA IDENTITY FULL; else a Row of the key's columns, or None when the key stayed the same.
+    ``new`` has UNCHANGED for large (TOASTed) values that were not changed, unless ``old`` has them.
+    ``old`` is the whole row with REPLICA IDENTITY FULL. Otherwise it is a Row of the key columns if
+    the key changed, or if a key value is TOASTed; else None.
     """
 
     lsn: LSN
@@ -70,9 +71,9 @@ class Update(Generic[R]):
 
 @attrs.frozen
 class Delete(Generic[R]):
-    """A row was deleted.
+    """A deleted row.
 
-    ``old`` is the whole row with REPLICA IDENTITY FULL, else a Row of the key's columns.
+    ``old`` is the whole row with REPLICA IDENTITY FULL, else a Row of the key columns.
     """
 
     lsn: LSN
@@ -83,7 +84,7 @@ class Delete(Generic[R]):
 
 @attrs.frozen
 class Truncate:
-    """Tables were emptied, all of them by one TRUNCATE."""
+    """Tables that were emptied by one TRUNCATE."""
 
     lsn: LSN
     xid: int
@@ -94,13 +95,13 @@ class Truncate:
 
 @attrs.frozen
 class Message:
-    """What somebody gave to pg_logical_emit_message(); from 14 on.
+    """A logical message, written by pg_logical_emit_message() (14 on).
 
-    One that is not transactional stands in no transaction: ``end_lsn`` acknowledges it.
+    A message that is not transactional belongs to no transaction: ``end_lsn`` acknowledges it.
     """
 
     lsn: LSN
-    """Where it ends."""
+    """The end of the message."""
     xid: int
     """The transaction; 0 for a message that is not transactional."""
     transactional: bool
@@ -109,29 +110,29 @@ class Message:
 
     @property
     def end_lsn(self) -> LSN:
-        """What acknowledges a message that stands in no transaction."""
+        """The position that acknowledges a message outside of any transaction."""
         return self.lsn
 
 
 @attrs.frozen
 class StreamStart:
-    """Changes of a transaction that still runs follow, up to StreamStop."""
+    """The beginning of changes of a transaction that still runs, up to StreamStop."""
 
     xid: int
     is_first: bool
-    """Whether nothing of the transaction was streamed before."""
+    """Whether these are the first streamed changes of the transaction."""
 
 
 @attrs.frozen
 class StreamStop:
-    """What follows is of other transactions."""
+    """The end of changes of a transaction that still runs."""
 
     xid: int
 
 
 @attrs.frozen
 class StreamCommit:
-    """A transaction that was streamed while it ran ends; ``end_lsn`` acknowledges it."""
+    """The commit of a transaction that was streamed; ``end_lsn`` acknowledges it."""
 
     xid: int
     commit_lsn: LSN
@@ -141,9 +142,10 @@ class StreamCommit:
 
 @attrs.frozen
 class StreamAbort:
-    """What was streamed of a transaction, or of one of its subtransactions, is void.
+    """The rollback of a streamed transaction, or of one of its subtransactions.
 
-    ``subxid`` is ``xid`` when all of it is. Position and time come with streaming="parallel".
+    ``subxid`` equals ``xid`` if the whole transaction is rolled back. Position and time are sent
+    with streaming="parallel".
     """
 
     xid: int
@@ -154,22 +156,21 @@ class StreamAbort:
 
 @attrs.frozen
 class BeginPrepare:
-    """A transaction begins that is prepared for a two-phase commit; all up to its Prepare belongs
-    to it."""
+    """The beginning of a prepared transaction; all changes up to its Prepare belong to it."""
 
     prepare_lsn: LSN
     end_lsn: LSN
     prepare_time: datetime
     xid: int
     gid: str
-    """Its name, as PREPARE TRANSACTION gave it."""
+    """Its identifier, given by PREPARE TRANSACTION."""
 
 
 @attrs.frozen
 class Prepare:
-    """A transaction is prepared: CommitPrepared or RollbackPrepared follows some time.
+    """The end of a transaction that is prepared for a two-phase commit.
 
-    ``end_lsn`` acknowledges it.
+    CommitPrepared or RollbackPrepared follows later. ``end_lsn`` acknowledges it.
     """
 
     prepare_lsn: LSN
@@ -178,12 +179,12 @@ class Prepare:
     xid: int
     gid: str
     is_streamed: bool = False
-    """Whether it was streamed while it ran."""
+    """Whether the transaction was streamed while it ran."""
 
 
 @attrs.frozen
 class CommitPrepared:
-    """A transaction that was prepared is committed; ``end_lsn`` acknowledges it."""
+    """The commit of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     commit_lsn: LSN
     end_lsn: LSN
@@ -194,7 +195,7 @@ class CommitPrepared:
 
 @attrs.frozen
 class RollbackPrepared:
-    """A transaction that was prepared is rolled back; ``end_lsn`` acknowledges it."""
+    """The rollback of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     prepare_end_lsn: LSN
     end_lsn: LSN
@@ -206,9 +207,9 @@ class RollbackPrepared:
 
 @attrs.frozen
 class SnapshotEnd:
-    """The rows that were there are given, as of ``lsn``; what follows are the changes since.
+    """The end of the existing rows, as of ``lsn``; the changes since then follow.
 
-    Of ``snapshot_then_changes`` only.
+    Only ``snapshot_then_changes`` yields it.
     """
 
     lsn: LSN
@@ -233,7 +234,7 @@ Change: TypeAlias = (
     | RollbackPrepared
     | SnapshotEnd
 )
-"""What a stream of changes gives."""
+"""The items of a stream of changes."""
 
 ENDS = (Commit, StreamCommit, Prepare, CommitPrepared, RollbackPrepared)
-"""By the ``end_lsn`` of these a transaction, or a step of one, is acknowledged."""
+"""The changes whose ``end_lsn`` acknowledges a transaction, or a step of one."""

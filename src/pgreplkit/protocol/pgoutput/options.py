@@ -1,4 +1,4 @@
-"""What pgoutput is asked for."""
+"""The options of pgoutput."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 
 def names_of(publications: Iterable[str]) -> tuple[str, ...]:
-    """The names of publications, of which there is one at least."""
+    """Return the names of publications, of which there must be one at least."""
     names = several(publications, "publications")
     if not names:
-        raise ValueError("no publication is given")
+        raise ValueError("publications must not be empty")
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"a publication is named by a str, not by a {type(name).__name__}")
+            raise TypeError(f"the name of a publication must be a str, got {type(name).__name__}")
     return names
 
 
@@ -32,9 +32,9 @@ def pgoutput_options(
     messages: bool | None,
     origin: str,
 ) -> dict[str, str]:
-    """The options of START_REPLICATION, with the highest protocol that the major speaks.
+    """Return the options of START_REPLICATION, with the highest protocol version of the server.
 
-    Raises: what ``require`` raises for what the major lacks.
+    Raises: UnsupportedByServer, by ``require``, for an option that the major version lacks.
     """
     protocol = next((protocol for since, protocol in _PROTOCOLS if major >= since), 1)
     names = ",".join(identifier(name) for name in publications)

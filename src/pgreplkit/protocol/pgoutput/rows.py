@@ -1,4 +1,4 @@
-"""Row: the values of a row, by name and by position; and what else rows can be made into."""
+"""Row: the values of a row, by name and by position; and other row factories."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Unchanged(Enum):
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-"""The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
+"""The value of a large column (TOAST) that an UPDATE did not change, and the server did not send.
 
-It is neither NULL nor gone: leave the column as it is.
+It is not NULL: leave the column as it is. A value that the old row has is filled in from there.
 """
 
 
 class Row(tuple[object, ...]):
-    """The values of a row: a tuple in the order of the columns, whose items have names too.
+    """The values of a row: a tuple in the order of the columns, whose items also have names.
 
     >>> row = named_rows(("id", "name"))((1, "Ada"))
     >>> row["name"], row[0], dict(row)
@@ -40,16 +40,16 @@ class Row(tuple[object, ...]):
     _positions: ClassVar[Mapping[str, int]] = {}
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """Return the names of the columns."""
         return tuple(self._positions)
 
     def get(self, name: str, default: Default | None = None) -> object | Default | None:
-        """The value of that column, or ``default`` where there is no such column."""
+        """Return the value of a column, or ``default`` if there is no such column."""
         position = self._positions.get(name)
         return default if position is None else tuple.__getitem__(self, position)
 
     def as_dict(self) -> dict[str, object]:
-        """The values by the names of their columns."""
+        """Return the values by the names of their columns."""
         return dict(zip(self._positions, self, strict=True))
 
     @overload
@@ -69,13 +69,13 @@ class Row(tuple[object, ...]):
 
 
 RowMaker: TypeAlias = Callable[[tuple[object, ...]], R]
-"""Makes one row of its values."""
+"""A function that makes one row of its values."""
 RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
-"""Gives what makes rows of columns of those names."""
+"""A function that returns a RowMaker for columns of those names."""
 
 
 def named_rows(names: tuple[str, ...]) -> type[Row]:
-    """The row factory that is used unless told: each row is a Row."""
+    """The default row factory: each row is a Row."""
     positions = {name: position for position, name in enumerate(names)}
     return type(
         "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}

@@ -1,4 +1,4 @@
-"""Table and Column: what a stream tells of the tables whose changes it carries."""
+"""Table and Column: a stream's description of the tables whose changes it carries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgreplkit.values.tablename import TableName
 
 
 class RelationIdentity(OpenEnum):
-    """What tells which old row a change meant, as ``relreplident`` has it."""
+    """The replica identity of a table: how a change identifies its old row (``relreplident``)."""
 
     DEFAULT = "d"
     """The primary key."""
@@ -30,19 +30,19 @@ class Column:
     name: str
     type_oid: int
     type_modifier: int
-    """As in pg_attribute.atttypmod; -1 where the type takes none."""
+    """The type modifier (pg_attribute.atttypmod); -1 if the type has none."""
     is_key: bool
-    """Whether it belongs to the replica identity."""
+    """Whether the column belongs to the replica identity."""
     type_name: TableName | None = None
-    """Schema and name of its type where it is none of PostgreSQL's own."""
+    """The schema and name of its type, unless the type is built into PostgreSQL."""
 
 
 @attrs.frozen(repr=False)
 class Table:
-    """A table as it is when the changes after it were made.
+    """The definition of a table at the time of the changes that refer to it.
 
-    When it is altered the stream goes on with another Table; rows keep the one they came with.
-    The server also tells of it again unaltered, as after ANALYZE: compare with ``==``.
+    After ALTER TABLE later changes refer to another Table. The server may also describe an
+    unaltered table again, as after ANALYZE: compare with ``==``.
 
     Source: the message Relation of pgoutput.
     """
@@ -51,12 +51,12 @@ class Table:
     schema: str
     name: str
     columns: tuple[Column, ...]
-    """Those that are published."""
+    """The published columns."""
     replica_identity: RelationIdentity = RelationIdentity.DEFAULT
 
     @property
     def table_name(self) -> TableName:
-        """Its schema and name as one value, which ``str`` writes as SQL does."""
+        """The schema and name as one value, which ``str`` writes in SQL."""
         return TableName(self.schema, self.name)
 
     @property
