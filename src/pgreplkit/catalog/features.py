@@ -33,6 +33,8 @@ FEATURES = {
     "standby.promote_paused": Feature("promotion while replay is paused", 13),
     "standby.promote": Feature("pg_promote() (before, a trigger file or pg_ctl promote)", 12),
     "standby.recovery_settings": Feature("recovery settings without recovery.conf", 12),
+    "standby.cluster_name": Feature("cluster_name as the application_name of a standby", 12),
+    "standby.no_trigger_file": Feature("promotion without trigger files", 16),
     "standby.reloaded_upstream": Feature("another upstream after a reload of a standby", 13),
     "rewind.recovery": Feature("pg_rewind of a server that was not shut down cleanly", 13),
     "backup.without_exclusive": Feature("backups without an exclusive mode", 15),

@@ -94,7 +94,7 @@ async def test_tables_can_be_added_set_and_dropped(tables: Database, colour: Col
         with pytest.raises(pgreplkit.TableNotFound):
             await publication.add_tables("keyed", "no_such_table")
         assert published(tables, "p") == {"public.full_row", "public.by_index"}
-        with pytest.raises(ValueError, match="no table is given"):
+        with pytest.raises(ValueError, match="at least one table is needed"):
             await publication.add_tables()
 
 
@@ -111,7 +111,7 @@ async def test_name_owner_and_options_can_be_changed(tables: Database, colour: C
         assert publication.state.publish == (Operation.INSERT,)
         with pytest.raises(ValueError, match="no option"):
             await publication.set_options()
-        with pytest.raises(ValueError, match="'upsert' is none of"):
+        with pytest.raises(ValueError, match="unknown operation 'upsert'"):
             await publication.set_options(publish=["upsert"])
         with pytest.raises(TypeError):
             await publication.set_options(publish="insert")
@@ -119,7 +119,7 @@ async def test_name_owner_and_options_can_be_changed(tables: Database, colour: C
 
 async def test_a_publication_of_all_tables(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        with pytest.raises(TypeError, match="not both"):
+        with pytest.raises(TypeError, match="cannot be combined"):
             await primary.create_publication("p", tables=["keyed"], all_tables=True)
         with pytest.raises(pgreplkit.ReplicaIdentityMissing) as caught:
             await primary.create_publication("p", all_tables=True)
@@ -150,7 +150,7 @@ async def test_features_of_19_are_refused_by_earlier_versions(
         for match, call in refused:
             with pytest.raises(pgreplkit.UnsupportedByServer, match=match):
                 await call()
-        with pytest.raises(TypeError, match="left out of all_tables"):
+        with pytest.raises(TypeError, match="needs all_tables=True"):
             await primary.create_publication("q", except_tables=["keyed"])
         with pytest.raises(TypeError, match="not one str"):
             await primary.create_publication("q", all_tables=True, except_tables="keyed")

@@ -66,7 +66,7 @@ async def test_the_subscribers_sequences_continue_at_the_publishers_values(
         assert by_name["public.with_identity_id_seq"].source.is_identity
         assert by_name["public.fresh"].sql == ""
         assert plan.problems == ()
-        assert "6 of 7 sequences to be set, 0 problems" in repr(plan)
+        assert "6 of 7 sequences to set, 0 problems" in repr(plan)
         # Reading changes no sequence.
         assert sequences.subscriber.one("SELECT last_value FROM down") == -1
         done = await plan.run()

@@ -55,13 +55,13 @@ async def test_a_subscription_within_one_server_copies_and_follows(
         assert status.to_dict()["is_synced"] is True
         assert [s.state for s in await subscriber.subscriptions()] == [subscription.state]
         assert "enabled, to p" in repr(subscription)
-        with pytest.raises(ValueError, match="reachable or gone"):
+        with pytest.raises(ValueError, match="publisher must be"):
             await subscription.drop(publisher="dead")  # type: ignore[arg-type]
         dropped = await subscription.drop()
         assert (dropped.leftovers, dropped.slot_was_missing) == ((), False)
         assert "s" not in [slot.name for slot in await publisher.slots()]
         for gone in (subscription.refresh, subscription.drop, subscription.status):
-            with pytest.raises(pgreplkit.SubscriptionNotFound, match="in this database"):
+            with pytest.raises(pgreplkit.SubscriptionNotFound, match="has no subscription"):
                 await gone()
 
 
@@ -162,7 +162,7 @@ async def test_publications_are_added_and_dropped(pair: Pair, colour: Colour) ->
         assert pair.rows("three") == (1, 1)
         await subscription.drop_publications("p")
         assert [str(t.table) for t in await subscription.tables()] == ["public.three"]
-        with pytest.raises(ValueError, match="one publication at least"):
+        with pytest.raises(ValueError, match="at least one"):
             await subscription.drop_publications("q")
         pair.publisher.run("ALTER PUBLICATION q ADD TABLE two")
         pair.subscriber.run("TRUNCATE two")
@@ -191,7 +191,7 @@ async def test_a_subscription_that_cannot_start_raises_and_leaves_nothing(
         pair.subscriber.run("DROP TABLE two")
         with pytest.raises(pgreplkit.TableNotFound, match=r"public\.two"):
             await subscribed(pair, subscriber)
-        with pytest.raises(ValueError, match="one publication at least"):
+        with pytest.raises(ValueError, match="at least one"):
             await subscriber.create_subscription("s", pair.publisher.conninfo, [])
         with pytest.raises(TypeError):
             await subscriber.create_subscription("s", pair.publisher.conninfo, "p")
@@ -211,7 +211,7 @@ async def test_a_slot_that_exists_or_cannot_be_created_raises(
         with psycopg.connect(pair.publisher.conninfo) as old:
             old.execute("INSERT INTO two VALUES (1000)")
             with pytest.raises(
-                pgreplkit.StatementTimeout, match="waits for what is open"
+                pgreplkit.StatementTimeout, match="waits for the publisher"
             ) as caught:
                 await subscriber.create_subscription("s", pair.publisher.conninfo, ["p"], timeout=1)
             assert f"process {old.info.backend_pid} of postgres" in str(caught.value)

@@ -10,6 +10,7 @@ from pgreplkit._async.cluster.failover import why_not_lost
 from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
@@ -130,23 +131,29 @@ async def wait_for_replay(site: AsyncSite, step: steps.WaitForReplay) -> None:
 async def promote(site: AsyncSite, step: steps.Promote) -> Promotion:
     """Promote the standby; if it is already promoted, read where that happened."""
     async with await site.server(step.node) as server:
-        if await server.is_in_recovery():
-            control = site.controls.get(step.node)
-            standby = AsyncStandby._taking_over(server)
-            try:
-                return await standby.promote(timeout=site.timeout, control=control)
-            except (NotAStandby, ControlFailed):
-                # An interrupted attempt may have requested the promotion before.
-                if await server.is_in_recovery():
-                    raise
-        timeline = await server.timeline()
-        history = await server._history(timeline)
-        if history is None or not history.switches:
-            raise ServerError(f"promote {step.node}", "it is a primary that was never promoted")
-        last = history.switches[-1]
-        return Promotion(
-            old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
-        )
+        if not await server.is_in_recovery():
+            return await _past_promotion(server, step.node)
+        control = site.controls.get(step.node)
+        standby = AsyncStandby._taking_over(server)
+        try:
+            return await standby.promote(timeout=site.timeout, control=control)
+        except (NotAStandby, ControlFailed):
+            # An interrupted attempt may have requested the promotion before.
+            if await server.is_in_recovery():
+                raise
+        return await _past_promotion(server, step.node)
+
+
+async def _past_promotion(server: AsyncServer, node: str) -> Promotion:
+    """Return the last promotion in the timeline history of a primary."""
+    timeline = await server.timeline()
+    history = await server._history(timeline)
+    if history is None or not history.switches:
+        raise ServerError(f"promote {node}", "it is a primary that was never promoted")
+    last = history.switches[-1]
+    return Promotion(
+        old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
+    )
 
 
 def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:

@@ -300,14 +300,7 @@ class AsyncClone(AsyncClosing):
             others = {sender.pid for sender in await self._senders(server)}
         await to_thread(self._control.start)
         backoff = Backoff(timeout)
-        while True:
-            try:
-                async with await self._server() as server:
-                    if await self._streams(server, others):
-                        return
-                found = "it does not stream"
-            except ConnectionFailed as error:
-                found = f"it is unknown whether it streams ({error})"
+        while (found := await self._why_not_streaming(others)) is not None:
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the new standby in"
@@ -315,6 +308,14 @@ class AsyncClone(AsyncClosing):
                     " see its server log"
                 )
             await sleep(backoff.next_pause())
+
+    async def _why_not_streaming(self, others: Collection[int]) -> str | None:
+        """Return why the standby does not count as streaming; None if it streams."""
+        try:
+            async with await self._server() as server:
+                return None if await self._streams(server, others) else "it does not stream"
+        except ConnectionFailed as error:
+            return f"it is unknown whether it streams ({error})"
 
     async def _streams(self, server: AsyncServer, others: Collection[int]) -> bool:
         if self._options.slot is not None:

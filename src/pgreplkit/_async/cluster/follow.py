@@ -13,6 +13,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
 from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
@@ -72,13 +73,14 @@ async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Findin
 
 async def follow(site: AsyncSite, step: Follow) -> None:
     """Connect a running standby to the upstream, and wait until it streams from there."""
-    tried = f"let {step.node} follow {step.upstream}"
-    if step.major < 13 and not await site.controlled(step.node, lambda c: c.is_running()):
+    action = f"let {step.node} follow {step.upstream}"
+    needs_restart = not has("standby.reloaded_upstream", step.major)
+    if needs_restart and not await site.controlled(step.node, lambda c: c.is_running()):
         # An interrupted attempt stopped the server and did not start it.
-        await _start(site, tried, step.node)
+        await _start(site, action, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
 
-    def is_asked_for(source: Upstream) -> bool:
+    def is_requested(source: Upstream) -> bool:
         return lasting_slot(source) == (step.slot or None) and _is_at(source, conninfo)
 
     async with await site.standby(step.node) as standby:
@@ -87,15 +89,16 @@ async def follow(site: AsyncSite, step: Follow) -> None:
             async with await site.server(step.upstream) as upstream:
                 finding = await history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
-                raise ServerError(tried, f"{finding.found}: {finding.remedy}")
+                raise ServerError(action, f"{finding.found}: {finding.remedy}")
         config = _config(conninfo, step.slot, major)
-        if major >= 12:
-            await _set_by_sql(tried, standby, config.settings["primary_conninfo"], step.slot)
-    if major < 12:
+        by_sql = has("standby.recovery_settings", major)
+        if by_sql:
+            await _set_by_sql(action, standby, config.settings["primary_conninfo"], step.slot)
+    if not by_sql:
         await site.controlled(step.node, lambda control: write_standby_files(control, config))
-    if major < 13:
+    if needs_restart:
         await site.controlled(step.node, lambda control: control.restart())
-    await _until_streaming(site, tried, step.node, is_asked_for)
+    await _until_streaming(site, step.node, is_requested)
 
 
 async def demote(site: AsyncSite, step: Demote) -> None:
@@ -112,26 +115,26 @@ async def demote(site: AsyncSite, step: Demote) -> None:
 
 async def start_standby(site: AsyncSite, step: StartStandby) -> None:
     """Start a server that is configured as a standby, and wait until it streams."""
-    tried = f"start {step.node} as a standby"
-    await _start(site, tried, step.node)
+    action = f"start {step.node} as a standby"
+    await _start(site, action, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, None)
-    await _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
+    await _until_streaming(site, step.node, partial(_is_at, conninfo=conninfo))
 
 
-async def _start(site: AsyncSite, tried: str, node: str) -> None:
+async def _start(site: AsyncSite, action: str, node: str) -> None:
     if not await site.controlled(node, is_standby):
-        raise ControlFailed(tried, "it is configured as a primary, and was not started")
+        raise ControlFailed(action, "it is configured as a primary, and was not started")
     await site.controlled(node, lambda control: control.start())
 
 
-async def _set_by_sql(tried: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
+async def _set_by_sql(action: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
     with contextlib.suppress(InsufficientPrivilege):
         # Only a superuser may turn off logging; other roles continue with it.
-        await standby._link.run(tried, *_QUIET)
+        await standby._link.run(action, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
         statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        await standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
-    await standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        await standby._link.run(action, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+    await standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 
 def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
@@ -162,22 +165,15 @@ async def _receiver(standby: AsyncStandby, is_right: Callable[[Upstream], bool])
 
 
 async def _until_streaming(
-    site: AsyncSite, tried: str, node: str, is_right: Callable[[Upstream], bool]
+    site: AsyncSite, node: str, is_right: Callable[[Upstream], bool]
 ) -> None:
     backoff = Backoff(site.timeout)
     before: int | None = None
     while True:
-        receiver = None
-        try:
-            async with await site.standby(node) as standby:
-                receiver = await _receiver(standby, is_right)
-                # A receiver that the upstream is about to reject reports streaming, too.
-                if receiver is not None and receiver == before:
-                    return
-                lag = await standby.replay_lag()
-                found = f"it is {lag.reason}"
-        except Error as error:
-            found = str(error)
+        receiver, found = await _streaming(site, node, is_right)
+        # A receiver that the upstream is about to reject reports streaming, too.
+        if receiver is not None and receiver == before:
+            return
         # A receiver that first appears at the deadline is checked once more.
         if backoff.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
@@ -186,3 +182,16 @@ async def _until_streaming(
             )
         before = receiver
         await sleep(backoff.next_pause() if receiver is None else _SETTLED_AFTER)
+
+
+async def _streaming(
+    site: AsyncSite, node: str, is_right: Callable[[Upstream], bool]
+) -> tuple[int | None, str]:
+    """Return the pid of the walreceiver if it streams, and the state of the standby."""
+    try:
+        async with await site.standby(node) as standby:
+            receiver = await _receiver(standby, is_right)
+            lag = await standby.replay_lag()
+            return receiver, f"it is {lag.reason}"
+    except Error as error:
+        return None, str(error)

@@ -1,4 +1,4 @@
-"""AsyncSite: the servers that an operation acts on, and how each is reached."""
+"""AsyncSite: connections to the servers of an operation, and control of their hosts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pgreplkit._async._io import completed, to_thread
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import DEFAULT_NAME, lasting_slot
 from pgreplkit.catalog.server.settings import LIMIT_STATEMENTS
 from pgreplkit.driver.conninfo import complete, program_conninfo, standby_conninfo
@@ -36,7 +37,7 @@ _CONNINFO = "primary_conninfo"
 
 
 class AsyncSite:
-    """The servers that an operation acts on: connection strings, controls, and a time limit."""
+    """The servers of an operation: connection strings, controls, and a time limit."""
 
     def __init__(
         self,
@@ -54,67 +55,69 @@ class AsyncSite:
         self.fence = fence
 
     async def server(self, name: str) -> AsyncServer:
-        """A connection of its own to that server, on which no statement runs too long."""
+        """Open a connection to a server, with a limit on the time of statements."""
         return await self._limited(await AsyncServer.connect(self.servers[name]))
 
     async def primary(self, name: str) -> AsyncPrimary:
-        """The same, for a server that must be a primary."""
+        """Open such a connection to a server that must be a primary."""
         return await self._limited(await AsyncPrimary.connect(self.servers[name]))
 
     async def standby(self, name: str) -> AsyncStandby:
-        """The same, for a server that must be a standby."""
+        """Open such a connection to a server that must be a standby."""
         return await self._limited(await AsyncStandby.connect(self.servers[name]))
 
     async def _limited(self, server: ServerT) -> ServerT:
         limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
         try:
-            await server._link.run("limit the time of statements", limit)
+            await server._link.run("set statement_timeout", limit)
         except BaseException:
             await server.close()
             raise
         return server
 
     async def reply(self, name: str) -> Reply:
-        """Return whether that server answers at all, also if it accepts no connection."""
+        """Return whether a server answers at all, also if it accepts no connection."""
         return await to_thread(lambda: probe(complete(self.servers[name], {})))
 
     def control(self, name: str) -> NodeControl:
-        """What acts on the host of that server.
+        """Return the control of a server's host.
 
-        Raises: ControlFailed when none was given.
+        Raises:
+            ControlFailed: If none was given.
         """
         if name not in self.controls:
-            found = "there is no control of its host: give one in controls="
-            raise ControlFailed(f"act on {name}", found)
+            found = "no control of its host was given; pass one in controls="
+            raise ControlFailed(f"act on the host of {name}", found)
         return self.controls[name]
 
     async def controlled(self, name: str, call: Callable[[NodeControl], T]) -> T:
-        """What ``call`` gives for that control; it may block."""
+        """Call a function with a server's control, in a thread because it may block."""
         control = self.control(name)
         return await to_thread(lambda: call(control))
 
     async def fence_off(self, name: str) -> None:
-        """Call the caller's hook.
+        """Call the user's fencing function.
 
-        Raises: ControlFailed when it raises anything.
+        Raises:
+            ControlFailed: If the function raises any exception, or none was given.
         """
-        fence, tried = self.fence, f"fence {name}"
+        fence, action = self.fence, f"fence {name}"
         if fence is None:
-            raise ControlFailed(tried, "there is no hook to call: give it in fence=")
+            raise ControlFailed(action, "no function to call was given; pass it in fence=")
         try:
             await completed(await to_thread(lambda: fence(name)))
         except Exception as error:
-            raise ControlFailed(tried, f"{type(error).__name__}: {error}") from error
+            raise ControlFailed(action, f"{type(error).__name__}: {error}") from error
 
     async def address(self, name: str) -> str:
-        """Return where that server is, for others."""
+        """Return the address at which other servers reach a server."""
         return format_conninfo(await self._place(name))
 
     async def _place(self, name: str) -> dict[str, str]:
-        """Return the host and port at which others reach that server.
+        """Return the host and port at which other servers reach a server.
 
-        A service, the environment or a choice of several hosts mean something to this process
-        only, so the place is the one that a connection reaches.
+        A service, environment variables and a list of hosts have a meaning in this process only,
+        so the address is the one that a connection from here reaches.
         """
         if name in self.replication:
             return address_of(self.replication[name])
@@ -125,37 +128,40 @@ class AsyncSite:
         return address_of(conninfo)
 
     async def program_conninfo(self, name: str) -> str:
-        """Return the connection string with which a program on another host reaches that server."""
+        """Return the connection string for a program on another host, such as pg_rewind."""
         async with await self.server(name) as server:
             return program_conninfo(server.connection, self.servers[name])
 
     async def conninfo_for(self, node: str, upstream: str, application_name: str | None) -> str:
-        """How ``node`` is to connect to ``upstream``.
+        """Return the connection string with which ``node`` connects to ``upstream``.
 
-        What was given for that, else what ``node`` connects with now, or ``upstream`` did when it
-        was a standby, led to the address of ``upstream``.
+        It is the one given in ``replication``, else the present primary_conninfo of ``node`` or of
+        ``upstream`` with the address of ``upstream``.
         """
-        given = self.replication.get(upstream)
-        if given is None:
-            for known in (node, upstream):
-                conninfo = await self._known_conninfo(known)
-                if conninfo is not None:
-                    given = pointed_at(conninfo, await self._place(upstream))
-                    if known != node:
-                        parts = parse_conninfo(given)
-                        parts.pop("application_name", None)
-                        given = format_conninfo(parts)
-                    break
+        given = self.replication.get(upstream) or await self._redirected(node, upstream)
         if given is None:
             found = (
-                f"neither {node} nor {upstream} has a primary_conninfo to take the role from:"
-                f" give the connection string in replication={{{upstream!r}: …}}"
+                f"neither {node} nor {upstream} has a primary_conninfo that names a role; pass the"
+                f" connection string in replication={{{upstream!r}: …}}"
             )
             raise ControlFailed(f"let {node} connect to {upstream}", found)
         if application_name in {None, DEFAULT_NAME}:
             # The default name needs no setting, and a setting would hide a later cluster_name.
             return given
         return format_conninfo({**parse_conninfo(given), "application_name": application_name})
+
+    async def _redirected(self, node: str, upstream: str) -> str | None:
+        """Return the primary_conninfo of either server with the address of ``upstream``."""
+        conninfo = await self._known_conninfo(node)
+        if conninfo is not None:
+            return pointed_at(conninfo, await self._place(upstream))
+        conninfo = await self._known_conninfo(upstream)
+        if conninfo is None:
+            return None
+        # The application_name in it is that of the other server.
+        parts = parse_conninfo(pointed_at(conninfo, await self._place(upstream)))
+        parts.pop("application_name", None)
+        return format_conninfo(parts)
 
     async def upstream_settings(self, node: ClusterNode) -> UpstreamSettings:
         """Return the slot and the name with which a standby connects, or would connect."""
@@ -164,7 +170,7 @@ class AsyncSite:
             return UpstreamSettings(lasting_slot(source), source.known_as)
         conninfo = await self._known_conninfo(node.name)
         slot: object = None
-        if node.version is not None and node.version.major >= 12:
+        if node.version is not None and has("standby.recovery_settings", node.major):
             async with await self.server(node.name) as server:
                 slot = (await server.setting("primary_slot_name")).value
         elif node.name in self.controls:
@@ -175,8 +181,8 @@ class AsyncSite:
     async def name_of(self, name: str) -> str:
         """Return the application_name that this server has, or will have, as a standby.
 
-        The order is the walreceiver's own: its connection string, then cluster_name (from 12 on).
-        A server that has neither is named as in the cluster.
+        A walreceiver uses the name in its connection string, else cluster_name (from version 12
+        on). A server that has neither gets its name in the cluster.
         """
         named = _name_in(await self._known_conninfo(name))
         return named or await self._cluster_name(name) or name
@@ -184,22 +190,24 @@ class AsyncSite:
     async def _cluster_name(self, name: str) -> str | None:
         try:
             async with await self.server(name) as server:
-                if server.version.major >= 12:
+                if has("standby.cluster_name", server.version.major):
                     return str((await server.setting("cluster_name")).value or "") or None
         except ServerError:
-            pass  # It does not run: its files may say it.
-        if name not in self.controls or await self.controlled(name, major_of) < 12:
+            pass  # The server is down; the setting may be in its files.
+        if name not in self.controls:
+            return None
+        if not has("standby.cluster_name", await self.controlled(name, major_of)):
             return None
         return await self.controlled(name, written_name)
 
     async def _known_conninfo(self, name: str) -> str | None:
         try:
             async with await self.server(name) as server:
-                if server.version.major >= 12:
+                if has("standby.recovery_settings", server.version.major):
                     conninfo = (await server.setting(_CONNINFO)).value
                     return str(conninfo) if conninfo else None
         except ServerError:
-            pass  # It does not run, or does not show it: its files may.
+            pass  # The server is down or hides the setting, which may be in its files.
         if name not in self.controls:
             return None
         try:

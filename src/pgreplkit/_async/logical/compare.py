@@ -163,7 +163,7 @@ class _Comparison:
         return [ColumnShape(**record) for record in records]
 
     async def _types(self, table: TableName) -> Types:
-        """Return the types that tell where floats are, if the servers write floats differently."""
+        """Return the types that show where floats are, if the servers write floats differently."""
         if self._both_have("type.short_float"):
             return {}
         operation = f"compare {table}"

@@ -1,4 +1,4 @@
-"""Finding the transaction that a subscription cannot get over."""
+"""Find the transaction that a subscription cannot apply."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
@@ -29,16 +30,19 @@ from pgreplkit.values.lsn import LSN
 async def find_failed(
     link: AsyncLink, state: SubscriptionState, publisher: AsyncServer, *, timeout: float
 ) -> FailedTransaction | None:
-    """The transaction that its apply worker fails at; None when it does not fail."""
+    """Return the transaction at which the apply worker fails; None if it does not fail."""
     if state.subslotname is None:
-        raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
+        raise ServerError(
+            f"find the failed transaction of {state.subname!r}",
+            "the subscription has no slot; attach_slot() sets one",
+        )
     slot = AsyncSlot(publisher._link, await read_slot(publisher._link, state.subslotname))
     backoff = Backoff(timeout)
     while True:
         try:
             failed = await _peek(slot, state, await _applied(link, state))
         except SlotActive:
-            # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
+            # A failing worker uses the slot only briefly, once per wal_retrieve_retry_interval.
             if backoff.is_over:
                 return None
             await sleep(backoff.next_pause())
@@ -50,9 +54,9 @@ async def find_failed(
 
 
 async def _applied(link: AsyncLink, state: SubscriptionState) -> LSN:
-    """Up to where the publisher's transactions are applied."""
+    """Return the position up to which the publisher's transactions are applied."""
     record = await link.one(
-        f"ask how far {state.subname!r} is",
+        f"read the position of {state.subname!r}",
         ORIGIN_POSITION,
         [f"pg_{state.oid}"],
         grant="EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean)",
@@ -66,21 +70,21 @@ async def _peek(
 ) -> FailedTransaction | None:
     publications = ",".join(quote_identifier(name) for name in state.subpublications)
     options = {"proto_version": "1", "publication_names": publications}
-    if state.suborigin == "none" and slot._link.version.major >= 16:
+    if state.suborigin == "none" and has("changes.origin", slot._link.version.major):
         options["origin"] = "none"
     limit = 1
     while True:
         try:
             changes = await slot.peek(limit, options=options)
         except SlotNotFound as error:
-            # The server tells a publication that is missing as it tells a slot.
+            # The server reports a missing publication with the SQLSTATE of a missing slot.
             await slot.refresh()
-            found = f"{error.found}, or the slot is older than the publication: make it anew"
+            found = f"{error.found}, or the slot is older than the publication; subscribe again"
             raise PublicationNotFound(error.operation, found, error.sqlstate) from None
         failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed
-        # Transactions that are applied, and not yet confirmed, come first; empty ones too.
+        # Transactions that are applied but not confirmed, and empty ones, come first.
         limit = 4 * len(changes)
 
 

@@ -1,4 +1,4 @@
-"""aorphans: what no living subscription owns, over a set of servers."""
+"""aorphans: find slots and origins that no existing subscription owns."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pgreplkit.values.several import several
 
 
 async def aorphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
-    """Slots, slots of copies and origins that no living subscription of the servers owns.
+    """Find slots and origins that no existing subscription of the servers owns.
 
-    Give all servers that publish or subscribe: what belongs to one that is not among them is not
-    certain to be an orphan. A server may be given more than once, and standbys beside their
-    primary. A slot that is in use is none, nor are those of other plugins. The
-    ones that keep the most WAL come first; nothing is removed.
+    Pass all servers that publish or subscribe: a slot may belong to a subscription of a server
+    that is missing, and is then not a certain orphan. A server may occur more than once, and
+    standbys next to their primary. Active slots and slots of other plugins are not considered. The
+    orphans that retain the most WAL come first. Nothing is removed.
 
     Raises: InsufficientPrivilege; ValueError without a server.
     Needs: before 14 superuser, or SELECT on pg_subscription.
     Source: pg_subscription, pg_replication_slots, pg_replication_origin.
     """
     given = several(servers, "servers", at_least=1)
-    return find_orphans([await _asked(server) for server in given])
+    return find_orphans([await _subscriber(server) for server in given])
 
 
-async def _asked(server: AsyncServer) -> Subscriber:
+async def _subscriber(server: AsyncServer) -> Subscriber:
     info = server.connection.info
-    tried, grant = "read the subscriptions", "SELECT ON pg_subscription"
-    subscriptions = await server._link.all(tried, ALL_SUBSCRIPTIONS, grant=grant)
+    operation, grant = "read the subscriptions", "SELECT ON pg_subscription"
+    subscriptions = await server._link.all(operation, ALL_SUBSCRIPTIONS, grant=grant)
     origins = await server._link.all("read the origins", ORIGINS)
     slots = await server.slots()
     identity = await server.identity()
-    started = await server._link.one("ask when the server was started", STARTED)
+    started = await server._link.one("read the start time of the server", STARTED)
     return Subscriber(
         where=f"{info.host}:{info.port}",
         system_id=identity.system_id,

@@ -1,4 +1,4 @@
-"""AsyncPublication: what a database publishes, and how that is changed."""
+"""AsyncPublication: a publication of a database, and the operations on it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from psycopg.sql import SQL, Composable, Identifier
 
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.publication import (
     ALTER_PUBLICATION,
     CREATE_PUBLICATION,
@@ -63,15 +64,15 @@ _MEANING = {
 
 
 class _Refused(ServerError):
-    """The server would not execute it."""
+    """The server refused a statement."""
 
 
 class AsyncPublication:
-    """A publication: its ``state`` when it was last read, and what can be done to it.
+    """A publication, with its ``state`` when it was last read.
 
-    Made by ``publication``, ``publications`` and ``create_publication`` of a primary. Each change
-    is made whole or not at all, waits ``timeout`` seconds for locks at most (10 unless told), and
-    needs the publication's owner.
+    ``publication``, ``publications`` and ``create_publication`` of a primary return it. Each change
+    is made completely or not at all, may take ``timeout`` seconds, locks included, and needs the
+    publication's owner.
     """
 
     def __init__(self, link: AsyncLink, state: PublicationState) -> None:
@@ -80,11 +81,11 @@ class AsyncPublication:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The publication's name."""
         return self.state.pubname
 
     async def refresh(self) -> AsyncPublication:
-        """Read its state again; gives the publication itself.
+        """Read the state again, and return the publication.
 
         Raises: PublicationNotFound.  Source: pg_publication.
         """
@@ -92,14 +93,14 @@ class AsyncPublication:
         return self
 
     async def tables(self) -> list[PublishedTable]:
-        """The tables that it publishes, as the server expands them: of schemas, and partitions.
+        """Return the published tables; the server expands schemas and partitions.
 
         Source: pg_publication_tables.
         """
         return await read_published(self._link, [self.name])
 
     async def sequences(self) -> list[TableName]:
-        """The sequences that subscribers can take over.
+        """Return the published sequences, which subscribers can synchronize.
 
         Raises: UnsupportedByServer before 19.  Source: pg_publication_sequences.
         """
@@ -110,10 +111,10 @@ class AsyncPublication:
     async def add_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
     ) -> None:
-        """Publish these tables too.
+        """Add tables.
 
-        Raises: ReplicaIdentityMissing when UPDATE or DELETE would fail in one of them from then
-        on, unless ``force``; TableNotFound; AlreadyExists for one that is in it;
+        Raises: ReplicaIdentityMissing if UPDATE or DELETE of a table would then fail, unless
+        ``force``; TableNotFound; AlreadyExists for a table that is already published;
         UnsupportedByServer before 15 for columns and ``where``; StatementTimeout.
         Needs: the tables' owner.  Source: ALTER PUBLICATION … ADD TABLE.
         """
@@ -124,7 +125,7 @@ class AsyncPublication:
     async def set_tables(
         self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
     ) -> None:
-        """Publish these tables, and no others: schemas that were published are not any more.
+        """Publish these tables and no others; published schemas are removed.
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
         """
@@ -133,9 +134,10 @@ class AsyncPublication:
         )
 
     async def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
-        """Do not publish these tables any more. Subscribers keep what they have of them.
+        """Remove tables. Subscribers keep the rows that they have.
 
-        Raises: PublicationNotFound when one is not in it; TableNotFound; StatementTimeout.
+        Raises: PublicationNotFound for a table that is not published; TableNotFound;
+        StatementTimeout.
         Source: ALTER PUBLICATION … DROP TABLE.
         """
         names = parts.published_list(
@@ -144,7 +146,7 @@ class AsyncPublication:
         await self._alter("DROP TABLE", names, timeout, force=True)
 
     async def add_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish all tables of these schemas too, those that are yet to come among them.
+        """Add all tables of these schemas, also future ones.
 
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … ADD TABLES IN SCHEMA.
@@ -152,16 +154,16 @@ class AsyncPublication:
         await self._schemas("ADD", schemas, timeout, force=force)
 
     async def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish all tables of these schemas, and nothing else.
+        """Publish all tables of these schemas and nothing else.
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
         await self._schemas("SET", schemas, timeout, force=force)
 
     async def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
-        """Do not publish these schemas as a whole any more.
+        """Stop publishing all tables of these schemas.
 
-        Raises: UnsupportedByServer before 15; PublicationNotFound when one is not in it.
+        Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
         await self._schemas("DROP", schemas, timeout, force=True)
@@ -175,12 +177,12 @@ class AsyncPublication:
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
-        """Publish all tables of the database but ``except_tables``, all its sequences, or both.
+        """Publish all tables of the database except ``except_tables``, all sequences, or both.
 
-        It is what is given then and nothing else: what it left out before is published again. A
-        partition cannot be left out by itself, only with its partitioned table.
+        This replaces earlier exceptions. A partition can be excluded only with its partitioned
+        table.
 
-        Raises: UnsupportedByServer before 19; ServerError when it publishes single tables or
+        Raises: UnsupportedByServer before 19; ServerError if it publishes single tables or
         schemas; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … SET ALL TABLES.
         """
@@ -192,7 +194,7 @@ class AsyncPublication:
             all_sequences=sequences,
         )
         if not scope:
-            raise ValueError("neither tables nor sequences are given")
+            raise ValueError("give tables=True, sequences=True or both")
         await self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     async def set_options(
@@ -204,23 +206,24 @@ class AsyncPublication:
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
-        """Change what is given of its options.
+        """Change the given options.
 
-        Raises: UnsupportedByServer for an option that the major lacks; ReplicaIdentityMissing when
-        it would publish updates or deletes that fail then, unless ``force``; StatementTimeout.
+        Raises: UnsupportedByServer for an option that the server's version lacks;
+        ReplicaIdentityMissing if UPDATE or DELETE would then fail, unless ``force``;
+        StatementTimeout.
         Source: ALTER PUBLICATION … SET.
         """
         options = parts.publication_options(
             self._link.require, publish, via_partition_root, publish_generated_columns
         )
         if not options:
-            raise ValueError("no option is given to set")
+            raise ValueError("no option is given")
         await self._alter(
             "SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force
         )
 
     async def rename(self, name: str, *, timeout: float = 10.0) -> None:
-        """Give it another name. Subscriptions go by the name: theirs must be changed too.
+        """Rename it. Subscriptions refer to it by name, and must be changed too.
 
         Raises: AlreadyExists.  Needs: CREATE on the database.
         Source: ALTER PUBLICATION … RENAME TO.
@@ -228,22 +231,22 @@ class AsyncPublication:
         await self._alter("RENAME TO", Identifier(name), timeout, force=True, name=name)
 
     async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
-        """Give it to another role.
+        """Change its owner.
 
         Source: ALTER PUBLICATION … OWNER TO.
         """
         await self._alter("OWNER TO", Identifier(role), timeout, force=True)
 
     async def drop(self, *, timeout: float = 10.0) -> None:
-        """Drop it. A subscription to it fails from then on, until it names others.
+        """Drop it. Subscriptions to it fail until they are changed to other publications.
 
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
         """
-        tried = f"drop the publication {self.name!r}"
+        operation = f"drop the publication {self.name!r}"
         await read_publication(self._link, self.name)
         statement = SQL(DROP_PUBLICATION).format(Identifier(self.name))
-        async with self._link.transaction(tried, timeout=timeout) as link:
-            await link.run(tried, statement, grant=self._owner, meaning=_MEANING)
+        async with self._link.transaction(operation, timeout=timeout) as link:
+            await link.run(operation, statement, grant=self._owner, meaning=_MEANING)
 
     async def _schemas(
         self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool
@@ -264,20 +267,20 @@ class AsyncPublication:
         name: str | None = None,
         grant: str | None = None,
     ) -> None:
-        tried = f"alter the publication {self.name!r}: {words.lower()}"
+        operation = f"alter the publication {self.name!r}: {words.lower()}"
         statement = SQL(ALTER_PUBLICATION).format(
             Identifier(self.name),
             SQL(words),
             what,
         )
-        async with self._link.transaction(tried, timeout=timeout) as link:
-            # What the server says of an unknown one is no different from an unknown table.
+        async with self._link.transaction(operation, timeout=timeout) as link:
+            # The server's error for an unknown publication is the same as for an unknown table.
             before = await read_publication(link, self.name)
-            await link.run(tried, statement, grant=grant or self._owner, meaning=_MEANING)
+            await link.run(operation, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = await read_publication(link, name or self.name)
             try:
                 if not force:
-                    await insist_on_identity(link, self.state, tried)
+                    await insist_on_identity(link, self.state, operation)
             except ReplicaIdentityMissing:
                 self.state = before
                 raise
@@ -297,14 +300,14 @@ class AsyncPublication:
 
 
 async def read_publication(link: AsyncLink, name: str) -> PublicationState:
-    """The publication of that name.
+    """Return the publication of that name.
 
     Raises: PublicationNotFound.
     """
-    tried = f"read the publication {name!r}"
-    for record in await link.all(tried, ONE_PUBLICATION.sql(link.version.major), [name]):
+    operation = f"read the publication {name!r}"
+    for record in await link.all(operation, ONE_PUBLICATION.sql(link.version.major), [name]):
         return ONE_PUBLICATION.read(record)
-    raise PublicationNotFound(tried, "there is no publication of that name in this database")
+    raise PublicationNotFound(operation, "the database has no publication of that name")
 
 
 async def make_publication(
@@ -318,10 +321,10 @@ async def make_publication(
     force: bool,
     timeout: float,
 ) -> AsyncPublication:
-    """CREATE PUBLICATION, taken back at once when it would break UPDATE or DELETE."""
-    tried = f"create the publication {name!r}"
+    """Create a publication, unless it would make UPDATE or DELETE fail."""
+    operation = f"create the publication {name!r}"
     if everything and (tables or schemas):
-        raise TypeError("all_tables or all_sequences, or else tables and schemas: not both")
+        raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
     scope = [*everything]
     if tables:
         scope.append(SQL(SCOPE_TABLES).format(parts.published_list(link.require, tables)))
@@ -335,35 +338,37 @@ async def make_publication(
         statement += SQL(WITH_OPTIONS).format(SQL(", ").join(options))
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
     grant = "SUPERUSER" if everything or schemas else database
-    async with link.transaction(tried, timeout=timeout) as within:
-        await within.run(tried, statement, grant=grant, meaning=_MEANING)
+    async with link.transaction(operation, timeout=timeout) as within:
+        await within.run(operation, statement, grant=grant, meaning=_MEANING)
         state = await read_publication(within, name)
         if not force:
-            await insist_on_identity(within, state, tried)
+            await insist_on_identity(within, state, operation)
     return AsyncPublication(link, state)
 
 
-async def insist_on_identity(link: AsyncLink, state: PublicationState, tried: str) -> None:
-    """Raise when a published table's UPDATE or DELETE fails now, as the server would say then."""
+async def insist_on_identity(link: AsyncLink, state: PublicationState, operation: str) -> None:
+    """Raise ReplicaIdentityMissing if UPDATE or DELETE of a published table now fails."""
     if not (state.pubupdate or state.pubdelete):
         return
     major = link.version.major
     written = written_tables(major)
-    records = await link.all(tried, identities(major, written), [state.pubname])
+    records = await link.all(operation, identities(major, written), [state.pubname])
     verdicts = [identity_in(record) for record in records]
     remedies = {str(v.table): v.remedy for v in verdicts if not v.is_usable}
-    if not remedies and major >= 15:
-        remedies = await _limited_wrongly(link, state, tried)
+    if not remedies and has("publication.columns", major):
+        remedies = await _misplaced_limits(link, state, operation)
     if remedies:
-        raise ReplicaIdentityMissing(tried, remedies)
+        raise ReplicaIdentityMissing(operation, remedies)
 
 
-async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str) -> dict[str, str]:
-    # Which columns a filter's expression needs only the server knows: planning the statement
-    # makes it look, and neither changes nor reads a row.
+async def _misplaced_limits(
+    link: AsyncLink, state: PublicationState, operation: str
+) -> dict[str, str]:
+    # Only the server knows the columns of a filter's expression. EXPLAIN makes it check them,
+    # without reading or changing a row.
     remedies = {}
     for record in await link.all(
-        tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
+        operation, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
         name = table_in(record)
         statement = SQL(TRY_DELETE).format(parts.table(name))
@@ -372,27 +377,27 @@ async def _limited_wrongly(link: AsyncLink, state: PublicationState, tried: str)
             statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
             await link.run(
-                tried,
+                operation,
                 statement,
                 grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
                 meaning={INVALID_COLUMN_REFERENCE: _Refused},
             )
         except _Refused:
             remedies[str(name)] = (
-                f"of {name} publish all columns of its replica identity, and filter by those only"
+                f"publish all columns of the replica identity of {name}, and filter only by these"
             )
     return remedies
 
 
 async def read_published(publisher: AsyncLink, names: Iterable[str]) -> list[PublishedTable]:
-    """The tables of publications as the server expands them, by name."""
+    """Return the tables of publications as the server expands them, by name."""
     sql = published_tables(publisher.version.major)
     records = await publisher.all("read the published tables", sql, [[*names]])
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
 async def read_identities(link: AsyncLink, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
-    """By what the old rows of those of the tables are told that are there, by name."""
+    """Return the replica identity of those of the tables that exist, by name."""
     columns = [[table.schema for table in tables], [table.name for table in tables]]
     sql = identities(link.version.major, NAMED_TABLES)
     records = await link.all("read the replica identities", sql, columns)

@@ -1,4 +1,4 @@
-"""AsyncSequencePlan: the sequences, which logical replication does not copy."""
+"""AsyncSequencePlan: copy the positions of sequences, which are not replicated."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _AT_ONCE = 200
-"""Sequences that are read by one statement."""
+"""Sequences in one statement: each is a relation of its own, and planning grows with them."""
 
 
 class AsyncSequencePlan:
-    """Where the sequences of a subscriber have to stand, and setting them there.
+    """The changes that bring a subscriber's sequences to the publisher's positions.
 
-    ``changes`` is what ``run`` would do: reading it changes nothing. Read it with publisher and
-    subscriber exchanged for the way back. A sequence is never set back.
+    ``changes`` lists what ``run`` would do. For the way back, read the plan with publisher and
+    subscriber exchanged. A sequence is never set to an earlier value.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class AsyncSequencePlan:
         margin: int = 0,
         sequences: Iterable[AnyTable] | None = None,
     ) -> AsyncSequencePlan:
-        """Compare the sequences of two databases: of all permanent ones, or of those named.
+        """Compare the sequences of two databases: all permanent ones, or those named.
 
-        ``margin`` is how many values are left out on the subscriber, for what the publisher hands
-        out meanwhile. Once nothing writes there any more, it can be 0.
+        ``margin`` is the number of values to skip on the subscriber, for values that the publisher
+        returns in the meantime. It can be 0 once the publisher is no longer written to.
 
-        Raises: TableNotFound for a name that the publisher has not; InsufficientPrivilege.
+        Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege.
         Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
         """
         if type(margin) is not int or margin < 0:
-            raise ValueError(f"a margin is a number of values, 0 or more: not {margin!r}")
+            raise ValueError(f"margin must be an int >= 0, got {margin!r}")
         names = None
         if sequences is not None:
             names = [table_of(name) for name in several(sequences, "sequences", at_least=1)]
@@ -75,7 +75,7 @@ class AsyncSequencePlan:
         return plan
 
     async def refresh(self) -> AsyncSequencePlan:
-        """Read both sides again; gives the plan itself."""
+        """Read both sides again, and return the plan."""
         sources = await read_sequences(self._publisher._link, self._names)
         targets = await read_sequences(self._subscriber._link, [*sources])
         missing = {*(self._names or ())} - sources.keys()
@@ -87,25 +87,26 @@ class AsyncSequencePlan:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What wants something done beforehand, over all sequences."""
-        found = [finding for change in self.changes for finding in change.findings]
-        return tuple(f for f in found if f.severity >= Severity.WARNING)
+        """The findings over all sequences that need action before ``run``."""
+        findings = [finding for change in self.changes for finding in change.findings]
+        return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
     async def run(self, *, timeout: float = 60.0) -> tuple[SequenceChange, ...]:
-        """Read both sides again, and set what is behind, all of it or nothing; gives what was set.
+        """Read both sides again, set the sequences that are behind, and return the changes.
 
-        Sequences that the subscriber lacks are left out; ``problems`` has them.
+        Either all of them are set or none. Sequences that the subscriber lacks are left out;
+        ``problems`` lists them.
 
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
         """
         await self.refresh()
         due = tuple(change for change in self.changes if change.sql)
-        tried = "set the sequences"
-        async with self._subscriber._link.transaction(tried, timeout=timeout) as link:
+        operation = "set the sequences"
+        async with self._subscriber._link.transaction(operation, timeout=timeout) as link:
             for change in due:
                 await link.all(
-                    tried,
+                    operation,
                     SETVAL,
                     [str(change.name), change.last_value, change.is_called],
                     grant=f"UPDATE ON SEQUENCE {change.name}",
@@ -116,7 +117,7 @@ class AsyncSequencePlan:
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)
         return (
-            f"<{type(self).__name__}, {due} of {len(self.changes)} sequences to be set,"
+            f"<{type(self).__name__}, {due} of {len(self.changes)} sequences to set,"
             f" {len(self.problems)} problems>"
         )
 
@@ -124,19 +125,19 @@ class AsyncSequencePlan:
 async def read_sequences(
     link: AsyncLink, names: Sequence[TableName] | None
 ) -> Mapping[TableName, SequenceState]:
-    """The sequences of the database, by name."""
-    tried = "read the sequences"
+    """Return the sequences of the database, by name."""
+    operation = "read the sequences"
     wanted = None if names is None else {*names}
     records = [
         record
-        for record in await link.all(tried, DEFINITIONS)
+        for record in await link.all(operation, DEFINITIONS)
         if wanted is None or TableName(record["schema"], record["name"]) in wanted
     ]
     states: dict[TableName, SequenceState] = {}
     for begin in range(0, len(records), _AT_ONCE):
         batch = records[begin : begin + _AT_ONCE]
         sql = " UNION ALL ".join(_position(link, place, r) for place, r in enumerate(batch))
-        for at in await link.all(tried, sql, grant="SELECT ON ALL SEQUENCES IN SCHEMA …"):
+        for at in await link.all(operation, sql, grant="SELECT ON ALL SEQUENCES IN SCHEMA …"):
             state = sequence_in(batch[at["place"]], at["last_value"], at["is_called"])
             states[state.name] = state
     return states

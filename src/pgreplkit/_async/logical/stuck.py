@@ -1,4 +1,4 @@
-"""Asking both servers why a subscription does not move."""
+"""Ask both servers why a subscription makes no progress."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from pgreplkit.plans.logical.stuck import PublisherFacts, Stuck, SubscriptionFac
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.tablename import TableName
 
-_LOOKED_INTO = 20
-"""How many tables are looked into for rows: the first that wait show what is wrong."""
+_TABLES_PROBED = 20
+"""Tables that are checked for rows: the first ones that wait show the problem, and each check may
+take a second."""
 
 
 async def find_reasons(
     link: AsyncLink, status: SubscriptionStatus, publisher: AsyncServer | None
 ) -> tuple[Stuck, ...]:
-    """What keeps a subscription; what cannot be asked is left out."""
-    unreachable, told = "", None
+    """Return the reasons why a subscription makes no progress, as far as this role can find out."""
+    unreachable, facts = "", None
     wanted: list[tuple[TableName, list[str]]] = []
     try:
         async with asking(link, status.state.oid, publisher) as asked:
-            told, wanted = await read_publisher(asked, status.state)
+            facts, wanted = await read_publisher(asked, status.state)
     except ConnectionFailed as error:
         unreachable = str(error)
     except InsufficientPrivilege:
-        pass  # Who may not see where it connects to is told what the subscriber knows.
-    return stuck_reasons(await _facts(link, status, unreachable, told, wanted))
+        pass  # Without the connection string, the subscriber's facts have to be enough.
+    return stuck_reasons(await _facts(link, status, unreachable, facts, wanted))
 
 
 async def _facts(
@@ -49,44 +50,44 @@ async def _facts(
     publisher: PublisherFacts | None,
     wanted: list[tuple[TableName, list[str]]],
 ) -> SubscriptionFacts:
-    tried = f"look into the subscription {status.state.subname!r}"
+    operation = f"diagnose the subscription {status.state.subname!r}"
     oid, major = status.state.oid, link.version.major
     named = [[table.schema for table, _ in wanted], [table.name for table, _ in wanted]]
     each = [(table, column) for table, columns in wanted for column in columns]
     sent = [[t.schema for t, _ in each], [t.name for t, _ in each], [column for _, column in each]]
-    missing = await link.all(tried, MISSING_TABLES, named)
-    lacking = await link.all(tried, MISSING_COLUMNS, sent)
-    untaken = await link.all(tried, UNTAKEN_TABLES, [*named, oid])
-    forbidden = await link.all(tried, forbidden_tables(major), [oid])
+    missing = await link.all(operation, MISSING_TABLES, named)
+    lacking = await link.all(operation, MISSING_COLUMNS, sent)
+    untaken = await link.all(operation, UNTAKEN_TABLES, [*named, oid])
+    forbidden = await link.all(operation, forbidden_tables(major), [oid])
     return SubscriptionFacts(
         state=status.state,
         workers=status.workers,
         tables=status.tables,
         stats=status.stats,
-        pool=WorkerPool(**await link.one(tried, worker_pool(major))),
+        pool=WorkerPool(**await link.one(operation, worker_pool(major))),
         missing_tables=[table_in(record) for record in missing],
         missing_columns={table_in(record): record["columns"] for record in lacking},
         untaken_tables=[table_in(record) for record in untaken],
         forbidden_tables=[table_in(record) for record in forbidden],
-        filled_tables=await _filled(link, status, tried),
+        filled_tables=await _filled(link, status, operation),
         unreachable=unreachable,
         publisher=publisher,
     )
 
 
-async def _filled(link: AsyncLink, status: SubscriptionStatus, tried: str) -> list[TableName]:
+async def _filled(link: AsyncLink, status: SubscriptionStatus, operation: str) -> list[TableName]:
     waiting = [
         table.table
         for table in status.tables
         if table.state in {TableState.INIT, TableState.DATA_COPY} and not table.tuples_processed
     ]
     filled = []
-    for table in waiting[:_LOOKED_INTO]:
+    for table in waiting[:_TABLES_PROBED]:
         sql = HAS_ROWS.format(parts.table(table).as_string(link.connection))
         try:
-            record = await link.one(tried, sql, timeout=1.0)
+            record = await link.one(operation, sql, timeout=1.0)
         except ServerError:
-            continue  # Not to be read by this role, or locked: nothing is known of it.
+            continue  # The role may not read the table, or it is locked: nothing is known of it.
         if record["has_rows"]:
             filled.append(table)
     return filled

@@ -1,4 +1,4 @@
-"""AsyncSubscription: what a database takes from a publisher, and how that is changed."""
+"""AsyncSubscription: a subscription of a database, and the operations on it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
     ALTER_SUBSCRIPTION,
@@ -50,7 +51,7 @@ from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
 from pgreplkit.plans.logical.subscription import (
-    FIRST_ONLY,
+    ONLY_WHEN_CREATED,
     DroppedSubscription,
     SubscriptionOptions,
     SubscriptionStatus,
@@ -60,14 +61,14 @@ from pgreplkit.values.slotname import checked_slot_name
 
 
 class AsyncSubscription:
-    """A subscription: its ``state`` when it was last read, and what can be done to it.
+    """A subscription, with its ``state`` when it was last read.
 
-    Made by ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber. Each
-    change needs its owner, and takes ``timeout`` seconds at most.
+    ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
+    Each change needs the subscription's owner, and may take ``timeout`` seconds.
 
-    Where something is asked of the publisher too, that is ``publisher=`` where it is given, and
-    else a connection of its own to where the subscription connects, which needs a superuser on the
-    subscriber, and a way there from here.
+    Some methods ask the publisher too: the given ``publisher=``, or else the server to which the
+    subscription connects. The latter needs a superuser on the subscriber, and a publisher that is
+    reachable from here.
     """
 
     def __init__(self, link: AsyncLink, state: SubscriptionState) -> None:
@@ -76,11 +77,11 @@ class AsyncSubscription:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The subscription's name."""
         return self.state.subname
 
     async def refresh(self) -> Self:
-        """Read its state again; gives the subscription itself.
+        """Read the state again, and return the subscription.
 
         Raises: SubscriptionNotFound.  Source: pg_subscription.
         """
@@ -91,7 +92,7 @@ class AsyncSubscription:
         self.state = await subscribing.read_subscription(self._link, name)
 
     async def tables(self) -> list[SubscribedTable]:
-        """Its tables, by name, with how far it is with each.
+        """Return the tables with their synchronization state, by name.
 
         Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
         """
@@ -100,7 +101,7 @@ class AsyncSubscription:
         return [subscribed_table_in(record) for record in records]
 
     async def workers(self) -> list[SubscriptionWorker]:
-        """Its workers that run now.
+        """Return the running workers.
 
         Source: pg_stat_subscription.
         """
@@ -109,23 +110,23 @@ class AsyncSubscription:
         return [WORKERS.read(record) for record in records]
 
     async def stats(self) -> SubscriptionStats:
-        """How often its workers failed, and from 18 on what conflicts they met.
+        """Return the numbers of its workers' errors, and of conflicts (18 on).
 
-        Counted late: the workers tell their counts a second or so after what they count, when
-        ``wait_caught_up`` may be over already. Ask again before you rely on a count of none.
+        Workers report their counts about a second late, perhaps after ``wait_caught_up`` has
+        returned. Read again before you rely on a count of 0.
 
         Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
         """
         self._link.require("subscription.stats")
         sql = STATS.sql(self._link.version.major)
-        tried = f"read the counters of {self.name!r}"
-        return STATS.read(await self._link.one(tried, sql, [self.state.oid]))
+        operation = f"read the counters of {self.name!r}"
+        return STATS.read(await self._link.one(operation, sql, [self.state.oid]))
 
     async def conflicts(self) -> list[ConflictRecord]:
-        """The conflicts that the end of the server's log tells of, the last 1 MB of it.
+        """Return the conflicts in the last 1 MB of the subscriber's log.
 
-        ``stats`` counts them all; the log says which rows. It is written a moment later than the
-        change that is logged is applied.
+        ``stats`` counts all conflicts; the log names their rows. An entry may appear shortly after
+        its change is applied.
 
         Raises: UnsupportedByServer before 18; LogUnavailable; InsufficientPrivilege.
         Needs: superuser, or pg_monitor and pg_read_server_files; logging_collector.
@@ -135,12 +136,12 @@ class AsyncSubscription:
         return logged_conflicts(await read_log(self._link), self.state.oid)
 
     async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
-        """All of it at once: state, workers, tables, counters; with a ``publisher`` its lag too.
+        """Return the state, workers, tables and counters; with a ``publisher``, the lag too.
 
         Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
         """
         await self.refresh()
-        has_stats = self._link.version.major >= 15
+        has_stats = has("subscription.stats", self._link.version.major)
         slot = None
         if publisher is not None and self.state.subslotname is not None:
             slot = await read_slot(publisher._link, self.state.subslotname)
@@ -153,7 +154,7 @@ class AsyncSubscription:
         )
 
     async def enable(self, *, timeout: float = 10.0) -> None:
-        """Let its workers run.
+        """Enable it, so that its workers start.
 
         Raises: ServerError without a slot; StatementTimeout.
         Source: ALTER SUBSCRIPTION … ENABLE.
@@ -161,9 +162,9 @@ class AsyncSubscription:
         await self._alter(SQL(ENABLE), timeout)
 
     async def disable(self, *, timeout: float = 10.0) -> None:
-        """End its workers, and wait until they have. Its slot goes on keeping WAL.
+        """Disable it, and wait until its workers have ended. Its slot still retains WAL.
 
-        In a transaction of yours they end after that, and are not awaited.
+        In a transaction of yours, the workers end after the commit, which is not awaited.
 
         Raises: WaitTimeout; StatementTimeout.  Source: ALTER SUBSCRIPTION … DISABLE.
         """
@@ -173,23 +174,23 @@ class AsyncSubscription:
             if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
-                    f"{self.name!r} is disabled, but its workers (process {pids}) did not end in"
-                    f" {timeout:g} s"
+                    f"timed out after {timeout:g} s waiting for the workers of {self.name!r} to"
+                    f" end: it is disabled, and process {pids} is still running"
                 )
             await sleep(backoff.next_pause())
 
     async def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
-        """Take in the tables that were added to its publications, and let go of the others.
+        """Add tables that were added to its publications, and remove the others.
 
-        Raises: ServerError when it is disabled, or in a transaction; StatementTimeout.
+        Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
         await self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
-        """Let the server bring its sequences to where the publisher's are, from 19 on on both.
+        """Set its sequences to the publisher's positions (19 on, on both sides).
 
-        ``SequencePlan`` does that for any major.
+        ``SequencePlan`` does that for every major version.
 
         Raises: UnsupportedByServer before 19; ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
@@ -200,22 +201,22 @@ class AsyncSubscription:
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
     ) -> None:
-        """Subscribe to these publications and no others, and take in their tables.
+        """Subscribe to these publications and no others, and add their tables.
 
-        When it is disabled, that waits for ``refresh_publications``.
+        If it is disabled, their tables are added by ``refresh_publications``.
 
         Raises: ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … SET PUBLICATION.
         """
         if not names:
-            raise ValueError("a subscription is to one publication at least")
+            raise ValueError("names is empty; a subscription needs at least one publication")
         refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
         await self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     async def add_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
     ) -> None:
-        """Subscribe to these publications too.
+        """Subscribe to further publications.
 
         Raises and source: as ``set_publications``.
         """
@@ -224,26 +225,26 @@ class AsyncSubscription:
         await self.set_publications(*kept, *names, copy_data=copy_data, timeout=timeout)
 
     async def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
-        """Do not subscribe to these publications any more; their rows stay.
+        """Unsubscribe from publications. Replicated rows stay.
 
-        Raises and source: as ``set_publications``; ValueError when none would be left.
+        Raises and source: as ``set_publications``; ValueError if none would be left.
         """
         await self.refresh()
         kept = [name for name in self.state.subpublications if name not in names]
         await self.set_publications(*kept, timeout=timeout)
 
     async def set_options(self, options: SubscriptionOptions, *, timeout: float = 10.0) -> None:
-        """Change what is given of its options.
+        """Change the options that are not None.
 
-        ``failover`` and ``two_phase`` can be changed while it is disabled only, and not in a
+        ``failover`` and ``two_phase`` can be changed only while it is disabled, and not in a
         transaction.
 
         Raises: UnsupportedByServer; TypeError for one that only a new subscription has.
         Source: ALTER SUBSCRIPTION … SET.
         """
         given = {name for name, _, _ in options.given()}
-        if given & FIRST_ONLY:
-            which = ", ".join(sorted(given & FIRST_ONLY))
+        if given & ONLY_WHEN_CREATED:
+            which = ", ".join(sorted(given & ONLY_WHEN_CREATED))
             raise TypeError(f"only a new subscription has {which}")
         if not given:
             raise ValueError("no option is given to set")
@@ -257,16 +258,16 @@ class AsyncSubscription:
             await self._alter(what, timeout)
 
     async def set_connection(self, conninfo: str, *, timeout: float = 10.0) -> None:
-        """Let it connect to elsewhere; its slot must be there, or be made there before.
+        """Change the connection string. Its slot must exist on that server.
 
         Source: ALTER SUBSCRIPTION … CONNECTION.
         """
         await self._alter(parts.connection(conninfo), timeout)
 
     async def detach_slot(self, *, timeout: float = 10.0) -> None:
-        """Disable it, and let it have no slot: the publisher is not asked when it is dropped.
+        """Disable it and remove its slot name, so that dropping it does not need the publisher.
 
-        The slot stays on the publisher, and keeps WAL there until it is dropped.
+        The slot stays on the publisher, and retains WAL until it is dropped.
 
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
@@ -274,7 +275,7 @@ class AsyncSubscription:
         await self._alter(SQL(DETACH_SLOT), timeout)
 
     async def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
-        """Let it have this slot of the publisher. What the slot does not have is a gap.
+        """Use this slot of the publisher. Changes before the slot's position are missing.
 
         Source: ALTER SUBSCRIPTION … SET (slot_name).
         """
@@ -284,52 +285,54 @@ class AsyncSubscription:
     async def failure(
         self, *, publisher: AsyncServer | None = None, timeout: float = 10.0
     ) -> FailedTransaction | None:
-        """The transaction that its apply worker fails at; None when it does not fail.
+        """Return the transaction at which the apply worker fails; None if it does not fail.
 
-        It is the first that waits in the slot and is not applied. A worker that applies what comes
-        has the slot in use all the time: after ``timeout`` seconds of that the answer is None.
+        It is the first transaction in the slot that is not applied. A worker without an error uses
+        the slot all the time; after ``timeout`` seconds the result is None.
 
-        Raises: SlotNotFound, SlotLost; PublicationNotFound, before 18 also when the slot is older
+        Raises: SlotNotFound, SlotLost; PublicationNotFound, before 18 also if the slot is older
         than a publication; ConnectionFailed; InsufficientPrivilege.
         Needs: superuser, or EXECUTE on pg_replication_origin_progress() from 14 on; REPLICATION on
         the publisher.
-        Source: pg_replication_origin_progress(); the slot's changes; the subscriber's log, where
-        it is collected and may be read.
+        Source: pg_replication_origin_progress(); the slot's changes; the subscriber's log, if
+        it is collected and readable.
         """
         await self.refresh()
         async with asking(self._link, self.state.oid, publisher) as asked:
             return await find_failed(self._link, self.state, asked, timeout=timeout)
 
     async def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
-        """Leave out the transaction that finishes there, all of it, also what could be applied.
+        """Skip the transaction that finishes at a position, with all of its changes.
 
-        ``finish_lsn`` is where its commit record begins: what the server's log calls "finished
-        at", and ``failure`` tells. From 15 on the server checks that the next transaction is that
-        one. Before, the subscription is disabled meanwhile, and begins after that position: what
-        lies before and is not applied is left out too.
+        ``finish_lsn`` is the start of its commit record: ``failure`` returns it, and the server's
+        log calls it "finished at". From 15 on, the server checks that the next transaction is that
+        one. Before, the subscription is disabled for a moment, and continues after that position:
+        earlier transactions that are not applied are skipped too.
 
         Raises: StatementTimeout; WaitTimeout.
         Needs: superuser.  Source: ALTER SUBSCRIPTION … SKIP, before 15
         pg_replication_origin_advance().
         """
         if not isinstance(finish_lsn, LSN):
-            raise TypeError(f"a transaction finishes at an LSN, not {type(finish_lsn).__name__}")
-        if self._link.version.major >= 15:
+            raise TypeError(f"finish_lsn must be an LSN, not {type(finish_lsn).__name__}")
+        if has("subscription.skip", self._link.version.major):
             await self._alter(SQL(SKIP_TRANSACTION).format(Literal(str(finish_lsn))), timeout)
             return
         await self.refresh()
         was_enabled = self.state.subenabled
         await self.disable(timeout=timeout)
-        tried = f"skip a transaction of {self.name!r}"
+        operation = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
         try:
-            await self._link.one(tried, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+            await self._link.one(
+                operation, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER"
+            )
         finally:
             if was_enabled:
                 await self.enable(timeout=timeout)
 
     async def rename(self, name: str, *, timeout: float = 10.0) -> None:
-        """Give it another name; its slot keeps its own.
+        """Rename it. Its slot keeps its name.
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
         """
@@ -337,7 +340,7 @@ class AsyncSubscription:
         await self._alter(what, timeout, name=name)
 
     async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
-        """Give it to another role, with whose rights it then runs.
+        """Change its owner; it then runs with the privileges of that role.
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
         """
@@ -350,12 +353,12 @@ class AsyncSubscription:
         publisher: AsyncServer | None = None,
         on_progress: Callable[[SubscriptionStatus], object] | None = None,
     ) -> SubscriptionStatus:
-        """Wait until every table is READY: copied, and in the hands of the apply worker.
+        """Wait until every table is READY: copied, and maintained by the apply worker.
 
-        ``on_progress`` is called with its status after each look.
+        ``on_progress`` is called with each status.
 
-        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled or has
-        no table, with all reasons that are found.
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled or has
+        no table, with every reason that was found.
         Source: as ``status``; and as ``diagnose``.
         """
         backoff = Backoff(timeout)
@@ -367,7 +370,7 @@ class AsyncSubscription:
                 return status
             if not status.tables:
                 raise SubscriptionStuck(
-                    f"{self.name!r} has no table, so that nothing is replicated",
+                    f"{self.name!r} is not synchronized: it has no table",
                     await self.diagnose(publisher),
                 )
             if backoff.is_over or not self.state.subenabled:
@@ -387,12 +390,12 @@ class AsyncSubscription:
         timeout: float = 60.0,
         publisher: AsyncServer | None = None,
     ) -> LSN:
-        """Wait until all that the publisher committed before ``lsn`` is applied, and on disk here.
+        """Wait until the publisher's commits before ``lsn`` are applied and flushed.
 
-        Without ``lsn`` it is all that is committed there by now, for which a message is written
-        there (``fence``). Tables that are still being copied are awaited too. Gives the position.
+        Without ``lsn``, wait for every commit until now; the publisher then writes a marker message
+        (``fence``). Tables that are being copied are awaited too. Return the awaited position.
 
-        Raises: SubscriptionStuck after ``timeout`` seconds, or at once when it is disabled;
+        Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
         Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
         """
@@ -401,20 +404,23 @@ class AsyncSubscription:
         async with asking(self._link, self.state.oid, publisher) as asked:
             target = await write_marker(asked._link) if lsn is None else lsn
             if self.state.subslotname is None:
-                raise ServerError(f"wait for {self.name!r}", "it has no slot: attach_slot()")
+                raise ServerError(
+                    f"wait for {self.name!r}",
+                    "the subscription has no slot; attach_slot() sets one",
+                )
             slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
             try:
                 await slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
-            # The slot is the apply worker's: it passes what a table lacks that is not copied yet.
+            # The slot's position passes changes of tables that are not copied yet.
             await self.wait_synced(timeout=backoff.left, publisher=asked)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:
-        """All that keeps it from moving, as far as both servers tell; UNKNOWN when nothing does.
+        """Return every reason why it makes no progress; UNKNOWN if none is found.
 
-        A subscription that is well is asked for in vain too: ask when it does not move.
+        Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
 
         Source: pg_subscription, pg_stat_subscription, pg_stat_subscription_stats and the tables
         here; the publications, pg_replication_slots and pg_stat_activity there.
@@ -424,19 +430,19 @@ class AsyncSubscription:
     async def drop(
         self, *, publisher: OneOf["reachable", "gone"] = "reachable", timeout: float = 30.0
     ) -> DroppedSubscription:
-        """Drop it, and tell what may be left of it elsewhere. Its tables stay as they are.
+        """Drop it, and return what may be left on the publisher. Its tables keep their rows.
 
-        With a ``reachable`` publisher the server drops the slots there too. When the publisher has
-        no such slot any more, that is told, and the subscription is dropped. With one that is
-        ``gone`` nothing is asked of it: what may stay there is told with the SQL to remove it,
-        should it come back.
+        With a "reachable" publisher, the server drops the slots there too. If the publisher no
+        longer has the slot, the subscription is still dropped, and ``slot_was_missing`` is set.
+        With a publisher that is "gone", the server does not connect to it; the leftovers come with
+        the SQL that removes them, should the publisher return.
 
-        Raises: PublisherUnreachable when it is to be reachable and is not, within ``timeout``
-        seconds: nothing is changed then; SubscriptionNotFound; InsufficientPrivilege.
+        Raises: PublisherUnreachable if it does not answer within ``timeout`` seconds, and nothing
+        is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
         if publisher not in {"reachable", "gone"}:
-            raise ValueError(f"a publisher is reachable or gone, not {publisher!r}")
+            raise ValueError(f"publisher must be 'reachable' or 'gone', got {publisher!r}")
         await self.refresh()
         tables = await self.tables()
         if publisher == "gone":
@@ -445,13 +451,15 @@ class AsyncSubscription:
 
     async def _alter(self, what: Composable, timeout: float, *, name: str | None = None) -> None:
         statement = self._altering(what)
-        tried = f"alter the subscription {self.name!r}"
-        async with self._link.transaction(tried, timeout=timeout) as link:
-            await link.run(tried, statement, grant=self.state.subowner, meaning=subscribing.MEANING)
+        operation = f"alter the subscription {self.name!r}"
+        async with self._link.transaction(operation, timeout=timeout) as link:
+            await link.run(
+                operation, statement, grant=self.state.subowner, meaning=subscribing.MEANING
+            )
         await self._read(name or self.name)
 
     async def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
-        """Alter it in a way that asks the publisher, and can be in no transaction."""
+        """Alter it in a way that connects to the publisher, and cannot run in a transaction."""
         if option is not None:
             what = SQL(WITH_OPTION).format(what, option)
         await subscribing.ask_publisher(

@@ -1,4 +1,4 @@
-"""Who writes tables that only replication should, and keeping them from it."""
+"""Find roles and sessions that write to replicated tables, and revoke their privileges."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _MEANING = {
 
 
 async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> Writers:
-    """Who may write these tables, or those of all subscriptions, or else those published.
+    """Return the writers of the tables; by default of the subscribed, or else published ones.
 
     Raises: TableNotFound.
     """
-    tried = "find the writers"
-    tables = await _replicated(link, tried) if tables is None else tables
+    operation = "find the writers"
+    tables = await _replicated(link, operation) if tables is None else tables
     given = [[t.schema for t in tables], [t.name for t in tables]]
-    records = await link.all(tried, WITH_PARTITIONS, given)
+    records = await link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
-    insist_on_all(tried, "this database", tables, covered)
+    insist_on_all(operation, "this database", tables, covered)
     schemas, names = [t.schema for t in covered], [t.name for t in covered]
 
     async def ask(sql: str) -> list[DictRow]:
-        # Each of a statement's lists of tables takes both parameters.
-        return await link.all(tried, sql, [schemas, names] * (sql.count("%s") // 2))
+        # Each list of tables in a statement takes both parameters.
+        return await link.all(operation, sql, [schemas, names] * (sql.count("%s") // 2))
 
     grants = [WriteGrant(table=_table(r), **r) for r in await ask(GRANTS)]
     sessions = [WritingSession(table=_table(r), **r) for r in await ask(SESSIONS)]
@@ -61,25 +61,25 @@ async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> W
     )
 
 
-async def _replicated(link: AsyncLink, tried: str) -> list[TableName]:
-    """The tables that the database subscribes to; without subscriptions, those it publishes."""
+async def _replicated(link: AsyncLink, operation: str) -> list[TableName]:
+    """Return the subscribed tables of the database; without subscriptions, the published ones."""
     for sql in (SUBSCRIBED_NAMES, PUBLISHED_NAMES):
         if records := await link.all("read the tables", sql):
             return [_table(record) for record in records]
     raise TableNotFound(
-        tried,
+        operation,
         "the database neither subscribes to a table nor publishes one; name the tables with"
         " tables=",
     )
 
 
 async def execute_all(
-    link: AsyncLink, tried: str, statements: Sequence[str], *, timeout: float
+    link: AsyncLink, operation: str, statements: Sequence[str], *, timeout: float
 ) -> None:
-    """Execute statements, all of them or none."""
-    async with link.transaction(tried, timeout=timeout) as within:
+    """Execute statements in one transaction."""
+    async with link.transaction(operation, timeout=timeout) as within:
         await within.run(
-            tried,
+            operation,
             *(SQL(statement) + SQL("") for statement in statements),
             grant="the tables' owner",
             meaning=_MEANING,

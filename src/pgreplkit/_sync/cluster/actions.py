@@ -11,6 +11,7 @@ from pgreplkit._sync.cluster.failover import why_not_lost
 from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
@@ -129,23 +130,29 @@ def wait_for_replay(site: Site, step: steps.WaitForReplay) -> None:
 def promote(site: Site, step: steps.Promote) -> Promotion:
     """Promote the standby; if it is already promoted, read where that happened."""
     with site.server(step.node) as server:
-        if server.is_in_recovery():
-            control = site.controls.get(step.node)
-            standby = Standby._taking_over(server)
-            try:
-                return standby.promote(timeout=site.timeout, control=control)
-            except (NotAStandby, ControlFailed):
-                # An interrupted attempt may have requested the promotion before.
-                if server.is_in_recovery():
-                    raise
-        timeline = server.timeline()
-        history = server._history(timeline)
-        if history is None or not history.switches:
-            raise ServerError(f"promote {step.node}", "it is a primary that was never promoted")
-        last = history.switches[-1]
-        return Promotion(
-            old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
-        )
+        if not server.is_in_recovery():
+            return _past_promotion(server, step.node)
+        control = site.controls.get(step.node)
+        standby = Standby._taking_over(server)
+        try:
+            return standby.promote(timeout=site.timeout, control=control)
+        except (NotAStandby, ControlFailed):
+            # An interrupted attempt may have requested the promotion before.
+            if server.is_in_recovery():
+                raise
+        return _past_promotion(server, step.node)
+
+
+def _past_promotion(server: Server, node: str) -> Promotion:
+    """Return the last promotion in the timeline history of a primary."""
+    timeline = server.timeline()
+    history = server._history(timeline)
+    if history is None or not history.switches:
+        raise ServerError(f"promote {node}", "it is a primary that was never promoted")
+    last = history.switches[-1]
+    return Promotion(
+        old_timeline=last.timeline, new_timeline=timeline, switchpoint=last.switchpoint
+    )
 
 
 def _insist_on_shutdown(node: str, stopped: ControlFile) -> None:

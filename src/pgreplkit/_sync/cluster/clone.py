@@ -299,14 +299,7 @@ class Clone(Closing):
             others = {sender.pid for sender in self._senders(server)}
         to_thread(self._control.start)
         backoff = Backoff(timeout)
-        while True:
-            try:
-                with self._server() as server:
-                    if self._streams(server, others):
-                        return
-                found = "it does not stream"
-            except ConnectionFailed as error:
-                found = f"it is unknown whether it streams ({error})"
+        while (found := self._why_not_streaming(others)) is not None:
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the new standby in"
@@ -314,6 +307,14 @@ class Clone(Closing):
                     " see its server log"
                 )
             sleep(backoff.next_pause())
+
+    def _why_not_streaming(self, others: Collection[int]) -> str | None:
+        """Return why the standby does not count as streaming; None if it streams."""
+        try:
+            with self._server() as server:
+                return None if self._streams(server, others) else "it does not stream"
+        except ConnectionFailed as error:
+            return f"it is unknown whether it streams ({error})"
 
     def _streams(self, server: Server, others: Collection[int]) -> bool:
         if self._options.slot is not None:

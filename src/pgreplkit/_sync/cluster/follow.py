@@ -14,6 +14,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
 from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
@@ -73,13 +74,14 @@ def history_finding(standby: Server, upstream: Server) -> Finding:
 
 def follow(site: Site, step: Follow) -> None:
     """Connect a running standby to the upstream, and wait until it streams from there."""
-    tried = f"let {step.node} follow {step.upstream}"
-    if step.major < 13 and not site.controlled(step.node, lambda c: c.is_running()):
+    action = f"let {step.node} follow {step.upstream}"
+    needs_restart = not has("standby.reloaded_upstream", step.major)
+    if needs_restart and not site.controlled(step.node, lambda c: c.is_running()):
         # An interrupted attempt stopped the server and did not start it.
-        _start(site, tried, step.node)
+        _start(site, action, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
 
-    def is_asked_for(source: Upstream) -> bool:
+    def is_requested(source: Upstream) -> bool:
         return lasting_slot(source) == (step.slot or None) and _is_at(source, conninfo)
 
     with site.standby(step.node) as standby:
@@ -88,15 +90,16 @@ def follow(site: Site, step: Follow) -> None:
             with site.server(step.upstream) as upstream:
                 finding = history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
-                raise ServerError(tried, f"{finding.found}: {finding.remedy}")
+                raise ServerError(action, f"{finding.found}: {finding.remedy}")
         config = _config(conninfo, step.slot, major)
-        if major >= 12:
-            _set_by_sql(tried, standby, config.settings["primary_conninfo"], step.slot)
-    if major < 12:
+        by_sql = has("standby.recovery_settings", major)
+        if by_sql:
+            _set_by_sql(action, standby, config.settings["primary_conninfo"], step.slot)
+    if not by_sql:
         site.controlled(step.node, lambda control: write_standby_files(control, config))
-    if major < 13:
+    if needs_restart:
         site.controlled(step.node, lambda control: control.restart())
-    _until_streaming(site, tried, step.node, is_asked_for)
+    _until_streaming(site, step.node, is_requested)
 
 
 def demote(site: Site, step: Demote) -> None:
@@ -113,26 +116,26 @@ def demote(site: Site, step: Demote) -> None:
 
 def start_standby(site: Site, step: StartStandby) -> None:
     """Start a server that is configured as a standby, and wait until it streams."""
-    tried = f"start {step.node} as a standby"
-    _start(site, tried, step.node)
+    action = f"start {step.node} as a standby"
+    _start(site, action, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, None)
-    _until_streaming(site, tried, step.node, partial(_is_at, conninfo=conninfo))
+    _until_streaming(site, step.node, partial(_is_at, conninfo=conninfo))
 
 
-def _start(site: Site, tried: str, node: str) -> None:
+def _start(site: Site, action: str, node: str) -> None:
     if not site.controlled(node, is_standby):
-        raise ControlFailed(tried, "it is configured as a primary, and was not started")
+        raise ControlFailed(action, "it is configured as a primary, and was not started")
     site.controlled(node, lambda control: control.start())
 
 
-def _set_by_sql(tried: str, standby: Standby, conninfo: str, slot: str | None) -> None:
+def _set_by_sql(action: str, standby: Standby, conninfo: str, slot: str | None) -> None:
     with contextlib.suppress(InsufficientPrivilege):
         # Only a superuser may turn off logging; other roles continue with it.
-        standby._link.run(tried, *_QUIET)
+        standby._link.run(action, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
         statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        standby._link.run(tried, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
-    standby._link.one(tried, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        standby._link.run(action, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+    standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 
 def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
@@ -162,23 +165,14 @@ def _receiver(standby: Standby, is_right: Callable[[Upstream], bool]) -> int | N
     return status.receiver_pid
 
 
-def _until_streaming(
-    site: Site, tried: str, node: str, is_right: Callable[[Upstream], bool]
-) -> None:
+def _until_streaming(site: Site, node: str, is_right: Callable[[Upstream], bool]) -> None:
     backoff = Backoff(site.timeout)
     before: int | None = None
     while True:
-        receiver = None
-        try:
-            with site.standby(node) as standby:
-                receiver = _receiver(standby, is_right)
-                # A receiver that the upstream is about to reject reports streaming, too.
-                if receiver is not None and receiver == before:
-                    return
-                lag = standby.replay_lag()
-                found = f"it is {lag.reason}"
-        except Error as error:
-            found = str(error)
+        receiver, found = _streaming(site, node, is_right)
+        # A receiver that the upstream is about to reject reports streaming, too.
+        if receiver is not None and receiver == before:
+            return
         # A receiver that first appears at the deadline is checked once more.
         if backoff.is_over and (receiver is None or before is not None):
             raise WaitTimeout(
@@ -187,3 +181,16 @@ def _until_streaming(
             )
         before = receiver
         sleep(backoff.next_pause() if receiver is None else _SETTLED_AFTER)
+
+
+def _streaming(
+    site: Site, node: str, is_right: Callable[[Upstream], bool]
+) -> tuple[int | None, str]:
+    """Return the pid of the walreceiver if it streams, and the state of the standby."""
+    try:
+        with site.standby(node) as standby:
+            receiver = _receiver(standby, is_right)
+            lag = standby.replay_lag()
+            return receiver, f"it is {lag.reason}"
+    except Error as error:
+        return None, str(error)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/conflictlog.py by `nox -s sync`. Do not edit.
-"""The end of a server's log, where it is collected and may be read."""
+"""Read the end of a server's log."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pgreplkit.driver.failures import FILE_MISSING
 from pgreplkit.errors import LogUnavailable
 
 _TAIL = 1024 * 1024
-"""So many bytes are looked through."""
+"""Bytes to read: enough for thousands of entries, and quick to transfer and to search."""
 
 
 def read_log(link: Link) -> str:
-    """The end of the log that the server writes now.
+    """Return the end of the server's current log file.
 
     Raises: LogUnavailable; InsufficientPrivilege.
     """
-    tried, grant = "read the server's log", "pg_read_server_files; pg_monitor"
+    operation, grant = "read the server's log", "pg_read_server_files; pg_monitor"
     meaning = {FILE_MISSING: LogUnavailable}
-    record = link.one(tried, LOG_TAIL, [_TAIL, _TAIL], grant=grant, meaning=meaning)
+    record = link.one(operation, LOG_TAIL, [_TAIL, _TAIL], grant=grant, meaning=meaning)
     if record["log"] is None:
-        raise LogUnavailable(tried, "it collects none as text (logging_collector, log_destination)")
+        raise LogUnavailable(
+            operation,
+            "the server collects no text log; set logging_collector and log_destination",
+        )
     log: str = record["log"]
     return log

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/failing.py by `nox -s sync`. Do not edit.
-"""Finding the transaction that a subscription cannot get over."""
+"""Find the transaction that a subscription cannot apply."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import ORIGIN_POSITION, SubscriptionState
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import UNDEFINED_OBJECT
@@ -30,16 +31,19 @@ from pgreplkit.values.lsn import LSN
 def find_failed(
     link: Link, state: SubscriptionState, publisher: Server, *, timeout: float
 ) -> FailedTransaction | None:
-    """The transaction that its apply worker fails at; None when it does not fail."""
+    """Return the transaction at which the apply worker fails; None if it does not fail."""
     if state.subslotname is None:
-        raise ServerError(f"find what fails in {state.subname!r}", "it has no slot: attach_slot()")
+        raise ServerError(
+            f"find the failed transaction of {state.subname!r}",
+            "the subscription has no slot; attach_slot() sets one",
+        )
     slot = Slot(publisher._link, read_slot(publisher._link, state.subslotname))
     backoff = Backoff(timeout)
     while True:
         try:
             failed = _peek(slot, state, _applied(link, state))
         except SlotActive:
-            # A worker that fails has it for a moment only, every wal_retrieve_retry_interval.
+            # A failing worker uses the slot only briefly, once per wal_retrieve_retry_interval.
             if backoff.is_over:
                 return None
             sleep(backoff.next_pause())
@@ -51,9 +55,9 @@ def find_failed(
 
 
 def _applied(link: Link, state: SubscriptionState) -> LSN:
-    """Up to where the publisher's transactions are applied."""
+    """Return the position up to which the publisher's transactions are applied."""
     record = link.one(
-        f"ask how far {state.subname!r} is",
+        f"read the position of {state.subname!r}",
         ORIGIN_POSITION,
         [f"pg_{state.oid}"],
         grant="EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean)",
@@ -65,21 +69,21 @@ def _applied(link: Link, state: SubscriptionState) -> LSN:
 def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransaction | None:
     publications = ",".join(quote_identifier(name) for name in state.subpublications)
     options = {"proto_version": "1", "publication_names": publications}
-    if state.suborigin == "none" and slot._link.version.major >= 16:
+    if state.suborigin == "none" and has("changes.origin", slot._link.version.major):
         options["origin"] = "none"
     limit = 1
     while True:
         try:
             changes = slot.peek(limit, options=options)
         except SlotNotFound as error:
-            # The server tells a publication that is missing as it tells a slot.
+            # The server reports a missing publication with the SQLSTATE of a missing slot.
             slot.refresh()
-            found = f"{error.found}, or the slot is older than the publication: make it anew"
+            found = f"{error.found}, or the slot is older than the publication; subscribe again"
             raise PublicationNotFound(error.operation, found, error.sqlstate) from None
         failed = first_failed(((change.lsn, change.data) for change in changes), applied)
         if failed is not None or len(changes) < limit:
             return failed
-        # Transactions that are applied, and not yet confirmed, come first; empty ones too.
+        # Transactions that are applied but not confirmed, and empty ones, come first.
         limit = 4 * len(changes)
 
 

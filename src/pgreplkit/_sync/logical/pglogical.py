@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/pglogical.py by `nox -s sync`. Do not edit.
-"""PglogicalNode: a database in pglogical, and PglogicalSubscription."""
+"""PglogicalNode and PglogicalSubscription: replication with pglogical."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DEFAULT_SETS = ("default", "default_insert_only", "ddl_sql")
 
 
 class PglogicalNode:
-    """A database that takes part in pglogical: what it provides, and what it subscribes to.
+    """A database that is a pglogical node, with its replication sets and subscriptions.
 
     Needs pglogical 2.4 in the server's shared_preload_libraries, CREATE EXTENSION pglogical in the
     database, and a superuser.
@@ -50,11 +50,11 @@ class PglogicalNode:
     def create(
         cls, server: Server, name: str, *, dsn: str | None = None, timeout: float = 30.0
     ) -> PglogicalNode:
-        """Make the database that ``server`` is connected to a node.
+        """Make the database of ``server`` a node.
 
-        ``dsn`` is how other nodes connect to it; as this connection does unless told.
+        ``dsn`` is the connection string for other nodes; by default that of this connection.
 
-        Raises: ExtensionMissing; ServerError when it is one already.
+        Raises: ExtensionMissing; ServerError if it is a node already.
         Source: pglogical.create_node().
         """
         _insist_on_extension(server._link)
@@ -62,13 +62,13 @@ class PglogicalNode:
             dsn = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
             )
-        tried = f"make it the node {name!r} of pglogical"
-        server._link.one(tried, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout)
+        operation = f"create the pglogical node {name!r}"
+        server._link.one(operation, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout)
         return cls(server, name)
 
     @classmethod
     def read(cls, server: Server) -> PglogicalNode | None:
-        """The node that the database is; None when it is none.
+        """Return the node of the database; None if it is not a node.
 
         Raises: ExtensionMissing.  Source: pglogical.local_node.
         """
@@ -78,14 +78,14 @@ class PglogicalNode:
         return None
 
     def drop(self, *, timeout: float = 30.0) -> None:
-        """Take it out of pglogical; its subscriptions must be dropped before.
+        """Drop the node. Drop its subscriptions first.
 
         Source: pglogical.drop_node().
         """
         self._call(f"drop the node {self.name!r}", sql.DROP_NODE, [self.name], timeout)
 
     def replication_sets(self) -> list[ReplicationSet]:
-        """The sets that it provides, by name.
+        """Return the replication sets, by name.
 
         Source: pglogical.replication_set.
         """
@@ -103,7 +103,7 @@ class PglogicalNode:
         truncate: bool = True,
         timeout: float = 30.0,
     ) -> None:
-        """Make a set of which these changes are replicated.
+        """Create a replication set that replicates these changes.
 
         Source: pglogical.create_replication_set().
         """
@@ -111,19 +111,19 @@ class PglogicalNode:
         self._call(f"create the replication set {name!r}", sql.CREATE_SET, flags, timeout)
 
     def drop_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
-        """Drop a set; its tables stay.
+        """Drop a replication set. Its tables stay.
 
         Source: pglogical.drop_replication_set().
         """
         self._call(f"drop the replication set {name!r}", sql.DROP_SET, [name], timeout)
 
     def tables(self, set_name: str = "default") -> list[PublishedTable]:
-        """The tables of a set, with their columns and row filters, by name.
+        """Return the tables of a set with their columns and row filters, by name.
 
         Source: pglogical.replication_set_table.
         """
-        tried = f"read the replication set {set_name!r}"
-        records = self._link.all(tried, sql.SET_TABLES, [set_name], grant=_GRANT)
+        operation = f"read the replication set {set_name!r}"
+        records = self._link.all(operation, sql.SET_TABLES, [set_name], grant=_GRANT)
         return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
     def add_tables(
@@ -133,39 +133,39 @@ class PglogicalNode:
         synchronize: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        """Put tables into a set; with ``synchronize`` subscribers copy their rows at once.
+        """Add tables to a set; with ``synchronize``, subscribers copy their rows at once.
 
-        The server refuses a table without a primary key where updates or deletes are replicated.
+        The server refuses a table without a primary key if the set replicates updates or deletes.
 
         Source: pglogical.replication_set_add_table().
         """
-        tried = f"add tables to the replication set {set_name!r}"
-        with self._link.transaction(tried, timeout=timeout) as link:
+        operation = f"add tables to the replication set {set_name!r}"
+        with self._link.transaction(operation, timeout=timeout) as link:
             for one in map(published, tables):
                 columns = None if one.columns is None else [*one.columns]
                 params = [set_name, str(one.table), synchronize, columns, one.where]
-                link.one(tried, sql.ADD_TABLE, params, grant=_GRANT)
+                link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
     def remove_tables(
         self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
     ) -> None:
-        """Take tables out of a set.
+        """Remove tables from a set.
 
         Source: pglogical.replication_set_remove_table().
         """
-        tried = f"remove tables from the replication set {set_name!r}"
-        with self._link.transaction(tried, timeout=timeout) as link:
+        operation = f"remove tables from the replication set {set_name!r}"
+        with self._link.transaction(operation, timeout=timeout) as link:
             for table in tables:
                 params = [set_name, str(table_of(table))]
-                link.one(tried, sql.REMOVE_TABLE, params, grant=_GRANT)
+                link.one(operation, sql.REMOVE_TABLE, params, grant=_GRANT)
 
     def sequences(self, set_name: str = "default") -> list[TableName]:
-        """The sequences of a set, by name.
+        """Return the sequences of a set, by name.
 
         Source: pglogical.replication_set_seq.
         """
-        tried = f"read the replication set {set_name!r}"
-        records = self._link.all(tried, sql.SET_SEQUENCES, [set_name], grant=_GRANT)
+        operation = f"read the replication set {set_name!r}"
+        records = self._link.all(operation, sql.SET_SEQUENCES, [set_name], grant=_GRANT)
         return [table_in(record) for record in records]
 
     def add_sequences(
@@ -175,18 +175,18 @@ class PglogicalNode:
         synchronize: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        """Put sequences into a set: subscribers get a value ahead of them, from time to time.
+        """Add sequences to a set; subscribers regularly get a value ahead of the sequence.
 
         Source: pglogical.replication_set_add_sequence().
         """
-        tried = f"add sequences to the replication set {set_name!r}"
-        with self._link.transaction(tried, timeout=timeout) as link:
+        operation = f"add sequences to the replication set {set_name!r}"
+        with self._link.transaction(operation, timeout=timeout) as link:
             for sequence in sequences:
                 params = [set_name, str(table_of(sequence)), synchronize]
-                link.one(tried, sql.ADD_SEQUENCE, params, grant=_GRANT)
+                link.one(operation, sql.ADD_SEQUENCE, params, grant=_GRANT)
 
     def synchronize_sequence(self, sequence: AnyTable, *, timeout: float = 30.0) -> None:
-        """Send subscribers a value ahead of a sequence now, as before a cutover.
+        """Send subscribers a value ahead of a sequence at once, for example before a cutover.
 
         Source: pglogical.synchronize_sequence().
         """
@@ -194,7 +194,7 @@ class PglogicalNode:
         self._call(f"synchronize {name}", sql.SYNC_SEQUENCE, [name], timeout)
 
     def subscriptions(self) -> list[PglogicalSubscription]:
-        """Its subscriptions, by name.
+        """Return the subscriptions, by name.
 
         Source: pglogical.subscription.
         """
@@ -203,7 +203,7 @@ class PglogicalNode:
         return [PglogicalSubscription(self._link, STATES.read(r)) for r in records]
 
     def subscription(self, name: str) -> PglogicalSubscription:
-        """The subscription of that name.
+        """Return the subscription of that name.
 
         Raises: SubscriptionNotFound.  Source: pglogical.subscription.
         """
@@ -221,11 +221,11 @@ class PglogicalNode:
         apply_delay: timedelta = timedelta(0),
         timeout: float = 60.0,
     ) -> PglogicalSubscription:
-        """Subscribe to sets of another node.
+        """Subscribe to replication sets of another node.
 
-        ``provider`` is its connection string, or a server that is connected to it. Without
-        ``forward_origins`` only what the provider's own clients change is sent, as two nodes that
-        subscribe to each other need it.
+        ``provider`` is its connection string, or a connected server. With empty
+        ``forward_origins``, the provider sends only changes of its own clients; nodes that
+        subscribe to each other need that.
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
@@ -240,17 +240,19 @@ class PglogicalNode:
         self._call(f"create the subscription {name!r}", sql.SUBSCRIBE, params, timeout)
         return self.subscription(name)
 
-    def _call(self, tried: str, statement: str, params: Sequence[object], timeout: float) -> None:
-        self._link.one(tried, statement, params, grant=_GRANT, timeout=timeout)
+    def _call(
+        self, operation: str, statement: str, params: Sequence[object], timeout: float
+    ) -> None:
+        self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
 class PglogicalSubscription:
-    """A subscription of pglogical: its ``state`` when it was last read, and what can be done to it.
+    """A pglogical subscription, with its ``state`` when it was last read.
 
-    Made by a node.
+    A node returns it.
     """
 
     def __init__(self, link: Link, state: PglogicalState) -> None:
@@ -259,11 +261,11 @@ class PglogicalSubscription:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The subscription's name."""
         return self.state.sub_name
 
     def refresh(self) -> PglogicalSubscription:
-        """Read its state again; gives the subscription itself.
+        """Read the state again, and return the subscription.
 
         Raises: SubscriptionNotFound.  Source: pglogical.show_subscription_status().
         """
@@ -271,23 +273,23 @@ class PglogicalSubscription:
         return self
 
     def tables(self) -> list[PglogicalTable]:
-        """How far it is with each table, and first as a whole.
+        """Return the state of the whole subscription, and of each table.
 
         Source: pglogical.local_sync_status.
         """
-        tried = f"read the tables of {self.name!r}"
-        records = self._link.all(tried, sql.SYNC, [self.name], grant=_GRANT)
+        operation = f"read the tables of {self.name!r}"
+        records = self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
         return [_table(record) for record in records]
 
     def wait_synced(
         self, *, timeout: float = 600.0, provider: Server | None = None
     ) -> list[PglogicalTable]:
-        """Wait until it replicates, and every table is READY.
+        """Wait until it is replicating, and every table is READY.
 
-        A table in CATCH_UP waits for the provider's next commit: give the ``provider``, and a
-        message is committed there when it is needed.
+        A table in CATCH_UP waits for the provider's next commit. With ``provider``, a marker
+        message is committed there when needed.
 
-        Raises: WaitTimeout, with what it waits for; SubscriptionNotFound.
+        Raises: WaitTimeout with the tables that are not ready; SubscriptionNotFound.
         Source: as ``refresh`` and ``tables``.
         """
         backoff = Backoff(timeout)
@@ -299,22 +301,22 @@ class PglogicalSubscription:
             if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
-                    f"{self.name!r} is not synchronized after {timeout:g} s: it is {status},"
-                    f" and not ready are {which or 'none'}"
+                    f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
+                    f" tables that are not ready: {which or 'none'}"
                 )
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 write_marker(provider._link)
             sleep(backoff.next_pause())
 
     def enable(self, *, timeout: float = 30.0) -> None:
-        """Let it run.
+        """Enable it.
 
         Source: pglogical.alter_subscription_enable().
         """
         self._call("enable", sql.ENABLE, [], timeout)
 
     def disable(self, *, timeout: float = 30.0) -> None:
-        """Stop it, and wait until its worker has ended; its slot goes on keeping WAL.
+        """Disable it, and wait until its worker has ended. Its slot still retains WAL.
 
         Raises: WaitTimeout; SubscriptionNotFound.
         Source: pglogical.alter_subscription_disable(), as ``refresh``.
@@ -323,44 +325,46 @@ class PglogicalSubscription:
         self._call("disable", sql.DISABLE, [], timeout)
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
-                raise WaitTimeout(f"the worker of {self.name!r} did not end in {timeout:g} s")
+                raise WaitTimeout(
+                    f"timed out after {timeout:g} s waiting for the worker of {self.name!r} to end"
+                )
             sleep(backoff.next_pause())
 
     def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
-        """Subscribe to one more set; what is in its tables is not copied.
+        """Subscribe to a further set; existing rows are not copied.
 
         Source: pglogical.alter_subscription_add_replication_set().
         """
         self._call("alter", sql.ADD_SET, [name], timeout)
 
     def remove_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
-        """Subscribe to a set no more.
+        """Unsubscribe from a set.
 
         Source: pglogical.alter_subscription_remove_replication_set().
         """
         self._call("alter", sql.REMOVE_SET, [name], timeout)
 
     def resynchronize(self, table: AnyTable, *, timeout: float = 30.0) -> None:
-        """Empty a table here, and copy it anew.
+        """Truncate a table on the subscriber, and copy it again.
 
         Source: pglogical.alter_subscription_resynchronize_table().
         """
         self._call("resynchronize", sql.RESYNC, [str(table_of(table))], timeout)
 
     def drop(self, *, timeout: float = 60.0) -> None:
-        """Drop it, and its slot on the provider if that answers.
+        """Drop it, and its slot if the provider answers.
 
-        pglogical leaves a slot that is in use: ``disable`` it first, and wait until that is free.
+        pglogical does not drop a slot that is in use: ``disable`` the subscription first.
 
-        Raises: StatementTimeout when it does not come to an end.
+        Raises: StatementTimeout.
         Source: pglogical.drop_subscription().
         """
         self._call("drop", sql.DROP, [], timeout)
 
     def _call(self, verb: str, statement: str, more: Sequence[object], timeout: float) -> None:
-        tried = f"{verb} the subscription {self.name!r}"
+        operation = f"{verb} the subscription {self.name!r}"
         params = [self.name, *more]
-        self._link.one(tried, statement, params, grant=_GRANT, timeout=timeout)
+        self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {self.state.status}>"
@@ -372,10 +376,10 @@ def _insist_on_extension(link: Link) -> None:
 
 
 def _read_state(link: Link, name: str) -> PglogicalState:
-    tried, statement = f"read the subscription {name!r}", ONE_STATE.sql(link.version.major)
-    for record in link.all(tried, statement, [name], grant=_GRANT):
+    operation, statement = f"read the subscription {name!r}", ONE_STATE.sql(link.version.major)
+    for record in link.all(operation, statement, [name], grant=_GRANT):
         return ONE_STATE.read(record)
-    raise SubscriptionNotFound(tried, "pglogical has no subscription of that name here")
+    raise SubscriptionNotFound(operation, "the database has no pglogical subscription of that name")
 
 
 def _table(record: DictRow) -> PglogicalTable:

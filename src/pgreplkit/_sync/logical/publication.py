@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/publication.py by `nox -s sync`. Do not edit.
-"""Publication: what a database publishes, and how that is changed."""
+"""Publication: a publication of a database, and the operations on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from psycopg.sql import SQL, Composable, Identifier
 
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.publication import (
     ALTER_PUBLICATION,
     CREATE_PUBLICATION,
@@ -64,15 +65,15 @@ _MEANING = {
 
 
 class _Refused(ServerError):
-    """The server would not execute it."""
+    """The server refused a statement."""
 
 
 class Publication:
-    """A publication: its ``state`` when it was last read, and what can be done to it.
+    """A publication, with its ``state`` when it was last read.
 
-    Made by ``publication``, ``publications`` and ``create_publication`` of a primary. Each change
-    is made whole or not at all, waits ``timeout`` seconds for locks at most (10 unless told), and
-    needs the publication's owner.
+    ``publication``, ``publications`` and ``create_publication`` of a primary return it. Each change
+    is made completely or not at all, may take ``timeout`` seconds, locks included, and needs the
+    publication's owner.
     """
 
     def __init__(self, link: Link, state: PublicationState) -> None:
@@ -81,11 +82,11 @@ class Publication:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The publication's name."""
         return self.state.pubname
 
     def refresh(self) -> Publication:
-        """Read its state again; gives the publication itself.
+        """Read the state again, and return the publication.
 
         Raises: PublicationNotFound.  Source: pg_publication.
         """
@@ -93,14 +94,14 @@ class Publication:
         return self
 
     def tables(self) -> list[PublishedTable]:
-        """The tables that it publishes, as the server expands them: of schemas, and partitions.
+        """Return the published tables; the server expands schemas and partitions.
 
         Source: pg_publication_tables.
         """
         return read_published(self._link, [self.name])
 
     def sequences(self) -> list[TableName]:
-        """The sequences that subscribers can take over.
+        """Return the published sequences, which subscribers can synchronize.
 
         Raises: UnsupportedByServer before 19.  Source: pg_publication_sequences.
         """
@@ -109,10 +110,10 @@ class Publication:
         return [table_in(record) for record in records]
 
     def add_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish these tables too.
+        """Add tables.
 
-        Raises: ReplicaIdentityMissing when UPDATE or DELETE would fail in one of them from then
-        on, unless ``force``; TableNotFound; AlreadyExists for one that is in it;
+        Raises: ReplicaIdentityMissing if UPDATE or DELETE of a table would then fail, unless
+        ``force``; TableNotFound; AlreadyExists for a table that is already published;
         UnsupportedByServer before 15 for columns and ``where``; StatementTimeout.
         Needs: the tables' owner.  Source: ALTER PUBLICATION … ADD TABLE.
         """
@@ -121,7 +122,7 @@ class Publication:
         )
 
     def set_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish these tables, and no others: schemas that were published are not any more.
+        """Publish these tables and no others; published schemas are removed.
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
         """
@@ -130,9 +131,10 @@ class Publication:
         )
 
     def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
-        """Do not publish these tables any more. Subscribers keep what they have of them.
+        """Remove tables. Subscribers keep the rows that they have.
 
-        Raises: PublicationNotFound when one is not in it; TableNotFound; StatementTimeout.
+        Raises: PublicationNotFound for a table that is not published; TableNotFound;
+        StatementTimeout.
         Source: ALTER PUBLICATION … DROP TABLE.
         """
         names = parts.published_list(
@@ -141,7 +143,7 @@ class Publication:
         self._alter("DROP TABLE", names, timeout, force=True)
 
     def add_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish all tables of these schemas too, those that are yet to come among them.
+        """Add all tables of these schemas, also future ones.
 
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … ADD TABLES IN SCHEMA.
@@ -149,16 +151,16 @@ class Publication:
         self._schemas("ADD", schemas, timeout, force=force)
 
     def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
-        """Publish all tables of these schemas, and nothing else.
+        """Publish all tables of these schemas and nothing else.
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
         self._schemas("SET", schemas, timeout, force=force)
 
     def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
-        """Do not publish these schemas as a whole any more.
+        """Stop publishing all tables of these schemas.
 
-        Raises: UnsupportedByServer before 15; PublicationNotFound when one is not in it.
+        Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
         Source: ALTER PUBLICATION … DROP TABLES IN SCHEMA.
         """
         self._schemas("DROP", schemas, timeout, force=True)
@@ -172,12 +174,12 @@ class Publication:
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
-        """Publish all tables of the database but ``except_tables``, all its sequences, or both.
+        """Publish all tables of the database except ``except_tables``, all sequences, or both.
 
-        It is what is given then and nothing else: what it left out before is published again. A
-        partition cannot be left out by itself, only with its partitioned table.
+        This replaces earlier exceptions. A partition can be excluded only with its partitioned
+        table.
 
-        Raises: UnsupportedByServer before 19; ServerError when it publishes single tables or
+        Raises: UnsupportedByServer before 19; ServerError if it publishes single tables or
         schemas; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … SET ALL TABLES.
         """
@@ -189,7 +191,7 @@ class Publication:
             all_sequences=sequences,
         )
         if not scope:
-            raise ValueError("neither tables nor sequences are given")
+            raise ValueError("give tables=True, sequences=True or both")
         self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     def set_options(
@@ -201,21 +203,22 @@ class Publication:
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
-        """Change what is given of its options.
+        """Change the given options.
 
-        Raises: UnsupportedByServer for an option that the major lacks; ReplicaIdentityMissing when
-        it would publish updates or deletes that fail then, unless ``force``; StatementTimeout.
+        Raises: UnsupportedByServer for an option that the server's version lacks;
+        ReplicaIdentityMissing if UPDATE or DELETE would then fail, unless ``force``;
+        StatementTimeout.
         Source: ALTER PUBLICATION … SET.
         """
         options = parts.publication_options(
             self._link.require, publish, via_partition_root, publish_generated_columns
         )
         if not options:
-            raise ValueError("no option is given to set")
+            raise ValueError("no option is given")
         self._alter("SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force)
 
     def rename(self, name: str, *, timeout: float = 10.0) -> None:
-        """Give it another name. Subscriptions go by the name: theirs must be changed too.
+        """Rename it. Subscriptions refer to it by name, and must be changed too.
 
         Raises: AlreadyExists.  Needs: CREATE on the database.
         Source: ALTER PUBLICATION … RENAME TO.
@@ -223,22 +226,22 @@ class Publication:
         self._alter("RENAME TO", Identifier(name), timeout, force=True, name=name)
 
     def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
-        """Give it to another role.
+        """Change its owner.
 
         Source: ALTER PUBLICATION … OWNER TO.
         """
         self._alter("OWNER TO", Identifier(role), timeout, force=True)
 
     def drop(self, *, timeout: float = 10.0) -> None:
-        """Drop it. A subscription to it fails from then on, until it names others.
+        """Drop it. Subscriptions to it fail until they are changed to other publications.
 
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
         """
-        tried = f"drop the publication {self.name!r}"
+        operation = f"drop the publication {self.name!r}"
         read_publication(self._link, self.name)
         statement = SQL(DROP_PUBLICATION).format(Identifier(self.name))
-        with self._link.transaction(tried, timeout=timeout) as link:
-            link.run(tried, statement, grant=self._owner, meaning=_MEANING)
+        with self._link.transaction(operation, timeout=timeout) as link:
+            link.run(operation, statement, grant=self._owner, meaning=_MEANING)
 
     def _schemas(self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool) -> None:
         self._link.require("publication.schemas")
@@ -257,20 +260,20 @@ class Publication:
         name: str | None = None,
         grant: str | None = None,
     ) -> None:
-        tried = f"alter the publication {self.name!r}: {words.lower()}"
+        operation = f"alter the publication {self.name!r}: {words.lower()}"
         statement = SQL(ALTER_PUBLICATION).format(
             Identifier(self.name),
             SQL(words),
             what,
         )
-        with self._link.transaction(tried, timeout=timeout) as link:
-            # What the server says of an unknown one is no different from an unknown table.
+        with self._link.transaction(operation, timeout=timeout) as link:
+            # The server's error for an unknown publication is the same as for an unknown table.
             before = read_publication(link, self.name)
-            link.run(tried, statement, grant=grant or self._owner, meaning=_MEANING)
+            link.run(operation, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = read_publication(link, name or self.name)
             try:
                 if not force:
-                    insist_on_identity(link, self.state, tried)
+                    insist_on_identity(link, self.state, operation)
             except ReplicaIdentityMissing:
                 self.state = before
                 raise
@@ -290,14 +293,14 @@ class Publication:
 
 
 def read_publication(link: Link, name: str) -> PublicationState:
-    """The publication of that name.
+    """Return the publication of that name.
 
     Raises: PublicationNotFound.
     """
-    tried = f"read the publication {name!r}"
-    for record in link.all(tried, ONE_PUBLICATION.sql(link.version.major), [name]):
+    operation = f"read the publication {name!r}"
+    for record in link.all(operation, ONE_PUBLICATION.sql(link.version.major), [name]):
         return ONE_PUBLICATION.read(record)
-    raise PublicationNotFound(tried, "there is no publication of that name in this database")
+    raise PublicationNotFound(operation, "the database has no publication of that name")
 
 
 def make_publication(
@@ -311,10 +314,10 @@ def make_publication(
     force: bool,
     timeout: float,
 ) -> Publication:
-    """CREATE PUBLICATION, taken back at once when it would break UPDATE or DELETE."""
-    tried = f"create the publication {name!r}"
+    """Create a publication, unless it would make UPDATE or DELETE fail."""
+    operation = f"create the publication {name!r}"
     if everything and (tables or schemas):
-        raise TypeError("all_tables or all_sequences, or else tables and schemas: not both")
+        raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
     scope = [*everything]
     if tables:
         scope.append(SQL(SCOPE_TABLES).format(parts.published_list(link.require, tables)))
@@ -328,35 +331,35 @@ def make_publication(
         statement += SQL(WITH_OPTIONS).format(SQL(", ").join(options))
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
     grant = "SUPERUSER" if everything or schemas else database
-    with link.transaction(tried, timeout=timeout) as within:
-        within.run(tried, statement, grant=grant, meaning=_MEANING)
+    with link.transaction(operation, timeout=timeout) as within:
+        within.run(operation, statement, grant=grant, meaning=_MEANING)
         state = read_publication(within, name)
         if not force:
-            insist_on_identity(within, state, tried)
+            insist_on_identity(within, state, operation)
     return Publication(link, state)
 
 
-def insist_on_identity(link: Link, state: PublicationState, tried: str) -> None:
-    """Raise when a published table's UPDATE or DELETE fails now, as the server would say then."""
+def insist_on_identity(link: Link, state: PublicationState, operation: str) -> None:
+    """Raise ReplicaIdentityMissing if UPDATE or DELETE of a published table now fails."""
     if not (state.pubupdate or state.pubdelete):
         return
     major = link.version.major
     written = written_tables(major)
-    records = link.all(tried, identities(major, written), [state.pubname])
+    records = link.all(operation, identities(major, written), [state.pubname])
     verdicts = [identity_in(record) for record in records]
     remedies = {str(v.table): v.remedy for v in verdicts if not v.is_usable}
-    if not remedies and major >= 15:
-        remedies = _limited_wrongly(link, state, tried)
+    if not remedies and has("publication.columns", major):
+        remedies = _misplaced_limits(link, state, operation)
     if remedies:
-        raise ReplicaIdentityMissing(tried, remedies)
+        raise ReplicaIdentityMissing(operation, remedies)
 
 
-def _limited_wrongly(link: Link, state: PublicationState, tried: str) -> dict[str, str]:
-    # Which columns a filter's expression needs only the server knows: planning the statement
-    # makes it look, and neither changes nor reads a row.
+def _misplaced_limits(link: Link, state: PublicationState, operation: str) -> dict[str, str]:
+    # Only the server knows the columns of a filter's expression. EXPLAIN makes it check them,
+    # without reading or changing a row.
     remedies = {}
     for record in link.all(
-        tried, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
+        operation, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
     ):
         name = table_in(record)
         statement = SQL(TRY_DELETE).format(parts.table(name))
@@ -365,27 +368,27 @@ def _limited_wrongly(link: Link, state: PublicationState, tried: str) -> dict[st
             statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
         try:
             link.run(
-                tried,
+                operation,
                 statement,
                 grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
                 meaning={INVALID_COLUMN_REFERENCE: _Refused},
             )
         except _Refused:
             remedies[str(name)] = (
-                f"of {name} publish all columns of its replica identity, and filter by those only"
+                f"publish all columns of the replica identity of {name}, and filter only by these"
             )
     return remedies
 
 
 def read_published(publisher: Link, names: Iterable[str]) -> list[PublishedTable]:
-    """The tables of publications as the server expands them, by name."""
+    """Return the tables of publications as the server expands them, by name."""
     sql = published_tables(publisher.version.major)
     records = publisher.all("read the published tables", sql, [[*names]])
     return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
 
 
 def read_identities(link: Link, tables: Sequence[TableName]) -> list[ReplicaIdentity]:
-    """By what the old rows of those of the tables are told that are there, by name."""
+    """Return the replica identity of those of the tables that exist, by name."""
     columns = [[table.schema for table in tables], [table.name for table in tables]]
     sql = identities(link.version.major, NAMED_TABLES)
     records = link.all("read the replica identities", sql, columns)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/publisher.py by `nox -s sync`. Do not edit.
-"""What a subscription's publisher tells when it is asked."""
+"""Ask a subscription's publisher about its publications and slots."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from pgreplkit.errors import (
 from pgreplkit.plans.logical.stuck import PublisherFacts
 from pgreplkit.values.tablename import TableName
 
-_CONNECTED_WITHIN = 5
-"""Seconds."""
+_CONNECT_TIMEOUT = 5
+"""Seconds; a diagnosis must not wait long for a publisher that does not answer."""
 
 
 @contextmanager
 def asking(link: Link, oid: int, publisher: Server | None) -> Iterator[Server]:
-    """The publisher that is given, or else the one to which the subscription connects.
+    """Yield the given publisher, or a connection to the one to which the subscription connects.
 
-    Raises: ConnectionFailed; InsufficientPrivilege when the role may not see where that is.
+    Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.
     """
     if publisher is not None:
         yield publisher
         return
     conninfo = read_conninfo(link, oid)
-    with Server.connect(conninfo, connect_timeout=_CONNECTED_WITHIN) as opened:
+    with Server.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as opened:
         yield opened
 
 
 def read_conninfo(link: Link, oid: int) -> str:
-    """Where a subscription connects to; it may hold a password.
+    """Return the connection string of a subscription, which may hold a password.
 
     Raises: InsufficientPrivilege for other roles than superusers.
     """
-    tried = "read where the subscription connects to (give publisher=… instead)"
-    record = link.one(tried, CONNECTION, [oid], grant="SUPERUSER")
+    operation = "read the subscription's connection string (publisher= avoids that)"
+    record = link.one(operation, CONNECTION, [oid], grant="SUPERUSER")
     conninfo: str = record["conninfo"]
     return conninfo
 
@@ -57,34 +57,33 @@ def read_conninfo(link: Link, oid: int) -> str:
 def read_publisher(
     publisher: Server, state: SubscriptionState
 ) -> tuple[PublisherFacts, list[tuple[TableName, list[str]]]]:
-    """What it tells of a subscription's publications and slots; and the tables that it publishes,
-    with their columns."""
+    """Return the publisher's facts about a subscription, and the published tables with columns."""
     link, names = publisher._link, [*state.subpublications]
-    there = link.all("read the publications", PUBLICATION_NAMES, [names])
+    existing = link.all("read the publications", PUBLICATION_NAMES, [names])
     published_now = tables_published(link.version.major)
     tables = link.all("read the published tables", published_now, [names])
-    places = link.all("count the slots", PLACES)
-    made = link.all("look for slots being made", SLOTS_BEING_MADE, [state.oid])
+    limits = link.all("count the slots", PLACES)
+    created = link.all("look for slots being created", SLOTS_BEING_MADE, [state.oid])
     old = link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
     slot, users = None, []
     with suppress(SlotNotFound):
         if state.subslotname is not None:
             slot = read_slot(link, state.subslotname)
-            users = link.all("ask who uses the slot", USED_BY, [slot.slot_name])
+            users = link.all("read the user of the slot", USED_BY, [slot.slot_name])
     published = [(table_in(r), r["columns"], r["is_readable"]) for r in tables]
     facts = PublisherFacts(
-        missing_publications=tuple(sorted({*names} - {record["name"] for record in there})),
+        missing_publications=tuple(sorted({*names} - {record["name"] for record in existing})),
         unreadable=tuple(table for table, _, is_readable in published if not is_readable),
         slot=slot,
         slot_user=users[0]["application_name"] if users else None,
-        slots_being_made=tuple(record["name"] for record in made),
+        slots_being_made=tuple(record["name"] for record in created),
         old_transactions=tuple(OLD_TRANSACTIONS.read(record) for record in old),
-        full={p["setting"]: p["most"] for p in places if p["used"] >= p["most"]},
+        full={p["setting"]: p["most"] for p in limits if p["used"] >= p["most"]},
     )
     return facts, [(table, columns) for table, columns, _ in published]
 
 
 def missing_publications(publisher: Server, names: Sequence[str]) -> list[str]:
-    """Those that are not there."""
+    """Return the publications that do not exist, by name."""
     records = publisher._link.all("read the publications", PUBLICATION_NAMES, [[*names]])
     return sorted({*names} - {record["name"] for record in records})

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/subscribing.py by `nox -s sync`. Do not edit.
-"""Making and dropping subscriptions, whether or not the publisher answers."""
+"""Create and drop subscriptions, whether or not the publisher answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pgreplkit._sync.logical.publisher import asking, missing_publications, read
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.stuck import (
     OLD_TRANSACTIONS,
 )
@@ -64,46 +65,50 @@ MEANING = {
     UNDEFINED_TABLE: TableNotFound,
     READ_ONLY_TRANSACTION: NotAPrimary,
 }
-"""What the statements about subscriptions raise."""
+"""The errors of statements about subscriptions, by SQLSTATE."""
 _NOT_ANSWERED = {"08006": PublisherUnreachable, "08001": PublisherUnreachable}
-"""From 14 on; before, an unreachable publisher is an internal error (XX000)."""
-_OF_THE_PUBLISHER = {*_NOT_ANSWERED, "XX000"}
-"""What is raised too when the publisher answers, and cannot drop the slot."""
-_ANSWERS_WITHIN = 5
-"""Seconds that this program tries to connect there."""
+"""SQLSTATEs of an unreachable publisher (14 on); before, it is an internal error (XX000)."""
+_DROP_FAILED = {*_NOT_ANSWERED, "XX000"}
+"""SQLSTATEs of DROP SUBSCRIPTION if the publisher does not answer, or cannot drop the slot."""
+_CONNECT_TIMEOUT = 5
+"""Seconds for connections of this program to the publisher, which may not be reachable from
+here although the subscriber reaches it."""
 _NOWHERE = "host=/nowhere password=none"
+"""A connection string with which a connection fails at once; some owners need a password in it."""
 
 
 def read_subscription(link: Link, name: str) -> SubscriptionState:
-    """The subscription of that name in this database.
+    """Return the subscription of that name in this database.
 
     Raises: SubscriptionNotFound.
     """
-    tried = f"read the subscription {name!r}"
+    operation = f"read the subscription {name!r}"
     sql = ONE_SUBSCRIPTION.sql(link.version.major)
-    for record in link.all(tried, sql, [name], grant="SELECT ON pg_subscription"):
+    for record in link.all(operation, sql, [name], grant="SELECT ON pg_subscription"):
         return ONE_SUBSCRIPTION.read(record)
-    raise SubscriptionNotFound(tried, "there is no subscription of that name in this database")
+    raise SubscriptionNotFound(operation, "the database has no subscription of that name")
 
 
 def ask_publisher(
-    link: Link, tried: str, statement: Composed, *, timeout: float, grant: str
+    link: Link, operation: str, statement: Composed, *, timeout: float, grant: str
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
     Raises: PublisherUnreachable; AlreadyExists for a slot of the publisher.
     """
-    # A publisher that refuses is told as a breach of protocol, from 16 on.
+    # From 16 on, a publisher that refuses is reported as a protocol violation.
     meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        link.alone(tried, statement, timeout=timeout, grant=grant, meaning=meaning)
+        link.alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
         if "replication slot" in error.found and error.found.endswith("already exists"):
-            raise AlreadyExists(tried, error.found, error.sqlstate) from None
-        is_old = link.version.major < 14 and error.sqlstate == "XX000"
-        if not is_old or "connect" not in error.found:
+            raise AlreadyExists(operation, error.found, error.sqlstate) from None
+        is_internal = error.sqlstate == "XX000" and not has(
+            "subscription.sqlstate", link.version.major
+        )
+        if not is_internal or "connect" not in error.found:
             raise
-        raise PublisherUnreachable(tried, error.found, error.sqlstate) from None
+        raise PublisherUnreachable(operation, error.found, error.sqlstate) from None
 
 
 def make_subscription(
@@ -115,10 +120,10 @@ def make_subscription(
     *,
     timeout: float,
 ) -> SubscriptionState:
-    """CREATE SUBSCRIPTION, with the slot made before where the server would wait for itself."""
-    tried = f"create the subscription {name!r}"
+    """Create a subscription; create its slot before, where the server would wait for itself."""
+    operation = f"create the subscription {name!r}"
     if not publications:
-        raise ValueError("a subscription is to one publication at least")
+        raise ValueError("publications is empty; a subscription needs at least one")
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher
@@ -138,19 +143,19 @@ def make_subscription(
     if given := parts.subscription_options(link.require, options):
         statement += SQL(WITH_OPTIONS).format(SQL(", ").join(given))
     grant = "SUPERUSER"
-    if link.version.major >= 16:
+    if has("subscription.creator", link.version.major):
         grant = f"pg_create_subscription; CREATE ON DATABASE {link.connection.info.dbname}"
     try:
-        ask_publisher(link, tried, statement, timeout=timeout, grant=grant)
+        ask_publisher(link, operation, statement, timeout=timeout, grant=grant)
     except BaseException as error:
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
         elif isinstance(error, StatementTimeout) and not answers:
             found = f"no answer in {timeout:g} s"
-            raise PublisherUnreachable(tried, found, error.sqlstate) from None
+            raise PublisherUnreachable(operation, found, error.sqlstate) from None
         elif isinstance(error, StatementTimeout) and (open_now := _open_on(conninfo)):
-            found = f"{error.found}: a slot waits for what is open on the publisher, {open_now}"
-            raise StatementTimeout(tried, found, error.sqlstate) from None
+            found = f"{error.found}; the slot waits for the publisher's transactions: {open_now}"
+            raise StatementTimeout(operation, found, error.sqlstate) from None
         raise
     return read_subscription(link, name)
 
@@ -165,19 +170,19 @@ def _slot_on_own_server(
     *,
     timeout: float,
 ) -> tuple[str | None, bool]:
-    """The slot that is made beforehand where the publisher is the subscriber's own server; and
-    whether the publisher answers from here.
+    """Create the slot before, if publisher and subscriber are the same server.
 
-    There the server would wait for its own transaction to end before it had the slot.
+    Return its name, or None, and whether the publisher answers from here. CREATE SUBSCRIPTION would
+    wait for the end of its own transaction to create the slot on the same server.
 
     Raises: PublicationNotFound.
     """
     if options.connect is False:
         return None, False
     try:
-        opened = publisher or Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN)
+        opened = publisher or Server.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT)
     except ConnectionFailed:
-        # The server may have a way there that this program has not: it will tell.
+        # The server may reach the publisher although this program does not.
         return None, False
     try:
         missing = missing_publications(opened, publications)
@@ -203,9 +208,9 @@ def _slot_on_own_server(
 
 
 def _open_on(conninfo: str) -> str:
-    """The oldest transactions that are open on a publisher; empty when that cannot be asked."""
+    """Describe the publisher's oldest open transactions; empty if it cannot be asked."""
     try:
-        with Server.connect(conninfo, connect_timeout=_ANSWERS_WITHIN) as publisher:
+        with Server.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as publisher:
             link = publisher._link
             sql = OLD_TRANSACTIONS.sql(link.version.major)
             records = link.all("read the transactions", sql, timeout=5.0)
@@ -215,47 +220,47 @@ def _open_on(conninfo: str) -> str:
 
 
 def _identity(link: Link) -> tuple[int, object]:
-    """What tells a server from all others, from its own clones too."""
-    started = link.one("ask when the server was started", STARTED)
+    """Return what distinguishes a server from all others, also from its clones."""
+    started = link.one("read the start time of the server", STARTED)
     return _system_id(link), started["started"]
 
 
 def _system_id(link: Link) -> int:
-    record = link.one("ask for the identity", IDENTITY)
+    record = link.one("read the system identifier", IDENTITY)
     return unsigned_system_id(record["system_id"])
 
 
 def drop_both(
     link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
 ) -> DroppedSubscription:
-    """DROP SUBSCRIPTION, for which the server drops the slots of the publisher.
+    """Drop a subscription, and let the server drop its slots on the publisher.
 
     Raises: PublisherUnreachable; nothing is changed then.
     """
-    tried = f"drop the subscription {state.subname!r}"
+    operation = f"drop the subscription {state.subname!r}"
     statement = SQL(DROP_SUBSCRIPTION).format(Identifier(state.subname))
     try:
-        ask_publisher(link, tried, statement, timeout=timeout, grant=state.subowner)
+        ask_publisher(link, operation, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
         found = f"no answer in {timeout:g} s{_THEN}"
-        raise PublisherUnreachable(tried, found, error.sqlstate) from None
+        raise PublisherUnreachable(operation, found, error.sqlstate) from None
     except ServerError as error:
-        if error.sqlstate not in _OF_THE_PUBLISHER:
+        if error.sqlstate not in _DROP_FAILED:
             raise
-        # A slot that is not there any more keeps the server from dropping the subscription.
+        # The server does not drop a subscription whose slot no longer exists.
         if _has_slot(link, state) is not False:
-            raise PublisherUnreachable(tried, f"{error.found}{_THEN}", error.sqlstate) from None
+            raise PublisherUnreachable(operation, f"{error.found}{_THEN}", error.sqlstate) from None
         dropped = drop_here(link, state, tables, timeout=timeout)
         left = tuple(one for one in dropped.leftovers if one.name != state.subslotname)
         return attrs.evolve(dropped, leftovers=left, slot_was_missing=True)
     return DroppedSubscription(name=state.subname)
 
 
-_THEN = "; drop(publisher='gone') drops it without asking there, and tells what stays"
+_THEN = "; drop(publisher='gone') drops it without the publisher, and returns the leftovers"
 
 
 def _has_slot(link: Link, state: SubscriptionState) -> bool | None:
-    """Whether the publisher has its slot; None when this program cannot find out."""
+    """Return whether the publisher has the slot; None if this program cannot find out."""
     try:
         with asking(link, state.oid, None) as publisher:
             read_slot(publisher._link, str(state.subslotname))
@@ -269,7 +274,7 @@ def _has_slot(link: Link, state: SubscriptionState) -> bool | None:
 def drop_here(
     link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
 ) -> DroppedSubscription:
-    """Drop it without a word to the publisher, all or nothing."""
+    """Drop a subscription without connecting to the publisher."""
     name = Identifier(state.subname)
     where = "the publisher"
     with suppress(InsufficientPrivilege):
@@ -282,12 +287,12 @@ def drop_here(
         major=link.version.major,
         where=where,
     )
-    tried = f"drop the subscription {state.subname!r}"
-    with link.transaction(tried, timeout=timeout) as within:
-        # With tables that are not ready the server tries to connect even without a slot; where it
-        # is led it fails at once.
+    operation = f"drop the subscription {state.subname!r}"
+    with link.transaction(operation, timeout=timeout) as within:
+        # If tables are not ready, the server connects to the publisher even without a slot. Another
+        # connection string lets that fail at once.
         within.run(
-            tried,
+            operation,
             SQL(DISABLE_SUBSCRIPTION).format(name),
             SQL(ALTER_SUBSCRIPTION).format(name, parts.connection(_NOWHERE)),
             SQL(DETACH_SUBSCRIPTION).format(name),
@@ -299,7 +304,7 @@ def drop_here(
 
 
 def read_subscriptions(subscriber: Link) -> list[SubscriptionState]:
-    """The subscriptions of the database, by name."""
+    """Return the subscriptions of the database, by name."""
     sql = SUBSCRIPTIONS.sql(subscriber.version.major)
     grant = "SELECT ON pg_subscription"
     records = subscriber.all("read pg_subscription", sql, grant=grant)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/writers.py by `nox -s sync`. Do not edit.
-"""Who writes tables that only replication should, and keeping them from it."""
+"""Find roles and sessions that write to replicated tables, and revoke their privileges."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ _MEANING = {
 
 
 def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
-    """Who may write these tables, or those of all subscriptions, or else those published.
+    """Return the writers of the tables; by default of the subscribed, or else published ones.
 
     Raises: TableNotFound.
     """
-    tried = "find the writers"
-    tables = _replicated(link, tried) if tables is None else tables
+    operation = "find the writers"
+    tables = _replicated(link, operation) if tables is None else tables
     given = [[t.schema for t in tables], [t.name for t in tables]]
-    records = link.all(tried, WITH_PARTITIONS, given)
+    records = link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
-    insist_on_all(tried, "this database", tables, covered)
+    insist_on_all(operation, "this database", tables, covered)
     schemas, names = [t.schema for t in covered], [t.name for t in covered]
 
     def ask(sql: str) -> list[DictRow]:
-        # Each of a statement's lists of tables takes both parameters.
-        return link.all(tried, sql, [schemas, names] * (sql.count("%s") // 2))
+        # Each list of tables in a statement takes both parameters.
+        return link.all(operation, sql, [schemas, names] * (sql.count("%s") // 2))
 
     grants = [WriteGrant(table=_table(r), **r) for r in ask(GRANTS)]
     sessions = [WritingSession(table=_table(r), **r) for r in ask(SESSIONS)]
@@ -62,23 +62,23 @@ def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
     )
 
 
-def _replicated(link: Link, tried: str) -> list[TableName]:
-    """The tables that the database subscribes to; without subscriptions, those it publishes."""
+def _replicated(link: Link, operation: str) -> list[TableName]:
+    """Return the subscribed tables of the database; without subscriptions, the published ones."""
     for sql in (SUBSCRIBED_NAMES, PUBLISHED_NAMES):
         if records := link.all("read the tables", sql):
             return [_table(record) for record in records]
     raise TableNotFound(
-        tried,
+        operation,
         "the database neither subscribes to a table nor publishes one; name the tables with"
         " tables=",
     )
 
 
-def execute_all(link: Link, tried: str, statements: Sequence[str], *, timeout: float) -> None:
-    """Execute statements, all of them or none."""
-    with link.transaction(tried, timeout=timeout) as within:
+def execute_all(link: Link, operation: str, statements: Sequence[str], *, timeout: float) -> None:
+    """Execute statements in one transaction."""
+    with link.transaction(operation, timeout=timeout) as within:
         within.run(
-            tried,
+            operation,
             *(SQL(statement) + SQL("") for statement in statements),
             grant="the tables' owner",
             meaning=_MEANING,

@@ -1,4 +1,4 @@
-"""ColumnShape: what a comparison of two tables has to know of a column, with the SQL for it."""
+"""ColumnShape: the properties of a column that a comparison of two tables needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of pglogical 2.4: replication sets, subscriptions, and how far they are with each table."""
+"""Rows of pglogical 2.4: replication sets, subscriptions, and the state of their tables."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pgreplkit.values.tablename import TableName
 
 
 class PglogicalStatus(OpenEnum):
-    """What a subscription of pglogical does."""
+    """The status of a pglogical subscription."""
 
     INITIALIZING = "initializing"
     REPLICATING = "replicating"
     DOWN = "down"
-    """It has no worker: it failed, and is begun again."""
+    """It has no worker: the worker failed, and will be restarted."""
     DISABLED = "disabled"
     UNKNOWN = "unknown"
 
 
 class PglogicalSync(OpenEnum):
-    """How far a subscription of pglogical is with a table, or as a whole."""
+    """The state of a pglogical subscription's table, or of the whole subscription."""
 
     INIT = "i"
     STRUCTURE = "s"
@@ -32,14 +32,14 @@ class PglogicalSync(OpenEnum):
     CONSTRAINTS = "c"
     SYNC_WAIT = "w"
     CATCH_UP = "u"
-    """It ends when the publisher commits something more: see ``fence``."""
+    """It waits for the provider's next commit; ``fence`` of the provider commits one."""
     SYNC_DONE = "y"
     READY = "r"
 
 
 @attrs.frozen(kw_only=True)
 class ReplicationSet:
-    """A set of tables and sequences that subscriptions choose.
+    """A set of tables and sequences to which subscriptions subscribe.
 
     Source: pglogical.replication_set.
     """
@@ -60,9 +60,9 @@ SETS = View(
 
 @attrs.frozen(kw_only=True)
 class PglogicalState:
-    """A subscription of pglogical as it was when it was read.
+    """A pglogical subscription when it was last read.
 
-    Where it connects to is not in it: that may hold a password.
+    It omits the provider's connection string, which may hold a password.
 
     Source: pglogical.show_subscription_status(), pglogical.subscription.
     """
@@ -76,7 +76,7 @@ class PglogicalState:
     forward_origins: tuple[str, ...] = attrs.field(
         converter=tuple, metadata=column(sql="coalesce(sub_forward_origins, '{}')")
     )
-    """"all", or none of them: only what the provider's own clients changed."""
+    """"all", or empty: only changes of the provider's own clients."""
     apply_delay: timedelta = attrs.field(metadata=column(sql="sub_apply_delay"))
 
 
@@ -88,7 +88,7 @@ ONE_STATE = View(PglogicalState, f"{_SHOWN} WHERE sub_name = %s::name")
 
 @attrs.frozen(kw_only=True)
 class PglogicalTable:
-    """How far a subscription of pglogical is with a table.
+    """A table of a pglogical subscription, with its state.
 
     Source: pglogical.local_sync_status.
     """

@@ -1,4 +1,4 @@
-"""PublicationState and PublishedTable: what a database publishes."""
+"""PublicationState and PublishedTable: the publications of a database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.several import several
@@ -13,7 +14,7 @@ from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 
 class Operation(OpenEnum):
-    """What a publication publishes of its tables' changes."""
+    """A kind of change that a publication publishes."""
 
     INSERT = "insert"
     UPDATE = "update"
@@ -39,7 +40,7 @@ def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
 
 @attrs.frozen
 class PublishedTable:
-    """A table in a publication, or to be put there.
+    """A table of a publication, with its columns and row filter.
 
     >>> PublishedTable("users", columns=["id", "name"], where="id > 0")
     PublishedTable(table=TableName(schema='public', name='users'), columns=('id', 'name'), \
@@ -48,22 +49,22 @@ where='id > 0')
 
     table: TableName = attrs.field(converter=table_of)
     columns: tuple[str, ...] | None = attrs.field(default=None, converter=_columns)
-    """Only these; all of them when it is None. Read from a server before 15 it is None."""
+    """The published columns; None for all of them, and when read from a server before 15."""
     where: str | None = None
-    """Only rows for which this SQL expression holds. It is given to the server as it stands."""
+    """An SQL expression that published rows satisfy. It is sent to the server unchanged."""
 
 
 AnyPublished = AnyTable | PublishedTable
 
 
 def published(table: AnyPublished) -> PublishedTable:
-    """The table itself, or the whole table of that name."""
+    """Return a PublishedTable; a name stands for the whole table."""
     return table if isinstance(table, PublishedTable) else PublishedTable(table)
 
 
 @attrs.frozen(kw_only=True)
 class PublicationState:
-    """A publication as it was when it was read. A column that the server's major lacks is None.
+    """A publication when it was last read; a column that the server's version lacks is None.
 
     Source: pg_publication.
     """
@@ -72,13 +73,13 @@ class PublicationState:
     pubowner: str = attrs.field(metadata=column(sql="pg_get_userbyid(pubowner)"))
     """The owner's name."""
     puballtables: bool
-    """Whether every table of the database but ``except_tables`` is in it, those to come too."""
+    """Whether it includes every table of the database except ``except_tables``, also new ones."""
     pubinsert: bool
     pubupdate: bool
     pubdelete: bool
     pubtruncate: bool | None = attrs.field(default=None, metadata=column(since=11))
     pubviaroot: bool | None = attrs.field(default=None, metadata=column(since=13))
-    """Whether changes of partitions are published as changes of the partitioned table."""
+    """Whether changes of partitions are published as those of the partitioned table."""
     pubgencols: GeneratedColumns | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(GeneratedColumns),
@@ -94,9 +95,9 @@ class PublicationState:
                 WHERE pnpubid = pg_publication.oid ORDER BY 1)""",
         ),
     )
-    """The schemas all of whose tables are in it."""
+    """The schemas of which it includes every table."""
     puballsequences: bool | None = attrs.field(default=None, metadata=column(since=19))
-    """Whether subscribers can take over every sequence of the database."""
+    """Whether subscribers can synchronize every sequence of the database."""
     except_tables: tuple[TableName, ...] | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(_table_names),
@@ -108,11 +109,11 @@ class PublicationState:
                 WHERE prpubid = pg_publication.oid AND prexcept ORDER BY 1)""",
         ),
     )
-    """Those that are left out of all tables."""
+    """The tables that are excluded from all tables."""
 
     @property
     def publish(self) -> tuple[Operation, ...]:
-        """What it publishes of its tables' changes."""
+        """The kinds of changes that it publishes."""
         chosen = {
             Operation.INSERT: self.pubinsert,
             Operation.UPDATE: self.pubupdate,
@@ -127,18 +128,18 @@ ONE_PUBLICATION = View(PublicationState, "pg_publication WHERE pubname = %s::nam
 
 
 def published_tables(major: int) -> str:
-    """The tables of publications as the server expands them, by name.
+    """Return the statement for the tables of publications as the server expands them, by name.
 
-    Of a table that is in several, all rows that any of them publishes.
+    A table of several publications has the rows that any of them publishes.
     """
-    if major < 15:
+    if not has("publication.columns", major):
         return """
             SELECT DISTINCT schemaname AS schema, tablename AS name, NULL::text[] AS columns,
                 NULL AS where
             FROM pg_publication_tables WHERE pubname = ANY (%s::text[]) ORDER BY 1, 2
         """
-    # 15 to 17 list generated columns among those of a table, and never send them.
-    is_sent = "true" if major >= 18 else "attgenerated = ''"
+    # Servers of 15 to 17 list generated columns among those of a table, but never send them.
+    is_sent = "true" if has("publication.generated", major) else "attgenerated = ''"
     return f"""
         SELECT schemaname AS schema, tablename AS name,
             ARRAY(SELECT sent FROM unnest(min(attnames::text[])) WITH ORDINALITY AS _ (sent, place)
@@ -174,7 +175,7 @@ LIMITED_TABLES = """
         AND prrelid IN (SELECT written.oid UNION ALL SELECT pg_partition_ancestors(written.oid)))
     ORDER BY 1, 2
 """
-"""Those of which not every row or column is published (15 on), each with a column to set."""
+"""Tables with a row filter or a column list (15 on), each with a column that can be set."""
 
 # Statements about publications; {} stand for identifiers and checked values.
 SET_OPTIONS = "({})"

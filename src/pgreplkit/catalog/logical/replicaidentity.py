@@ -1,29 +1,30 @@
-"""ReplicaIdentity: by what a table's old rows are told from each other, and how to get there."""
+"""ReplicaIdentity: the columns that identify a table's old rows to subscribers."""
 
 from __future__ import annotations
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
 
 
 class IdentityKind(OpenEnum):
-    """What a table's REPLICA IDENTITY is set to (pg_class.relreplident)."""
+    """The REPLICA IDENTITY setting of a table (pg_class.relreplident)."""
 
     DEFAULT = "d"
-    """The primary key, if there is one."""
+    """The primary key, if the table has one."""
     INDEX = "i"
-    """A unique index that was named."""
+    """A unique index (REPLICA IDENTITY USING INDEX)."""
     FULL = "f"
     """All columns: the whole old row is written to the WAL."""
     NOTHING = "n"
-    """Nothing."""
+    """No old values."""
 
 
 @attrs.frozen(kw_only=True)
 class ReplicaIdentity:
-    """What a table's UPDATE and DELETE tell a subscriber of the old row.
+    """The replica identity of a table: the old values that UPDATE and DELETE publish.
 
     Source: pg_class.relreplident, pg_index.
     """
@@ -31,21 +32,21 @@ class ReplicaIdentity:
     table: TableName
     kind: IdentityKind = attrs.field(converter=IdentityKind)
     index: str | None
-    """The index whose columns are the identity; None with FULL, and when there is none."""
+    """The index whose columns are the identity; None with FULL, and without an identity."""
     columns: tuple[str, ...] = attrs.field(converter=tuple)
-    """The identity's columns; none with FULL."""
+    """The identity's columns; empty with FULL."""
     remedy: str
-    """The statement that gives it an identity; empty when it has one."""
+    """The ALTER TABLE that sets an identity; empty if there is one."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether its UPDATE and DELETE can be published: else they fail on the publisher."""
+        """Whether UPDATE and DELETE can be published; if not, they fail on the publisher."""
         return self.index is not None or self.kind is IdentityKind.FULL
 
 
 def identities(major: int, source: str) -> str:
-    """The statement for the tables with the OIDs that ``source`` selects."""
-    keys = "indnkeyatts" if major >= 11 else "indnatts"
+    """Return the statement for the tables whose OIDs ``source`` selects."""
+    keys = "indnkeyatts" if has("index.include", major) else "indnatts"
     return f"""
     WITH usable AS (
         SELECT indrelid, indexrelid, indisprimary, indisreplident, relname,
@@ -77,7 +78,7 @@ def identities(major: int, source: str) -> str:
 
 
 def identity_in(record: dict[str, object]) -> ReplicaIdentity:
-    """The row of one record of that statement."""
+    """Return the row of one record of ``identities``."""
     table = TableName(str(record.pop("schema")), str(record.pop("name")))
     return ReplicaIdentity(table=table, **record)  # type: ignore[arg-type]
 
@@ -96,12 +97,12 @@ ALL_TABLES = """
 
 
 def written_tables(major: int) -> str:
-    """The OIDs of the tables whose changes a publication publishes, partitions for their root."""
+    """Return the query for the OIDs of a publication's tables, with partitions for their root."""
     published = """
         SELECT concat(quote_ident(schemaname), '.', quote_ident(tablename))::regclass AS oid
         FROM pg_publication_tables WHERE pubname = %s
     """
-    if major < 13:
+    if not has("publication.via_root", major):
         return published
     return f"""
         SELECT coalesce(relid, published.oid) FROM ({published}) AS published

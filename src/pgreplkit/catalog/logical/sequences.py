@@ -1,4 +1,4 @@
-"""SequenceState: a sequence's definition and how far it has come."""
+"""SequenceState: a sequence's definition and its last value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgreplkit.values.tablename import TableName, quoted
 
 @attrs.frozen(kw_only=True)
 class SequenceState:
-    """A sequence as it was when it was read.
+    """A sequence when it was read.
 
     Source: pg_sequence, and the sequence itself.
     """
@@ -24,16 +24,16 @@ class SequenceState:
     cycle: bool
     cache: int
     owner: str | None
-    """The column that owns it, as in public.users.id: that of a serial or an identity."""
+    """The serial or identity column that owns it, as in public.users.id."""
     is_identity: bool
     last_value: int
-    """The last value handed out, or reserved by a session's cache; the first, if none was."""
+    """The last value returned, or cached by a session; the first value if there is none."""
     is_called: bool
-    """Whether ``last_value`` was handed out."""
+    """Whether ``last_value`` was returned by nextval()."""
 
     @property
     def next_value(self) -> int:
-        """What nextval() would give, its limits left out."""
+        """The next value of nextval(), regardless of its limits."""
         return self.last_value + self.increment if self.is_called else self.last_value
 
 
@@ -57,7 +57,7 @@ SETVAL = "SELECT setval(%s::text::regclass, %s::bigint, %s::boolean)"
 
 
 def sequence_in(record: dict[str, object], last_value: int, is_called: bool) -> SequenceState:
-    """The sequence of one record of its definition, where it is now."""
+    """Return the sequence of one record of ``DEFINITIONS``, with its current position."""
     owner = [record.pop(f"owner_{part}") for part in ("schema", "table", "column")]
     written = ".".join(quoted(str(part)) for part in owner) if owner[0] else None
     return SequenceState(

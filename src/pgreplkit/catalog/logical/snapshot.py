@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pgreplkit.catalog.features import has
+
 ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
 """As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
 FILTERED_TABLES = """
@@ -20,7 +22,7 @@ def table_shape(major: int) -> str:
 
     Types from 10000 on come with their names, as pgoutput sends them.
     """
-    generated = "attgenerated <> ''" if major >= 12 else "false"
+    generated = "attgenerated <> ''" if has("table.generated", major) else "false"
     return f"""
         SELECT c.oid::bigint AS oid, relreplident::text AS identity,
             relkind = 'p' AS is_partitioned, attname AS name, {generated} AS is_generated,

@@ -1,4 +1,4 @@
-"""What is asked of a subscriber and of its publisher to find out why nothing moves."""
+"""SQL that shows on both servers why a subscription makes no progress."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ from datetime import timedelta
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import SUBSCRIBED_TABLES
 from pgreplkit.catalog.view import View, column
 
 
 @attrs.frozen(kw_only=True)
 class WorkerPool:
-    """How many workers of logical replication a server has, how many run, and what they need."""
+    """A server's limits for logical replication workers, and how many of each are in use."""
 
     running: int
     most: int
     most_copies: int
-    """How many may copy tables of one subscription."""
+    """The limit of workers that copy tables of one subscription."""
     processes: int
-    """How many processes of max_worker_processes run, of whatever kind."""
+    """The processes of any kind that count against max_worker_processes."""
     most_processes: int
     origins: int
     most_origins: int | None
-    """None before 14, where copies have no origins of their own."""
+    """None before 14, where copies have no origins."""
     origins_setting: str
 
 
 def worker_pool(major: int) -> str:
-    """The statement for a server's pool."""
-    # Until 17 the setting for slots bounded the origins too.
-    bound = "max_active_replication_origins" if major >= 18 else "max_replication_slots"
-    most_origins = f"current_setting('{bound}')::bigint" if major >= 14 else "NULL::bigint"
+    """Return the statement for a server's pool of workers."""
+    # Before 18 the setting for slots limited the origins too.
+    has_limit = has("subscription.origin_limit", major)
+    limit = "max_active_replication_origins" if has_limit else "max_replication_slots"
+    most_origins = "NULL::bigint"
+    if has("subscription.copy_slots", major):
+        most_origins = f"current_setting('{limit}')::bigint"
     return f"""
         SELECT (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL) AS running,
             current_setting('max_logical_replication_workers')::bigint AS most,
@@ -42,7 +46,7 @@ def worker_pool(major: int) -> str:
                 'walsender', 'walsummarizer', 'walwriter')) AS processes,
             current_setting('max_worker_processes')::bigint AS most_processes,
             (SELECT count(*) FROM pg_replication_origin) AS origins,
-            {most_origins} AS most_origins, '{bound}' AS origins_setting
+            {most_origins} AS most_origins, '{limit}' AS origins_setting
     """
 
 
@@ -77,13 +81,15 @@ UNTAKEN_TABLES = """
         WHERE srsubid = %s::oid AND srrelid = pg_class.oid)
     ORDER BY 1, 2
 """
-"""Those of the tables that are here, and not in the subscription."""
+"""Tables that exist on the subscriber, but not in the subscription."""
 
 
 def published(major: int) -> str:
-    """The tables of publications, each with the columns that it sends."""
-    generated = "AND attgenerated = ''" if 12 <= major < 18 else ""
-    listed = "AND attname = ANY (attnames)" if major >= 15 else ""
+    """Return the statement for the tables of publications, with the columns that are sent."""
+    # Generated columns exist since 12, and can be published since 18.
+    can_send = has("publication.generated", major) or not has("table.generated", major)
+    generated = "" if can_send else "AND attgenerated = ''"
+    listed = "AND attname = ANY (attnames)" if has("publication.columns", major) else ""
     return f"""
         SELECT schemaname AS schema, tablename AS name,
             has_table_privilege(own.oid, 'SELECT') AS is_readable,
@@ -100,7 +106,7 @@ SLOTS_BEING_MADE = """
     SELECT slot_name::text AS name FROM pg_replication_slots
     WHERE confirmed_flush_lsn IS NULL AND slot_name ~ concat('_', %s::oid, '_sync_')
 """
-"""Those for the copies of a subscription: they have no position until transactions are over."""
+"""Slots for copies of a subscription; they have no position until transactions end."""
 PLACES = """
     SELECT 'max_replication_slots' AS setting,
         current_setting('max_replication_slots')::bigint AS most,
@@ -114,21 +120,21 @@ ALL_PUBLICATION_NAMES = "SELECT pubname AS name FROM pg_publication"
 
 @attrs.frozen(kw_only=True)
 class OldTransaction:
-    """A transaction that has an ID and is not over: a new slot waits until it is.
+    """An open transaction with an ID; a new slot waits for its end.
 
     Source: pg_stat_activity, pg_prepared_xacts.
     """
 
     pid: int | None
-    """None for a prepared one."""
+    """None for a prepared transaction."""
     gid: str | None
-    """The name of a prepared one."""
+    """The name of a prepared transaction; else None."""
     user: str | None = attrs.field(metadata=column(sql='"user"'))
     age: timedelta
 
     def __str__(self) -> str:
         which = f"prepared transaction {self.gid!r}" if self.pid is None else f"process {self.pid}"
-        return f"{which} of {self.user}, in a transaction for {self.age}"
+        return f"{which} of {self.user}, open for {self.age}"
 
 
 OLD_TRANSACTIONS = View(
@@ -143,12 +149,15 @@ OLD_TRANSACTIONS = View(
 
 
 def forbidden_tables(major: int) -> str:
-    """Tables of a subscription that its owner may not write, or not as their owner."""
+    """Return the statement for tables to which a subscription may not write.
+
+    It writes as its owner, or as the table's owner.
+    """
     forbidden = """NOT has_table_privilege(subowner, srrelid, 'INSERT')
         OR (relrowsecurity AND NOT own.rolbypassrls)"""
     applied = f"NOT own.rolsuper AND ({forbidden})"
-    if major >= 16:
-        # Row security counts for a table's owner only where it is forced.
+    if has("subscription.run_as_owner", major):
+        # Row level security applies to a table's owner only where it is forced.
         applied = f"""CASE WHEN subrunasowner THEN {applied}
             ELSE NOT pg_has_role(subowner, relowner, 'MEMBER') OR (relrowsecurity
                 AND relforcerowsecurity AND NOT theirs.rolsuper AND NOT theirs.rolbypassrls) END"""

@@ -1,4 +1,4 @@
-"""SubscriptionState and what belongs to it: workers, tables, counters of errors and conflicts."""
+"""SubscriptionState, with the workers, tables and counters of a subscription."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import View, column, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
@@ -17,9 +18,9 @@ class Streaming(OpenEnum):
 
     OFF = "f"
     ON = "t"
-    """They are, and wait in files until they commit."""
+    """They are sent, and kept in files until they commit."""
     PARALLEL = "p"
-    """They are, and are applied at once by workers of their own (16 on)."""
+    """They are sent, and applied at once by parallel workers (16 on)."""
 
 
 class TwoPhaseState(OpenEnum):
@@ -27,15 +28,15 @@ class TwoPhaseState(OpenEnum):
 
     DISABLED = "d"
     PENDING = "p"
-    """Asked for; it begins when all tables are ready."""
+    """Requested; it starts when all tables are ready."""
     ENABLED = "e"
 
 
 @attrs.frozen(kw_only=True)
 class SubscriptionState:
-    """A subscription as it was when it was read. A column that the server's major lacks is None.
+    """A subscription when it was last read; a column that the server's version lacks is None.
 
-    Where it connects to is not in it: that may hold a password, and only superusers may see it.
+    It omits the connection string, which may hold a password, and which only superusers may read.
 
     Source: pg_subscription.
     """
@@ -43,10 +44,10 @@ class SubscriptionState:
     oid: int
     subname: str
     subowner: str = attrs.field(metadata=column(sql="pg_get_userbyid(subowner)"))
-    """The owner's name, with whose rights it runs."""
+    """The owner's name; it runs with the owner's privileges."""
     subenabled: bool
     subslotname: str | None
-    """Its slot on the publisher; None when it was detached from it."""
+    """Its slot on the publisher; None if it was detached."""
     subsynccommit: str
     """synchronous_commit of its workers."""
     subpublications: tuple[str, ...] = attrs.field(converter=tuple)
@@ -67,15 +68,15 @@ class SubscriptionState:
         metadata=column(since=15),
     )
     subdisableonerr: bool | None = attrs.field(default=None, metadata=column(since=15))
-    """Whether an error disables it; else its workers try again for ever."""
+    """Whether an error disables it; else its workers retry until it is disabled."""
     subskiplsn: LSN | None = attrs.field(
         default=None, metadata=column(since=15, sql="nullif(subskiplsn, '0/0')")
     )
-    """The finish LSN of the transaction that it will skip."""
+    """The finish LSN of the transaction to skip."""
     subpasswordrequired: bool | None = attrs.field(default=None, metadata=column(since=16))
     subrunasowner: bool | None = attrs.field(default=None, metadata=column(since=16))
     suborigin: str | None = attrs.field(default=None, metadata=column(since=16))
-    """"none" asks for changes only that have no origin, "any" for all."""
+    """"none" for changes without an origin, "any" for all changes."""
     subfailover: bool | None = attrs.field(default=None, metadata=column(since=17))
 
 
@@ -87,11 +88,11 @@ CONNECTION = "SELECT subconninfo AS conninfo FROM pg_subscription WHERE oid = %s
 SUBSCRIBED_TABLES = """pg_subscription_rel
     JOIN pg_class ON pg_class.oid = srrelid AND relkind <> 'S'
     JOIN pg_namespace ON pg_namespace.oid = relnamespace"""
-"""The tables of subscriptions, to select from, without the sequences that are there from 19 on."""
+"""The FROM clause for tables of subscriptions, without their sequences (19 on)."""
 SUBSCRIBED_NAMES = f"SELECT DISTINCT nspname, relname FROM {SUBSCRIBED_TABLES} ORDER BY 1, 2"
-"""The tables of all subscriptions of the database."""
+"""The statement for the tables of all subscriptions of the database."""
 ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
-"""Of all databases."""
+"""The statement for the subscriptions of all databases."""
 ORIGINS = "SELECT roname AS name FROM pg_replication_origin"
 ORIGIN_POSITION = "SELECT pg_replication_origin_progress(%s::text, true) AS lsn"
 LOG_TAIL = """
@@ -103,7 +104,7 @@ ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
 
 
 class WorkerType(OpenEnum):
-    """What a worker of a subscription does; before 17 found from its other columns."""
+    """The kind of a subscription's worker; before 17 derived from its other columns."""
 
     APPLY = "apply"
     PARALLEL_APPLY = "parallel apply"
@@ -114,7 +115,7 @@ class WorkerType(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class SubscriptionWorker:
-    """A worker of a subscription that runs now.
+    """A running worker of a subscription.
 
     Source: pg_stat_subscription.
     """
@@ -134,11 +135,11 @@ class SubscriptionWorker:
     relid: int | None
     """The table that it synchronizes."""
     received_lsn: LSN | None = attrs.field(metadata=column(sql="nullif(received_lsn, '0/0')"))
-    """How far it has received."""
+    """The position up to which it has received."""
     last_msg_send_time: datetime | None
     last_msg_receipt_time: datetime | None
     latest_end_lsn: LSN | None = attrs.field(metadata=column(sql="nullif(latest_end_lsn, '0/0')"))
-    """The publisher's position in its last message that asked for or got a reply."""
+    """The publisher's position in the last message that was reported back."""
     latest_end_time: datetime | None
 
 
@@ -150,18 +151,18 @@ WORKERS = View(
 
 
 class TableState(OpenEnum):
-    """How far a subscription is with a table."""
+    """The synchronization state of a table."""
 
     INIT = "i"
-    """Nothing is done yet."""
+    """Not started."""
     DATA_COPY = "d"
-    """Its rows are being copied; or the copy has failed, and is tried again."""
+    """Its rows are being copied; or the copy failed, and will be retried."""
     FINISHED_COPY = "f"
-    """The copy is there (14 on)."""
+    """The copy is complete (14 on)."""
     SYNCED = "s"
-    """What was changed meanwhile is there too."""
+    """The copy has caught up with the changes made during it."""
     READY = "r"
-    """The apply worker has taken over."""
+    """The apply worker maintains the table."""
 
 
 @attrs.frozen(kw_only=True)
@@ -175,19 +176,19 @@ class SubscribedTable:
     table: TableName
     state: TableState = attrs.field(converter=TableState)
     lsn: LSN | None
-    """Where the publisher was when it became SYNCED or READY."""
+    """The publisher's position when the table became SYNCED or READY."""
     pid: int | None
-    """The worker that synchronizes it now."""
+    """The worker that is synchronizing it."""
     bytes_processed: int | None = None
-    """How much of it is copied; None when it is not being copied, and before 14."""
+    """The bytes that are copied; None if it is not being copied, and before 14."""
     tuples_processed: int | None = None
-    """How many rows of it are copied."""
+    """The rows that are copied."""
 
 
 def subscribed_tables(major: int) -> str:
-    """The tables of one subscription, by name."""
+    """Return the statement for the tables of one subscription, by name."""
     progress = join = ""
-    if major >= 14:
+    if has("subscription.copy_progress", major):
         progress = ", bytes_processed, tuples_processed"
         join = "LEFT JOIN pg_stat_progress_copy copy ON copy.pid = worker.pid"
     return f"""
@@ -201,15 +202,15 @@ def subscribed_tables(major: int) -> str:
 
 
 def subscribed_table_in(record: dict[str, object]) -> SubscribedTable:
-    """The row of one record of that statement."""
+    """Return the row of one record of ``subscribed_tables``."""
     return SubscribedTable(table=table_in(record), **record)  # type: ignore[arg-type]
 
 
 @attrs.frozen(kw_only=True)
 class SubscriptionStats:
-    """How often a subscription's workers failed, and what conflicts they met (18 on).
+    """The numbers of errors of a subscription's workers, and of their conflicts (18 on).
 
-    A conflict that ends in an error counts in both. What 15 to 17 skip they do not count at all.
+    A conflict that is an error counts in both. Changes that 15 to 17 skip are not counted.
 
     Source: pg_stat_subscription_stats (15 on).
     """
@@ -222,27 +223,27 @@ class SubscriptionStats:
             older_sql="sync_error_count",
         )
     )
-    """Errors while tables were copied; 19 calls it sync_table_error_count."""
+    """Errors while copying tables; sync_table_error_count in 19."""
     sync_seq_error_count: int | None = attrs.field(default=None, metadata=column(since=19))
-    """Errors while sequences were synchronized."""
+    """Errors while synchronizing sequences."""
     confl_insert_exists: int | None = attrs.field(default=None, metadata=column(since=18))
-    """A row to insert was there already, by a unique key: an error."""
+    """The row to insert violated a unique key: an error."""
     confl_update_origin_differs: int | None = attrs.field(default=None, metadata=column(since=18))
-    """A row to update was last changed by another: updated nevertheless."""
+    """Another origin had changed the row to update: it was still updated."""
     confl_update_exists: int | None = attrs.field(default=None, metadata=column(since=18))
-    """An updated row would have had the key of another: an error."""
+    """The updated row violated a unique key: an error."""
     confl_update_missing: int | None = attrs.field(default=None, metadata=column(since=18))
-    """A row to update was not there: skipped."""
+    """The row to update did not exist: the change was skipped."""
     confl_delete_origin_differs: int | None = attrs.field(default=None, metadata=column(since=18))
-    """A row to delete was last changed by another: deleted nevertheless."""
+    """Another origin had changed the row to delete: it was still deleted."""
     confl_delete_missing: int | None = attrs.field(default=None, metadata=column(since=18))
-    """A row to delete was not there: skipped."""
+    """The row to delete did not exist: the change was skipped."""
     confl_multiple_unique_conflicts: int | None = attrs.field(
         default=None, metadata=column(since=18)
     )
-    """A row had the keys of several others: an error."""
+    """The row violated several unique keys: an error."""
     confl_update_deleted: int | None = attrs.field(default=None, metadata=column(since=19))
-    """A row to update was deleted not long ago: skipped."""
+    """The row to update had been deleted: the change was skipped."""
     stats_reset: datetime | None
 
 

@@ -1,4 +1,4 @@
-"""Writers: who may write tables, and who is writing them."""
+"""Writers: the roles that may write to tables, and the sessions that do."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from datetime import timedelta
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.values.tablename import TableName, quoted
 
 
 @attrs.frozen(kw_only=True)
 class WriteGrant:
-    """What a role may write of a table, by a grant that can be taken back."""
+    """A write privilege of a role on a table, which can be revoked."""
 
     table: TableName
     role: str | None
-    """None for PUBLIC: everyone."""
+    """None for PUBLIC, which is every role."""
     privilege: str
     """INSERT, UPDATE, DELETE or TRUNCATE."""
     columns: tuple[str, ...] = attrs.field(converter=tuple)
-    """The columns that it is for; none for the whole table."""
+    """The columns of a column privilege; empty for the whole table."""
     is_grantable: bool
-    """Whether the role may grant it on."""
+    """Whether the role may grant it to others."""
 
     @property
     def revoke_sql(self) -> str:
-        """The statement that takes it back."""
+        """The statement that revokes it."""
         return f"REVOKE {self._what} FROM {self._whom} CASCADE"
 
     @property
     def grant_sql(self) -> str:
-        """The statement that gives it again."""
+        """The statement that grants it again."""
         option = " WITH GRANT OPTION" if self.is_grantable else ""
         return f"GRANT {self._what} TO {self._whom}{option}"
 
@@ -47,41 +48,41 @@ class WriteGrant:
 
 @attrs.frozen(kw_only=True)
 class WritingSession:
-    """A session that holds a lock for writing on one of the tables."""
+    """A session that holds a write lock on one of the tables."""
 
     table: TableName
     pid: int
     role: str | None
     application_name: str | None
     age: timedelta | None
-    """How long its transaction is open."""
+    """The age of its transaction."""
 
 
 @attrs.frozen(kw_only=True)
 class Writers:
-    """Who may write tables, and who is about it.
+    """The roles that may write to tables, and the sessions that are writing.
 
     Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
     """
 
     tables: tuple[TableName, ...]
-    """The tables that were looked at, with their partitions and the tables above them."""
+    """The tables that were checked, with their partitions and parents."""
     grants: tuple[WriteGrant, ...]
-    """What can be taken back."""
+    """The privileges that can be revoked."""
     unstoppable: tuple[str, ...]
-    """Roles that may write whatever is granted: superusers, the tables' owners, and from 14 on
-    members of pg_write_all_data. As owners the server itself applies changes, from 16 on."""
+    """Roles that may write without a grant: superusers, the tables' owners, and members of
+    pg_write_all_data (14 on). Subscriptions apply changes as the tables' owners (16 on)."""
     sessions: tuple[WritingSession, ...]
-    """Sessions that are writing now; the workers of subscriptions are none."""
+    """Sessions that are writing now, without the workers of subscriptions."""
 
     @property
     def revoke_sql(self) -> tuple[str, ...]:
-        """The statements that take all grants back."""
+        """The statements that revoke all privileges."""
         return tuple(grant.revoke_sql for grant in self.grants)
 
     @property
     def restore_sql(self) -> tuple[str, ...]:
-        """The statements that give them again: keep them until then."""
+        """The statements that grant them again; store them before you revoke."""
         return tuple(grant.grant_sql for grant in self.grants)
 
 
@@ -105,7 +106,8 @@ WITH_PARTITIONS = f"""
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     ORDER BY 1, 2
 """
-"""The tables, and all through which their rows can be written: tables above, and partitions."""
+"""The tables, with all tables through which their rows can be written: parents and
+partitions."""
 _WRITES = "privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')"
 GRANTS = f"""
     SELECT nspname, relname, rolname AS role, privilege_type AS privilege,
@@ -136,8 +138,10 @@ SESSIONS = f"""
 
 
 def unstoppable(major: int) -> str:
-    """Roles that may log in and write the tables whatever is granted."""
-    member = "OR pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')" if major >= 14 else ""
+    """Return the statement for login roles that may write to the tables without a grant."""
+    member = ""
+    if has("role.write_all_data", major):
+        member = "OR pg_has_role(pg_roles.oid, 'pg_write_all_data', 'MEMBER')"
     return f"""
         SELECT rolname AS role FROM pg_roles
         WHERE rolcanlogin AND (rolsuper {member} OR EXISTS (

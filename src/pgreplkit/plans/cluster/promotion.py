@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pgreplkit.plans.cluster.journal import WriteStates
 from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary
@@ -12,23 +12,24 @@ def promotion_writes(steps: Sequence[Step]) -> WriteStates:
     """Describe which server accepts writes during each step; one step must be a promotion."""
     promoted = next(n for n, step in enumerate(steps) if isinstance(step, Promote))
     stopped = next((n for n, step in enumerate(steps) if isinstance(step, StopPrimary)), None)
-    outage = None if stopped is None else (stopped, promoted)
-    return WriteStates(states=tuple(_states(steps, stopped, promoted)), outage=outage)
+    return WriteStates(
+        states=tuple(_state(steps, n, stopped, promoted) for n in range(len(steps) + 1)),
+        outage=None if stopped is None else (stopped, promoted),
+    )
 
 
-def _states(steps: Sequence[Step], stopped: int | None, promoted: int) -> Iterator[str]:
+def _state(steps: Sequence[Step], number: int, stopped: int | None, promoted: int) -> str:
+    """Describe the state when a step was started, and may be done in part."""
     new = steps[promoted].node
-    for number in range(len(steps) + 1):
-        if number > promoted:
-            yield f"{new} accepts writes"
-        elif number == promoted:
-            yield f"{new} may accept writes already; if not, no server does"
-        elif stopped is None:
-            yield "no server accepts writes, because the primary is lost"
-        elif number < stopped:
-            yield f"{steps[stopped].node} accepts writes, as before"
-        elif number == stopped:
-            yield f"{steps[stopped].node} may be down already; if not, it accepts writes"
-        else:
-            old = steps[stopped].node
-            yield f"no server accepts writes: {old} is shut down, and {new} is a standby"
+    if number > promoted:
+        return f"{new} accepts writes"
+    if number == promoted:
+        return f"{new} may accept writes already; if not, no server does"
+    if stopped is None:
+        return "no server accepts writes, because the primary is lost"
+    old = steps[stopped].node
+    if number < stopped:
+        return f"{old} accepts writes, as before"
+    if number == stopped:
+        return f"{old} may be down already; if not, it accepts writes"
+    return f"no server accepts writes: {old} is shut down, and {new} is a standby"

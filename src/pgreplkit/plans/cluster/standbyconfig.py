@@ -1,4 +1,4 @@
-"""standby_config: the files that make a data directory a standby, for any major."""
+"""standby_config: the files that make a data directory a standby, for each major version."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import attrs
 from packaging.version import Version
 
+from pgreplkit.catalog.features import has
 from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
@@ -27,11 +28,11 @@ RECOVERY_TARGETS = (
     "recovery_target_time",
     "recovery_target_xid",
 )
-"""Each of these ends recovery somewhere, and with it the life of a standby."""
+"""Settings that end recovery at some point, after which a server is no longer a standby."""
 AT_TARGET = ("recovery_target_action", "recovery_target_inclusive")
-"""What happens at a recovery target; without one they mean nothing."""
+"""Settings about the end of recovery, without effect if there is no recovery target."""
 _WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
-"""A walreceiver follows the server that it was told to, whichever role that has."""
+"""Parameters that choose a server by its role: a walreceiver must follow a server of any role."""
 _OPTIONAL = {
     "gssencmode": ("disable", "prefer"),
     "channel_binding": ("disable", "prefer"),
@@ -43,8 +44,8 @@ _OPTIONAL = {
     **dict.fromkeys(("min_protocol_version", "oauth_scope", "oauth_issuer"), None),
     **dict.fromkeys(("oauth_client_id", "oauth_client_secret"), None),
 }
-"""Parameters that an older libpq can do without, with the values for which that is so; None is any.
-Without another one it would connect less securely, or not at all."""
+"""Parameters that can be omitted for an older libpq, with the values for which this is safe; None
+means any value. Omitting another parameter makes the connection less secure, or impossible."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
 _LONGEST_DELAY = (1 << 31) - 1
@@ -53,25 +54,25 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t
 
 @attrs.frozen(kw_only=True)
 class StandbyConfig:
-    """What makes a data directory that of a standby: settings, and the file that they stand in.
+    """The settings and files that make a data directory a standby.
 
-    ``str()`` is the settings as the server reads them.
+    ``str()`` returns the settings as the server reads them.
     """
 
     settings: Mapping[str, str] = attrs.field(repr=False)
-    """By name, in the order in which they are written; a connection string may hold a password."""
+    """Settings by name, in the order of the file; a connection string may contain a password."""
     settings_file: str
-    """In the data directory: recovery.conf before 12; postgresql.auto.conf from 12 on, to whose
-    end they are appended."""
+    """File in the data directory: recovery.conf before version 12, then postgresql.auto.conf, to
+    which the settings are appended."""
     signal_file: str | None
-    """An empty file beside it that makes it a standby; None before 12."""
+    """Empty file that makes the server a standby; None before version 12."""
 
     def __str__(self) -> str:
         return "".join(f"{name} = {quoted(value)}\n" for name, value in self.settings.items())
 
     @property
     def files(self) -> dict[str, str]:
-        """The text of each file, by its name in the data directory."""
+        """The content of each file, by its name in the data directory."""
         signal = {} if self.signal_file is None else {self.signal_file: ""}
         return {**signal, self.settings_file: str(self)}
 
@@ -94,11 +95,11 @@ def standby_config(
     recovery_target_timeline: TargetTimeline = "latest",
     recovery_target_action: TargetAction | None = None,
 ) -> StandbyConfig:
-    """What to write into a data directory, so that a server of that version starts as a standby.
+    """Return the files with which a server of that version starts as a standby.
 
-    ``application_name`` is how the standby is named on its primary, as for
-    synchronous_standby_names. A password belongs into a password file, not into
-    ``primary_conninfo``. At most one recovery target is given.
+    ``application_name`` is the name of the standby on its primary, for example in
+    synchronous_standby_names. Store a password in a password file, not in ``primary_conninfo``.
+    At most one recovery target may be given.
 
     >>> config = standby_config("host=db1 user=rep", server_version=18, slot="replica1")
     >>> config.signal_file, config.settings_file
@@ -115,12 +116,15 @@ def standby_config(
     recovery_min_apply_delay = '3600000'
     recovery_target_timeline = 'latest'
 
-    Parameters of ``primary_conninfo`` that choose among servers by their role are left out, and so
-    are optional ones that libpq of that major version does not know.
+    Connection parameters that choose a server by its role are omitted, and so are optional ones
+    that libpq of that major version does not know.
 
-    Raises: UnsupportedByServer for a ``trigger_file`` from 16 on, and for a connection parameter
-    that is needed and not known to that version; InvalidSlotName; ValueError for more than one
-    target, a time without a time zone, and what is out of its range; TypeError.
+    Raises:
+        UnsupportedByServer: For a ``trigger_file`` from version 16 on, or for a necessary
+            connection parameter that the version does not know.
+        InvalidSlotName: If ``slot`` is not a valid name.
+        ValueError: For several recovery targets, a time without time zone, or a value out of range.
+        TypeError: For a value of another type.
     """
     texts = (primary_conninfo, application_name, restore_command, trigger_file)
     _insist_on(str, primary_conninfo, *(t for t in (*texts, recovery_target_name) if t is not None))
@@ -130,17 +134,21 @@ def standby_config(
     _insist_on(datetime, *_given(recovery_target_time))
     _insist_on(int, *_given(recovery_target_xid))
     if recovery_target_action not in {None, "pause", "promote", "shutdown"}:
-        raise ValueError(f"no server has the recovery_target_action {recovery_target_action!r}")
+        raise ValueError(
+            "recovery_target_action must be 'pause', 'promote' or 'shutdown', got"
+            f" {recovery_target_action!r}"
+        )
     if application_name is not None:
         checked_application_name(application_name)
     version = _version_of(server_version)
-    if trigger_file is not None and version.major >= 16:
+    if trigger_file is not None and has("standby.no_trigger_file", version.major):
         raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
+    is_old = not has("standby.recovery_settings", version.major)
     settings = {
-        "standby_mode": "on" if version.major < 12 else None,
+        "standby_mode": "on" if is_old else None,
         "primary_conninfo": named(fit_conninfo(primary_conninfo, version), application_name),
         "primary_slot_name": None if slot is None else checked_slot_name(slot),
-        "trigger_file" if version.major < 12 else "promote_trigger_file": trigger_file,
+        "trigger_file" if is_old else "promote_trigger_file": trigger_file,
         "restore_command": restore_command,
         "recovery_min_apply_delay": _milliseconds(apply_delay),
         **_target(
@@ -154,7 +162,6 @@ def standby_config(
         **_timeline(recovery_target_timeline, version.major),
         "recovery_target_action": recovery_target_action,
     }
-    is_old = version.major < 12
     return StandbyConfig(
         settings={name: value for name, value in settings.items() if value is not None},
         settings_file=_OLD_FILE if is_old else _NEW_FILE,
@@ -168,17 +175,18 @@ def fit_conninfo(conninfo: str, version: Version) -> str:
     >>> fit_conninfo("host=a,b target_session_attrs=primary gssencmode=disable", Version("11"))
     'host=a,b'
 
-    Raises: UnsupportedByServer for a parameter that the version does not know and that matters.
+    Raises:
+        UnsupportedByServer: For a necessary parameter that the version does not know.
     """
     try:
         parts = parse_conninfo(conninfo)
     except ValueError:
-        return conninfo  # The server says what is wrong with it.
+        return conninfo  # The server reports what is wrong with it.
     kept = {}
     for name, value in parts.items():
         since = PARAMETER_SINCE.get(name, 10)
         if (name, value) == ("sslrootcert", "system"):
-            since = 16  # before it is a file name
+            since = 16  # Before version 16, "system" is the name of a file.
         if name in _WRONG_ROLE:
             continue
         if since <= version.major:
@@ -189,18 +197,18 @@ def fit_conninfo(conninfo: str, version: Version) -> str:
 
 
 def quoted(value: str) -> str:
-    r"""A setting's value as the server reads it from a file.
+    r"""Return the value of a setting as the server reads it from a file.
 
     >>> print(quoted(r"it's C:\wal"))
     'it''s C:\\wal'
     """
     if "\0" in value:
-        raise ValueError("a setting has no NUL in it")
+        raise ValueError("settings must not contain NUL characters")
     return f"'{value.translate(_ESCAPES)}'"
 
 
 def named(conninfo: str, application_name: str | None) -> str:
-    """The connection string with that application_name, whichever it had before.
+    """Return the connection string with another application_name.
 
     >>> named("host=db1", "it's me")
     "host=db1 application_name='it\\\\'s me'"
@@ -217,14 +225,14 @@ def named(conninfo: str, application_name: str | None) -> str:
     return f"{conninfo} application_name={value}".strip()
 
 
-# A parameter has the same name.
+# The parameter of standby_config hides the function of the same name.
 _version_of = server_version
 
 
 def _insist_on(kind: type, *values: object) -> None:
     for value in values:
         if not isinstance(value, kind):
-            raise TypeError(f"a {kind.__name__} was expected, not {type(value).__name__}")
+            raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
 def _given(value: object) -> tuple[object, ...]:
@@ -236,7 +244,7 @@ def _milliseconds(delay: timedelta | None) -> str | None:
         return None
     milliseconds = delay // timedelta(milliseconds=1)
     if not 0 <= milliseconds <= _LONGEST_DELAY:
-        raise ValueError(f"a delay is from 0 to {_LONGEST_DELAY} milliseconds, not {delay}")
+        raise ValueError(f"apply_delay must be from 0 to {_LONGEST_DELAY} ms, got {delay}")
     return str(milliseconds)
 
 
@@ -247,9 +255,12 @@ def _on_or_off(value: bool | None) -> str | None:
 def _timeline(timeline: TargetTimeline, major: int) -> dict[str, str | None]:
     is_number = type(timeline) is int and 0 < timeline < 1 << 32
     if not is_number and timeline not in ("latest", "current"):
-        raise ValueError(f"a timeline is a number, 'latest' or 'current', not {timeline!r}")
-    # Before 12 there was no word for the timeline of the backup, which was the default.
-    if timeline == "current" and major < 12:
+        raise ValueError(
+            "recovery_target_timeline must be a timeline ID, 'latest' or 'current', got"
+            f" {timeline!r}"
+        )
+    # Before version 12 the timeline of the backup was the default and had no name.
+    if timeline == "current" and not has("standby.recovery_settings", major):
         return {}
     return {"recovery_target_timeline": str(timeline)}
 
@@ -263,9 +274,9 @@ def _target(
     immediate: bool,
 ) -> dict[str, str | None]:
     if time is not None and time.tzinfo is None:
-        raise ValueError("a recovery target's time has a time zone")
+        raise ValueError("recovery_target_time must have a time zone")
     if xid is not None and not 0 <= xid < 1 << 64:
-        raise ValueError(f"a transaction's number has 64 bits, unlike {xid}")
+        raise ValueError(f"recovery_target_xid must have 64 bits, got {xid}")
     targets = {
         "recovery_target_lsn": None if lsn is None else str(lsn),
         "recovery_target_time": None if time is None else str(time),
@@ -275,5 +286,5 @@ def _target(
     }
     given = [target for target, value in targets.items() if value is not None]
     if len(given) > 1:
-        raise ValueError(f"at most one recovery target is given, not {' and '.join(given)}")
+        raise ValueError(f"only one recovery target may be given, got {' and '.join(given)}")
     return targets

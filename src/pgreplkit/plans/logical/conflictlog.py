@@ -1,4 +1,4 @@
-"""ConflictRecord: what a subscriber's log says of the conflicts that it met."""
+"""ConflictRecord: the conflicts of a subscription in the subscriber's log."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from pgreplkit.values.tablename import TableName
 
 
 class ConflictType(OpenEnum):
-    """The conflicts of logical replication, by the names that PostgreSQL gives them from 18 on."""
+    """A conflict of logical replication, by its name in PostgreSQL (18 on)."""
 
     INSERT_EXISTS = "insert_exists"
-    """A row to insert is there already, by a unique key: an error."""
+    """The row to insert violates a unique key: an error."""
     UPDATE_ORIGIN_DIFFERS = "update_origin_differs"
-    """A row to update was last changed by another: updated nevertheless."""
+    """Another origin changed the row to update: it is still updated."""
     UPDATE_EXISTS = "update_exists"
-    """An updated row would have the key of another: an error."""
+    """The updated row violates a unique key: an error."""
     UPDATE_MISSING = "update_missing"
-    """A row to update is not there: skipped."""
+    """The row to update does not exist: the change is skipped."""
     DELETE_ORIGIN_DIFFERS = "delete_origin_differs"
-    """A row to delete was last changed by another: deleted nevertheless."""
+    """Another origin changed the row to delete: it is still deleted."""
     DELETE_MISSING = "delete_missing"
-    """A row to delete is not there: skipped."""
+    """The row to delete does not exist: the change is skipped."""
     MULTIPLE_UNIQUE_CONFLICTS = "multiple_unique_conflicts"
-    """A row has the keys of several others: an error."""
+    """The row violates several unique keys: an error."""
     UPDATE_DELETED = "update_deleted"
-    """A row to update was deleted not long ago: skipped (19 on)."""
+    """The row to update was deleted before: the change is skipped (19 on)."""
 
 
 @attrs.frozen(kw_only=True)
 class ConflictRecord:
-    """A conflict that a subscription met.
+    """A conflict of a subscription.
 
-    Source: the server's log (18 on), as far as it is in English.
+    Source: the server's log (18 on), if it is in English.
     """
 
     type: ConflictType
     table: TableName
     is_error: bool
-    """Whether its transaction was not applied; else the change was applied, or skipped."""
+    """Whether the transaction failed; else the change was applied or skipped."""
     detail: str
-    """What the server says of the rows."""
+    """The server's text about the rows."""
     xid: int | None
-    """The transaction on the publisher."""
+    """The transaction ID on the publisher."""
     finish_lsn: LSN | None
-    """Where that transaction finishes: what ``skip`` takes."""
+    """The end of the transaction: the argument of ``skip``."""
 
 
 _CONFLICT = re.compile(r'(ERROR|LOG):  conflict detected on relation "(.+)": conflict=(\w+)')
@@ -59,7 +59,7 @@ _NEXT = re.compile(r"(?:LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG\d?):  ")
 
 
 def logged_conflicts(log: str, oid: int) -> list[ConflictRecord]:
-    """The conflicts of one subscription, in their order; what is cut off at the end is left out."""
+    """Return the conflicts of one subscription, in order, without an incomplete last one."""
     records = []
     begun: re.Match[str] | None = None
     detail: list[str] = []
@@ -84,7 +84,7 @@ def logged_conflicts(log: str, oid: int) -> list[ConflictRecord]:
 
 
 def _record(begun: re.Match[str], detail: str, context: re.Match[str]) -> ConflictRecord:
-    # The server writes the schema and the name with a dot between, and without quotes.
+    # The server writes schema.name without quotes.
     schema, _, name = begun[2].partition(".")
     return ConflictRecord(
         type=ConflictType(begun[3]),

@@ -1,4 +1,4 @@
-"""FailedTransaction: the transaction that a subscription cannot get over."""
+"""FailedTransaction: the transaction that a subscription cannot apply."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pgreplkit.values.tablename import TableName
 
 @attrs.frozen(kw_only=True)
 class FailedChange:
-    """One change of that transaction, with its values as text.
+    """One change of a failed transaction, with its values as text.
 
-    A value that was not changed, and is too large to be sent for nothing, is left out of ``new``.
+    A large value that did not change is not sent, and is missing in ``new``.
     """
 
     operation: Operation
     table: TableName
     old: dict[str, str | None] | None
-    """The old row's replica identity; with REPLICA IDENTITY FULL all of it."""
+    """The old row's replica identity; with REPLICA IDENTITY FULL the whole row."""
     new: dict[str, str | None] | None
 
 
@@ -49,21 +49,21 @@ class FailedTransaction:
     """
 
     finish_lsn: LSN
-    """What ``skip`` takes; the server's log calls it "finished at"."""
+    """The argument of ``skip``; the server's log calls it "finished at"."""
     xid: int
-    """Its ID on the publisher."""
+    """Its transaction ID on the publisher."""
     commit_time: datetime
-    """When it was committed there, or prepared where that is what is sent."""
+    """When it was committed on the publisher, or prepared in case of two_phase."""
     changes: tuple[FailedChange, ...]
     """Its first changes."""
     error: str | None = None
-    """What the subscriber's log says of it, where that can be read (15 on)."""
+    """The error in the subscriber's log, if that can be read (15 on)."""
 
 
 def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTransaction | None:
-    """The first transaction with changes that ends after that position, from pgoutput's messages.
+    """Return the first transaction with changes that ends at or after a position, or None.
 
-    None when there is none among them.
+    The messages are pgoutput's.
     """
     decoder, begun = Decoder(RowReading(_as_text, dict_rows)), None
     changes: list[FailedChange] = []
@@ -81,7 +81,7 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
 
 
 def _begun(begin: Begin | BeginPrepare) -> FailedTransaction:
-    # A slot with two_phase sends what is prepared at once, whatever protocol is asked for.
+    # A slot with two_phase sends a transaction when it is prepared, whatever the protocol version.
     return FailedTransaction(
         finish_lsn=begin.prepare_lsn if isinstance(begin, BeginPrepare) else begin.commit_lsn,
         xid=begin.xid,
@@ -122,19 +122,19 @@ def _texts(values: dict[str, object]) -> dict[str, str | None]:
 
 
 def _as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
-    """Values as the texts that they are sent as."""
+    """Load values as the texts that were sent."""
     return lambda sent: tuple(
         None if value is None else value.decode("utf-8", "backslashreplace") for value in sent
     )
 
 
 def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:
-    """What a server's log says last of a transaction of a subscription; None when it is not there.
+    """Return the last error in a server's log about a transaction of a subscription, or None.
 
-    The lines of one error follow each other, each with the same beginning.
+    The lines of one error follow each other, each with the same prefix.
     """
     context = re.compile(rf'"pg_{oid}" .*\b{finish_lsn}\b')
-    found = None
+    error = None
     lines: list[str] = []
     for line in log.splitlines():
         if "ERROR:" in line:
@@ -142,5 +142,5 @@ def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:
         elif "DETAIL:" in line and lines:
             lines.append(line.split("DETAIL:", 1)[1].strip())
         elif "CONTEXT:" in line and lines and context.search(line):
-            found = "; ".join([*lines, line.split("CONTEXT:", 1)[1].strip()])
-    return found
+            error = "; ".join([*lines, line.split("CONTEXT:", 1)[1].strip()])
+    return error

@@ -1,4 +1,4 @@
-"""Orphans: slots and origins that no living subscription owns, over a set of servers."""
+"""Orphans: slots and origins that no existing subscription owns, over a set of servers."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _ORIGIN = re.compile(r"pg_(\d+)(?:_\d+)?")
 
 @attrs.frozen(kw_only=True)
 class Subscriber:
-    """What a server says of all its subscriptions, its slots and its origins."""
+    """A server's subscriptions, slots and origins."""
 
     where: str
     system_id: int
     started: datetime
-    """What tells it from the other servers of its system."""
+    """When it was started; this distinguishes it from the other servers of its system."""
     in_recovery: bool
-    """Whether it is a standby, which has the subscriptions and origins of its primary."""
+    """Whether it is a standby, which shows the subscriptions and origins of its primary."""
     subscriptions: dict[int, str | None]
-    """The slot of each, by OID."""
+    """The slot of each subscription, by OID."""
     slots: tuple[SlotState, ...]
     origins: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
 class Orphan:
-    """Something that no living subscription of the servers owns."""
+    """A slot or an origin that no existing subscription of the servers owns."""
 
     kind: LeftoverKind
     name: str
@@ -41,15 +41,15 @@ class Orphan:
     """The server that has it."""
     why: str
     is_certain: bool
-    """Whether it can be nobody's: its owner would be among the servers."""
+    """Whether its subscription is certain not to exist: its server is among the given ones."""
     retained_bytes: int
-    """The WAL that it keeps from removal."""
+    """The WAL that it retains."""
     sql: str
-    """What removes it there."""
+    """The statement that removes it there."""
 
 
 def find_orphans(servers: Sequence[Subscriber]) -> list[Orphan]:
-    """All of them, those that keep the most WAL first."""
+    """Return the orphans, the one that retains the most WAL first."""
     by_system: dict[int, set[int]] = {}
     for server in servers:
         by_system.setdefault(server.system_id, set()).update(server.subscriptions)
@@ -76,13 +76,13 @@ def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -
                     server,
                     slot,
                     LeftoverKind.SYNC_SLOT,
-                    f"subscription {oid} of the system {system_id} is not there any more"
+                    f"subscription {oid} of system {system_id} no longer exists"
                     if owner is not None
-                    else f"it is of subscription {oid} of the system {system_id}, not asked here",
+                    else f"subscription {oid} is of system {system_id}, none of these servers",
                     is_certain=owner is not None,
                 )
         elif slot.plugin == "pgoutput" and slot.slot_name not in used and not slot.synced:
-            why = "no subscription of these servers has a slot of that name"
+            why = "no subscription of these servers uses a slot of that name"
             yield _slot(server, slot, LeftoverKind.SLOT, why, is_certain=False)
 
 
@@ -108,7 +108,7 @@ def _origins(server: Subscriber) -> Iterator[Orphan]:
                 kind=LeftoverKind.ORIGIN,
                 name=name,
                 where=server.where,
-                why=f"subscription {own[1]} is not there any more",
+                why=f"subscription {own[1]} no longer exists",
                 is_certain=True,
                 retained_bytes=0,
                 sql=f"SELECT pg_replication_origin_drop('{name}')",

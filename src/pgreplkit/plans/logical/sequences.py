@@ -1,4 +1,4 @@
-"""Where the sequences of a subscriber have to stand, so that they repeat no value."""
+"""SequenceChange: the value to which a subscriber's sequence is set, so that none repeats."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
 
 @attrs.frozen(kw_only=True)
 class SequenceChange:
-    """One sequence of the publisher, and what is done with the subscriber's."""
+    """A sequence of the publisher, and the change to the subscriber's."""
 
     name: TableName
     source: SequenceState
     target: SequenceState | None
-    """None where the subscriber has none of that name."""
+    """None if the subscriber has no sequence of that name."""
     last_value: int | None
-    """Where it will stand; None when it stays as it is."""
+    """The new last_value; None without a change."""
     is_called: bool | None
     sql: str
-    """The statement that sets it; empty when it stays as it is."""
+    """The statement that sets it; empty without a change."""
     findings: tuple[Finding, ...]
-    """What is to be known of it: that it is missing, ends soon, or is defined differently."""
+    """Problems: a sequence that is missing, near its end, or defined differently."""
 
 
 def planned(
@@ -37,7 +37,7 @@ def planned(
     *,
     margin: int,
 ) -> tuple[SequenceChange, ...]:
-    """What is to be done, by name. ``margin`` is in values that nextval() would give."""
+    """Return the change to each sequence, by name; ``margin`` counts values of nextval()."""
     return tuple(
         _change(source, targets.get(name), margin) for name, source in sorted(sources.items())
     )
@@ -48,7 +48,7 @@ def _change(source: SequenceState, target: SequenceState | None, margin: int) ->
     findings = [*_findings(source, target, wanted)]
     last_value = is_called = None
     sql = ""
-    # A sequence is never set back: what was handed out once could be handed out again.
+    # A sequence is never set back: it would return values again.
     if target is not None and not _is_ahead(source, target, margin):
         last_value = max(target.minimum, min(wanted, target.maximum))
         is_called = source.is_called or margin > 0
@@ -81,8 +81,8 @@ def _findings(
         yield _finding(
             source,
             Severity.CRITICAL,
-            "the subscriber has none of that name",
-            "one on both",
+            "the subscriber has no sequence of that name",
+            "a sequence on both sides",
             "create it",
         )
         return
@@ -94,11 +94,11 @@ def _findings(
                 source,
                 Severity.CRITICAL if opposite else Severity.WARNING,
                 f"{attribute} is {here} on the subscriber, {there} on the publisher",
-                "the same on both",
+                "the same on both sides",
                 f"ALTER SEQUENCE {source.name}",
             )
     if not target.minimum <= wanted <= target.maximum:
-        then = "it begins anew then, and repeats values" if target.cycle else "nextval() fails then"
+        then = "it cycles and repeats values" if target.cycle else "nextval() fails"
         yield _finding(
             source,
             Severity.CRITICAL,

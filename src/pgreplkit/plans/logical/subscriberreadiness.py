@@ -1,4 +1,4 @@
-"""What a server needs to subscribe, and its tables to be written without conflicts unseen."""
+"""Readiness of a subscriber: its settings, and the keys of its tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
 from pgreplkit.catalog.logical.stuck import WorkerPool
 from pgreplkit.plans.server.readiness import (
@@ -23,7 +24,7 @@ from pgreplkit.values.tablename import TableName
 
 @attrs.frozen(kw_only=True)
 class SubscriberFacts:
-    """What the subscriber tells, and of each table what both tell."""
+    """The facts about a subscriber, and about the tables of both sides."""
 
     major: int
     settings: Settings
@@ -31,11 +32,11 @@ class SubscriberFacts:
     publisher: Sequence[ReplicaIdentity]
     subscriber: Mapping[TableName, ReplicaIdentity]
     relayed: Collection[TableName]
-    """The tables to which the publisher subscribes itself."""
+    """The tables to which the publisher itself subscribes."""
 
 
 def subscriber_readiness(facts: SubscriberFacts, *, subscriptions: int) -> Readiness:
-    """One finding for each thing that so many more subscriptions need."""
+    """Return one finding for each requirement of that many more subscriptions."""
     return Readiness(findings=(*_server(facts, subscriptions), *_tables(facts)))
 
 
@@ -51,19 +52,20 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
         settings,
         "max_worker_processes",
         number(settings, "max_worker_processes") > workers,
-        needed=f"more than max_logical_replication_workers ({workers}), which are among them",
+        needed=f"more than max_logical_replication_workers ({workers}), which it includes",
         value=str(workers + 4),
     )
-    # Until 17 it bounded the slots and the origins alike.
-    bound = "max_active_replication_origins" if facts.major >= 18 else "max_replication_slots"
-    yield free_places(settings, bound, used=facts.pool.origins, wanted=wanted)
+    # Before 18 one setting limited slots and origins alike.
+    has_limit = has("subscription.origin_limit", facts.major)
+    limit = "max_active_replication_origins" if has_limit else "max_replication_slots"
+    yield free_places(settings, limit, used=facts.pool.origins, wanted=wanted)
     yield setting_found(
         settings,
         "track_commit_timestamp",
         value_of(settings, "track_commit_timestamp") is True,
-        needed="on, to see that a row was last changed by another",
+        needed="on, to detect that another origin changed a row last",
         value="on",
-        otherwise=Severity.WARNING if facts.major >= 18 else Severity.INFO,
+        otherwise=Severity.WARNING if has("subscription.conflicts", facts.major) else Severity.INFO,
     )
 
 
@@ -75,9 +77,9 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
             yield checked(
                 f"origin of {identity.table}",
                 ok=False,
-                observed="the publisher subscribes to it itself",
-                needed="copy_data=False where rows from elsewhere are not wanted: origin='none'"
-                " leaves out changes, and copies all rows",
+                observed="the publisher itself subscribes to it",
+                needed="copy_data=False unless rows of other origins are wanted: origin='none'"
+                " filters changes, but copies all rows",
                 otherwise=Severity.WARNING,
             )
         if own is None:
@@ -89,16 +91,16 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
                 check,
                 ok=False,
                 observed="the publisher has no replica identity for it",
-                needed="one, or no UPDATE and DELETE are published",
+                needed="a replica identity, or a publication without UPDATE and DELETE",
                 remedy=f"on the publisher: {identity.remedy}",
             )
         elif identity.kind is IdentityKind.FULL:
             yield checked(
                 check,
-                ok=own.index is not None and facts.major >= 16,
+                ok=own.index is not None and has("subscription.full_index", facts.major),
                 observed="its replica identity is FULL",
-                needed="from 16 on an index here; before, each UPDATE and DELETE reads all of it",
-                remedy="give it a primary key on both sides",
+                needed="an index on the subscriber (16 on); else each change reads the whole table",
+                remedy="add a primary key on both sides",
                 otherwise=Severity.WARNING,
             )
         else:
@@ -106,8 +108,8 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
                 check,
                 ok={*own.columns} == {*identity.columns},
                 observed=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
-                needed=f"a unique key of ({', '.join(identity.columns)}), as the publisher has it:"
-                " without, rows can be there twice",
+                needed=f"a unique key of ({', '.join(identity.columns)}), as on the"
+                " publisher; else rows can be duplicated",
                 remedy=f"ALTER TABLE {identity.table} ADD PRIMARY KEY"
                 f" ({', '.join(identity.columns)})",
                 otherwise=Severity.WARNING,

@@ -1,4 +1,4 @@
-"""Subscriptions: their options, their status, and what a dropped one leaves elsewhere."""
+"""Subscriptions: their options, their status, and leftovers of dropped ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.subscription import (
     SubscribedTable,
     SubscriptionState,
@@ -22,48 +23,50 @@ from pgreplkit.values.plain import Plain, plain_row
 
 @attrs.frozen(kw_only=True)
 class SubscriptionOptions:
-    """The options of a subscription; what is None is left to the server's default.
+    """The options of a subscription; None leaves an option to the server's default.
 
-    The majors that lack one are refused before anything is sent.
+    An option that the server's major version lacks is refused before anything is sent.
     """
 
     copy_data: bool | None = None
-    """Whether the rows that are there already are copied first. Only for a new one."""
+    """Whether existing rows are copied first. Only for a new subscription."""
     create_slot: bool | None = None
-    """Whether the slot is made on the publisher. Only for a new one."""
+    """Whether the slot is created on the publisher. Only for a new subscription."""
     enabled: bool | None = None
-    """Whether it begins at once. Only for a new one."""
+    """Whether it starts at once. Only for a new subscription."""
     connect: bool | None = None
-    """Whether the publisher is asked at all; without, nothing is copied. Only for a new one."""
+    """Whether the server connects to the publisher; if not, nothing is copied. Only for a new
+    subscription."""
     slot_name: str | None = None
-    """The slot on the publisher; the subscription's name unless told."""
+    """The slot on the publisher; by default it has the subscription's name."""
     synchronous_commit: str | None = None
-    """Of its workers; ``off`` is the server's default, and loses nothing."""
+    """synchronous_commit of its workers; ``off``, the server's default, loses no data."""
     binary: bool | None = None
-    """Values travel in binary (14 on): faster, and only between the same types."""
+    """Whether values are sent in binary (14 on): faster, but only between equal types."""
     streaming: str | None = None
-    """Transactions are sent before they commit: "off", "on" (14 on), "parallel" (16 on)."""
+    """Whether transactions are sent before they commit: "off", "on" (14 on), "parallel" (16 on)."""
     two_phase: bool | None = None
-    """Prepared transactions are sent when they are prepared (15 on; altered from 18 on)."""
+    """Whether transactions are sent when they are prepared (15 on; altered from 18 on)."""
     disable_on_error: bool | None = None
-    """An error disables it, instead of a new try every few seconds (15 on)."""
+    """Whether an error disables it; else it retries every few seconds (15 on)."""
     password_required: bool | None = None
-    """Its owner, when not a superuser, needs a password to connect (16 on)."""
+    """Whether an owner who is not a superuser has to connect with a password (16 on)."""
     run_as_owner: bool | None = None
-    """Changes are made as its owner, not as each table's owner (16 on)."""
+    """Whether changes are applied as its owner, not as each table's owner (16 on)."""
     origin: str | None = None
-    """"none" leaves out what the publisher itself has from elsewhere; "any" (16 on)."""
+    """Origins of the changes: "none" excludes changes that the publisher itself received by
+    replication; "any" includes all (16 on)."""
     failover: bool | None = None
-    """Standbys of the publisher keep its slot too (17 on)."""
+    """Whether the publisher's standbys synchronize its slot (17 on)."""
     retain_dead_tuples: bool | None = None
-    """Rows that were deleted are kept for a while, to tell update_deleted (19 on)."""
+    """Whether deleted rows are retained, to detect update_deleted conflicts (19 on)."""
     max_retention_duration: int | None = None
-    """For so many milliseconds at most (19 on)."""
+    """The limit of that retention in milliseconds (19 on)."""
     wal_receiver_timeout: str | None = None
-    """How long its workers wait for a word of the publisher, as the server writes it (19 on)."""
+    """wal_receiver_timeout of its workers, with a unit as in the configuration file (19 on)."""
 
     def given(self) -> Iterator[tuple[str, str, str]]:
-        """Each option that is given: its name, its text, and the feature that it needs."""
+        """Yield each option that is set: its name, its text, and the feature that it needs."""
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
             if value is not None:
@@ -73,13 +76,13 @@ class SubscriptionOptions:
                 yield field.name, text, f"subscription.{feature}"
 
 
-FIRST_ONLY = {"copy_data", "create_slot", "enabled", "connect"}
-"""What counts when a subscription is made, and cannot be altered."""
+ONLY_WHEN_CREATED = {"copy_data", "create_slot", "enabled", "connect"}
+"""Options of CREATE SUBSCRIPTION that cannot be altered."""
 
 
 @attrs.frozen(kw_only=True)
 class SubscriptionStatus:
-    """All that is to be known of a subscription at once."""
+    """The state, workers, tables and counters of a subscription at one time."""
 
     _also_plain = ("is_synced", "is_applying", "received_lsn", "lag_bytes")
 
@@ -89,16 +92,16 @@ class SubscriptionStatus:
     stats: SubscriptionStats | None
     """None before 15."""
     slot: SlotState | None = None
-    """Its slot, where the publisher was asked too."""
+    """Its slot, if the publisher was asked."""
 
     @property
     def is_applying(self) -> bool:
-        """Whether its apply worker runs."""
+        """Whether its apply worker is running."""
         return any(worker.worker_type is WorkerType.APPLY for worker in self.workers)
 
     @property
     def ready_tables(self) -> tuple[SubscribedTable, ...]:
-        """The tables that are copied, and in the hands of the apply worker."""
+        """The tables that are copied, and that the apply worker maintains."""
         return tuple(table for table in self.tables if table.state is TableState.READY)
 
     @property
@@ -108,7 +111,7 @@ class SubscriptionStatus:
 
     @property
     def received_lsn(self) -> LSN | None:
-        """How far its apply worker has received; None when it does not run, or has nothing yet."""
+        """The position that the apply worker has received; None before, or if it is not running."""
         for worker in self.workers:
             if worker.worker_type is WorkerType.APPLY:
                 return worker.received_lsn
@@ -116,30 +119,30 @@ class SubscriptionStatus:
 
     @property
     def lag_bytes(self) -> int | None:
-        """The WAL that the publisher wrote and the subscriber has not confirmed; None unasked."""
+        """The publisher's WAL that the subscriber has not confirmed; None if it was not asked."""
         if self.slot is None or self.slot.confirmed_flush_lsn is None:
             return None
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
 
     def to_dict(self) -> dict[str, Plain]:
-        """All of it as JSON knows it."""
+        """Return the status in JSON types."""
         return plain_row(self)
 
 
 class LeftoverKind(OpenEnum):
-    """What may stay of a subscription that is gone."""
+    """The kind of an object that a dropped subscription may leave behind."""
 
     SLOT = "slot"
-    """Its slot on the publisher, which keeps WAL for ever."""
+    """Its slot on the publisher, which retains WAL until it is dropped."""
     SYNC_SLOT = "sync slot"
     """The slot of a table that was being copied (14 on)."""
     ORIGIN = "origin"
-    """The mark of how far it had come, on the subscriber."""
+    """Its replication origin on the subscriber."""
 
 
 @attrs.frozen(kw_only=True)
 class Leftover:
-    """What may be left behind on a server, and the SQL that removes it there."""
+    """An object that may be left behind on a server, with the SQL that removes it."""
 
     kind: LeftoverKind
     name: str
@@ -154,13 +157,13 @@ class DroppedSubscription:
 
     name: str
     leftovers: tuple[Leftover, ...] = ()
-    """What may be left of it on the publisher."""
+    """Objects that may remain on the publisher."""
     slot_was_missing: bool = False
-    """Whether the publisher had lost its slot before."""
+    """Whether the publisher no longer had its slot."""
 
 
 def slot_leftover(name: str, where: str, kind: LeftoverKind = LeftoverKind.SLOT) -> Leftover:
-    """A slot, and how it is dropped. Its name needs no quoting: it is of letters and digits."""
+    """Return the leftover for a slot. A slot's name has only characters that need no quoting."""
     sql = f"SELECT pg_drop_replication_slot('{name}')"
     return Leftover(kind=kind, name=name, where=where, sql=sql)
 
@@ -174,10 +177,10 @@ def leftovers(
     major: int,
     where: str,
 ) -> tuple[Leftover, ...]:
-    """The slots that a subscription may have on its publisher."""
+    """Return the slots that a subscription may have on its publisher."""
     left = [slot_leftover(slot, where)] if slot else []
     # Before 14 the slots of copies are temporary.
-    for table in tables if major >= 14 else ():
+    for table in tables if has("subscription.copy_slots", major) else ():
         if table.state in {TableState.INIT, TableState.DATA_COPY, TableState.FINISHED_COPY}:
             name = f"pg_{oid}_sync_{table.relid}_{system_id}"
             left.append(slot_leftover(name, where, LeftoverKind.SYNC_SLOT))

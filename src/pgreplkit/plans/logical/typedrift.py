@@ -119,7 +119,7 @@ def _domain(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
 
 
 def _only_in(one: TypeShape, other: TypeShape) -> Iterator[DomainCheck]:
-    # What a constraint is called does not matter.
+    # The names of constraints do not matter.
     definitions = {check.definition for check in other.checks}
     return (check for check in one.checks if check.definition not in definitions)
 

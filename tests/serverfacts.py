@@ -1,0 +1,92 @@
+"""Sample facts about single servers, for tests of decisions without servers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pgreplkit import LSN, ArchiverStatus, Setting, WalSender
+from pgreplkit.plans.server.readiness import Settings
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_ENUMS = {"archive_mode", "synchronous_commit", "wal_level"}
+_RELOADED = {"synchronous_standby_names", "max_slot_wal_keep_size", "wal_keep_size"}
+
+
+def setting(name: str, value: object, *, unit: str | None = None) -> Setting:
+    """A setting as pg_settings has it; numbers become integers, on and off booleans."""
+    text = None if value is None else str(value)
+    vartype = "enum" if name in _ENUMS else "string"
+    if text is not None and text.removeprefix("-").isdigit():
+        vartype = "integer"
+    elif text in {"on", "off"} and name not in _ENUMS:
+        vartype = "bool"
+    return Setting(
+        name=name,
+        setting=text,
+        unit=unit,
+        category="",
+        short_desc="",
+        extra_desc=None,
+        context="sighup" if name in _RELOADED else "postmaster",
+        vartype=vartype,
+        source="default",
+        min_val=None,
+        max_val=None,
+        enumvals=None,
+        boot_val=None,
+        reset_val=None,
+        sourcefile=None,
+        sourceline=None,
+        pending_restart=False,
+    )
+
+
+def settings(**values: object) -> Settings:
+    """Settings by name; a tuple has a value and a unit."""
+    return {
+        name: setting(name, value[0], unit=value[1])
+        if isinstance(value, tuple)
+        else setting(name, value)
+        for name, value in values.items()
+    }
+
+
+def sender(name: str = "replica", **changed: object) -> WalSender:
+    """A standby that streams and has flushed and replayed everything."""
+    facts: dict[str, object] = {
+        "pid": 100,
+        "usesysid": 10,
+        "usename": "replicator",
+        "application_name": name,
+        "client_addr": None,
+        "client_hostname": None,
+        "client_port": -1,
+        "backend_start": NOW,
+        "backend_xmin": None,
+        "state": "streaming",
+        "sent_lsn": LSN("0/3000100"),
+        "write_lsn": LSN("0/3000100"),
+        "flush_lsn": LSN("0/3000100"),
+        "replay_lsn": LSN("0/3000100"),
+        "write_lag": None,
+        "flush_lag": None,
+        "replay_lag": None,
+        "sync_priority": 0,
+        "sync_state": "async",
+        "current_lsn": LSN("0/3000100"),
+    }
+    return WalSender(**facts | changed)  # type: ignore[arg-type]
+
+
+def archiver(**changed: object) -> ArchiverStatus:
+    """An archiver that has archived one file and has never failed."""
+    facts: dict[str, object] = {
+        "archive_mode": "on",
+        "archived_count": 1,
+        "last_archived_wal": "000000010000000000000002",
+        "last_archived_time": NOW,
+        "failed_count": 0,
+        "last_failed_wal": None,
+        "last_failed_time": None,
+    }
+    return ArchiverStatus(**facts | changed)  # type: ignore[arg-type]
