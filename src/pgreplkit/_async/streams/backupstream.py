@@ -377,10 +377,7 @@ class AsyncBackupStream(AsyncClosing):
             enter(self._stage)
             await self._guarded_begin(folder, with_map=with_map, checksums=checksums)
             while (messages := await self._next()) is not None:
-                if self._framing is not None:
-                    # Not around _next(): its WaitTimeout is an OSError, but not of a file.
-                    with translate_os_errors(self._operation):
-                        await to_thread_shielded(partial(self._framing.feed, messages))
+                await self._write(messages)
                 enter(self._stage)
             enter(BackupStage.SYNCING)
             await to_thread_shielded(check)
@@ -392,6 +389,13 @@ class AsyncBackupStream(AsyncClosing):
             raise
         await self.close()
         enter(BackupStage.DONE)
+
+    async def _write(self, messages: list[memoryview]) -> None:
+        """Write messages into the folder."""
+        # Not around _next(): its WaitTimeout is an OSError, but not of a file.
+        with translate_os_errors(self._operation):
+            if self._framing is not None:
+                await to_thread_shielded(partial(self._framing.feed, messages))
 
     async def close(self) -> None:
         """End the stream; a backup that is not complete is cancelled."""

@@ -259,19 +259,23 @@ class AsyncSlotStream:
             # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
+        limit = self._reporter.pause
+        if self._patience is not None:
+            limit = min(limit, self._patience.left)
         with translate_errors(self._operation):
             if copy.is_over:
-                # Another thread or task that closes the stream reads the same end.
-                async with self._ending:
-                    if self.state.is_over:
-                        return
-                    await copy.finish()
-                found = "the server ended the stream: it shuts down"
-                raise ConnectionFailed(self._operation, found)
-            limit = self._reporter.pause
-            if self._patience is not None:
-                limit = min(limit, self._patience.left)
-            await self._reporter.listen(copy, limit, self._operation)
+                await self._read_end(copy)
+            else:
+                await self._reporter.listen(copy, limit, self._operation)
+
+    async def _read_end(self, copy: AsyncCopyBoth) -> None:
+        """Raise the error by which the server ended the stream."""
+        # Another thread or task that closes the stream reads the same end.
+        async with self._ending:
+            if self.state.is_over:
+                return
+            await copy.finish()
+        raise ConnectionFailed(self._operation, "the server ended the stream: it shuts down")
 
     async def learn(self, data: bytes, unknown: UnknownTypes) -> None:
         """Look up the types that a message mentions; the message is processed again then.

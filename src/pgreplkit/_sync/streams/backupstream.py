@@ -376,10 +376,7 @@ class BackupStream(Closing):
             enter(self._stage)
             self._guarded_begin(folder, with_map=with_map, checksums=checksums)
             while (messages := self._next()) is not None:
-                if self._framing is not None:
-                    # Not around _next(): its WaitTimeout is an OSError, but not of a file.
-                    with translate_os_errors(self._operation):
-                        to_thread_shielded(partial(self._framing.feed, messages))
+                self._write(messages)
                 enter(self._stage)
             enter(BackupStage.SYNCING)
             to_thread_shielded(check)
@@ -391,6 +388,13 @@ class BackupStream(Closing):
             raise
         self.close()
         enter(BackupStage.DONE)
+
+    def _write(self, messages: list[memoryview]) -> None:
+        """Write messages into the folder."""
+        # Not around _next(): its WaitTimeout is an OSError, but not of a file.
+        with translate_os_errors(self._operation):
+            if self._framing is not None:
+                to_thread_shielded(partial(self._framing.feed, messages))
 
     def close(self) -> None:
         """End the stream; a backup that is not complete is cancelled."""
