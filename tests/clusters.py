@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import attrs
 import psycopg
+import pytest
 from disturbances import disturbance
 from psycopg.rows import DictRow, dict_row
 
@@ -51,6 +53,8 @@ class Clusters:
         self._made: dict[int, Cluster] = {}
         self._disturbed = disturbed
         self._disturbances = ExitStack()
+        self.quiet = threading.Lock()
+        """Held while nothing may disturb the servers."""
 
     def kept(self) -> set[str]:
         """The names of the nodes of these clusters."""
@@ -71,7 +75,7 @@ class Clusters:
             run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
             self._made[major] = Cluster(primary, standby)
             if self._disturbed:
-                self._disturbances.enter_context(disturbance(primary))
+                self._disturbances.enter_context(disturbance(primary, self.quiet))
         return self._made[major]
 
     def close(self) -> None:
@@ -163,7 +167,7 @@ def reads_twice(
                 await asyncio.sleep(0.2)
         return await test(*args, **given)
 
-    return tried
+    return cast(Callable[Given, Coroutine[None, None, None]], pytest.mark.quiet(tried))
 
 
 def restored(node: Node) -> None:

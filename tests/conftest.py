@@ -127,6 +127,17 @@ def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
         clusters.lab.remove(clusters.lab.nodes[name])
 
 
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Pause the disturbances for tests that compare with an idle server."""
+    if request.node.get_closest_marker("quiet") is None:
+        yield
+        return
+    clusters: Clusters = request.getfixturevalue("clusters")
+    with clusters.quiet:
+        yield
+
+
 @pytest.fixture
 def cluster(clusters: Clusters, major: int) -> Cluster:
     """The cluster of the major under test."""

@@ -19,22 +19,23 @@ _PAUSE = 0.05
 
 
 @contextmanager
-def disturbance(node: Node) -> Iterator[None]:
-    """Create and drop temporary tables on a node all the time."""
+def disturbance(node: Node, running: threading.Lock) -> Iterator[None]:
+    """Create and drop temporary tables on a node all the time, except while the lock is held."""
     ended = threading.Event()
-    thread = threading.Thread(target=_create_tables, args=[node, ended], daemon=True)
+    thread = threading.Thread(target=_create_tables, args=[node, running, ended], daemon=True)
     thread.start()
     yield
     ended.set()
     thread.join()
 
 
-def _create_tables(node: Node, ended: threading.Event) -> None:
+def _create_tables(node: Node, running: threading.Lock, ended: threading.Event) -> None:
     while not ended.wait(_PAUSE):
         try:
             with psycopg.connect(node.conninfo, autocommit=True) as connection:
                 while not ended.wait(_PAUSE):
-                    connection.execute("CREATE TEMP TABLE disturbing (id int PRIMARY KEY, t text)")
-                    connection.execute("DROP TABLE disturbing")
+                    with running:
+                        connection.execute("CREATE TEMP TABLE disturbing (id int PRIMARY KEY)")
+                        connection.execute("DROP TABLE disturbing")
         except psycopg.Error:
             continue  # Tests end sessions and stop servers.

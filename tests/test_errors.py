@@ -18,6 +18,7 @@ SAMPLES: list[Error] = [
     *(kind("x" * 500, "it is too long") for kind in REFUSALS),
     Error("something"),
     errors.TimelineNotInHistory(7, (1, 2, 5)),
+    errors.NodeNotFound("db3", ("db1", "db2")),
     *(
         kind("pg_promote()", "permission denied", "42501")
         for kind in (errors.ServerError, errors.ConnectionFailed, errors.StatementTimeout)
@@ -67,6 +68,7 @@ SAMPLES: list[Error] = [
 ALSO = {
     "InvalidValue": ValueError,
     "TimelineNotInHistory": LookupError,
+    "NodeNotFound": KeyError,
     "SettingNotFound": LookupError,
     "PublicationNotFound": LookupError,
     "SubscriptionNotFound": LookupError,

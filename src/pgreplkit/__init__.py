@@ -207,6 +207,7 @@ if TYPE_CHECKING:
         KeyMissing as KeyMissing,
         LabError as LabError,
         LogUnavailable as LogUnavailable,
+        NodeNotFound as NodeNotFound,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
         PatroniError as PatroniError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit.driver.conninfo import handed_on
+from pgreplkit import ReceiverState, WalReceiver
+from pgreplkit.driver.conninfo import address, handed_on, upstream_of, without_password
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
 
@@ -78,3 +79,47 @@ def test_what_only_a_newer_libpq_reports_is_left_out(libpq: int, is_kept: bool) 
 
 def test_what_was_given_is_never_dropped_for_an_old_server() -> None:
     assert for_server({"require_auth": "scram-sha-256"}, {}, 10)["require_auth"]
+
+
+def receiver(conninfo: str | None) -> WalReceiver:
+    return WalReceiver(
+        pid=1,
+        status=ReceiverState.STREAMING,
+        receive_start_lsn=None,
+        receive_start_tli=None,
+        received_tli=None,
+        last_msg_send_time=None,
+        last_msg_receipt_time=None,
+        latest_end_lsn=None,
+        latest_end_time=None,
+        slot_name="a",
+        conninfo=conninfo,
+    )
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "user=rep host=db1 port=5433 application_name=db2 some_future_option=on sslnegotiation=x",
+        "postgresql://rep@db1:5433/?application_name=db2&some_future_option=on",
+    ],
+)
+def test_options_that_only_a_newer_libpq_knows_do_not_hide_the_upstream(conninfo: str) -> None:
+    upstream = upstream_of(receiver(conninfo))
+    assert (upstream.host, upstream.port, upstream.user) == ("db1", 5433, "rep")
+    assert upstream.application_name == "db2"
+    assert address(conninfo) == "db1:5433"
+    shown = without_password(f"password=secret {conninfo}" if "://" not in conninfo else conninfo)
+    assert shown is not None
+    assert "some_future_option=on" in shown
+    assert "secret" not in shown
+
+
+def test_an_upstream_of_several_hosts_has_no_port() -> None:
+    upstream = upstream_of(receiver("host=a,b port=1,2"))
+    assert (upstream.host, upstream.port) == ("a,b", None)
+
+
+def test_a_malformed_connection_string_is_not_shown() -> None:
+    assert without_password("host=a password='secret") is None
+    assert address("host=a password='secret") == "a malformed connection string"

@@ -86,6 +86,9 @@ def test_included_files_are_read_in_their_order() -> None:
     assert found.written["d"].place == "sub/two.conf, line 1"
 
 
+_OURS = "data_directory = '/data/'\ninclude 'x.conf'\n"
+
+
 @pytest.mark.parametrize(
     "opts",
     [
@@ -96,11 +99,19 @@ def test_included_files_are_read_in_their_order() -> None:
     ],
 )
 def test_a_configuration_outside_the_data_directory_is_found(opts: str) -> None:
-    host = with_files({"postmaster.opts": opts, "/etc/pg/postgresql.conf": "include 'x.conf'\n"})
+    host = with_files({"postmaster.opts": opts, "/etc/pg/postgresql.conf": _OURS})
     host.files["/etc/pg/x.conf"] = "cluster_name = '15/main'\n"
     found = read_configuration(host.control)
     assert found.main_file == "/etc/pg/postgresql.conf"
     assert found.get("cluster_name") == "15/main"
+
+
+def test_the_command_line_of_another_data_directory_does_not_count() -> None:
+    for opts in ('/bin/postgres "-D" "/other"', '/bin/postgres "-D" "/other" "-p" "1"'):
+        host = with_files({"postmaster.opts": opts, "postgresql.conf": "port = 2\n"})
+        host.files["/other/postgresql.conf"] = "port = 3\n"
+        found = read_configuration(host.control)
+        assert (found.main_file, found.get("port")) == ("postgresql.conf", "2")
 
 
 def test_the_command_line_comes_before_the_files() -> None:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psycopg import BaseConnection, Error, ProgrammingError
+from psycopg import BaseConnection, ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.values.conninfo import PARAMETER_SINCE
+from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
+from pgreplkit.values.options import insist_on_known
 
 _PORT = 5432
 _NEWEST = 99
@@ -40,6 +41,8 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     """
     if not isinstance(conninfo, str):
         raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+    known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
+    insist_on_known("libpq", "connection parameter", params, known)
     try:
         parts = conninfo_to_dict(conninfo, **params)
         defaults = {"fallback_application_name": "pgreplkit"}
@@ -57,8 +60,8 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
 def address(conninfo: str) -> str:
     """Return the host and port of a connection string, for error texts."""
     try:
-        parts = conninfo_to_dict(conninfo)
-    except ProgrammingError:
+        parts = parse_conninfo(conninfo)
+    except ValueError:
         return "a malformed connection string"
     host = parts.get("host") or parts.get("hostaddr") or "the default host"
     return f"{host}:{parts['port']}" if "port" in parts else str(host)
@@ -67,10 +70,10 @@ def address(conninfo: str) -> str:
 def without_password(conninfo: str | None) -> str | None:
     """Return the connection string without its secrets; None if it is malformed."""
     try:
-        parts = conninfo_to_dict(conninfo or "")
-    except Error:
+        parts = parse_conninfo(conninfo or "")
+    except ValueError:
         return None
-    return make_conninfo("", **{k: v for k, v in parts.items() if k not in _SECRET}) or None
+    return format_conninfo({k: v for k, v in parts.items() if k not in _SECRET}) or None
 
 
 def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
@@ -228,12 +231,12 @@ def with_database(conninfo: str) -> str:
 
 def upstream_of(receiver: WalReceiver) -> Upstream:
     """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
-    parts = conninfo_to_dict(receiver.conninfo or "")
-
-    def part(name: str) -> str | None:
-        return None if parts.get(name) is None else str(parts[name])
-
-    port = receiver.sender_port if receiver.sender_port is not None else part("port")
+    # A server's libpq may be newer than this program's, so libpq cannot parse its conninfo here.
+    parts = parse_conninfo(receiver.conninfo or "")
+    part = parts.get
+    # Of several hosts it is unknown which one was reached.
+    listed = part("port") if (part("port") or "").isdecimal() else None
+    port = receiver.sender_port if receiver.sender_port is not None else listed
     return Upstream(
         host=receiver.sender_host or part("host") or part("hostaddr"),
         port=None if port is None else int(port),
@@ -253,8 +256,8 @@ def repmgr_node(
     """
     for node in nodes:
         try:
-            parts = conninfo_to_dict(node.conninfo)
-        except ProgrammingError:
+            parts = parse_conninfo(node.conninfo)
+        except ValueError:
             continue  # repmgr registers strings that libpq may refuse.
         hosts = {parts.get("host"), parts.get("hostaddr")}
         if address[0] in hosts and str(address[1]) == str(parts.get("port") or _PORT):

@@ -14,6 +14,7 @@
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
     │   └── InvalidWalMessage          InvalidBackupMessage
     ├── TimelineNotInHistory (also a LookupError)
+    ├── NodeNotFound (also a KeyError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
     │   ├── NotAPrimary                NotAStandby
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,
         InvalidWalRange as InvalidWalRange,
+        NodeNotFound as NodeNotFound,
         TimelineNotInHistory as TimelineNotInHistory,
     )
     from pgreplkit.plans.cluster.journal import PlanFailed as PlanFailed, PlanRefused as PlanRefused

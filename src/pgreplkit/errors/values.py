@@ -164,6 +164,28 @@ class InvalidChangeMessage(InvalidValue):
     expected: str = "one complete message of the protocol"
 
 
+class NodeNotFound(Error, KeyError):
+    """A node that a cluster does not contain.
+
+    Attributes:
+        name: the requested name.
+        nodes: the names of the nodes.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+
+    def __init__(self, name: str, nodes: tuple[str, ...]) -> None:
+        super().__init__(name, nodes)
+        self.name, self.nodes = name, nodes
+
+    def __str__(self) -> str:
+        return (
+            f"could not find node {self.name!r}: it is not in the cluster;"
+            f" use one of {', '.join(self.nodes) or 'none'}"
+        )
+
+
 class TimelineNotInHistory(Error, LookupError):
     """A timeline that a history does not contain.
 

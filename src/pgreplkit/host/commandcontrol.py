@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from posixpath import dirname, join, normpath
 
 from pgreplkit.errors import ControlFailed
-from pgreplkit.host.programs import Programs, Run
+from pgreplkit.host.programs import Programs, Run, unwritable_command
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
@@ -137,6 +137,12 @@ class CommandControl:
             ["find", path, "-mindepth", "1", "-delete"] if content_only else ["rm", "-rf", path]
         )
         self._must(f"remove {path}", self._at_host(command))
+
+    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+        """Return what the server's account cannot write of a folder, and of all below it."""
+        command = self._at_host(unwritable_command(path, below=below))
+        run = self._done(f"look for files in {path} that cannot be written", command)
+        return run.output.decode(errors="surrogateescape").splitlines()
 
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:

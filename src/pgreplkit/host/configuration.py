@@ -80,6 +80,13 @@ class Launch:
         folders = [value for name, value in self._options() if name == "-D"]
         return folders[-1] if folders else None
 
+    @property
+    def main_file(self) -> str | None:
+        """Return the path of the main configuration file."""
+        if "config_file" in self.settings:
+            return self.settings["config_file"].value
+        return None if self.config_dir is None else join(self.config_dir, _MAIN_FILE)
+
     def _options(self) -> Iterator[tuple[str, str]]:
         """Return the options with their values; ``--name=value`` under the name ``--``."""
         rest = iter(self.arguments)
@@ -91,18 +98,30 @@ class Launch:
 
 
 def launch_of(control: NodeControl) -> Launch:
-    """Return how a server was last started.
+    """Return how a server was last started; nothing if that is not known.
+
+    A copy of a data directory may hold the file of the original: it counts only if it leads to
+    this data directory.
 
     Source: postmaster.opts, which stays when the server stops; pg_ctl restart reads it, too.
     """
     content = (control.read_file("postmaster.opts") or b"").decode(errors="surrogateescape")
-    return Launch(tuple(_ARGUMENT.findall(content)))
+    launch = Launch(tuple(_ARGUMENT.findall(content)))
+    own, folder = normpath(control.data_dir), launch.config_dir
+    if folder is None or normpath(folder) == own:
+        return launch
+    main_file = launch.main_file
+    reader = _Reader(control)
+    reader.read(main_file or "")
+    directory = {**reader.settings, **launch.settings}.get("data_directory")
+    is_own = main_file is not None and directory is not None and normpath(directory.value) == own
+    return launch if is_own else Launch()
 
 
 def read_configuration(control: NodeControl) -> Configuration:
     """Read a server's configuration files, wherever they are, with all that they include."""
     launch = launch_of(control)
-    main_file = _main_file(control, launch)
+    main_file = _inside(control, launch.main_file or _MAIN_FILE)
     reader = _Reader(control)
     is_found = reader.read(main_file)
     files, written = tuple(reader.files), dict(reader.settings)
@@ -116,16 +135,6 @@ def read_configuration(control: NodeControl) -> Configuration:
         auto=auto.settings,
         command_line=launch.settings,
     )
-
-
-def _main_file(control: NodeControl, launch: Launch) -> str:
-    settings = launch.settings
-    if "config_file" in settings:
-        return _inside(control, settings["config_file"].value)
-    folder = launch.config_dir
-    if folder is None or control.read_file(_MAIN_FILE) is not None:
-        return _MAIN_FILE
-    return _inside(control, join(folder, _MAIN_FILE))
 
 
 def _inside(control: NodeControl, path: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +15,12 @@ from pgtoolkit.ctl import PGCtl, Status
 
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configfiles import replace_file
-from pgreplkit.host.programs import Programs
+from pgreplkit.host.configuration import launch_of
+from pgreplkit.host.programs import Programs, unwritable_command
 from pgreplkit.values.seconds import checked_seconds
+
+_LIBPQ = re.compile(r"PG(?!_|DATA$|TZ$|LOCALEDIR$|SYSCONFDIR$)")
+"""Variables from which libpq takes connection parameters, and a server its port."""
 
 
 class LocalControl:
@@ -25,6 +31,10 @@ class LocalControl:
     output goes to ``log_file``, else to pg_ctl.log in the data directory. Starting and stopping
     may take ``timeout`` seconds each.
 
+    The server is started with the command line that it had last, as by ``pg_ctl restart``. So a
+    configuration outside of the data directory is found, as Debian keeps it in /etc;
+    ``config_file`` names it for a server that was never started.
+
     Raises: ControlFailed when there is no pg_ctl.
     """
 
@@ -34,9 +44,11 @@ class LocalControl:
         *,
         bindir: str | os.PathLike[str] | None = None,
         log_file: str | os.PathLike[str] | None = None,
+        config_file: str | os.PathLike[str] | None = None,
         timeout: float = 120.0,
     ) -> None:
         self._data_dir = Path(data_dir).absolute()
+        self._config_file = None if config_file is None else Path(config_file).absolute()
         self._timeout = max(1, round(checked_seconds(timeout, "a timeout")))
         self._log_file = Path(log_file or self._data_dir / "pg_ctl.log")
         try:
@@ -63,8 +75,12 @@ class LocalControl:
     def start(self) -> None:
         """Start it and wait until it takes connections; nothing happens when it runs."""
         if not self.is_running():
-            options = {"wait": self._timeout, "logfile": self._log_file}
-            self._pg_ctl_does("start", self._ctl.start_cmd(self._data_dir, **options))  # type: ignore[arg-type]
+            command = self._ctl.start_cmd(
+                self._data_dir, wait=self._timeout, logfile=self._log_file
+            )
+            if self._server_options:
+                command += ["-o", shlex.join(self._server_options)]
+            self._pg_ctl_does("start", command)
 
     def stop(self) -> None:
         """Shut it down fast, and wait until it is down; nothing happens when it is not running."""
@@ -99,8 +115,10 @@ class LocalControl:
                 path.unlink(missing_ok=True)
                 return
             if not path.parent.exists():
-                path.parent.mkdir(mode=0o700)
-                self._give(path.parent)
+                missing = [path.parent, *path.parent.parents]
+                for folder in reversed([folder for folder in missing if not folder.exists()]):
+                    folder.mkdir(mode=0o700)
+                    self._give(folder)
             replace_file(path, content)
             self._give(path)
         except OSError as error:
@@ -128,6 +146,15 @@ class LocalControl:
                 folder.rmdir()
         except OSError as error:
             raise ControlFailed(f"remove {path}", error.strerror or str(error)) from error
+
+    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+        """Return what the server's account cannot write of a folder, and of all below it."""
+        run = self._programs.run(
+            f"look for files in {path} that cannot be written",
+            unwritable_command(path, below=below),
+            timeout=self._timeout,
+        )
+        return run.output.decode(errors="surrogateescape").splitlines()
 
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
@@ -160,14 +187,27 @@ class LocalControl:
         return f"<LocalControl of {self._data_dir}>"
 
     @property
+    def config_file(self) -> str | None:
+        """Return the main configuration file that was given."""
+        return None if self._config_file is None else str(self._config_file)
+
+    @property
+    def _server_options(self) -> list[str]:
+        if self._config_file is not None:
+            return ["-c", f"config_file={self._config_file}"]
+        return [*launch_of(self).arguments]
+
+    @property
     def _home(self) -> Path:
         """The folder whose owner is the server's account."""
         return self._data_dir if self._data_dir.exists() else self._data_dir.parent
 
     @property
     def _programs(self) -> Programs:
-        # The texts of the programs are read, so they have to be in English.
-        environment = {**os.environ, "LC_ALL": "C", "LC_MESSAGES": "C"}
+        # The texts of the programs are read, so they have to be in English. libpq's variables are
+        # the caller's: a server that had them would lead its walreceiver by them.
+        environment = {name: v for name, v in os.environ.items() if not _LIBPQ.match(name)}
+        environment |= {"LC_ALL": "C", "LC_MESSAGES": "C"}
         owner = None
         if os.geteuid() == 0 and self._home.exists() and self._home.stat().st_uid != 0:
             owner = (self._home.stat().st_uid, self._home.stat().st_gid)

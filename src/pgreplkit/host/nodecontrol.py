@@ -59,6 +59,13 @@ class NodeControl(Protocol):
         """
         ...
 
+    def unwritable(self, path: str, *, below: bool = True) -> list[str]:
+        """Return what the server's account cannot write of a folder, and of all below it.
+
+        Links are followed, as to tablespaces. With ``below=False`` only the folder itself counts.
+        """
+        ...
+
     def private_file(self, content: bytes) -> AbstractContextManager[str]:
         """A file that only the server's account can read, gone after the block; gives its path."""
         ...

@@ -143,3 +143,12 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
             if rest.strip():
                 yield rest.decode(errors="replace")
             return
+
+
+def unwritable_command(path: str, *, below: bool) -> list[str]:
+    """Return the command that lists what its account cannot write.
+
+    find asks the kernel, which knows access control lists, immutable files and read-only mounts.
+    """
+    depth = [] if below else ["-maxdepth", "0"]
+    return ["find", "-L", path, *depth, "!", "-type", "l", "!", "-writable"]

@@ -51,6 +51,14 @@ def is_standby(control: NodeControl) -> bool:
     return any(control.read_file(name) is not None for name in SIGNAL_FILES)
 
 
+def mark_standby(control: NodeControl) -> None:
+    """See to it that the server accepts no writes if it is started."""
+    if major_of(control) >= 12:
+        control.write_file("standby.signal", b"")
+    else:
+        control.write_file("recovery.conf", b"standby_mode = on\n")
+
+
 def written_conninfo(control: NodeControl) -> str | None:
     """The primary_conninfo that stands in its files; None when none does."""
     return _written(control, "primary_conninfo")

@@ -137,8 +137,8 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
     fill(primary)
     node, control = vacant(clusters.lab, cluster, "moved")
     space, moved = (
-        clusters.lab.root / f"space=1-{cluster.major}",
-        clusters.lab.root / f"space=2-{cluster.major}",
+        clusters.lab.root / f"space=1-{cluster.major}-{colour.name}",
+        clusters.lab.root / f"space=2-{cluster.major}-{colour.name}",
     )
     space.mkdir()
     clusters.lab._place.account.give(space)

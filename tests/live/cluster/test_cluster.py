@@ -235,3 +235,29 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         assert "timed out after 1 s" in str(silent)
         # No thread waits on, which would keep the interpreter from ending.
         wait_until(lambda: not [t for t in threading.enumerate() if "pgreplkit" in t.name])
+
+
+@pytest.mark.matrix
+def test_a_repmgr_witness_is_not_half_of_a_cluster(clusters: Clusters, cluster: Pair) -> None:
+    primary = clusters.lab.primary(version=cluster.major)
+    witness = clusters.lab.primary(version=cluster.major)
+    run(primary, REPMGR)
+    run(witness, REPMGR)
+    standby = clusters.lab.standby(primary, name="beside-a-witness")
+    nodes = [("db1", "primary", primary), ("db2", "standby", standby), ("w", "witness", witness)]
+    for server in (primary, witness):
+        for number, (name, kind, node) in enumerate(nodes):
+            run(
+                server,
+                "INSERT INTO repmgr.nodes (node_id, node_name, type, conninfo, repluser,"
+                f" config_file) VALUES ({number}, '{name}', '{kind}',"
+                f" 'host=127.0.0.1 port={node.port}', '', '')",
+            )
+    Pair(primary, standby).catch_up()
+    found = Cluster.discover([witness.conninfo, primary.conninfo, standby.conninfo])
+    assert not found.findings
+    standby.stop()
+    found.refresh()
+    assert found.primary is not None
+    assert found.primary.name == "db1"
+    assert [finding.check for finding in found.findings] == ["db2"]

@@ -86,6 +86,7 @@ async def test_findings_of_a_primary_contain_the_sql_that_fixes_them(
         node.stop()
 
 
+@pytest.mark.quiet
 async def test_commits_that_would_wait_are_reported(cluster: Cluster, colour: Colour) -> None:
     check = "synchronous_standby_names"
     me = cluster.standby.name

@@ -127,6 +127,7 @@ async def test_a_standby_without_its_upstream_claims_no_lag(
         node.stop()
 
 
+@pytest.mark.quiet
 @pytest.mark.one_colour
 @pytest.mark.pg(">=12")
 async def test_a_delayed_standby_reports_its_delay(

@@ -119,6 +119,7 @@ def test_the_slot_advances_to_the_flushed_position(
             next(connection.receive_wal(tmp_path, slot="nosuch"))
 
 
+@pytest.mark.quiet
 @pytest.mark.matrix
 def test_a_commit_waits_for_a_synchronous_receiver_until_it_flushes(
     cluster: Cluster, tmp_path: Path
@@ -200,6 +201,7 @@ def test_a_failed_write_raises_and_the_next_run_continues(
     assert_as_on(cluster.primary, tmp_path)
 
 
+@pytest.mark.quiet
 def test_wal_that_could_not_be_flushed_is_not_confirmed(
     cluster: Cluster, kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +271,7 @@ def test_async_and_sync_write_the_same_files(cluster: Cluster, kept: str, tmp_pa
     assert_as_on(cluster.primary, tmp_path)
 
 
+@pytest.mark.quiet
 def test_a_run_cancelled_during_a_write_confirms_the_write(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +345,7 @@ def test_a_killed_run_is_continued_by_the_next(cluster: Cluster, kept: str, tmp_
     assert_as_on(primary, tmp_path)
 
 
+@pytest.mark.quiet
 @pytest.mark.matrix
 def test_segments_of_two_timelines_equal_the_promoted_servers(
     clusters: Clusters, major: int, tmp_path: Path

@@ -68,6 +68,7 @@ def test_the_connection_can_be_used_after_a_stream_closed_amid_much_wal(cluster:
         assert connection.identify_system().timeline == 1
 
 
+@pytest.mark.quiet
 def test_a_stream_continues_after_a_timeout(cluster: Cluster) -> None:
     with replication(cluster.primary) as connection:
         start = flushed(cluster.primary)
@@ -225,6 +226,7 @@ def test_a_lost_connection_raises(cluster: Cluster) -> None:
         assert connection.connection.closed
 
 
+@pytest.mark.quiet
 def test_the_async_stream_returns_the_same_bytes(cluster: Cluster) -> None:
     start = segment_of(flushed(cluster.primary))
     end = write_wal(cluster.primary, 1 << 20)

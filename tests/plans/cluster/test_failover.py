@@ -124,6 +124,8 @@ OTHER = attrs.evolve(DOWN, name="other")
         ((DOWN, OTHER, NEW), OLD, None, "Db-1"),
         ((DOWN, OTHER, NEW), None, "other", "other"),
         ((OLD, NEW), OLD, None, "Db-1"),
+        ((OLD, NEW, OTHER), OLD, None, "Db-1"),
+        ((OLD, NEW, OTHER), None, None, "Db-1"),
     ],
 )
 def test_the_lost_primary_is_the_named_the_last_seen_or_the_only_one_down(

@@ -11,6 +11,8 @@ from pgreplkit import (
     LSN,
     ClusterNode,
     ConnectionFailed,
+    RepmgrNode,
+    RepmgrType,
     SenderState,
     SplitBrain,
     SyncState,
@@ -171,3 +173,53 @@ def test_every_member_is_drawn_once_even_in_a_cycle(
     ]
     assert len(lines) == len(nodes)
     assert {line.lstrip("│├└─ ").split(":")[0] for line in lines} == {n.name for n in nodes}
+
+
+def witness(name: str, kind: RepmgrType = RepmgrType.WITNESS) -> ClusterNode:
+    """A server of its own, as repmgr registers it."""
+    row = RepmgrNode(
+        node_id=3,
+        upstream_node_id=None,
+        active=True,
+        node_name=name,
+        type=kind,
+        location="default",
+        priority=0,
+        conninfo="",
+        slot_name=None,
+    )
+    return ClusterNode(name=name, system_id=9, timeline=1, is_primary=True, lsn=LSN(1), repmgr=row)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_witness_of_repmgr_is_no_member_and_no_problem(first: bool) -> None:
+    others = [primary("a"), ClusterNode(name="b", error=ConnectionFailed("connect", "refused"))]
+    topology = Topology.of([witness("w"), *others] if first else [*others, witness("w")])
+    assert topology.primary is not None
+    assert topology.primary.name == "a"
+    assert topology.system_id == 7
+    assert [node.name for node in topology.witnesses] == ["w"]
+    assert topology.strangers == ()
+    assert [finding.check for finding in topology.findings] == ["b"]
+    assert "w: witness of repmgr" in str(topology).splitlines()
+
+
+@given(st.permutations(["stranger", "primary", "down"]))
+def test_a_tie_of_system_identifiers_keeps_the_cluster_that_was_known(order: list[str]) -> None:
+    nodes = {
+        "stranger": ClusterNode(name="x", system_id=9, timeline=1, is_primary=True, lsn=LSN(1)),
+        "primary": primary("a"),
+        "down": ClusterNode(name="y", error=ConnectionFailed("connect", "refused")),
+    }
+    topology = Topology.of([nodes[name] for name in order], known_system_id=7)
+    assert topology.primary == nodes["primary"]
+    assert topology.strangers == (nodes["stranger"],)
+
+
+@given(st.permutations(["stranger", "primary"]))
+def test_in_a_tie_the_servers_that_replicate_are_the_cluster(order: list[str]) -> None:
+    nodes = {
+        "stranger": ClusterNode(name="x", system_id=9, timeline=1, is_primary=True, lsn=LSN(1)),
+        "primary": primary("a", sender("elsewhere")),
+    }
+    assert Topology.of([nodes[name] for name in order]).primary == nodes["primary"]

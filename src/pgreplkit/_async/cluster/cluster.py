@@ -119,7 +119,7 @@ class AsyncCluster:
         self._update(nodes)
 
     def _update(self, nodes: Sequence[ClusterNode]) -> None:
-        self.topology = Topology.of(nodes)
+        self.topology = Topology.of(nodes, known_system_id=self.topology.system_id)
         if len(self.topology.primaries) == 1:
             # A failover needs the name and position of the primary from before it was lost.
             self._writer = self.topology.primaries[0]
@@ -197,7 +197,7 @@ class AsyncCluster:
         Raises:
             ServerError: If there is no primary, or ``to`` is not one of its standbys.
             SplitBrain: If there are several primaries.
-            KeyError: If the cluster has no node ``to``.
+            NodeNotFound: If the cluster has no node ``to``.
 
         Needs:
             Superuser on all servers; a control for the primary, and before version 13 for its
@@ -240,7 +240,7 @@ class AsyncCluster:
         Raises:
             ServerError: If there is no standby, or it is unclear which primary is lost.
             ValueError: If ``proofs`` is empty or contains an unknown word.
-            KeyError: If the cluster has no such node.
+            NodeNotFound: If the cluster has no such node.
         """
         proofs = several(proofs, "proofs")
         unknown = {*proofs} - {*PROOFS}
@@ -280,7 +280,7 @@ class AsyncCluster:
         Raises:
             ServerError: If a server does not answer, if the first is not a standby, or if the
                 second receives from the first.
-            KeyError: If the cluster has no such node.
+            NodeNotFound: If the cluster has no such node.
 
         Needs:
             Superuser on both servers; before version 13 a control for the standby.
@@ -320,7 +320,7 @@ class AsyncCluster:
             ServerError: If there is no primary, or the primary's history cannot be read.
             ControlFailed: If the server has no control.
             SplitBrain: If there are several other primaries.
-            KeyError: If the cluster has no such node.
+            NodeNotFound: If the cluster has no such node.
 
         Needs:
             Superuser on the primary.

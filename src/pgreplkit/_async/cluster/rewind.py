@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import PurePath
 from posixpath import join, normpath
 
 import attrs
@@ -12,14 +11,17 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.driver.conninfo import private_conninfo
 from pgreplkit.errors import ControlFailed
+from pgreplkit.host.configuration import read_configuration
+from pgreplkit.host.facts import kept_folder
 from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.host.recoveryfiles import SIGNAL_FILES, major_of
-from pgreplkit.plans.cluster.rewind import RewindFacts
+from pgreplkit.host.ownfiles import keep_files, restore_files
+from pgreplkit.host.recoveryfiles import SIGNAL_FILES, control_file, major_of, mark_standby
+from pgreplkit.plans.cluster.rewind import RewindFacts, RewindFailed
 from pgreplkit.plans.cluster.steps import Rewind
 from pgreplkit.values.controlfile import ControlFile
 
-_OWN_FILES = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
-"""Configuration that pg_rewind would replace with the source's."""
+_FAILED = "pg_rewind-failed"
+"""Marks a data directory that pg_rewind left half written, beside the files that it replaced."""
 
 
 async def read_rewind(
@@ -65,27 +67,47 @@ def _version(control: NodeControl) -> str | None:
 
 
 def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None:
+    action, kept = f"rewind the server in {control.data_dir}", kept_folder(control)
     if control.is_running():
-        found = f"the server in {control.data_dir} is running; stop it first"
-        raise ControlFailed("run pg_rewind", found)
-    # A sibling of the data directory: pg_rewind removes unknown files inside it.
-    kept = f"../{PurePath(control.data_dir).name}.before-rewind"
-    for name in _OWN_FILES:
-        # Files from an interrupted attempt are the originals; those in place may be copies of the
-        # source's.
-        if control.read_file(f"{kept}/{name}") is None:
-            content = control.read_file(name)
-            if content is not None:
-                control.write_file(f"{kept}/{name}", content)
+        raise ControlFailed(action, "it is running", remedy="stop it first")
+    if control.read_file(f"{kept}/{_FAILED}") is not None:
+        found = "an earlier pg_rewind failed after it began to write, and left a mixture"
+        raise RewindFailed(action, f"{found}; its configuration files are in {kept}")
+    keep_files(control, kept)
+    signals = {name: control.read_file(name) for name in SIGNAL_FILES}
     for name in SIGNAL_FILES:
-        # As a standby, the server could not finish the crash recovery that pg_rewind starts.
+        # As a standby, the server would not finish its crash recovery.
         control.write_file(name, None)
-    _run(control, conninfo, passfile)
-    for name in _OWN_FILES:
-        content = control.read_file(f"{kept}/{name}")
-        if content is not None:
+    try:
+        if not control_file(control).is_clean:
+            _recover(control)
+        # What it can know beforehand fails here, where nothing is written yet.
+        _run(control, conninfo, passfile, "--dry-run")
+    except BaseException:
+        for name, content in signals.items():
             control.write_file(name, content)
-    control.remove_folder(normpath(join(control.data_dir, kept)))
+        raise
+    try:
+        _run(control, conninfo, passfile)
+    except ControlFailed as error:
+        control.write_file(f"{kept}/{_FAILED}", b"")
+        # Whoever starts it nevertheless gets no server that accepts writes.
+        mark_standby(control)
+        found = f"{error.found}; its configuration files are in {kept}"
+        raise RewindFailed(action, found) from error
+    restore_files(control, kept)
+
+
+def _recover(control: NodeControl) -> None:
+    """Finish the crash recovery of a server, as pg_rewind itself does from 13 on.
+
+    Unlike pg_rewind before 15, this finds a configuration outside of the data directory.
+    """
+    options = ["--single", "-F", "-D", control.data_dir]
+    main_file = read_configuration(control).main_file
+    if main_file != "postgresql.conf":
+        options += ["-c", f"config_file={normpath(join(control.data_dir, main_file))}"]
+    control.run("postgres", [*options, "template1"])
 
 
 def _run(control: NodeControl, conninfo: str, passfile: bytes | None, *options: str) -> None:

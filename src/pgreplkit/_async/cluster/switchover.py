@@ -11,8 +11,10 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.retention import ARCHIVER, IN_EXCLUSIVE_BACKUP, ready_files
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
 from pgreplkit.errors import Error
+from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file
 from pgreplkit.plans.cluster.handover import Handover, followers_of
+from pgreplkit.plans.cluster.hosts import standby_host_findings
 from pgreplkit.plans.cluster.switchover import SwitchoverFacts, switchover_findings
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
@@ -98,7 +100,17 @@ class AsyncSwitchoverChecks:
                 controlled=await read_controls(self.site),
                 verdicts=await self._verdicts(standby),
             )
-        return switchover_findings(facts)
+        return [*switchover_findings(facts), *await self._host(handover.old.name)]
+
+    async def _host(self, name: str) -> list[Finding]:
+        """Check the host on which the old primary becomes a standby."""
+        if name not in self.site.controls:
+            return []  # another finding says that its control is missing
+        try:
+            host = await self.site.controlled(name, lambda control: read_host(control, name))
+        except Error:
+            return []  # as above, that it does not work
+        return [*standby_host_findings(host)]
 
     async def _verdicts(self, standby: AsyncStandby) -> dict[str, AccessVerdict | str]:
         """Return whether the new primary's pg_hba.conf admits its standbys."""

@@ -12,7 +12,7 @@ from pgreplkit._async._io import TaskGroup, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows, tables_between
 from pgreplkit._async.logical.subscribing import read_subscriptions
 from pgreplkit._async.server.positions import write_marker
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.features import has
@@ -82,6 +82,7 @@ async def acompare(
     Needs: SELECT on the tables; BYPASSRLS where row level security hides rows from the role.
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     comparison = _Comparison(publisher._link, subscriber._link, range_rows, timeout)
     covered = await tables_between(publisher._link, subscriber._link, tables, "compare")
     await comparison.insist_on_ready([published.table for published in covered])

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._async._io import to_thread
 from pgreplkit._async.logical.coverage import tables_between
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import drift as sql
 from pgreplkit.catalog.logical.drift import (
@@ -50,6 +50,7 @@ async def aschema_drift(
     PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
     Source: pg_attribute, pg_type, pg_enum, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     covered = await tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = await read_shapes(publisher._link, names)
@@ -91,6 +92,7 @@ async def acopy_schema(
     Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     source = program_conninfo(publisher.connection, publisher._link.conninfo)
     target = program_conninfo(subscriber.connection, subscriber._link.conninfo)
     names = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
 from pgreplkit.plans.logical.orphans import Orphan, Subscriber, find_orphans
@@ -24,6 +24,8 @@ async def aorphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
     Source: pg_subscription, pg_replication_slots, pg_replication_origin.
     """
     given = several(servers, "servers", at_least=1)
+    for server in given:
+        insist_on_servers(server=server)
     return find_orphans([await _subscriber(server) for server in given])
 
 

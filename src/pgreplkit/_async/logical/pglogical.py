@@ -9,7 +9,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.server.positions import write_marker
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import pglogical as sql
 from pgreplkit.catalog.logical.pglogical import (
@@ -56,6 +56,7 @@ class AsyncPglogicalNode:
         Raises: ExtensionMissing; ServerError if it is a node already.
         Source: pglogical.create_node().
         """
+        insist_on_servers(server=server)
         await _insist_on_extension(server._link)
         if dsn is None:
             dsn = server_conninfo(
@@ -73,6 +74,7 @@ class AsyncPglogicalNode:
 
         Raises: ExtensionMissing.  Source: pglogical.local_node.
         """
+        insist_on_servers(server=server)
         await _insist_on_extension(server._link)
         for record in await server._link.all("read the node", sql.NODE_NAME, grant=_GRANT):
             return cls(server, record["name"])
@@ -232,6 +234,7 @@ class AsyncPglogicalNode:
         """
         dsn = provider
         if not isinstance(dsn, str):
+            insist_on_servers(provider=dsn)
             dsn = server_conninfo(
                 dsn.connection, dsn._link.conninfo, major=self._link.version.major
             )

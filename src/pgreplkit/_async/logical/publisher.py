@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.stuck import (
@@ -37,6 +37,7 @@ async def asking(
     Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.
     """
     if publisher is not None:
+        insist_on_servers(publisher=publisher)
         yield publisher
         return
     conninfo = await read_conninfo(link, oid)

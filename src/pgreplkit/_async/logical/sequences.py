@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
@@ -65,6 +65,7 @@ class AsyncSequencePlan:
         Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege.
         Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
         """
+        insist_on_servers(publisher=publisher, subscriber=subscriber)
         if type(margin) is not int or margin < 0:
             raise ValueError(f"margin must be an int >= 0, got {margin!r}")
         names = None

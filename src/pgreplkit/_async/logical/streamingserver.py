@@ -123,7 +123,7 @@ class AsyncStreamingServer(AsyncServer):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
-        settings, conninfo = ChangeSettings(**options), self._link.another()
+        settings, conninfo = ChangeSettings.of(options), self._link.another()
         plugin = AsyncPgoutput(
             publications,
             settings,

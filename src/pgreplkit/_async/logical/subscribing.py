@@ -9,7 +9,7 @@ import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._async.logical.publisher import asking, missing_publications, read_conninfo
-from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.features import has
@@ -127,6 +127,7 @@ async def make_subscription(
     theirs = publisher if isinstance(publisher, AsyncServer) else None
     conninfo = publisher
     if not isinstance(conninfo, str):
+        insist_on_servers(publisher=conninfo)
         conninfo = server_conninfo(
             conninfo.connection, conninfo._link.conninfo, major=link.version.major
         )

@@ -24,6 +24,7 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
+from pgreplkit.driver.given import connection_error, server_error
 from pgreplkit.errors import (
     InsufficientPrivilege,
     ServerError,
@@ -53,6 +54,8 @@ class AsyncServer(AsyncClosing):
     """
 
     def __init__(self, connection: AsyncConnection[object]) -> None:
+        if not isinstance(connection, AsyncConnection):
+            raise connection_error(connection, AsyncConnection, type(self).__name__)
         self._link = AsyncLink(connection)
 
     @classmethod
@@ -359,3 +362,14 @@ class AsyncServer(AsyncClosing):
             f"<{type(self).__name__} PostgreSQL {self.version}"
             f" at {info.host}:{info.port} as {info.user}>"
         )
+
+
+def insist_on_servers(**arguments: object) -> None:
+    """Check that arguments are server objects.
+
+    Raises:
+        TypeError: If one is not; the error names what to pass instead.
+    """
+    for name, given in arguments.items():
+        if not isinstance(given, AsyncServer):
+            raise server_error(given, AsyncServer.__name__, name)

@@ -227,7 +227,7 @@ class AsyncReplicationConnection(AsyncClosing):
             slot,
             AsyncAnyPlugin({**(options or {})}),
             start=start,
-            settings=StreamSettings(**settings),
+            settings=StreamSettings.of(settings),
         )
         return AsyncPayloadStream(stream)
 

@@ -160,7 +160,8 @@ class AsyncWalSource:
         if self.state is StreamState.CLOSED and self.feed is not None:
             await self.close()
             return None
-        feed = await self.open()
+        # Not open() again: another thread may close the stream now, which ends the iteration.
+        feed = self.feed or await self.open()
         timeout = self.settings.timeout
         backoff = None if timeout is None else Backoff(timeout)
         while self.state is StreamState.OPEN and not feed.is_over:

@@ -22,6 +22,7 @@ from pgreplkit.plans.cluster.journal import (
     StepProgress,
     StepResult,
 )
+from pgreplkit.plans.cluster.rewind import RewindFailed
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
@@ -188,6 +189,8 @@ class Plan:
             self._begun = step
             try:
                 promotion = self._actor.perform(step)
+            except RewindFailed as error:
+                raise self._failure(str(step), str(error), way_on=error.remedy) from error
             except Error as error:
                 raise self._failure(str(step), str(error)) from error
             self._begun = None
@@ -201,9 +204,9 @@ class Plan:
         if self._journal_file is not None:
             replace_file(self._journal_file, journal.to_json().encode())
 
-    def _failure(self, step: str, found: str) -> PlanFailed:
+    def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
         file = None if self._journal_file is None else str(self._journal_file)
-        return self._journal.failure(step, found, file)
+        return self._journal.failure(step, found, file, way_on=way_on)
 
     def __str__(self) -> str:
         lines = [f"{self.operation}:"]

@@ -8,8 +8,10 @@ import attrs
 from pgreplkit._sync.cluster.rewind import read_rewind
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.errors import ServerError
+from pgreplkit.host.facts import read_host
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.host.recoveryfiles import control_file, is_standby
+from pgreplkit.plans.cluster.hosts import rewind_host_findings, standby_host_findings
 from pgreplkit.plans.cluster.rejoin import RejoinFacts, rejoin_findings
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.finding import Finding
@@ -63,4 +65,7 @@ class RejoinChecks:
             rewind = read_rewind(
                 self.site, facts.name, source, facts.control, is_running=facts.is_running
             )
-        return [*rejoin_findings(facts, rewind)]
+        name = facts.name
+        host = self.site.controlled(name, lambda control: read_host(control, name))
+        findings = [*rejoin_findings(facts, rewind), *standby_host_findings(host)]
+        return [*findings, *(() if rewind is None else rewind_host_findings(host))]

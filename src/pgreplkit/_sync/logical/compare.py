@@ -13,7 +13,7 @@ from pgreplkit._sync._io import TaskGroup, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows, tables_between
 from pgreplkit._sync.logical.subscribing import read_subscriptions
 from pgreplkit._sync.server.positions import write_marker
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.features import has
@@ -83,6 +83,7 @@ def compare(
     Needs: SELECT on the tables; BYPASSRLS where row level security hides rows from the role.
     Source: the tables; pg_logical_emit_message() and the slot's confirmed_flush_lsn.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     comparison = _Comparison(publisher._link, subscriber._link, range_rows, timeout)
     covered = tables_between(publisher._link, subscriber._link, tables, "compare")
     comparison.insist_on_ready([published.table for published in covered])

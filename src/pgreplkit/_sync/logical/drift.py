@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.logical.coverage import tables_between
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import drift as sql
 from pgreplkit.catalog.logical.drift import (
@@ -51,6 +51,7 @@ def schema_drift(
     PublicationNotFound when there is nothing to compare; InsufficientPrivilege.
     Source: pg_attribute, pg_type, pg_enum, pg_index, pg_constraint, pg_trigger, pg_inherits.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     covered = tables_between(publisher._link, subscriber._link, tables, _OPERATION)
     names = [published.table for published in covered]
     theirs = read_shapes(publisher._link, names)
@@ -92,6 +93,7 @@ def copy_schema(
     Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
+    insist_on_servers(publisher=publisher, subscriber=subscriber)
     source = program_conninfo(publisher.connection, publisher._link.conninfo)
     target = program_conninfo(subscriber.connection, subscriber._link.conninfo)
     names = None

@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.server.positions import write_marker
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import pglogical as sql
 from pgreplkit.catalog.logical.pglogical import (
@@ -57,6 +57,7 @@ class PglogicalNode:
         Raises: ExtensionMissing; ServerError if it is a node already.
         Source: pglogical.create_node().
         """
+        insist_on_servers(server=server)
         _insist_on_extension(server._link)
         if dsn is None:
             dsn = server_conninfo(
@@ -72,6 +73,7 @@ class PglogicalNode:
 
         Raises: ExtensionMissing.  Source: pglogical.local_node.
         """
+        insist_on_servers(server=server)
         _insist_on_extension(server._link)
         for record in server._link.all("read the node", sql.NODE_NAME, grant=_GRANT):
             return cls(server, record["name"])
@@ -231,6 +233,7 @@ class PglogicalNode:
         """
         dsn = provider
         if not isinstance(dsn, str):
+            insist_on_servers(provider=dsn)
             dsn = server_conninfo(
                 dsn.connection, dsn._link.conninfo, major=self._link.version.major
             )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.server.slot import read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.stuck import (
@@ -36,6 +36,7 @@ def asking(link: Link, oid: int, publisher: Server | None) -> Iterator[Server]:
     Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.
     """
     if publisher is not None:
+        insist_on_servers(publisher=publisher)
         yield publisher
         return
     conninfo = read_conninfo(link, oid)

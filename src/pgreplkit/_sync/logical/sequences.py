@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Literal
 
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
@@ -66,6 +66,7 @@ class SequencePlan:
         Raises: TableNotFound for a sequence that the publisher lacks; InsufficientPrivilege.
         Needs: SELECT on the sequences.  Source: pg_sequence and the sequences.
         """
+        insist_on_servers(publisher=publisher, subscriber=subscriber)
         if type(margin) is not int or margin < 0:
             raise ValueError(f"margin must be an int >= 0, got {margin!r}")
         names = None

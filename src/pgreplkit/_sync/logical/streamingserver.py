@@ -124,7 +124,7 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
-        settings, conninfo = ChangeSettings(**options), self._link.another()
+        settings, conninfo = ChangeSettings.of(options), self._link.another()
         plugin = Pgoutput(
             publications,
             settings,

@@ -10,7 +10,7 @@ import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
 from pgreplkit._sync.logical.publisher import asking, missing_publications, read_conninfo
-from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.features import has
@@ -128,6 +128,7 @@ def make_subscription(
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher
     if not isinstance(conninfo, str):
+        insist_on_servers(publisher=conninfo)
         conninfo = server_conninfo(
             conninfo.connection, conninfo._link.conninfo, major=link.version.major
         )

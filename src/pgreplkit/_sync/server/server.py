@@ -25,6 +25,7 @@ from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
+from pgreplkit.driver.given import connection_error, server_error
 from pgreplkit.errors import (
     InsufficientPrivilege,
     ServerError,
@@ -54,6 +55,8 @@ class Server(Closing):
     """
 
     def __init__(self, connection: Connection[object]) -> None:
+        if not isinstance(connection, Connection):
+            raise connection_error(connection, Connection, type(self).__name__)
         self._link = Link(connection)
 
     @classmethod
@@ -356,3 +359,14 @@ class Server(Closing):
             f"<{type(self).__name__} PostgreSQL {self.version}"
             f" at {info.host}:{info.port} as {info.user}>"
         )
+
+
+def insist_on_servers(**arguments: object) -> None:
+    """Check that arguments are server objects.
+
+    Raises:
+        TypeError: If one is not; the error names what to pass instead.
+    """
+    for name, given in arguments.items():
+        if not isinstance(given, Server):
+            raise server_error(given, Server.__name__, name)

@@ -28,7 +28,7 @@ from pgreplkit.protocol.changefeed import ChangeFeed, Payload, PayloadFeed, Type
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import Change
 from pgreplkit.protocol.pgoutput.options import names_of, pgoutput_options
-from pgreplkit.protocol.pgoutput.rows import RowFactory
+from pgreplkit.protocol.pgoutput.rows import RowFactory, checked_row_factory
 from pgreplkit.protocol.pgoutput.tuples import RowReading, UnknownTypes
 from pgreplkit.protocol.transactions import Transaction, TransactionFeed
 from pgreplkit.values.lsn import LSN
@@ -190,7 +190,7 @@ class Pgoutput(Generic[R]):
     ) -> None:
         self.publications: tuple[str, ...] = names_of(publications)
         self.settings: ChangeSettings = settings
-        self.row_factory: RowFactory[R] = row_factory
+        self.row_factory: RowFactory[R] = checked_row_factory(row_factory)
         self._adapters = adapters
         self._types: dict[int, ColumnType] = {}
         self._connection: Connection[object] | None = None
@@ -325,7 +325,7 @@ def change_stream(
     options: ChangeOptions,
 ) -> ChangeStream[R]:
     """Return a stream of a slot, not opened yet."""
-    settings = ChangeSettings(**options)
+    settings = ChangeSettings.of(options)
     plugin = Pgoutput(publications, settings, row_factory, adapters)
     stream = SlotStream(source, slot, plugin, start=start, settings=settings)
     return ChangeStream(stream, plugin)

@@ -228,7 +228,7 @@ class ReplicationConnection(Closing):
             slot,
             AnyPlugin({**(options or {})}),
             start=start,
-            settings=StreamSettings(**settings),
+            settings=StreamSettings.of(settings),
         )
         return PayloadStream(stream)
 

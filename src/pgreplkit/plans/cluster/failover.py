@@ -119,17 +119,20 @@ def lost_primary(
     """Return the primary that a failover replaces.
 
     That is the node ``name``, else the primary that was seen last, else the only node that is down.
+    A primary that answers is returned as well: the evidence then refuses the failover.
 
     Raises:
         ServerError: If it is unclear which node was the primary.
-        KeyError: If the cluster has no node ``name``.
+        NodeNotFound: If the cluster has no node ``name``.
     """
     if name is not None:
         return topology[name]
-    down = topology.down
-    names_down = {node.name for node in down}
-    if last_primary is not None and (not down or last_primary.name in names_down):
+    down, primaries = topology.down, topology.primaries
+    possible = {node.name for node in (*down, *primaries)}
+    if last_primary is not None and (not down or last_primary.name in possible):
         return last_primary
+    if primaries:
+        return primaries[0]
     if len(down) != 1:
         names = ", ".join(node.name for node in down) or "no server"
         found = f"it is not known which server was the primary ({names} is down)"
@@ -142,7 +145,7 @@ def failover_candidate(topology: Topology, name: str | None) -> ClusterNode:
 
     Raises:
         ServerError: If there is no such standby.
-        KeyError: If the cluster has no node ``name``.
+        NodeNotFound: If the cluster has no node ``name``.
     """
     node = topology[name] if name else topology.best_candidate()
     if node is None:

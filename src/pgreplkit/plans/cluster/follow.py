@@ -51,7 +51,7 @@ def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
     Raises:
         ServerError: If the first is not a standby, the second does not answer, or the second
             receives from the first.
-        KeyError: If the cluster has no such node.
+        NodeNotFound: If the cluster has no such node.
     """
     node, above = topology[standby], topology[upstream]
     operation = f"let {standby} follow {upstream}"

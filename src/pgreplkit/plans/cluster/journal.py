@@ -212,10 +212,15 @@ class Journal:
         """Steps that ``undo`` reverts, in that order."""
         return tuple(step for step in reversed(self.begun) if step.undo)
 
-    def failure(self, step: str, found: str, journal_file: str | None) -> PlanFailed:
-        """Return the error for a failed step: the state, how to continue, how to go back."""
-        way_on = "fix the cause, then call resume()"
-        if journal_file is not None:
+    def failure(
+        self, step: str, found: str, journal_file: str | None, *, way_on: str = ""
+    ) -> PlanFailed:
+        """Return the error for a failed step: the state, how to continue, how to go back.
+
+        ``way_on`` says how to continue where the step cannot be repeated.
+        """
+        is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
+        if journal_file is not None and is_resumable:
             way_on += f", or from another process the cluster's resume({journal_file!r})"
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"

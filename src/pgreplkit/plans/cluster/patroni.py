@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from pgreplkit.errors import PatroniError
+from pgreplkit.errors import NodeNotFound, PatroniError
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 
@@ -69,7 +69,7 @@ class PatroniStatus:
         for member in self.members:
             if member.name == name:
                 return member
-        raise KeyError(name)
+        raise NodeNotFound(name, tuple(member.name for member in self.members))
 
 
 @attrs.frozen(kw_only=True)

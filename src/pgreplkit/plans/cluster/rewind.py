@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.errors import ControlFailed
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.controlfile import ControlFile, ControlState
 from pgreplkit.values.finding import Finding
@@ -14,6 +15,12 @@ from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.timeline import TimelineHistory
 
 NEW_COPY = "make a new copy with clone_standby()"
+
+
+class RewindFailed(ControlFailed):
+    """pg_rewind failed after it began to write: the data directory cannot be used any longer."""
+
+    remedy = NEW_COPY
 
 
 class Divergence(OpenEnum):

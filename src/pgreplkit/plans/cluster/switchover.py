@@ -49,7 +49,7 @@ def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterN
     Raises:
         ServerError: If there is no primary, or ``to`` is not a standby.
         SplitBrain: If there are several primaries.
-        KeyError: If the cluster has no node ``to``.
+        NodeNotFound: If the cluster has no node ``to``.
     """
     new, old, operation = topology[to], topology.primary, f"switch over to {to}"
     if old is None:

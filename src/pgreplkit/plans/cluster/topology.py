@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import attrs
 from packaging.version import Version
 
-from pgreplkit.catalog.cluster.repmgr import RepmgrNode
+from pgreplkit.catalog.cluster.repmgr import RepmgrNode, RepmgrType
 from pgreplkit.catalog.server.lag import ReplayLag
 from pgreplkit.catalog.server.receivers import Upstream
 from pgreplkit.catalog.server.senders import SenderState, SyncState, WalSender
 from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
@@ -58,6 +58,11 @@ class ClusterNode:
         return self.error is None
 
     @property
+    def is_witness(self) -> bool:
+        """Whether repmgr registered the server as a witness, which is not replicated."""
+        return self.repmgr is not None and self.repmgr.type is RepmgrType.WITNESS
+
+    @property
     def major(self) -> int:
         """The major version.
 
@@ -73,6 +78,8 @@ class ClusterNode:
             # libpq's texts have several lines.
             state = "refuses connections" if self.refuses else "down"
             return f"{self.name}: {state} ({' '.join(str(self.error).split())})"
+        if self.is_witness:
+            return f"{self.name}: witness of repmgr"
         where = f"timeline {self.timeline}, {self.lsn}"
         if self.is_primary:
             return f"{self.name}: primary, {where}"
@@ -88,28 +95,42 @@ class Topology:
     """The replication topology of several servers; ``str()`` draws the tree."""
 
     nodes: tuple[ClusterNode, ...]
+    known_system_id: int | None = attrs.field(default=None, kw_only=True)
+    """System identifier of the cluster from an earlier discovery, which decides a tie."""
 
     @classmethod
-    def of(cls, nodes: Sequence[ClusterNode]) -> Topology:
+    def of(cls, nodes: Sequence[ClusterNode], *, known_system_id: int | None = None) -> Topology:
         """Return the topology of nodes, and find the upstream of each."""
-        return cls(tuple(attrs.evolve(node, upstream=_upstream(node, nodes)) for node in nodes))
+        resolved = tuple(attrs.evolve(node, upstream=_upstream(node, nodes)) for node in nodes)
+        return cls(resolved, known_system_id=known_system_id)
 
     def __getitem__(self, name: str) -> ClusterNode:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise KeyError(name)
+        raise NodeNotFound(name, tuple(node.name for node in self.nodes))
 
     @property
     def system_id(self) -> int | None:
-        """The system identifier of most nodes; None if no node answered."""
-        known = Counter(node.system_id for node in self.nodes if node.system_id is not None)
-        return known.most_common(1)[0][0] if known else None
+        """The system identifier of most nodes; None if no node answered.
+
+        In a tie, the one that the cluster had before counts, then that of the nodes that take part
+        in replication, then that of the first node. Witnesses of repmgr do not count.
+        """
+        nodes = [node for node in self.nodes if node.system_id is not None and not node.is_witness]
+        count = Counter(node.system_id for node in nodes)
+        linked = Counter(node.system_id for node in nodes for _ in _links(node))
+
+        def rank(system_id: int | None) -> tuple[int, bool, int]:
+            return count[system_id], system_id == self.known_system_id, linked[system_id]
+
+        return max(count, key=rank, default=None)
 
     @property
     def members(self) -> tuple[ClusterNode, ...]:
         """Nodes that answered and have the cluster's system identifier."""
-        return tuple(n for n in self.nodes if n.is_reachable and n.system_id == self.system_id)
+        own = self.system_id
+        return tuple(n for n in self._replicating if n.system_id == own)
 
     @property
     def down(self) -> tuple[ClusterNode, ...]:
@@ -119,7 +140,17 @@ class Topology:
     @property
     def strangers(self) -> tuple[ClusterNode, ...]:
         """Nodes with another system identifier."""
-        return tuple(n for n in self.nodes if n.is_reachable and n.system_id != self.system_id)
+        own = self.system_id
+        return tuple(n for n in self._replicating if n.system_id != own)
+
+    @property
+    def witnesses(self) -> tuple[ClusterNode, ...]:
+        """Witnesses of repmgr: servers of their own, which take no part in replication."""
+        return tuple(node for node in self.nodes if node.is_witness)
+
+    @property
+    def _replicating(self) -> tuple[ClusterNode, ...]:
+        return tuple(n for n in self.nodes if n.is_reachable and not n.is_witness)
 
     @property
     def primaries(self) -> tuple[ClusterNode, ...]:
@@ -204,7 +235,7 @@ class Topology:
             if node.name not in drawn:
                 lines += [f"!! a circle of standbys without a primary, from {node.name}"]
                 lines += self._tree(node, drawn)
-        lines += [str(node) for node in self.down]
+        lines += [str(node) for node in (*self.witnesses, *self.down)]
         lines += [
             f"{node.name}: other system identifier ({node.system_id})" for node in self.strangers
         ]
@@ -264,6 +295,12 @@ def _plain_node(node: ClusterNode) -> Plain:
         "lag": plain(node.lag),
         "priority": None if node.repmgr is None else node.repmgr.priority,
     }
+
+
+def _links(node: ClusterNode) -> list[object]:
+    """Return the connections of a node to other servers, as evidence that it replicates."""
+    source = () if node.receives_from is None else (node.receives_from,)
+    return [*node.senders, *source]
 
 
 def _priority(node: ClusterNode) -> int:

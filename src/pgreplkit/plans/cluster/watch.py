@@ -11,7 +11,7 @@ import attrs
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import Plain, plain
 
@@ -75,6 +75,8 @@ class WatchSample:
     nodes: Mapping[str, NodeSample]
 
     def __getitem__(self, name: str) -> NodeSample:
+        if name not in self.nodes:
+            raise NodeNotFound(name, (*self.nodes,))
         return self.nodes[name]
 
     def to_records(self) -> list[dict[str, Plain]]:

@@ -45,7 +45,8 @@ class Readiness:
         for finding in self.findings:
             if finding.check == check:
                 return finding
-        raise KeyError(check)
+        checks = ", ".join(finding.check for finding in self.findings) or "none"
+        raise KeyError(f"the report has no check {check!r}; its checks are {checks}")
 
     def to_dict(self) -> dict[str, Plain]:
         """Return the findings as JSON types."""

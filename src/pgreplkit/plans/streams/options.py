@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Literal, Self, TypedDict
 
 import attrs
 
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.options import insist_on_known
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.slotname import checked_slot_name
@@ -71,6 +73,18 @@ class StreamSettings:
     advance_when_idle: bool = True
     status_interval: float = 10.0
     reconnect: float | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> Self:
+        """Return the settings of a stream's options.
+
+        Raises:
+            TypeError: If an option is unknown or has a value of another type.
+            ValueError: If a value is out of range.
+        """
+        known = [field.name for field in attrs.fields(cls)]
+        insist_on_known("the stream", "option", options, known)
+        return cls(**options)  # type: ignore[arg-type]
 
     def __attrs_post_init__(self) -> None:
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):

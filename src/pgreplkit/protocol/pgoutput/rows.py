@@ -74,6 +74,33 @@ RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
 """A function that returns a RowMaker for columns of those names."""
 
 
+_OF_PSYCOPG = {
+    "dict_row": "dict_rows",
+    "tuple_row": "tuple_rows",
+    "namedtuple_row": "named_rows",
+    "class_row_": "class_rows(cls)",
+}
+_TYPES: dict[object, str] = {dict: "dict_rows", tuple: "tuple_rows"}
+
+
+def checked_row_factory(factory: RowFactory[R]) -> RowFactory[R]:
+    """Return ``factory`` if it can be a row factory of a stream.
+
+    Raises:
+        TypeError: If it is not callable, or belongs to psycopg, whose row factories take a cursor.
+    """
+    if not callable(factory):
+        raise TypeError(f"row_factory must be callable, got {type(factory).__name__}")
+    own = next((own for kind, own in _TYPES.items() if factory is kind), None)
+    name = getattr(factory, "__name__", "")
+    if getattr(factory, "__module__", "") == "psycopg.rows":
+        own = _OF_PSYCOPG.get(name, "named_rows")
+        name = f"psycopg's {name.removesuffix('_')}"
+    if own:
+        raise TypeError(f"row_factory takes the names of columns; pass {own} instead of {name}")
+    return factory
+
+
 def named_rows(names: tuple[str, ...]) -> type[Row]:
     """The default row factory: each row is a Row."""
     positions = {name: position for position, name in enumerate(names)}

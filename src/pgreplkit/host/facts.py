@@ -1,0 +1,44 @@
+"""Read what operations need to know of a server's host, without changing anything there."""
+
+from __future__ import annotations
+
+from posixpath import basename, dirname, normpath
+
+from pgreplkit.host.configuration import read_configuration
+from pgreplkit.host.localcontrol import LocalControl
+from pgreplkit.host.nodecontrol import NodeControl
+from pgreplkit.plans.cluster.hosts import HostFacts
+from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
+
+
+def kept_folder(control: NodeControl) -> str:
+    """Return where the server's own files are kept while pg_rewind runs.
+
+    It is a sibling of the data directory: inside of it, pg_rewind removes what it does not know.
+    """
+    whole = normpath(control.data_dir)
+    return f"{dirname(whole)}/{basename(whole)}.before-rewind"
+
+
+def read_host(control: NodeControl, node: str) -> HostFacts:
+    """Read the facts of a server's host.
+
+    Raises: ControlFailed.
+    """
+    configuration = read_configuration(control)
+    data_dir, kept = normpath(control.data_dir), kept_folder(control)
+    command_line = configuration.command_line
+    targets = {name: command_line[name].value for name in RECOVERY_TARGETS if name in command_line}
+    is_local = isinstance(control, LocalControl)
+    is_given = isinstance(control, LocalControl) and control.config_file is not None
+    return HostFacts(
+        node=node,
+        data_dir=data_dir,
+        unwritable=tuple(control.unwritable(data_dir)),
+        can_keep=not control.unwritable(dirname(data_dir), below=False),
+        leftover=kept if control.list_folder(kept) is not None else None,
+        main_file=configuration.main_file,
+        is_configured=configuration.is_found or is_given,
+        starts_itself=is_local,
+        fixed_targets={name: value for name, value in targets.items() if value},
+    )

@@ -1,0 +1,65 @@
+"""Files of a data directory that belong to one server, kept while pg_rewind replaces the others."""
+
+from __future__ import annotations
+
+from posixpath import basename
+from urllib.parse import quote, unquote
+
+from pgreplkit.errors import ControlFailed
+from pgreplkit.host.configuration import AUTO_FILE, read_configuration
+from pgreplkit.host.nodecontrol import NodeControl
+
+_ALWAYS = (
+    *("postgresql.conf", AUTO_FILE, "pg_hba.conf", "pg_ident.conf", "server.crt", "server.key"),
+    "postmaster.opts",
+)
+"""Files that a server has by default; the last one says where its configuration is."""
+_NAMED_BY = (
+    *("hba_file", "ident_file", "krb_server_keyfile", "ssl_dh_params_file"),
+    *("ssl_ca_file", "ssl_cert_file", "ssl_crl_file", "ssl_key_file"),
+)
+_SUFFIXES = (".conf", ".crt", ".key", ".pem", ".crl")
+"""Of files that an administrator put there, and that other files may include."""
+_COMPLETE = "complete"
+"""Marks a folder in which all files are kept; in one without it some may be missing."""
+
+
+def own_files(control: NodeControl) -> list[str]:
+    """Return the names of a server's own files: its configuration with all includes, and keys.
+
+    pg_rewind replaces them with the source's, and removes those that the source lacks.
+    """
+    configuration = read_configuration(control)
+    named = [configuration.get(setting) or "" for setting in _NAMED_BY]
+    there = [
+        name for name in control.list_folder(control.data_dir) or [] if name.endswith(_SUFFIXES)
+    ]
+    names = dict.fromkeys([*_ALWAYS, *configuration.files, *named, *there])
+    recovery = {"recovery.conf", ""}
+    return [name for name in names if name not in recovery and not name.startswith(("/", ".."))]
+
+
+def keep_files(control: NodeControl, folder: str) -> None:
+    """Copy a server's own files into a folder; the files of an interrupted attempt stay there.
+
+    They are the originals: those in the data directory may be the source's already.
+    """
+    if control.read_file(f"{folder}/{_COMPLETE}") is not None:
+        return
+    for name in own_files(control):
+        content = control.read_file(name)
+        if content is not None:
+            control.write_file(f"{folder}/{quote(name, safe='')}", content)
+    control.write_file(f"{folder}/{_COMPLETE}", b"")
+
+
+def restore_files(control: NodeControl, folder: str) -> None:
+    """Put the kept files back, and remove the folder."""
+    for name in control.list_folder(folder) or []:
+        if name == _COMPLETE:
+            continue
+        content = control.read_file(f"{folder}/{name}")
+        if content is None:
+            raise ControlFailed(f"restore {unquote(name)}", f"{basename(name)} is gone")
+        control.write_file(unquote(name), content)
+    control.remove_folder(folder)
