@@ -314,5 +314,5 @@ def test_publication_names_are_quoted_in_the_options() -> None:
     for wrong in ("p", [1], [b"p"]):
         with pytest.raises(TypeError, match="publication"):
             names_of(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must not be empty"):
+    with pytest.raises(ValueError, match="at least one publication"):
         names_of([])

@@ -165,7 +165,9 @@ class CommandControl:
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program}"
-        command = self._at_host(["env", "LC_ALL=C", self._program(program), *arguments])
+        command = self._at_host(
+            ["env", "LC_ALL=C", self._program(program), *several(arguments, "arguments")]
+        )
         run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)

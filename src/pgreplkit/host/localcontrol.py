@@ -18,6 +18,7 @@ from pgreplkit.host.configfiles import replace_file
 from pgreplkit.host.configuration import launch_of
 from pgreplkit.host.programs import Programs, unwritable_command
 from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.several import several
 
 _LIBPQ = re.compile(r"PG(?!_|DATA$|TZ$|LOCALEDIR$|SYSCONFDIR$)")
 """Variables from which libpq takes connection parameters, and a server its port."""
@@ -178,7 +179,7 @@ class LocalControl:
     ) -> None:
         """Run one of the server's own programs, telling each line that it prints."""
         tried = f"run {program} on the server in {self._data_dir}"
-        command = [str(self._ctl.bindir / program), *arguments]
+        command = [str(self._ctl.bindir / program), *several(arguments, "arguments")]
         run = self._programs.follow(tried, command, on_line, is_wanted)
         if run.returncode:
             raise ControlFailed(tried, run.text)

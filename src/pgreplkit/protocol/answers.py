@@ -10,28 +10,27 @@ from pgreplkit.values.lsn import LSN
 
 
 class Snapshot(StrEnum):
-    """The use of the snapshot with which a new logical slot begins."""
+    """The use of the snapshot with which a new logical slot starts."""
 
     EXPORT = "export"
-    """Another session can use it by SET TRANSACTION SNAPSHOT, until the next command on this
-    connection."""
+    """For SET TRANSACTION SNAPSHOT in other sessions, until this connection's next command."""
     USE = "use"
-    """The transaction of this connection uses it; it must be new, READ ONLY and REPEATABLE READ."""
+    """For this connection's transaction, which must be new, read-only and REPEATABLE READ."""
     NOTHING = "nothing"
 
 
 @attrs.frozen
 class CreatedSlot:
-    """A slot that was created.
+    """A newly created slot.
 
     Source: CREATE_REPLICATION_SLOT.
     """
 
     name: str
     consistent_point: LSN
-    """The position from which a logical slot has every change; 0/0 for a physical slot."""
+    """The position from which a logical slot has all changes; 0/0 for a physical slot."""
     snapshot_name: str | None
-    """The name for SET TRANSACTION SNAPSHOT, if the snapshot was exported."""
+    """The argument of SET TRANSACTION SNAPSHOT; None unless it was exported."""
     plugin: str | None
 
 
@@ -43,5 +42,5 @@ class SlotPosition:
     """
 
     restart_lsn: LSN | None
-    """None for a slot that reserves no WAL yet."""
+    """None if the slot reserves no WAL yet."""
     restart_timeline: int | None

@@ -1,4 +1,4 @@
-"""The answer to BASE_BACKUP: tar archives and a manifest, framed as each major version does."""
+"""The messages of BASE_BACKUP: tar archives and a manifest, in the framing of each version."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BASE = "base.tar"
 
 @attrs.frozen
 class BackupArchive:
-    """The beginning of an archive, of the data directory or of a tablespace."""
+    """The start of an archive, of the data directory or of a tablespace."""
 
     name: str
-    """The name that pg_basebackup uses: base.tar or 16401.tar, with .gz etc. if compressed."""
+    """The name that pg_basebackup uses: base.tar or 16401.tar, with .gz if compressed."""
     oid: int | None
     """The OID of the tablespace; None for the data directory."""
     location: str | None
-    """The location of the tablespace on the server; None for the data directory."""
+    """The path of the tablespace on the server; None for the data directory."""
 
 
 @attrs.frozen
@@ -43,21 +43,21 @@ class ManifestChunk:
 
 
 BackupItem: TypeAlias = BackupArchive | BackupChunk | ManifestChunk
-"""The parts of a backup, in the order in which they are received."""
+"""The items of a backup stream."""
 
 
 @attrs.frozen
 class BackupTablespace:
-    """A tablespace that is copied; with None as ``oid``, the data directory."""
+    """A tablespace in the backup; ``oid`` is None for the data directory."""
 
     oid: int | None
     location: str | None
     size: int | None
-    """Bytes, by the server's estimate."""
+    """The server's estimate in bytes."""
 
     @classmethod
     def from_record(cls, record: dict[str, str | None]) -> BackupTablespace:
-        """Return the tablespace of a row of the server's list."""
+        """Return the tablespace of one row of the server's list."""
         oid, kilobytes = record["spcoid"], record["size"]
         return cls(
             None if oid is None else int(oid),
@@ -70,40 +70,39 @@ class BackupSink(Protocol):
     """The receiver of a backup."""
 
     def begin(self, archive: BackupArchive) -> None:
-        """Begin an archive."""
+        """Start an archive."""
 
     def write(self, data: memoryview) -> None:
-        """Add data to the archive that was begun last."""
+        """Add data to the current archive."""
 
     def end(self) -> None:
-        """End the archive."""
+        """Complete the current archive."""
 
     def manifest(self, data: memoryview) -> None:
         """Add data to the manifest."""
 
 
 class BackupFraming:
-    """Decodes the messages of a backup for a sink.
+    """Passes the messages of a base backup to a sink.
 
-    Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, and the
-    manifest is the last one. From 15 on there is one COPY, and the first letter of a message is its
-    kind.
+    Before 15 each archive is a COPY of its own, in the order of the list of tablespaces, followed
+    by the manifest. From 15 on there is one COPY, and the first byte of a message is its kind.
     """
 
     def __init__(self, major: int, tablespaces: Sequence[BackupTablespace], sink: BackupSink):
         self.tablespaces: tuple[BackupTablespace, ...] = tuple(tablespaces)
         self.done: list[int] = [0] * len(self.tablespaces)
-        """Bytes received of each; as the server counts them, if it compresses."""
+        """The bytes received of each tablespace; of compressed ones, the server's own count."""
         self._sink = sink
         self._has_letters = major >= _LETTERS_SINCE
         self._copies = 0
         self.is_within_copy: bool = False
-        """Whether a COPY has begun and not ended."""
+        """Whether a COPY is in progress."""
         self._at: int | None = None
-        """The number of the current archive; None before the first, and in the manifest."""
+        """The index of the current archive; None before the first, and in the manifest."""
         self._is_compressed = False
         self._has_manifest = False
-        """Whether the manifest has begun."""
+        """Whether the manifest has started."""
         self._manifest = bytearray()
 
     @property
@@ -113,11 +112,11 @@ class BackupFraming:
 
     @property
     def archives_left(self) -> int:
-        """The number of COPYs for archives that have not begun."""
+        """The number of COPYs, at least, that have not started."""
         return (1 if self._has_letters else len(self.tablespaces)) - self._copies
 
     def begin_copy(self) -> None:
-        """Note that a COPY begins."""
+        """Note that a COPY has started."""
         self.is_within_copy = True
         number, self._copies = self._copies, self._copies + 1
         if not self._has_letters and number < len(self.tablespaces):
@@ -142,7 +141,7 @@ class BackupFraming:
             elif message[0] != _DATA:
                 self._turn(message)
             elif self._at is None and not self._has_manifest:
-                raise InvalidBackupMessage(bytes(message[:32]), "no archive has begun")
+                raise InvalidBackupMessage(bytes(message[:32]), "no archive has started")
             else:
                 self._take(message[1:])
 
@@ -161,16 +160,14 @@ class BackupFraming:
                 [whole] = struct.unpack(">q", content)
                 self.done[self._at] = whole - sum(self.done[: self._at])
         else:
-            raise InvalidBackupMessage(
-                bytes(message[:32]), "a message of that kind may not come here"
-            )
+            raise InvalidBackupMessage(bytes(message[:32]), "unexpected kind of message")
 
     def _place(self, location: str) -> int:
-        """Return the number of the tablespace with a location."""
+        """Return the index of a tablespace in the server's list."""
         for number, tablespace in enumerate(self.tablespaces):
             if (tablespace.location or "") == location:
                 return number
-        raise InvalidBackupMessage(location, "the server's list has no such tablespace")
+        raise InvalidBackupMessage(location, "the tablespace is not in the server's list")
 
     def _begin(self, number: int, name: str) -> None:
         self._at, self._is_compressed = number, not name.endswith(".tar")

@@ -13,33 +13,33 @@ from pgreplkit.values.tablename import quoted
 IDENTIFY_SYSTEM = b"IDENTIFY_SYSTEM"
 UPLOAD_MANIFEST = b"UPLOAD_MANIFEST"
 Option: TypeAlias = str | int | bool | None
-"""The value of an option; None if the option is its name alone."""
+"""The value of an option; None for an option without a value."""
 
 _PARENTHESES_SINCE = 15
 
 
 def show(name: str) -> bytes:
-    """Return the command that shows a setting."""
+    """Return SHOW: read a setting."""
     return f"SHOW {quoted(name)}".encode()
 
 
 def timeline_history(timeline: int) -> bytes:
-    """Return the command that reads the history file of a timeline."""
+    """Return TIMELINE_HISTORY: read the history file of a timeline."""
     return b"TIMELINE_HISTORY %d" % timeline
 
 
 def read_slot(name: str) -> bytes:
-    """Return the command that reads the position of a physical slot."""
+    """Return READ_REPLICATION_SLOT: read the position of a physical slot."""
     return f"READ_REPLICATION_SLOT {checked_slot_name(name)}".encode()
 
 
 def drop_slot(name: str, *, wait: bool) -> bytes:
-    """Return the command that drops a slot; with ``wait``, once no one uses it."""
+    """Return DROP_REPLICATION_SLOT: drop a slot, or wait until it is released first."""
     return f"DROP_REPLICATION_SLOT {checked_slot_name(name)}{' WAIT' if wait else ''}".encode()
 
 
 def create_physical_slot(major: int, name: str, *, temporary: bool, reserve_wal: bool) -> bytes:
-    """Return the command that creates a physical slot."""
+    """Return CREATE_REPLICATION_SLOT for a physical slot."""
     kind = f"{'TEMPORARY ' if temporary else ''}PHYSICAL"
     command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
     if not reserve_wal:
@@ -58,7 +58,7 @@ def create_logical_slot(
     two_phase: bool,
     failover: bool,
 ) -> bytes:
-    """Return the command that creates a logical slot; ``snapshot`` is export, use or nothing."""
+    """Return CREATE_REPLICATION_SLOT for a logical slot; ``snapshot`` is export, use or nothing."""
     kind = f"{'TEMPORARY ' if temporary else ''}LOGICAL {identifier(plugin)}"
     command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
     if major < _PARENTHESES_SINCE:
@@ -71,28 +71,28 @@ def create_logical_slot(
 
 
 def start_physical(start: LSN, *, timeline: int | None, slot: str | None) -> bytes:
-    """Return the command that streams WAL from a position."""
+    """Return START_REPLICATION for WAL from a position."""
     using = f"SLOT {checked_slot_name(slot)} " if slot is not None else ""
     on = f" TIMELINE {timeline:d}" if timeline is not None else ""
     return f"START_REPLICATION {using}PHYSICAL {start}{on}".encode()
 
 
 def start_logical(slot: str, start: LSN, options: Mapping[str, str]) -> bytes:
-    """Return the command that streams a slot's decoded changes; 0/0 is the slot's own position."""
+    """Return START_REPLICATION for a logical slot; 0/0 stands for the slot's own position."""
     listed = ", ".join(f"{identifier(name)} {literal(text)}" for name, text in options.items())
     given = f" ({listed})" if listed else ""
     return f"START_REPLICATION SLOT {checked_slot_name(slot)} LOGICAL {start}{given}".encode()
 
 
 def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
-    """Return the command that takes a base backup, with options by their names from 15 on."""
+    """Return BASE_BACKUP."""
     if major >= _PARENTHESES_SINCE:
         return f"BASE_BACKUP ({options_list(options)})".encode()
     older = {"CHECKPOINT": "FAST", "WAIT": "NOWAIT", "VERIFY_CHECKSUMS": "NOVERIFY_CHECKSUMS"}
     parts = []
     for name, value in options.items():
         if name in older:
-            # The keyword exists only for the value that is not the default.
+            # Before 15 a keyword stands for the value that is not the default.
             parts += [older[name]] if value in {"fast", False} else []
         elif isinstance(value, bool):
             parts += [name] if value else []
@@ -102,7 +102,7 @@ def base_backup(major: int, options: Mapping[str, Option]) -> bytes:
 
 
 def options_list(options: Mapping[str, Option]) -> str:
-    """Return a list of options for parentheses, the syntax from 15 on."""
+    """Return options in the syntax of 15 and later."""
     return ", ".join(f"{name}{_value(value)}" for name, value in options.items())
 
 
@@ -115,14 +115,14 @@ def _value(value: Option) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text in quotes; a backslash has no special meaning in these commands."""
+    """Return a text as a literal; a backslash has no special meaning in these commands."""
     if "\0" in text:
-        raise ValueError("a text of a command must not contain NUL")
+        raise ValueError("a text in a command must not contain NUL")
     return quote_literal(text)
 
 
 def identifier(name: str) -> str:
     """Return a name in double quotes."""
     if "\0" in name or not name:
-        raise ValueError(f"a name must not be empty or contain NUL, got {name!r}")
+        raise ValueError(f"a name must not be empty or contain NUL: {name!r}")
     return quote_identifier(name)

@@ -1,4 +1,4 @@
-"""The messages within COPY BOTH: WAL data and keepalives, and status updates."""
+"""The messages within COPY BOTH: WAL data, keepalives, and status updates."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pgreplkit.values.lsn import LSN
 
 WAL_DATA, KEEPALIVE = b"wk"
 DATA_AT = 25
-"""The offset of the payload of WAL data: after its kind, position, the server's end and clock."""
+"""The start of the payload of WAL data: after kind, position, WAL end and clock."""
 
 _EPOCH = 946_684_800_000_000
-"""The epoch of the protocol, 2000-01-01, in microseconds of Unix time."""
+"""2000-01-01, the epoch of the protocol's clock, in microseconds of Unix time."""
 _KEEPALIVE = struct.Struct(">c8sq?")
 KEEPALIVE_SIZE = _KEEPALIVE.size
 _STATUS = struct.Struct(">c8s8s8sq?")
 
 
 def keepalive(data: bytes | memoryview) -> tuple[LSN, bool]:
-    """Return the server's position in a keepalive, and whether it asks for a status update."""
+    """Return the server's position in a keepalive, and whether it requests a status update."""
     _, position, _, asks = _KEEPALIVE.unpack(data)
     return LSN.from_bytes(position), asks
 
 
 def status_update(written: LSN, flushed: LSN, applied: LSN, *, asks: bool = False) -> bytes:
-    """Return a status update; with ``asks`` the server answers with a keepalive."""
+    """Return a status update; with ``asks`` the server replies with a keepalive."""
     positions = (written.to_bytes(), flushed.to_bytes(), applied.to_bytes())
     return _STATUS.pack(b"r", *positions, _now(), asks)
 

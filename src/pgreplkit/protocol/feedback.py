@@ -1,4 +1,4 @@
-"""Feedback: the positions of a client, and the status updates that report them."""
+"""Feedback: the positions that a client confirms to the server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pgreplkit.values.lsn import LSN
 
 
 class Feedback:
-    """The delivered and the acknowledged positions of a stream.
+    """The delivered and confirmed positions of a stream, and the status that results from them.
 
     The server retains the WAL after ``flushed``. With ``advance_when_idle`` the server's own
-    position is acknowledged while nothing that was delivered waits for an acknowledgement:
-    otherwise a database without changes in published tables would retain the WAL of all others.
+    position is confirmed while no delivered change waits for its confirmation: otherwise a database
+    whose published tables do not change would retain the WAL of all other databases.
     """
 
     def __init__(self, start: LSN, *, advance_when_idle: bool) -> None:
@@ -22,18 +22,18 @@ class Feedback:
         self.delivered: LSN = start
         """The end of the last delivered item."""
         self.is_within: bool = False
-        """Whether a transaction has begun and not ended."""
+        """Whether delivery is within a transaction."""
         self.has_news: bool = False
-        """Whether a position was acknowledged and not reported yet."""
+        """Whether the server has not yet received the latest confirmed positions."""
         self._advances = advance_when_idle
 
     def deliver(self, end: LSN) -> None:
-        """Note that an item with that end was delivered."""
+        """Record that an item which ends at ``end`` was delivered."""
         self.is_within = False
         self.delivered = max(self.delivered, end)
 
     def acknowledge(self, flushed: LSN, *, written: LSN | None, applied: LSN | None) -> None:
-        """Acknowledge positions; they never move back.
+        """Record the positions that the client confirms; positions never decrease.
 
         Raises: InvalidAcknowledgement for a position that was not delivered yet.
         """
@@ -41,11 +41,9 @@ class Feedback:
         applied = flushed if applied is None else applied
         for position in (written, flushed, applied):
             if not isinstance(position, LSN):
-                raise TypeError(
-                    f"an acknowledged position must be an LSN, got {type(position).__name__}"
-                )
+                raise TypeError(f"positions must be LSN, not {type(position).__name__}")
             if position > self.delivered:
-                delivered = f"the stream has delivered changes up to {self.delivered}"
+                delivered = f"the last delivered item ends at {self.delivered}"
                 raise InvalidAcknowledgement(str(position), delivered)
         self.written = max(self.written, written, flushed)
         self.flushed = max(self.flushed, flushed)
@@ -53,19 +51,19 @@ class Feedback:
         self.has_news = True
 
     def write(self) -> None:
-        """Note that the client has processed the delivered items; it may not have stored them."""
+        """Record that the client has processed the delivered items, which may not be flushed."""
         if self.delivered > self.written:
             self.written = self.delivered
             self.has_news = True
 
     def reach(self, position: LSN) -> None:
-        """Note that the server has nothing more to send before that position."""
+        """Record that the server has no more changes before ``position``."""
         is_idle = self.delivered <= min(self.flushed, self.applied) and not self.is_within
         if self._advances and is_idle and position > self.flushed:
             self.written = self.flushed = self.applied = self.delivered = position
             self.has_news = True
 
     def status(self, *, asks: bool = False) -> bytes:
-        """Return the next status update; with ``asks`` the server answers it."""
+        """Return a status update; with ``asks`` it requests a reply."""
         self.has_news = False
         return status_update(self.written, self.flushed, self.applied, asks=asks)

@@ -1,4 +1,4 @@
-"""Spool: messages kept in memory, or on disk if they take much space."""
+"""Spool: messages buffered in memory, and in a temporary file beyond a limit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pgreplkit.values.lsn import LSN
 
 _HEAD = struct.Struct(">I8s")
 _OVERHEAD = 100
-"""Bytes that Python needs for each message, beyond its content."""
+"""Python's own memory for a message: the tuple, the LSN and the headers of the objects."""
 
 
 class Spool:
     """Messages with their positions, in the order in which they were added.
 
-    Beyond ``memory_limit`` bytes they are kept in a temporary file, which is deleted with the
-    object.
+    Beyond ``memory_limit`` bytes they are written to a temporary file, deleted with the object.
     """
 
     def __init__(self, memory_limit: int) -> None:
@@ -53,7 +52,7 @@ class Spool:
         file.flush()
         at, end = 0, file.seek(0, 2)
         while at < end:
-            # Several iterations may run at once, each at its own place in the file.
+            # There may be several iterators at once, each with its own position in the file.
             file.seek(at)
             size, position = _HEAD.unpack(file.read(_HEAD.size))
             data = file.read(size)

@@ -16,17 +16,17 @@ class TarSink(Protocol):
     """The receiver of the members."""
 
     def member(self, info: TarInfo) -> None:
-        """Begin a file, directory or symbolic link."""
+        """Start a file, directory or symbolic link."""
 
     def content(self, data: memoryview) -> None:
-        """Add content to the file that was begun last."""
+        """Add data to the current file."""
 
     def done(self) -> None:
-        """End that file."""
+        """Complete the current file."""
 
 
 class TarStream:
-    """Reads the archives that servers write: plain ustar headers without extensions."""
+    """Reads the tar format of servers: plain ustar headers without extensions."""
 
     def __init__(self, sink: TarSink) -> None:
         self._sink = sink
@@ -70,9 +70,7 @@ class TarStream:
         try:
             info = TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except HeaderError as error:
-            raise InvalidBackupMessage(
-                block, f"it is no header of a tar archive: {error}"
-            ) from None
+            raise InvalidBackupMessage(block, f"invalid header of a tar archive: {error}") from None
         if info.type not in _TYPES or (info.size and not info.isreg()):
             raise InvalidBackupMessage(info.name, f"it is a member of type {info.type!r}")
         if info.size < 0:

@@ -1,4 +1,4 @@
-"""WalFeed: extracts WAL from the messages of a physical stream, across timelines."""
+"""WalFeed: the WAL in the messages of a physical stream, across timelines."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Piece:
     """The part of a chunk that lies in one segment."""
 
     number: int
-    """The number of the segment, counted from the start of the WAL."""
+    """The number of the segment, from the start of the WAL."""
     offset: int
     data: memoryview
 
 
 def pieces(chunk: WalChunk, segment_size: int) -> Iterator[Piece]:
-    """Split a chunk where segments end."""
+    """Split a chunk at segment boundaries."""
     view, position = memoryview(chunk.data), int(chunk.lsn)
     while view:
         number, offset = divmod(position, segment_size)
@@ -50,25 +50,22 @@ def pieces(chunk: WalChunk, segment_size: int) -> Iterator[Piece]:
 
 
 class WalFeed:
-    """Turns messages into chunks, and checks that none is missing between them.
-
-    It ends at ``stop_at``.
-    """
+    """Converts messages to chunks of WAL without gaps, up to ``stop_at``."""
 
     def __init__(self, start: LSN, timeline: int, *, stop_at: LSN | None) -> None:
         self.position: LSN = start
         self.timeline: int = timeline
         self._stop_at = stop_at
         self.asked: bool = False
-        """Whether the server asked for a status update."""
+        """Whether the server has requested a status update."""
 
     @property
     def is_over(self) -> bool:
-        """Whether all WAL before ``stop_at`` was received."""
+        """Whether ``stop_at`` is reached."""
         return self._stop_at is not None and self.position >= self._stop_at
 
     def take(self, messages: Iterable[memoryview]) -> list[WalChunk]:
-        """Return the chunks in messages.
+        """Return the chunks in some messages.
 
         Raises: InvalidWalMessage.
         """
@@ -90,10 +87,12 @@ class WalFeed:
     def _chunk(self, message: memoryview) -> WalChunk:
         lsn = LSN.from_bytes(message[1:9])
         if lsn != self.position:
-            raise InvalidWalMessage(str(lsn), f"the WAL before it ends at {self.position}")
+            raise InvalidWalMessage(str(lsn), f"the preceding WAL ends at {self.position}")
         data = bytes(message[DATA_AT:])
         if len(data) > LSN.MAX - lsn:
-            raise InvalidWalMessage(str(lsn), f"{len(data)} bytes of WAL follow it: too many")
+            raise InvalidWalMessage(
+                str(lsn), f"{len(data)} bytes of WAL from there exceed the last LSN"
+            )
         if self._stop_at is not None:
             data = data[: self._stop_at - lsn]
         self.position = lsn + len(data)

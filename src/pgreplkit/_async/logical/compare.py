@@ -29,7 +29,13 @@ from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.tablescan import TableScan, columns_named
-from pgreplkit.errors import KeyMissing, ServerError, SlotNotFound, TableNotFound
+from pgreplkit.errors import (
+    InsufficientPrivilege,
+    KeyMissing,
+    ServerError,
+    SlotNotFound,
+    TableNotFound,
+)
 from pgreplkit.plans.logical.compare import (
     ComparedPart,
     CompareProgress,
@@ -302,9 +308,15 @@ class _Comparison:
 
     async def _read(self, link: AsyncLink, scan: TableScan, statement: Composed) -> list[DictRow]:
         operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
-        async with link.transaction(operation, timeout=self._timeout) as within:
-            await within.one(operation, UNIFORM_OUTPUT)
-            return await within.all(operation, statement.as_string(link.connection), grant=grant)
+        try:
+            async with link.transaction(operation, timeout=self._timeout) as within:
+                await within.one(operation, UNIFORM_OUTPUT)
+                text = statement.as_string(link.connection)
+                return await within.all(operation, text, grant=grant)
+        except InsufficientPrivilege:
+            # The server reports a policy that was created meanwhile like a missing privilege.
+            await insist_on_all_rows(link, operation, [scan.table])
+            raise
 
     async def _catch_up(self) -> None:
         """Wait until the subscriber has applied what the publisher has committed by now.

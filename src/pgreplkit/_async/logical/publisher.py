@@ -29,7 +29,7 @@ _CONNECT_TIMEOUT = 5
 
 
 @asynccontextmanager
-async def asking(
+async def publisher_of(
     link: AsyncLink, oid: int, publisher: AsyncServer | None
 ) -> AsyncIterator[AsyncServer]:
     """Yield the given publisher, or a connection to the one to which the subscription connects.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgreplkit._async.logical.publisher import asking, read_publisher
+from pgreplkit._async.logical.publisher import publisher_of, read_publisher
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.stuck import (
@@ -34,8 +34,8 @@ async def find_reasons(
     unreachable, facts = "", None
     wanted: list[tuple[TableName, list[str]]] = []
     try:
-        async with asking(link, status.state.oid, publisher) as asked:
-            facts, wanted = await read_publisher(asked, status.state)
+        async with publisher_of(link, status.state.oid, publisher) as server:
+            facts, wanted = await read_publisher(server, status.state)
     except ConnectionFailed as error:
         unreachable = str(error)
     except InsufficientPrivilege:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
-from pgreplkit._async.logical.publisher import asking, missing_publications, read_conninfo
+from pgreplkit._async.logical.publisher import missing_publications, publisher_of, read_conninfo
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.server.slot import AsyncSlot, read_slot
 from pgreplkit._async.wire.link import AsyncLink
@@ -264,7 +264,7 @@ _THEN = "; drop(publisher='gone') drops it without the publisher, and returns th
 async def _has_slot(link: AsyncLink, state: SubscriptionState) -> bool | None:
     """Return whether the publisher has the slot; None if this program cannot find out."""
     try:
-        async with asking(link, state.oid, None) as publisher:
+        async with publisher_of(link, state.oid, None) as publisher:
             await read_slot(publisher._link, str(state.subslotname))
     except SlotNotFound:
         return False

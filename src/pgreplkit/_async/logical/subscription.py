@@ -11,7 +11,7 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
 from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.logical.failing import find_failed
-from pgreplkit._async.logical.publisher import asking
+from pgreplkit._async.logical.publisher import publisher_of
 from pgreplkit._async.logical.stuck import find_reasons
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
@@ -46,7 +46,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
@@ -185,7 +185,7 @@ class AsyncSubscription:
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        await self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
+        await self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Set its sequences to the publisher's positions (19 on, on both sides).
@@ -196,7 +196,7 @@ class AsyncSubscription:
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        await self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
+        await self._alter_by_publisher(SQL(REFRESH_SEQUENCES), None, timeout)
 
     async def set_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -211,7 +211,9 @@ class AsyncSubscription:
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
-        await self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
+        await self._alter_by_publisher(
+            SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout
+        )
 
     async def add_publications(
         self, *names: str, copy_data: bool = True, timeout: float = 60.0
@@ -227,9 +229,16 @@ class AsyncSubscription:
     async def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
         """Unsubscribe from publications. Replicated rows stay.
 
-        Raises and source: as ``set_publications``; ValueError if none would be left.
+        Raises and source: as ``set_publications``; PublicationNotFound for one to which it does not
+        subscribe; ValueError if none would be left.
         """
         await self.refresh()
+        if unknown := {*names} - {*self.state.subpublications}:
+            raise PublicationNotFound(
+                f"alter the subscription {self.name!r}",
+                f"it does not subscribe to {', '.join(sorted(unknown))}, only to"
+                f" {', '.join(self.state.subpublications)}",
+            )
         kept = [name for name in self.state.subpublications if name not in names]
         await self.set_publications(*kept, timeout=timeout)
 
@@ -253,7 +262,7 @@ class AsyncSubscription:
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
-            await self._asked(what, None, timeout)
+            await self._alter_by_publisher(what, None, timeout)
         else:
             await self._alter(what, timeout)
 
@@ -298,8 +307,8 @@ class AsyncSubscription:
         it is collected and readable.
         """
         await self.refresh()
-        async with asking(self._link, self.state.oid, publisher) as asked:
-            return await find_failed(self._link, self.state, asked, timeout=timeout)
+        async with publisher_of(self._link, self.state.oid, publisher) as server:
+            return await find_failed(self._link, self.state, server, timeout=timeout)
 
     async def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
         """Skip the transaction that finishes at a position, with all of its changes.
@@ -401,20 +410,20 @@ class AsyncSubscription:
         """
         await self.refresh()
         backoff = Backoff(timeout)
-        async with asking(self._link, self.state.oid, publisher) as asked:
-            target = await write_marker(asked._link) if lsn is None else lsn
+        async with publisher_of(self._link, self.state.oid, publisher) as server:
+            target = await write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
                     f"wait for {self.name!r}",
                     "the subscription has no slot; attach_slot() sets one",
                 )
-            slot = AsyncSlot(asked._link, await read_slot(asked._link, self.state.subslotname))
+            slot = AsyncSlot(server._link, await read_slot(server._link, self.state.subslotname))
             try:
                 await slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
-                raise SubscriptionStuck(str(error), await self.diagnose(asked)) from None
+                raise SubscriptionStuck(str(error), await self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            await self.wait_synced(timeout=backoff.left, publisher=asked)
+            await self.wait_synced(timeout=backoff.left, publisher=server)
         return target
 
     async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:
@@ -458,7 +467,9 @@ class AsyncSubscription:
             )
         await self._read(name or self.name)
 
-    async def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
+    async def _alter_by_publisher(
+        self, what: Composable, option: Composable | None, timeout: float
+    ) -> None:
         """Alter it in a way that connects to the publisher, and cannot run in a transaction."""
         if option is not None:
             what = SQL(WITH_OPTION).format(what, option)

@@ -30,7 +30,7 @@ _CONNECT_TIMEOUT = 5
 
 
 @contextmanager
-def asking(link: Link, oid: int, publisher: Server | None) -> Iterator[Server]:
+def publisher_of(link: Link, oid: int, publisher: Server | None) -> Iterator[Server]:
     """Yield the given publisher, or a connection to the one to which the subscription connects.
 
     Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.

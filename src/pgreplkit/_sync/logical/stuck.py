@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pgreplkit._sync.logical.publisher import asking, read_publisher
+from pgreplkit._sync.logical.publisher import publisher_of, read_publisher
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.stuck import (
@@ -35,8 +35,8 @@ def find_reasons(
     unreachable, facts = "", None
     wanted: list[tuple[TableName, list[str]]] = []
     try:
-        with asking(link, status.state.oid, publisher) as asked:
-            facts, wanted = read_publisher(asked, status.state)
+        with publisher_of(link, status.state.oid, publisher) as server:
+            facts, wanted = read_publisher(server, status.state)
     except ConnectionFailed as error:
         unreachable = str(error)
     except InsufficientPrivilege:

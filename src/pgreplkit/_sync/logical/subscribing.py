@@ -9,7 +9,7 @@ from contextlib import suppress
 import attrs
 from psycopg.sql import SQL, Composed, Identifier
 
-from pgreplkit._sync.logical.publisher import asking, missing_publications, read_conninfo
+from pgreplkit._sync.logical.publisher import missing_publications, publisher_of, read_conninfo
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.server.slot import Slot, read_slot
 from pgreplkit._sync.wire.link import Link
@@ -263,7 +263,7 @@ _THEN = "; drop(publisher='gone') drops it without the publisher, and returns th
 def _has_slot(link: Link, state: SubscriptionState) -> bool | None:
     """Return whether the publisher has the slot; None if this program cannot find out."""
     try:
-        with asking(link, state.oid, None) as publisher:
+        with publisher_of(link, state.oid, None) as publisher:
             read_slot(publisher._link, str(state.subslotname))
     except SlotNotFound:
         return False

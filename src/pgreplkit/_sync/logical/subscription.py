@@ -12,7 +12,7 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
 from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
-from pgreplkit._sync.logical.publisher import asking
+from pgreplkit._sync.logical.publisher import publisher_of
 from pgreplkit._sync.logical.stuck import find_reasons
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
@@ -47,7 +47,7 @@ from pgreplkit.catalog.logical.subscription import (
 )
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.errors import ServerError, SubscriptionStuck, WaitTimeout
+from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
 from pgreplkit.plans.logical.stuck import Stuck
@@ -186,7 +186,7 @@ class Subscription:
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
-        self._asked(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
+        self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     def refresh_sequences(self, *, timeout: float = 60.0) -> None:
         """Set its sequences to the publisher's positions (19 on, on both sides).
@@ -197,7 +197,7 @@ class Subscription:
         Source: ALTER SUBSCRIPTION … REFRESH SEQUENCES.
         """
         self._link.require("subscription.refresh_sequences")
-        self._asked(SQL(REFRESH_SEQUENCES), None, timeout)
+        self._alter_by_publisher(SQL(REFRESH_SEQUENCES), None, timeout)
 
     def set_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to these publications and no others, and add their tables.
@@ -210,7 +210,7 @@ class Subscription:
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
-        self._asked(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
+        self._alter_by_publisher(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
     def add_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
         """Subscribe to further publications.
@@ -224,9 +224,16 @@ class Subscription:
     def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
         """Unsubscribe from publications. Replicated rows stay.
 
-        Raises and source: as ``set_publications``; ValueError if none would be left.
+        Raises and source: as ``set_publications``; PublicationNotFound for one to which it does not
+        subscribe; ValueError if none would be left.
         """
         self.refresh()
+        if unknown := {*names} - {*self.state.subpublications}:
+            raise PublicationNotFound(
+                f"alter the subscription {self.name!r}",
+                f"it does not subscribe to {', '.join(sorted(unknown))}, only to"
+                f" {', '.join(self.state.subpublications)}",
+            )
         kept = [name for name in self.state.subpublications if name not in names]
         self.set_publications(*kept, timeout=timeout)
 
@@ -250,7 +257,7 @@ class Subscription:
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
         if given & {"failover", "two_phase"}:
-            self._asked(what, None, timeout)
+            self._alter_by_publisher(what, None, timeout)
         else:
             self._alter(what, timeout)
 
@@ -295,8 +302,8 @@ class Subscription:
         it is collected and readable.
         """
         self.refresh()
-        with asking(self._link, self.state.oid, publisher) as asked:
-            return find_failed(self._link, self.state, asked, timeout=timeout)
+        with publisher_of(self._link, self.state.oid, publisher) as server:
+            return find_failed(self._link, self.state, server, timeout=timeout)
 
     def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
         """Skip the transaction that finishes at a position, with all of its changes.
@@ -396,20 +403,20 @@ class Subscription:
         """
         self.refresh()
         backoff = Backoff(timeout)
-        with asking(self._link, self.state.oid, publisher) as asked:
-            target = write_marker(asked._link) if lsn is None else lsn
+        with publisher_of(self._link, self.state.oid, publisher) as server:
+            target = write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
                     f"wait for {self.name!r}",
                     "the subscription has no slot; attach_slot() sets one",
                 )
-            slot = Slot(asked._link, read_slot(asked._link, self.state.subslotname))
+            slot = Slot(server._link, read_slot(server._link, self.state.subslotname))
             try:
                 slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
-                raise SubscriptionStuck(str(error), self.diagnose(asked)) from None
+                raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            self.wait_synced(timeout=backoff.left, publisher=asked)
+            self.wait_synced(timeout=backoff.left, publisher=server)
         return target
 
     def diagnose(self, publisher: Server | None = None) -> tuple[Stuck, ...]:
@@ -451,7 +458,9 @@ class Subscription:
             link.run(operation, statement, grant=self.state.subowner, meaning=subscribing.MEANING)
         self._read(name or self.name)
 
-    def _asked(self, what: Composable, option: Composable | None, timeout: float) -> None:
+    def _alter_by_publisher(
+        self, what: Composable, option: Composable | None, timeout: float
+    ) -> None:
         """Alter it in a way that connects to the publisher, and cannot run in a transaction."""
         if option is not None:
             what = SQL(WITH_OPTION).format(what, option)

@@ -1,4 +1,4 @@
-"""The messages of a stream of changes (pgoutput)."""
+"""The messages of a stream of changes, as pgoutput sends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 @attrs.frozen
 class Begin:
-    """The beginning of a transaction; all changes up to its Commit belong to it."""
+    """The start of a transaction; all messages up to its Commit belong to it."""
 
     commit_lsn: LSN
     """The position of its commit record."""
@@ -26,7 +26,7 @@ class Begin:
 
 @attrs.frozen
 class Commit:
-    """The end of a transaction; ``end_lsn`` acknowledges it and all before it."""
+    """The end of a transaction; ``end_lsn`` acknowledges it and all earlier ones."""
 
     commit_lsn: LSN
     end_lsn: LSN
@@ -35,10 +35,10 @@ class Commit:
 
 @attrs.frozen
 class Origin:
-    """The replication origin from which the publisher itself received the transaction."""
+    """Replication origin, if the publisher itself received the transaction by replication."""
 
     origin_lsn: LSN
-    """The position of its commit record at the origin."""
+    """The position of the commit on the origin server."""
     name: str
 
 
@@ -48,7 +48,7 @@ class Insert(Generic[R]):
 
     lsn: LSN
     xid: int
-    """The transaction, or the subtransaction in one that is streamed while it runs."""
+    """The transaction, or the subtransaction within a transaction streamed in progress."""
     table: Table
     new: R
 
@@ -57,9 +57,9 @@ class Insert(Generic[R]):
 class Update(Generic[R]):
     """An updated row.
 
-    ``new`` has UNCHANGED for large (TOASTed) values that were not changed, unless ``old`` has them.
-    ``old`` is the whole row with REPLICA IDENTITY FULL. Otherwise it is a Row of the key columns if
-    the key changed, or if a key value is TOASTed; else None.
+    ``new`` has UNCHANGED for large values that did not change and are not in ``old``. ``old`` is
+    the whole row with REPLICA IDENTITY FULL; otherwise a Row of the key columns if the key changed
+    or has a large (TOASTed) value, else None.
     """
 
     lsn: LSN
@@ -73,7 +73,7 @@ class Update(Generic[R]):
 class Delete(Generic[R]):
     """A deleted row.
 
-    ``old`` is the whole row with REPLICA IDENTITY FULL, else a Row of the key columns.
+    ``old`` is the whole row with REPLICA IDENTITY FULL, otherwise a Row of the key columns.
     """
 
     lsn: LSN
@@ -84,7 +84,7 @@ class Delete(Generic[R]):
 
 @attrs.frozen
 class Truncate:
-    """Tables that were emptied by one TRUNCATE."""
+    """Tables emptied by one TRUNCATE."""
 
     lsn: LSN
     xid: int
@@ -95,15 +95,15 @@ class Truncate:
 
 @attrs.frozen
 class Message:
-    """A logical message, written by pg_logical_emit_message() (14 on).
+    """A message of pg_logical_emit_message(); from 14 on.
 
-    A message that is not transactional belongs to no transaction: ``end_lsn`` acknowledges it.
+    A message that is not transactional is outside of any transaction: ``end_lsn`` acknowledges it.
     """
 
     lsn: LSN
-    """The end of the message."""
+    """The end of its record."""
     xid: int
-    """The transaction; 0 for a message that is not transactional."""
+    """The transaction; 0 if the message is not transactional."""
     transactional: bool
     prefix: str
     content: bytes
@@ -116,23 +116,23 @@ class Message:
 
 @attrs.frozen
 class StreamStart:
-    """The beginning of changes of a transaction that still runs, up to StreamStop."""
+    """The start of changes of a transaction in progress, up to StreamStop."""
 
     xid: int
     is_first: bool
-    """Whether these are the first streamed changes of the transaction."""
+    """Whether this is the first part of the transaction."""
 
 
 @attrs.frozen
 class StreamStop:
-    """The end of changes of a transaction that still runs."""
+    """The end of changes of a transaction in progress."""
 
     xid: int
 
 
 @attrs.frozen
 class StreamCommit:
-    """The commit of a transaction that was streamed; ``end_lsn`` acknowledges it."""
+    """The commit of a transaction streamed in progress; ``end_lsn`` acknowledges it."""
 
     xid: int
     commit_lsn: LSN
@@ -142,9 +142,9 @@ class StreamCommit:
 
 @attrs.frozen
 class StreamAbort:
-    """The rollback of a streamed transaction, or of one of its subtransactions.
+    """The rollback of a transaction streamed in progress, or of one of its subtransactions.
 
-    ``subxid`` equals ``xid`` if the whole transaction is rolled back. Position and time are sent
+    ``subxid`` equals ``xid`` for the whole transaction. The position and the time are sent only
     with streaming="parallel".
     """
 
@@ -156,21 +156,21 @@ class StreamAbort:
 
 @attrs.frozen
 class BeginPrepare:
-    """The beginning of a prepared transaction; all changes up to its Prepare belong to it."""
+    """The start of a transaction that is prepared; all messages up to its Prepare belong to it."""
 
     prepare_lsn: LSN
     end_lsn: LSN
     prepare_time: datetime
     xid: int
     gid: str
-    """Its identifier, given by PREPARE TRANSACTION."""
+    """The identifier given to PREPARE TRANSACTION."""
 
 
 @attrs.frozen
 class Prepare:
-    """The end of a transaction that is prepared for a two-phase commit.
+    """The end of a prepared transaction: CommitPrepared or RollbackPrepared follows later.
 
-    CommitPrepared or RollbackPrepared follows later. ``end_lsn`` acknowledges it.
+    ``end_lsn`` acknowledges it.
     """
 
     prepare_lsn: LSN
@@ -179,7 +179,7 @@ class Prepare:
     xid: int
     gid: str
     is_streamed: bool = False
-    """Whether the transaction was streamed while it ran."""
+    """Whether the transaction was streamed in progress."""
 
 
 @attrs.frozen
@@ -207,7 +207,7 @@ class RollbackPrepared:
 
 @attrs.frozen
 class SnapshotEnd:
-    """The end of the existing rows, as of ``lsn``; the changes since then follow.
+    """The end of the copied rows, which are of ``lsn``; later changes follow.
 
     Only ``snapshot_then_changes`` yields it.
     """
@@ -237,4 +237,4 @@ Change: TypeAlias = (
 """The items of a stream of changes."""
 
 ENDS = (Commit, StreamCommit, Prepare, CommitPrepared, RollbackPrepared)
-"""The changes whose ``end_lsn`` acknowledges a transaction, or a step of one."""
+"""The messages whose ``end_lsn`` acknowledges a transaction, or a phase of one."""

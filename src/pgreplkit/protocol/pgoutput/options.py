@@ -11,13 +11,13 @@ _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 
 def names_of(publications: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of publications, of which there must be one at least."""
+    """Return the names of publications, at least one."""
     names = several(publications, "publications")
     if not names:
-        raise ValueError("publications must not be empty")
+        raise ValueError("at least one publication is needed")
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a publication must be a str, got {type(name).__name__}")
+            raise TypeError(f"publications must be str, not {type(name).__name__}")
     return names
 
 
@@ -32,9 +32,9 @@ def pgoutput_options(
     messages: bool | None,
     origin: str,
 ) -> dict[str, str]:
-    """Return the options of START_REPLICATION, with the highest protocol version of the server.
+    """Return the options of START_REPLICATION, with the newest protocol of the major version.
 
-    Raises: UnsupportedByServer, by ``require``, for an option that the major version lacks.
+    Raises: UnsupportedByServer, from ``require``, for an option that the server lacks.
     """
     protocol = next((protocol for since, protocol in _PROTOCOLS if major >= since), 1)
     names = ",".join(identifier(name) for name in publications)

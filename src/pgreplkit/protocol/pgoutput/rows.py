@@ -1,4 +1,4 @@
-"""Row: the values of a row, by name and by position; and other row factories."""
+"""Row: the values of a row by name and by position; and the other row factories."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ class Unchanged(Enum):
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-"""The value of a large column (TOAST) that an UPDATE did not change, and the server did not send.
+"""The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
 
-It is not NULL: leave the column as it is. A value that the old row has is filled in from there.
+It is neither NULL nor missing: leave the column as it is. A value that the old row of the same
+Update has is taken from there instead.
 """
 
 
 class Row(tuple[object, ...]):
-    """The values of a row: a tuple in the order of the columns, whose items also have names.
+    """The values of a row: a tuple in the order of the columns, with access by name.
 
     >>> row = named_rows(("id", "name"))((1, "Ada"))
     >>> row["name"], row[0], dict(row)
@@ -49,7 +50,7 @@ class Row(tuple[object, ...]):
         return default if position is None else tuple.__getitem__(self, position)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the values by the names of their columns."""
+        """Return the values by column name."""
         return dict(zip(self._positions, self, strict=True))
 
     @overload
@@ -69,9 +70,9 @@ class Row(tuple[object, ...]):
 
 
 RowMaker: TypeAlias = Callable[[tuple[object, ...]], R]
-"""A function that makes one row of its values."""
+"""Returns a row for a tuple of values."""
 RowFactory: TypeAlias = Callable[[tuple[str, ...]], RowMaker[R]]
-"""A function that returns a RowMaker for columns of those names."""
+"""Returns a row maker for columns of those names."""
 
 
 _OF_PSYCOPG = {
@@ -102,7 +103,7 @@ def checked_row_factory(factory: RowFactory[R]) -> RowFactory[R]:
 
 
 def named_rows(names: tuple[str, ...]) -> type[Row]:
-    """The default row factory: each row is a Row."""
+    """Return a row maker for Row objects; the default row factory."""
     positions = {name: position for position, name in enumerate(names)}
     return type(
         "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}
@@ -114,18 +115,17 @@ def _restored(names: tuple[str, ...], values: tuple[object, ...]) -> Row:
 
 
 def tuple_rows(names: tuple[str, ...]) -> RowMaker[tuple[object, ...]]:
-    """A row factory: plain tuples, in the order of the columns."""
+    """Return a row maker for plain tuples in the order of the columns."""
     return tuple
 
 
 def dict_rows(names: tuple[str, ...]) -> RowMaker[dict[str, object]]:
-    """A row factory: dicts by the names of the columns."""
+    """Return a row maker for dicts by column name."""
     return lambda values: dict(zip(names, values, strict=True))
 
 
 def class_rows(cls: Callable[..., R]) -> RowFactory[R]:
-    """A row factory: objects of a class that takes the columns as keywords, as attrs classes and
-    dataclasses do."""
+    """Return a row factory for a class that takes the columns as keywords, such as a dataclass."""
 
     def factory(names: tuple[str, ...]) -> RowMaker[R]:
         return lambda values: cls(**dict(zip(names, values, strict=True)))

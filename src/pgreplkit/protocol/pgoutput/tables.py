@@ -1,4 +1,4 @@
-"""Table and Column: a stream's description of the tables whose changes it carries."""
+"""Table and Column: the tables of a stream of changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pgreplkit.values.tablename import TableName
 
 
 class RelationIdentity(OpenEnum):
-    """The replica identity of a table: how a change identifies its old row (``relreplident``)."""
+    """The replica identity of a table, as in pg_class.relreplident."""
 
     DEFAULT = "d"
     """The primary key."""
@@ -30,19 +30,19 @@ class Column:
     name: str
     type_oid: int
     type_modifier: int
-    """The type modifier (pg_attribute.atttypmod); -1 if the type has none."""
+    """pg_attribute.atttypmod; -1 if the type has no modifier."""
     is_key: bool
-    """Whether the column belongs to the replica identity."""
+    """Whether the column is part of the replica identity."""
     type_name: TableName | None = None
-    """The schema and name of its type, unless the type is built into PostgreSQL."""
+    """Schema and name of its type, unless it is a built-in type."""
 
 
 @attrs.frozen(repr=False)
 class Table:
-    """The definition of a table at the time of the changes that refer to it.
+    """A table as it was at the time of its changes.
 
-    After ALTER TABLE later changes refer to another Table. The server may also describe an
-    unaltered table again, as after ANALYZE: compare with ``==``.
+    After ALTER TABLE the stream continues with another Table; changes keep their own. The server
+    also sends an unaltered table again, as after ANALYZE: compare tables with ``==``.
 
     Source: the message Relation of pgoutput.
     """
@@ -56,12 +56,12 @@ class Table:
 
     @property
     def table_name(self) -> TableName:
-        """The schema and name as one value, which ``str`` writes in SQL."""
+        """The schema and name as one value; ``str()`` returns it as SQL."""
         return TableName(self.schema, self.name)
 
     @property
     def key(self) -> tuple[Column, ...]:
-        """The columns of its replica identity."""
+        """The columns of the replica identity."""
         return tuple(column for column in self.columns if column.is_key)
 
     def __str__(self) -> str:
