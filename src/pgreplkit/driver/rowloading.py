@@ -32,8 +32,8 @@ _DATE_PART = re.compile(
 class RowLoading:
     """Loads values by the loaders of ``adapters``, as a query's result is loaded.
 
-    ``connection`` has the settings by which the server writes texts. ``types`` are the known
-    types that were created in the database; the caller may add others later.
+    ``connection`` has the settings by which the server writes texts. ``types`` are the created
+    known types; the caller may add others later.
     """
 
     def __init__(

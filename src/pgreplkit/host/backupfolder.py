@@ -1,4 +1,4 @@
-"""DataFolder: a base backup as a data directory, and whether one is as its manifest says."""
+"""Base backups on disk: as a data directory, as tar archives, and verified by the manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pgreplkit.values.manifest import BackupManifest
 _TABLESPACES = "pg_tblspc"
 _AT_ONCE = 1 << 20
 _NOT_LISTED = {"postgresql.auto.conf", "standby.signal", "recovery.signal"}
-"""What tools write into a copy once it is taken."""
+"""Files that tools add to a copy after the backup."""
 
 
 class DataFolder:
@@ -45,7 +45,7 @@ class DataFolder:
         self._links: set[str] = set()
         self._owner: tuple[int, int] | None = None
         if os.geteuid() == 0:
-            # Servers refuse root: as root's the files would be of no use.
+            # The server refuses to run as root, so it could not use files owned by root.
             above = path.parent.stat()
             self._owner = above.st_uid, above.st_gid
             os.chown(path, *self._owner)
@@ -57,7 +57,7 @@ class DataFolder:
         self.found: dict[str, FoundFile] = {}
 
     def begin(self, archive: BackupArchive) -> None:
-        """An archive begins."""
+        """Start an archive."""
         self._tar = TarStream(self)
         self._is_gzip, self._gzip = archive.name.endswith(".gz"), zlib.decompressobj(wbits=31)
         self._folder, self._prefix = self._root, ""
@@ -68,38 +68,40 @@ class DataFolder:
             self._own(self._folder)
 
     def _located(self, location: str) -> Path:
-        """Where a tablespace goes; one that lies in the data directory stays in it."""
+        """Return the target of a tablespace; one within the data directory stays there."""
         if location.startswith("/"):
             return self._locations.get(location, Path(location))
         return self._root / self._checked(location)
 
     def write(self, data: memoryview) -> None:
-        """More of it."""
+        """Add data to the current archive."""
         if not self._is_gzip:
             self._tar.feed(data)
             return
         try:
-            # Pages of zeros become a thousand times as long.
+            # Pages of zeros expand a thousandfold, so the output is limited.
             while unpacked := self._gzip.decompress(data, _AT_ONCE):
                 self._tar.feed(memoryview(unpacked))
                 data = memoryview(self._gzip.unconsumed_tail)
             if self._gzip.unused_data:
-                raise InvalidBackupMessage(self._gzip.unused_data[:32], "it follows the gzip's end")
+                raise InvalidBackupMessage(
+                    self._gzip.unused_data[:32], "data after the end of the gzip stream"
+                )
         except zlib.error as error:
-            raise InvalidBackupMessage(bytes(data[:32]), f"it is no gzip: {error}") from None
+            raise InvalidBackupMessage(bytes(data[:32]), f"invalid gzip stream: {error}") from None
 
     def end(self) -> None:
-        """It is whole."""
+        """Complete the current archive."""
         if self._is_gzip and not self._gzip.eof:
-            raise InvalidBackupMessage(b"", "the gzip ends too early")
+            raise InvalidBackupMessage(b"", "the gzip stream is incomplete")
         self._tar.close()
 
     def manifest(self, data: memoryview) -> None:
-        """More of the manifest."""
+        """Add data to the manifest."""
         self._manifest += data
 
     def member(self, info: TarInfo) -> None:
-        """A file, directory or link begins."""
+        """Start a file, directory or link."""
         name = self._checked(info.name)
         path = self._folder / name
         if info.isdir():
@@ -108,7 +110,7 @@ class DataFolder:
             self._own(path)
         elif info.issym():
             if self._prefix or PurePosixPath(name).parent.name != _TABLESPACES:
-                raise InvalidBackupMessage(name, "a link that is no tablespace's")
+                raise InvalidBackupMessage(name, "a link that is not a tablespace")
             path.symlink_to(self._located(info.linkname))
             self._links.add(name)
             self._own(path)
@@ -122,7 +124,7 @@ class DataFolder:
             self._checksum = None if self._algorithm is None else self._algorithm()
 
     def _checked(self, name: str) -> str:
-        """A path within the data directory, and through no link.
+        """Return a path within the data directory that does not pass through a link.
 
         Raises: InvalidBackupMessage.
         """
@@ -130,7 +132,7 @@ class DataFolder:
         is_within = not name.startswith("/") and ".." not in parts and "\0" not in name
         through = "/".join(parts[:2])
         if not is_within or (through in self._links and len(parts) > 2 and not self._prefix):
-            raise InvalidBackupMessage(name, "it leads out of the data directory")
+            raise InvalidBackupMessage(name, "the path leaves the data directory")
         return "/".join(parts)
 
     def _own(self, path: Path) -> None:
@@ -138,20 +140,20 @@ class DataFolder:
             os.chown(path, *self._owner, follow_symlinks=False)
 
     def content(self, data: memoryview) -> None:
-        """More of the file that was begun last."""
+        """Add data to the current file."""
         if self._checksum is not None:
             self._checksum.update(data)
         while data:
             data = data[os.write(self._file, data) :]
 
     def done(self) -> None:
-        """That file is whole."""
+        """Complete the current file."""
         self._close()
         digest = None if self._checksum is None else self._checksum.hexdigest()
         self.found[self._name] = FoundFile(self._size, digest)
 
     def check(self) -> None:
-        """Compare all with the manifest.
+        """Compare all files with the manifest.
 
         Raises: BackupDamaged; InvalidBackupManifest.
         """
@@ -161,7 +163,7 @@ class DataFolder:
                 raise BackupDamaged(self._tried, wrong)
 
     def finish(self) -> None:
-        """See that all is on the disk."""
+        """Flush all files to disk."""
         if self._manifest:
             path = self._root / MANIFEST
             path.write_bytes(self._manifest)
@@ -172,7 +174,7 @@ class DataFolder:
             sync_folder(fresh.path.parent)
 
     def give_up(self) -> None:
-        """Remove what was made."""
+        """Remove all created files."""
         self._close()
         for fresh in self._fresh:
             fresh.remove()
@@ -184,7 +186,7 @@ class DataFolder:
 
 
 def sync_tree(root: Path) -> None:
-    """See that all in a directory is on the disk."""
+    """Flush all files in a directory to disk."""
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
@@ -194,12 +196,12 @@ def sync_tree(root: Path) -> None:
 
 
 def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
-    """See that an extracted backup is as its manifest says; gives the manifest.
+    """Verify an extracted backup by its manifest, and return the manifest.
 
-    Sizes and checksums of all files are compared; WAL, and what tools write into a copy
-    (postgresql.auto.conf, standby.signal, recovery.signal), is not.
+    Sizes and checksums of all files are compared, except for WAL and for files that tools add to a
+    copy (postgresql.auto.conf, standby.signal, recovery.signal).
 
-    Raises: BackupDamaged, which names what differs; InvalidBackupManifest; HostFileError when
+    Raises: BackupDamaged, which lists the differences; InvalidBackupManifest; HostFileError if
     there is no manifest, as before 13.  Source: the file backup_manifest.
     """
     root, tried = Path(directory), f"verify the backup in {directory}"
@@ -224,7 +226,7 @@ def _name(path: str | bytes) -> str:
 
 
 def _files(root: Path, folder: Path) -> dict[str, Path]:
-    """The files in a data directory, those in tablespaces too, by the manifest's names."""
+    """Return the files of a data directory and its tablespaces, by their names in the manifest."""
     files: dict[str, Path] = {}
     for path in folder.iterdir():
         if path.is_dir():
@@ -253,20 +255,20 @@ _PRIVATE = 0o700
 
 
 class FreshFolder:
-    """A directory that was missing or empty, so that what is in it can be removed again.
+    """A directory that was missing or empty, so that its new content may be removed.
 
-    Raises: HostFileError when it is neither.
+    Raises: HostFileError if the directory is not empty.
     """
 
     def __init__(self, path: Path, tried: str) -> None:
         self.path = path
         self._was_there = path.exists()
         if self._was_there and any(path.iterdir()):
-            raise HostFileError(tried, f"{path} is not empty, and was not touched")
+            raise HostFileError(tried, f"{path} is not empty; it is unchanged")
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
     def remove(self) -> None:
-        """Remove what was made."""
+        """Remove all created files."""
         if not self._was_there:
             shutil.rmtree(self.path, ignore_errors=True)
             return
@@ -278,7 +280,7 @@ class FreshFolder:
 
 
 class TarFolder:
-    """Writes base.tar and its like; the manifest comes last, when all else is on the disk."""
+    """Saves a backup as tar archives; the manifest is written last, after all else is flushed."""
 
     def __init__(self, folder: FreshFolder, major: int) -> None:
         self._folder = folder
@@ -288,29 +290,29 @@ class TarFolder:
         self._paths: list[Path] = []
 
     def begin(self, archive: BackupArchive) -> None:
-        """An archive begins."""
+        """Start an archive."""
         path = self._folder.path / Path(archive.name).name
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
         self._paths.append(path)
 
     def write(self, data: memoryview) -> None:
-        """More of it."""
+        """Add data to the current archive."""
         while data:
             data = data[os.write(self._file, data) :]
 
     def end(self) -> None:
-        """It is whole."""
+        """Complete the current archive."""
         if not self._is_terminated:
             self.write(memoryview(_TERMINATOR))
         self._close()
 
     def manifest(self, data: memoryview) -> None:
-        """More of the manifest."""
+        """Add data to the manifest."""
         self._manifest += data
 
     def finish(self) -> None:
-        """See that all is on the disk."""
+        """Flush all files to disk."""
         for path in self._paths:
             sync_file(path)
         if self._manifest:
@@ -321,7 +323,7 @@ class TarFolder:
         sync_folder(self._folder.path.parent)
 
     def give_up(self) -> None:
-        """Remove what was made."""
+        """Remove all created files."""
         self._close()
         self._folder.remove()
 
@@ -332,7 +334,7 @@ class TarFolder:
 
 
 def sync_file(path: Path) -> None:
-    """See that a file is on the disk."""
+    """Flush a file to disk."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -1,4 +1,4 @@
-"""The checksums of a backup's manifest, as its hex digits have them."""
+"""The checksums of a backup manifest, as hexadecimal texts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from importlib.util import find_spec
 from typing import Protocol
 
 _POLYNOMIAL = 0x82F63B78
-"""Castagnoli's, its bits reversed."""
+"""The Castagnoli polynomial, bits reversed."""
 _SHA = {"SHA224", "SHA256", "SHA384", "SHA512"}
 
 
 class Checksum(Protocol):
-    """One that is being computed."""
+    """A checksum in progress."""
 
     def update(self, data: memoryview, /) -> None:
-        """More of the file."""
+        """Add data of the file."""
 
     def hexdigest(self) -> str:
-        """What it is of all so far."""
+        """Return the checksum of the data up to now."""
 
 
 def checksum(algorithm: str) -> Callable[[], Checksum] | None:
-    """What begins one; None for an algorithm that is not known, and for NONE."""
+    """Return a new checksum; None for an unknown algorithm, and for NONE."""
     name = algorithm.upper()
     if name == "CRC32C":
         return Crc32c
@@ -34,23 +34,23 @@ def checksum(algorithm: str) -> Callable[[], Checksum] | None:
 
 
 def quickest() -> str:
-    """The algorithm to ask for: the server's own choice, where this side computes it in C."""
+    """Return the algorithm to request: CRC-32C if it is computed in C here."""
     return "CRC32C" if find_spec("google_crc32c") else "SHA256"
 
 
 class Crc32c:
-    """CRC-32C, by google-crc32c where that is installed, else slowly."""
+    """CRC-32C, by google-crc32c if installed, otherwise in slow Python."""
 
     def __init__(self) -> None:
         self._value = 0
         self._extend = _extension()
 
     def update(self, data: memoryview, /) -> None:
-        """More of the file."""
+        """Add data of the file."""
         self._value = self._extend(self._value, bytes(data))
 
     def hexdigest(self) -> str:
-        """As a server writes it, which takes the number's bytes as they lie in its memory."""
+        """Return the text as servers write it: the number's bytes in little-endian order."""
         return self._value.to_bytes(4, "little").hex()
 
 
@@ -75,7 +75,7 @@ def _table() -> tuple[int, ...]:
 
 
 def extended(value: int, data: bytes) -> int:
-    """The checksum of more data, in Python."""
+    """Return the checksum extended by more data, computed in Python."""
     table = _table()
     value ^= 0xFFFFFFFF
     for byte in data:

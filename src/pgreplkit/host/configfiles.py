@@ -1,4 +1,4 @@
-"""Files of this host that are edited line by line: pg_hba.conf and password files."""
+"""Line-by-line changes of pg_hba.conf and of password files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRIVATE = 0o600
 
 
 def hba_line(asked: AccessRequest) -> str:
-    """A line of pg_hba.conf that lets them in, with names quoted where they need it."""
+    """Return a line of pg_hba.conf that allows the connections, with names quoted if needed."""
     network, database = asked.network, asked.database
     fields = {
         "conntype": "local" if network is None else "hostssl" if asked.ssl else "host",
@@ -41,7 +41,7 @@ def _quoted(name: str) -> str:
 
 
 def insert_line(path: Path, line: str, *, before: int | None) -> Path:
-    """Put a line before that line number, or at the end; gives the backup that was made.
+    """Insert a line before a line number, or at the end; return the path of the backup.
 
     Raises: HostFileError.
     """
@@ -60,14 +60,14 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
 
 
 def restore(path: Path, backup: Path) -> None:
-    """Put the backup's content back, and remove the backup."""
+    """Restore the content of the backup, and remove the backup."""
     with translate_os_errors(f"restore {path} from {backup}"):
         replace_file(path, backup.read_bytes())
         backup.unlink()
 
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Write a file at once, or not at all; it keeps its owner, and its mode unless told."""
+    """Replace a file atomically; it keeps its owner, and by default its mode."""
     path = path.resolve()  # a link stays one
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     new = Path(name)
@@ -87,7 +87,7 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
 
 
 def sync_folder(path: Path) -> None:
-    """See that the names in a folder are on the disk."""
+    """Flush the entries of a directory to disk."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
@@ -104,19 +104,19 @@ def add_passfile_entry(
     password: str,
     path: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Write a password into a password file of libpq, of mode 0600; gives the file's path.
+    """Write a password into a libpq password file with mode 0600; return the file's path.
 
-    ``*`` stands for any host, port, database or user; for a standby's or a receiver's connection
-    the database is ``replication``. An entry for the same is replaced, all others stay as they
-    are. libpq takes the first that fits, so it is put before the first one that is less specific.
-    The file is ``path``, else what PGPASSFILE names, else ~/.pgpass.
+    ``*`` matches any host, port, database or user; for connections of standbys and receivers the
+    database is ``replication``. An entry for the same connection is replaced, all others are kept.
+    libpq uses the first matching entry, so the new one is inserted before less specific ones. The
+    file is ``path``, by default that of PGPASSFILE or ~/.pgpass.
 
-    Raises: HostFileError; ValueError for a line break in a part, or a port that is none.
+    Raises: HostFileError; ValueError for a line break in a field, or an invalid port.
     """
     entry = _passfile_entry(host, port, database, user, password)
     file = Path(path or os.environ.get("PGPASSFILE") or "~/.pgpass").expanduser()
     with translate_os_errors(f"add an entry to {file}"):
-        # Bytes, because what stands in it is others' and of any encoding.
+        # Bytes, because other entries may be in any encoding.
         content = file.read_bytes() if file.exists() else b""
         lines = content.removesuffix(b"\n").split(b"\n") if content else []
         kept = [(line, other) for line in lines if not _is_for_the_same(other := _key(line), entry)]
@@ -132,22 +132,22 @@ def _passfile_entry(
     host: str, port: int | str, database: str, user: str, password: str
 ) -> PassEntry:
     if port != "*" and not (str(port).isascii() and str(port).isdecimal()):
-        raise ValueError(f"a port is a number or '*', not {port!r}")
+        raise ValueError(f"port must be a number or '*', not {port!r}")
     for part in (host, database, user, password):
         if not isinstance(part, str):
-            raise TypeError(f"a part of a password file's entry is text, not {type(part).__name__}")
-        # The texts of these errors repeat no part, which may be the password.
+            raise TypeError(f"fields of a password file must be str, not {type(part).__name__}")
+        # These errors do not repeat the field, which may be the password.
         if any(mark in part for mark in "\n\r\0"):
-            raise ValueError("a part of a password file's entry has a line break or a NUL in it")
+            raise ValueError("fields of a password file must not contain a line break or NUL")
         if any("\ud800" <= letter <= "\udfff" for letter in part):
-            raise ValueError("a part of a password file's entry has half of a surrogate pair in it")
+            raise ValueError("fields of a password file must not contain a lone surrogate")
     if host.startswith("#"):
-        raise ValueError("a host that begins with '#' would make the entry a comment")
+        raise ValueError("the host must not start with '#', which would start a comment")
     return PassEntry(host, port, database, user, password)
 
 
 def _key(line: bytes) -> PassEntry | None:
-    """The entry of a line without its password, which libpq takes as it stands."""
+    """Return the entry of a line without its password; None for a comment or invalid line."""
     if not line.strip() or line.lstrip().startswith(b"#"):
         return None
     fields = re.split(rb"(?<!\\):", line, maxsplit=4)
@@ -169,7 +169,7 @@ def _is_after(other: PassEntry | None, key: object) -> bool:
 
 @contextmanager
 def translate_os_errors(tried: str) -> Iterator[None]:
-    """Turn what the system says of files within into HostFileError."""
+    """Translate OSError in the block into HostFileError."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Copying a schema by pg_dump and pg_restore."""
+"""Copies of a schema with pg_dump and pg_restore."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def copy_section(
     bindir: Path | None,
     timeout: float,
 ) -> None:
-    """Dump one section of a database, and restore it into another, all of it or nothing.
+    """Dump one section of a database, and restore it into another in one transaction.
 
     Raises: ControlFailed.
     """
@@ -64,7 +64,7 @@ def _pattern(table: TableName) -> str:
 
 @contextmanager
 def _private(conninfo: str) -> Iterator[str]:
-    """The connection string for a process list: its password stands in a file of this user's."""
+    """Return a connection string without a password, which is in a temporary password file."""
     public, passfile = private_conninfo(conninfo)
     if passfile is None:
         yield public

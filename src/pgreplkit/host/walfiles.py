@@ -29,17 +29,17 @@ _SEGMENT = re.compile("[0-9A-Fa-f]{24}")
 
 @attrs.frozen
 class ReceivedSegment:
-    """A segment that is whole, and safe on the disk."""
+    """A complete segment, flushed to disk."""
 
     name: WalFileName
     path: Path
 
 
 class WalFiles:
-    """The segments in a directory: whole ones, and the one that is being written.
+    """The segments in a directory: complete ones, and the current one.
 
-    That one is called ``….partial``, has a segment's size from its beginning, and gets its name
-    when all of it is on the disk; so a run that is killed leaves what the next one goes on with.
+    The current segment is a file ``….partial`` of a segment's full size. It is renamed once it is
+    complete and flushed, so that the next run can continue after a kill.
     """
 
     def __init__(self, folder: Path, segment_size: SegmentSize) -> None:
@@ -53,9 +53,9 @@ class WalFiles:
         return f"receive WAL into {self.folder}"
 
     def resume(self) -> WalFileName | None:
-        """The segment to begin with; None when the directory has none.
+        """Return the segment to continue with; None if the directory has no segments.
 
-        That is the one after the last whole one, or the last, when it is not whole.
+        It is the one after the last complete segment, or the last one if it is partial.
 
         Raises: HostFileError for segments of another size.
         """
@@ -67,12 +67,12 @@ class WalFiles:
         return WalFileName(timeline, number + is_whole, self._segment_size)
 
     def _place(self, entry: os.DirEntry[str]) -> tuple[int, int, bool] | None:
-        """Number, timeline, and whether it is whole, of a segment."""
+        """Return the number, the timeline and the completeness of a segment."""
         try:
             name: WalName = parse_wal_name(entry.name, segment_size=self._segment_size)
         except InvalidWalFileName as error:
             if _SEGMENT.match(entry.name):
-                raise HostFileError(self._tried, f"{error}: move it away") from error
+                raise HostFileError(self._tried, f"{error}; move it away") from error
             return None
         is_compressed = isinstance(name, CompressedWalName)
         if isinstance(name, CompressedWalName):
@@ -94,7 +94,7 @@ class WalFiles:
             )
 
     def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
-        """Write what came; gives the segments that are whole by that.
+        """Write a chunk; return the segments that it completes.
 
         Raises: HostFileError.
         """
@@ -123,18 +123,18 @@ class WalFiles:
         self._name = name
         if os.fstat(self._file).st_size == size:
             return
-        # It has its size at once, so that a run that is killed leaves no other.
+        # Allocate the full size first, so that a killed run leaves a file of the right size.
         os.truncate(self._file, size)
         self._reserve()
         os.fsync(self._file)
         sync_folder(self.folder)
 
     def _reserve(self) -> None:
-        """See that a disk that is full is told now, and not in the middle of the segment."""
+        """Allocate a segment's space, so that a full disk is reported before it is written."""
         size = self._segment_size.bytes
         try:
             os.posix_fallocate(self._file, 0, size)
-        except (AttributeError, OSError):  # not of every system, nor of every file system
+        except (AttributeError, OSError):  # not available on every system and file system
             for offset in range(0, size, len(_ZEROS)):
                 os.pwrite(self._file, _ZEROS, offset)
 
@@ -146,7 +146,7 @@ class WalFiles:
         return ReceivedSegment(name, path)
 
     def _leave(self) -> None:
-        """Let a segment be as it is: the next is of another timeline, or this was the last."""
+        """Close a partial segment: the next is of another timeline, or this was the last."""
         if self._name is not None:
             try:
                 os.fsync(self._file)
@@ -155,7 +155,7 @@ class WalFiles:
                 self._name = None
 
     def write_history(self, history: HistoryFile) -> None:
-        """Write the history file of a timeline, where there is none.
+        """Write the history file of a timeline, unless it exists.
 
         Raises: HostFileError.
         """
@@ -166,7 +166,7 @@ class WalFiles:
                 sync_folder(self.folder)
 
     def sync(self) -> None:
-        """See that all is on the disk.
+        """Flush all files to disk.
 
         Raises: HostFileError.
         """
@@ -175,6 +175,6 @@ class WalFiles:
                 os.fsync(self._file)
 
     def close(self) -> None:
-        """The same, and end."""
+        """Flush all files to disk, and close them."""
         with translate_os_errors(self._tried):
             self._leave()

@@ -1,1 +1,1 @@
-"""What is to be done, worked out from facts alone; nothing here talks to a server."""
+"""Decisions: findings and steps from facts, without any connection to a server."""

@@ -1,1 +1,1 @@
-"""The replication protocol: its commands, and its messages decoded."""
+"""The replication protocol: bytes to objects, and objects to bytes."""

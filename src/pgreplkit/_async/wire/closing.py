@@ -1,4 +1,4 @@
-"""AsyncClosing: a base for objects that a ``with`` block closes."""
+"""AsyncClosing: base class of objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 

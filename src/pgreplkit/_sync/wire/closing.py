@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/wire/closing.py by `nox -s sync`. Do not edit.
-"""Closing: a base for objects that a ``with`` block closes."""
+"""Closing: base class of objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 
