@@ -83,6 +83,15 @@ def _is_file_access(error: psycopg.Error) -> bool:
     return source == "fd.c" or error.diag.source_function in _FILE_ACCESS
 
 
+def source_function(error: ServerError) -> str:
+    """Return the function of the server that raised an error; empty if it is unknown.
+
+    Unlike the message, it is never translated.
+    """
+    cause = error.__cause__
+    return (cause.diag.source_function or "") if isinstance(cause, psycopg.Error) else ""
+
+
 def _said(error: psycopg.Error) -> str:
     said = error.diag.message_primary or str(error).strip()
     return f"{said} ({error.diag.message_hint})" if error.diag.message_hint else said

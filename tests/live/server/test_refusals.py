@@ -106,3 +106,24 @@ async def test_a_missing_select_is_named_with_its_table(
         assert "permission denied for" in str(caught.value)
     finally:
         run(cluster.primary, "ALTER ROLE stranger NOREPLICATION")
+
+
+async def test_own_sessions_of_superusers_have_english_messages(
+    clusters: Clusters, major: int, colour: Colour
+) -> None:
+    node = clusters.lab.primary(version=major, settings={"lc_messages": "C.UTF-8"})
+    run(node, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
+    try:
+        for options, language in (
+            ({}, "C"),
+            ({"options": "-c lc_messages=C.UTF-8"}, "C.UTF-8"),
+            ({"user": "stranger", "password": "stranger"}, "C.UTF-8"),
+        ):
+            async with await colour.primary(node.conninfo, **options) as primary:
+                setting = await primary.setting("lc_messages")
+                assert setting.setting == language
+        server = await colour.primary_on(node.conninfo)
+        assert (await server.setting("lc_messages")).setting == "C.UTF-8"
+        await close(server.connection)
+    finally:
+        clusters.lab.remove(node)

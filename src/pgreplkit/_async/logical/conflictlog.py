@@ -6,6 +6,7 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.subscription import LOG_TAIL
 from pgreplkit.driver.failures import FILE_MISSING
 from pgreplkit.errors import LogUnavailable
+from pgreplkit.plans.logical.serverlog import is_understood
 
 _TAIL = 1024 * 1024
 """Bytes to read: enough for thousands of entries, and quick to transfer and to search."""
@@ -23,6 +24,11 @@ async def read_log(link: AsyncLink) -> str:
         raise LogUnavailable(
             operation,
             "the server collects no text log; set logging_collector and log_destination",
+        )
+    if not is_understood(record["language"]):
+        raise LogUnavailable(
+            operation,
+            f"its language ({record['language']}) is unknown here; set lc_messages to C",
         )
     log: str = record["log"]
     return log

@@ -37,6 +37,7 @@ from pgreplkit.driver.failures import (
     READ_ONLY_TRANSACTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
+    source_function,
 )
 from pgreplkit.errors import (
     AlreadyExists,
@@ -69,6 +70,10 @@ _NOT_ANSWERED = {"08006": PublisherUnreachable, "08001": PublisherUnreachable}
 """SQLSTATEs of an unreachable publisher (14 on); before, it is an internal error (XX000)."""
 _DROP_FAILED = {*_NOT_ANSWERED, "XX000"}
 """SQLSTATEs of DROP SUBSCRIPTION if the publisher does not answer, or cannot drop the slot."""
+_CONNECTING = {"CreateSubscription", "AlterSubscription_refresh", "DropSubscription"}
+"""Functions of servers before 14 that raise XX000 if the publisher does not answer."""
+_CREATING_SLOT = "libpqrcv_create_slot"
+"""The server's function that reports that the publisher could not create a slot."""
 _CONNECT_TIMEOUT = 5
 """Seconds for connections of this program to the publisher, which may not be reachable from
 here although the subscriber reaches it."""
@@ -93,19 +98,17 @@ async def ask_publisher(
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
-    Raises: PublisherUnreachable; AlreadyExists for a slot of the publisher.
+    Raises: PublisherUnreachable.
     """
     # From 16 on, a publisher that refuses is reported as a protocol violation.
     meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
         await link.alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
-        if "replication slot" in error.found and error.found.endswith("already exists"):
-            raise AlreadyExists(operation, error.found, error.sqlstate) from None
         is_internal = error.sqlstate == "XX000" and not has(
             "subscription.sqlstate", link.version.major
         )
-        if not is_internal or "connect" not in error.found:
+        if not is_internal or source_function(error) not in _CONNECTING:
             raise
         raise PublisherUnreachable(operation, error.found, error.sqlstate) from None
 
@@ -156,8 +159,33 @@ async def make_subscription(
         elif isinstance(error, StatementTimeout) and (open_now := await _open_on(conninfo)):
             found = f"{error.found}; the slot waits for the publisher's transactions: {open_now}"
             raise StatementTimeout(operation, found, error.sqlstate) from None
+        elif isinstance(error, ServerError) and await _is_taken(
+            error, theirs or conninfo, options.slot_name or name
+        ):
+            raise AlreadyExists(operation, error.found, error.sqlstate) from None
         raise
     return await read_subscription(link, name)
+
+
+async def _is_taken(error: ServerError, publisher: str | AsyncServer, slot_name: str) -> bool:
+    """Return whether CREATE SUBSCRIPTION failed because the publisher has a slot of that name.
+
+    The subscriber reports each failure of the publisher with one SQLSTATE, and a text in the
+    publisher's language.
+    """
+    if source_function(error) != _CREATING_SLOT:
+        return False
+    opened = publisher
+    try:
+        if isinstance(opened, str):
+            opened = await AsyncServer.connect(opened, connect_timeout=_CONNECT_TIMEOUT)
+        await read_slot(opened._link, slot_name)
+    except ServerError:
+        return False
+    finally:
+        if opened is not publisher and isinstance(opened, AsyncServer):
+            await opened.close()
+    return True
 
 
 async def _slot_on_own_server(

@@ -76,6 +76,7 @@ class AsyncServer(AsyncClosing):
         register(server.connection)
         try:
             await read_bytes(server.connection, whole)
+            await server._link.use_english()
             await server._check_role()
         except BaseException:
             await server.close()

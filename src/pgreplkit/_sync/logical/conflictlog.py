@@ -7,6 +7,7 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.subscription import LOG_TAIL
 from pgreplkit.driver.failures import FILE_MISSING
 from pgreplkit.errors import LogUnavailable
+from pgreplkit.plans.logical.serverlog import is_understood
 
 _TAIL = 1024 * 1024
 """Bytes to read: enough for thousands of entries, and quick to transfer and to search."""
@@ -24,6 +25,11 @@ def read_log(link: Link) -> str:
         raise LogUnavailable(
             operation,
             "the server collects no text log; set logging_collector and log_destination",
+        )
+    if not is_understood(record["language"]):
+        raise LogUnavailable(
+            operation,
+            f"its language ({record['language']}) is unknown here; set lc_messages to C",
         )
     log: str = record["log"]
     return log

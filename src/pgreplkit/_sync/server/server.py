@@ -77,6 +77,7 @@ class Server(Closing):
         register(server.connection)
         try:
             read_bytes(server.connection, whole)
+            server._link.use_english()
             server._check_role()
         except BaseException:
             server.close()

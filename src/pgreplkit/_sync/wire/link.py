@@ -18,6 +18,7 @@ from pgreplkit._sync._io import Lock, sleep
 from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
+    ENGLISH_MESSAGES,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
@@ -81,6 +82,17 @@ class Link:
         """Whether a statement runs on its own, outside of a transaction of the caller."""
         idle = self.connection.info.transaction_status == TransactionStatus.IDLE
         return self.connection.autocommit and idle
+
+    def use_english(self) -> None:
+        """Set lc_messages to C where the role may, unless the connection string chooses it.
+
+        The server's messages are then in the language of the errors that contain them. No decision
+        depends on it.
+        """
+        info = self.connection.info
+        is_superuser = info.parameter_status("is_superuser") == "on"
+        if is_superuser and "lc_messages" not in info.options:
+            self.all("set lc_messages", ENGLISH_MESSAGES)
 
     def has(self, feature: str) -> bool:
         """Return whether the server's major version has a feature."""

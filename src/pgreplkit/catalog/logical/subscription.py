@@ -98,7 +98,8 @@ ORIGIN_POSITION = "SELECT pg_replication_origin_progress(%s::text, true) AS lsn"
 LOG_TAIL = """
     SELECT convert_from(pg_read_binary_file(pg_current_logfile('stderr'),
         greatest(0, (pg_stat_file(pg_current_logfile('stderr'))).size - %s::bigint), %s::bigint),
-        'SQL_ASCII') AS log
+        'SQL_ASCII') AS log,
+        (SELECT reset_val FROM pg_settings WHERE name = 'lc_messages') AS language
 """
 ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
 

@@ -131,7 +131,10 @@ READ_ONLY = """
     SELECT pg_is_in_recovery() AS in_recovery, setting = 'on' AS by_default, source
     FROM pg_settings WHERE name = 'default_transaction_read_only'
 """
-ENGLISH_MESSAGES = "SELECT set_config('lc_messages', 'C', false)"
+ENGLISH_MESSAGES = """
+    SELECT set_config('lc_messages', 'C', false) AS messages
+    WHERE current_setting('lc_messages') !~ '^(C|POSIX|en_.*)$'
+"""
 SYNC_STANDBY_NAMES = "synchronous_standby_names"
 RELOAD = "SELECT pg_reload_conf()"
 STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"

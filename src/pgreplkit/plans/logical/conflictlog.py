@@ -6,6 +6,7 @@ import re
 
 import attrs
 
+from pgreplkit.plans.logical.serverlog import QUOTED, apply_context, log_entries
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
@@ -36,7 +37,7 @@ class ConflictType(OpenEnum):
 class ConflictRecord:
     """A conflict of a subscription.
 
-    Source: the server's log (18 on), if it is in English.
+    Source: the server's log (18 on), in English or another language with known labels.
     """
 
     type: ConflictType
@@ -51,46 +52,30 @@ class ConflictRecord:
     """The end of the transaction: the argument of ``skip``."""
 
 
-_CONFLICT = re.compile(r'(ERROR|LOG):  conflict detected on relation "(.+)": conflict=(\w+)')
-_CONTEXT = re.compile(
-    r'origin "pg_(\d+)" .*in transaction (\d+),? finished at ([0-9A-F]+/[0-9A-F]+)'
-)
-_NEXT = re.compile(r"(?:LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG\d?):  ")
+_TYPES = "|".join(kind.value for kind in ConflictType)
+_CONFLICT = re.compile(rf"conflict=(\w+)|(?<![0-9A-Za-z_])({_TYPES})(?![0-9A-Za-z_])")
 
 
 def logged_conflicts(log: str, oid: int) -> list[ConflictRecord]:
     """Return the conflicts of one subscription, in order, without an incomplete last one."""
     records = []
-    begun: re.Match[str] | None = None
-    detail: list[str] = []
-    for line in log.splitlines():
-        conflict = _CONFLICT.search(line)
-        if conflict:
-            begun, detail = conflict, []
-        elif begun is None:
+    for entry in log_entries(log):
+        conflict, relation = _CONFLICT.search(entry.message), re.search(QUOTED, entry.message)
+        context = apply_context(entry.context)
+        if not conflict or not relation or context is None or context.oid != oid:
             continue
-        elif "DETAIL:  " in line:
-            detail = [line.split("DETAIL:  ", 1)[1]]
-        elif line.startswith("\t") and detail:
-            detail.append(line.strip())
-        elif "CONTEXT:  " in line:
-            context = _CONTEXT.search(line)
-            if context and int(context[1]) == oid:
-                records.append(_record(begun, " ".join(detail), context))
-            begun = None
-        elif _NEXT.search(line):
-            begun = None
+        # The server writes schema.name without quotes of SQL.
+        schema, _, name = relation[1].partition(".")
+        if not name or context.xid is None or context.finish_lsn is None:
+            continue
+        records.append(
+            ConflictRecord(
+                type=ConflictType(conflict[1] or conflict[2]),
+                table=TableName(schema, name),
+                is_error=entry.is_error,
+                detail=entry.detail,
+                xid=context.xid,
+                finish_lsn=context.finish_lsn,
+            )
+        )
     return records
-
-
-def _record(begun: re.Match[str], detail: str, context: re.Match[str]) -> ConflictRecord:
-    # The server writes schema.name without quotes.
-    schema, _, name = begun[2].partition(".")
-    return ConflictRecord(
-        type=ConflictType(begun[3]),
-        table=TableName(schema, name),
-        is_error=begun[1] == "ERROR",
-        detail=detail,
-        xid=int(context[2]),
-        finish_lsn=LSN(context[3]),
-    )

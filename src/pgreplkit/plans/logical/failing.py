@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import cast
@@ -10,6 +9,7 @@ from typing import cast
 import attrs
 
 from pgreplkit.catalog.logical.publication import Operation
+from pgreplkit.plans.logical.serverlog import apply_context, log_entries
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import (
     Begin,
@@ -129,18 +129,10 @@ def _as_text(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
 
 
 def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:
-    """Return the last error in a server's log about a transaction of a subscription, or None.
-
-    The lines of one error follow each other, each with the same prefix.
-    """
-    context = re.compile(rf'"pg_{oid}" .*\b{finish_lsn}\b')
+    """Return the last error in a server's log about a transaction of a subscription, or None."""
     error = None
-    lines: list[str] = []
-    for line in log.splitlines():
-        if "ERROR:" in line:
-            lines = [line.split("ERROR:", 1)[1].strip()]
-        elif "DETAIL:" in line and lines:
-            lines.append(line.split("DETAIL:", 1)[1].strip())
-        elif "CONTEXT:" in line and lines and context.search(line):
-            error = "; ".join([*lines, line.split("CONTEXT:", 1)[1].strip()])
+    for entry in log_entries(log):
+        context = apply_context(entry.context)
+        if entry.is_error and context and (context.oid, context.finish_lsn) == (oid, finish_lsn):
+            error = "; ".join(filter(None, [entry.message, entry.detail, entry.context]))
     return error
