@@ -82,8 +82,8 @@ class AsyncSwitchoverChecks:
             # The plan may be old: walsenders and slots are read again.
             handover = attrs.evolve(
                 handover,
-                old=await _read_again(handover.old, primary),
-                new=await _read_again(handover.new, standby),
+                old=await read_again(handover.old, primary),
+                new=await read_again(handover.new, standby),
             )
             major, action = primary.version.major, "read the state of the archiver"
             archiver = ARCHIVER.read(await primary._link.one(action, ARCHIVER.sql(major)))
@@ -139,7 +139,8 @@ async def _in_exclusive_backup(primary: AsyncServer) -> bool:
     return bool(row["is_so"])
 
 
-async def _read_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+async def read_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+    """Return the node with the walsenders and slots that it has now."""
     slots = tuple([slot.state for slot in await server.slots()])
     return attrs.evolve(node, senders=tuple(await server.replicas()), slots=slots)
 

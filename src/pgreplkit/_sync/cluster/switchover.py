@@ -81,8 +81,8 @@ class SwitchoverChecks:
             # The plan may be old: walsenders and slots are read again.
             handover = attrs.evolve(
                 handover,
-                old=_read_again(handover.old, primary),
-                new=_read_again(handover.new, standby),
+                old=read_again(handover.old, primary),
+                new=read_again(handover.new, standby),
             )
             major, action = primary.version.major, "read the state of the archiver"
             archiver = ARCHIVER.read(primary._link.one(action, ARCHIVER.sql(major)))
@@ -138,7 +138,8 @@ def _in_exclusive_backup(primary: Server) -> bool:
     return bool(row["is_so"])
 
 
-def _read_again(node: ClusterNode, server: Server) -> ClusterNode:
+def read_again(node: ClusterNode, server: Server) -> ClusterNode:
+    """Return the node with the walsenders and slots that it has now."""
     slots = tuple([slot.state for slot in server.slots()])
     return attrs.evolve(node, senders=tuple(server.replicas()), slots=slots)
 
