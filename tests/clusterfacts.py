@@ -17,6 +17,9 @@ from pgreplkit import (
     Promotion,
     ReceiverState,
     ReplayStatus,
+    SegmentSize,
+    SlotState,
+    SlotType,
     SyncStandbyNames,
     Topology,
 )
@@ -45,11 +48,12 @@ every_step: st.SearchStrategy[Step] = st.one_of(
 
 def handover(**changed: object) -> Handover:
     """A primary ``Db-1`` that hands over to ``db2``; ``db3`` is another standby."""
-    old = ClusterNode(name="Db-1", is_primary=True, system_id=7, timeline=1)
+    version = Version("16.4")
+    old = ClusterNode(name="Db-1", version=version, is_primary=True, system_id=7, timeline=1)
     new, third = (
         ClusterNode(
             name=name,
-            version=Version("16.4"),
+            version=version,
             is_primary=False,
             system_id=7,
             timeline=1,
@@ -104,3 +108,29 @@ def replay_status(**changed: object) -> ReplayStatus:
         "observed_at": NOW,
     }
     return ReplayStatus(**facts | changed)  # type: ignore[arg-type]
+
+
+def slot_state(name: str, **changed: object) -> SlotState:
+    """A logical slot with failover that its consumer has confirmed up to 0/3000000."""
+    facts: dict[str, object] = {
+        "slot_name": name,
+        "plugin": "pgoutput",
+        "slot_type": SlotType.LOGICAL,
+        "datoid": 5,
+        "database": "app",
+        "temporary": False,
+        "active": False,
+        "active_pid": None,
+        "xmin": None,
+        "catalog_xmin": 700,
+        "restart_lsn": LSN("0/2000000"),
+        "confirmed_flush_lsn": LSN("0/3000000"),
+        "failover": True,
+        "synced": False,
+        "xmin_age": None,
+        "catalog_xmin_age": 1,
+        "current_lsn": LSN("0/4000000"),
+        "segment_size": SegmentSize(1 << 24),
+        "observed_at": NOW,
+    }
+    return SlotState(**facts | changed)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit._async.cluster.switchover import read_controls
+from pgreplkit._async.cluster.switchover import read_again, read_controls
 from pgreplkit.catalog.server.replay import ReplayStatus
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
@@ -40,8 +40,13 @@ class AsyncFailoverChecks:
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = await read_statuses(self.site, self.handover.topology)
+        handover = self.handover
+        if handover.new.name in statuses:
+            # The plan may be old: the standby synchronizes slots in the meantime.
+            async with await self.site.server(handover.new.name) as standby:
+                handover = attrs.evolve(handover, new=await read_again(handover.new, standby))
         facts = FailoverFacts(
-            handover=self.handover,
+            handover=handover,
             evidence=await read_evidence(self.site, self.lost),
             statuses=statuses,
             controlled=await read_controls(self.site),

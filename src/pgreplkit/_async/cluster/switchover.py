@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -15,7 +16,11 @@ from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file
 from pgreplkit.plans.cluster.handover import Handover, followers_of
 from pgreplkit.plans.cluster.hosts import standby_host_findings
-from pgreplkit.plans.cluster.switchover import SwitchoverFacts, switchover_findings
+from pgreplkit.plans.cluster.switchover import (
+    SwitchoverFacts,
+    switchover_findings,
+    switchover_steps,
+)
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.values.finding import Finding
@@ -82,8 +87,8 @@ class AsyncSwitchoverChecks:
             # The plan may be old: walsenders and slots are read again.
             handover = attrs.evolve(
                 handover,
-                old=await _read_again(handover.old, primary),
-                new=await _read_again(handover.new, standby),
+                old=await read_again(handover.old, primary),
+                new=await read_again(handover.new, standby),
             )
             major, action = primary.version.major, "read the state of the archiver"
             archiver = ARCHIVER.read(await primary._link.one(action, ARCHIVER.sql(major)))
@@ -100,7 +105,8 @@ class AsyncSwitchoverChecks:
                 controlled=await read_controls(self.site),
                 verdicts=await self._verdicts(standby),
             )
-        return [*switchover_findings(facts), *await self._host(handover.old.name)]
+        altering = await alter_system_findings(self.site, switchover_steps(handover))
+        return [*switchover_findings(facts), *altering, *await self._host(handover.old.name)]
 
     async def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""
@@ -139,7 +145,8 @@ async def _in_exclusive_backup(primary: AsyncServer) -> bool:
     return bool(row["is_so"])
 
 
-async def _read_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+async def read_again(node: ClusterNode, server: AsyncServer) -> ClusterNode:
+    """Return the node with the walsenders and slots that it has now."""
     slots = tuple([slot.state for slot in await server.slots()])
     return attrs.evolve(node, senders=tuple(await server.replicas()), slots=slots)
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pgreplkit._sync.cluster.site import Site
-from pgreplkit._sync.cluster.switchover import read_controls
+from pgreplkit._sync.cluster.switchover import read_again, read_controls
 from pgreplkit.catalog.server.replay import ReplayStatus
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
@@ -41,8 +41,13 @@ class FailoverChecks:
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = read_statuses(self.site, self.handover.topology)
+        handover = self.handover
+        if handover.new.name in statuses:
+            # The plan may be old: the standby synchronizes slots in the meantime.
+            with self.site.server(handover.new.name) as standby:
+                handover = attrs.evolve(handover, new=read_again(handover.new, standby))
         facts = FailoverFacts(
-            handover=self.handover,
+            handover=handover,
             evidence=read_evidence(self.site, self.lost),
             statuses=statuses,
             controlled=read_controls(self.site),

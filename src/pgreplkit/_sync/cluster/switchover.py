@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -16,7 +17,11 @@ from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file
 from pgreplkit.plans.cluster.handover import Handover, followers_of
 from pgreplkit.plans.cluster.hosts import standby_host_findings
-from pgreplkit.plans.cluster.switchover import SwitchoverFacts, switchover_findings
+from pgreplkit.plans.cluster.switchover import (
+    SwitchoverFacts,
+    switchover_findings,
+    switchover_steps,
+)
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.values.finding import Finding
@@ -81,8 +86,8 @@ class SwitchoverChecks:
             # The plan may be old: walsenders and slots are read again.
             handover = attrs.evolve(
                 handover,
-                old=_read_again(handover.old, primary),
-                new=_read_again(handover.new, standby),
+                old=read_again(handover.old, primary),
+                new=read_again(handover.new, standby),
             )
             major, action = primary.version.major, "read the state of the archiver"
             archiver = ARCHIVER.read(primary._link.one(action, ARCHIVER.sql(major)))
@@ -99,7 +104,8 @@ class SwitchoverChecks:
                 controlled=read_controls(self.site),
                 verdicts=self._verdicts(standby),
             )
-        return [*switchover_findings(facts), *self._host(handover.old.name)]
+        altering = alter_system_findings(self.site, switchover_steps(handover))
+        return [*switchover_findings(facts), *altering, *self._host(handover.old.name)]
 
     def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""
@@ -138,7 +144,8 @@ def _in_exclusive_backup(primary: Server) -> bool:
     return bool(row["is_so"])
 
 
-def _read_again(node: ClusterNode, server: Server) -> ClusterNode:
+def read_again(node: ClusterNode, server: Server) -> ClusterNode:
+    """Return the node with the walsenders and slots that it has now."""
     slots = tuple([slot.state for slot in server.slots()])
     return attrs.evolve(node, senders=tuple(server.replicas()), slots=slots)
 

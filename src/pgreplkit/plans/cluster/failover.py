@@ -15,6 +15,7 @@ from pgreplkit.plans.cluster.handover import (
     lost_bytes,
     slot_steps,
 )
+from pgreplkit.plans.cluster.logicalslots import failover_slots
 from pgreplkit.plans.cluster.steps import Fence, Promote, Step, WaitForReplay
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.readiness import checked
@@ -184,6 +185,7 @@ def failover_findings(facts: FailoverFacts) -> list[Finding]:
         *facts.evidence,
         *control_findings(facts.handover, facts.controlled, old_too=False),
         *_candidate(facts),
+        _slots(facts),
         *_commits(facts),
     ]
 
@@ -220,6 +222,11 @@ def _candidate(facts: FailoverFacts) -> Iterator[Finding]:
         needed="neither paused nor delayed: all received WAL is replayed before the promotion",
         remedy="SELECT pg_wal_replay_resume(); recovery_min_apply_delay = 0",
     )
+
+
+def _slots(facts: FailoverFacts) -> Finding:
+    status = facts.statuses.get(facts.handover.new.name)
+    return failover_slots(facts.handover, None if status is None else _position(status))
 
 
 def _position(status: ReplayStatus) -> LSN:

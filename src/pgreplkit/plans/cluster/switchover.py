@@ -17,6 +17,7 @@ from pgreplkit.plans.cluster.handover import (
     follow_steps,
     slot_steps,
 )
+from pgreplkit.plans.cluster.logicalslots import switchover_slots
 from pgreplkit.plans.cluster.steps import (
     Checkpoint,
     Demote,
@@ -205,22 +206,11 @@ def _shutdown(facts: SwitchoverFacts) -> Iterator[Finding]:
 
 def _slots(handover: Handover) -> Iterator[Finding]:
     """Check the slots of the old primary whose consumers the switchover does not move."""
-    old, new = handover.old, handover.new
-    logical = [slot for slot in old.slots if slot.slot_type is SlotType.LOGICAL]
-    lost = [slot.slot_name for slot in logical if not slot.failover]
-    yield checked(
-        "logical slots",
-        ok=not lost,
-        observed=names_of(lost),
-        needed=f"no slot that {new.name} lacks; from version 17 on, slots with failover are"
-        " synchronized",
-        remedy="their consumers start again afterwards, unless you create the slots there",
-        otherwise=Severity.WARNING,
-    )
+    yield switchover_slots(handover)
     moved = {*handover.stale_slots}
     others = [
         slot.slot_name
-        for slot in old.slots
+        for slot in handover.old.slots
         if slot.slot_type is not SlotType.LOGICAL and slot.slot_name not in moved
     ]
     yield checked(
