@@ -102,7 +102,7 @@ def test_one_text_is_two_names_when_the_sizes_differ() -> None:
 
 
 @pytest.mark.parametrize("other", [WalFileName(2, 1), WalFileName(1, 1, MIB)])
-def test_adding_a_count_keeps_timeline_and_segment_size(other: WalFileName) -> None:
+def test_names_of_another_timeline_or_size_cannot_be_subtracted(other: WalFileName) -> None:
     with pytest.raises(InvalidWalFileName, match="difference is undefined"):
         WalFileName(1, 1) - other
 
