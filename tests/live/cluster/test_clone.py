@@ -1,4 +1,4 @@
-"""Clones: a standby copied with its progress told, and nothing left of one that failed."""
+"""Clones: a standby is copied with progress reports, and a failed clone leaves nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.one_colour
 
 
 class TwoFolders(LocalControl):
-    """A server whose package has no pg_basebackup, which another one has."""
+    """A host on which pg_basebackup is in another folder than the server."""
 
     def __init__(self, node: Node, tool: Path) -> None:
         super().__init__(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
@@ -58,7 +58,7 @@ class Cloning(Awaited):
 
 
 def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
-    """A node of the lab that has no files yet, and the control of its host."""
+    """Return a node of the lab without files, and the control of its host."""
     node = lab._node(pair.primary.installation, name)
     with socket.socket() as listener:
         listener.bind((node.host, 0))
@@ -74,7 +74,7 @@ def clone(colour: Colour, conninfo: str, control: LocalControl, **options: objec
 
 
 def copying_processes(control: LocalControl) -> list[psutil.Process]:
-    """The pg_basebackups that write to there."""
+    """Return the pg_basebackup processes that write to that directory."""
     return [
         process
         for process in psutil.process_iter(["name", "cmdline"])
@@ -84,18 +84,18 @@ def copying_processes(control: LocalControl) -> list[psutil.Process]:
 
 
 def fill(node: Node) -> None:
-    """Some 40 MB, once."""
+    """Write about 40 MB, once."""
     if one(node, "SELECT to_regclass('filled') IS NULL"):
         rows = "SELECT repeat('x', 1000) FROM generate_series(1, 40000)"
         run(node, f"CREATE TABLE filled AS {rows}")
 
 
-async def test_a_clone_tells_its_progress_and_streams(
+async def test_a_clone_reports_its_progress_and_streams(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "cloned")
-    told: list[CloneProgress] = []
+    reported: list[CloneProgress] = []
     made = clone(
         colour,
         cluster.primary.conninfo,
@@ -107,19 +107,19 @@ async def test_a_clone_tells_its_progress_and_streams(
     )
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
-        told.append(progress)
-        # As what is between them does to a connection on which nothing is said for long.
+        reported.append(progress)
+        # As a firewall does to a connection that is idle for long.
         if progress.phase == "copying":
             run(cluster.primary, idle.format("'pgreplkit'"))
     clusters.lab.nodes[node.name] = node
-    phases = [*dict.fromkeys(progress.phase for progress in told)]
+    phases = [*dict.fromkeys(progress.phase for progress in reported)]
     assert phases[-3:] == ["configuring", "starting", "done"]
     assert "copying" in phases
-    sizes = [progress.bytes_done for progress in told]
+    sizes = [progress.bytes_done for progress in reported]
     assert sizes == sorted(sizes)
-    assert told[-1].bytes_total is not None
-    assert 40_000_000 < told[-1].bytes_done <= told[-1].bytes_total * 1.01
-    assert str(told[-1]).endswith(" done")
+    assert reported[-1].bytes_total is not None
+    assert 40_000_000 < reported[-1].bytes_done <= reported[-1].bytes_total * 1.01
+    assert str(reported[-1]).endswith(" done")
     assert one(node, "SELECT pg_is_in_recovery()") is True
     sender = "SELECT application_name FROM pg_stat_replication WHERE application_name = 'cloned'"
     assert one(cluster.primary, sender) == "cloned"
@@ -182,7 +182,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
 
 
 @pytest.mark.parametrize("slot", ["given_up", None])
-async def test_a_clone_that_is_given_up_leaves_nothing(
+async def test_an_abandoned_clone_leaves_nothing(
     clusters: Clusters, cluster: Pair, colour: Colour, slot: str | None
 ) -> None:
     fill(cluster.primary)
@@ -222,7 +222,7 @@ for progress in clone:
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=15")
-def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
+def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster: Pair) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "killed")
     given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
@@ -239,7 +239,7 @@ def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, clu
     control.remove_folder(control.data_dir)
 
 
-async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
+async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "waiting")
@@ -258,7 +258,7 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
     assert [*node.data_dir.iterdir()] == []
     node.data_dir.rmdir()
     run(cluster.primary, "DROP TABLE dirtied")
-    # The server looks for its client only when the checkpoint is done.
+    # The server notices the lost client only after the checkpoint.
     run(cluster.primary, "CHECKPOINT")
 
 
@@ -288,7 +288,7 @@ async def test_an_application_name_is_checked_before_anything_is_copied(
     assert not node.data_dir.exists()
 
 
-async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
+async def test_an_impossible_clone_is_refused_before_any_change(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "refused")
@@ -314,7 +314,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     with cluster.primary.connect() as primary:
         primary.create_physical_slot("kept")
         try:
-            # The role may log in, and not replicate.
+            # The role may log in, but not replicate.
             stranger = psycopg.conninfo.make_conninfo(
                 cluster.primary.conninfo, user="stranger", password="stranger"
             )
@@ -346,7 +346,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=12")
-async def test_another_standby_of_its_name_is_not_taken_for_it(
+async def test_another_standby_of_the_same_name_does_not_count_as_the_clone(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "namesake")
@@ -366,7 +366,7 @@ async def test_another_standby_of_its_name_is_not_taken_for_it(
 
 
 @pytest.mark.matrix
-async def test_a_copy_that_does_not_start_stays(
+async def test_a_copy_that_does_not_start_is_kept(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "stays")
@@ -402,7 +402,7 @@ async def test_the_clone_of_a_restored_primary_stays_a_standby(
 
 
 @pytest.mark.parametrize("way", ["environment", "service", "hosts"])
-async def test_a_clone_is_told_where_its_primary_is(
+async def test_a_clone_gets_the_resolved_address_of_its_primary(
     clusters: Clusters,
     cluster: Pair,
     colour: Colour,
@@ -424,7 +424,7 @@ async def test_a_clone_is_told_where_its_primary_is(
             patched.setenv("PGSERVICEFILE", str(file))
             conninfo = "service=source"
         else:
-            # The standby is the first host, which a walreceiver would try first, too.
+            # The standby is the first host, and a walreceiver would also try it first.
             ports = f"{cluster.standby.port},{source.port}"
             conninfo = f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres"
             conninfo += f" password={lab.password} target_session_attrs=read-write"
