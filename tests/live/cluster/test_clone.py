@@ -19,7 +19,7 @@ from colours import Awaited, Colour
 import pgreplkit
 from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
-from pgreplkit.lab.installs import copying_tool
+from pgreplkit.lab.installs import choose_pg_basebackup
 from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
@@ -63,7 +63,7 @@ def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
     with socket.socket() as listener:
         listener.bind((node.host, 0))
         node.port = listener.getsockname()[1]
-    tool = lab._usable(copying_tool(lab.servers, pair.major))
+    tool = lab._runnable(choose_pg_basebackup(lab.servers, pair.major))
     return node, TwoFolders(node, tool.bindir)
 
 
@@ -142,7 +142,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
         clusters.lab.root / f"space=2-{cluster.major}-{colour.name}",
     )
     space.mkdir()
-    clusters.lab._place.account.give(space)
+    clusters.lab._place.account.chown(space)
     run(primary, f"CREATE TABLESPACE space LOCATION '{space}'")
     run(primary, "CREATE TABLE spaced TABLESPACE space AS SELECT 1 AS a")
     secret = clusters.lab.password
@@ -245,7 +245,7 @@ async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
     node, control = vacant(clusters.lab, cluster, "waiting")
     run(cluster.primary, "CREATE TABLE dirtied AS SELECT generate_series(1, 100000) AS a")
     node.data_dir.mkdir()
-    clusters.lab._place.account.give(node.data_dir)
+    clusters.lab._place.account.chown(node.data_dir)
     made = clone(colour, cluster.primary.conninfo, control, start=False)
     async for progress in made:
         if progress.elapsed.total_seconds() > 1:
