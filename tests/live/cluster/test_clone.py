@@ -1,4 +1,4 @@
-"""Clones: a standby copied with its progress told, and nothing left of one that failed."""
+"""Clones: a standby copied with progress reports; a failed one leaves nothing behind."""
 
 from __future__ import annotations
 

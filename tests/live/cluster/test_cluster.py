@@ -1,4 +1,4 @@
-"""Cluster: who follows whom, found from the servers alone."""
+"""Cluster: the topology, discovered from the servers alone."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
             candidate = found.topology.best_candidate()
             return candidate.name if candidate else None
 
-        # Who is asked a moment later has what the server wrote meanwhile.
+        # The server may write more until the next node is read.
         assert await soon(best, lambda name: name == "two") == "two"
     finally:
         leaf.stop()
@@ -218,7 +218,7 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         candidate = found.best_candidate()
         return candidate.name if candidate else None
 
-    # Who is asked a moment later may have more.
+    # A node that is read later may have more WAL.
     wait_until(lambda: best() == "db4")
     assert found.primary is not None
     assert found.primary.name == "db1"

@@ -1,4 +1,4 @@
-"""Controls: a server's host by pg_ctl and by commands, and what its control file says."""
+"""Controls: a server's host by pg_ctl and by commands, and its control file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def as_owner(node: Node, way: str) -> list[str]:
 
 
 def by_commands(node: Node, way: str = "exec") -> CommandControl:
-    """A control of that node by commands, as somebody with ssh or sudo has."""
+    """A control of that node by commands, as with ssh or sudo."""
     pg_ctl = [*as_owner(node, "exec"), str(node.installation.bindir / "pg_ctl")]
     data = ["-D", str(node.data_dir)]
     return CommandControl(

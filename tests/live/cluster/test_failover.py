@@ -1,4 +1,4 @@
-"""Failover, and coming back: proofs, fencing, pg_rewind, and who is refused."""
+"""Failover, and coming back: evidence, fencing, pg_rewind, and refusals."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
         "d": "b",
     }
 
-    # It comes back as it was, takes writes that nobody else has, and is lost again.
+    # It comes back as it was, accepts writes that exist nowhere else, and is lost again.
     tree["a"].start()
     run(tree["a"], "SET synchronous_commit = local; INSERT INTO written VALUES (-1)")
     await found.refresh()
@@ -132,7 +132,7 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
-    # What was proven then need not be so any more.
+    # The evidence from that time may be out of date.
     tree["a"].start()
     wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
     again = await found.resume(tmp_path / "journal", fence=lambda name: None)
@@ -208,7 +208,7 @@ async def test_a_standby_is_given_another_slot_and_streams_from_that(
     with pytest.raises(PlanFailed, match="timed out after 3 s waiting until c streams"):
         await plan.run()
     if cluster.major >= 13:
-        # What streams still when the server has not yet read the setting is what was there before.
+        # Until the server has read the setting, the old walreceiver still streams.
         await (await found.follow("c", "a", slot="another")).run()
         pid = int(
             str(one(tree["c"], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'"))

@@ -157,7 +157,7 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
 
 @contextmanager
 def backing_up(node: Node) -> Iterator[None]:
-    """A base backup that does not come to its end, because nobody reads it."""
+    """A base backup that never ends, because its client reads nothing."""
     conninfo = psycopg.conninfo.make_conninfo(node.conninfo, replication="true")
     client = psycopg.pq.PGconn.connect(conninfo.encode())
     client.send_query(b"BASE_BACKUP")
@@ -212,7 +212,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     plan = await found.switchover("b", timeout=1, journal=tmp_path / "journal")
 
     def pause_late(progress: StepProgress) -> None:
-        # After all that was checked: its receiver is kept from what the primary writes last.
+        # After the checks: the standby does not replay what the primary writes last.
         if progress.step.what == "shut it down cleanly" and progress.elapsed is None:
             run(tree["b"], "SELECT pg_wal_replay_pause()")
 

@@ -115,7 +115,7 @@ async def test_a_server_that_is_away_is_a_value_and_comes_back(
 
 def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        # The process of a connection that was given up is gone.
+        # The server process of the abandoned connection has ended.
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
@@ -294,7 +294,7 @@ async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colou
         proxy.close()
 
 
-async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None:
+async def test_closing_a_watch_ends_its_iteration(cluster: Cluster) -> None:
     started = time.monotonic()
     with Watch([cluster.primary.conninfo], every=30) as watching:
         next(watching)
