@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -303,3 +304,27 @@ def test_begin_is_delivered_first() -> None:
     feed, feedback = changes()
     assert isinstance(feed.take(wal(sent.begin(100))), Begin)
     assert feedback.is_within
+
+
+def test_a_row_is_loaded_within_six_calls_of_its_message() -> None:
+    """Count the calls from the iterator's to the loader, which is C in psycopg."""
+    depths: list[int] = []
+
+    def loading(columns: object, binary: object) -> LoadValues:
+        def load(values: object) -> tuple[object, ...]:
+            frame, depth = inspect.currentframe(), 0
+            while frame is not None and frame.f_code.co_name != "iterated":
+                frame, depth = frame.f_back, depth + 1
+            depths.append(depth)
+            return (1, "a")
+
+        return load
+
+    def iterated() -> object:
+        return feed.next(iter([wal(sent.relation(), 1), wal(sent.insert(1, "a"), 2)]))
+
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    feed = TypedFeed(lambda: Decoder(RowReading(loading, named_rows)), feedback, stop_at=None)
+    assert isinstance(iterated(), Insert)
+    # The iterator, the feed twice, the decoder twice and the table's reader; then the loader.
+    assert depths == [6]

@@ -54,8 +54,12 @@ def keep_files(control: NodeControl, folder: str) -> None:
 
 
 def restore_files(control: NodeControl, folder: str) -> None:
-    """Put the kept files back, and remove the folder."""
-    for name in control.list_folder(folder) or []:
+    """Put the kept files back, remove the source's of the same kind, and remove the folder."""
+    kept = control.list_folder(folder) or []
+    for name in _ALWAYS:
+        if quote(name, safe="") not in kept:
+            control.write_file(name, None)
+    for name in kept:
         if name == _COMPLETE:
             continue
         content = control.read_file(f"{folder}/{name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 import attrs
@@ -33,24 +33,43 @@ class ChangeFeed(ABC, Generic[Item]):
         """Whether the server asked for a status update."""
         self.is_over: bool = False
         """Whether ``stop_at`` is reached."""
+        self.current: bytes = b""
+        """The message that was processed last."""
+
+    def next(self, messages: Iterator[bytes]) -> Item | None:
+        """Process messages up to the next item, and return it.
+
+        Return None if they yield no item, at a message that asks for a status update, and at
+        ``stop_at``.
+
+        Raises: InvalidChangeMessage; UnknownTypes, after which ``current`` may be processed again.
+        """
+        decode = self.decode
+        for data in messages:
+            if len(data) >= DATA_AT and data[0] == WAL_DATA:
+                self.current = data
+                item = decode(data, _new_lsn(LSN, data[1:9]), DATA_AT)
+                if self._stop_at is not None and not self._feedback.is_within:
+                    self.is_over = self._feedback.delivered >= self._stop_at
+                if item is not None:
+                    return item
+            else:
+                self._note_keepalive(data)
+            if self.asked or self.is_over:
+                break
+        return None
 
     def take(self, data: bytes) -> Item | None:
-        """Process one message; return None if it yields no item.
+        """Process one message, as ``next`` does."""
+        return self.next(iter((data,)))
 
-        Raises: InvalidChangeMessage; UnknownTypes, after which the message may be taken again.
-        """
-        if len(data) >= DATA_AT and data[0] == WAL_DATA:
-            item = self.decode(data, _new_lsn(LSN, data[1:9]), DATA_AT)
-            if self._stop_at is not None and not self._feedback.is_within:
-                self.is_over = self._feedback.delivered >= self._stop_at
-            return item
+    def _note_keepalive(self, data: bytes) -> None:
         if len(data) != KEEPALIVE_SIZE or data[0] != KEEPALIVE:
             raise InvalidChangeMessage(data, "it is neither WAL data nor a keepalive")
         position, self.asked = keepalive(data)
         self._feedback.reach(position)
         if self._stop_at is not None and not self._feedback.is_within:
             self.is_over = position >= self._stop_at
-        return None
 
     @abstractmethod
     def decode(self, data: bytes, lsn: LSN, at: int) -> Item | None:

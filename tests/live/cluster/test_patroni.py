@@ -104,7 +104,7 @@ def listening(answer: bytes) -> Iterator[str]:
 async def test_what_is_no_rest_api_is_told_apart(colour: Colour) -> None:
     with (
         listening(b"220 mail ready\r\n") as url,
-        pytest.raises(pgreplkit.PatroniUnreachable, match="not of HTTP: 220 mail ready"),
+        pytest.raises(pgreplkit.PatroniUnreachable, match="the answer is not HTTP: 220 mail ready"),
     ):
         await api(colour, url).status()
     with listening(b"") as url:

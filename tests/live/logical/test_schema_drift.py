@@ -176,6 +176,35 @@ async def test_different_types_are_found_wherever_they_are_used(pair: Pair, colo
         assert (await drift_of(publisher, subscriber, "orders", "lines", "homes")).drifts == ()
 
 
+async def test_types_of_one_name_that_are_built_on_others_differ(
+    pair: Pair, colour: Colour
+) -> None:
+    tables = "CREATE TABLE built (id int PRIMARY KEY, c code, s span, k kind)"
+    pair.publisher.run(
+        "CREATE DOMAIN code AS varchar(5)",
+        "CREATE TYPE span AS RANGE (subtype = float8)",
+        "CREATE TYPE kind AS ENUM ('a')",
+        tables,
+    )
+    pair.subscriber.run(
+        "CREATE DOMAIN code AS varchar(3)",
+        "CREATE TYPE span AS RANGE (subtype = int8)",
+        "CREATE DOMAIN kind AS text",
+        tables,
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        drift = await drift_of(publisher, subscriber, "built")
+        assert [(d.name, d.found) for d in drift[DriftKind.TYPE_DIFFERS]] == [
+            (
+                "c",
+                "domain public.code is over character varying(3), on the publisher over"
+                " character varying(5)",
+            ),
+            ("s", "range public.span is over bigint, on the publisher over double precision"),
+            ("k", "type public.kind is a domain, on the publisher an enum"),
+        ]
+
+
 @pytest.mark.pg(">=12")
 async def test_a_generated_column_that_is_not_sent_is_no_drift(pair: Pair, colour: Colour) -> None:
     generated = "twice int GENERATED ALWAYS AS (a * 2) STORED"

@@ -1,113 +1,176 @@
-"""Handover: slots, followers, controls, and lost WAL of a switchover or failover."""
+"""What a switchover and a failover share: slots, followers, controls and lost WAL."""
 
 from __future__ import annotations
 
 import attrs
 import pytest
-from clusterfacts import handover, replay_status, slot_state
+from clusterfacts import handover, replay_status
 from hypothesis import given, strategies as st
+from logicalfacts import slot_state
 from packaging.version import Version
 
-from pgreplkit import LSN, Severity, SlotType, Topology, Upstream, WalStatus
+from pgreplkit import LSN, ClusterNode, Severity, SlotState, Topology, Upstream
 from pgreplkit.plans.cluster.handover import (
+    Handover,
     UpstreamSettings,
     control_findings,
     followers_of,
+    is_same_name,
     lost_bytes,
 )
-from pgreplkit.values.slotname import checked_slot_name
-
-OLD, NEW, THIRD = handover().topology.nodes
-PHYSICAL = slot_state("three", slot_type=SlotType.PHYSICAL, restart_lsn=LSN(1))
 
 
-@given(st.text(min_size=1))
+def physical(name: str, **changed: object) -> SlotState:
+    return slot_state(
+        slot_name=name,
+        **{"slot_type": "physical", "plugin": None, "confirmed_flush_lsn": None} | changed,
+    )
+
+
+def with_slots(*, old: tuple[SlotState, ...] = (), new: tuple[SlotState, ...] = ()) -> Handover:
+    plain = handover()
+    return attrs.evolve(
+        plain, old=attrs.evolve(plain.old, slots=old), new=attrs.evolve(plain.new, slots=new)
+    )
+
+
+def test_slots_of_the_new_primary_are_those_of_the_followers_and_of_the_old_primary() -> None:
+    assert handover().missing_slots(with_old=True) == ("three", "db_1")
+    assert handover().missing_slots(with_old=False) == ("three",)
+    existing = with_slots(new=(physical("three"),))
+    assert existing.missing_slots(with_old=True) == ("db_1",)
+
+
+def test_without_slots_before_none_are_created() -> None:
+    settings = {name: UpstreamSettings(None, name) for name in ("db2", "db3")}
+    without = handover(upstream_settings=settings)
+    assert without.old_slot is None
+    assert without.missing_slots(with_old=True) == ()
+
+
+@given(st.text(min_size=1) | st.text("aZ-ä", min_size=64, max_size=99))
 def test_the_slot_of_the_old_primary_has_a_valid_name(name: str) -> None:
-    slot = handover(old=attrs.evolve(OLD, name=name)).old_slot
+    plain = handover()
+    slot = attrs.evolve(plain, old=attrs.evolve(plain.old, name=name)).old_slot
     assert slot is not None
-    assert checked_slot_name(slot) == slot
-
-
-def test_slots_that_exist_are_not_created_and_unused_ones_are_stale() -> None:
-    facts = handover(new=attrs.evolve(NEW, slots=(PHYSICAL,)))
-    assert facts.missing_slots(with_old=True) == ("db_1",)
-    assert facts.missing_slots(with_old=False) == ()
-    other = attrs.evolve(PHYSICAL, slot_name="receiver")
-    facts = handover(old=attrs.evolve(OLD, slots=(PHYSICAL, other)))
-    assert facts.stale_slots == ("three",)
+    assert 0 < len(slot) <= 63
+    assert {*slot} <= {*"abcdefghijklmnopqrstuvwxyz0123456789_"}
 
 
 @pytest.mark.parametrize(
-    "changed", [{"slot_type": SlotType.LOGICAL}, {"active": True}, {"wal_status": WalStatus.LOST}]
-)
-def test_a_slot_of_a_needed_name_that_cannot_be_used_is_reported(
-    changed: dict[str, object],
-) -> None:
-    slot = attrs.evolve(PHYSICAL, **changed)  # type: ignore[arg-type]
-    assert handover(new=attrs.evolve(NEW, slots=(PHYSICAL,))).useless_slots == ()
-    assert handover(new=attrs.evolve(NEW, slots=(slot,))).useless_slots == ("three",)
-
-
-def test_without_slots_the_old_primary_gets_none() -> None:
-    settings = {"db2": UpstreamSettings(None, "a"), "db3": UpstreamSettings(None, "b")}
-    facts = handover(upstream_settings=settings)
-    assert facts.old_slot is None
-    assert facts.missing_slots(with_old=True) == ()
-
-
-def test_the_standbys_of_a_lost_primary_include_those_that_did_not_notice() -> None:
-    elsewhere = Upstream(host="x", port=1, user="r", application_name="e", slot_name=None)
-    stray = attrs.evolve(THIRD, name="stray", upstream=None, receives_from=elsewhere)
-    idle = attrs.evolve(THIRD, name="idle", upstream=None)
-    cascade = attrs.evolve(THIRD, name="cascade", upstream="db2")
-    topology = Topology((OLD, NEW, stray, idle, cascade))
-
-    def names(*, is_lost: bool) -> list[str]:
-        return [node.name for node in followers_of(topology, OLD, is_lost=is_lost)]
-
-    assert names(is_lost=False) == ["db2", "idle"]
-    assert names(is_lost=True) == ["db2", "stray", "idle"]
-
-
-@pytest.mark.parametrize(
-    ("version", "old_too", "needed"),
+    ("changed", "is_useless"),
     [
-        ("16.4", True, {"Db-1"}),
-        ("16.4", False, set()),
-        ("12.9", False, {"db3"}),
-        ("11.9", True, {"Db-1", "db2", "db3"}),
+        ({}, False),
+        ({"active": True, "active_pid": 1}, True),
+        ({"wal_status": "lost"}, True),
+        ({"slot_type": "logical"}, True),
     ],
 )
-def test_only_hosts_on_which_the_operation_acts_need_a_control(
-    version: str, old_too: bool, needed: set[str]
+def test_an_existing_slot_is_useless_if_it_cannot_be_streamed(
+    changed: dict[str, object], is_useless: bool
 ) -> None:
-    new, third = (attrs.evolve(node, version=Version(version)) for node in (NEW, THIRD))
-    facts = handover(new=new, followers=(third,))
+    for name in ("three", "db_1"):
+        found = with_slots(new=(physical(name, **changed),)).useless_slots
+        assert found == ((name,) if is_useless else ())
+    assert with_slots(new=(physical("other", **changed),)).useless_slots == ()
 
-    def critical(controlled: dict[str, int | str | None]) -> set[str]:
-        findings = control_findings(facts, controlled, old_too=old_too)
-        return {f.check for f in findings if f.severity is Severity.CRITICAL}
 
-    checks = {f"control of {name}" for name in needed}
-    assert critical({}) == checks
-    assert critical(dict.fromkeys(("Db-1", "db2", "db3"), 8)) == checks
-    assert critical(dict.fromkeys(("Db-1", "db2", "db3"), "refused")) == checks
-    assert critical(dict.fromkeys(("Db-1", "db2", "db3"), 7)) == set()
+def test_slots_of_standbys_that_leave_the_old_primary_are_stale() -> None:
+    slots = (physical("two"), physical("three"), physical("backup"))
+    assert with_slots(old=slots).stale_slots == ("two", "three")
+
+
+def node(name: str, **changed: object) -> ClusterNode:
+    facts: dict[str, object] = {"is_primary": False, "system_id": 7, "timeline": 1}
+    return ClusterNode(name=name, **facts | changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "receives", "planned", "lost"),
+    [
+        ("old", True, True, True),
+        # A cascading standby follows its own upstream.
+        ("other", True, False, False),
+        # A standby without a walreceiver may have lost the primary.
+        (None, False, True, True),
+        # It receives from a server outside the cluster, or still names one that it lost.
+        (None, True, False, True),
+    ],
+)
+def test_standbys_of_the_old_primary_include_those_that_lost_it(
+    upstream: str | None, receives: bool, planned: bool, lost: bool
+) -> None:
+    old = node("old", is_primary=True)
+    source = Upstream(host="h", port=5432, user="u", slot_name=None, application_name="a")
+    standby = node("s", upstream=upstream, receives_from=source if receives else None)
+    topology = Topology((old, node("other", upstream="old"), standby))
+    for is_lost, expected in ((False, planned), (True, lost)):
+        found = [each.name for each in followers_of(topology, old, is_lost=is_lost)]
+        assert ("s" in found) is expected
+        assert "other" in found
+
+
+def controls(version: str, *, old_too: bool, **controlled: int | str | None) -> dict[str, Severity]:
+    plain = handover()
+    new, third = (
+        attrs.evolve(each, version=Version(version)) for each in (plain.new, *plain.followers)
+    )
+    facts = attrs.evolve(plain, new=new, followers=(third,))
+    found = control_findings(
+        facts, {name.replace("_", "-"): one for name, one in controlled.items()}, old_too=old_too
+    )
+    return {finding.check.removeprefix("control of "): finding.severity for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("version", "needed"),
+    [("11.0", {"db2", "db3"}), ("12.0", {"db3"}), ("13.0", set()), ("18.0", set())],
+)
+def test_hosts_need_a_control_where_sql_is_not_enough(version: str, needed: set[str]) -> None:
+    assert controls(version, old_too=False).keys() == needed
+    assert controls(version, old_too=True).keys() == {"Db-1", *needed}
+
+
+@pytest.mark.parametrize(
+    ("found", "severity"),
+    [
+        (7, Severity.OK),
+        (8, Severity.CRITICAL),
+        (None, Severity.CRITICAL),
+        ("no pg_ctl", Severity.CRITICAL),
+    ],
+)
+def test_a_control_must_have_the_clusters_system_identifier(
+    found: int | str | None, severity: Severity
+) -> None:
+    assert controls("16.0", old_too=True, Db_1=found) == {"Db-1": severity}
 
 
 @given(
-    st.none() | st.integers(0, 100),
-    st.none() | st.integers(0, 100),
-    st.lists(st.none() | st.integers(0, 100)),
+    st.none() | st.integers(0, 99), st.none() | st.integers(0, 99), st.none() | st.integers(0, 99)
 )
-def test_lost_wal_is_never_negative_and_known_from_the_highest_position(
-    old: int | None, new: int | None, reported: list[int | None]
+def test_lost_wal_is_what_the_old_primary_is_known_to_have_had(
+    old: int | None, reported: int | None, new: int | None
 ) -> None:
-    facts = handover(
-        old=attrs.evolve(OLD, lsn=None if old is None else LSN(old)),
-        new=attrs.evolve(NEW, lsn=None if new is None else LSN(new)),
+    plain = handover()
+    old_lsn, reported_lsn, new_lsn = (
+        None if each is None else LSN(each) for each in (old, reported, new)
     )
-    statuses = [replay_status(latest_end_lsn=None if end is None else LSN(end)) for end in reported]
-    known = [end for end in (old, *reported) if end is not None]
-    expected = None if new is None or not known else max(0, max(known) - new)
-    assert lost_bytes(facts, statuses) == expected
+    facts = attrs.evolve(
+        plain,
+        old=attrs.evolve(plain.old, lsn=old_lsn),
+        new=attrs.evolve(plain.new, lsn=new_lsn),
+    )
+    found = lost_bytes(facts, [replay_status(latest_end_lsn=reported_lsn)])
+    known = [each for each in (old, reported) if each is not None]
+    assert found == (max(0, max(known) - new) if known and new is not None else None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("Lyon", "lyon", True), ("lyon", "paris", False), ("15/main", "15/main", True)],
+)
+def test_names_are_compared_without_case_as_the_server_does(
+    one: str, other: str, same: bool
+) -> None:
+    assert is_same_name(one, other) is same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given, strategies as st
 
 from pgreplkit import Severity
@@ -124,5 +125,19 @@ def test_types_within_types_are_compared_once() -> None:
     assert len(differences(theirs, ours, inner)) == 1
 
 
-def test_types_of_different_kinds_are_left_to_the_column() -> None:
+def test_types_of_different_kinds_differ_as_a_whole() -> None:
+    same_name = attrs.evolve(enum(2, "new"), name="public.qty")
+    [one] = differences(domain(1), same_name)
+    assert one.found == "type public.qty is an enum, on the publisher a domain"
+    # The column has another type then, which is reported for the column.
     assert differences(enum(1, "new"), domain(2)) == []
+
+
+def test_a_domain_over_another_type_differs() -> None:
+    short = attrs.evolve(domain(1), definition="character varying(5)")
+    long = attrs.evolve(domain(2), definition="character varying(9)")
+    [one] = differences(short, long)
+    assert one.severity is Severity.WARNING
+    assert one.found.endswith(
+        "over character varying(9), on the publisher over character varying(5)"
+    )

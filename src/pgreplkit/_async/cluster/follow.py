@@ -10,6 +10,7 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._async._io import sleep
+from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -19,7 +20,7 @@ from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
-from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings
+from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings, follow_steps
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
 from pgreplkit.values.conninfo import parse_conninfo
@@ -54,7 +55,8 @@ class AsyncFollowChecks:
             await self.site.server(self.facts.upstream.name) as upstream,
         ):
             history = await history_finding(standby, upstream)
-        return follow_findings(self.facts, history, has_control=name in self.site.controls)
+        found = follow_findings(self.facts, history, has_control=name in self.site.controls)
+        return [*found, *await alter_system_findings(self.site, follow_steps(self.facts, ""))]
 
 
 async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
@@ -15,7 +16,11 @@ from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file
 from pgreplkit.plans.cluster.handover import Handover, followers_of
 from pgreplkit.plans.cluster.hosts import standby_host_findings
-from pgreplkit.plans.cluster.switchover import SwitchoverFacts, switchover_findings
+from pgreplkit.plans.cluster.switchover import (
+    SwitchoverFacts,
+    switchover_findings,
+    switchover_steps,
+)
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.values.finding import Finding
@@ -100,7 +105,8 @@ class AsyncSwitchoverChecks:
                 controlled=await read_controls(self.site),
                 verdicts=await self._verdicts(standby),
             )
-        return [*switchover_findings(facts), *await self._host(handover.old.name)]
+        altering = await alter_system_findings(self.site, switchover_steps(handover))
+        return [*switchover_findings(facts), *altering, *await self._host(handover.old.name)]
 
     async def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""

@@ -314,7 +314,7 @@ class _Comparison:
                 text = statement.as_string(link.connection)
                 return await within.all(operation, text, grant=grant)
         except InsufficientPrivilege:
-            # The server reports a policy that was created meanwhile like a missing privilege.
+            # The server reports a policy created after the check like a missing privilege.
             await insist_on_all_rows(link, operation, [scan.table])
             raise
 

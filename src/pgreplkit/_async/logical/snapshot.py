@@ -112,9 +112,9 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             await self._begin_copy()
         try:
             async with self._reading:
-                if self._rows is not None and self._phase is _Phase.COPYING:
-                    async for change in self._rows:
-                        return change
+                row = await self._next_row()
+            if row is not None:
+                return row
         except BaseException as error:
             if self._phase is not _Phase.ENDED:
                 # The rows that would follow are lost, and the changes are useless without them.
@@ -124,6 +124,12 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 raise
         self._stream.raise_failure()
         raise StopAsyncIteration
+
+    async def _next_row(self) -> Change[R] | None:
+        if self._rows is not None and self._phase is _Phase.COPYING:
+            async for change in self._rows:
+                return change
+        return None
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> AsyncTransactionStream[R]:
         """Return the changes as whole transactions, once SnapshotEnd was delivered.

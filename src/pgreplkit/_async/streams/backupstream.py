@@ -164,18 +164,20 @@ class AsyncBackupStream(AsyncClosing):
         return self._state.is_over
 
     @property
-    def _tried(self) -> str:
+    def _operation(self) -> str:
         return f"take the base backup {self._options.label!r}"
 
     async def _begin(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:
         walsender, options = self._walsender, self._options
-        walsender.insist_on_idle(self._tried)
+        walsender.check_idle(self._operation)
         self._sink, self._began = sink, time.monotonic()
         self._checkpoint_timeout = await walsender.seconds("checkpoint_timeout")
         self._sender_timeout = await walsender.wal_sender_timeout()
         self._out = out = AsyncCopyOut(walsender.connection)
         self._state = self._state.to(StreamState.OPEN)
-        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
+        with translate_errors(
+            self._operation, connection=walsender.connection, grant="REPLICATION"
+        ):
             if self._incremental is not None:
                 await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier))
             major = walsender.version.major
@@ -194,10 +196,12 @@ class AsyncBackupStream(AsyncClosing):
         """Return the next messages of the archives; None at the end."""
         out = self._out
         if out is None or self._state.is_over:
-            raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
+            raise StreamClosed(
+                self._operation, "the stream has ended", remedy="start another backup"
+            )
         backoff = None if self._timeout is None else Backoff(self._timeout)
         with translate_errors(
-            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+            self._operation, connection=self._walsender.connection, grant="REPLICATION"
         ):
             while True:
                 messages = out.views()
@@ -242,7 +246,7 @@ class AsyncBackupStream(AsyncClosing):
         )
         if silence.is_over:
             found = f"the server sent nothing for {silence.limit:g} s while {self._stage}"
-            raise ConnectionFailed(self._tried, found, remedy="check the network between")
+            raise ConnectionFailed(self._operation, found, remedy="check the network between")
 
     def _answered(self, result: PGresult) -> None:
         """Process a result; there are some with rows before and after the archives."""
@@ -287,7 +291,7 @@ class AsyncBackupStream(AsyncClosing):
     ) -> None:
         if self._state is not StreamState.NEW:
             found = "the backup was started already"
-            raise StreamClosed(self._tried, found, remedy="start another backup")
+            raise StreamClosed(self._operation, found, remedy="start another backup")
         try:
             await self._begin(sink, with_map=with_map, checksums=checksums)
         except BaseException:
@@ -308,8 +312,8 @@ class AsyncBackupStream(AsyncClosing):
         Raises: HostFileError; ServerError; ConnectionFailed; WaitTimeout.
         """
         major = self._walsender.version.major
-        with translate_os_errors(self._tried):
-            folder = TarFolder(FreshFolder(Path(directory), self._tried), major)
+        with translate_os_errors(self._operation):
+            folder = TarFolder(FreshFolder(Path(directory), self._operation), major)
         with_map = self._options.tablespace_map is not False
         checksums = self._options.manifest_checksums
         await self._pour(folder, with_map, checksums, on_progress, lambda: None)
@@ -344,10 +348,10 @@ class AsyncBackupStream(AsyncClosing):
         mode = "0700"
         if walsender.version.major >= _MODE_SINCE:
             mode = await walsender.show("data_directory_mode")
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             folder = DataFolder(
                 Path(directory).absolute(),
-                tried=self._tried,
+                tried=self._operation,
                 locations=moved,
                 mode=int(mode, 8),
                 algorithm=checksums,
@@ -373,14 +377,11 @@ class AsyncBackupStream(AsyncClosing):
             enter(self._stage)
             await self._guarded_begin(folder, with_map=with_map, checksums=checksums)
             while (messages := await self._next()) is not None:
-                if self._framing is not None:
-                    # Not around _next(): its WaitTimeout is an OSError, but not of a file.
-                    with translate_os_errors(self._tried):
-                        await to_thread_shielded(partial(self._framing.feed, messages))
+                await self._write(messages)
                 enter(self._stage)
             enter(BackupStage.SYNCING)
             await to_thread_shielded(check)
-            with translate_os_errors(self._tried):
+            with translate_os_errors(self._operation):
                 await to_thread_shielded(folder.finish)
         except BaseException:
             await to_thread_shielded(folder.give_up)
@@ -388,6 +389,13 @@ class AsyncBackupStream(AsyncClosing):
             raise
         await self.close()
         enter(BackupStage.DONE)
+
+    async def _write(self, messages: list[memoryview]) -> None:
+        """Write messages into the folder."""
+        # Not around _next(): its WaitTimeout is an OSError, but not of a file.
+        with translate_os_errors(self._operation):
+            if self._framing is not None:
+                await to_thread_shielded(partial(self._framing.feed, messages))
 
     async def close(self) -> None:
         """End the stream; a backup that is not complete is cancelled."""

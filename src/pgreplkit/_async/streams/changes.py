@@ -121,23 +121,20 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
                 await stream.close()
                 break
             try:
-                for data in stream.messages:
-                    item = feed.take(data)
-                    if item is not None:
-                        stream.delivered()
-                        return item
-                    if feed.asked:
-                        stream.answer()
-                        feed.asked = False
-                    if feed.is_over or stream.state.is_over:
-                        break
+                item = feed.next(stream.messages)
             except UnknownTypes as unknown:
-                await stream.learn(data, unknown)
+                await stream.learn(feed.current, unknown)
                 continue
             except BaseException as error:
                 await stream.fail(error)
                 raise
-            if not feed.is_over:
+            if item is not None:
+                stream.delivered()
+                return item
+            if feed.asked:
+                stream.answer()
+                feed.asked = False
+            elif not feed.is_over:
                 await stream.fill()
         stream.raise_failure()
         raise StopAsyncIteration

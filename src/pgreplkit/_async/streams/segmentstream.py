@@ -100,10 +100,10 @@ class AsyncSegmentStream(AsyncClosing):
             return self._start, None
         is_readable = self._walsender.version.major >= FEATURES["protocol.read_slot"].since
         if slot is not None and is_readable:
-            tried = f"read the slot {slot!r}"
-            [record] = await self._walsender.ask(tried, commands.read_slot(slot))
+            operation = f"read the slot {slot!r}"
+            [record] = await self._walsender.ask(operation, commands.read_slot(slot))
             if record["slot_type"] is None:
-                raise SlotNotFound(tried, "no slot has that name")
+                raise SlotNotFound(operation, "no slot has that name")
             if record["restart_lsn"] is not None and record["restart_tli"] is not None:
                 return LSN(record["restart_lsn"]), int(record["restart_tli"])
         identity = await self._walsender.identify()

@@ -50,7 +50,7 @@ from pgreplkit.values.slotname import checked_slot_name
 
 
 class AsyncPlugin(Protocol):
-    """The output plugin of a slot, and what a stream asks of it."""
+    """The output plugin of a slot, as far as a stream needs it."""
 
     publications: tuple[str, ...]
 
@@ -113,14 +113,14 @@ class AsyncSlotStream:
 
         Raises: ServerError; StreamClosed.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self._feed is not None:
             found, remedy = "another iterator takes its changes", "open another stream"
             raise ServerError(self._operation, found, remedy=remedy)
         self._feed = feed
         feed.restart()
 
-    def _insist_on_life(self) -> None:
+    def _check_alive(self) -> None:
         if self.state.is_over:
             remedy = "open another stream"
             raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
@@ -130,7 +130,7 @@ class AsyncSlotStream:
 
         Raises: StreamClosed; ConnectionFailed; the errors of the checks.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self.state is StreamState.OPEN:
             return
         walsender = self._source
@@ -144,7 +144,7 @@ class AsyncSlotStream:
                 if self.state.is_over:
                     # Closed by another thread or task, when there was nothing to end yet.
                     await self._let_go()
-                    self._insist_on_life()
+                    self._check_alive()
                 if self._feed is not None:
                     self._feed.restart()
                 self.state = self.state.to(StreamState.OPEN)
@@ -155,7 +155,7 @@ class AsyncSlotStream:
 
     async def _start(self, walsender: AsyncWalsender) -> AsyncCopyBoth:
         operation = self._operation
-        walsender.insist_on_idle(operation)
+        walsender.check_idle(operation)
         if not walsender.is_logical:
             found = "the connection is for physical replication"
             raise ServerError(operation, found, remedy="connect with database=…")
@@ -259,19 +259,23 @@ class AsyncSlotStream:
             # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
+        limit = self._reporter.pause
+        if self._patience is not None:
+            limit = min(limit, self._patience.left)
         with translate_errors(self._operation):
             if copy.is_over:
-                # Another thread or task that closes the stream reads the same end.
-                async with self._ending:
-                    if self.state.is_over:
-                        return
-                    await copy.finish()
-                found = "the server ended the stream: it shuts down"
-                raise ConnectionFailed(self._operation, found)
-            limit = self._reporter.pause
-            if self._patience is not None:
-                limit = min(limit, self._patience.left)
-            await self._reporter.listen(copy, limit, self._operation)
+                await self._read_end(copy)
+            else:
+                await self._reporter.listen(copy, limit, self._operation)
+
+    async def _read_end(self, copy: AsyncCopyBoth) -> None:
+        """Raise the error by which the server ended the stream."""
+        # Another thread or task that closes the stream reads the same end.
+        async with self._ending:
+            if self.state.is_over:
+                return
+            await copy.finish()
+        raise ConnectionFailed(self._operation, "the server ended the stream: it shuts down")
 
     async def learn(self, data: bytes, unknown: UnknownTypes) -> None:
         """Look up the types that a message mentions; the message is processed again then.

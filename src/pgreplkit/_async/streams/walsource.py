@@ -89,7 +89,7 @@ class AsyncWalSource:
             if self.feed is not None:
                 return self.feed
             walsender = self._walsender
-            walsender.insist_on_idle(self.operation)
+            walsender.check_idle(self.operation)
             await self._reporter.adapt(walsender)
             timeline = await self._timeline()
             feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
@@ -183,7 +183,7 @@ class AsyncWalSource:
         return None
 
     async def _fail_with(self, error: Exception) -> None:
-        """End the stream by an error, and raise it, unless the stream was closed meanwhile."""
+        """End the stream by an error and raise it, unless the stream has ended already."""
         if not self.state.is_over:
             await self._end(StreamState.FAILED, error)
             raise error

@@ -261,8 +261,11 @@ class AsyncLink:
                 try:
                     await self._execute(statement.as_bytes(self.connection))
                 finally:
-                    if not self.connection.closed:
-                        await self._fetch(SET_SESSION_TIMEOUT.encode(), [before["ms"]])
+                    await self._restore_timeout(before["ms"])
+
+    async def _restore_timeout(self, milliseconds: int) -> None:
+        if not self.connection.closed:
+            await self._fetch(SET_SESSION_TIMEOUT.encode(), [milliseconds])
 
     def _check_autocommit(self, operation: str) -> None:
         if not self.is_autocommit:

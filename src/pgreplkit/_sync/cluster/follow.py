@@ -11,6 +11,7 @@ import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
+from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -20,7 +21,7 @@ from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
-from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings
+from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings, follow_steps
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
 from pgreplkit.values.conninfo import parse_conninfo
@@ -55,7 +56,8 @@ class FollowChecks:
             self.site.server(self.facts.upstream.name) as upstream,
         ):
             history = history_finding(standby, upstream)
-        return follow_findings(self.facts, history, has_control=name in self.site.controls)
+        found = follow_findings(self.facts, history, has_control=name in self.site.controls)
+        return [*found, *alter_system_findings(self.site, follow_steps(self.facts, ""))]
 
 
 def history_finding(standby: Server, upstream: Server) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import attrs
 
+from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
@@ -16,7 +17,11 @@ from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file
 from pgreplkit.plans.cluster.handover import Handover, followers_of
 from pgreplkit.plans.cluster.hosts import standby_host_findings
-from pgreplkit.plans.cluster.switchover import SwitchoverFacts, switchover_findings
+from pgreplkit.plans.cluster.switchover import (
+    SwitchoverFacts,
+    switchover_findings,
+    switchover_steps,
+)
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.values.finding import Finding
@@ -99,7 +104,8 @@ class SwitchoverChecks:
                 controlled=read_controls(self.site),
                 verdicts=self._verdicts(standby),
             )
-        return [*switchover_findings(facts), *self._host(handover.old.name)]
+        altering = alter_system_findings(self.site, switchover_steps(handover))
+        return [*switchover_findings(facts), *altering, *self._host(handover.old.name)]
 
     def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""

@@ -113,9 +113,9 @@ class SnapshotStream(ChangeStream[R]):
             self._begin_copy()
         try:
             with self._reading:
-                if self._rows is not None and self._phase is _Phase.COPYING:
-                    for change in self._rows:
-                        return change
+                row = self._next_row()
+            if row is not None:
+                return row
         except BaseException as error:
             if self._phase is not _Phase.ENDED:
                 # The rows that would follow are lost, and the changes are useless without them.
@@ -125,6 +125,12 @@ class SnapshotStream(ChangeStream[R]):
                 raise
         self._stream.raise_failure()
         raise StopIteration
+
+    def _next_row(self) -> Change[R] | None:
+        if self._rows is not None and self._phase is _Phase.COPYING:
+            for change in self._rows:
+                return change
+        return None
 
     def transactions(self, *, memory_limit: int = MEMORY_LIMIT) -> TransactionStream[R]:
         """Return the changes as whole transactions, once SnapshotEnd was delivered.

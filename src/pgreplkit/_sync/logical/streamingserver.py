@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/streamingserver.py by `nox -s sync`. Do not edit.
-"""StreamingServer: a server whose changes can be streamed."""
+"""StreamingServer: a server of either role, and the streams of its changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class StreamingServer(Server):
-    """A server of either role, with its streams of changes."""
+    """A server of either role whose changes can be streamed."""
 
     @overload
     def changes(
@@ -49,20 +49,22 @@ class StreamingServer(Server):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> ChangeStream[R] | ChangeStream[Row]:
-        """Stream the changes of a logical slot with the plugin pgoutput.
+        """Stream the changes that a pgoutput slot of this connection's database decodes.
 
-        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …). They
-        start at ``start``, by default at the slot's confirmed position. Values are loaded by the
-        psycopg loaders registered on this server's connection; rows are Row objects, or made by
-        ``row_factory``. The stream opens its own connection with the same parameters.
+        The changes are typed (Begin, Insert, Update, Delete, Truncate, Message, Commit, …), from
+        ``start`` or from the slot's acknowledged position on. Their values are those that a query
+        of this connection would load, with the loaders that are registered on it; each row is a
+        Row, or made by ``row_factory``. The stream has a connection of its own, opened like this
+        one.
 
-        Changes are acknowledged only by your calls: changes that are not acknowledged are sent
-        again after a crash. ``ChangeOptions`` lists the options, such as ``binary=True``.
+        Nothing is acknowledged by default: delivered changes that were not acknowledged come again
+        after a crash. See ``ChangeOptions`` for the other keywords, such as ``binary=True``.
 
-        Raises: on entering, or with the first change: SlotNotFound; SlotActive;
-        SlotLost; PublicationNotFound (before 18, and once there is a change); UnsupportedByServer;
-        AheadOfServer for a ``start`` beyond the end of the server's WAL; InsufficientPrivilege;
-        ConnectionFailed, also if the server shuts down; WaitTimeout; ValueNotLoadable.
+        Raises: when it is entered or a change is requested: SlotNotFound; SlotActive; SlotLost;
+        PublicationNotFound, also for a publication that is dropped later (18: within 30 seconds);
+        UnsupportedByServer; AheadOfServer for a ``start`` that the server has not reached;
+        InsufficientPrivilege; ConnectionFailed, also when the server shuts down or falls silent;
+        WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(
@@ -109,15 +111,15 @@ class StreamingServer(Server):
         create_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R] | SnapshotStream[Row]:
-        """The rows that are there, and then every change since: no gap, and nothing twice.
+        """Stream the existing rows, and then every change since, without a gap or overlap.
 
-        Makes the slot, which waits for open transactions to end (at most ``create_timeout``
-        seconds), and copies what is published of the ``tables`` (all tables unless told) as the
-        slot's snapshot shows them, one Insert a row; SnapshotEnd follows, and then what ``changes``
-        gives. When it ends before SnapshotEnd, the slot is dropped again.
+        Create the slot, which waits up to ``create_timeout`` seconds for the end of open
+        transactions. Copy the published rows of ``tables`` (by default of all published tables) as
+        the slot's snapshot shows them, one Insert for each row. SnapshotEnd follows, and then the
+        changes as in ``changes``. If the stream ends before SnapshotEnd, the slot is dropped.
 
-        Raises: as ``changes``; AlreadyExists; PublicationNotFound; TableNotFound for one that is
-        not published; StatementTimeout; InsufficientPrivilege.
+        Raises: as ``changes``; AlreadyExists; TableNotFound for a table that is not published;
+        StatementTimeout; InsufficientPrivilege.
         Needs: REPLICATION, and SELECT on the tables; BYPASSRLS where row level security hides rows
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.

@@ -165,18 +165,20 @@ class BackupStream(Closing):
         return self._state.is_over
 
     @property
-    def _tried(self) -> str:
+    def _operation(self) -> str:
         return f"take the base backup {self._options.label!r}"
 
     def _begin(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:
         walsender, options = self._walsender, self._options
-        walsender.insist_on_idle(self._tried)
+        walsender.check_idle(self._operation)
         self._sink, self._began = sink, time.monotonic()
         self._checkpoint_timeout = walsender.seconds("checkpoint_timeout")
         self._sender_timeout = walsender.wal_sender_timeout()
         self._out = out = CopyOut(walsender.connection)
         self._state = self._state.to(StreamState.OPEN)
-        with translate_errors(self._tried, connection=walsender.connection, grant="REPLICATION"):
+        with translate_errors(
+            self._operation, connection=walsender.connection, grant="REPLICATION"
+        ):
             if self._incremental is not None:
                 out.upload(commands.UPLOAD_MANIFEST, to_thread(self._earlier))
             major = walsender.version.major
@@ -195,10 +197,12 @@ class BackupStream(Closing):
         """Return the next messages of the archives; None at the end."""
         out = self._out
         if out is None or self._state.is_over:
-            raise StreamClosed(self._tried, "the stream has ended", remedy="start another backup")
+            raise StreamClosed(
+                self._operation, "the stream has ended", remedy="start another backup"
+            )
         backoff = None if self._timeout is None else Backoff(self._timeout)
         with translate_errors(
-            self._tried, connection=self._walsender.connection, grant="REPLICATION"
+            self._operation, connection=self._walsender.connection, grant="REPLICATION"
         ):
             while True:
                 messages = out.views()
@@ -243,7 +247,7 @@ class BackupStream(Closing):
         )
         if silence.is_over:
             found = f"the server sent nothing for {silence.limit:g} s while {self._stage}"
-            raise ConnectionFailed(self._tried, found, remedy="check the network between")
+            raise ConnectionFailed(self._operation, found, remedy="check the network between")
 
     def _answered(self, result: PGresult) -> None:
         """Process a result; there are some with rows before and after the archives."""
@@ -286,7 +290,7 @@ class BackupStream(Closing):
     def _guarded_begin(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:
         if self._state is not StreamState.NEW:
             found = "the backup was started already"
-            raise StreamClosed(self._tried, found, remedy="start another backup")
+            raise StreamClosed(self._operation, found, remedy="start another backup")
         try:
             self._begin(sink, with_map=with_map, checksums=checksums)
         except BaseException:
@@ -307,8 +311,8 @@ class BackupStream(Closing):
         Raises: HostFileError; ServerError; ConnectionFailed; WaitTimeout.
         """
         major = self._walsender.version.major
-        with translate_os_errors(self._tried):
-            folder = TarFolder(FreshFolder(Path(directory), self._tried), major)
+        with translate_os_errors(self._operation):
+            folder = TarFolder(FreshFolder(Path(directory), self._operation), major)
         with_map = self._options.tablespace_map is not False
         checksums = self._options.manifest_checksums
         self._pour(folder, with_map, checksums, on_progress, lambda: None)
@@ -343,10 +347,10 @@ class BackupStream(Closing):
         mode = "0700"
         if walsender.version.major >= _MODE_SINCE:
             mode = walsender.show("data_directory_mode")
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             folder = DataFolder(
                 Path(directory).absolute(),
-                tried=self._tried,
+                tried=self._operation,
                 locations=moved,
                 mode=int(mode, 8),
                 algorithm=checksums,
@@ -372,14 +376,11 @@ class BackupStream(Closing):
             enter(self._stage)
             self._guarded_begin(folder, with_map=with_map, checksums=checksums)
             while (messages := self._next()) is not None:
-                if self._framing is not None:
-                    # Not around _next(): its WaitTimeout is an OSError, but not of a file.
-                    with translate_os_errors(self._tried):
-                        to_thread_shielded(partial(self._framing.feed, messages))
+                self._write(messages)
                 enter(self._stage)
             enter(BackupStage.SYNCING)
             to_thread_shielded(check)
-            with translate_os_errors(self._tried):
+            with translate_os_errors(self._operation):
                 to_thread_shielded(folder.finish)
         except BaseException:
             to_thread_shielded(folder.give_up)
@@ -387,6 +388,13 @@ class BackupStream(Closing):
             raise
         self.close()
         enter(BackupStage.DONE)
+
+    def _write(self, messages: list[memoryview]) -> None:
+        """Write messages into the folder."""
+        # Not around _next(): its WaitTimeout is an OSError, but not of a file.
+        with translate_os_errors(self._operation):
+            if self._framing is not None:
+                to_thread_shielded(partial(self._framing.feed, messages))
 
     def close(self) -> None:
         """End the stream; a backup that is not complete is cancelled."""

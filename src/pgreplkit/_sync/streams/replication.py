@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/streams/replication.py by `nox -s sync`. Do not edit.
-"""ReplicationConnection: a walsender, and the commands that it takes."""
+"""ReplicationConnection: the commands of the replication protocol."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ R = TypeVar("R")
 
 
 class ReplicationConnection(Closing):
-    """A connection of the replication protocol, with the commands that a walsender takes.
+    """A connection to a walsender, with the commands of the replication protocol.
 
     Without a ``database`` it is for physical replication; with one, for logical replication too.
-    It carries one stream at a time, and one logical stream in its life.
+    It carries one stream at a time, and at most one logical stream.
 
     Needs: REPLICATION, and an entry of pg_hba.conf (for ``replication`` without a database).
     """
@@ -71,7 +71,7 @@ class ReplicationConnection(Closing):
     def connect(
         cls, conninfo: str = "", *, database: str | None = None, **params: str | int | None
     ) -> Self:
-        """Open one. ``conninfo`` and ``params`` are libpq's, as of ``pgreplkit.connect``.
+        """Open a connection; ``conninfo`` and ``params`` are those of ``pgreplkit.connect``.
 
         Raises: ConnectionFailed.
         """
@@ -91,41 +91,41 @@ class ReplicationConnection(Closing):
         return self._walsender.version
 
     def identify_system(self) -> SystemIdentity:
-        """Which cluster it is, its timeline, and how far its WAL is flushed (a standby: received).
+        """Return the system identifier, the timeline and the flushed (standby: received) position.
 
         Source: IDENTIFY_SYSTEM.
         """
         return self._walsender.identify()
 
     def show(self, name: str) -> str:
-        """A setting as the server writes it, as in ``16MB``.
+        """Return a setting as the server writes it, such as ``16MB``.
 
         Raises: SettingNotFound.  Source: SHOW.
         """
         return self._walsender.show(name)
 
     def timeline_history(self, timeline: int) -> TimelineHistory:
-        """How the server came to that timeline; the first has a history without switches.
+        """Return the history of a timeline; that of timeline 1 has no switches.
 
-        Raises: ServerError when it has no such timeline.  Source: TIMELINE_HISTORY.
+        Raises: ServerError if the server has no such timeline.  Source: TIMELINE_HISTORY.
         """
         if timeline == 1:
             return TimelineHistory(1)
-        tried = f"read the history of timeline {timeline}"
-        [record] = self._walsender.ask(tried, commands.timeline_history(timeline))
+        operation = f"read the history of timeline {timeline}"
+        [record] = self._walsender.ask(operation, commands.timeline_history(timeline))
         return TimelineHistory.parse(record["content"] or "", timeline=timeline)
 
     def read_slot(self, name: str) -> SlotPosition:
-        """Where a physical slot is.
+        """Return the position of a physical slot.
 
         Raises: UnsupportedByServer before 15; SlotNotFound; ServerError for a logical slot.
         Source: READ_REPLICATION_SLOT.
         """
         self._walsender.require("protocol.read_slot")
-        tried = f"read the slot {name!r}"
-        [record] = self._walsender.ask(tried, commands.read_slot(name))
+        operation = f"read the slot {name!r}"
+        [record] = self._walsender.ask(operation, commands.read_slot(name))
         if record["slot_type"] is None:
-            raise SlotNotFound(tried, "there is no slot of that name")
+            raise SlotNotFound(operation, "no slot has that name")
         lsn, timeline = record["restart_lsn"], record["restart_tli"]
         return SlotPosition(
             None if lsn is None else LSN(lsn), None if timeline is None else int(timeline)
@@ -143,12 +143,12 @@ class ReplicationConnection(Closing):
         failover: bool = False,
         timeout: float = 60.0,
     ) -> CreatedSlot:
-        """Create a slot: a logical one of ``plugin``, or a physical one without.
+        """Create a slot: a logical slot for ``plugin``, or a physical slot without a plugin.
 
-        A physical one keeps WAL from its first use on, or with ``reserve_wal`` from the last
-        checkpoint on. A logical one waits until all transactions that are open now have ended, at
-        most ``timeout`` seconds; its ``snapshot`` shows what was committed before its first change.
-        A ``temporary`` one goes with the connection.
+        A physical slot retains WAL from its first use on, or with ``reserve_wal`` from the last
+        checkpoint on. The creation of a logical slot waits until all open transactions have ended,
+        at most ``timeout`` seconds; its ``snapshot`` shows the data before its first change. A
+        ``temporary`` slot is dropped when the connection ends.
 
         Raises: UnsupportedByServer for ``two_phase`` before 15, ``failover`` before 17;
         StatementTimeout; AlreadyExists; InvalidSlotName; ServerError.
@@ -178,9 +178,9 @@ class ReplicationConnection(Closing):
                 failover=failover,
             )
         meaning = {DUPLICATE_OBJECT: AlreadyExists}
-        tried = f"create the slot {name!r}"
+        operation = f"create the slot {name!r}"
         try:
-            [record] = walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+            [record] = walsender.ask(operation, command, meaning=meaning, timeout=timeout)
         except StatementTimeout as error:
             if plugin is not None and walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
@@ -193,19 +193,19 @@ class ReplicationConnection(Closing):
         )
 
     def drop_slot(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
-        """Drop a slot; with ``wait`` once nobody uses it, after at most ``timeout`` seconds.
+        """Drop a slot; with ``wait``, wait up to ``timeout`` seconds until it is no longer used.
 
         Raises: SlotNotFound; SlotActive; StatementTimeout.
         Source: DROP_REPLICATION_SLOT.
         """
-        tried, command = f"drop the slot {name!r}", commands.drop_slot(name, wait=wait)
+        operation, command = f"drop the slot {name!r}", commands.drop_slot(name, wait=wait)
         meaning = {UNDEFINED_OBJECT: SlotNotFound}
         try:
-            self._walsender.ask(tried, command, meaning=meaning, timeout=timeout)
+            self._walsender.ask(operation, command, meaning=meaning, timeout=timeout)
         except ServerError as error:
             if error.sqlstate != OBJECT_IN_USE:
                 raise
-            raise SlotActive(tried, name, None, None, None) from error
+            raise SlotActive(operation, name, None, None, None) from error
 
     def start_logical(
         self,
@@ -215,12 +215,12 @@ class ReplicationConnection(Closing):
         start: LSN | None = None,
         **settings: Unpack[StreamOptions],
     ) -> PayloadStream:
-        """The messages of a slot's plugin as they are, from ``start`` or from where the slot is.
+        """Stream the undecoded messages of a slot's plugin, from ``start`` or the slot's position.
 
-        ``options`` are the plugin's, as wal2json's ``{"format-version": "2"}``; ``StreamOptions``
-        says what else can be chosen.
+        ``options`` are those of the plugin, such as ``{"format-version": "2"}`` for wal2json. See
+        ``StreamOptions`` for the other keywords.
 
-        Raises: as ``changes``, when it is entered or the first message is asked for.
+        Raises: as ``changes``, when it is entered or the first message is requested.
         Needs: a connection to the slot's database.  Source: START_REPLICATION … LOGICAL.
         """
         stream = SlotStream(
@@ -260,9 +260,9 @@ class ReplicationConnection(Closing):
         start: LSN | None = None,
         **options: Unpack[ChangeOptions],
     ) -> ChangeStream[R] | ChangeStream[Row]:
-        """The changes of a slot of pgoutput, on this connection; see ``changes`` of a server.
+        """Stream the changes of a pgoutput slot on this connection; see ``changes`` of a server.
 
-        The values are made by the loaders of ``connection.adapters``.
+        The values are loaded by the loaders of ``connection.adapters``.
         """
         return change_stream(
             self._walsender,
@@ -284,17 +284,17 @@ class ReplicationConnection(Closing):
         timeout: float | None = None,
         status_interval: float = 10.0,
     ) -> WalStream:
-        """The WAL from ``start`` on, of that ``timeline`` and all that follow it.
+        """Stream the WAL from ``start`` on, of ``timeline`` and all timelines that follow it.
 
-        Unless told, the timeline is the one of the server's history that ``start`` lies on. With
-        ``stop_at`` it ends before that position, else it goes on as the server does. After
-        ``timeout`` seconds without WAL it raises WaitTimeout, and can go on then. The server hears
-        from this side every ``status_interval`` seconds, and more often where its
-        wal_sender_timeout needs it.
+        By default the timeline is the one in the server's history that contains ``start``. With
+        ``stop_at`` the stream ends before that position; otherwise it never ends. After ``timeout``
+        seconds without WAL it raises WaitTimeout; reading may continue then. A status update is
+        sent every ``status_interval`` seconds, and more often if wal_sender_timeout requires it.
 
-        Raises, when it is entered or asked for WAL: WalRemoved; AheadOfServer; SlotNotFound;
-        SlotActive; ConnectionFailed, also when the server shuts down; ServerError, as for a
-        timeline that is not in the server's history or had ended before ``start``; WaitTimeout.
+        Raises: when it is entered or WAL is requested: WalRemoved; AheadOfServer; SlotNotFound;
+        SlotActive; ConnectionFailed, also when the server shuts down or falls silent; ServerError,
+        as for a timeline that is not in the server's history or ended before ``start``;
+        WaitTimeout.
         Source: START_REPLICATION … PHYSICAL.
         """
         settings = WalSettings(
@@ -317,18 +317,18 @@ class ReplicationConnection(Closing):
         timeout: float | None = None,
         status_interval: float = 10.0,
     ) -> SegmentStream:
-        """Write WAL into a directory as pg_receivewal does; gives each segment when it is whole.
+        """Write WAL into a directory as pg_receivewal does; yield each complete segment.
 
-        It goes on where the directory's WAL ends. Where there is none it begins with the segment of
-        ``start``, else with that of the slot (15 on), else with the server's current one. With a
-        ``slot`` the server learns what is safe on the disk when a segment is whole, with
-        ``synchronous`` after each write, so that commits can wait for it. It ends at ``stop_at``;
-        the segment that holds that position stays ``….partial``. After ``timeout`` seconds without
-        WAL it raises WaitTimeout, and can go on then.
+        It continues where the WAL in the directory ends. An empty directory begins with the segment
+        of ``start``, or else of the slot (15 on), or else with the server's current segment. With a
+        ``slot``, flushed WAL is reported when a segment is complete; with ``synchronous``, after
+        each write, so that commits can wait for it. It ends at ``stop_at``; the segment of that
+        position stays ``….partial``. After ``timeout`` seconds without WAL it raises WaitTimeout;
+        reading may continue then. After any error the next run continues from the same place.
 
         Raises: HostFileError for a directory that is missing or has segments of another size, or
-        when writing fails; all that ``start_physical`` does. Whatever ends it, the next run goes
-        on from there.  Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
+        when writing fails; the errors of ``start_physical``.
+        Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
         """
         settings = WalSettings(
             slot=slot, stop_at=stop_at, timeout=timeout, status_interval=status_interval
@@ -354,15 +354,16 @@ class ReplicationConnection(Closing):
         incremental: bytes | str | os.PathLike[str] | None = None,
         timeout: float | None = None,
     ) -> BackupStream:
-        """A base backup, which begins when it is saved, extracted or iterated over.
+        """Take a base backup, which begins when it is saved, extracted or iterated over.
 
-        With ``wal`` all WAL comes with it that it needs to start from. Without, ``wait`` lets the
-        server end it only when that is archived. ``max_rate`` is in bytes a second, from 32 KiB to
-        1 GiB. ``tablespace_map`` lists tablespaces in a file instead of as links, unless told so
-        where archives stay archives. A ``manifest`` comes where the server has one (13 on).
-        ``incremental`` is the manifest of an earlier backup, or its path: only what changed since
-        comes, for pg_combinebackup. After ``timeout`` seconds in which nothing comes it raises
-        WaitTimeout; a spread checkpoint takes minutes before anything does.
+        With ``wal`` it contains the WAL that is needed to start from it. Without, the server ends
+        it only when that WAL is archived, unless ``wait`` is False. ``max_rate`` is in bytes per
+        second, from 32 KiB to 1 GiB. With ``tablespace_map`` the backup lists the tablespaces in a
+        file instead of as links; this is the default for a backup that stays in archives. A
+        ``manifest`` is included by default if the server supports it (13 on). ``incremental`` is
+        the manifest of an earlier backup, or its path: the backup then contains only the changes
+        since, for pg_combinebackup. After ``timeout`` seconds without data it raises WaitTimeout; a
+        spread checkpoint takes minutes.
 
         Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
         before 17, and ``verify_checksums=False`` before 11; ValueError.

@@ -51,7 +51,7 @@ from pgreplkit.values.slotname import checked_slot_name
 
 
 class Plugin(Protocol):
-    """The output plugin of a slot, and what a stream asks of it."""
+    """The output plugin of a slot, as far as a stream needs it."""
 
     publications: tuple[str, ...]
 
@@ -114,14 +114,14 @@ class SlotStream:
 
         Raises: ServerError; StreamClosed.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self._feed is not None:
             found, remedy = "another iterator takes its changes", "open another stream"
             raise ServerError(self._operation, found, remedy=remedy)
         self._feed = feed
         feed.restart()
 
-    def _insist_on_life(self) -> None:
+    def _check_alive(self) -> None:
         if self.state.is_over:
             remedy = "open another stream"
             raise StreamClosed(self._operation, "the stream has ended", remedy=remedy)
@@ -131,7 +131,7 @@ class SlotStream:
 
         Raises: StreamClosed; ConnectionFailed; the errors of the checks.
         """
-        self._insist_on_life()
+        self._check_alive()
         if self.state is StreamState.OPEN:
             return
         walsender = self._source
@@ -145,7 +145,7 @@ class SlotStream:
                 if self.state.is_over:
                     # Closed by another thread or task, when there was nothing to end yet.
                     self._let_go()
-                    self._insist_on_life()
+                    self._check_alive()
                 if self._feed is not None:
                     self._feed.restart()
                 self.state = self.state.to(StreamState.OPEN)
@@ -156,7 +156,7 @@ class SlotStream:
 
     def _start(self, walsender: Walsender) -> CopyBoth:
         operation = self._operation
-        walsender.insist_on_idle(operation)
+        walsender.check_idle(operation)
         if not walsender.is_logical:
             found = "the connection is for physical replication"
             raise ServerError(operation, found, remedy="connect with database=…")
@@ -260,19 +260,23 @@ class SlotStream:
             # An idle server reports its position only on request.
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
+        limit = self._reporter.pause
+        if self._patience is not None:
+            limit = min(limit, self._patience.left)
         with translate_errors(self._operation):
             if copy.is_over:
-                # Another thread or task that closes the stream reads the same end.
-                with self._ending:
-                    if self.state.is_over:
-                        return
-                    copy.finish()
-                found = "the server ended the stream: it shuts down"
-                raise ConnectionFailed(self._operation, found)
-            limit = self._reporter.pause
-            if self._patience is not None:
-                limit = min(limit, self._patience.left)
-            self._reporter.listen(copy, limit, self._operation)
+                self._read_end(copy)
+            else:
+                self._reporter.listen(copy, limit, self._operation)
+
+    def _read_end(self, copy: CopyBoth) -> None:
+        """Raise the error by which the server ended the stream."""
+        # Another thread or task that closes the stream reads the same end.
+        with self._ending:
+            if self.state.is_over:
+                return
+            copy.finish()
+        raise ConnectionFailed(self._operation, "the server ended the stream: it shuts down")
 
     def learn(self, data: bytes, unknown: UnknownTypes) -> None:
         """Look up the types that a message mentions; the message is processed again then.

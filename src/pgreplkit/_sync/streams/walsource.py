@@ -90,7 +90,7 @@ class WalSource:
             if self.feed is not None:
                 return self.feed
             walsender = self._walsender
-            walsender.insist_on_idle(self.operation)
+            walsender.check_idle(self.operation)
             self._reporter.adapt(walsender)
             timeline = self._timeline()
             feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
@@ -184,7 +184,7 @@ class WalSource:
         return None
 
     def _fail_with(self, error: Exception) -> None:
-        """End the stream by an error, and raise it, unless the stream was closed meanwhile."""
+        """End the stream by an error and raise it, unless the stream has ended already."""
         if not self.state.is_over:
             self._end(StreamState.FAILED, error)
             raise error

@@ -89,19 +89,22 @@ class CopyBoth:
                 is_readable = wait_readable(descriptor, pause)
             except OSError:
                 # Another thread may have ended the stream and closed the connection.
-                if self.is_over:
-                    return True
-                raise
+                is_readable = self.is_over
+                if not is_readable:
+                    raise
             if is_readable:
-                with self.guard:
-                    if not self.is_over:
-                        self.connection.pgconn.consume_input()
+                self._consume()
                 return True
             if time.monotonic() >= deadline:
                 return False
 
+    def _consume(self) -> None:
+        with self.guard:
+            if not self.is_over:
+                self.connection.pgconn.consume_input()
+
     def send(self, message: bytes) -> None:
-        """Send a message; what the socket does not take yet is sent with the next one."""
+        """Send a message; the part that the socket does not take yet is sent with the next one."""
         with self.guard:
             if not self.is_over:
                 self.connection.pgconn.put_copy_data(message)

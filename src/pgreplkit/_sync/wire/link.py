@@ -260,8 +260,11 @@ class Link:
                 try:
                     self._execute(statement.as_bytes(self.connection))
                 finally:
-                    if not self.connection.closed:
-                        self._fetch(SET_SESSION_TIMEOUT.encode(), [before["ms"]])
+                    self._restore_timeout(before["ms"])
+
+    def _restore_timeout(self, milliseconds: int) -> None:
+        if not self.connection.closed:
+            self._fetch(SET_SESSION_TIMEOUT.encode(), [milliseconds])
 
     def _check_autocommit(self, operation: str) -> None:
         if not self.is_autocommit:

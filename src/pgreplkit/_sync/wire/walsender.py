@@ -49,14 +49,14 @@ class Walsender:
         Raises: ConnectionFailed; InsufficientPrivilege.
         """
         whole = replication_conninfo(conninfo, is_logical=is_logical)
-        tried = f"connect to {address(conninfo)} for replication"
-        with translate_errors(tried, grant="REPLICATION"):
+        operation = f"connect to {address(conninfo)} for replication"
+        with translate_errors(operation, grant="REPLICATION"):
             connection = Connection.connect(whole, autocommit=True)
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             register(connection)
             if is_logical:
-                with translate_errors(tried):
+                with translate_errors(operation):
                     read_exactly(connection, conninfo)
         except BaseException:
             connection.close()
@@ -74,7 +74,7 @@ class Walsender:
 
     def ask(
         self,
-        tried: str,
+        operation: str,
         command: bytes,
         *,
         meaning: Meaning | None = None,
@@ -82,21 +82,21 @@ class Walsender:
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
         with translate_errors(
-            tried, connection=self.connection, grant="REPLICATION", meaning=meaning
+            operation, connection=self.connection, grant="REPLICATION", meaning=meaning
         ):
-            self.insist_on_idle(tried)
+            self.check_idle(operation)
             return records(run_command(self.connection, command, timeout=timeout))
 
-    def run(self, tried: str, sql: str) -> None:
+    def run(self, operation: str, sql: str) -> None:
         """Run SQL statements without parameters or rows, on the connection of a database."""
-        self.ask(tried, sql.encode())
+        self.ask(operation, sql.encode())
 
-    def query(self, tried: str, sql: str, params: Sequence[object] = ()) -> list[DictRow]:
+    def query(self, operation: str, sql: str, params: Sequence[object] = ()) -> list[DictRow]:
         """Return the rows of a query, on the connection of a database."""
         # A walsender takes no parameters: they are quoted into the text.
         cursor = ClientCursor(self.connection, row_factory=dict_row)
         register_readable(cursor)
-        with translate_errors(tried):
+        with translate_errors(operation):
             cursor.execute(sql.encode(), params)
             return cursor.fetchall()
 
@@ -105,11 +105,11 @@ class Walsender:
         """Whether a stream runs on the connection, so that it takes no command."""
         return self.connection.info.transaction_status == TransactionStatus.ACTIVE
 
-    def insist_on_idle(self, tried: str) -> None:
+    def check_idle(self, operation: str) -> None:
         """Raise ServerError while a stream runs on the connection."""
         if self.is_streaming:
             found = "a stream runs on the connection"
-            raise ServerError(tried, found, remedy="close it first")
+            raise ServerError(operation, found, remedy="close it first")
 
     def identify(self) -> SystemIdentity:
         """Return the server's identity, timeline and position."""
@@ -123,17 +123,17 @@ class Walsender:
 
     def history_file(self, timeline: int) -> bytes:
         """Return the history file of a timeline, byte for byte."""
-        tried = f"read the history of timeline {timeline}"
-        with translate_errors(tried, connection=self.connection, grant="REPLICATION"):
-            self.insist_on_idle(tried)
+        operation = f"read the history of timeline {timeline}"
+        with translate_errors(operation, connection=self.connection, grant="REPLICATION"):
+            self.check_idle(operation)
             results = run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""
 
     def show(self, name: str) -> str:
         """Return a setting as SHOW writes it."""
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
-        tried = f"read the setting {name!r}"
-        [record] = self.ask(tried, commands.show(name), meaning=meaning)
+        operation = f"read the setting {name!r}"
+        [record] = self.ask(operation, commands.show(name), meaning=meaning)
         [value] = record.values()
         return value or ""
 

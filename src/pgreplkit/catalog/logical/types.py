@@ -56,6 +56,8 @@ class TypeShape:
     element: int | None = None
     """The OID of an array's element type, a domain's base type, a range's subtype or a
     multirange's range type."""
+    definition: str = ""
+    """A domain's base type or a range's subtype, with its length or precision."""
     not_null: bool = False
     labels: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     """The labels of an enum, in their order."""
@@ -104,6 +106,9 @@ def types_of_tables(major: int) -> str:
                 WHEN typtype = 'r' THEN (SELECT rngsubtype FROM pg_range
                     WHERE rngtypid = pg_type.oid)
                 {is_multirange} END)::bigint AS element,
+            CASE typtype WHEN 'd' THEN format_type(typbasetype, typtypmod)
+                WHEN 'r' THEN (SELECT format_type(rngsubtype, NULL) FROM pg_range
+                    WHERE rngtypid = pg_type.oid) ELSE '' END AS definition,
             typnotnull AS not_null,
             ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = pg_type.oid
                 ORDER BY enumsortorder) AS labels,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from pgreplkit.plans.cluster.rewind import NEW_COPY
+from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
@@ -95,6 +96,56 @@ def rewind_host_findings(facts: HostFacts) -> Iterator[Finding]:
         needed="none: they would replace the present configuration",
         remedy="resume the plan that left them, or restore what you need and remove the directory;"
         f" if pg_rewind failed there, {NEW_COPY}",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class AlterSystemFacts:
+    """What a server says about the settings that an operation changes with ALTER SYSTEM."""
+
+    node: str
+    names: tuple[str, ...]
+    is_allowed: bool
+    """Whether allow_alter_system is on; before 17 it always is."""
+    denied: tuple[str, ...]
+    """The settings that the role may not change."""
+    is_writable: bool | None
+    """Whether the server can write postgresql.auto.conf; None if that is not known."""
+
+
+def altered_settings(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
+    """Return the settings that steps change with ALTER SYSTEM, by server."""
+    altered: dict[str, tuple[str, ...]] = {}
+    for step in steps:
+        names: tuple[str, ...] = ()
+        if isinstance(step, SetSyncNames):
+            names = ("synchronous_standby_names",)
+        elif isinstance(step, Follow) and step.major >= 12:
+            names = ("primary_conninfo", "primary_slot_name")
+        if names:
+            altered[step.node] = (*altered.get(step.node, ()), *names)
+    return altered
+
+
+def alter_system_finding(facts: AlterSystemFacts) -> Finding:
+    """Check that a server lets the settings be changed."""
+    observed, remedy = "permitted", ""
+    if not facts.is_allowed:
+        observed = "allow_alter_system is off"
+        remedy = "switch it on for the operation, in the configuration of whoever manages it"
+    elif facts.denied:
+        observed = f"the role may not change {', '.join(facts.denied)}, or may not reload"
+        remedy = "use a superuser; from 15 on GRANT ALTER SYSTEM ON PARAMETER, and EXECUTE on"
+        remedy += " pg_reload_conf()"
+    elif facts.is_writable is False:
+        observed = "postgresql.auto.conf is not writable"
+        remedy = "chmod u+w postgresql.auto.conf"
+    return checked(
+        f"ALTER SYSTEM on {facts.node}",
+        ok=not remedy,
+        observed=observed,
+        needed=f"{', '.join(facts.names)} can be changed",
+        remedy=remedy,
     )
 
 

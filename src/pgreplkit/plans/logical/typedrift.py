@@ -24,13 +24,13 @@ class TypeDifference:
 def type_differences(there: int, theirs: Types, here: int, ours: Types) -> Iterator[TypeDifference]:
     """Yield the differences between two types, and between all types that they are made of.
 
-    ``there`` and ``here`` are the OIDs on the publisher and on the subscriber. Types of different
-    kinds are not compared: the column's type differs as a whole then.
+    ``there`` and ``here`` are the OIDs on the publisher and on the subscriber. Types with different
+    names are not compared further: the column or the attribute has another type then.
     """
     waiting, seen = [(there, here)], {(there, here)}
     while waiting:
         own, other = waiting.pop(0)
-        if own not in theirs or other not in ours or theirs[own].kind != ours[other].kind:
+        if own not in theirs or other not in ours:
             continue
         yield from _differences(theirs[own], ours[other])
         for pair in _parts(theirs[own], ours[other]):
@@ -46,7 +46,19 @@ def _parts(there: TypeShape, here: TypeShape) -> Iterator[tuple[int, int]]:
         yield own.type_oid, other.type_oid
 
 
+_KINDS = {"e": "an enum", "d": "a domain", "c": "a composite type", "r": "a range", "t": "a table"}
+
+
 def _differences(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
+    if there.kind != here.kind:
+        if there.name == here.name:
+            kinds = [_KINDS.get(shape.kind, "a base type") for shape in (here, there)]
+            found = f"type {here.name} is {kinds[0]}, on the publisher {kinds[1]}"
+            yield TypeDifference(Severity.WARNING, found)
+        return
+    if there.definition != here.definition and there.name == here.name:
+        found = f"{_KINDS[here.kind][2:]} {here.name} is over {here.definition}"
+        yield TypeDifference(Severity.WARNING, f"{found}, on the publisher over {there.definition}")
     match there.kind:
         case "e":
             yield from _labels(there, here)

@@ -56,8 +56,8 @@ class ChangeOptions(StreamOptions, total=False):
     origin: Literal["any", "none"]
     """Whether changes are sent that the publisher itself received by replication (none: 16 on)."""
     on_unloadable: Literal["raise", "text"]
-    """What becomes of a value that Python cannot hold, as the date infinity: "raise" (the default)
-    raises ValueNotLoadable, "text" delivers it as a str, as the server writes it."""
+    """The treatment of a value that Python cannot hold, such as the date infinity: "raise" (the
+    default) raises ValueNotLoadable, "text" delivers the server's text as a str."""
 
 
 # The body of a TypedDict may hold nothing but its items.

@@ -58,8 +58,8 @@ class Update(Generic[R]):
     """An updated row.
 
     ``new`` has UNCHANGED for large values that did not change and are not in ``old``. ``old`` is
-    the whole row with REPLICA IDENTITY FULL; otherwise a Row of the key columns, or None if the
-    key did not change.
+    the whole row with REPLICA IDENTITY FULL; otherwise a Row of the key columns if the key changed
+    or has a large (TOASTed) value, else None.
     """
 
     lsn: LSN

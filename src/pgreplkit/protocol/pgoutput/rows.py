@@ -22,7 +22,8 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 """The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
 
-It is neither NULL nor missing: leave the column as it is.
+It is neither NULL nor missing: leave the column as it is. A value that the old row of the same
+Update has is taken from there instead.
 """
 
 

@@ -1,0 +1,51 @@
+"""Checks of the settings that an operation changes with ALTER SYSTEM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from posixpath import join
+
+from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
+from pgreplkit.errors import Error
+from pgreplkit.host.configuration import AUTO_FILE
+from pgreplkit.plans.cluster.hosts import AlterSystemFacts, alter_system_finding, altered_settings
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.values.finding import Finding
+
+
+async def alter_system_findings(site: AsyncSite, steps: Iterable[Step]) -> list[Finding]:
+    """Check that each server lets its settings be changed as the steps do it."""
+    altered: Mapping[str, tuple[str, ...]] = altered_settings(steps)
+    return [alter_system_finding(await _read(site, node, names)) for node, names in altered.items()]
+
+
+async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
+    action = f"read whether {node} permits ALTER SYSTEM"
+    denied: tuple[str, ...] = ()
+    async with await site.server(node) as server:
+        record = await server._link.one(action, ALLOWED)
+        if not record["is_superuser"]:
+            denied = names
+            if server.version.major >= 15:
+                rows = await server._link.all(action, PRIVILEGES, [[*names]])
+                denied = tuple(row["name"] for row in rows)
+    return AlterSystemFacts(
+        node=node,
+        names=names,
+        is_allowed=record["is_allowed"],
+        denied=denied,
+        is_writable=await _is_writable(site, node),
+    )
+
+
+async def _is_writable(site: AsyncSite, node: str) -> bool | None:
+    """Return whether postgresql.auto.conf can be replaced; None without a control that works."""
+    if node not in site.controls:
+        return None
+    try:
+        return not await site.controlled(
+            node, lambda control: control.unwritable(join(control.data_dir, AUTO_FILE))
+        )
+    except Error:
+        return None

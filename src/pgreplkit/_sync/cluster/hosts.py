@@ -1,0 +1,52 @@
+# Generated from pgreplkit/_async/cluster/hosts.py by `nox -s sync`. Do not edit.
+"""Checks of the settings that an operation changes with ALTER SYSTEM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from posixpath import join
+
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
+from pgreplkit.errors import Error
+from pgreplkit.host.configuration import AUTO_FILE
+from pgreplkit.plans.cluster.hosts import AlterSystemFacts, alter_system_finding, altered_settings
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.values.finding import Finding
+
+
+def alter_system_findings(site: Site, steps: Iterable[Step]) -> list[Finding]:
+    """Check that each server lets its settings be changed as the steps do it."""
+    altered: Mapping[str, tuple[str, ...]] = altered_settings(steps)
+    return [alter_system_finding(_read(site, node, names)) for node, names in altered.items()]
+
+
+def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
+    action = f"read whether {node} permits ALTER SYSTEM"
+    denied: tuple[str, ...] = ()
+    with site.server(node) as server:
+        record = server._link.one(action, ALLOWED)
+        if not record["is_superuser"]:
+            denied = names
+            if server.version.major >= 15:
+                rows = server._link.all(action, PRIVILEGES, [[*names]])
+                denied = tuple(row["name"] for row in rows)
+    return AlterSystemFacts(
+        node=node,
+        names=names,
+        is_allowed=record["is_allowed"],
+        denied=denied,
+        is_writable=_is_writable(site, node),
+    )
+
+
+def _is_writable(site: Site, node: str) -> bool | None:
+    """Return whether postgresql.auto.conf can be replaced; None without a control that works."""
+    if node not in site.controls:
+        return None
+    try:
+        return not site.controlled(
+            node, lambda control: control.unwritable(join(control.data_dir, AUTO_FILE))
+        )
+    except Error:
+        return None

@@ -1,0 +1,16 @@
+"""Whether a role may change settings with ALTER SYSTEM, on a server that permits it."""
+
+from __future__ import annotations
+
+ALLOWED = """
+    SELECT coalesce(current_setting('allow_alter_system', true), 'on') = 'on' AS is_allowed,
+        rolsuper AS is_superuser
+    FROM pg_roles WHERE rolname = current_user
+"""
+"""The setting exists from 17 on."""
+PRIVILEGES = """
+    SELECT name FROM unnest(%s::text[]) AS name
+    WHERE NOT has_parameter_privilege(name, 'ALTER SYSTEM')
+        OR NOT has_function_privilege('pg_reload_conf()', 'EXECUTE')
+"""
+"""From 15 on the right can be granted; before, only superusers have it."""

@@ -1,0 +1,156 @@
+"""Rejoin and switchover on hosts that real installations have; a check that says ready is true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import pytest
+from clusters import Cluster as Pair, Clusters, one, run, wait_until
+from trees import Tree, grow
+
+import pgreplkit
+from pgreplkit import Cluster, ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
+from pgreplkit.lab import Node
+
+pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=15")]
+
+
+@pytest.fixture
+def failed_over(clusters: Clusters, cluster: Pair) -> tuple[Tree, Cluster]:
+    """A primary that was replaced by its standby, and wrote something of its own."""
+    if not (cluster.primary.installation.bindir / "pg_rewind").exists():
+        pytest.skip("this installation has no pg_rewind")
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    tree["c"].stop()
+    tree["a"].kill()
+    servers = {name: tree[name].conninfo for name in "ab"}
+    found = Cluster.discover(servers, controls={name: tree[name].control for name in "ab"})
+    proofs: tuple[Proof, ...] = ("process",)
+    found.failover("b", primary="a", proofs=proofs, timeout=30).run()
+    tree["a"].start()
+    run(tree["a"], "CREATE TABLE only_here (id int)")
+    return tree, found
+
+
+def owned(node: Node, name: str, text: str) -> None:
+    path = node.data_dir / name
+    owner = node.data_dir.stat()
+    path.parent.mkdir(exist_ok=True)
+    os.chown(path.parent, owner.st_uid, owner.st_gid)
+    node._place.make_file(path, text)
+
+
+def follows(tree: Tree, name: str) -> None:
+    tree[name].wait_until_streaming()
+    run(tree["b"], "INSERT INTO written VALUES (7)")
+    wait_until(lambda: one(tree[name], "SELECT count(*) FROM written WHERE id = 7") == 1)
+
+
+def test_a_rejoin_keeps_included_files_and_keys(failed_over: tuple[Tree, Cluster]) -> None:
+    tree, found = failed_over
+    owned(tree["a"], "conf.d/own.conf", "work_mem = '5MB'\n")
+    owned(tree["a"], "server.key", "its own\n")
+    with (tree["a"].data_dir / "postgresql.conf").open("a") as file:
+        file.write("include_dir 'conf.d'\n")
+    tree["a"].kill()
+    found.rejoin("a", timeout=30).run()
+    follows(tree, "a")
+    assert one(tree["a"], "SHOW work_mem") == "5MB"
+    assert (tree["a"].data_dir / "server.key").read_text() == "its own\n"
+
+
+def test_a_crashed_server_with_its_configuration_elsewhere_rejoins(
+    failed_over: tuple[Tree, Cluster],
+) -> None:
+    tree, found = failed_over
+    node, etc = tree["a"], tree["a"].data_dir.with_name("etc-of-a")
+    node.stop()
+    etc.mkdir()
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (node.data_dir / name).rename(etc / name)
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write(f"data_directory = '{node.data_dir}'\n")
+        for setting in ("hba", "ident"):
+            file.write(f"{setting}_file = '{etc}/pg_{setting}.conf'\n")
+    owner = node.data_dir.stat()
+    for path in (etc, *etc.iterdir()):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    options = {"bindir": node.installation.bindir, "log_file": node.log_file}
+    LocalControl(node.data_dir, config_file=etc / "postgresql.conf", **options).start()  # type: ignore[arg-type]
+    node.kill()
+    plan = found.rejoin("a", timeout=30)
+    assert plan.check()["configuration of a"].found == str(etc / "postgresql.conf")
+    plan.run()
+    follows(tree, "a")
+    node.control.restart()
+    tree["a"].wait_until_streaming()
+    assert not (node.data_dir / "postgresql.conf").exists()
+
+
+@pytest.mark.parametrize("name", ["postgresql.auto.conf", "server.key"])
+def test_a_rejoin_is_refused_if_pg_rewind_could_not_write_a_file(
+    failed_over: tuple[Tree, Cluster], name: str
+) -> None:
+    tree, found = failed_over
+    tree["a"].stop()
+    if name == "server.key":
+        owned(tree["a"], name, "key")
+    (tree["a"].data_dir / name).chmod(0o400)
+    before = {path: path.stat().st_mtime_ns for path in tree["a"].data_dir.rglob("*")}
+    with pytest.raises(PlanRefused, match=f"not writable: .*{name}"):
+        found.rejoin("a", timeout=30).run()
+    assert {path: path.stat().st_mtime_ns for path in tree["a"].data_dir.rglob("*")} == before
+    (tree["a"].data_dir / name).chmod(0o600)
+    found.rejoin("a", timeout=30).run()
+    follows(tree, "a")
+
+
+class Breaking(LocalControl):
+    """Its pg_rewind is stopped after the dry run, as by a full disk."""
+
+    def run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[str], None] | None = None,
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        if program == "pg_rewind" and not {"--dry-run", "--version"} & {*arguments}:
+            raise ControlFailed("run pg_rewind", "No space left on device")
+        super().run(program, arguments, on_line=on_line, is_wanted=is_wanted)
+
+
+def test_a_pg_rewind_that_failed_half_way_is_not_resumed(
+    failed_over: tuple[Tree, Cluster],
+) -> None:
+    tree, found = failed_over
+    node = tree["a"]
+    node.stop()
+    broken = Breaking(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+    servers = {name: tree[name].conninfo for name in "ab"}
+    found = Cluster.discover(servers, controls={"a": broken})
+    plan = found.rejoin("a", timeout=30)
+    with pytest.raises(PlanFailed, match="No space left on device") as caught:
+        plan.run()
+    assert caught.value.way_on == "make a new copy with clone_standby()"
+    with pytest.raises(PlanFailed, match="an earlier pg_rewind failed"):
+        plan.resume()
+    assert (node.data_dir / "standby.signal").exists()
+    with pytest.raises(PlanRefused, match="files of an earlier attempt"):
+        found.rejoin("a", timeout=30).run()
+
+
+@pytest.mark.pg(">=17")
+def test_a_server_that_forbids_alter_system_stops_a_follow(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    tree["c"].configure({"allow_alter_system": "off"})
+    run(tree["c"], "SELECT pg_reload_conf()")
+    wait_until(lambda: one(tree["c"], "SHOW allow_alter_system") == "off")
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    for plan in (found.follow("c", "b"), found.switchover("b")):
+        with pytest.raises(PlanRefused, match="ALTER SYSTEM on c: allow_alter_system is off"):
+            plan.run()

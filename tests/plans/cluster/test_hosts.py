@@ -1,0 +1,101 @@
+"""Findings about hosts and ALTER SYSTEM: ready means that every step can run."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from pgreplkit import Severity
+from pgreplkit.plans.cluster.hosts import (
+    AlterSystemFacts,
+    HostFacts,
+    alter_system_finding,
+    altered_settings,
+    rewind_host_findings,
+    standby_host_findings,
+)
+from pgreplkit.plans.cluster.steps import Follow, Promote, SetSyncNames
+from pgreplkit.values.finding import Finding
+
+READY = HostFacts(
+    node="a",
+    data_dir="/data",
+    unwritable=(),
+    can_keep=True,
+    leftover=None,
+    main_file="postgresql.conf",
+    is_configured=True,
+    starts_itself=True,
+    fixed_targets={},
+)
+ALTER = AlterSystemFacts(
+    node="b", names=("primary_conninfo",), is_allowed=True, denied=(), is_writable=None
+)
+
+
+def findings(facts: HostFacts) -> list[Finding]:
+    return [*standby_host_findings(facts), *rewind_host_findings(facts)]
+
+
+def test_a_host_without_problems_is_ready() -> None:
+    assert {finding.severity for finding in findings(READY)} == {Severity.OK}
+
+
+@pytest.mark.parametrize(
+    ("changed", "critical"),
+    [
+        (
+            {"unwritable": ("/data/postgresql.auto.conf",)},
+            {"files of a", "files that pg_rewind writes"},
+        ),
+        ({"unwritable": ("/data/server.key",)}, {"files that pg_rewind writes"}),
+        ({"unwritable": ("/data",)}, {"files of a", "files that pg_rewind writes"}),
+        ({"can_keep": False}, {"place for its configuration files"}),
+        ({"leftover": "/data.before-rewind"}, {"files of an earlier attempt"}),
+        ({"is_configured": False}, {"configuration of a"}),
+        ({"is_configured": False, "starts_itself": False}, set()),
+        ({"fixed_targets": {"recovery_target_time": "now"}}, {"recovery target of a"}),
+    ],
+)
+def test_each_obstacle_is_a_finding_with_a_remedy(
+    changed: dict[str, object], critical: set[str]
+) -> None:
+    facts = attrs.evolve(READY, **changed)  # type: ignore[arg-type]
+    bad = [finding for finding in findings(facts) if finding.severity is Severity.CRITICAL]
+    assert {finding.check for finding in bad} == critical
+    assert all(finding.remedy for finding in bad)
+
+
+def test_many_files_are_counted() -> None:
+    facts = attrs.evolve(READY, unwritable=tuple(f"/data/{number}" for number in range(9)))
+    [finding] = [f for f in findings(facts) if f.severity is Severity.CRITICAL]
+    assert finding.found.endswith("/data/4 and 4 more")
+
+
+@pytest.mark.parametrize(
+    ("changed", "observed"),
+    [
+        ({}, "permitted"),
+        ({"is_writable": True}, "permitted"),
+        ({"is_allowed": False}, "allow_alter_system is off"),
+        ({"denied": ("primary_conninfo",)}, "the role may not change primary_conninfo"),
+        ({"is_writable": False}, "postgresql.auto.conf is not writable"),
+    ],
+)
+def test_alter_system_must_be_permitted(changed: dict[str, object], observed: str) -> None:
+    finding = alter_system_finding(attrs.evolve(ALTER, **changed))  # type: ignore[arg-type]
+    assert finding.found.startswith(observed)
+    assert (finding.severity is Severity.OK) == (observed == "permitted")
+
+
+def test_only_steps_that_use_alter_system_need_it() -> None:
+    steps = [
+        SetSyncNames("b", "c", ""),
+        Promote("b", 16),
+        Follow("c", "b", "host=b", None, "c", 16),
+        Follow("d", "b", "host=b", None, "d", 11),
+    ]
+    assert altered_settings(steps) == {
+        "b": ("synchronous_standby_names",),
+        "c": ("primary_conninfo", "primary_slot_name"),
+    }
