@@ -386,14 +386,6 @@ if TYPE_CHECKING:
     )
     from pgreplkit.values.plain import Plain as Plain
     from pgreplkit.values.segment import SegmentSize as SegmentSize
-    from pgreplkit.values.serverfuncs import (
-        SplitWalFileName as SplitWalFileName,
-        WalFileOffset as WalFileOffset,
-        pg_split_walfile_name as pg_split_walfile_name,
-        pg_wal_lsn_diff as pg_wal_lsn_diff,
-        pg_walfile_name as pg_walfile_name,
-        pg_walfile_name_offset as pg_walfile_name_offset,
-    )
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,
         SyncStandbyNames as SyncStandbyNames,
@@ -406,6 +398,14 @@ if TYPE_CHECKING:
     )
     from pgreplkit.values.version import ServerVersion as ServerVersion
     from pgreplkit.values.walfile import WalFileName as WalFileName
+    from pgreplkit.values.walfunctions import (
+        SplitWalFileName as SplitWalFileName,
+        WalFileOffset as WalFileOffset,
+        pg_split_walfile_name as pg_split_walfile_name,
+        pg_wal_lsn_diff as pg_wal_lsn_diff,
+        pg_walfile_name as pg_walfile_name,
+        pg_walfile_name_offset as pg_walfile_name_offset,
+    )
     from pgreplkit.values.walnames import (
         BackupHistoryFileName as BackupHistoryFileName,
         CompressedWalName as CompressedWalName,

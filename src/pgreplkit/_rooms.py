@@ -267,7 +267,12 @@ ROOMS = {
         "values.manifest": ["BackupManifest", "ManifestFile", "ManifestWalRange"],
         "values.plain": ["Plain"],
         "values.segment": ["SegmentSize"],
-        "values.serverfuncs": [
+        "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
+        "values.tablename": ["TableName"],
+        "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
+        "values.version": ["ServerVersion"],
+        "values.walfile": ["WalFileName"],
+        "values.walfunctions": [
             "SplitWalFileName",
             "WalFileOffset",
             "pg_split_walfile_name",
@@ -275,11 +280,6 @@ ROOMS = {
             "pg_walfile_name",
             "pg_walfile_name_offset",
         ],
-        "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
-        "values.tablename": ["TableName"],
-        "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
-        "values.version": ["ServerVersion"],
-        "values.walfile": ["WalFileName"],
         "values.walnames": [
             "BackupHistoryFileName",
             "CompressedWalName",

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.options import insist_on_known
 
 _PORT = 5432

@@ -14,7 +14,7 @@ from pgreplkit.plans.cluster.standbyconfig import (
     StandbyConfig,
     quoted,
 )
-from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 from pgreplkit.values.controlfile import ControlFile
 
 SIGNAL_FILES = ("standby.signal", "recovery.conf")

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit import UnsupportedByServer, standby_config
-from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 
 letters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 values = st.text(letters, max_size=8)

@@ -23,7 +23,7 @@ from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_fil
 from pgreplkit.plans.cluster.follow import FollowFacts, can_follow, follow_findings, follow_steps
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.steps import Demote, Follow, StartStandby
-from pgreplkit.values.conninfo import parse_conninfo
+from pgreplkit.values.conninfosyntax import parse_conninfo
 from pgreplkit.values.finding import Finding, Severity
 
 _SETTLED_AFTER = 0.3

@@ -354,7 +354,6 @@ async def make_logical_slot(
         link.require("slot.two_phase")
     if failover:
         link.require("slot.failover")
-    major = link.version.major
     # Newer versions of the function have more parameters, in this order.
     flags = [
         temporary,
@@ -363,7 +362,7 @@ async def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return await _made(link, name, sql.create_logical(major), params, operation, timeout)
+    return await _made(link, name, sql.create_logical(len(flags)), params, operation, timeout)
 
 
 async def _made(

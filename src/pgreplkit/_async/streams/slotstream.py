@@ -11,7 +11,7 @@ from typing import Protocol
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import Lock, sleep
-from pgreplkit._async.streams.reporter import REPORTED_WITHIN, AsyncReporter
+from pgreplkit._async.streams.reporter import AsyncReporter
 from pgreplkit._async.streams.slotchecks import (
     check_publications,
     check_slot,
@@ -34,6 +34,7 @@ from pgreplkit.errors import (
     StreamClosed,
     WaitTimeout,
 )
+from pgreplkit.plans.streams.feedbacktiming import REPORTED_WITHIN
 from pgreplkit.plans.streams.options import StreamSettings
 from pgreplkit.plans.streams.slot import (
     PUBLICATIONS_CHECKED_EVERY,

@@ -30,7 +30,7 @@ from pgreplkit.host.recoveryfiles import (
 from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.topology import ClusterNode
-from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound=Server)

@@ -351,7 +351,6 @@ def make_logical_slot(
         link.require("slot.two_phase")
     if failover:
         link.require("slot.failover")
-    major = link.version.major
     # Newer versions of the function have more parameters, in this order.
     flags = [
         temporary,
@@ -360,7 +359,7 @@ def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _made(link, name, sql.create_logical(major), params, operation, timeout)
+    return _made(link, name, sql.create_logical(len(flags)), params, operation, timeout)
 
 
 def _made(

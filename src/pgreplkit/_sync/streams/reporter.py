@@ -12,16 +12,10 @@ from pgreplkit._sync._io import Heartbeat
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
 from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.streams.feedbacktiming import FeedbackTiming
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.feedback import Feedback
 
-REPORTED_WITHIN = 1.0
-"""Seconds within which an acknowledged position is sent: a commit may wait for it."""
-_APART = 0.05
-"""Seconds between two status updates at least: one for each acknowledged change would cost more
-than the changes."""
-_REPORTS_IN_TIMEOUT = 3
-"""Status updates within wal_sender_timeout: one may be late without consequence."""
 _ENDED_WITHIN = 5.0
 """Seconds for the server to agree to the end: it may still send what it has decoded."""
 
@@ -35,33 +29,31 @@ class Reporter:
 
     def __init__(self, feedback: Feedback, interval: float) -> None:
         self.feedback: Feedback = feedback
-        self._interval = max(_APART, interval)
+        self._timing = FeedbackTiming(interval)
         self._silence = Silence.of_server(None)
         self._copy: CopyBoth | None = None
         self._heartbeat: Heartbeat | None = None
-        self._sent_at = 0.0
 
     def adapt(self, walsender: Walsender) -> None:
         """Take over the server's wal_sender_timeout: report often enough, and wait that long."""
         timeout = walsender.wal_sender_timeout()
-        if timeout is not None:
-            self._interval = min(self._interval, timeout / _REPORTS_IN_TIMEOUT)
+        self._timing.adapt(timeout)
         self._silence = Silence.of_server(timeout)
 
     def use(self, copy: CopyBoth) -> None:
         """Begin to report, or continue on another connection."""
         self._copy = copy
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._beat, min(REPORTED_WITHIN, self._interval / 2))
+            self._heartbeat = Heartbeat(self._beat, self._timing.beat)
 
     @property
     def pause(self) -> float:
         """The seconds that a reader may wait before it has to report."""
-        return _APART if self.feedback.has_news else REPORTED_WITHIN
+        return self._timing.pause(has_news=self.feedback.has_news)
 
     def report(self, *, asks: bool = False) -> None:
         """Send a status update now; with ``asks`` the server answers it."""
-        self._sent_at = time.monotonic()
+        self._timing.sent(time.monotonic())
         copy = self._copy
         if copy is not None:
             # The reader raises the error of a lost connection. Two threads must not overtake each
@@ -71,11 +63,11 @@ class Reporter:
 
     def report_soon(self) -> None:
         """Send a status update if there is news; a little later if one was sent just before."""
-        if self.feedback.has_news and time.monotonic() - self._sent_at > _APART:
+        if self.feedback.has_news and self._timing.may_report(time.monotonic()):
             self.report()
 
     def _beat(self) -> None:
-        if self.feedback.has_news or time.monotonic() - self._sent_at >= self._interval / 2:
+        if self.feedback.has_news or self._timing.must_report(time.monotonic()):
             self.report()
 
     def listen(self, copy: CopyBoth, limit: float, operation: str) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from psycopg import Connection
 
 from pgreplkit._sync._io import Lock, sleep
-from pgreplkit._sync.streams.reporter import REPORTED_WITHIN, Reporter
+from pgreplkit._sync.streams.reporter import Reporter
 from pgreplkit._sync.streams.slotchecks import (
     check_publications,
     check_slot,
@@ -35,6 +35,7 @@ from pgreplkit.errors import (
     StreamClosed,
     WaitTimeout,
 )
+from pgreplkit.plans.streams.feedbacktiming import REPORTED_WITHIN
 from pgreplkit.plans.streams.options import StreamSettings
 from pgreplkit.plans.streams.slot import (
     PUBLICATIONS_CHECKED_EVERY,

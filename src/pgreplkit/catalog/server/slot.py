@@ -302,10 +302,9 @@ TROUBLE = """
 _CREATE_LOGICAL = "SELECT lsn FROM pg_create_logical_replication_slot({})"
 
 
-def create_logical(major: int) -> str:
-    """Return the statement that creates a logical slot, with the parameters of the version."""
-    types = ["name", "name", "boolean"]
-    types += ["boolean"] * ((major >= 14) + (major >= 17))
+def create_logical(flags: int) -> str:
+    """Return the statement that creates a logical slot by name, plugin and that many flags."""
+    types = ["name", "name", *["boolean"] * flags]
     return _CREATE_LOGICAL.format(", ".join(f"%s::{kind}" for kind in types))
 
 

@@ -13,7 +13,7 @@ from packaging.version import Version
 from pgreplkit.catalog.features import has
 from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.applicationname import checked_application_name
-from pgreplkit.values.conninfo import PARAMETER_SINCE, format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.version import ServerVersion, server_version
