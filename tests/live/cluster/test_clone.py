@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from colours import Awaited, Colour
 import pgreplkit
 from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
-from pgreplkit.lab.installs import copying_tool
+from pgreplkit.lab.installs import choose_pg_basebackup
 from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
@@ -62,7 +63,7 @@ def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
     with socket.socket() as listener:
         listener.bind((node.host, 0))
         node.port = listener.getsockname()[1]
-    tool = lab._usable(copying_tool(lab.servers, pair.major))
+    tool = lab._runnable(choose_pg_basebackup(lab.servers, pair.major))
     return node, TwoFolders(node, tool.bindir)
 
 
@@ -141,7 +142,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
         clusters.lab.root / f"space=2-{cluster.major}-{colour.name}",
     )
     space.mkdir()
-    clusters.lab._place.account.give(space)
+    clusters.lab._place.account.chown(space)
     run(primary, f"CREATE TABLESPACE space LOCATION '{space}'")
     run(primary, "CREATE TABLE spaced TABLESPACE space AS SELECT 1 AS a")
     secret = clusters.lab.password
@@ -244,7 +245,7 @@ async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
     node, control = vacant(clusters.lab, cluster, "waiting")
     run(cluster.primary, "CREATE TABLE dirtied AS SELECT generate_series(1, 100000) AS a")
     node.data_dir.mkdir()
-    clusters.lab._place.account.give(node.data_dir)
+    clusters.lab._place.account.chown(node.data_dir)
     made = clone(colour, cluster.primary.conninfo, control, start=False)
     async for progress in made:
         if progress.elapsed.total_seconds() > 1:
@@ -438,3 +439,30 @@ async def test_a_clone_gets_the_resolved_address_of_its_primary(
         upstream = standby.upstream()
         assert upstream is not None
         assert (upstream.host, upstream.port) == (source.host, source.port)
+
+
+async def test_a_clone_without_a_configuration_file_is_refused_before_the_copy(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    source = clusters.lab.primary(version=cluster.major, name="debian")
+    source.stop()
+    etc = source.data_dir.with_name(f"etc-{cluster.major}-{colour.name}")
+    etc.mkdir()
+    owner = source.data_dir.stat()
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (source.data_dir / name).rename(etc / name)
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write(f"data_directory = '{source.data_dir}'\n")
+        for name in ("hba", "ident"):
+            file.write(f"{name}_file = '{etc}/pg_{name}.conf'\n")
+    for path in (etc, *etc.iterdir()):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    bindir = source.installation.bindir
+    config_file = etc / "postgresql.conf"
+    LocalControl(source.data_dir, bindir=bindir, config_file=config_file).start()
+    node, control = vacant(clusters.lab, cluster, "without-configuration")
+    made = clone(colour, source.conninfo, control, checkpoint="fast", slot="unused")
+    with pytest.raises(ControlFailed, match="no configuration file"):
+        await made.run()
+    assert not node.data_dir.exists()
+    assert rows(source, "SELECT FROM pg_replication_slots") == []
