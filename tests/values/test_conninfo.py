@@ -8,7 +8,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
 
-values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+anything = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+values = st.text("a'\\ =\n") | st.text(anything)
 names = st.sampled_from(["host", "user", "password", "dbname", "options", "application_name"])
 
 
