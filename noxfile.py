@@ -124,7 +124,7 @@ def lint(session: nox.Session) -> None:
     session.install(*GROUPS["lint"])
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("python", "tools/check_wording.py", "docs", "README.md", "CHANGELOG.md")
+    session.run("python", "tools/check_wording.py")
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""CommandControl: a server that the user's own commands reach, as by systemctl, ssh or kubectl."""
+"""CommandControl: a server controlled by your commands, such as systemctl, ssh or kubectl."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
 _SYSTEMD_CHANGING = {b"activating", b"deactivating", b"reloading", b"refreshing"}
-"""What ``systemctl is-active`` prints of a unit whose processes may run; it is not translated."""
+"""States of a systemd unit that may have processes; their names are not translated."""
 
 
 class CommandControl:
-    """A server behind the user's own commands, each a list of arguments; no shell is used.
+    """A server controlled by your own commands, each a list of arguments; no shell is used.
 
-    ``start``, ``stop``, ``restart`` and ``is_running`` are whole commands, as in
-    ``["systemctl", "start", "postgresql@16-main"]``. The last succeeds when the server runs, and
-    ends with one of the statuses ``not_running`` when it does not: 3 is what
-    ``systemctl is-active`` and ``pg_ctl status`` say. Any other, as ssh's 255, tells neither, and
-    is an error. Without a restart it is stopped and started; without ``promote`` that is pg_ctl's.
+    ``start``, ``stop``, ``restart`` and ``is_running`` are complete commands, such as
+    ``["systemctl", "start", "postgresql@16-main"]``. ``is_running`` must succeed if the server is
+    running, and end with one of the exit statuses ``not_running`` if it is not: 3 is that of
+    ``systemctl is-active`` and ``pg_ctl status``. Any other status, such as 255 of ssh, is an
+    error. Without ``restart``, the server is stopped and started; ``promote`` is by default that
+    of pg_ctl.
 
-    ``run`` goes before the programs that act on its files, as in
+    ``run`` is a prefix for the programs that work on the server's files, such as
     ``["ssh", "db2", "sudo", "-u", "postgres"]``: test, cat, dd, mv, rm, mkdir, mktemp, ls, find,
-    env, and the server's own in ``bindir``. ``through_shell`` says that it hands them to a shell,
-    as ssh does; then they are quoted for it.
+    env, and the server's own programs in ``bindir``. Set ``through_shell`` if the prefix passes
+    them to a shell, as ssh does; then they are quoted.
     """
 
     def __init__(
@@ -61,35 +62,39 @@ class CommandControl:
 
     @property
     def data_dir(self) -> str:
-        """The data directory, as its host names it."""
+        """Path of the data directory on the server's host."""
         return self._data_dir
 
     def is_running(self) -> bool:
-        """Whether the command for it succeeds; an error when it does not say."""
-        tried = "ask whether the server runs"
+        """Return whether ``is_running`` succeeds.
+
+        Raises: ControlFailed for an exit status that means neither yes nor no.
+        """
+        tried = "read the status of the server"
         asked = self._done(tried, self._is_running)
         if asked.returncode and asked.returncode not in self._not_running:
             found = f"{shlex.join(self._is_running)} ended with status {asked.returncode}"
-            raise ControlFailed(tried, f"{found}, which tells neither: {asked.text}")
-        # systemctl ends with 3 for these, too; a server that recovers after a crash is activating.
+            raise ControlFailed(tried, f"{found}, which means neither yes nor no: {asked.text}")
+        # systemctl is-active ends with 3 for these as well. A server is activating during crash
+        # recovery.
         is_changing = asked.output.strip() in _SYSTEMD_CHANGING
         return asked.returncode == 0 or is_changing
 
     def start(self) -> None:
-        """Start it; nothing happens when it runs."""
+        """Start the server, unless it is running."""
         if not self.is_running():
             self._must("start the server", self._start)
 
     def stop(self) -> None:
-        """Stop it, and see that it is down; nothing happens when it is not running."""
+        """Stop the server if it is running, and check that it is down."""
         if self.is_running():
             self._must("stop the server", self._stop)
             if self.is_running():
-                found = f"{shlex.join(self._stop)} succeeded, but the server still runs"
+                found = f"{shlex.join(self._stop)} succeeded, but the server is still running"
                 raise ControlFailed("stop the server", found)
 
     def restart(self) -> None:
-        """Stop it if it runs, and start it."""
+        """Stop the server if it is running, then start it."""
         if self._restart is None:
             self.stop()
             self.start()
@@ -97,11 +102,11 @@ class CommandControl:
             self._must("restart the server", self._restart)
 
     def promote(self) -> None:
-        """Ask a standby to become a primary, without waiting for it."""
+        """Ask a standby to promote itself, without waiting for the promotion."""
         self._must("promote the server", self._promote)
 
     def read_file(self, name: str) -> bytes | None:
-        """The content of a file, named from the data directory on; None when there is none."""
+        """Return a file's content by its path in the data directory; None if it does not exist."""
         path = self._path(name)
         there = self._done(f"look for {path}", self._at_host(["test", "-e", path]))
         if there.returncode == 1:
@@ -109,20 +114,20 @@ class CommandControl:
         return self._must(f"read {path}", self._at_host(["cat", path])).output
 
     def write_file(self, name: str, content: bytes | None) -> None:
-        """Write a file at once or not at all; None removes it."""
+        """Replace a file atomically; None removes it."""
         path = self._path(name)
         if content is None:
             self._must(f"remove {path}", self._at_host(["rm", "-f", path]))
             return
         self._must(f"make a folder for {path}", self._at_host(["mkdir", "-p", dirname(path)]))
-        # Beside it, so that it takes the other's place at once.
+        # In the same directory, so that the rename is atomic.
         made = self._must(f"write {path}", self._at_host(["mktemp", f"{path}.XXXXXX"]))
         new = made.output.decode().strip()
         self._write(new, content)
         self._must(f"write {path}", self._at_host(["mv", "-f", new, path]))
 
     def list_folder(self, path: str) -> list[str] | None:
-        """The names in a folder of the host; None when there is none."""
+        """Return the names in a directory of the host; None if it does not exist."""
         there = self._done(f"look for {path}", self._at_host(["test", "-e", path]))
         if there.returncode == 1:
             return None
@@ -130,7 +135,7 @@ class CommandControl:
         return listed.output.decode(errors="replace").splitlines()
 
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
-        """Remove a folder of the host with all that is in it, or only what is in it."""
+        """Remove a directory of the host with its content, or only the content."""
         if self.list_folder(path) is None:
             return
         command = (
@@ -139,14 +144,17 @@ class CommandControl:
         self._must(f"remove {path}", self._at_host(command))
 
     def unwritable(self, path: str, *, below: bool = True) -> list[str]:
-        """Return what the server's account cannot write of a folder, and of all below it."""
+        """Return the paths in a directory that the server's account cannot write."""
         command = self._at_host(unwritable_command(path, below=below))
-        run = self._done(f"look for files in {path} that cannot be written", command)
+        run = self._done(f"find files in {path} that are not writable", command)
         return run.output.decode(errors="surrogateescape").splitlines()
 
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
-        """A file that only the server's account can read, gone after the block; gives its path."""
+        """Create a file that only the server's account can read, for the time of a block.
+
+        The context manager returns its path.
+        """
         made = self._must("make a private file", self._at_host(["mktemp"]))
         path = made.output.decode().strip()
         try:
@@ -163,7 +171,7 @@ class CommandControl:
         on_line: Callable[[str], None] | None = None,
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
-        """Run one of the server's own programs, telling each line that it prints."""
+        """Run one of the server's own programs, and report each line of its output."""
         tried = f"run {program}"
         command = self._at_host(
             ["env", "LC_ALL=C", self._program(program), *several(arguments, "arguments")]
@@ -186,7 +194,7 @@ class CommandControl:
         return [*self._prefix, *quoted]
 
     def _write(self, path: str, content: bytes) -> None:
-        # dd prints nothing of what it writes.
+        # Unlike tee, dd does not repeat the content, which may be secret.
         command = ["dd", f"of={path}", "status=none", "conv=fsync"]
         self._must(f"write {path}", self._at_host(command), content)
 

@@ -1,4 +1,4 @@
-"""LocalControl: a server of this host, by pg_ctl."""
+"""LocalControl: a server on this host, controlled with pg_ctl."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
 _LIBPQ = re.compile(r"PG(?!_|DATA$|TZ$|LOCALEDIR$|SYSCONFDIR$)")
-"""Variables from which libpq takes connection parameters, and a server its port."""
+"""Environment variables with connection parameters for libpq, or a port for a server."""
 
 
 class LocalControl:
-    """A server of this host: pg_ctl and the other programs of ``bindir``, and its files.
+    """A server on this host, controlled with pg_ctl and the other programs of ``bindir``.
 
-    Called by root, it runs the programs as the account that owns the data directory, or the folder
-    above it while that is missing. ``bindir`` is what pg_config says unless told. The server's
-    output goes to ``log_file``, else to pg_ctl.log in the data directory. Starting and stopping
-    may take ``timeout`` seconds each.
+    When used by root, the programs run under the account that owns the data directory, or its
+    parent directory as long as the data directory does not exist. By default, ``bindir`` is that
+    of pg_config. The server's output is written to ``log_file``, by default pg_ctl.log in the data
+    directory. Starting and stopping may take ``timeout`` seconds each.
 
-    The server is started with the command line that it had last, as by ``pg_ctl restart``. So a
-    configuration outside of the data directory is found, as Debian keeps it in /etc;
-    ``config_file`` names it for a server that was never started.
+    The server is started with its last command line, as ``pg_ctl restart`` does. Therefore a
+    configuration outside of the data directory is found, such as Debian's in /etc.
+    ``config_file`` is the main configuration file of a server that was never started.
 
-    Raises: ControlFailed when there is no pg_ctl.
+    Raises: ControlFailed if there is no pg_ctl.
     """
 
     def __init__(
@@ -57,16 +57,21 @@ class LocalControl:
             self._pg_ctl = self._ctl.pg_ctl
         except OSError as error:
             tried = f"control the server in {self._data_dir}"
-            raise ControlFailed(tried, f"{error}: bindir= names its folder") from error
+            raise ControlFailed(
+                tried, f"{error}", remedy="pass its directory as bindir="
+            ) from error
 
     @property
     def data_dir(self) -> str:
-        """The data directory."""
+        """Path of the data directory."""
         return str(self._data_dir)
 
     def is_running(self) -> bool:
-        """Whether its postmaster lives.  Source: pg_ctl status."""
-        tried = f"ask whether the server in {self._data_dir} runs"
+        """Return whether the postmaster is running.
+
+        Source: pg_ctl status.
+        """
+        tried = f"read the status of the server in {self._data_dir}"
         command = self._ctl.status_cmd(self._data_dir)
         run = self._programs.run(tried, command, timeout=self._timeout)
         if run.returncode not in {Status.running, Status.not_running}:
@@ -74,7 +79,7 @@ class LocalControl:
         return run.returncode == Status.running
 
     def start(self) -> None:
-        """Start it and wait until it takes connections; nothing happens when it runs."""
+        """Start the server and wait until it accepts connections, unless it is running."""
         if not self.is_running():
             command = self._ctl.start_cmd(
                 self._data_dir, wait=self._timeout, logfile=self._log_file
@@ -84,23 +89,23 @@ class LocalControl:
             self._pg_ctl_does("start", command)
 
     def stop(self) -> None:
-        """Shut it down fast, and wait until it is down; nothing happens when it is not running."""
+        """Shut the server down in fast mode and wait for its end, if it is running."""
         if self.is_running():
             command = self._ctl.stop_cmd(self._data_dir, mode="fast", wait=self._timeout)
             self._pg_ctl_does("stop", command)
 
     def restart(self) -> None:
-        """Stop it if it runs, and start it."""
+        """Stop the server if it is running, then start it."""
         self.stop()
         self.start()
 
     def promote(self) -> None:
-        """Ask a standby to become a primary, without waiting for it."""
+        """Ask a standby to promote itself, without waiting for the promotion."""
         command = [str(self._pg_ctl), "promote", "-D", self.data_dir, "--no-wait"]
         self._pg_ctl_does("promote", command)
 
     def read_file(self, name: str) -> bytes | None:
-        """The content of a file, named from the data directory on; None when there is none."""
+        """Return a file's content by its path in the data directory; None if it does not exist."""
         try:
             return (self._data_dir / name).read_bytes()
         except FileNotFoundError:
@@ -109,7 +114,7 @@ class LocalControl:
             raise ControlFailed(f"read {name}", error.strerror or str(error)) from error
 
     def write_file(self, name: str, content: bytes | None) -> None:
-        """Write a file at once or not at all, for the server's account only; None removes it."""
+        """Replace a file atomically, readable by the server's account only; None removes it."""
         path = self._data_dir / name
         try:
             if content is None:
@@ -126,7 +131,7 @@ class LocalControl:
             raise ControlFailed(f"write {name}", error.strerror or str(error)) from error
 
     def list_folder(self, path: str) -> list[str] | None:
-        """The names in a folder; None when there is none."""
+        """Return the names in a directory; None if it does not exist."""
         try:
             return sorted(entry.name for entry in Path(path).iterdir())
         except FileNotFoundError:
@@ -135,7 +140,7 @@ class LocalControl:
             raise ControlFailed(f"list {path}", error.strerror or str(error)) from error
 
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
-        """Remove a folder with all that is in it, or only what is in it."""
+        """Remove a directory with its content, or only the content."""
         folder = Path(path)
         try:
             for entry in [*folder.iterdir()] if folder.exists() else []:
@@ -149,9 +154,9 @@ class LocalControl:
             raise ControlFailed(f"remove {path}", error.strerror or str(error)) from error
 
     def unwritable(self, path: str, *, below: bool = True) -> list[str]:
-        """Return what the server's account cannot write of a folder, and of all below it."""
+        """Return the paths in a directory that the server's account cannot write."""
         run = self._programs.run(
-            f"look for files in {path} that cannot be written",
+            f"find files in {path} that are not writable",
             unwritable_command(path, below=below),
             timeout=self._timeout,
         )
@@ -159,7 +164,10 @@ class LocalControl:
 
     @contextmanager
     def private_file(self, content: bytes) -> Iterator[str]:
-        """A file that only the server's account can read, gone after the block; gives its path."""
+        """Create a file that only the server's account can read, for the time of a block.
+
+        The context manager returns its path.
+        """
         handle, name = tempfile.mkstemp(prefix="pgreplkit-")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -177,7 +185,7 @@ class LocalControl:
         on_line: Callable[[str], None] | None = None,
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
-        """Run one of the server's own programs, telling each line that it prints."""
+        """Run one of the server's own programs, and report each line of its output."""
         tried = f"run {program} on the server in {self._data_dir}"
         command = [str(self._ctl.bindir / program), *several(arguments, "arguments")]
         run = self._programs.follow(tried, command, on_line, is_wanted)
@@ -200,13 +208,13 @@ class LocalControl:
 
     @property
     def _home(self) -> Path:
-        """The folder whose owner is the server's account."""
+        """Directory whose owner is the server's account."""
         return self._data_dir if self._data_dir.exists() else self._data_dir.parent
 
     @property
     def _programs(self) -> Programs:
-        # The texts of the programs are read, so they have to be in English. libpq's variables are
-        # the caller's: a server that had them would lead its walreceiver by them.
+        # The programs' messages are parsed, so they must be in English. libpq's variables are
+        # removed: a server that inherits them would use them for its walreceiver.
         environment = {name: v for name, v in os.environ.items() if not _LIBPQ.match(name)}
         environment |= {"LC_ALL": "C", "LC_MESSAGES": "C"}
         owner = None

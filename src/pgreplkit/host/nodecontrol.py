@@ -1,4 +1,4 @@
-"""NodeControl: what an operation needs of the host on which a server runs."""
+"""NodeControl: the interface to the host of a server, which SQL does not reach."""
 
 from __future__ import annotations
 
@@ -9,65 +9,69 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class NodeControl(Protocol):
-    """Stops and starts one server, and reaches its files and programs.
+    """An object that stops and starts one server, and reaches its files and programs.
 
-    The methods block until it is done; AsyncCluster calls them in a thread. Whatever fails raises
-    ControlFailed. LocalControl and CommandControl are such; anything with these methods is.
+    The methods block until they are done; AsyncCluster calls them in a thread. A failure raises
+    ControlFailed. LocalControl and CommandControl implement it; so may a class of your own.
     """
 
     @property
     def data_dir(self) -> str:
-        """The server's data directory, as its host names it."""
+        """Path of the data directory on the server's host."""
         ...
 
     def is_running(self) -> bool:
-        """Whether the server runs."""
+        """Return whether the server is running."""
         ...
 
     def start(self) -> None:
-        """Start it and wait until it takes connections; nothing happens when it runs."""
+        """Start the server and wait until it accepts connections, unless it is running."""
         ...
 
     def stop(self) -> None:
-        """Shut it down fast and wait until it is down; nothing happens when it is not running."""
+        """Shut the server down in fast mode and wait for its end, if it is running."""
         ...
 
     def restart(self) -> None:
-        """Stop it if it runs, and start it."""
+        """Stop the server if it is running, then start it."""
         ...
 
     def promote(self) -> None:
-        """Ask a standby to become a primary, without waiting for it."""
+        """Ask a standby to promote itself, without waiting for the promotion."""
         ...
 
     def read_file(self, name: str) -> bytes | None:
-        """The content of a file, named from the data directory on; None when there is none."""
+        """Return a file's content by its path in the data directory; None if it does not exist."""
         ...
 
     def write_file(self, name: str, content: bytes | None) -> None:
-        """Write a file at once or not at all, for the server's account only; None removes it."""
+        """Replace a file atomically, readable by the server's account only; None removes it."""
         ...
 
     def list_folder(self, path: str) -> list[str] | None:
-        """The names in a folder of the host; None when there is none."""
+        """Return the names in a directory of the host; None if it does not exist."""
         ...
 
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
-        """Remove a folder of the host with all that is in it, or only what is in it.
+        """Remove a directory of the host with its content, or only the content.
 
-        Nothing happens when it is not there.
+        A directory that does not exist is no error.
         """
         ...
 
     def unwritable(self, path: str, *, below: bool = True) -> list[str]:
-        """Return what the server's account cannot write of a folder, and of all below it.
+        """Return the paths in a directory that the server's account cannot write.
 
-        Links are followed, as to tablespaces. With ``below=False`` only the folder itself counts.
+        Symbolic links are followed, to include tablespaces. With ``below=False``, only the
+        directory itself is examined.
         """
         ...
 
     def private_file(self, content: bytes) -> AbstractContextManager[str]:
-        """A file that only the server's account can read, gone after the block; gives its path."""
+        """Create a file that only the server's account can read, for the time of a block.
+
+        The context manager returns its path.
+        """
         ...
 
     def run(
@@ -78,9 +82,10 @@ class NodeControl(Protocol):
         on_line: Callable[[str], None] | None = None,
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
-        """Run one of the server's own programs, as pg_rewind, as the server's account.
+        """Run one of the server's own programs, such as pg_rewind, under the server's account.
 
-        ``on_line`` gets each line that it prints, when it prints it. ``is_wanted`` is asked some
-        times a second; when it says no, or one of them raises, the program is ended.
+        ``on_line`` is called with each line of the output as it is printed. ``is_wanted`` is called
+        several times per second. If it returns False, or either of them raises, the program is
+        terminated.
         """
         ...

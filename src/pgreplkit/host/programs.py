@@ -1,4 +1,4 @@
-"""Running programs by their arguments, never through a shell."""
+"""Run programs with a list of arguments, never through a shell."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ import attrs
 from pgreplkit.errors import ControlFailed
 
 _KEPT_LINES = 12
-_LOOK_EVERY = 0.2
+"""Lines of output for an error's text: enough for a message with its context."""
+_POLL = 0.2
+"""Seconds between calls of ``is_wanted``: a cancelled clone ends quickly, at little cost."""
 
 
 @attrs.frozen
 class Run:
-    """How a program ended, and what it printed."""
+    """Exit status and output of a program."""
 
     returncode: int
     output: bytes
@@ -29,7 +31,7 @@ class Run:
 
     @property
     def text(self) -> str:
-        """The last lines of what it printed, for an error's text."""
+        """Last lines of the output, for an error's text."""
         printed = self.errors.strip() or self.output.strip()
         lines = printed.decode(errors="replace").splitlines()
         return "\n".join(lines[-_KEPT_LINES:]) or f"it ended with status {self.returncode}"
@@ -37,19 +39,19 @@ class Run:
 
 @attrs.frozen
 class Programs:
-    """Runs programs in one folder, as one account, with one environment."""
+    """A way to run programs: the directory, the account and the environment."""
 
     cwd: str | None = None
     account: tuple[int, int] | None = None
-    """User and group id, when it is not the caller's."""
+    """User and group id; None for the caller's."""
     environment: Mapping[str, str] | None = attrs.field(default=None, repr=False)
 
     def run(
         self, tried: str, arguments: Sequence[str], *, given: bytes = b"", timeout: float
     ) -> Run:
-        """Run it to its end, at most ``timeout`` seconds.
+        """Run a program for at most ``timeout`` seconds, with ``given`` as its input.
 
-        Raises: ControlFailed when it cannot be started, or did not end.
+        Raises: ControlFailed if it cannot be started, or does not end in time.
         """
         pipe = subprocess.PIPE
         with self._started(tried, arguments, stdin=pipe, stderr=pipe) as process:
@@ -67,27 +69,28 @@ class Programs:
         on_line: Callable[[str], None] | None,
         is_wanted: Callable[[], bool] | None,
     ) -> Run:
-        """Run it to its end, however long that takes, telling each line that it prints.
+        """Run a program without a time limit, and report each line of its output.
 
-        It is ended when ``is_wanted`` says no, or one of them raises.
+        It is terminated if ``is_wanted`` returns False, or if either callback raises.
         """
         kept: list[str] = []
         null, same = subprocess.DEVNULL, subprocess.STDOUT
-        # Should we be killed, it goes on to its end: a pg_rewind that breaks off when it cannot
-        # print spoils the server, and a child of pg_basebackup would receive WAL for ever.
+        # If this process is killed, the program runs to its end (SIGPIPE stays ignored): a
+        # pg_rewind that stops because it cannot print would damage the server, and a child of
+        # pg_basebackup would receive WAL without end.
         with self._started(
             tried, arguments, stdin=null, stderr=same, restore_signals=False
         ) as process:
             try:
                 for line in _lines(process):
                     if is_wanted is not None and not is_wanted():
-                        raise ControlFailed(tried, "it is not wanted any more, and was ended")
+                        raise ControlFailed(tried, "it is no longer wanted, and was terminated")
                     if line:
                         kept = [*kept[-_KEPT_LINES:], line]
                         if on_line:
                             on_line(line)
             except BaseException:
-                # With its children, as the one of pg_basebackup that receives WAL.
+                # The whole process group, to include the child of pg_basebackup that receives WAL.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
                 raise
@@ -113,7 +116,7 @@ class Programs:
                 env=self.environment,
                 umask=0o077,
                 restore_signals=restore_signals,
-                # Out of reach of the terminal's Ctrl-C, which would stop a server with us.
+                # A new session, because Ctrl-C in the terminal would also stop a started server.
                 start_new_session=True,
                 user=user,
                 group=group,
@@ -127,13 +130,13 @@ class Programs:
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """The lines that it prints until it ends, and empty ones while it prints nothing."""
+    """Yield the lines of the output, and an empty line whenever there is none for a while."""
     output = process.stdout
     if output is None:
         return
     rest = b""
     while True:
-        if not select.select([output], [], [], _LOOK_EVERY)[0]:
+        if not select.select([output], [], [], _POLL)[0]:
             yield ""
             continue
         read = os.read(output.fileno(), 1 << 16)
@@ -146,7 +149,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 def unwritable_command(path: str, *, below: bool) -> list[str]:
-    """Return the command that lists what its account cannot write.
+    """Return a command that prints the paths which its account cannot write.
 
     find asks the kernel, which knows access control lists, immutable files and read-only mounts.
     """

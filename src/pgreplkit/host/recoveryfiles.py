@@ -1,4 +1,4 @@
-"""The files of a data directory that make it a standby, read and changed as bytes."""
+"""Read and write the files that make a data directory that of a standby."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
 from pgreplkit.values.controlfile import ControlFile
 
 SIGNAL_FILES = ("standby.signal", "recovery.conf")
-"""What makes a server a standby, from 12 on and before."""
+"""Files that make a server a standby: from 12 on, and before 12."""
 _RECOVERY_FILES = ("recovery.conf", "recovery.done")
 """Before 12 they hold the settings of a standby; a promotion renames the first to the second."""
 _ADDRESS = ("host", "hostaddr", "port")
@@ -26,16 +26,16 @@ _WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
 
 
 def major_of(control: NodeControl) -> int:
-    """The major of the server whose files these are."""
+    """Return the major version of a data directory."""
     text = (control.read_file("PG_VERSION") or b"").decode()
     if not text.strip().isdecimal():
         tried = f"read the version of the server in {control.data_dir}"
-        raise ControlFailed(tried, "PG_VERSION is missing, or of before 10")
+        raise ControlFailed(tried, "PG_VERSION is missing, or from before version 10")
     return int(text)
 
 
 def control_file(control: NodeControl) -> ControlFile:
-    """What its control file says.
+    """Read the control file of a data directory.
 
     Raises: ControlFailed; InvalidControlFile.
     """
@@ -47,12 +47,12 @@ def control_file(control: NodeControl) -> ControlFile:
 
 
 def is_standby(control: NodeControl) -> bool:
-    """Whether its files are those of a standby."""
+    """Return whether a data directory is that of a standby."""
     return any(control.read_file(name) is not None for name in SIGNAL_FILES)
 
 
 def mark_standby(control: NodeControl) -> None:
-    """See to it that the server accepts no writes if it is started."""
+    """Make the server a standby at its next start, so that it accepts no writes."""
     if major_of(control) >= 12:
         control.write_file("standby.signal", b"")
     else:
@@ -60,12 +60,12 @@ def mark_standby(control: NodeControl) -> None:
 
 
 def written_conninfo(control: NodeControl) -> str | None:
-    """The primary_conninfo that stands in its files; None when none does."""
+    """Return primary_conninfo as the configuration files set it; None if they do not."""
     return _written(control, "primary_conninfo")
 
 
 def written_slot(control: NodeControl) -> str | None:
-    """The primary_slot_name that stands in its files; None when none does."""
+    """Return primary_slot_name as the configuration files set it; None if they do not."""
     return _written(control, "primary_slot_name")
 
 
@@ -82,15 +82,15 @@ def _written(control: NodeControl, setting: str) -> str | None:
 
 
 def written_name(control: NodeControl) -> str | None:
-    """Return the cluster_name with which a server starts; None if it has none."""
+    """Return cluster_name as the configuration files set it; None if they do not."""
     return read_configuration(control).get("cluster_name") or None
 
 
 def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
     """Write the files of a standby; other settings in postgresql.auto.conf or recovery.conf stay.
 
-    Recovery targets are taken out: with one that is left from a restore, the server would end
-    recovery and promote itself. Those in other files are overridden by empty ones.
+    Recovery targets are removed: with one that remains from a restore, the server would end
+    recovery and promote itself. Those in other files are overridden with empty values.
     """
     settings: dict[str, str | None] = dict.fromkeys((*RECOVERY_TARGETS, *AT_TARGET))
     if config.signal_file is not None:
@@ -110,7 +110,7 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
 
 
 def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
-    """The text of a configuration file with these at its end; None takes one out.
+    """Return the text of a configuration file with settings replaced; None removes one.
 
     >>> with_settings("a = '1'\\nb = '2'\\n", {"a": "3", "b": None})
     "a = '3'\\n"

@@ -106,6 +106,7 @@ async def acopy_schema(
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:
     """Return the definitions of those of the tables that exist."""
+    # Types and definitions name their schemas, whatever the search_path of each side.
     async with link.qualified("read the tables") as within:
         return await _read_shapes(within, names)
 

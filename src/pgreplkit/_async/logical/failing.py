@@ -72,6 +72,7 @@ async def _peek(
     options = {"proto_version": "1", "publication_names": publications}
     if state.suborigin == "none" and has("changes.origin", slot._link.version.major):
         options["origin"] = "none"
+    # Transactions can be large: each look reads more only if the one before found nothing.
     limit = 1
     while True:
         try:

@@ -308,6 +308,7 @@ class AsyncPglogicalSubscription:
                     f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
                     f" tables that are not ready: {which or 'none'}"
                 )
+            # On an idle provider no commit comes that would end CATCH_UP.
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 await write_marker(provider._link)
             await sleep(backoff.next_pause())

@@ -243,6 +243,7 @@ class AsyncPublication:
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
         """
         operation = f"drop the publication {self.name!r}"
+        # This raises PublicationNotFound, where the server reports an undefined object of any kind.
         await read_publication(self._link, self.name)
         statement = SQL(DROP_PUBLICATION).format(Identifier(self.name))
         async with self._link.transaction(operation, timeout=timeout) as link:

@@ -126,6 +126,7 @@ async def make_subscription(
     operation = f"create the subscription {name!r}"
     if not publications:
         raise ValueError("publications is empty; a subscription needs at least one")
+    # An option that the server lacks is refused before a slot is created for nothing.
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, AsyncServer) else None
     conninfo = publisher
@@ -151,6 +152,7 @@ async def make_subscription(
     try:
         await ask_publisher(link, operation, statement, timeout=timeout, grant=grant)
     except BaseException as error:
+        # Without its subscription, the slot would retain WAL until someone finds it.
         if slot_name is not None:
             await AsyncSlot(link, await read_slot(link, slot_name)).drop()
         elif isinstance(error, StatementTimeout) and not answers:
@@ -251,6 +253,7 @@ async def _open_on(conninfo: str) -> str:
 
 async def _identity(link: AsyncLink) -> tuple[int, object]:
     """Return what distinguishes a server from all others, also from its clones."""
+    # Clones and standbys have the same system identifier.
     started = await link.one("read the start time of the server", STARTED)
     return await _system_id(link), started["started"]
 
@@ -309,6 +312,7 @@ async def drop_here(
     where = "the publisher"
     with suppress(InsufficientPrivilege):
         where = address(await read_conninfo(link, state.oid))
+    # Read before the DROP, which removes the rows of the catalog.
     left = leftovers(
         state.oid,
         state.subslotname,

@@ -80,6 +80,7 @@ async def execute_all(
     async with link.transaction(operation, timeout=timeout) as within:
         await within.run(
             operation,
+            # The statements are WriteGrant's, which quotes every name in them.
             *(SQL(statement) + SQL("") for statement in statements),
             grant="the tables' owner",
             meaning=_MEANING,

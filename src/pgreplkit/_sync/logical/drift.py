@@ -107,6 +107,7 @@ def copy_schema(
 
 def read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, TableShape]:
     """Return the definitions of those of the tables that exist."""
+    # Types and definitions name their schemas, whatever the search_path of each side.
     with link.qualified("read the tables") as within:
         return _read_shapes(within, names)
 

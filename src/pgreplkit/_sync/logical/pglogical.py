@@ -307,6 +307,7 @@ class PglogicalSubscription:
                     f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
                     f" tables that are not ready: {which or 'none'}"
                 )
+            # On an idle provider no commit comes that would end CATCH_UP.
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 write_marker(provider._link)
             sleep(backoff.next_pause())

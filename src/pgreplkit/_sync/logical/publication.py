@@ -238,6 +238,7 @@ class Publication:
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
         """
         operation = f"drop the publication {self.name!r}"
+        # This raises PublicationNotFound, where the server reports an undefined object of any kind.
         read_publication(self._link, self.name)
         statement = SQL(DROP_PUBLICATION).format(Identifier(self.name))
         with self._link.transaction(operation, timeout=timeout) as link:

@@ -66,6 +66,7 @@ def read_publisher(
     limits = link.all("count the slots", PLACES)
     created = link.all("look for slots being created", SLOTS_BEING_MADE, [state.oid])
     old = link.all("read the transactions", OLD_TRANSACTIONS.sql(link.version.major))
+    # The slot's user is read after the slot, and may have changed in between.
     slot, users = None, []
     with suppress(SlotNotFound):
         if state.subslotname is not None:

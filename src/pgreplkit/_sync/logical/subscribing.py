@@ -127,6 +127,7 @@ def make_subscription(
     operation = f"create the subscription {name!r}"
     if not publications:
         raise ValueError("publications is empty; a subscription needs at least one")
+    # An option that the server lacks is refused before a slot is created for nothing.
     parts.subscription_options(link.require, options)
     theirs = publisher if isinstance(publisher, Server) else None
     conninfo = publisher
@@ -152,6 +153,7 @@ def make_subscription(
     try:
         ask_publisher(link, operation, statement, timeout=timeout, grant=grant)
     except BaseException as error:
+        # Without its subscription, the slot would retain WAL until someone finds it.
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
         elif isinstance(error, StatementTimeout) and not answers:
@@ -250,6 +252,7 @@ def _open_on(conninfo: str) -> str:
 
 def _identity(link: Link) -> tuple[int, object]:
     """Return what distinguishes a server from all others, also from its clones."""
+    # Clones and standbys have the same system identifier.
     started = link.one("read the start time of the server", STARTED)
     return _system_id(link), started["started"]
 
@@ -308,6 +311,7 @@ def drop_here(
     where = "the publisher"
     with suppress(InsufficientPrivilege):
         where = address(read_conninfo(link, state.oid))
+    # Read before the DROP, which removes the rows of the catalog.
     left = leftovers(
         state.oid,
         state.subslotname,

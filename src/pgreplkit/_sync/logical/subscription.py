@@ -171,6 +171,7 @@ class Subscription:
         """
         backoff = Backoff(timeout)
         self._alter(SQL(DISABLE), timeout)
+        # In a transaction of the caller, the workers end after its commit only.
         while self._link.is_autocommit and (workers := self.workers()):
             if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
@@ -209,6 +210,7 @@ class Subscription:
         """
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
+        # The server refuses to refresh a disabled subscription.
         refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
         self._alter_by_publisher(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
@@ -218,6 +220,7 @@ class Subscription:
         Raises and source: as ``set_publications``.
         """
         self.refresh()
+        # ADD PUBLICATION exists since 14; SET PUBLICATION with all names works in every version.
         kept = [name for name in self.state.subpublications if name not in names]
         self.set_publications(*kept, *names, copy_data=copy_data, timeout=timeout)
 
@@ -324,6 +327,7 @@ class Subscription:
             return
         self.refresh()
         was_enabled = self.state.subenabled
+        # The worker must not apply while its origin moves.
         self.disable(timeout=timeout)
         operation = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
@@ -370,6 +374,7 @@ class Subscription:
                 on_progress(status)
             if status.is_synced:
                 return status
+            # Only a refresh adds tables, so that waiting would not help.
             if not status.tables:
                 raise SubscriptionStuck(
                     f"{self.name!r} is not synchronized: it has no table",

@@ -79,6 +79,7 @@ def execute_all(link: Link, operation: str, statements: Sequence[str], *, timeou
     with link.transaction(operation, timeout=timeout) as within:
         within.run(
             operation,
+            # The statements are WriteGrant's, which quotes every name in them.
             *(SQL(statement) + SQL("") for statement in statements),
             grant="the tables' owner",
             meaning=_MEANING,

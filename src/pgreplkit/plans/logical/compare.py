@@ -158,6 +158,7 @@ def classify(
         here, there = before.hashes.get(key), replica.get(key)
         if here == there:
             continue
+        # The publisher changed the row between its two reads: the subscriber may have either state.
         if before.versions.get(key) != after.versions.get(key):
             changing.add(key)
         elif there is None:

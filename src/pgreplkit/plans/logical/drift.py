@@ -150,6 +150,7 @@ def _sent(published: PublishedTable, theirs: TableShape) -> tuple[str, ...]:
 
 
 def _columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    # The server maps columns by name, so that their order does not matter.
     for name in sent:
         there, here = theirs.columns[name], ours.columns.get(name)
         if here is None:
@@ -186,6 +187,8 @@ def _extra_columns(sent: Sequence[str], theirs: TableShape, ours: TableShape) ->
 
 def _differences(there: TableColumn, here: TableColumn) -> list[tuple[Severity, str]]:
     differences: list[tuple[Severity, str]] = []
+    # Values are sent as text or converted, so that another type may work until a value does not
+    # fit.
     if here.type != there.type:
         text = f"type {here.type}, the publisher has {there.type}"
         differences.append((Severity.WARNING, text))
@@ -214,6 +217,7 @@ def _types(sent: Sequence[str], theirs: TableShape, ours: TableShape) -> Iterato
 
 
 def _indexes(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    # A missing index does not stop the replication, but may make UPDATE and DELETE slow.
     own = {_without_name(index.definition, index.name) for index in ours.indexes.values()}
     for index in theirs.indexes.values():
         if _without_name(index.definition, index.name) not in own:
@@ -256,6 +260,7 @@ _REFUSING = {"p", "u", "c", "x"}
 def _constraints(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
     own = {(c.type, c.definition) for c in ours.constraints.values()}
     there = {(c.type, c.definition) for c in theirs.constraints.values()}
+    # Without the primary key, rows can be duplicated.
     for constraint in theirs.constraints.values():
         if (constraint.type, constraint.definition) not in own:
             yield _drift(
@@ -285,6 +290,7 @@ def _adding(table: TableName, constraint: TableConstraint) -> tuple[str, ...]:
 
 
 def _triggers(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    # The apply worker runs with session_replication_role = replica, which skips other triggers.
     for trigger in ours.triggers.values():
         if word := {"A": "ALWAYS", "R": "REPLICA"}.get(trigger.enabled):
             found = f"it is ENABLE {word}, so that it fires for replicated changes"
@@ -292,6 +298,7 @@ def _triggers(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
 
 
 def _partitions(theirs: TableShape, ours: TableShape) -> Iterator[Drift]:
+    # The subscriber may keep all rows in one table, or in other partitions with the same bounds.
     if not ours.is_partitioned:
         return
     bounds = {partition.bound for partition in ours.partitions.values()}

@@ -81,6 +81,8 @@ def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -
                     else f"subscription {oid} is of system {system_id}, none of these servers",
                     is_certain=owner is not None,
                 )
+        # Slots of other plugins have other clients; synchronized slots belong to the primary. The
+        # subscription may be on a server that was not given, so that this is never certain.
         elif slot.plugin == "pgoutput" and slot.slot_name not in used and not slot.synced:
             why = "no subscription of these servers uses a slot of that name"
             yield _slot(server, slot, LeftoverKind.SLOT, why, is_certain=False)
@@ -101,6 +103,7 @@ def _slot(
 
 
 def _origins(server: Subscriber) -> Iterator[Orphan]:
+    # A standby shows the origins of its primary, where they have to be dropped.
     for name in () if server.in_recovery else server.origins:
         own = _ORIGIN.fullmatch(name)
         if own and int(own[1]) not in server.subscriptions:

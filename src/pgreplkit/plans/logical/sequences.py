@@ -50,6 +50,7 @@ def _change(source: SequenceState, target: SequenceState | None, margin: int) ->
     sql = ""
     # A sequence is never set back: it would return values again.
     if target is not None and not _is_ahead(source, target, margin):
+        # setval() refuses a value beyond the limits of the subscriber's sequence.
         last_value = max(target.minimum, min(wanted, target.maximum))
         is_called = source.is_called or margin > 0
         called = "true" if is_called else "false"
@@ -69,6 +70,7 @@ def _change(source: SequenceState, target: SequenceState | None, margin: int) ->
 def _is_ahead(source: SequenceState, target: SequenceState, margin: int) -> bool:
     way = 1 if source.increment > 0 else -1
     wanted = source.next_value + margin * source.increment
+    # A sequence in the opposite direction is never ahead: it runs into the publisher's values.
     if target.increment * way < 0:
         return False
     return target.next_value * way >= wanted * way

@@ -108,6 +108,7 @@ class SubscriptionFacts:
 def stuck_reasons(facts: SubscriptionFacts) -> tuple[Stuck, ...]:
     """Return every reason that the facts show; only UNKNOWN if they show none."""
     reasons = tuple(_reasons(facts))
+    # The counters only grow, so that old errors explain nothing where another reason is known.
     if not reasons and _uncopied(facts) and facts.stats and facts.stats.sync_error_count:
         count = facts.stats.sync_error_count
         return (
@@ -238,6 +239,7 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
             " SECURITY applies to the table's owner too",
             table=table,
         )
+    # A copy into a table that has rows fails at its primary key, again and again.
     for table in facts.filled_tables:
         yield Stuck(
             reason=StuckReason.ROWS_EXIST,
@@ -249,6 +251,7 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
 
 
 def _of_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
+    # A disabled subscription needs no workers, and a worker that cannot connect hits no limit.
     if not facts.state.subenabled or facts.unreachable:
         return
     lacking = (*_limits_here(facts), *_limits_there(facts))
@@ -274,6 +277,7 @@ def _failing(found: str) -> Stuck:
 
 def _limits_here(facts: SubscriptionFacts) -> Iterator[Stuck]:
     """Yield the settings of the subscriber that prevent a worker from starting."""
+    # The limits count the workers of all subscriptions, in all databases of the server.
     pool, waiting = facts.pool, [table for table in _uncopied(facts) if table.pid is None]
     if not waiting and _applying(facts):
         return

@@ -43,6 +43,7 @@ def subscriber_readiness(facts: SubscriberFacts, *, subscriptions: int) -> Readi
 def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
     settings = facts.settings
     copies = number(settings, "max_sync_workers_per_subscription")
+    # An apply worker and the workers of its parallel copies, each with an origin of its own.
     wanted = subscriptions * (1 + copies)
     yield free_places(
         settings, "max_logical_replication_workers", used=facts.pool.running, wanted=wanted
@@ -94,6 +95,7 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
                 needed="a replica identity, or a publication without UPDATE and DELETE",
                 remedy=f"on the publisher: {identity.remedy}",
             )
+        # From 16 on, the apply worker uses any suitable index to find the row of a FULL identity.
         elif identity.kind is IdentityKind.FULL:
             yield checked(
                 check,
