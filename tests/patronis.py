@@ -77,7 +77,7 @@ def running(lab: Lab, major: int) -> Iterator[Patronis]:
         for number in range(3):
             name = f"patroni{number}"
             config = lab._place.make_file(lab.root / f"{name}.json")
-            settings = _settings(lab, name, lab._usable(server).bindir, number, ports, rafts)
+            settings = _settings(lab, name, lab._runnable(server).bindir, number, ports, rafts)
             config.write_text(json.dumps(settings))
             with (lab.root / f"{name}.log").open("wb") as log:
                 processes.append(

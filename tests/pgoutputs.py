@@ -14,12 +14,12 @@ def relation(
     identity: str = "d",
     xid: int | None = None,
 ) -> bytes:
-    told = b"".join(
+    described = b"".join(
         bytes([is_key]) + column.encode() + b"\0" + struct.pack(">Ii", type_oid, -1)
         for column, type_oid, is_key in columns
     )
     head = b"R" + _xid(xid) + struct.pack(">I", oid) + b"public\0" + name.encode() + b"\0"
-    return head + identity.encode() + struct.pack(">h", len(columns)) + told
+    return head + identity.encode() + struct.pack(">h", len(columns)) + described
 
 
 def row(*values: object) -> bytes:
@@ -89,8 +89,12 @@ def stream_commit(xid: int, finish: int) -> bytes:
     return b"c" + struct.pack(">IBQQq", xid, 0, finish, finish + 48, 1_000_000)
 
 
-def stream_abort(xid: int, subxid: int, *, told: bool = False) -> bytes:
-    return b"A" + struct.pack(">II", xid, subxid) + (struct.pack(">Qq", 77, 0) if told else b"")
+def stream_abort(xid: int, subxid: int, *, with_position: bool = False) -> bytes:
+    return (
+        b"A"
+        + struct.pack(">II", xid, subxid)
+        + (struct.pack(">Qq", 77, 0) if with_position else b"")
+    )
 
 
 def begin_prepare(lsn: int, xid: int = 5, gid: str = "g") -> bytes:

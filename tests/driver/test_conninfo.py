@@ -25,7 +25,7 @@ def for_server(
 
 
 @given(parameters)
-def test_what_was_given_is_kept_unless_it_belongs_to_the_session(
+def test_given_parameters_are_kept_unless_they_belong_to_the_session(
     parameters: dict[str, str | int | None],
 ) -> None:
     kept = for_server(parameters, {})
@@ -70,14 +70,14 @@ def test_parameters_of_a_service_or_the_environment_are_resolved() -> None:
 
 
 @pytest.mark.parametrize(("libpq", "is_kept"), [(15, False), (16, True)])
-def test_what_only_a_newer_libpq_reports_is_left_out(libpq: int, is_kept: bool) -> None:
+def test_parameters_that_only_a_newer_libpq_reports_are_omitted(libpq: int, is_kept: bool) -> None:
     reported = {"require_auth": "scram-sha-256", "sslcertmode": "allow"}
     kept = for_server({}, reported, libpq)
     assert ("require_auth" in kept) == is_kept
     assert "sslcertmode" not in kept
 
 
-def test_what_was_given_is_never_dropped_for_an_old_server() -> None:
+def test_given_parameters_are_kept_for_an_old_server() -> None:
     assert for_server({"require_auth": "scram-sha-256"}, {}, 10)["require_auth"]
 
 

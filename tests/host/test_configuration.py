@@ -1,4 +1,4 @@
-"""Configuration files: read as the server reads them, wherever they are."""
+"""Configuration files, read as the server reads them, wherever they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pgreplkit.host.recoveryfiles import write_standby_files, written_conninfo
 
 
 class Files:
-    """A host that has only files."""
+    """A host with nothing but files."""
 
     data_dir = "/data"
 
@@ -38,9 +38,9 @@ class Files:
         return cast(NodeControl, self)
 
 
-def with_files(told: dict[str, str]) -> Files:
+def with_files(contents: dict[str, str]) -> Files:
     made = Files()
-    made.files |= {normpath(join("/data", name)): text for name, text in told.items()}
+    made.files |= {normpath(join("/data", name)): text for name, text in contents.items()}
     return made
 
 
@@ -125,7 +125,7 @@ def test_the_command_line_comes_before_the_files() -> None:
     }
 
 
-def test_recovery_targets_are_taken_out_of_every_file() -> None:
+def test_recovery_targets_are_removed_from_every_file() -> None:
     host = with_files(
         {
             "postgresql.conf": "recovery_target_name = 'before'\ninclude_dir 'conf.d'\n",
@@ -154,13 +154,13 @@ def test_recovery_targets_are_taken_out_of_every_file() -> None:
     assert sorted(again.splitlines()) == sorted(text.splitlines())
 
 
-def test_recovery_targets_are_overridden_where_the_configuration_cannot_be_read() -> None:
+def test_recovery_targets_are_overridden_if_the_configuration_cannot_be_read() -> None:
     host = with_files({})
     write_standby_files(host.control, standby_config("host=a", server_version=16))
     assert "recovery_target_time = ''\n" in host.files["/data/postgresql.auto.conf"]
 
 
-def test_recovery_targets_are_taken_out_of_a_recovery_conf() -> None:
+def test_recovery_targets_are_removed_from_a_recovery_conf() -> None:
     kept = "restore_command = 'x'\nrecovery_target = 'immediate'\nrecovery_target_action = pause\n"
     host = with_files({"PG_VERSION": "11\n", "recovery.conf": kept, "recovery.done": kept})
     write_standby_files(host.control, standby_config("host=a", server_version=11))

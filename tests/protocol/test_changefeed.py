@@ -193,7 +193,7 @@ def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) 
     feed, _ = transactions(limit)
     expected: dict[int, list[tuple[str, int]]] = {1: [], 2: []}
     aborted: set[int] = set()
-    told: set[int] = set()
+    started: set[int] = set()
     blocks = data.draw(
         st.lists(
             st.tuples(
@@ -206,10 +206,10 @@ def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) 
     found = []
     number = 0
     for xid, subs, abort in blocks:
-        messages = [sent.stream_start(xid, first=xid not in told)]
-        if xid not in told:
+        messages = [sent.stream_start(xid, first=xid not in started)]
+        if xid not in started:
             messages.append(sent.relation(xid=xid))
-        told.add(xid)
+        started.add(xid)
         for sub in subs:
             own = xid + sub
             if own in aborted:
@@ -223,7 +223,7 @@ def test_interleaved_streamed_transactions_are_reassembled(data: st.DataObject) 
             messages.append(sent.stream_abort(xid, xid + abort))
         found += taken(feed, *messages)
     assert found == []
-    ends = [xid for xid in data.draw(st.permutations([1, 2])) if xid in told]
+    ends = [xid for xid in data.draw(st.permutations([1, 2])) if xid in started]
     dropped = data.draw(st.sampled_from([None, 1, 2]))
     for xid in ends:
         end = sent.stream_abort(xid, xid) if xid == dropped else sent.stream_commit(xid, 100 * xid)
@@ -246,7 +246,9 @@ STREAMED = [
 def test_mutated_or_incomplete_streams_are_accepted_or_refused(
     opened: Callable[[], tuple[ChangeFeed[object], Feedback]], data: st.DataObject
 ) -> None:
-    messages = [wal(told) for told in [*TRANSACTION, *STREAMED, *NEXT]] + [alive(500, asks=True)]
+    messages = [wal(sent_data) for sent_data in [*TRANSACTION, *STREAMED, *NEXT]] + [
+        alive(500, asks=True)
+    ]
     feed, feedback = opened()
     with suppress(InvalidChangeMessage, ValueNotLoadable):
         for place in sorted(data.draw(st.sets(st.integers(0, len(messages) - 1)))):
@@ -261,12 +263,12 @@ def test_mutated_or_incomplete_streams_are_accepted_or_refused(
 
 
 @pytest.mark.parametrize(
-    "told", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
+    "commit", [sent.commit(100), sent.stream_commit(5, 100)], ids=["commit", "stream_commit"]
 )
-def test_a_commit_without_a_begin_is_refused(told: bytes) -> None:
+def test_a_commit_without_a_begin_is_refused(commit: bytes) -> None:
     feed, _ = transactions()
     with pytest.raises(InvalidChangeMessage, match="has not begun"):
-        feed.take(wal(told))
+        feed.take(wal(commit))
     for message in STREAMED[:3]:
         assert feed.take(wal(message)) is None
     for end in (sent.commit(100), sent.stream_commit(5, 100)):

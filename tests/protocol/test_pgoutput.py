@@ -78,14 +78,14 @@ def last(*messages: bytes) -> Change[Row]:
 
 
 def test_the_messages_of_a_transaction_are_decoded() -> None:
-    told, begin, origin, insert, commit = decoded(
+    relation, begin, origin, insert, commit = decoded(
         sent.relation(),
         sent.begin(100),
         sent.origin("pg_7"),
         sent.insert("1", "a"),
         sent.commit(100),
     )
-    assert told is None
+    assert relation is None
     assert begin == Begin(LSN(100), A_SECOND, 5)
     assert origin == Origin(LSN(9), "pg_7")
     assert isinstance(insert, Insert)
@@ -185,7 +185,7 @@ def test_table_definitions_of_a_streamed_transaction_are_private_until_commit() 
         sent.insert("3", "c", "y", xid=5),
         sent.STREAM_STOP,
         sent.stream_abort(5, 6),
-        sent.stream_abort(9, 9, told=True),
+        sent.stream_abort(9, 9, with_position=True),
         sent.stream_commit(5, 100),
         sent.insert("4", "d", "z"),
     )
@@ -270,7 +270,7 @@ VALID = [
     *(sent.delete("1", "a", kind=b"O"), sent.truncate(7), sent.origin("pg_5")),
     *(sent.message(5, transactional=True), sent.type_told(5, "mood"), sent.begin_prepare(1)),
     *(sent.prepare(1), sent.prepare(1, kind=b"K"), sent.rollback_prepared(1)),
-    *(sent.stream_start(5), sent.stream_commit(5, 1), sent.stream_abort(5, 6, told=True)),
+    *(sent.stream_start(5), sent.stream_commit(5, 1), sent.stream_abort(5, 6, with_position=True)),
 ]
 
 

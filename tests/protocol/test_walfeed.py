@@ -73,9 +73,9 @@ def test_mutated_messages_are_accepted_or_refused(
     is_near_the_end: bool, data: st.DataObject
 ) -> None:
     start = LSN.MAX - 3 if is_near_the_end else LSN("0/5")
-    told = data.draw(st.sampled_from([keepalive(True), wal_data(start, b"some WAL")]))
-    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(told))] * 2)))
-    changed = bytes(told[:begin]) + data.draw(st.binary(max_size=6)) + bytes(told[end:])
+    message = data.draw(st.sampled_from([keepalive(True), wal_data(start, b"some WAL")]))
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(message))] * 2)))
+    changed = bytes(message[:begin]) + data.draw(st.binary(max_size=6)) + bytes(message[end:])
     feed = WalFeed(start, 1, stop_at=None)
     with suppress(InvalidWalMessage):
         feed.take([memoryview(changed)])

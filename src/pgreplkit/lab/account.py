@@ -54,7 +54,7 @@ class Account:
             return False
         return True
 
-    def give(self, path: Path) -> None:
+    def chown(self, path: Path) -> None:
         """Make the account the owner of a file, or of a directory and all its contents."""
         if self.is_other:
             for folder, names, files in os.walk(path):
@@ -103,11 +103,11 @@ class Workplace:
         """Create a file that only the account can read."""
         path.touch(mode=0o600)
         path.write_text(text)
-        self.account.give(path)
+        self.account.chown(path)
         return path
 
 
-def copied(bindir: Path, into: Path) -> Path:
+def copy_programs(bindir: Path, into: Path) -> Path:
     """Copy a server's directory and its package's library directory; return the new bindir.
 
     Packaged programs find their libraries by a relative path, so the copy keeps the layout.

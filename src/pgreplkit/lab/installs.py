@@ -58,7 +58,7 @@ def find_servers() -> tuple[Installation, ...]:
     return tuple(sorted(found.values(), key=lambda server: server.version, reverse=True))
 
 
-def choose(servers: tuple[Installation, ...], version: ServerVersion | None) -> Installation:
+def choose_server(servers: tuple[Installation, ...], version: ServerVersion | None) -> Installation:
     """Return the newest server, or the newest server of ``version``.
 
     A version with a minor part, for example 16.4, must match exactly.
@@ -80,7 +80,7 @@ def choose(servers: tuple[Installation, ...], version: ServerVersion | None) -> 
     )
 
 
-def copying_tool(servers: tuple[Installation, ...], major: int) -> Installation:
+def choose_pg_basebackup(servers: tuple[Installation, ...], major: int) -> Installation:
     """Return the newest installation with a pg_basebackup for servers of major version ``major``.
 
     Raises:

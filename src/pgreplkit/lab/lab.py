@@ -22,8 +22,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import LabError, ServerStartFailed
 from pgreplkit.lab import _reaper
-from pgreplkit.lab.account import Account, Workplace, copied
-from pgreplkit.lab.installs import Installation, choose, copying_tool, find_servers
+from pgreplkit.lab.account import Account, Workplace, copy_programs
+from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_server, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
 from pgreplkit.values.segment import SegmentSize
@@ -102,7 +102,7 @@ class Lab:
             ServerNotFound: If this machine has no server of that version.
             ServerStartFailed: If initdb or the server failed.
         """
-        node = self._node(choose(self.servers, version), self._name(name, "primary"))
+        node = self._node(choose_server(self.servers, version), self._name(name, "primary"))
         if segment_size is not None and node.major < 11:
             raise LabError(
                 f"could not create {node.name} with segments of {segment_size}: before 11 the"
@@ -110,7 +110,7 @@ class Lab:
             )
         with self._registering(node):
             copy_data_directory(self._template(node, segment_size), node.data_dir)
-            self._place.account.give(node.data_dir)
+            self._place.account.chown(node.data_dir)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()
         return node
@@ -163,7 +163,7 @@ class Lab:
         node = self._node(primary.installation, self._name(name, "standby"))
         if slot is not None:
             _make_slot(primary, slot)
-        tool = self._usable(copying_tool(self.servers, primary.major))
+        tool = self._runnable(choose_pg_basebackup(self.servers, primary.major))
         command = [
             str(tool.bindir / "pg_basebackup"),
             f"--dbname={make_conninfo(primary.conninfo, dbname='replication')}",
@@ -216,9 +216,9 @@ class Lab:
         self.nodes[node.name] = node
 
     def _node(self, installation: Installation, name: str) -> Node:
-        return Node(name, self._usable(installation), self._place)
+        return Node(name, self._runnable(installation), self._place)
 
-    def _usable(self, installation: Installation) -> Installation:
+    def _runnable(self, installation: Installation) -> Installation:
         """Return the installation, or a copy of it if the servers' account cannot execute it."""
         bindir = installation.bindir
         if bindir not in self._copies:
@@ -228,8 +228,8 @@ class Lab:
 
     def _copy(self, bindir: Path) -> Path:
         folder = self.root / f"programs-{len(self._copies)}"
-        copy = copied(bindir, folder)
-        self._place.account.give(folder)
+        copy = copy_programs(bindir, folder)
+        self._place.account.chown(folder)
         return copy
 
     def _name(self, name: str | None, role: str) -> str:

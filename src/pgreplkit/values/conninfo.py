@@ -44,7 +44,9 @@ def parse_conninfo(text: str) -> dict[str, str]:
     >>> parse_conninfo("postgresql://me@db1:5433,[::1]/app?sslmode=require")
     {'user': 'me', 'host': 'db1,::1', 'port': '5433,', 'dbname': 'app', 'sslmode': 'require'}
 
-    Raises: ValueError; its text does not repeat the string, which may hold a password.
+    Raises:
+        ValueError: If the string is malformed. The message does not repeat the string, because it
+            may contain a password.
     """
     if text.startswith(("postgresql://", "postgres://")):
         return dict(_uri_parameters(text))

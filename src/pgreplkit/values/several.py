@@ -15,8 +15,9 @@ def several(given: Iterable[T], argument: str, *, at_least: int = 0) -> tuple[T,
     silently read its letters. The value itself is not repeated in the error, because a connection
     string may hold a password.
 
-    Raises: TypeError for one str or a value that is not iterable; ValueError for fewer items than
-    ``at_least``.
+    Raises:
+        TypeError: For a single str or bytes, or a value that is not iterable.
+        ValueError: For fewer items than ``at_least``.
     """
     if isinstance(given, str | bytes):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Operations write the address that a server really has, whatever the caller's own string says."""
+"""Operations write the resolved address of a server, not the caller's connection string."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def services(tree: Tree, folder: Path) -> dict[str, str]:
 
 
 def several_hosts(tree: Tree, lab: Lab) -> dict[str, str]:
-    """Name all servers in each string, and choose by the role that the server has now."""
+    """Return connection strings with all hosts, which choose a server by its present role."""
     common = f"user=postgres dbname=postgres passfile={lab._place.passfile}"
     found = {}
     for name, node in tree.nodes.items():
@@ -58,7 +58,7 @@ def test_a_switchover_and_a_follow_lead_standbys_to_the_resolved_address(
     found.follow("c", "a", timeout=30).run()
     found.refresh()
     if way == "hosts":
-        # From now on "a" is no longer a server that accepts writes.
+        # From here on "a" no longer accepts writes.
         servers["a"] = servers["a"].replace("read-write", "any")
         found = pgreplkit.Cluster.discover(servers, controls=tree.controls)
     found.switchover("b", timeout=30).run()

@@ -1,4 +1,4 @@
-"""Clones: a standby copied with its progress told, and nothing left of one that failed."""
+"""Clones: a standby is copied with progress reports, and a failed clone leaves nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from colours import Awaited, Colour
 import pgreplkit
 from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
 from pgreplkit.lab import Lab, Node
-from pgreplkit.lab.installs import copying_tool
+from pgreplkit.lab.installs import choose_pg_basebackup
 from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
 
 
 class TwoFolders(LocalControl):
-    """A server whose package has no pg_basebackup, which another one has."""
+    """A host on which pg_basebackup is in another folder than the server."""
 
     def __init__(self, node: Node, tool: Path) -> None:
         super().__init__(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
@@ -57,12 +57,12 @@ class Cloning(Awaited):
 
 
 def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
-    """A node of the lab that has no files yet, and the control of its host."""
+    """Return a node of the lab without files, and the control of its host."""
     node = lab._node(pair.primary.installation, name)
     with socket.socket() as listener:
         listener.bind((node.host, 0))
         node.port = listener.getsockname()[1]
-    tool = lab._usable(copying_tool(lab.servers, pair.major))
+    tool = lab._runnable(choose_pg_basebackup(lab.servers, pair.major))
     return node, TwoFolders(node, tool.bindir)
 
 
@@ -73,7 +73,7 @@ def clone(colour: Colour, conninfo: str, control: LocalControl, **options: objec
 
 
 def copying_processes(control: LocalControl) -> list[psutil.Process]:
-    """The pg_basebackups that write to there."""
+    """Return the pg_basebackup processes that write to that directory."""
     return [
         process
         for process in psutil.process_iter(["name", "cmdline"])
@@ -83,18 +83,18 @@ def copying_processes(control: LocalControl) -> list[psutil.Process]:
 
 
 def fill(node: Node) -> None:
-    """Some 40 MB, once."""
+    """Write about 40 MB, once."""
     if one(node, "SELECT to_regclass('filled') IS NULL"):
         rows = "SELECT repeat('x', 1000) FROM generate_series(1, 40000)"
         run(node, f"CREATE TABLE filled AS {rows}")
 
 
-async def test_a_clone_tells_its_progress_and_streams(
+async def test_a_clone_reports_its_progress_and_streams(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "cloned")
-    told: list[CloneProgress] = []
+    reported: list[CloneProgress] = []
     made = clone(
         colour,
         cluster.primary.conninfo,
@@ -106,19 +106,19 @@ async def test_a_clone_tells_its_progress_and_streams(
     )
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
-        told.append(progress)
-        # As what is between them does to a connection on which nothing is said for long.
+        reported.append(progress)
+        # As a firewall does to a connection that is idle for long.
         if progress.phase == "copying":
             run(cluster.primary, idle.format("'pgreplkit'"))
     clusters.lab.nodes[node.name] = node
-    phases = [*dict.fromkeys(progress.phase for progress in told)]
+    phases = [*dict.fromkeys(progress.phase for progress in reported)]
     assert phases[-3:] == ["configuring", "starting", "done"]
     assert "copying" in phases
-    sizes = [progress.bytes_done for progress in told]
+    sizes = [progress.bytes_done for progress in reported]
     assert sizes == sorted(sizes)
-    assert told[-1].bytes_total is not None
-    assert 40_000_000 < told[-1].bytes_done <= told[-1].bytes_total * 1.01
-    assert str(told[-1]).endswith(" done")
+    assert reported[-1].bytes_total is not None
+    assert 40_000_000 < reported[-1].bytes_done <= reported[-1].bytes_total * 1.01
+    assert str(reported[-1]).endswith(" done")
     assert one(node, "SELECT pg_is_in_recovery()") is True
     sender = "SELECT application_name FROM pg_stat_replication WHERE application_name = 'cloned'"
     assert one(cluster.primary, sender) == "cloned"
@@ -141,7 +141,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
         clusters.lab.root / f"space=2-{cluster.major}-{colour.name}",
     )
     space.mkdir()
-    clusters.lab._place.account.give(space)
+    clusters.lab._place.account.chown(space)
     run(primary, f"CREATE TABLESPACE space LOCATION '{space}'")
     run(primary, "CREATE TABLE spaced TABLESPACE space AS SELECT 1 AS a")
     secret = clusters.lab.password
@@ -181,7 +181,7 @@ async def test_a_clone_without_a_slot_moves_tablespaces_and_keeps_the_password_p
 
 
 @pytest.mark.parametrize("slot", ["given_up", None])
-async def test_a_clone_that_is_given_up_leaves_nothing(
+async def test_an_abandoned_clone_leaves_nothing(
     clusters: Clusters, cluster: Pair, colour: Colour, slot: str | None
 ) -> None:
     fill(cluster.primary)
@@ -221,7 +221,7 @@ for progress in clone:
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=15")
-def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, cluster: Pair) -> None:
+def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster: Pair) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "killed")
     given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
@@ -238,13 +238,13 @@ def test_what_copies_comes_to_its_end_when_we_are_killed(clusters: Clusters, clu
     control.remove_folder(control.data_dir)
 
 
-async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
+async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "waiting")
     run(cluster.primary, "CREATE TABLE dirtied AS SELECT generate_series(1, 100000) AS a")
     node.data_dir.mkdir()
-    clusters.lab._place.account.give(node.data_dir)
+    clusters.lab._place.account.chown(node.data_dir)
     made = clone(colour, cluster.primary.conninfo, control, start=False)
     async for progress in made:
         if progress.elapsed.total_seconds() > 1:
@@ -257,7 +257,7 @@ async def test_a_clone_that_waits_says_for_what_and_can_be_given_up(
     assert [*node.data_dir.iterdir()] == []
     node.data_dir.rmdir()
     run(cluster.primary, "DROP TABLE dirtied")
-    # The server looks for its client only when the checkpoint is done.
+    # The server notices the lost client only after the checkpoint.
     run(cluster.primary, "CHECKPOINT")
 
 
@@ -287,7 +287,7 @@ async def test_an_application_name_is_checked_before_anything_is_copied(
     assert not node.data_dir.exists()
 
 
-async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
+async def test_an_impossible_clone_is_refused_before_any_change(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "refused")
@@ -313,7 +313,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
     with cluster.primary.connect() as primary:
         primary.create_physical_slot("kept")
         try:
-            # The role may log in, and not replicate.
+            # The role may log in, but not replicate.
             stranger = psycopg.conninfo.make_conninfo(
                 cluster.primary.conninfo, user="stranger", password="stranger"
             )
@@ -345,7 +345,7 @@ async def test_what_cannot_be_cloned_is_told_and_nothing_is_touched(
 
 @pytest.mark.matrix
 @pytest.mark.pg(">=12")
-async def test_another_standby_of_its_name_is_not_taken_for_it(
+async def test_another_standby_of_the_same_name_does_not_count_as_the_clone(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "namesake")
@@ -365,7 +365,7 @@ async def test_another_standby_of_its_name_is_not_taken_for_it(
 
 
 @pytest.mark.matrix
-async def test_a_copy_that_does_not_start_stays(
+async def test_a_copy_that_does_not_start_is_kept(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "stays")
@@ -401,7 +401,7 @@ async def test_the_clone_of_a_restored_primary_stays_a_standby(
 
 
 @pytest.mark.parametrize("way", ["environment", "service", "hosts"])
-async def test_a_clone_is_told_where_its_primary_is(
+async def test_a_clone_gets_the_resolved_address_of_its_primary(
     clusters: Clusters,
     cluster: Pair,
     colour: Colour,
@@ -423,7 +423,7 @@ async def test_a_clone_is_told_where_its_primary_is(
             patched.setenv("PGSERVICEFILE", str(file))
             conninfo = "service=source"
         else:
-            # The standby is the first host, which a walreceiver would try first, too.
+            # The standby is the first host, and a walreceiver would also try it first.
             ports = f"{cluster.standby.port},{source.port}"
             conninfo = f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres"
             conninfo += f" password={lab.password} target_session_attrs=read-write"

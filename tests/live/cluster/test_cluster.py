@@ -1,4 +1,4 @@
-"""Cluster: who follows whom, found from the servers alone."""
+"""Cluster: the replication topology, found from the servers alone."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
             candidate = found.topology.best_candidate()
             return candidate.name if candidate else None
 
-        # Who is asked a moment later has what the server wrote meanwhile.
+        # A server that is queried a moment later has also received newer WAL.
         assert await soon(best, lambda name: name == "two") == "two"
     finally:
         leaf.stop()
@@ -87,7 +87,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
             standby.slot("leaf").drop(force=True)
 
 
-async def test_two_primaries_are_told_loudly_with_where_they_parted(
+async def test_two_primaries_are_reported_with_their_point_of_divergence(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     primary = clusters.lab.primary(version=cluster.major)
@@ -126,7 +126,7 @@ async def test_a_standby_without_its_upstream_is_a_root_with_a_warning(
 
 
 @pytest.mark.matrix
-async def test_a_promotion_is_seen_when_it_is_asked_again(
+async def test_a_refresh_shows_a_promotion(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     primary = clusters.lab.primary(version=cluster.major)
@@ -143,9 +143,7 @@ async def test_a_promotion_is_seen_when_it_is_asked_again(
         standby.stop()
 
 
-async def test_a_role_that_may_not_see_is_told_as_the_nodes_error(
-    cluster: Pair, colour: Colour
-) -> None:
+async def test_missing_privileges_are_the_nodes_error(cluster: Pair, colour: Colour) -> None:
     servers = {"one": conninfo_as(cluster.primary, "stranger")}
     found = await discovered(colour, servers)
     assert isinstance(found["one"].error, pgreplkit.InsufficientPrivilege)
@@ -168,7 +166,7 @@ def test_servers_are_named_by_their_address(cluster: Pair) -> None:
         Cluster.discover([])
 
 
-# As repmgr 4.0 to 5.3 makes them.
+# As repmgr 4.0 to 5.3 creates them.
 REPMGR = """
     CREATE SCHEMA repmgr;
     CREATE TABLE repmgr.nodes (
@@ -183,7 +181,7 @@ REPMGR = """
 
 
 @pytest.mark.matrix
-async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
+async def test_repmgr_names_the_nodes_and_the_preferred_candidate(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     primary = clusters.lab.primary(version=cluster.major)
@@ -193,7 +191,7 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         zip([primary, *standbys], ["db1", "db2", "repmgr1", "db4"], [100, 0, 50, 70], strict=True)
     ):
         kind = "primary" if node is primary else "standby"
-        # One is found by its name only, as that is no connection string.
+        # One node is found by its name only, because its conninfo is no connection string.
         conninfo = "elsewhere" if number == 2 else f"host=127.0.0.1 port={node.port}"
         run(
             primary,
@@ -218,7 +216,7 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         candidate = found.best_candidate()
         return candidate.name if candidate else None
 
-    # Who is asked a moment later may have more.
+    # A server that is queried a moment later may have received more.
     wait_until(lambda: best() == "db4")
     assert found.primary is not None
     assert found.primary.name == "db1"
@@ -233,12 +231,12 @@ async def test_repmgr_names_the_nodes_and_says_who_is_preferred(
         holder.execute("LOCK TABLE repmgr.nodes")
         silent = Cluster.discover({"x": primary.conninfo}, timeout=1)
         assert "timed out after 1 s" in str(silent)
-        # No thread waits on, which would keep the interpreter from ending.
+        # No thread remains that would keep the interpreter from exiting.
         wait_until(lambda: not [t for t in threading.enumerate() if "pgreplkit" in t.name])
 
 
 @pytest.mark.matrix
-def test_a_repmgr_witness_is_not_half_of_a_cluster(clusters: Clusters, cluster: Pair) -> None:
+def test_a_repmgr_witness_is_no_member_of_the_cluster(clusters: Clusters, cluster: Pair) -> None:
     primary = clusters.lab.primary(version=cluster.major)
     witness = clusters.lab.primary(version=cluster.major)
     run(primary, REPMGR)

@@ -1,4 +1,4 @@
-"""Controls: a server's host by pg_ctl and by commands, and what its control file says."""
+"""Controls: a server's host through pg_ctl and through commands, and its control file."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ os.execv(program, command)
 
 
 def as_owner(node: Node, way: str) -> list[str]:
-    """What sudo or ssh would be, as the account that owns the data directory."""
+    """Return the command prefix, like sudo, for the account that owns the data directory."""
     return [sys.executable, "-c", AS_OWNER, way, str(node.data_dir)]
 
 
 def by_commands(node: Node, way: str = "exec") -> CommandControl:
-    """A control of that node by commands, as somebody with ssh or sudo has."""
+    """Return a control of that node by commands, as through ssh or sudo."""
     pg_ctl = [*as_owner(node, "exec"), str(node.installation.bindir / "pg_ctl")]
     data = ["-D", str(node.data_dir)]
     return CommandControl(
@@ -57,7 +57,7 @@ def by_commands(node: Node, way: str = "exec") -> CommandControl:
 
 
 def by_shell(node: Node) -> CommandControl:
-    """The same, where what goes before the programs hands them to a shell, as ssh does."""
+    """Return the same control with a prefix that passes the command to a shell, as ssh does."""
     return by_commands(node, "shell")
 
 
@@ -117,7 +117,7 @@ def test_a_server_is_stopped_started_and_its_files_are_reached(
         control.run("no_such_program", [])
 
 
-def test_a_program_is_ended_when_its_lines_are_wanted_no_more(
+def test_a_program_ends_when_its_output_is_no_longer_read(
     clusters: Clusters, cluster: Pair
 ) -> None:
     control = clusters.lab.primary(version=cluster.major, name="ended").control
@@ -137,7 +137,7 @@ def test_a_program_is_ended_when_its_lines_are_wanted_no_more(
     wait_until(lambda: not its_processes())
 
 
-def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) -> None:
+def test_failures_contain_the_servers_message(clusters: Clusters, cluster: Pair) -> None:
     node = clusters.lab.primary(version=cluster.major)
     node.stop()
     node.configure({"no_such_setting": "1"})
@@ -169,7 +169,7 @@ def test_failures_say_what_the_server_said(clusters: Clusters, cluster: Pair) ->
         by_shell(node).restart()
 
 
-def test_the_control_file_says_what_the_server_says(clusters: Clusters, cluster: Pair) -> None:
+def test_the_control_file_agrees_with_the_server(clusters: Clusters, cluster: Pair) -> None:
     hints = cluster.major % 2 == 0
     node = clusters.lab.primary(version=cluster.major, settings={"wal_log_hints": hints})
 
@@ -197,7 +197,7 @@ def test_the_control_file_says_what_the_server_says(clusters: Clusters, cluster:
     assert ControlFile.from_bytes(standby).min_recovery_timeline == 1
 
 
-def test_other_bytes_are_no_control_file(cluster: Pair) -> None:
+def test_other_bytes_are_refused_as_a_control_file(cluster: Pair) -> None:
     content = (cluster.primary.data_dir / "global/pg_control").read_bytes()
     for bad in (b"", content[:200], content[8:], content[:16] + b"\x63" + content[17:]):
         with pytest.raises(InvalidControlFile):

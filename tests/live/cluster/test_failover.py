@@ -1,4 +1,4 @@
-"""Failover, and coming back: proofs, fencing, pg_rewind, and who is refused."""
+"""Failover and rejoin: evidence, fencing, pg_rewind and refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_receiving(node: Node) -> object:
 
 
 def diverge(tree: Tree, name: str) -> None:
-    """Let a standby write something of its own, and be a standby again."""
+    """Promote a standby, write something there, and make it a standby again."""
     node = tree[name]
     node.promote()
     run(node, "INSERT INTO written VALUES (-1)")
@@ -41,7 +41,7 @@ def diverge(tree: Tree, name: str) -> None:
 
 
 @pytest.mark.matrix
-async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
+async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
@@ -61,7 +61,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
         assert result.lost_bytes is not None
     primary = tree[str(new)]
     assert {*writer.acknowledged} <= written(primary)
-    # Before 13 a standby is restarted to follow another, which its own standbys have to notice.
+    # Before 13 a standby restarts to follow another server, and its own standbys reconnect.
     wait_until(lambda: bool(is_receiving(tree["d"])))
     await found.refresh()
     other = "c" if new == "b" else "b"
@@ -72,7 +72,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
         "d": "b",
     }
 
-    # It comes back as it was, takes writes that nobody else has, and is lost again.
+    # It starts as the primary, accepts writes that no other server has, and is lost again.
     tree["a"].start()
     run(tree["a"], "SET synchronous_commit = local; INSERT INTO written VALUES (-1)")
     await found.refresh()
@@ -100,7 +100,7 @@ async def test_the_lost_primary_is_replaced_and_comes_back_rewound(
     assert one(primary, slots) is True
 
 
-async def test_a_primary_that_can_be_reached_is_not_replaced(
+async def test_a_reachable_primary_is_not_replaced(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -132,7 +132,7 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
-    # What was proven then need not be so any more.
+    # The evidence may be out of date by the time of the resume.
     tree["a"].start()
     wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
     again = await found.resume(tmp_path / "journal", fence=lambda name: None)
@@ -151,11 +151,11 @@ async def test_a_primary_that_can_be_reached_is_not_replaced(
     await back.run()
     await fresh.refresh()
     assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
-    # Nobody would let go of the WAL that the others' slots keep there.
+    # Slots of the other standbys are dropped: they would retain WAL there forever.
     assert [slot.slot_name for slot in fresh["a"].slots] == ["stranger"]
 
 
-async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
+async def test_a_standby_follows_another_and_a_diverged_one_is_refused(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -194,7 +194,7 @@ async def test_a_standby_is_moved_and_one_that_diverged_is_refused(
         assert written(tree["c"]) == written(tree["a"])
 
 
-async def test_a_standby_is_given_another_slot_and_streams_from_that(
+async def test_follow_gives_a_standby_another_slot(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -208,7 +208,7 @@ async def test_a_standby_is_given_another_slot_and_streams_from_that(
     with pytest.raises(PlanFailed, match="timed out after 3 s waiting until c streams"):
         await plan.run()
     if cluster.major >= 13:
-        # What streams still when the server has not yet read the setting is what was there before.
+        # Until the server has read the new setting, the former walreceiver still streams.
         await (await found.follow("c", "a", slot="another")).run()
         pid = int(
             str(one(tree["c"], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'"))
@@ -222,7 +222,7 @@ async def test_a_standby_is_given_another_slot_and_streams_from_that(
 
 
 class Interrupted(LocalControl):
-    """Its restarts only stop."""
+    """A control whose restarts only stop the server."""
 
     def restart(self) -> None:
         self.stop()
@@ -252,7 +252,7 @@ async def test_a_follow_whose_restart_was_interrupted_is_resumed(
     assert found["c"].upstream == "b"
 
 
-def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) -> None:
+def test_a_primary_that_refuses_the_password_is_reachable(cluster: Pair) -> None:
     bad = psycopg.conninfo.make_conninfo(
         cluster.primary.conninfo, passfile="/dev/null", password="wrong"
     )
@@ -263,7 +263,7 @@ def test_a_primary_that_refuses_a_password_is_not_out_of_reach(cluster: Pair) ->
     assert "wrong" not in str(answer)
 
 
-async def test_an_async_fence_is_awaited_and_refused_where_nobody_can() -> None:
+async def test_an_async_fence_is_awaited_and_refused_in_a_sync_cluster() -> None:
     fenced: list[str] = []
 
     async def fence(name: str) -> None:

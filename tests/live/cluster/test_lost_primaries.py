@@ -1,4 +1,4 @@
-"""Failover: a primary that answers anything at all is alive, and is not replaced."""
+"""Failover: a primary that answers in any way is alive, and is not replaced."""
 
 from __future__ import annotations
 

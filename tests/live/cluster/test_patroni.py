@@ -1,4 +1,4 @@
-"""PatroniCluster: a real Patroni with three members, asked and changed."""
+"""PatroniCluster: a real Patroni cluster with three members."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def api(colour: Colour, *urls: str, password: str | None = PASSWORD) -> AsyncPat
 
 
 @pytest.mark.matrix
-async def test_patroni_and_the_servers_tell_the_same(patronis: Patronis, colour: Colour) -> None:
+async def test_patroni_and_the_servers_agree(patronis: Patronis, colour: Colour) -> None:
     patroni = api(colour, "http://127.0.0.1:1", *patronis.urls)
     status = await patroni.status()
     assert status.scope == "trial"
@@ -56,7 +56,7 @@ async def test_patroni_and_the_servers_tell_the_same(patronis: Patronis, colour:
 
 
 @pytest.mark.matrix
-async def test_patroni_switches_over_and_its_refusals_are_told(
+async def test_patroni_switches_over_and_its_refusals_raise(
     patronis: Patronis, colour: Colour
 ) -> None:
     patroni = api(colour, *patronis.urls)
@@ -85,7 +85,7 @@ async def test_patroni_switches_over_and_its_refusals_are_told(
 
 @contextmanager
 def listening(answer: bytes) -> Iterator[str]:
-    """Something at a port that is no Patroni, and says this once; nothing is silence."""
+    """Run a service that is not Patroni, and sends these bytes once; none means silence."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def say() -> None:
@@ -101,7 +101,7 @@ def listening(answer: bytes) -> Iterator[str]:
         speaker.join()
 
 
-async def test_what_is_no_rest_api_is_told_apart(colour: Colour) -> None:
+async def test_other_services_are_distinguished_from_patroni(colour: Colour) -> None:
     with (
         listening(b"220 mail ready\r\n") as url,
         pytest.raises(pgreplkit.PatroniUnreachable, match="the answer is not HTTP: 220 mail ready"),
@@ -113,7 +113,7 @@ async def test_what_is_no_rest_api_is_told_apart(colour: Colour) -> None:
             await patroni._ask("switch over", "POST", "switchover", {}, 0.2)
 
 
-async def test_who_does_not_answer_is_named(colour: Colour) -> None:
+async def test_members_that_do_not_answer_are_named(colour: Colour) -> None:
     with pytest.raises(pgreplkit.PatroniUnreachable, match=r"no member responds \(http"):
         await api(colour, "http://127.0.0.1:1").status()
     for bad in ("ftp://db1", "db1:8008", "http://me:secret@db1"):

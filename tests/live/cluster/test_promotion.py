@@ -1,4 +1,4 @@
-"""Promotion: the standby writes, and says where it parted."""
+"""Promotion: the standby accepts writes, and reports the switchpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pgreplkit import LSN
 
 @pytest.mark.one_colour
 @pytest.mark.pg(">=12")
-async def test_a_promoted_standby_writes_and_tells_where_it_parted(
+async def test_a_promoted_standby_accepts_writes_and_reports_the_switchpoint(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.standby(cluster.primary)
@@ -41,7 +41,7 @@ async def test_a_promoted_standby_writes_and_tells_where_it_parted(
 
 
 @pytest.mark.pg(">=12")
-async def test_who_may_not_promote_is_told(cluster: Cluster, colour: Colour) -> None:
+async def test_promoting_without_the_privilege_raises(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(conninfo_as(cluster.standby, "observer")) as standby:
         with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_promote"):
             await standby.promote()

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
 
 
 def stays(tree: Tree, name: str, upstream: str) -> None:
-    """See that a standby replays a commit after the target, and does not promote itself."""
+    """Assert that a standby replays a commit after the target, and does not promote itself."""
     run(tree[upstream], "INSERT INTO written SELECT count(*) + 1 FROM written")
     rows = "SELECT count(*) FROM written"
     wait_until(lambda: one(tree[name], rows) == one(tree[upstream], rows))

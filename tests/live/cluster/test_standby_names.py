@@ -1,4 +1,4 @@
-"""Switchover of standbys that synchronous_standby_names means by their effective names."""
+"""Switchover of standbys listed in synchronous_standby_names by their effective names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def follow_without_a_name(standby: Node, primary: Node) -> None:
 
 
 def named(lab: Lab, major: int, *cluster_names: str) -> dict[str, Node]:
-    """Make a primary and standbys with these cluster names, and no application_name."""
+    """Create a primary and standbys with these cluster names, and no application_name."""
     first, *others = cluster_names
     nodes = {"a": lab.primary(version=major, name="a", settings={"cluster_name": first})}
     for name, cluster_name in zip("bc", others, strict=False):
@@ -34,13 +34,13 @@ def named(lab: Lab, major: int, *cluster_names: str) -> dict[str, Node]:
 
 
 def commits(node: Node) -> bool:
-    """Return whether a commit ends, rather than waiting for a standby."""
+    """Return whether a commit returns, instead of waiting for a standby."""
     conninfo = make_conninfo(node.conninfo, options="-c statement_timeout=15000")
     with psycopg.connect(conninfo, autocommit=True) as connection:
         warnings: list[str] = []
         connection.add_notice_handler(lambda said: warnings.append(str(said.message_primary)))
         connection.execute("SELECT pg_logical_emit_message(true, 'x', 'x')")
-        return not warnings  # a canceled wait is a warning, and the commit stays
+        return not warnings  # a cancelled wait is only a warning; the commit remains
 
 
 @pytest.mark.parametrize("names", [("paris", "Lyon"), ("15/main", "15/main", "15/main")])

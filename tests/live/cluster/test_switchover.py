@@ -1,4 +1,4 @@
-"""Switchover: planned, checked, run under a writer, killed at every step, resumed, taken back."""
+"""Switchover: planned, checked, run under a writer, killed at each step, resumed, undone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.one_colour
 
 
 def snapshot(tree: Tree) -> dict[str, object]:
-    """All of the servers that an operation could change."""
+    """Return every property of the servers that an operation could change."""
     told: dict[str, object] = {}
     for name, node in tree.nodes.items():
         slots = rows(node, "SELECT slot_name, active FROM pg_replication_slots ORDER BY 1")
@@ -43,7 +43,7 @@ def snapshot(tree: Tree) -> dict[str, object]:
     return told
 
 
-async def test_a_switchover_loses_no_commit_and_moves_everything(
+async def test_a_switchover_loses_no_commit_and_moves_slots_and_names(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
@@ -78,7 +78,7 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
     assert "no server accepted writes for" in str(result)
     with pytest.raises(PlanFailed, match="cannot be undone"):
         await plan.undo()
-    # Killed when it was about to promote, it may have done so.
+    # Killed at the promotion, the process may have done it already.
     told_of = json.loads((tmp_path / "journal").read_text())
     at = next(n for n, step in enumerate(told_of["steps"]) if step["kind"] == "Promote")
     (tmp_path / "journal").write_text(json.dumps(told_of | {"done": told_of["done"][:at]}))
@@ -87,7 +87,7 @@ async def test_a_switchover_loses_no_commit_and_moves_everything(
 
 
 @pytest.mark.matrix
-async def test_looking_and_checking_change_nothing(
+async def test_planning_and_checking_change_nothing(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -107,7 +107,7 @@ async def test_looking_and_checking_change_nothing(
 
 
 @pytest.mark.matrix
-async def test_a_standby_of_a_server_that_is_not_known_is_left_alone(
+async def test_a_standby_of_an_unknown_server_is_left_alone(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
@@ -123,7 +123,7 @@ async def test_a_standby_of_a_server_that_is_not_known_is_left_alone(
 
 
 @pytest.mark.matrix
-async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
+async def test_all_obstacles_are_reported_at_once_and_nothing_is_changed(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -143,7 +143,7 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
     found = await tree.discover(colour)
     plan = await found.switchover("b", max_lag=100)
     before = {finding.check for finding in (await plan.check()).problems}
-    # What came since the plan was made is seen as well.
+    # Changes since the plan was made are also found.
     with (
         backing_up(tree["a"]),
         backing_up(tree["b"]),
@@ -157,7 +157,7 @@ async def test_everything_in_the_way_is_told_at_once_and_nothing_is_done(
 
 @contextmanager
 def backing_up(node: Node) -> Iterator[None]:
-    """A base backup that does not come to its end, because nobody reads it."""
+    """A base backup that does not end, because its output is not read."""
     conninfo = psycopg.conninfo.make_conninfo(node.conninfo, replication="true")
     client = psycopg.pq.PGconn.connect(conninfo.encode())
     client.send_query(b"BASE_BACKUP")
@@ -190,7 +190,7 @@ async def insist_on_all(tree: Tree, colour: Colour) -> None:
 
 
 @pytest.mark.matrix
-async def test_without_the_control_of_its_host_the_primary_is_not_touched(
+async def test_without_a_control_of_its_host_the_primary_is_not_changed(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -204,7 +204,7 @@ async def test_without_the_control_of_its_host_the_primary_is_not_touched(
 
 
 @pytest.mark.matrix
-async def test_what_was_begun_can_be_taken_back_until_the_promotion(
+async def test_a_switchover_can_be_undone_until_the_promotion(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -212,7 +212,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
     plan = await found.switchover("b", timeout=1, journal=tmp_path / "journal")
 
     def pause_late(progress: StepProgress) -> None:
-        # After all that was checked: its receiver is kept from what the primary writes last.
+        # After all checks: replay pauses before the primary's last WAL.
         if progress.step.what == "shut it down cleanly" and progress.elapsed is None:
             run(tree["b"], "SELECT pg_wal_replay_pause()")
 
@@ -238,7 +238,7 @@ async def test_what_was_begun_can_be_taken_back_until_the_promotion(
 
 
 @pytest.mark.matrix
-async def test_a_stop_that_takes_too_long_is_taken_back_once_it_is_over(
+async def test_a_stop_that_takes_too_long_is_undone_once_it_is_over(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
@@ -262,9 +262,7 @@ async def test_a_stop_that_takes_too_long_is_taken_back_once_it_is_over(
 
 
 @pytest.mark.matrix
-async def test_an_interrupted_promotion_is_not_taken_back(
-    clusters: Clusters, cluster: Pair
-) -> None:
+async def test_an_interrupted_promotion_is_not_undone(clusters: Clusters, cluster: Pair) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
     found = await pgreplkit.AsyncCluster.discover(tree.servers, controls=tree.controls)
     plan = await found.switchover("b")
@@ -304,7 +302,7 @@ time.sleep(delay + 1)
 
 
 @pytest.mark.matrix
-def test_killed_at_any_step_another_process_goes_on(
+def test_after_a_kill_at_any_step_another_process_resumes(
     clusters: Clusters, cluster: Pair, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
@@ -313,7 +311,7 @@ def test_killed_at_any_step_another_process_goes_on(
         for name, node in tree.nodes.items()
     }
     chance = random.Random(cluster.major)
-    # Half of the steps on old majors, the others on new ones: the oldest and the newest always run.
+    # Half of the steps on old majors, half on new ones: the oldest and newest always run.
     numbers = range(1 if cluster.major < 14 else 2, 11, 2)
     with writing(tree, "a", "b") as writer:
         for number, to in zip(numbers, itertools.cycle("ba"), strict=False):

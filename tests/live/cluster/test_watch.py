@@ -1,4 +1,4 @@
-"""Watch: several servers at once, and the failure of one as a value."""
+"""Watch: samples of several servers at once, with failures as values."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
 
 
 @pytest.mark.one_colour
-async def test_a_server_that_is_away_is_a_value_and_comes_back(
+async def test_an_unreachable_server_is_a_sample_with_an_error_and_returns(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.primary(version=cluster.major)
@@ -115,13 +115,13 @@ async def test_a_server_that_is_away_is_a_value_and_comes_back(
 
 def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        # The process of a connection that was given up is gone.
+        # The server process of an abandoned connection has ended.
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
 @pytest.mark.one_colour
-async def test_a_server_that_does_not_answer_holds_nobody_up(
+async def test_a_server_that_does_not_answer_delays_no_other_sample(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.primary(version=cluster.major)
@@ -156,7 +156,7 @@ async def test_a_server_that_does_not_answer_holds_nobody_up(
 
 @pytest.mark.one_colour
 @pytest.mark.matrix
-async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
+async def test_a_standby_of_a_delayed_standby_is_not_caught_up(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     cluster.catch_up()
@@ -165,7 +165,7 @@ async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
     try:
         async with watch(colour, servers, every=0.3, timeout=5) as watching:
             await anext(watching)
-            # The standby receives no more, so the leaf below has all that there is for it.
+            # The standby receives nothing, so the cascaded standby has all WAL of its upstream.
             walreceiver = int(str(one(cluster.standby, "SELECT pid FROM pg_stat_wal_receiver")))
             os.kill(walreceiver, signal.SIGSTOP)
             try:
@@ -184,7 +184,9 @@ async def test_a_standby_below_one_that_is_behind_is_not_caught_up(
         leaf.stop()
 
 
-async def test_a_role_without_the_right_is_a_value(cluster: Cluster, colour: Colour) -> None:
+async def test_a_missing_privilege_is_a_sample_with_an_error(
+    cluster: Cluster, colour: Colour
+) -> None:
     servers = {"p": cluster.primary.conninfo, "no": conninfo_as(cluster.primary, "stranger")}
     async with watch(colour, servers, every=0.1, timeout=5) as watching:
         sample = await anext(watching)
@@ -192,7 +194,7 @@ async def test_a_role_without_the_right_is_a_value(cluster: Cluster, colour: Col
     assert sample["p"].error is None
 
 
-async def test_it_is_over_when_it_is_closed(cluster: Cluster, colour: Colour) -> None:
+async def test_a_closed_watch_ends(cluster: Cluster, colour: Colour) -> None:
     watching = watch(colour, [cluster.primary.conninfo], every=0.1, timeout=5)
     async for sample in watching:
         [name] = sample.nodes
@@ -202,7 +204,7 @@ async def test_it_is_over_when_it_is_closed(cluster: Cluster, colour: Colour) ->
         await anext(watching)
 
 
-async def test_servers_of_the_callers_stay_open(cluster: Cluster, colour: Colour) -> None:
+async def test_the_callers_servers_stay_open(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         server: Any = getattr(primary, "_target", primary)
         async with watch(colour, {"p": server}, every=0.1, timeout=5) as watching:
@@ -210,7 +212,7 @@ async def test_servers_of_the_callers_stay_open(cluster: Cluster, colour: Colour
         assert await primary.is_in_recovery() is False
 
 
-async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
+async def test_objects_that_cannot_be_watched_are_refused(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(ValueError, match="same name"):
         watch(colour, [cluster.primary.conninfo] * 2)
     for every in (0, -1, float("inf"), float("nan")):
@@ -227,7 +229,7 @@ async def test_what_cannot_be_watched(cluster: Cluster, colour: Colour) -> None:
 
 
 @pytest.mark.matrix
-def test_a_promotion_is_seen(clusters: Clusters, cluster: Cluster, tmp_path: Path) -> None:
+def test_a_watch_shows_a_promotion(clusters: Clusters, cluster: Cluster, tmp_path: Path) -> None:
     node = clusters.lab.standby(cluster.primary)
     try:
         with Watch({"n": node.conninfo}, every=0.1, timeout=5) as watching:
@@ -241,7 +243,7 @@ def test_a_promotion_is_seen(clusters: Clusters, cluster: Cluster, tmp_path: Pat
 
 
 class Proxy:
-    """A TCP proxy that can go silent, as a network does that loses every packet."""
+    """A TCP proxy that can go silent, like a network that drops every packet."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -252,7 +254,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """From now on nothing passes on the connections that there are."""
+        """Stop passing data on the existing connections."""
         self._silent = {id(each) for each in self._sockets}
 
     def close(self) -> None:
@@ -277,7 +279,7 @@ class Proxy:
                     target.sendall(data)
 
 
-async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colour: Colour) -> None:
+async def test_a_silent_connection_is_closed(cluster: Cluster, colour: Colour) -> None:
     proxy = Proxy(cluster.primary.port)
     conninfo = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, port=proxy.port)
     try:
@@ -294,7 +296,7 @@ async def test_a_connection_that_went_silent_is_given_up(cluster: Cluster, colou
         proxy.close()
 
 
-async def test_closing_it_meanwhile_ends_the_iteration(cluster: Cluster) -> None:
+async def test_closing_the_watch_ends_a_running_iteration(cluster: Cluster) -> None:
     started = time.monotonic()
     with Watch([cluster.primary.conninfo], every=30) as watching:
         next(watching)

@@ -63,17 +63,17 @@ def test_a_primary_that_starts_up_is_waited_for() -> None:
 
 @given(reports)
 def test_a_primary_is_not_lost_while_a_standby_streams_or_does_not_say(
-    told: list[StandbyReport],
+    reports: list[StandbyReport],
 ) -> None:
-    is_lost = standbys_evidence("a", told).severity is Severity.OK
-    if any(report.streams for report in told):
+    is_lost = standbys_evidence("a", reports).severity is Severity.OK
+    if any(report.streams for report in reports):
         assert not is_lost
-    if any(report.streams is None and report.reply is not Reply.SILENT for report in told):
+    if any(report.streams is None and report.reply is not Reply.SILENT for report in reports):
         assert not is_lost
-    if all(report.streams is None for report in told):
+    if all(report.streams is None for report in reports):
         assert not is_lost, "nothing was asked"
     if is_lost:
-        assert any(report.streams is False for report in told)
+        assert any(report.streams is False for report in reports)
 
 
 def test_a_standby_lost_with_the_primary_is_no_obstacle() -> None:

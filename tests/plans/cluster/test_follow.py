@@ -56,7 +56,7 @@ def test_a_standby_on_the_history_can_follow_up_to_the_switchpoint(
         (SystemIdentity(7, 1, LSN("0/1")), None, "cannot be read"),
     ],
 )
-def test_a_standby_that_cannot_follow_is_told_why(
+def test_a_standby_that_cannot_follow_gets_the_reason(
     own: SystemIdentity, history: TimelineHistory | None, found: str
 ) -> None:
     finding = can_follow(own, UPSTREAM, history, upstream_writes=True)

@@ -1,4 +1,4 @@
-"""What a switchover and a failover share: slots, followers, controls and lost WAL."""
+"""The shared part of switchover and failover: slots, followers, controls and lost WAL."""
 
 from __future__ import annotations
 

@@ -118,9 +118,9 @@ def test_only_the_holder_with_the_oldest_position_frees_wal(report: WalRetention
 
 @given(reports())
 def test_every_report_is_valid_json(report: WalRetention) -> None:
-    told = json.loads(json.dumps(report.to_dict()))
-    assert [holder["name"] for holder in told["holders"]] == [h.name for h in report.holders]
-    assert told["severity"] == report.severity
+    content = json.loads(json.dumps(report.to_dict()))
+    assert [holder["name"] for holder in content["holders"]] == [h.name for h in report.holders]
+    assert content["severity"] == report.severity
 
 
 @given(st.floats(1e-6, 1e9), st.integers(-(10**12), 10**15))
