@@ -11,7 +11,7 @@ from decimal import Decimal
 import attrs
 import psycopg
 import pytest
-from clusters import soon
+from clusters import TIMEOUT, soon
 from colours import Colour
 from databases import Database
 from psycopg.types.enum import EnumInfo, register_enum
@@ -61,15 +61,20 @@ def confirmed(source: Database) -> LSN:
 async def until_commit(stream: AsyncChangeStream[Row], count: int = 1) -> list[Change[Row]]:
     """Return the messages up to that many commits of non-empty transactions."""
     found: list[Change[Row]] = []
-    async for change in stream:
-        if isinstance(change, Commit) and found and isinstance(found[-1], Begin):
-            found.pop()  # before 15 the server sends empty transactions
-            continue
-        found.append(change)
-        count -= isinstance(change, Commit)
-        if not count:
-            return found
-    raise AssertionError("the stream ended")
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        # On a busy machine a change may arrive after a test's short timeout.
+        with contextlib.suppress(pgreplkit.WaitTimeout):
+            async for change in stream:
+                if isinstance(change, Commit) and found and isinstance(found[-1], Begin):
+                    found.pop()  # before 15 the server sends empty transactions
+                    continue
+                found.append(change)
+                count -= isinstance(change, Commit)
+                if not count:
+                    return found
+            raise AssertionError("the stream ended")
+    raise AssertionError(f"the stream has only sent {found}")
 
 
 async def drain(stream: AsyncChangeStream[Row], into: list[Change[Row]] | None = None) -> None:
