@@ -1,15 +1,38 @@
-"""Switchover: its steps and synchronous_standby_names, from facts about the servers."""
+"""Switchover: its steps, synchronous_standby_names, and findings, from facts about the servers."""
 
 from __future__ import annotations
 
-import pytest
-from clusterfacts import handover
-from hypothesis import given, strategies as st
+from datetime import timedelta
 
-from pgreplkit import SyncStandbyNames
+import attrs
+import pytest
+from clusterfacts import NOW, handover, replay_status, slot_state
+from hypothesis import given, strategies as st
+from serverfacts import archiver, sender, settings
+
+from pgreplkit import (
+    LSN,
+    ClusterNode,
+    ConnectionFailed,
+    PauseState,
+    Readiness,
+    ServerError,
+    Severity,
+    SlotType,
+    SyncStandbyNames,
+    Topology,
+    Upstream,
+)
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.handover import UpstreamSettings
-from pgreplkit.plans.cluster.switchover import switchover_steps
+from pgreplkit.plans.cluster.switchover import (
+    SwitchoverFacts,
+    switchover_findings,
+    switchover_nodes,
+    switchover_steps,
+)
+
+OLD, NEW, _ = handover().topology.nodes
 
 
 def test_a_switchover_promotes_only_after_the_old_primary_is_a_standby() -> None:
@@ -110,3 +133,107 @@ def test_commits_wait_for_no_more_standbys_than_exist() -> None:
     assert str(planned.swapped_names) == 'FIRST 1 ("Db-1")'
     anyone = handover(sync_names=SyncStandbyNames.parse("ANY 2 (*)"))
     assert str(anyone.swapped_names) == "ANY 2 (*)"
+
+
+SENDERS = (sender("app2"), sender("app3"))
+FACTS = SwitchoverFacts(
+    handover=handover(old=attrs.evolve(OLD, senders=SENDERS)),
+    max_lag=1000,
+    status=replay_status(),
+    readiness=Readiness(findings=()),
+    settings=settings(max_wal_senders=10, max_replication_slots=10),
+    archiver=archiver(),
+    ready_files=0,
+    in_exclusive_backup=False,
+    controlled={"Db-1": 7},
+    verdicts={},
+)
+
+
+def problems(facts: SwitchoverFacts) -> dict[str, Severity]:
+    return {f.check: f.severity for f in switchover_findings(facts) if f.severity != Severity.OK}
+
+
+def changed_handover(**changed: object) -> SwitchoverFacts:
+    return attrs.evolve(FACTS, handover=attrs.evolve(FACTS.handover, **changed))  # type: ignore[arg-type]
+
+
+def test_a_switchover_that_can_be_done_has_no_problem() -> None:
+    assert problems(FACTS) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "check"),
+    [
+        ({"status": replay_status(receiver_status=None)}, "streaming"),
+        ({"max_lag": -1}, "lag"),
+        ({"status": replay_status(latest_end_lsn=LSN("0/5000000"))}, "lag"),
+        ({"status": replay_status(pause_state=PauseState.PAUSED)}, "replay"),
+        ({"status": replay_status(apply_delay=timedelta(seconds=1))}, "apply delay"),
+        ({"settings": settings(max_wal_senders=1, max_replication_slots=9)}, "max_wal_senders"),
+        (
+            {"settings": settings(max_wal_senders=9, max_replication_slots=1)},
+            "max_replication_slots",
+        ),
+        ({"in_exclusive_backup": True}, "base backups"),
+        ({"ready_files": 17}, "archiving"),
+        ({"archiver": archiver(last_failed_time=NOW + timedelta(1))}, "archiving"),
+        ({"controlled": {}}, "control of Db-1"),
+        ({"controlled": {"Db-1": 8}}, "control of Db-1"),
+    ],
+)
+def test_each_obstacle_to_a_switchover_is_critical(changed: dict[str, object], check: str) -> None:
+    found = problems(attrs.evolve(FACTS, **changed))  # type: ignore[arg-type]
+    assert found[check] is Severity.CRITICAL
+
+
+def test_a_base_backup_on_either_server_is_critical() -> None:
+    backup = sender("app2", state="backup")
+    assert problems(changed_handover(old=attrs.evolve(OLD, senders=(backup,))))["base backups"]
+    assert problems(changed_handover(new=attrs.evolve(NEW, senders=(backup,))))["base backups"]
+
+
+def test_a_candidate_that_follows_another_standby_is_critical() -> None:
+    found = problems(changed_handover(new=attrs.evolve(NEW, upstream="db3")))
+    assert found == {"upstream": Severity.CRITICAL}
+
+
+def test_receivers_slots_and_nodes_that_are_not_moved_are_warnings() -> None:
+    slot = slot_state("archive", slot_type=SlotType.PHYSICAL)
+    old = attrs.evolve(OLD, senders=(*SENDERS, sender("pg_receivewal")), slots=(slot,))
+    down = ClusterNode(name="db4", error=ConnectionFailed("connect", "refused"))
+    stray = attrs.evolve(
+        NEW,
+        name="db5",
+        upstream=None,
+        receives_from=Upstream(host="x", port=1, user="r", application_name="e", slot_name=None),
+    )
+    topology = Topology((*FACTS.handover.topology.nodes, down, stray))
+    assert problems(changed_handover(old=old, topology=topology)) == dict.fromkeys(
+        ("other slots", "receivers", "other upstreams", "nodes that are down"), Severity.WARNING
+    )
+
+
+def test_commits_that_would_wait_on_the_new_primary_are_critical() -> None:
+    names = SyncStandbyNames.parse("FIRST 2 (app2, elsewhere)")
+    found = problems(changed_handover(sync_names=names))
+    assert found == {"synchronous_standby_names": Severity.CRITICAL}
+
+
+def test_an_unknown_access_is_no_obstacle_and_a_refused_one_is() -> None:
+    unknown = attrs.evolve(FACTS, verdicts={"db3": "its replication role is unknown"})
+    assert problems(unknown) == {"access of db3": Severity.INFO}
+
+
+def test_the_nodes_of_a_switchover_are_the_primary_and_a_standby() -> None:
+    topology = FACTS.handover.topology
+    assert switchover_nodes(topology, "db2") == (OLD, NEW)
+    with pytest.raises(ServerError, match="could not switch over to Db-1: the node is not"):
+        switchover_nodes(topology, "Db-1")
+    with pytest.raises(KeyError):
+        switchover_nodes(topology, "typo")
+    with pytest.raises(ServerError, match=r"no primary answers; use failover\(\)"):
+        switchover_nodes(Topology((NEW,)), "db2")
+    starting = ClusterNode(name="a", error=ConnectionFailed("connect", "starting"), refuses=True)
+    with pytest.raises(ServerError, match="no primary accepts connections at present"):
+        switchover_nodes(Topology((NEW, starting)), "db2")

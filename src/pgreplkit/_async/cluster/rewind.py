@@ -81,7 +81,7 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
     try:
         if not control_file(control).is_clean:
             _recover(control)
-        # What it can know beforehand fails here, where nothing is written yet.
+        # Problems that pg_rewind can detect appear here, before it writes anything.
         _run(control, conninfo, passfile, "--dry-run")
     except BaseException:
         for name, content in signals.items():
@@ -91,7 +91,7 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         _run(control, conninfo, passfile)
     except ControlFailed as error:
         control.write_file(f"{kept}/{_FAILED}", b"")
-        # Whoever starts it nevertheless gets no server that accepts writes.
+        # If it is started nevertheless, it does not accept writes.
         mark_standby(control)
         found = f"{error.found}; its configuration files are in {kept}"
         raise RewindFailed(action, found) from error

@@ -1,4 +1,4 @@
-"""What a step needs of a server's host: files that can be written, and a start that succeeds."""
+"""Checks of a server's host: writable files, and a configuration with which it can start."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 
 _SHOWN = 5
-"""Files that a finding names; a whole tree with a wrong owner has thousands."""
+"""Number of files that a finding names; a directory tree with a wrong owner has thousands."""
 
 
 @attrs.frozen(kw_only=True)
 class HostFacts:
-    """What was found on the host of a server that is to become a standby."""
+    """The state of the host of a server that will become a standby."""
 
     node: str
     data_dir: str
     unwritable: tuple[str, ...]
-    """Files and folders of the data directory that the server's account cannot write."""
+    """Files and directories of the data directory that the server's account cannot write."""
     can_keep: bool
-    """Whether the account can write into the folder above, where configuration files are kept."""
+    """Whether the account can write to the parent directory, where configuration files are kept."""
     leftover: str | None
-    """The folder of configuration files that an earlier pg_rewind left there."""
+    """Directory with configuration files that an earlier pg_rewind left there."""
     main_file: str
     is_configured: bool
     """Whether the main configuration file was found."""
     starts_itself: bool
-    """Whether the control starts the server with pg_ctl, rather than by a command of the user."""
+    """Whether the control uses pg_ctl to start the server, instead of a command of the user."""
     fixed_targets: Mapping[str, str]
-    """Recovery targets of its last command line, which no file overrides."""
+    """Recovery targets on its last command line, which no file can override."""
 
 
 def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
@@ -45,14 +45,14 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         f"files of {facts.node}",
         ok=not bad,
         observed=f"not writable: {_some(bad)}" if bad else "writable",
-        needed="the server's account can write what makes it a standby",
+        needed="the server's account can write the files that make it a standby",
         remedy="chmod u+w, or chown to the server's account",
     )
     yield checked(
         f"configuration of {facts.node}",
         ok=facts.is_configured,
         observed=facts.main_file if facts.is_configured else f"there is no {facts.main_file}",
-        needed="a main configuration file with which it is started",
+        needed="the main configuration file of the server",
         remedy="LocalControl(config_file=…)",
         otherwise=Severity.CRITICAL if facts.starts_itself else Severity.INFO,
     )
@@ -62,39 +62,39 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         ok=not targets,
         observed=targets or "none on its command line",
         needed="none: a standby with a recovery target ends recovery and promotes itself",
-        remedy="take it out of the command that starts the server",
+        remedy="remove it from the command that starts the server",
     )
 
 
 def rewind_host_findings(facts: HostFacts) -> Iterator[Finding]:
-    """Check that pg_rewind can write every file, and that own files can be kept meanwhile.
+    """Check that pg_rewind can write every file, and that configuration files can be kept.
 
-    pg_rewind stops at the first file that it cannot write, and then the server is lost; its dry run
-    does not notice.
+    pg_rewind stops at the first file that it cannot write, and then the server is useless. Its dry
+    run does not detect that.
     """
     bad = facts.unwritable
     yield checked(
         "files that pg_rewind writes",
         ok=not bad,
         observed=f"not writable: {_some(bad)}" if bad else "all files are writable",
-        needed="the server's account can write every file and folder of the data directory",
+        needed="the server's account can write every file and directory in the data directory",
         remedy=f"chmod u+w or chown them, or {NEW_COPY}",
     )
     yield checked(
         "place for its configuration files",
         ok=facts.can_keep,
-        observed=f"the folder above {facts.data_dir} "
-        + ("can be written" if facts.can_keep else "cannot be written by the server's account"),
-        needed="a place beside the data directory, where pg_rewind removes nothing",
-        remedy=f"let the server's account write there (a mount point's folder is often root's),"
-        f" or {NEW_COPY}",
+        observed=f"the parent directory of {facts.data_dir} "
+        + ("is writable" if facts.can_keep else "is not writable by the server's account"),
+        needed="a place outside the data directory, where pg_rewind removes nothing",
+        remedy="let the server's account write there (the parent of a mount point often belongs to"
+        f" root), or {NEW_COPY}",
     )
     yield checked(
         "files of an earlier attempt",
         ok=facts.leftover is None,
         observed=facts.leftover or "none",
-        needed="none: they would replace the configuration of today",
-        remedy=f"resume the plan that left them; or put back what you need, and remove the folder;"
+        needed="none: they would replace the present configuration",
+        remedy="resume the plan that left them, or restore what you need and remove the directory;"
         f" if pg_rewind failed there, {NEW_COPY}",
     )
 
