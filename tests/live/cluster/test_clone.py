@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -438,3 +439,30 @@ async def test_a_clone_gets_the_resolved_address_of_its_primary(
         upstream = standby.upstream()
         assert upstream is not None
         assert (upstream.host, upstream.port) == (source.host, source.port)
+
+
+async def test_a_clone_without_a_configuration_file_is_refused_before_the_copy(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    source = clusters.lab.primary(version=cluster.major, name="debian")
+    source.stop()
+    etc = source.data_dir.with_name(f"etc-{cluster.major}-{colour.name}")
+    etc.mkdir()
+    owner = source.data_dir.stat()
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        (source.data_dir / name).rename(etc / name)
+    with (etc / "postgresql.conf").open("a") as file:
+        file.write(f"data_directory = '{source.data_dir}'\n")
+        for name in ("hba", "ident"):
+            file.write(f"{name}_file = '{etc}/pg_{name}.conf'\n")
+    for path in (etc, *etc.iterdir()):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    bindir = source.installation.bindir
+    config_file = etc / "postgresql.conf"
+    LocalControl(source.data_dir, bindir=bindir, config_file=config_file).start()
+    node, control = vacant(clusters.lab, cluster, "without-configuration")
+    made = clone(colour, source.conninfo, control, checkpoint="fast", slot="unused")
+    with pytest.raises(ControlFailed, match="no configuration file"):
+        await made.run()
+    assert not node.data_dir.exists()
+    assert rows(source, "SELECT FROM pg_replication_slots") == []

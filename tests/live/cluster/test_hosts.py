@@ -64,7 +64,8 @@ def test_a_crashed_server_with_its_configuration_elsewhere_rejoins(
     failed_over: tuple[Tree, Cluster],
 ) -> None:
     tree, found = failed_over
-    node, etc = tree["a"], tree["a"].data_dir.with_name("etc-of-a")
+    node = tree["a"]
+    etc = node.data_dir.with_name(f"etc-of-a-{node.major}")
     node.stop()
     etc.mkdir()
     for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):

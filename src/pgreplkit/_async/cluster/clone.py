@@ -28,6 +28,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
     Error,
+    InsufficientPrivilege,
     SlotActive,
     SlotNotFound,
     WaitTimeout,
@@ -254,12 +255,31 @@ class AsyncClone(AsyncClosing):
         if options.slot is None and self._start_timeout is not None:
             # Needed at the end; a missing privilege should be reported before the copy.
             await server.replicas()
+        if self._start_timeout is not None:
+            await self._insist_on_configuration(server)
         status = await server.checkpoint_status()
         if options.slot is not None:
             self._made_slot = await _claim(server, options.slot)
         if options.checkpoint == "fast":
             return None
         return status.checkpoint_timeout * status.checkpoint_completion_target
+
+    async def _insist_on_configuration(self, server: AsyncServer) -> None:
+        """Refuse to start a copy that would have no configuration file."""
+        control = self._control
+        if not isinstance(control, LocalControl) or control.config_file is not None:
+            return  # The command that starts the server knows where its configuration is.
+        try:
+            config_file = str((await server.setting("config_file")).value)
+            data_dir = str((await server.setting("data_directory")).value)
+        except InsufficientPrivilege:
+            return
+        if not config_file.startswith(f"{normpath(data_dir)}/"):
+            raise ControlFailed(
+                f"clone a standby into {control.data_dir}",
+                f"the copy will have no configuration file, which the source has in {config_file}",
+                remedy="pass control=LocalControl(…, config_file=…), or start=False",
+            )
 
     async def _copied(self, lines: SimpleQueue[str]) -> None:
         await to_thread(lambda: self._copy(lines))

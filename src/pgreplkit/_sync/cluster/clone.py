@@ -29,6 +29,7 @@ from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
     Error,
+    InsufficientPrivilege,
     SlotActive,
     SlotNotFound,
     WaitTimeout,
@@ -253,12 +254,31 @@ class Clone(Closing):
         if options.slot is None and self._start_timeout is not None:
             # Needed at the end; a missing privilege should be reported before the copy.
             server.replicas()
+        if self._start_timeout is not None:
+            self._insist_on_configuration(server)
         status = server.checkpoint_status()
         if options.slot is not None:
             self._made_slot = _claim(server, options.slot)
         if options.checkpoint == "fast":
             return None
         return status.checkpoint_timeout * status.checkpoint_completion_target
+
+    def _insist_on_configuration(self, server: Server) -> None:
+        """Refuse to start a copy that would have no configuration file."""
+        control = self._control
+        if not isinstance(control, LocalControl) or control.config_file is not None:
+            return  # The command that starts the server knows where its configuration is.
+        try:
+            config_file = str((server.setting("config_file")).value)
+            data_dir = str((server.setting("data_directory")).value)
+        except InsufficientPrivilege:
+            return
+        if not config_file.startswith(f"{normpath(data_dir)}/"):
+            raise ControlFailed(
+                f"clone a standby into {control.data_dir}",
+                f"the copy will have no configuration file, which the source has in {config_file}",
+                remedy="pass control=LocalControl(…, config_file=…), or start=False",
+            )
 
     def _copied(self, lines: SimpleQueue[str]) -> None:
         to_thread(lambda: self._copy(lines))
