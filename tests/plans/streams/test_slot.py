@@ -1,8 +1,9 @@
-"""Whether a slot can be streamed, from its state and the server's identity."""
+"""Whether a slot can be streamed is decided from its state alone."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, strategies as st
 
 from pgreplkit import (
     LSN,
@@ -11,69 +12,82 @@ from pgreplkit import (
     ServerError,
     SlotLost,
     SlotNotFound,
+    StatementTimeout,
     SystemIdentity,
 )
-from pgreplkit.plans.streams.slot import missing_publications, slot_refusal, start_refusal
+from pgreplkit.plans.streams.slot import (
+    missing_publications,
+    slot_refusal,
+    slower_on_standby,
+    start_refusal,
+)
 
-GOOD = {
+USABLE = {
     "slot_type": "logical",
     "database": "app",
     "here": "app",
     "status": "reserved",
     "reason": None,
 }
+HERE = SystemIdentity(system_id=7, timeline=1, position=LSN(100), database="app")
+
+
+def test_a_usable_slot_is_not_refused() -> None:
+    assert slot_refusal("stream it", [USABLE], None) is None
 
 
 @pytest.mark.parametrize(
-    ("changed", "error"),
+    ("change", "kind", "text"),
     [
-        ({"slot_type": "physical", "database": None}, ServerError),
-        ({"here": "other"}, ServerError),
-        ({"status": "lost"}, SlotLost),
-        ({"reason": "idle_timeout"}, SlotLost),
+        ({"slot_type": "physical"}, ServerError, "physical slot"),
+        ({"database": "other"}, ServerError, "connect to that database"),
+        ({"status": "lost"}, SlotLost, "its WAL is removed"),
+        ({"reason": "idle_timeout"}, SlotLost, "idle_timeout"),
     ],
 )
-def test_a_slot_that_cannot_be_streamed_has_its_error(
-    changed: dict[str, object], error: type[ServerError]
+def test_a_slot_that_cannot_be_streamed_is_refused_with_the_reason(
+    change: dict[str, object], kind: type[ServerError], text: str
 ) -> None:
-    assert slot_refusal("stream", [GOOD], None) is None
-    found = slot_refusal("stream", [GOOD | changed], "55000")
-    assert type(found) is error
-    assert found.sqlstate == "55000"
+    refusal = slot_refusal("stream it", [USABLE | change], None)
+    assert type(refusal) is kind
+    assert text in str(refusal)
 
 
-def test_a_missing_slot_is_an_undefined_object() -> None:
-    found = slot_refusal("stream", [], None)
-    assert isinstance(found, SlotNotFound)
-    assert found.sqlstate == "42704"
+def test_a_missing_slot_is_not_found() -> None:
+    refusal = slot_refusal("stream it", [], None)
+    assert isinstance(refusal, SlotNotFound)
+    assert refusal.sqlstate == "42704"
 
 
-def test_the_reason_of_the_server_is_part_of_the_error() -> None:
-    assert "rows_removed" in str(slot_refusal("stream", [GOOD | {"reason": "rows_removed"}], None))
+NAMES = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1)
 
 
-def test_only_missing_publications_are_named() -> None:
-    existing = [{"name": "p"}, {"name": "q"}]
-    assert missing_publications("stream", ["p", "q", "p"], existing) is None
-    found = missing_publications("stream", ["z", "p", "a"], existing)
-    assert isinstance(found, PublicationNotFound)
-    assert "a, z" in str(found)
-
-
-@pytest.mark.parametrize(
-    ("start", "system_id", "error"),
-    [
-        (LSN(100), None, None),
-        (LSN(100), 7, None),
-        (LSN(101), 7, AheadOfServer),
-        (LSN(50), 8, ServerError),
-        # Another cluster is refused whatever its position.
-        (LSN(101), 8, ServerError),
-    ],
-)
-def test_a_server_without_the_wanted_wal_is_refused(
-    start: LSN, system_id: int | None, error: type[ServerError] | None
+@given(NAMES, NAMES)
+def test_only_publications_that_do_not_exist_are_missing(
+    names: list[str], existing: list[str]
 ) -> None:
-    identity = SystemIdentity(7, 1, LSN(100))
-    found = start_refusal("stream", start, identity, system_id)
-    assert (None if found is None else type(found)) is error
+    missing = missing_publications("stream it", names, [{"name": name} for name in existing])
+    if {*names} <= {*existing}:
+        assert missing is None
+    else:
+        assert isinstance(missing, PublicationNotFound)
+        assert missing.found.endswith(", ".join(sorted({*names} - {*existing})))
+
+
+@given(st.integers(0, 200), st.sampled_from([None, 7, 8]))
+def test_a_stream_starts_only_where_the_same_cluster_has_its_wal(
+    start: int, system_id: int | None
+) -> None:
+    refusal = start_refusal("stream it", LSN(start), HERE, system_id)
+    if system_id == 8:
+        assert "another cluster" in str(refusal)
+    elif start > 100:
+        assert isinstance(refusal, AheadOfServer)
+    else:
+        assert refusal is None
+
+
+def test_a_timeout_on_a_standby_names_the_remedy() -> None:
+    error = slower_on_standby(StatementTimeout("create it", "canceled", "57014"))
+    assert "pg_log_standby_snapshot()" in str(error)
+    assert (error.operation, error.sqlstate) == ("create it", "57014")
