@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from pgreplkit.values.conninfo import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 
 anything = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 values = st.text("a'\\ =\n") | st.text(anything)
