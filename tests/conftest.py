@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import shutil
 from collections.abc import Iterator
 
 import attrs
@@ -12,7 +13,7 @@ import pytest
 from clusters import Cluster, Clusters
 from colours import Colour
 from databases import Database, Pair, make_database, make_pair, remove_databases
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tiers import COLOURS, Run, alternating, every, sampled, supported
 
 from pgreplkit.lab import Lab, find_servers
@@ -20,8 +21,10 @@ from pgreplkit.lab import Lab, find_servers
 pytest_plugins = ["pytester"]
 
 # Every run tests the same examples; nox -s fuzz tries new ones.
-settings.register_profile("pgreplkit", deadline=None, max_examples=100, derandomize=True)
-settings.register_profile("fuzz", deadline=None, max_examples=1000, derandomize=False)
+# A busy machine may stop a test for longer than any deadline.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("pgreplkit", patient, max_examples=100, derandomize=True)
+settings.register_profile("fuzz", patient, max_examples=1000, derandomize=False)
 settings.load_profile("pgreplkit")
 
 
@@ -125,6 +128,9 @@ def no_nodes_stay(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     for name in {*clusters.lab.nodes} - before - clusters.kept():
         clusters.lab.remove(clusters.lab.nodes[name])
+        # A failed pg_rewind leaves a folder beside the data directory, in the way of the next one.
+        for folder in clusters.lab.root.glob(f"{name}.*"):
+            shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)

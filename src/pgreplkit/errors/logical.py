@@ -25,7 +25,7 @@ class ExtensionMissing(ServerError):
     def __init__(self, operation: str, extension: str) -> None:
         super().__init__(operation, f"the database has no extension {extension}")
         self.extension = extension
-        self.remedy = (
+        self.remedy: str = (
             "install its package, add it to shared_preload_libraries, restart,"
             f" and CREATE EXTENSION {extension}"
         )
@@ -56,7 +56,7 @@ class ReplicaIdentityMissing(ServerError):
         super().__init__(operation, f"UPDATE or DELETE would then fail in {which}", "55000")
         self.remedies = remedies
         first = "; ".join([*remedies.values()][:5])
-        self.remedy = (
+        self.remedy: str = (
             f"nothing is changed; first {first}; or publish inserts only;"
             " or publish them anyway with force=True"
         )

@@ -22,7 +22,7 @@ class ServerError(OperationError):
         self, operation: str, found: str, sqlstate: str | None = None, *, remedy: str = ""
     ) -> None:
         super().__init__(operation, found, remedy=remedy)
-        self.args = (operation, found, sqlstate)
+        self.args: tuple[object, ...] = (operation, found, sqlstate)
         self.sqlstate = sqlstate
         if sqlstate:
             self._code = f" (SQLSTATE {sqlstate})"
@@ -95,6 +95,7 @@ class InsufficientPrivilege(ServerError):
     ) -> None:
         super().__init__(operation, found, "42501")
         self.role, self.grant = role, grant
+        self.remedy: str
         name = quote_identifier(role) if role else "the role"
         if not grant:
             self.remedy = (

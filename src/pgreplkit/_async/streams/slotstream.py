@@ -82,7 +82,7 @@ class AsyncSlotStream:
             raise TypeError(f"a stream starts at an LSN, not at a {type(start).__name__}")
         self.slot: str = checked_slot_name(slot)
         self.settings: StreamSettings = settings
-        self.state = StreamState.NEW
+        self.state: StreamState = StreamState.NEW
         self.feedback: Feedback = Feedback(
             start or LSN.INVALID, advance_when_idle=settings.advance_when_idle
         )

@@ -57,7 +57,7 @@ class AsyncWalSource:
         self._walsender = walsender
         self.start: LSN = start
         self.settings: WalSettings = settings
-        self.state = StreamState.NEW
+        self.state: StreamState = StreamState.NEW
         # Only the caller confirms positions, including those before the start.
         self.feedback: Feedback = Feedback(LSN.INVALID, advance_when_idle=False)
         self.feedback.deliver(start)

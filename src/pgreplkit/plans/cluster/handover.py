@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count
 
 import attrs
 
@@ -60,7 +61,11 @@ class Handover:
         """Slot of the old primary on the new one; None if the standbys use no slots."""
         if self._slot(self.new) is None:
             return None
-        return re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:_LONGEST_SLOT_NAME]
+        name = re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:_LONGEST_SLOT_NAME]
+        taken = {self._slot(node) for node in self.followers}
+        # "db-3" and the follower "db_3" would share a slot, which serves one standby only.
+        numbered = (f"{name[: _LONGEST_SLOT_NAME - 4]}_{number}" for number in count(2))
+        return next(each for each in chain([name], numbered) if each not in taken)
 
     @property
     def follower_names(self) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ class RowReading(Generic[R]):
         encoding: str = "utf-8",
         keeps_text: bool = False,
     ) -> None:
-        self.loading, self.factory = loading, factory
+        self.loading: Loading = loading
+        self.factory: RowFactory[R] = factory
         self.encoding: str = encoding
         self.keeps_text: bool = keeps_text
 
@@ -73,7 +74,7 @@ class TableReader(Generic[R]):
 
     def __init__(self, table: Table, reading: RowReading[R]) -> None:
         self.table = table
-        self.make = reading.factory(tuple(column.name for column in table.columns))
+        self.make: RowMaker[R] = reading.factory(tuple(column.name for column in table.columns))
         """Makes a row of its values."""
         self._reading = reading
         self._columns = table.columns
