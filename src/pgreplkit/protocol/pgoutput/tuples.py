@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from pgreplkit.errors import ValueNotLoadable
-from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, RowFactory, named_rows
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, RowFactory, RowMaker, named_rows
 from pgreplkit.protocol.pgoutput.tables import Column, Table
 
 R = TypeVar("R")
