@@ -82,7 +82,8 @@ def matrix(session: nox.Session) -> None:
     """The live tests on PostgreSQL 10 to 18: ``-- 10,14,18`` chooses, ``-- --full`` runs all.
 
     By default each test runs on the oldest and the newest major that it supports and on two
-    between, in alternating colours; with --full on every one in both colours.
+    between, in alternating colours, except where the fast suite runs it; with --full on every one
+    in both colours.
     """
     install(session, "test", "lint")
     full, chosen = "--full" in session.posargs, [*{*session.posargs} - {"--full"}]

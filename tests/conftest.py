@@ -14,7 +14,7 @@ from clusters import Cluster, Clusters
 from colours import Colour
 from databases import Database, Pair, make_database, make_pair, remove_databases
 from hypothesis import HealthCheck, settings
-from tiers import COLOURS, Run, alternating, every, sampled, supported
+from tiers import COLOURS, SAMPLE, Run, alternating, every, sampled, supported
 
 from pgreplkit.lab import Lab, find_servers
 
@@ -74,7 +74,8 @@ def tier(config: pytest.Config, test: pytest.Function) -> list[Run]:
     if config.getoption("--full"):
         return every(fitting)
     if is_matrix(config):
-        return alternating(sampled(fitting, test.name))
+        is_fast = test.get_closest_marker("matrix") is None and len(majors(config)) > SAMPLE
+        return alternating(sampled(fitting, test.name, newest_too=not is_fast))
     return every(fitting, ["async"] if test.get_closest_marker("one_colour") else COLOURS)
 
 

@@ -33,8 +33,11 @@ def test_every_test_runs_in_each_colour(majors: list[int]) -> None:
     assert len(runs) == max(len(majors), 2)
 
 
-def test_the_matrix_runs_the_newest_in_the_colour_that_the_fast_suite_leaves_out() -> None:
-    assert alternating([10, 14, 18])[-1].colour == "sync"
+@given(majors=some_majors, test=st.text())
+def test_the_newest_can_be_left_to_the_fast_suite(majors: list[int], test: str) -> None:
+    without = sampled(majors, test, newest_too=False)
+    assert without
+    assert {*sampled(majors, test)} - {*without} <= {majors[-1]}
 
 
 @given(majors=some_majors)

@@ -1,7 +1,8 @@
 """The choice of servers and colours for a live test.
 
 The gate runs each live test on the oldest and the newest server that it supports and on two
-between; `nox -s matrix -- --full` runs it on all of them, in both colours.
+between: on the newest in the fast suite, or in the matrix if it takes long.
+`nox -s matrix -- --full` runs it on all of them, in both colours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 from packaging.specifiers import SpecifierSet
 
 COLOURS = ("sync", "async")
-_SAMPLE = 4
+SAMPLE = 4
 
 
 @attrs.frozen
@@ -33,23 +34,22 @@ def supported(majors: Iterable[int], specs: Iterable[str]) -> list[int]:
     return sorted(major for major in majors if fitting.contains(str(major)))
 
 
-def sampled(majors: Sequence[int], test: str) -> list[int]:
+def sampled(majors: Sequence[int], test: str, *, newest_too: bool = True) -> list[int]:
     """Return the oldest and the newest of `majors`, and two between that depend on the test's name.
 
     The name seeds the choice, so that a run tests what the run before it tested, while different
-    tests cover different majors.
+    tests cover different majors. Without ``newest_too``, the newest is left to the fast suite,
+    unless it is the only one.
     """
-    if len(majors) <= _SAMPLE:
-        return list(majors)
-    oldest, *between, newest = majors
-    return [oldest, *sorted(Random(test).sample(between, _SAMPLE - 2)), newest]
+    sample = list(majors)
+    if len(majors) > SAMPLE:
+        oldest, *between, newest = majors
+        sample = [oldest, *sorted(Random(test).sample(between, SAMPLE - 2)), newest]
+    return sample if newest_too or len(sample) == 1 else sample[:-1]
 
 
 def alternating(majors: Sequence[int]) -> list[Run]:
-    """Return one run on each major; the colours alternate, and the newest is sync.
-
-    The fast suite runs the newest in async.
-    """
+    """Return one run on each major; the colours alternate, and each occurs."""
     if len(majors) == 1:
         return every(majors)
     colours = (COLOURS[place % 2] for place in range(len(majors)))

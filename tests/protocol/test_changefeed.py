@@ -302,6 +302,22 @@ def test_after_a_restart_incomplete_transactions_start_again() -> None:
     assert rows_of(found) == [("1", "a"), ("2", "b"), ("3", "c")]
 
 
+def test_a_restart_within_a_streamed_block_ends_the_block() -> None:
+    """The server may crash, and then not send the transaction again."""
+    feed, feedback = transactions()
+    feed.take(wal(sent.stream_start(500)))
+    assert feedback.is_within
+    feed.restart()
+    assert not feedback.is_within
+
+
+def test_a_row_outside_of_any_transaction_is_refused() -> None:
+    feed, _ = transactions()
+    feed.take(wal(TRANSACTION[1]))
+    with pytest.raises(InvalidChangeMessage, match="outside of any transaction"):
+        feed.take(wal(TRANSACTION[2]))
+
+
 def test_begin_is_delivered_first() -> None:
     feed, feedback = changes()
     assert isinstance(feed.take(wal(sent.begin(100))), Begin)

@@ -92,7 +92,7 @@ class _Assembly(Generic[R]):
 
 
 class TransactionFeed(ChangeFeed[Transaction[R]]):
-    """Assembles transactions; those without changes are skipped.
+    """Assembles transactions; those without any message of a change are skipped.
 
     Each takes at most ``memory_limit`` bytes of memory, and a temporary file beyond.
     """
@@ -114,6 +114,8 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
     def restart(self) -> None:
         """Discard unfinished transactions: the server sends them again."""
         self._decoder, self._current, self._streams = None, None, {}
+        # A transaction that was lost within a block may never come again.
+        self._feedback.is_within = False
 
     def decode(self, data: bytes, lsn: LSN, at: int) -> Transaction[R] | None:
         """Return the transaction that this message completes, if it completes one."""
@@ -157,6 +159,8 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
                 return _delivered(self._streams.pop(xid), end, feedback)
             case m.Commit() | m.StreamCommit():
                 raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
+            case m.Insert() | m.Update() | m.Delete() | m.Truncate():
+                raise InvalidChangeMessage(data[at:], "it is outside of any transaction")
             case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
                 # A slot created with two_phase sends them even if the stream did not ask for it.
                 raise ServerError(

@@ -14,6 +14,7 @@ from pgreplkit import (
     ClusterNode,
     ConnectionFailed,
     PauseState,
+    ReplayStatus,
     ServerError,
     Severity,
     SyncStandbyNames,
@@ -195,8 +196,9 @@ def test_replay_must_be_able_to_end(changed: dict[str, object]) -> None:
     assert problems(facts)["replay"] is Severity.CRITICAL
 
 
-def test_a_candidate_that_does_not_answer_is_refused() -> None:
-    facts = attrs.evolve(FACTS, statuses={"db3": replay_status()})
+@pytest.mark.parametrize("others", [{"db3": replay_status()}, {}])
+def test_a_candidate_that_does_not_answer_is_refused(others: dict[str, ReplayStatus]) -> None:
+    facts = attrs.evolve(FACTS, statuses=others)
     assert {"candidate", "replay"} <= problems(facts).keys()
 
 

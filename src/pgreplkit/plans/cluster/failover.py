@@ -198,15 +198,19 @@ def _candidate(facts: FailoverFacts) -> Iterator[Finding]:
         if node.name in statuses
     }
     own = reached.get(new.name, (0, LSN.INVALID))
+    # A newer timeline outranks any position on an older one.
     ahead = [
         f"{name} is at {lsn} of timeline {timeline}"
         for name, (timeline, lsn) in reached.items()
         if (timeline, lsn) > own
     ]
+    is_at = f"{new.name} is at {own[1]} of timeline {own[0]}"
+    if new.name not in reached:
+        is_at = f"{new.name} does not answer"
     yield checked(
         "candidate",
-        ok=not ahead,
-        observed="; ".join([f"{new.name} is at {own[1]} of timeline {own[0]}", *ahead]),
+        ok=new.name in reached and not ahead,
+        observed="; ".join([is_at, *ahead]),
         needed="the standby with the most WAL",
         remedy="promote that one, or plan again",
     )
