@@ -255,7 +255,7 @@ class Standby(StreamingServer):
 
         Raises: UnsupportedByServer before 12, where it is a parameter of recovery.conf (see
         ``standby_config``) and needs a restart; WaitTimeout if another source of the setting
-        overrides it; ValueError if it is negative or more than 24 days.
+        overrides it; ValueError if it is negative or more than 2147483647 ms.
         Needs: superuser, or from 15 on ALTER SYSTEM on the parameter and EXECUTE on
         pg_reload_conf(); a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf().

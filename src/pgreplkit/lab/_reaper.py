@@ -56,7 +56,7 @@ def _new_folder() -> Path:
 
 
 def reap(root: Path) -> None:
-    """Stop every process whose working directory is below ``root``, then remove ``root``."""
+    """Stop every PostgreSQL process that works below ``root``, then remove ``root``."""
     deadline = time.monotonic() + _GRACE
     while processes := _processes(root):
         for process in processes:

@@ -191,7 +191,7 @@ async def test_whole_transactions_follow_the_rows(source: Database, colour: Colo
         options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
         stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
         async with stream:
-            with pytest.raises(pgreplkit.ServerError, match="the rows come first"):
+            with pytest.raises(pgreplkit.ServerError, match="the initial copy is not finished"):
                 stream.transactions()
             async for change in stream:
                 if isinstance(change, SnapshotEnd):

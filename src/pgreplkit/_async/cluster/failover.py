@@ -101,7 +101,7 @@ async def _report(site: AsyncSite, name: str) -> StandbyReport:
 
 
 async def read_statuses(site: AsyncSite, topology: Topology) -> dict[str, ReplayStatus]:
-    """Return the positions of each standby that answers."""
+    """Return the replay status of each standby that answers, by name."""
     statuses = {}
     for node in topology.standbys:
         try:

@@ -201,6 +201,7 @@ class AsyncSite:
         return await self.controlled(name, written_name)
 
     async def _known_conninfo(self, name: str) -> str | None:
+        """Return primary_conninfo from the server, or its files; None if unset or unreadable."""
         try:
             async with await self.server(name) as server:
                 if has("standby.recovery_settings", server.version.major):

@@ -260,6 +260,7 @@ class AsyncSlot(SlotColumns):
         upto_lsn: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
+        """Return decoded changes by the function of that verb, "peek" or "get"."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]

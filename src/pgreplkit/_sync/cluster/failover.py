@@ -102,7 +102,7 @@ def _report(site: Site, name: str) -> StandbyReport:
 
 
 def read_statuses(site: Site, topology: Topology) -> dict[str, ReplayStatus]:
-    """Return the positions of each standby that answers."""
+    """Return the replay status of each standby that answers, by name."""
     statuses = {}
     for node in topology.standbys:
         try:

@@ -202,6 +202,7 @@ class Site:
         return self.controlled(name, written_name)
 
     def _known_conninfo(self, name: str) -> str | None:
+        """Return primary_conninfo from the server, or its files; None if unset or unreadable."""
         try:
             with self.server(name) as server:
                 if has("standby.recovery_settings", server.version.major):

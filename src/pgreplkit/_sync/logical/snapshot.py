@@ -138,7 +138,8 @@ class SnapshotStream(ChangeStream[R]):
         Raises: ServerError before that: the copied rows belong to no transaction.
         """
         if self._phase is not _Phase.COPIED:
-            found, remedy = "the rows come first", "iterate up to SnapshotEnd before"
+            found = "the initial copy is not finished"
+            remedy = "iterate up to SnapshotEnd first"
             raise ServerError(f"stream the slot {self.slot!r}", found, remedy=remedy)
         return super().transactions(memory_limit=memory_limit)
 

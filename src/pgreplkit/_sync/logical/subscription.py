@@ -272,7 +272,7 @@ class Subscription:
         self._alter(parts.connection(conninfo), timeout)
 
     def detach_slot(self, *, timeout: float = 10.0) -> None:
-        """Disable it and remove its slot name, so that dropping it does not need the publisher.
+        """Disable the subscription and remove its slot name: a drop needs no publisher then.
 
         The slot stays on the publisher, and retains WAL until it is dropped.
 

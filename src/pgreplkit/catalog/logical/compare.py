@@ -23,10 +23,14 @@ class ColumnShape:
 
 
 def columns_of(major: int) -> str:
-    """Return the statement for the columns of one table."""
+    """Return the SELECT that fills ColumnShape for one table."""
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
-    has_locale = has("database.locale", major)
-    database = "coalesce(datlocale, datcollate)" if has_locale else "datcollate"
+    # Without datcollate where a provider such as ICU sorts: its locale decides the order then.
+    database = "datcollate"
+    if has("database.locale", major):
+        database = "coalesce(datlocale, datcollate)"
+    elif has("database.icu_locale", major):
+        database = "coalesce(daticulocale, datcollate)"
     return f"""
         SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
             atttypid::bigint AS type_oid,

@@ -1,4 +1,4 @@
-"""ReplayLag: how far a standby is behind its upstream, and the formula behind the numbers."""
+"""ReplayLag: the lag of a standby as it sees it; WalSender.lag is what its upstream sees."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SWITCH_WAL = "SELECT pg_switch_wal() AS lsn"
 
 WRITE_MARKER = """
     SELECT set_config('synchronous_commit', 'local', true),
-        pg_logical_emit_message(true, 'pgreplkit', 'fence')::text AS lsn
+        pg_logical_emit_message(true, 'pgreplkit', 'marker')::text AS lsn
 """
 """Commits a message. Asynchronous commits before it are flushed with it; no standby is awaited."""
 FLUSHED = "SELECT pg_current_wal_flush_lsn() AS lsn"
