@@ -44,5 +44,5 @@ def application_name_for(text: str) -> str:
     name = _OTHER.sub("_", base)
     if name == base and len(name) <= _LONGEST:
         return name
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_SUFFIX]
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_SUFFIX]
     return f"{name[: _LONGEST - _SUFFIX - 1]}-{digest}"
