@@ -21,10 +21,12 @@ from clusters import Cluster, Clusters, one, rows, run, wait_until
 import pgreplkit
 from pgreplkit import LabError, Primary, SegmentSize, ServerNotFound, Standby
 from pgreplkit.lab import Lab, Node, find_servers
+from pgreplkit.lab.account import Account
 
 CHILD = """
 import os, sys, time
 from pgreplkit.lab import Lab
+from pgreplkit.lab.account import Account
 lab = Lab()
 print(lab.root, flush=True)
 primary = lab.primary()
@@ -101,6 +103,25 @@ def test_nothing_is_left_after_a_kill_during_a_start(start_child: StartChild, de
     time.sleep(delay)
     child.kill()
     wait_until(lambda: is_gone(root))
+
+
+def test_an_interrupted_copy_can_be_removed_by_the_account_of_the_servers(tmp_path: Path) -> None:
+    """The reaper runs as that account, and the copy is made by root."""
+    account = Account.for_servers()
+    source, target = tmp_path / "source", tmp_path / "lab" / "copy"
+    (source / "base" / "1").mkdir(parents=True)
+    (source / "base" / "1" / "112").write_text("x")
+
+    def interrupted(source: Path, target: Path) -> None:
+        target.touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        account.copy_directory(source, target, interrupted)
+    folders = [target.parent, target, target / "base", target / "base" / "1"]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in folders} == {
+        (account.uid, account.gid)
+    }
 
 
 def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lab(

@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -53,6 +53,32 @@ class Account:
         except (OSError, subprocess.SubprocessError):
             return False
         return True
+
+    def copy_directory(
+        self, source: Path, target: Path, copy: Callable[[Path, Path], object] = shutil.copy2
+    ) -> None:
+        """Copy a directory with its links; ``copy`` copies a file.
+
+        The account owns each directory from the start: the reaper runs as that account, and must
+        be able to remove a copy that was interrupted.
+        """
+        for folder, names, files in os.walk(source):
+            copied = target / Path(folder).relative_to(source)
+            self._make_directory(copied)
+            shutil.copymode(folder, copied)
+            for path in (Path(folder, name) for name in (*names, *files)):
+                if path.is_symlink():
+                    (copied / path.name).symlink_to(path.readlink())
+                elif path.is_file():
+                    copy(path, copied / path.name)
+        self.chown(target)
+
+    def _make_directory(self, path: Path) -> None:
+        if not path.exists():
+            self._make_directory(path.parent)
+            path.mkdir(mode=0o700)
+            if self.is_other:
+                os.chown(path, self.uid, self.gid)
 
     def chown(self, path: Path) -> None:
         """Make the account the owner of a file, or of a directory and all its contents."""
@@ -107,15 +133,15 @@ class Workplace:
         return path
 
 
-def copy_programs(bindir: Path, into: Path) -> Path:
+def copy_programs(bindir: Path, into: Path, account: Account) -> Path:
     """Copy a server's directory and its package's library directory; return the new bindir.
 
     Packaged programs find their libraries by a relative path, so the copy keeps the layout.
     """
     prefix, package = bindir.parent, bindir.parents[1]
     target = into / package.name / prefix.name
-    shutil.copytree(prefix, target, symlinks=True)
+    account.copy_directory(prefix, target)
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
-        shutil.copytree(libraries, into / libraries.name, symlinks=True)
+        account.copy_directory(libraries, into / libraries.name)
     return target / bindir.name

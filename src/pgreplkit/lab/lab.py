@@ -109,8 +109,8 @@ class Lab:
                 " segment size is fixed when the server is built; use version 11 or newer"
             )
         with self._registering(node):
-            copy_data_directory(self._template(node, segment_size), node.data_dir)
-            self._place.account.chown(node.data_dir)
+            template = self._template(node, segment_size)
+            copy_data_directory(template, node.data_dir, self._place.account)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()
         return node
@@ -228,9 +228,7 @@ class Lab:
 
     def _copy(self, bindir: Path) -> Path:
         folder = self.root / f"programs-{len(self._copies)}"
-        copy = copy_programs(bindir, folder)
-        self._place.account.chown(folder)
-        return copy
+        return copy_programs(bindir, folder, self._place.account)
 
     def _name(self, name: str | None, role: str) -> str:
         if name is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pgreplkit.errors import LabError
 from pgreplkit.host.checksums import extended
+from pgreplkit.lab.account import Account
 
 _CHUNK = 1 << 16
 _WAL_PAGE_SYSTEM_ID = 24
@@ -19,13 +20,13 @@ _CRC_OFFSETS = range(240, 400, 4)
 """Range of the CRC's place in the control file, which depends on the major version."""
 
 
-def copy_data_directory(template: Path, target: Path) -> None:
+def copy_data_directory(template: Path, target: Path, account: Account) -> None:
     """Copy a data directory that no server has used, as another database system.
 
     Servers with the same system identifier would take each other for copies, so the copy gets an
     identifier of its own, in the control file and in its WAL file.
     """
-    shutil.copytree(template, target, symlinks=True, copy_function=_copy_sparse)
+    account.copy_directory(template, target, _copy_sparse)
     system_id = _new_system_id()
     control = target / "global" / "pg_control"
     control.write_bytes(_with_system_id(control.read_bytes(), system_id))
@@ -35,9 +36,9 @@ def copy_data_directory(template: Path, target: Path) -> None:
             wal_file.write(system_id)
 
 
-def _copy_sparse(source: str, target: str) -> None:
+def _copy_sparse(source: Path, target: Path) -> None:
     """Copy a file without writing its zeros: most of a WAL file, of up to 1 GiB, is empty."""
-    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
+    with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK):
             if chunk.strip(b"\0"):
                 writer.write(chunk)
