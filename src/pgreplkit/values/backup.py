@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit.errors import InvalidBackupLabel, InvalidValue
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 _LOCATION = re.compile(r"([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}) \(file ([0-9A-Fa-f]{24})\)")
@@ -54,7 +54,7 @@ class BackupLabel:
     incremental_from_timeline: int | None = None
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
+    def parse(cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
         """Parse the text of a backup_label or ``….backup`` file.
 
         Raises:
@@ -110,7 +110,7 @@ def _fields(text: str) -> dict[str, str]:
     return fields
 
 
-def _location(text: str, segment_size: SegmentSize) -> tuple[LSN, WalFileName]:
+def _location(text: str, segment_size: AnySegmentSize) -> tuple[LSN, WalFileName]:
     match = _LOCATION.fullmatch(text)
     if match is None:
         raise InvalidBackupLabel(text, "a WAL location is not of the form 'LSN (file NAME)'")
