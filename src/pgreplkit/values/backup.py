@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit.errors import InvalidBackupLabel, InvalidValue
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import AnySegmentSize, SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 
 _LOCATION = re.compile(r"([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}) \(file ([0-9A-Fa-f]{24})\)")
@@ -59,15 +59,16 @@ class BackupLabel:
 
         Raises:
             InvalidBackupLabel: If a required line is missing or a value is malformed.
+            InvalidSegmentSize: If ``segment_size`` is not a valid size.
             TypeError: If ``text`` is not a str.
         """
         if not isinstance(text, str):
             raise TypeError(f"a backup label is a str, not {type(text).__name__}")
-        fields = _fields(text)
+        size, fields = segment_size_of(segment_size), _fields(text)
         try:
-            start_lsn, start_file = _location(fields["START WAL LOCATION"], segment_size)
+            start_lsn, start_file = _location(fields["START WAL LOCATION"], size)
             stop = fields.get("STOP WAL LOCATION")
-            stop_lsn, stop_file = _location(stop, segment_size) if stop else (None, None)
+            stop_lsn, stop_file = _location(stop, size) if stop else (None, None)
             since = fields.get("INCREMENTAL FROM LSN")
             return cls(
                 start_lsn=start_lsn,
@@ -110,7 +111,7 @@ def _fields(text: str) -> dict[str, str]:
     return fields
 
 
-def _location(text: str, segment_size: AnySegmentSize) -> tuple[LSN, WalFileName]:
+def _location(text: str, segment_size: SegmentSize) -> tuple[LSN, WalFileName]:
     match = _LOCATION.fullmatch(text)
     if match is None:
         raise InvalidBackupLabel(text, "a WAL location is not of the form 'LSN (file NAME)'")
