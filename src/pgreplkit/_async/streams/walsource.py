@@ -261,9 +261,5 @@ class AsyncWalSource:
 
     async def _let_go(self) -> None:
         self._copy = None
-        has_ended = False
-        try:
-            has_ended = await self._reporter.end()
-        finally:
-            if not has_ended or isinstance(self._failure, ConnectionFailed):
-                await self._walsender.close()
+        is_lost = isinstance(self._failure, ConnectionFailed)
+        await self._reporter.release(self._walsender, reusable=not is_lost)

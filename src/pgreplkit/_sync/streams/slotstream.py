@@ -393,9 +393,5 @@ class SlotStream:
 
     def _let_go(self) -> None:
         walsender, self.walsender, self._copy = self.walsender, None, None
-        has_ended = False
-        try:
-            has_ended = self._reporter.end()
-        finally:
-            if walsender is not None and (isinstance(self._source, str) or not has_ended):
-                walsender.close()
+        # A walsender of the caller's stays open for its other commands.
+        self._reporter.release(walsender, reusable=not isinstance(self._source, str))

@@ -262,9 +262,5 @@ class WalSource:
 
     def _let_go(self) -> None:
         self._copy = None
-        has_ended = False
-        try:
-            has_ended = self._reporter.end()
-        finally:
-            if not has_ended or isinstance(self._failure, ConnectionFailed):
-                self._walsender.close()
+        is_lost = isinstance(self._failure, ConnectionFailed)
+        self._reporter.release(self._walsender, reusable=not is_lost)
