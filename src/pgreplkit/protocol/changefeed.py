@@ -14,11 +14,10 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import ENDS, Change
-from pgreplkit.values.lsn import LSN
+from pgreplkit.values.lsn import LSN, trusted_lsn
 
 Item = TypeVar("Item")
 R = TypeVar("R")
-_new_lsn = bytes.__new__
 
 
 class ChangeFeed(ABC, Generic[Item]):
@@ -48,7 +47,7 @@ class ChangeFeed(ABC, Generic[Item]):
         for data in messages:
             if len(data) >= DATA_AT and data[0] == WAL_DATA:
                 self.current = data
-                item = decode(data, _new_lsn(LSN, data[1:9]), DATA_AT)
+                item = decode(data, trusted_lsn(data[1:9]), DATA_AT)
                 if self._stop_at is not None and not self._feedback.is_within:
                     self.is_over = self._feedback.delivered >= self._stop_at
                 if item is not None:
