@@ -17,11 +17,6 @@ class WalDecoder:
 
     The first chunk begins with a page, or with a record. In the first case, the records begin with
     the first one that starts in the page or after it.
-
-    >>> from pgreplkit.wal import WalDecoder
-    >>> decoder = WalDecoder(major=18)
-    >>> decoder.position is None
-    True
     """
 
     def __init__(
