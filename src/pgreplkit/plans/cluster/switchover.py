@@ -95,7 +95,7 @@ class SwitchoverFacts:
 def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
     """Return what a switchover needs, except of the new primary as an upstream."""
     return [
-        *_candidate(facts),
+        *_candidate_findings(facts),
         *_shutdown(facts),
         *_slots(facts.handover),
         _commits(facts.handover),
@@ -105,7 +105,7 @@ def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
     ]
 
 
-def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
+def _candidate_findings(facts: SwitchoverFacts) -> Iterator[Finding]:
     """Check that the new primary can have all WAL of the old one soon after its shutdown."""
     old, new, status = facts.handover.old, facts.handover.new, facts.status
     yield checked(
