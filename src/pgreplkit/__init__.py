@@ -178,6 +178,9 @@ if TYPE_CHECKING:
     from pgreplkit.errors import (
         AheadOfServer as AheadOfServer,
         AlreadyExists as AlreadyExists,
+        ApplierActive as ApplierActive,
+        ApplyError as ApplyError,
+        ApplyFailed as ApplyFailed,
         BackupDamaged as BackupDamaged,
         ConnectionFailed as ConnectionFailed,
         ControlFailed as ControlFailed,
@@ -210,6 +213,7 @@ if TYPE_CHECKING:
         NodeNotFound as NodeNotFound,
         NotAPrimary as NotAPrimary,
         NotAStandby as NotAStandby,
+        OriginLoop as OriginLoop,
         PatroniError as PatroniError,
         PatroniRefused as PatroniRefused,
         PatroniUnreachable as PatroniUnreachable,

@@ -111,6 +111,7 @@ ROOMS = {
         ],
         "catalog.server.waldir": ["WalFile"],
         "driver.adapters": ["register"],
+        "errors.apply": ["ApplierActive", "ApplyError", "ApplyFailed", "OriginLoop"],
         "errors.base": ["Error"],
         "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
@@ -291,6 +292,13 @@ ROOMS = {
         "values.walrange": ["WalRange"],
     },
     "pgreplkit.errors": {
+        "errors.apply": [
+            "ApplierActive",
+            "ApplyError",
+            "ApplyFailed",
+            "OriginLoop",
+            "SchemaMismatch",
+        ],
         "errors.base": ["Error"],
         "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
