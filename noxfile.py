@@ -57,11 +57,11 @@ def tour(session: nox.Session) -> None:
 @nox.session(python=interpreters() or None)
 def tests(session: nox.Session) -> None:
     """The suite on the newest server; on further Pythons what a Python's version can change."""
-    install(session, "test", "lint")
+    first = not interpreters() or session.python == interpreters()[0]
+    install(session, "test", "lint", *(["ecosystem"] if first else []))
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    first = not interpreters() or session.python == interpreters()[0]
     session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
     if first:
         # Times and memory are measured while nothing else runs.

@@ -168,7 +168,7 @@ def test_parts_outside_their_range_are_refused(timeline: int, number: int) -> No
         "WalFileName(1, 1.0)",
         "WalFileName('1', 0)",
         "WalFileName(1, None)",
-        "WalFileName(1, 0, 16777216)",
+        "WalFileName(1, 0, 16777216.0)",
         "name + True",
         "name + 1.0",
         "1 + name",

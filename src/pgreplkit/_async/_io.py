@@ -27,6 +27,7 @@ class TaskGroup:
     def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:
         """Start a task."""
         job = asyncio.ensure_future(call())
+        # The event loop itself has only a weak reference to a task.
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
@@ -48,6 +49,7 @@ class TaskGroup:
         jobs = [*self._jobs]
         for job in jobs:
             job.cancel()
+        # One task that failed must not hide that another is still running.
         await asyncio.gather(*jobs, return_exceptions=True)
 
 
@@ -62,6 +64,7 @@ async def to_thread_shielded(call: Callable[[], T]) -> T:
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:
+        # A second cancellation must not end the wait: the thread still uses the caller's files.
         while not job.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([job])
@@ -116,6 +119,7 @@ class Heartbeat:
     """
 
     def __init__(self, beat: Callable[[], None], interval: float) -> None:
+        # A strong reference would keep a forgotten stream, and its connection, alive.
         self._task = asyncio.ensure_future(_beating(WeakMethod(beat), interval))
 
     def close(self) -> None:
@@ -130,6 +134,7 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
         if call is None:
             return
         call()
+        # During the sleep, this reference would do the same.
         del call
 
 

@@ -147,6 +147,7 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
+        # A standby takes ALTER SYSTEM too, and would use the value only after its promotion.
         await self._check_role()
         if not force:
             await self._check_quorum(names)
@@ -317,6 +318,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return await make_publication(
             self._link,
             name,
+            # One str would be read as a list of its letters.
             tables=several(tables, "tables"),
             schemas=several(schemas, "schemas"),
             everything=parts.whole_database(
@@ -407,6 +409,7 @@ class AsyncPrimary(AsyncStreamingServer):
             records = await self._link.all(operation, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
         asked = [table_of(table) for table in several(tables, "tables")]
+        # Tables that do not exist have no row.
         found = await read_identities(self._link, asked)
         insist_on_all(operation, "this database", asked, [identity.table for identity in found])
         return found
@@ -464,6 +467,7 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         asked = None
         if tables is not None:
+            # A check of no table would report that no one writes.
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return await read_writers(self._link, asked)
 
@@ -477,6 +481,7 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
+        # With half of the privileges revoked, neither state would be known.
         await execute_all(
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
         )

@@ -144,6 +144,7 @@ class Primary(StreamingServer):
         """
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
+        # A standby takes ALTER SYSTEM too, and would use the value only after its promotion.
         self._check_role()
         if not force:
             self._check_quorum(names)
@@ -312,6 +313,7 @@ class Primary(StreamingServer):
         return make_publication(
             self._link,
             name,
+            # One str would be read as a list of its letters.
             tables=several(tables, "tables"),
             schemas=several(schemas, "schemas"),
             everything=parts.whole_database(
@@ -400,6 +402,7 @@ class Primary(StreamingServer):
             records = self._link.all(operation, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
         asked = [table_of(table) for table in several(tables, "tables")]
+        # Tables that do not exist have no row.
         found = read_identities(self._link, asked)
         insist_on_all(operation, "this database", asked, [identity.table for identity in found])
         return found
@@ -457,6 +460,7 @@ class Primary(StreamingServer):
         """
         asked = None
         if tables is not None:
+            # A check of no table would report that no one writes.
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return read_writers(self._link, asked)
 
@@ -470,6 +474,7 @@ class Primary(StreamingServer):
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
+        # With half of the privileges revoked, neither state would be known.
         execute_all(self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout)
 
     def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:

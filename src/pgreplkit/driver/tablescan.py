@@ -43,7 +43,7 @@ class TableScan:
             and base_type(column.type_oid, self.types).name not in _PLAIN_FLOATS
         )
 
-    def boundary(self, within: KeyRange, rows: int) -> Composed:
+    def last_key(self, within: KeyRange, rows: int) -> Composed:
         """Return the query for the last key of the first ``rows`` rows of a range.
 
         It yields no row if the range has fewer.

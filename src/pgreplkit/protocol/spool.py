@@ -11,7 +11,7 @@ from weakref import finalize
 from pgreplkit.values.lsn import LSN
 
 _HEAD = struct.Struct(">I8s")
-_OVERHEAD = 100
+_OVERHEAD = 170
 """Python's own memory for a message: the tuple, the LSN and the headers of the objects."""
 
 
@@ -44,7 +44,9 @@ class Spool:
             self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115
             finalize(self, self._file.close)
         self._file.writelines(
-            part for lsn, data in self._kept for part in (_HEAD.pack(len(data), lsn), data)
+            part
+            for lsn, data in self._kept
+            for part in (_HEAD.pack(len(data), lsn.to_bytes()), data)
         )
         self._kept, self._size = [], 0
 

@@ -176,8 +176,10 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
 
     def decode(self, data: bytes, lsn: LSN, at: int) -> Transaction[R] | None:
         """Return the transaction that this message completes, if it completes one."""
-        current, feedback = self._current, self._feedback
+        current = self._current
         kind = data[at] if at < len(data) else None
+        # Rows are decoded when the caller iterates over the transaction, which may be aborted
+        # before, or may not fit into memory as Python objects.
         if current is not None and kind in _ROWS:
             current.spool.add(lsn, data[at:])
             current.is_empty = False
@@ -186,38 +188,27 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
         if decoder is None:
             decoder = self._decoder = self._make_decoder()
         change = decoder.decode(data, lsn, at)
+        # Later decoding needs the descriptions of tables that came within the transaction.
         if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
         match change:
-            case m.Begin() | m.StreamStart() if current is not None:
-                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
-            case m.Begin(xid=xid):
-                self._current = self._assembly(decoder, xid, streamed=False)
-                feedback.is_within = True
-            case m.StreamStart(xid=xid):
-                self._current = self._streams.get(xid) or self._assembly(
-                    decoder, xid, streamed=True
-                )
-                self._streams[xid] = self._current
-                feedback.is_within = True
-            case m.StreamStop():
-                self._current = None
-                feedback.is_within = False
-            case m.Origin() as origin if current is not None:
-                current.origin = origin
-            case m.StreamAbort(xid=xid, subxid=subxid) if xid == subxid:
-                self._streams.pop(xid, None)
-            case m.StreamAbort(xid=xid, subxid=subxid) if xid in self._streams:
-                self._streams[xid].aborted.add(subxid)
-            case m.Commit() as end if current is not None and not current.is_streamed:
-                self._current = None
-                return _delivered(current, end, feedback)
-            case m.StreamCommit(xid=xid) as end if current is None and xid in self._streams:
-                return _delivered(self._streams.pop(xid), end, feedback)
             case m.Commit() | m.StreamCommit():
-                raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
+                return self._complete(change, data[at:])
+            case m.Message():
+                return self._message_alone(change, decoder, lsn, data[at:])
             case m.Insert() | m.Update() | m.Delete() | m.Truncate():
                 raise InvalidChangeMessage(data[at:], "it is outside of any transaction")
+            case m.Begin() | m.StreamStart() if current is not None:
+                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
+            case m.Begin() | m.StreamStart():
+                self._begin(change, decoder)
+            case m.StreamStop():
+                self._current = None
+                self._feedback.is_within = False
+            case m.Origin() if current is not None:
+                current.origin = change
+            case m.StreamAbort():
+                self._abort(change)
             case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
                 # A slot created with two_phase sends them even if the stream did not ask for it.
                 raise ServerError(
@@ -225,26 +216,51 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
                     "the slot was created with two_phase, and sends prepared transactions",
                     remedy="iterate over the changes instead",
                 )
-            case m.Message() as message:
-                feedback.deliver(message.end_lsn)
-                spool = Spool(self._limit)
-                spool.add(lsn, data[at:])
-                fork = decoder.fork(streamed=False)
-                alone = (0, message.lsn, message.end_lsn, None, None, spool, fork, False)
-                return Transaction(*alone, frozenset())
         return None
 
-    def _assembly(self, decoder: Decoder[R], xid: int, *, streamed: bool) -> _Assembly[R]:
-        fork = decoder.fork(streamed=streamed)
-        return _Assembly(xid, Spool(self._limit), fork, streamed)
+    def _begin(self, begin: m.Begin | m.StreamStart, decoder: Decoder[R]) -> None:
+        """Begin a transaction, or continue a streamed one with its next block."""
+        xid, is_streamed = begin.xid, isinstance(begin, m.StreamStart)
+        assembly = self._streams.get(xid) if is_streamed else None
+        if assembly is None:
+            # The stream's own decoder may see a table change before this transaction is read.
+            fork = decoder.fork(streamed=is_streamed)
+            assembly = _Assembly(xid, Spool(self._limit), fork, is_streamed)
+        if is_streamed:
+            self._streams[xid] = assembly
+        self._current = assembly
+        self._feedback.is_within = True
 
+    def _abort(self, abort: m.StreamAbort) -> None:
+        """Discard a streamed transaction, or remember that one of its subtransactions failed."""
+        if abort.xid == abort.subxid:
+            self._streams.pop(abort.xid, None)
+        elif abort.xid in self._streams:
+            self._streams[abort.xid].aborted.add(abort.subxid)
 
-def _delivered(
-    assembly: _Assembly[R], end: m.Commit | m.StreamCommit, feedback: Feedback
-) -> Transaction[R] | None:
-    if assembly.is_empty:
-        feedback.is_within = False
-        feedback.reach(end.end_lsn)
-        return None
-    feedback.deliver(end.end_lsn)
-    return assembly.ended(end)
+    def _complete(self, end: m.Commit | m.StreamCommit, data: bytes) -> Transaction[R] | None:
+        """Return the transaction that a commit ends; None if it is empty."""
+        current, assembly = self._current, None
+        if isinstance(end, m.StreamCommit):
+            assembly = self._streams.pop(end.xid, None) if current is None else None
+        elif current is not None and not current.is_streamed:
+            assembly, self._current = current, None
+        if assembly is None:
+            raise InvalidChangeMessage(data, "it ends a transaction that has not begun")
+        if assembly.is_empty:
+            self._feedback.is_within = False
+            self._feedback.reach(end.end_lsn)
+            return None
+        self._feedback.deliver(end.end_lsn)
+        return assembly.ended(end)
+
+    def _message_alone(
+        self, message: m.Message, decoder: Decoder[R], lsn: LSN, data: bytes
+    ) -> Transaction[R]:
+        """Return the transaction that stands for a message outside of any transaction."""
+        self._feedback.deliver(message.end_lsn)
+        spool = Spool(self._limit)
+        spool.add(lsn, data)
+        fork = decoder.fork(streamed=False)
+        alone = (0, message.lsn, message.end_lsn, None, None, spool, fork, False)
+        return Transaction(*alone, frozenset())

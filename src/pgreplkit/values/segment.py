@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import attrs
 
@@ -86,3 +86,16 @@ class SegmentSize:
 
 
 SegmentSize.DEFAULT = SegmentSize(16 * 1024 * 1024)
+
+AnySegmentSize: TypeAlias = SegmentSize | int
+"""A segment size, or its number of bytes."""
+
+
+def segment_size_of(size: AnySegmentSize) -> SegmentSize:
+    """Return the segment size, converting an int of bytes.
+
+    Raises:
+        InvalidSegmentSize: If the int is not a valid size.
+        TypeError: If it is neither a SegmentSize nor an int.
+    """
+    return size if isinstance(size, SegmentSize) else SegmentSize(size)

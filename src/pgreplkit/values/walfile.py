@@ -10,7 +10,7 @@ import attrs
 
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 
 _PARTS = Struct(">III").unpack
 _MAX_POSITION = (1 << 64) - 1
@@ -48,23 +48,19 @@ class WalFileName(_Text):
 
     timeline: int
     number: int
-    segment_size: SegmentSize = SegmentSize.DEFAULT
+    segment_size: SegmentSize = attrs.field(default=SegmentSize.DEFAULT, converter=segment_size_of)
 
     def __attrs_post_init__(self) -> None:
         timeline, number = self.timeline, self.number
         if type(timeline) is not int or type(number) is not int:
             raise TypeError("the timeline and number of a WAL file name are ints")
-        if not isinstance(self.segment_size, SegmentSize):
-            raise TypeError(
-                f"segment_size is a SegmentSize, not {type(self.segment_size).__name__}"
-            )
         if not 0 < timeline < 1 << 32:
             raise InvalidWalFileName(timeline, "the timeline is not between 1 and 2**32 - 1")
         if not 0 <= number <= _MAX_POSITION // self.segment_size.bytes:
             raise InvalidWalFileName(number, "the segment number is outside 64 bits of WAL")
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
+    def parse(cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> WalFileName:
         """Parse 24 hex digits, in upper or lower case.
 
         >>> str(WalFileName.parse("0000000a0000000b0000000c"))
@@ -77,8 +73,7 @@ class WalFileName(_Text):
         """
         if not isinstance(text, str):
             raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
-        if not isinstance(segment_size, SegmentSize):
-            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
+        size = segment_size_of(segment_size)
         if len(text) != 24:
             raise InvalidWalFileName(text, f"it has {len(text)} characters")
         try:
@@ -87,22 +82,21 @@ class WalFileName(_Text):
             raise InvalidWalFileName(
                 text, "it contains a character that is not a hex digit"
             ) from None
-        per_log = (1 << 32) // segment_size.bytes
+        per_log = (1 << 32) // size.bytes
         if segment >= per_log:
             raise InvalidWalFileName(
                 text,
-                f"its last part is not below {per_log:X}, the number of {segment_size} segments"
-                " in 4 GiB",
+                f"its last part is not below {per_log:X}, the number of {size} segments in 4 GiB",
             )
         if timeline == 0:
             raise InvalidWalFileName(text, "the timeline is not between 1 and 2**32 - 1")
-        name = _made(timeline, log * per_log + segment, segment_size)
+        name = _made(timeline, log * per_log + segment, size)
         _set_text(name, text.upper())
         return name
 
     @classmethod
     def containing(
-        cls, lsn: LSN, *, timeline: int, segment_size: SegmentSize = SegmentSize.DEFAULT
+        cls, lsn: LSN, *, timeline: int, segment_size: AnySegmentSize = SegmentSize.DEFAULT
     ) -> WalFileName:
         """Return the file that contains the byte at ``lsn``.
 
@@ -117,9 +111,8 @@ class WalFileName(_Text):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
-        if not isinstance(segment_size, SegmentSize):
-            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
-        return cls(timeline, int(lsn) // segment_size.bytes, segment_size)
+        size = segment_size_of(segment_size)
+        return cls(timeline, int(lsn) // size.bytes, size)
 
     @property
     def log(self) -> int:

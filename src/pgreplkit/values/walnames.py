@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 _COMPRESSION = r"gz|lz4|zst|bz2|xz"
@@ -127,7 +127,7 @@ WalName: TypeAlias = (
 )
 
 
-def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalName:
+def parse_wal_name(text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> WalName:
     """Parse a segment, .partial, .backup or .history name, possibly with a compression suffix.
 
     A name that ends in .gz, .lz4, .zst, .bz2 or .xz is returned as a CompressedWalName.

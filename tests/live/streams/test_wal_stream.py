@@ -172,14 +172,14 @@ def test_a_stream_can_be_closed_from_another_thread_while_it_starts(cluster: Clu
     with replication(cluster.primary) as connection:
         stream = connection.start_physical(flushed(cluster.primary))
         source, is_there, may_go_on = stream._source, threading.Event(), threading.Event()
-        begin = source._begin
+        begin = source._request
 
         def late(feed: WalFeed) -> None:
             is_there.set()
             may_go_on.wait(10)
             begin(feed)
 
-        source._begin = late  # type: ignore[method-assign]
+        source._request = late  # type: ignore[method-assign]
         reading = threading.Thread(target=lambda: [*stream])
         reading.start()
         assert is_there.wait(10)

@@ -40,7 +40,7 @@ class Recorder:
         if step is self.failing:
             raise ControlFailed("undo it", "out of order")
 
-    def why_not_lost(self, lost: LostPrimary) -> str:
+    def missing_evidence(self, lost: LostPrimary) -> str:
         return self.alive
 
 

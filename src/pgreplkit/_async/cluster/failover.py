@@ -59,8 +59,11 @@ async def read_evidence(site: AsyncSite, lost: LostPrimary) -> list[Finding]:
     return [await _evidence(site, kind, lost) for kind in lost.proofs]
 
 
-async def why_not_lost(site: AsyncSite, lost: LostPrimary) -> str:
-    """Return why the candidate may not be promoted; empty if it may, or was promoted already."""
+async def missing_evidence(site: AsyncSite, lost: LostPrimary) -> str:
+    """Return the missing evidence that the primary is lost; empty if none is missing.
+
+    It is empty, too, if the candidate is promoted already: nothing is left to decide then.
+    """
     async with await site.server(lost.standbys[0]) as candidate:
         if not await candidate.is_in_recovery():
             return ""

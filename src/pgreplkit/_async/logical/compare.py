@@ -243,7 +243,7 @@ class _Comparison:
 
     async def _boundary(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Key | None:
         """Return the last key of the next ``range_rows`` rows; None if there are fewer."""
-        records = await self._read(link, scan, scan.boundary(within, self._range_rows))
+        records = await self._read(link, scan, scan.last_key(within, self._range_rows))
         return scan.key_in(records[0]) if records else None
 
     async def _digest(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Digest:

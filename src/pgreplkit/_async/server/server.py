@@ -74,6 +74,7 @@ class AsyncServer(AsyncClosing):
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
+        # No one else can close the connection yet, whatever goes wrong.
         try:
             await read_bytes(server.connection, whole)
             await server._link.use_english()
@@ -129,6 +130,7 @@ class AsyncServer(AsyncClosing):
         Source: pg_control_system() and the functions for WAL positions.
         """
         record = await self._link.one("read the identity", identity.IDENTITY)
+        # SQL has no unsigned integers: large identifiers come as negative numbers.
         system_id = identity.unsigned_system_id(record["system_id"])
         return SystemIdentity(**record | {"system_id": system_id})
 
@@ -251,6 +253,7 @@ class AsyncServer(AsyncClosing):
             )
         except StatementTimeout as error:
             if await self.is_in_recovery():
+                # There the wait is for the primary's next record of running transactions.
                 raise slower_on_standby(error) from error
             raise
 
@@ -351,6 +354,7 @@ class AsyncServer(AsyncClosing):
             record = await self._link.one(
                 operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
             )
+        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)

@@ -108,10 +108,10 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         """Return the feed that turns messages into items."""
         raise NotImplementedError
 
-    async def _begin(self) -> ChangeFeed[Item]:
+    async def _open(self) -> ChangeFeed[Item]:
         if self._feed is None:
             feed = self._new_feed()
-            self._stream.take(cast(ChangeFeed[object], feed))
+            self._stream.bind(cast(ChangeFeed[object], feed))
             self._feed = feed
         await self._stream.open()
         return self._feed
@@ -123,8 +123,9 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         stream, feed = self._stream, self._feed
         if feed is None or stream.state is StreamState.NEW:
             stream.raise_failure()
-            feed = await self._begin()
+            feed = await self._open()
         if stream.settings.auto_acknowledge:
+            # A reader that asks for the next item has processed the last one.
             stream.acknowledge_delivered()
         while not stream.state.is_over:
             if feed.is_over:
@@ -167,6 +168,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
             try:
                 item = feed.next(stream.messages)
             except UnknownTypes as unknown:
+                # The message is processed again when its types are known.
                 await stream.learn(feed.current, unknown)
                 continue
             except BaseException as error:
@@ -235,6 +237,7 @@ class AsyncPgoutput(Generic[R]):
         """Return the options of START_REPLICATION; look up the types of all columns before."""
         operation = "look up the types of columns"
         settings, self._connection = self.settings, walsender.connection
+        # Before the stream begins: a walsender that streams takes no queries.
         for record in await walsender.query(operation, TYPES_OF_COLUMNS):
             self._types[record["oid"]] = ColumnType(**record)
         options = pgoutput_options(

@@ -108,6 +108,7 @@ class AsyncReplicationConnection(AsyncClosing):
 
         Raises: ServerError if the server has no such timeline.  Source: TIMELINE_HISTORY.
         """
+        # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
         operation = f"read the history of timeline {timeline}"
@@ -123,6 +124,7 @@ class AsyncReplicationConnection(AsyncClosing):
         self._walsender.require("protocol.read_slot")
         operation = f"read the slot {name!r}"
         [record] = await self._walsender.ask(operation, commands.read_slot(name))
+        # The server answers with a row of NULLs if there is no such slot.
         if record["slot_type"] is None:
             raise SlotNotFound(operation, "no slot has that name")
         lsn, timeline = record["restart_lsn"], record["restart_tli"]
@@ -180,6 +182,8 @@ class AsyncReplicationConnection(AsyncClosing):
         operation = f"create the slot {name!r}"
         try:
             [record] = await walsender.ask(operation, command, meaning=meaning, timeout=timeout)
+        # The server itself waits without limit. On a standby it waits for the primary to log its
+        # running transactions, and not only for their ends.
         except StatementTimeout as error:
             if plugin is not None and await walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
@@ -204,6 +208,7 @@ class AsyncReplicationConnection(AsyncClosing):
         except ServerError as error:
             if error.sqlstate != OBJECT_IN_USE:
                 raise
+            # Without a database nothing can be asked about the process that uses it.
             raise SlotActive(operation, name, None, None, None) from error
 
     def start_logical(
@@ -382,6 +387,7 @@ class AsyncReplicationConnection(AsyncClosing):
             compression_level=compression_level,
             is_incremental=incremental is not None,
         )
+        # The server would only report a syntax error, and not the version that is needed.
         for feature in options.features():
             self._walsender.require(feature)
         return AsyncBackupStream(self._walsender, options, incremental=incremental, timeout=timeout)

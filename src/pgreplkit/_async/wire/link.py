@@ -67,7 +67,7 @@ class AsyncLink:
             raise ConnectionFailed(operation, "the connection is lost")
         return server_version(number)
 
-    def another(self) -> str:
+    def conninfo_for_another(self) -> str:
         """Return a connection string like this connection's, with its password if it has one."""
         return self.conninfo or conninfo_of(self.connection)
 
@@ -159,6 +159,7 @@ class AsyncLink:
             yield
             return
         [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
+        # A shorter limit of the caller's stays in effect; 0 means that there is none.
         limit = min(milliseconds, before["ms"] or milliseconds)
         await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
         yield
@@ -175,6 +176,7 @@ class AsyncLink:
         async with self._turn:
             within = AsyncLink(self.connection)
             with self._translate_errors(operation, "pg_monitor", None):
+                # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
                 async with self.connection.transaction(), self._limited(milliseconds):
                     yield within
@@ -214,6 +216,7 @@ class AsyncLink:
 
     async def _execute(self, text: bytes) -> None:
         async with AsyncCursor(self.connection) as cursor:
+            # A prepared statement would stay in the caller's session.
             await cursor.execute(text, prepare=False)
 
     async def alter_system(self, operation: str, name: str, value: str) -> None:
@@ -230,6 +233,7 @@ class AsyncLink:
         grant = privilege if self.has("settings.grantable") else "SUPERUSER"
         await self.run(operation, statement, grant=grant)
         await self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        # pg_reload_conf() only sends a signal: the setting changes some milliseconds later.
         backoff = Backoff(_RELOADED_WITHIN)
         while (shown := await self.one(operation, ONE_TEXT, [name]))["setting"] != value:
             if backoff.is_over:
@@ -241,7 +245,7 @@ class AsyncLink:
                 )
             await sleep(backoff.next_pause())
 
-    async def alone(
+    async def run_alone(
         self,
         operation: str,
         statement: Composed,
@@ -257,6 +261,7 @@ class AsyncLink:
             async with self._translated(operation, grant, meaning):
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
+                # SET and not SET LOCAL: no transaction would end it.
                 await self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
                 try:
                     await self._execute(statement.as_bytes(self.connection))
@@ -288,6 +293,7 @@ class AsyncLink:
     async def _read_only(self, error: ServerError) -> ServerError:
         """Return the error of a read-only transaction: the server need not be a standby."""
         try:
+            # The SQLSTATE is the same on a standby and in a read-only transaction of a primary.
             [facts] = await self._fetch(READ_ONLY.encode(), None)
         except psycopg.Error:
             return error

@@ -60,8 +60,11 @@ def read_evidence(site: Site, lost: LostPrimary) -> list[Finding]:
     return [_evidence(site, kind, lost) for kind in lost.proofs]
 
 
-def why_not_lost(site: Site, lost: LostPrimary) -> str:
-    """Return why the candidate may not be promoted; empty if it may, or was promoted already."""
+def missing_evidence(site: Site, lost: LostPrimary) -> str:
+    """Return the missing evidence that the primary is lost; empty if none is missing.
+
+    It is empty, too, if the candidate is promoted already: nothing is left to decide then.
+    """
     with site.server(lost.standbys[0]) as candidate:
         if not candidate.is_in_recovery():
             return ""

@@ -47,8 +47,8 @@ class Actor(Protocol):
         """Undo one step, which may be done completely, in part or not at all."""
         ...
 
-    def why_not_lost(self, lost: LostPrimary) -> str:
-        """Return why a primary no longer counts as lost; empty if it does."""
+    def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost; empty if none is missing."""
         ...
 
 
@@ -143,8 +143,8 @@ class Plan:
         Raises:
             PlanFailed: If a step fails, or the lost primary of a failover answers again.
         """
-        lost = self._journal.lost_primary
-        if lost is not None and any(step.is_final for step in self.remaining):
+        lost = self._journal.loss_to_verify
+        if lost is not None:
             self._insist_on(lost)
         return self._continue(on_progress)
 
@@ -175,7 +175,7 @@ class Plan:
     def _insist_on(self, lost: LostPrimary) -> None:
         step = f"check that {lost.primary} is still out of reach"
         try:
-            found = self._actor.why_not_lost(lost)
+            found = self._actor.missing_evidence(lost)
         except Error as error:
             raise self._failure(step, str(error)) from error
         if found:

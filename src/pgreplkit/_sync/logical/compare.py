@@ -240,7 +240,7 @@ class _Comparison:
 
     def _boundary(self, link: Link, scan: TableScan, within: KeyRange) -> Key | None:
         """Return the last key of the next ``range_rows`` rows; None if there are fewer."""
-        records = self._read(link, scan, scan.boundary(within, self._range_rows))
+        records = self._read(link, scan, scan.last_key(within, self._range_rows))
         return scan.key_in(records[0]) if records else None
 
     def _digest(self, link: Link, scan: TableScan, within: KeyRange) -> Digest:

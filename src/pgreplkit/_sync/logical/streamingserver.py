@@ -68,7 +68,7 @@ class StreamingServer(Server):
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
         return change_stream(
-            self._link.another(),
+            self._link.conninfo_for_another(),
             slot,
             publications,
             cast(RowFactory[R], row_factory or named_rows),
@@ -124,7 +124,7 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
-        settings, conninfo = ChangeSettings.of(options), self._link.another()
+        settings, conninfo = ChangeSettings.of(options), self._link.conninfo_for_another()
         plugin = Pgoutput(
             publications,
             settings,

@@ -104,7 +104,7 @@ def ask_publisher(
     # From 16 on, a publisher that refuses is reported as a protocol violation.
     meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        link.alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
+        link.run_alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
         is_internal = error.sqlstate == "XX000" and not has(
             "subscription.sqlstate", link.version.major

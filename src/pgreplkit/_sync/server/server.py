@@ -75,6 +75,7 @@ class Server(Closing):
         # psycopg's own connection string has only the host that it reached.
         server._link.opened_here, server._link.conninfo = True, whole
         register(server.connection)
+        # No one else can close the connection yet, whatever goes wrong.
         try:
             read_bytes(server.connection, whole)
             server._link.use_english()
@@ -130,6 +131,7 @@ class Server(Closing):
         Source: pg_control_system() and the functions for WAL positions.
         """
         record = self._link.one("read the identity", identity.IDENTITY)
+        # SQL has no unsigned integers: large identifiers come as negative numbers.
         system_id = identity.unsigned_system_id(record["system_id"])
         return SystemIdentity(**record | {"system_id": system_id})
 
@@ -250,6 +252,7 @@ class Server(Closing):
             )
         except StatementTimeout as error:
             if self.is_in_recovery():
+                # There the wait is for the primary's next record of running transactions.
                 raise slower_on_standby(error) from error
             raise
 
@@ -348,6 +351,7 @@ class Server(Closing):
         operation = "read the timeline's history"
         try:
             record = self._link.one(operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
+        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)

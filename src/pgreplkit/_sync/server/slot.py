@@ -171,6 +171,7 @@ class Slot(SlotColumns):
                 raise SlotLost(f"wait for slot {self.name!r}", f"it is lost ({why})")
             if reached is not None and reached >= lsn:
                 return
+            # An unused slot may catch up as well: its client can come back in time.
             if backoff.is_over:
                 user = f"used by process {self.active_pid}" if self.active else "unused"
                 raise WaitTimeout(
@@ -242,7 +243,7 @@ class Slot(SlotColumns):
     ) -> ChangeStream[R] | ChangeStream[Row]:
         """Stream the typed changes of this slot; see ``changes`` of a server."""
         return change_stream(
-            self._link.another(),
+            self._link.conninfo_for_another(),
             self.name,
             publications,
             cast(RowFactory[R], row_factory or named_rows),

@@ -109,6 +109,7 @@ class ReplicationConnection(Closing):
 
         Raises: ServerError if the server has no such timeline.  Source: TIMELINE_HISTORY.
         """
+        # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
         operation = f"read the history of timeline {timeline}"
@@ -124,6 +125,7 @@ class ReplicationConnection(Closing):
         self._walsender.require("protocol.read_slot")
         operation = f"read the slot {name!r}"
         [record] = self._walsender.ask(operation, commands.read_slot(name))
+        # The server answers with a row of NULLs if there is no such slot.
         if record["slot_type"] is None:
             raise SlotNotFound(operation, "no slot has that name")
         lsn, timeline = record["restart_lsn"], record["restart_tli"]
@@ -181,6 +183,8 @@ class ReplicationConnection(Closing):
         operation = f"create the slot {name!r}"
         try:
             [record] = walsender.ask(operation, command, meaning=meaning, timeout=timeout)
+        # The server itself waits without limit. On a standby it waits for the primary to log its
+        # running transactions, and not only for their ends.
         except StatementTimeout as error:
             if plugin is not None and walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
@@ -205,6 +209,7 @@ class ReplicationConnection(Closing):
         except ServerError as error:
             if error.sqlstate != OBJECT_IN_USE:
                 raise
+            # Without a database nothing can be asked about the process that uses it.
             raise SlotActive(operation, name, None, None, None) from error
 
     def start_logical(
@@ -383,6 +388,7 @@ class ReplicationConnection(Closing):
             compression_level=compression_level,
             is_incremental=incremental is not None,
         )
+        # The server would only report a syntax error, and not the version that is needed.
         for feature in options.features():
             self._walsender.require(feature)
         return BackupStream(self._walsender, options, incremental=incremental, timeout=timeout)

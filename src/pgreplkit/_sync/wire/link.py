@@ -68,7 +68,7 @@ class Link:
             raise ConnectionFailed(operation, "the connection is lost")
         return server_version(number)
 
-    def another(self) -> str:
+    def conninfo_for_another(self) -> str:
         """Return a connection string like this connection's, with its password if it has one."""
         return self.conninfo or conninfo_of(self.connection)
 
@@ -158,6 +158,7 @@ class Link:
             yield
             return
         [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
+        # A shorter limit of the caller's stays in effect; 0 means that there is none.
         limit = min(milliseconds, before["ms"] or milliseconds)
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [limit])
         yield
@@ -174,6 +175,7 @@ class Link:
         with self._turn:
             within = Link(self.connection)
             with self._translate_errors(operation, "pg_monitor", None):
+                # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
                 with self.connection.transaction(), self._limited(milliseconds):
                     yield within
@@ -213,6 +215,7 @@ class Link:
 
     def _execute(self, text: bytes) -> None:
         with Cursor(self.connection) as cursor:
+            # A prepared statement would stay in the caller's session.
             cursor.execute(text, prepare=False)
 
     def alter_system(self, operation: str, name: str, value: str) -> None:
@@ -229,6 +232,7 @@ class Link:
         grant = privilege if self.has("settings.grantable") else "SUPERUSER"
         self.run(operation, statement, grant=grant)
         self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        # pg_reload_conf() only sends a signal: the setting changes some milliseconds later.
         backoff = Backoff(_RELOADED_WITHIN)
         while (shown := self.one(operation, ONE_TEXT, [name]))["setting"] != value:
             if backoff.is_over:
@@ -240,7 +244,7 @@ class Link:
                 )
             sleep(backoff.next_pause())
 
-    def alone(
+    def run_alone(
         self,
         operation: str,
         statement: Composed,
@@ -256,6 +260,7 @@ class Link:
             with self._translated(operation, grant, meaning):
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
+                # SET and not SET LOCAL: no transaction would end it.
                 self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
                 try:
                     self._execute(statement.as_bytes(self.connection))
@@ -285,6 +290,7 @@ class Link:
     def _read_only(self, error: ServerError) -> ServerError:
         """Return the error of a read-only transaction: the server need not be a standby."""
         try:
+            # The SQLSTATE is the same on a standby and in a read-only transaction of a primary.
             [facts] = self._fetch(READ_ONLY.encode(), None)
         except psycopg.Error:
             return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
 
 
 @attrs.frozen(kw_only=True)
@@ -69,12 +70,7 @@ def key_of(major: int) -> str:
     """
 
 
-ESTIMATE = """
-    SELECT greatest(0, sum(reltuples))::bigint AS rows
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
-"""
+ESTIMATE = f"SELECT greatest(0, sum(reltuples))::bigint AS rows FROM {ASKED_TABLES}"
 UNIFORM_OUTPUT = """
     SELECT set_config('extra_float_digits', '3', true), set_config('DateStyle', 'ISO, YMD', true),
         set_config('IntervalStyle', 'postgres', true), set_config('TimeZone', 'UTC', true),

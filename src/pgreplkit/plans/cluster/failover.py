@@ -184,13 +184,13 @@ def failover_findings(facts: FailoverFacts) -> list[Finding]:
     return [
         *facts.evidence,
         *control_findings(facts.handover, facts.controlled, old_too=False),
-        *_candidate(facts),
+        *_candidate_findings(facts),
         _slots(facts),
         *_commits(facts),
     ]
 
 
-def _candidate(facts: FailoverFacts) -> Iterator[Finding]:
+def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:
     new, statuses = facts.handover.new, facts.statuses
     reached = {
         node.name: (node.timeline or 0, _position(statuses[node.name]))

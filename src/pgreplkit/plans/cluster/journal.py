@@ -1,4 +1,4 @@
-"""Journal: how far an operation is, as data from which it can be resumed."""
+"""Journal: how far an operation is, how to resume it, and how to undo it; stored as JSON."""
 
 from __future__ import annotations
 
@@ -161,6 +161,14 @@ class Journal:
     def remaining(self) -> tuple[Step, ...]:
         """Steps that are not done."""
         return self.steps[len(self.done) :]
+
+    @property
+    def loss_to_verify(self) -> LostPrimary | None:
+        """The lost primary that must still be lost before the operation is resumed.
+
+        None once the promotion is done: then it is too late to find out that the primary is back.
+        """
+        return self.lost_primary if any(step.is_final for step in self.remaining) else None
 
     @property
     def begun(self) -> tuple[Step, ...]:

@@ -106,7 +106,7 @@ class SwitchoverFacts:
 def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
     """Return everything that a switchover needs, each with its limit."""
     return [
-        *_candidate(facts),
+        *_candidate_findings(facts),
         *_room(facts),
         *_shutdown(facts),
         *_slots(facts.handover),
@@ -118,7 +118,7 @@ def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
     ]
 
 
-def _candidate(facts: SwitchoverFacts) -> Iterator[Finding]:
+def _candidate_findings(facts: SwitchoverFacts) -> Iterator[Finding]:
     """Check that the new primary can have all WAL of the old one soon after its shutdown."""
     old, new, status = facts.handover.old, facts.handover.new, facts.status
     yield checked(
