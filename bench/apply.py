@@ -6,12 +6,8 @@ binary, and does not stream transactions in progress.
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import attrs
 import psycopg
@@ -102,7 +98,10 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
     """Return the seconds of ours and of the native subscription for the same changes."""
     for node in (source, target):
         run(node, "DROP TABLE IF EXISTS t", TABLE)
-        run(node, "INSERT INTO t SELECT n, n, 'x', n, '2020-01-01' FROM generate_series(0, 120000) AS n")
+        run(
+            node,
+            "INSERT INTO t SELECT n, n, 'x', n, '2020-01-01' FROM generate_series(0, 120000) AS n",
+        )
         run(node, "VACUUM ANALYZE t")
     run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
     applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
@@ -121,7 +120,10 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
     applier.drop()
 
     run(target, "TRUNCATE t")
-    run(target, "INSERT INTO t SELECT n, n, 'x', n, '2020-01-01' FROM generate_series(0, 120000) AS n")
+    run(
+        target,
+        "INSERT INTO t SELECT n, n, 'x', n, '2020-01-01' FROM generate_series(0, 120000) AS n",
+    )
     run(target, "VACUUM ANALYZE t")
     run(
         target,

@@ -291,6 +291,21 @@ ROOMS = {
         ],
         "values.walrange": ["WalRange"],
     },
+    "pgreplkit.apply": {
+        "_async.logical.applier": ["AsyncApplier"],
+        "_sync.logical.applier": ["Applier"],
+        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
+        "apply.rules": ["TableRule"],
+        "apply.versions": ["Version"],
+        "plans.logical.applying": [
+            "ApplierStatus",
+            "ApplyConflict",
+            "ApplyReport",
+            "ConflictKind",
+            "ParkedTransaction",
+            "SetupStatements",
+        ],
+    },
     "pgreplkit.errors": {
         "errors.apply": [
             "ApplierActive",

@@ -270,7 +270,7 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=self._position or None,
+            start=None if self._position == LSN.INVALID else self._position,
             settings=plugin.settings,
         )
         async with AsyncTransactionStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:

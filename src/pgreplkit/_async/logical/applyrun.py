@@ -174,7 +174,6 @@ class AsyncApplyRun:
         changes = 0
         self._pending.append((transaction, 0))
         try:
-            await target.begin(transaction)
             for change in transaction.raw():
                 changes += 1
                 try:
@@ -188,7 +187,7 @@ class AsyncApplyRun:
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             await self._abandon(transaction, changes, error)
             return
-        await target.pipeline.sync(transaction)
+        await target.end(transaction, checks=self._shapes.has_deferred)
         self._pending[-1] = transaction, changes
         self._bytes += transaction.size
 

@@ -28,6 +28,8 @@ class AsyncTargetShapes(AsyncClosing):
         self.link = link
         self.tables: dict[TableName, TargetTable | None] = {}
         """By name; None for a table that does not exist."""
+        self.has_deferred = False
+        """Whether a constraint of one of them is checked at the commit."""
 
     @classmethod
     async def connect(cls, conninfo: str) -> AsyncTargetShapes:
@@ -46,6 +48,7 @@ class AsyncTargetShapes(AsyncClosing):
         for name in names:
             self.tables[name] = None
         self.tables.update(await read_targets(self.link, names))
+        self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
 
     async def close(self) -> None:
         """Close the session."""

@@ -68,7 +68,6 @@ class AsyncSlowPath:
         number, table = 0, None
         try:
             await target.execute("BEGIN")
-            await target.note_position(transaction)
             for change in transaction.raw():
                 number += 1
                 table = ", ".join(str(reader.table) for reader in change[1])
@@ -76,7 +75,7 @@ class AsyncSlowPath:
             table = None
             for conflict in conflicts:
                 await record(target.link, target.name, conflict, transaction)
-            await target.execute("COMMIT")
+            await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
             raise _failed(transaction, table, number, error) from error
@@ -150,7 +149,6 @@ class AsyncSlowPath:
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             await target.execute("BEGIN")
             try:
-                await target.note_position(transaction)
                 parked = await target.link.one(
                     target.operation,
                     sql.ADD_PARKED,
@@ -172,10 +170,10 @@ class AsyncSlowPath:
                         row = [parked["id"], number, statement.table, statement.sql]
                         row += [[*values], [*formats]]
                         await target.link.all(target.operation, sql.ADD_STEP, row)
+                await target.commit(transaction)
             except BaseException:
                 await self._roll_back()
                 raise
-            await target.execute("COMMIT")
 
 
 async def record(

@@ -33,8 +33,8 @@ Group: TypeAlias = Transaction[Row] | LSN
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = struct.Struct(">q").pack
-_BEGIN, _FLUSH = b"pgreplkit_begin", b"pgreplkit_flush"
-_BEGIN_FORMATS = [BINARY, BINARY, TEXT, TEXT]
+_END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
+_END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ class AsyncApplyTarget(AsyncClosing):
         self._mark = b""
         """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
-        self._begin = sql.begin(self._functions) if uses_origin else sql.BEGIN_TABLE
+        self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
@@ -192,16 +192,22 @@ class AsyncApplyTarget(AsyncClosing):
 
     # Transactions
 
-    async def begin(self, transaction: Transaction[Row]) -> None:
-        """Send the statement that begins a transaction, with its position."""
+    async def end(self, transaction: Transaction[Row], *, checks: bool) -> None:
+        """Send the end of a transaction, with its position.
+
+        With ``checks`` its deferred constraints are checked before.
+        """
+        if checks:
+            await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
         mark = str(transaction.end_lsn).encode()
         values, formats = self.position_of(transaction)
         values += [self._mark, mark]
-        formats = [*_BEGIN_FORMATS]
+        formats = [*_END_FORMATS]
         if not self.uses_origin:
             values.append(self._name_bytes)
             formats.append(TEXT)
-        await self.pipeline.send(_BEGIN, self._begin, values, formats)
+        await self.pipeline.send(_END, self._ending, values, formats)
+        await self.pipeline.sync(transaction)
         self._mark = mark
 
     @staticmethod
@@ -248,8 +254,10 @@ class AsyncApplyTarget(AsyncClosing):
         statement, values, formats = step
         return (await self.execute(statement.sql, values, formats)).command_tuples or 0
 
-    async def note_position(self, transaction: Transaction[Row]) -> None:
-        """Record the position in the open transaction."""
+    async def commit(self, transaction: Transaction[Row]) -> None:
+        """Record the position in the open transaction, and commit it."""
+        # The server moves an origin even if the transaction fails after that.
+        await self.execute(sql.CHECK_DEFERRED)
         values, formats = self.position_of(transaction)
         if self.uses_origin:
             text = sql.XACT_SETUP.format(self._functions)
@@ -257,6 +265,7 @@ class AsyncApplyTarget(AsyncClosing):
             text = sql.MOVE_POSITION
             values, formats = [*values, self._name_bytes], [*formats, TEXT]
         await self.execute(text, values, formats)
+        await self.execute("COMMIT")
 
     async def close(self) -> None:
         """Close the connection; an unfinished transaction is rolled back."""

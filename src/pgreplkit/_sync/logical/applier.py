@@ -271,7 +271,7 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=self._position or None,
+            start=None if self._position == LSN.INVALID else self._position,
             settings=plugin.settings,
         )
         with TransactionStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:

@@ -175,7 +175,6 @@ class ApplyRun:
         changes = 0
         self._pending.append((transaction, 0))
         try:
-            target.begin(transaction)
             for change in transaction.raw():
                 changes += 1
                 try:
@@ -189,7 +188,7 @@ class ApplyRun:
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             self._abandon(transaction, changes, error)
             return
-        target.pipeline.sync(transaction)
+        target.end(transaction, checks=self._shapes.has_deferred)
         self._pending[-1] = transaction, changes
         self._bytes += transaction.size
 

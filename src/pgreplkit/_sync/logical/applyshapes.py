@@ -29,6 +29,8 @@ class TargetShapes(Closing):
         self.link = link
         self.tables: dict[TableName, TargetTable | None] = {}
         """By name; None for a table that does not exist."""
+        self.has_deferred = False
+        """Whether a constraint of one of them is checked at the commit."""
 
     @classmethod
     def connect(cls, conninfo: str) -> TargetShapes:
@@ -47,6 +49,7 @@ class TargetShapes(Closing):
         for name in names:
             self.tables[name] = None
         self.tables.update(read_targets(self.link, names))
+        self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
 
     def close(self) -> None:
         """Close the session."""

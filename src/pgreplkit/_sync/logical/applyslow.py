@@ -69,7 +69,6 @@ class SlowPath:
         number, table = 0, None
         try:
             target.execute("BEGIN")
-            target.note_position(transaction)
             for change in transaction.raw():
                 number += 1
                 table = ", ".join(str(reader.table) for reader in change[1])
@@ -77,7 +76,7 @@ class SlowPath:
             table = None
             for conflict in conflicts:
                 record(target.link, target.name, conflict, transaction)
-            target.execute("COMMIT")
+            target.commit(transaction)
         except PsycopgError as error:
             self._roll_back()
             raise _failed(transaction, table, number, error) from error
@@ -149,7 +148,6 @@ class SlowPath:
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             target.execute("BEGIN")
             try:
-                target.note_position(transaction)
                 parked = target.link.one(
                     target.operation,
                     sql.ADD_PARKED,
@@ -171,10 +169,10 @@ class SlowPath:
                         row = [parked["id"], number, statement.table, statement.sql]
                         row += [[*values], [*formats]]
                         target.link.all(target.operation, sql.ADD_STEP, row)
+                target.commit(transaction)
             except BaseException:
                 self._roll_back()
                 raise
-            target.execute("COMMIT")
 
 
 def record(link: Link, applier: str, conflict: Conflict, transaction: Transaction[Row]) -> None:

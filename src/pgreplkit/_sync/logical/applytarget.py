@@ -34,8 +34,8 @@ Group: TypeAlias = Transaction[Row] | LSN
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = struct.Struct(">q").pack
-_BEGIN, _FLUSH = b"pgreplkit_begin", b"pgreplkit_flush"
-_BEGIN_FORMATS = [BINARY, BINARY, TEXT, TEXT]
+_END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
+_END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ class ApplyTarget(Closing):
         self._mark = b""
         """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
-        self._begin = sql.begin(self._functions) if uses_origin else sql.BEGIN_TABLE
+        self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
     @classmethod
@@ -187,16 +187,22 @@ class ApplyTarget(Closing):
 
     # Transactions
 
-    def begin(self, transaction: Transaction[Row]) -> None:
-        """Send the statement that begins a transaction, with its position."""
+    def end(self, transaction: Transaction[Row], *, checks: bool) -> None:
+        """Send the end of a transaction, with its position.
+
+        With ``checks`` its deferred constraints are checked before.
+        """
+        if checks:
+            self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
         mark = str(transaction.end_lsn).encode()
         values, formats = self.position_of(transaction)
         values += [self._mark, mark]
-        formats = [*_BEGIN_FORMATS]
+        formats = [*_END_FORMATS]
         if not self.uses_origin:
             values.append(self._name_bytes)
             formats.append(TEXT)
-        self.pipeline.send(_BEGIN, self._begin, values, formats)
+        self.pipeline.send(_END, self._ending, values, formats)
+        self.pipeline.sync(transaction)
         self._mark = mark
 
     @staticmethod
@@ -243,8 +249,10 @@ class ApplyTarget(Closing):
         statement, values, formats = step
         return (self.execute(statement.sql, values, formats)).command_tuples or 0
 
-    def note_position(self, transaction: Transaction[Row]) -> None:
-        """Record the position in the open transaction."""
+    def commit(self, transaction: Transaction[Row]) -> None:
+        """Record the position in the open transaction, and commit it."""
+        # The server moves an origin even if the transaction fails after that.
+        self.execute(sql.CHECK_DEFERRED)
         values, formats = self.position_of(transaction)
         if self.uses_origin:
             text = sql.XACT_SETUP.format(self._functions)
@@ -252,6 +260,7 @@ class ApplyTarget(Closing):
             text = sql.MOVE_POSITION
             values, formats = [*values, self._name_bytes], [*formats, TEXT]
         self.execute(text, values, formats)
+        self.execute("COMMIT")
 
     def close(self) -> None:
         """Close the connection; an unfinished transaction is rolled back."""

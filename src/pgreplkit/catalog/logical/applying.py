@@ -125,6 +125,8 @@ def session_settings(major: int) -> str:
         # Acknowledged is only what was flushed, so that no commit has to wait for it.
         "synchronous_commit": "off",
         "row_security": "off",
+        # In any other, a transaction can fail at its commit.
+        "default_transaction_isolation": "read committed",
         "search_path": "pg_catalog",
         # A plan that was made while a table was empty would read the whole table for ever.
         "enable_seqscan": "off",
@@ -144,11 +146,14 @@ _GUARD = "WHERE 1 / (pg_catalog.current_setting('pgreplkit.applied') = $3::text)
 _NOTE = "pg_catalog.set_config('pgreplkit.applied', $4::text, false)"
 
 
-def begin(schema: str) -> str:
-    """Return the first statement of a transaction, which records its position by its origin.
+def ending(schema: str) -> str:
+    """Return the last statement of a transaction, which records its position by its origin.
 
     It fails if the transaction before it did: it would else be committed without it. Parameters:
     end LSN, commit time, the mark of the transaction before and the own one.
+
+    It is the last one because the server moves an origin even if the transaction is rolled back
+    after this call: a crash would then lose the transaction.
     """
     return (
         f"SELECT {schema}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz), {_NOTE}"
@@ -156,12 +161,14 @@ def begin(schema: str) -> str:
     )
 
 
-BEGIN_TABLE = f"""
-    WITH begun AS (SELECT {_NOTE} {_GUARD})
+ENDING_TABLE = f"""
+    WITH marked AS (SELECT {_NOTE} {_GUARD})
     UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz
-    WHERE name = $5::text AND EXISTS (SELECT FROM begun)
+    WHERE name = $5::text AND EXISTS (SELECT FROM marked)
 """
-"""As ``begin``, with the position in a table; the last parameter is the applier's name."""
+"""As ``ending``, with the position in a table; the last parameter is the applier's name."""
+CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
+"""Run before the position is recorded: nothing may fail between that and the commit."""
 SET_MARK = "SELECT set_config('pgreplkit.applied', %s, false)"
 XACT_SETUP = "SELECT {}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz)"
 MOVE_POSITION = """

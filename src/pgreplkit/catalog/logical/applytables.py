@@ -44,6 +44,8 @@ class TargetTable:
     """Whether row level security applies to the current role."""
     lacks: tuple[str, ...] = attrs.field(converter=tuple)
     """The privileges that the current role lacks."""
+    has_deferred: bool = False
+    """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
     columns: tuple[TargetColumn, ...] = ()
     keys: tuple[tuple[str, ...], ...] = ()
     """The columns of each unique index without a condition; the primary key's come first."""
@@ -68,7 +70,10 @@ TARGET_TABLES = f"""
     SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
         row_security_active(c.oid) AS hides_rows,
         ARRAY(SELECT p FROM unnest(ARRAY{[*_PRIVILEGES]}) AS p
-            WHERE NOT has_table_privilege(c.oid, p)) AS lacks
+            WHERE NOT has_table_privilege(c.oid, p)) AS lacks,
+        EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND tgenabled IN ('A', 'R')
+            AND (tgrelid = c.oid OR tgrelid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
+                WHERE inhparent = c.oid))) AS has_deferred
     {_ASKED} WHERE c.relkind IN ('r', 'p')
 """
 
