@@ -150,7 +150,7 @@ class Planner:
         known = self._plans.get(id(reader))
         plan = known[1] if known is not None else self.plan(reader)
         if plan.rule.needs_rows:
-            return _filtered(plan, reader, old, new)
+            return _filtered(plan, reader, old, new, is_new=kind == _INSERT)
         if kind == _INSERT and new is not None:
             return (plan.insert(*new),)
         if kind == _UPDATE and new is not None:
@@ -214,7 +214,12 @@ def _merged(old: RawValues, new: RawValues) -> RawValues:
 
 
 def _filtered(
-    plan: TablePlan, reader: TableReader[Row], old: RawValues | None, new: RawValues | None
+    plan: TablePlan,
+    reader: TableReader[Row],
+    old: RawValues | None,
+    new: RawValues | None,
+    *,
+    is_new: bool,
 ) -> Iterator[Step]:
     """Yield the steps of a change of a table whose rule has callables."""
     if new is None:
@@ -224,6 +229,10 @@ def _filtered(
     if old is not None and plan.match.is_full:
         new = _merged(old, new)
     kept = _kept(plan, reader, new)
+    if is_new:
+        if kept is not None:
+            yield plan.insert(*kept)
+        return
     keys = [column.is_key for column in reader.table.columns]
     is_moved = old is not None and any(
         is_key and old[0][at] != new[0][at] for at, is_key in enumerate(keys)
