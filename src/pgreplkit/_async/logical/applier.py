@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -58,6 +59,8 @@ from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import checked_seconds
+
+_log = logging.getLogger("pgreplkit")
 
 AnyServer: TypeAlias = AsyncServer | str
 """A server, or a connection string."""
@@ -205,13 +208,14 @@ class AsyncApplier(AsyncClosing):
                 return
             except NotPortable:
                 is_text = True
-            except (ConnectionFailed, SlotActive):
+            except (ConnectionFailed, SlotActive) as error:
                 if self._settings.reconnect is None:
                     raise
                 if patience is None or self._tally.transactions > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
+                _log.info("applier %s connects again: %s", self.name, error)
                 await sleep(patience.next_pause())
 
     async def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:

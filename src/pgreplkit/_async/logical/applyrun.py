@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +40,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _LOGGED_PER_MINUTE = 100
 """Conflicts of one kind and table that are recorded; others are only counted."""
+
+_log = logging.getLogger("pgreplkit")
 
 Stops: TypeAlias = Callable[[], bool]
 
@@ -289,6 +292,12 @@ class AsyncApplyRun:
         if error.sqlstate in _TRANSIENT and self._attempts < self._settings.retries:
             pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
             self._attempts += 1
+            _log.info(
+                "applier %s tries transaction %d again: SQLSTATE %s",
+                self._settings.name,
+                transaction.xid,
+                error.sqlstate,
+            )
             await sleep(pause)
         else:
             await self._apply_slowly(transaction)
@@ -309,6 +318,7 @@ class AsyncApplyRun:
             if self._settings.on_error != "park" or failure.sqlstate is None:
                 raise
             await slow.park(transaction, failure)
+            _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
             self._tally.parked += 1
             self._committed = transaction.end_lsn
             return

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -59,6 +60,8 @@ from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import checked_seconds
+
+_log = logging.getLogger("pgreplkit")
 
 AnyServer: TypeAlias = Server | str
 """A server, or a connection string."""
@@ -206,13 +209,14 @@ class Applier(Closing):
                 return
             except NotPortable:
                 is_text = True
-            except (ConnectionFailed, SlotActive):
+            except (ConnectionFailed, SlotActive) as error:
                 if self._settings.reconnect is None:
                     raise
                 if patience is None or self._tally.transactions > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
                     raise
+                _log.info("applier %s connects again: %s", self.name, error)
                 sleep(patience.next_pause())
 
     def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
