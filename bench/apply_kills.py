@@ -47,9 +47,10 @@ class Writers:
     def _write(self, number: int, seed: int) -> None:
         chance, made = random.Random(seed * 100 + number), 0
         while not self._stopped.is_set():
-            with contextlib.suppress(psycopg.Error), psycopg.connect(
-                self._source.conninfo, connect_timeout=5
-            ) as writer:
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect(self._source.conninfo, connect_timeout=5) as writer,
+            ):
                 while not self._stopped.is_set():
                     for _ in range(chance.choice([1, 1, 3, 40])):
                         self._change(writer, chance)

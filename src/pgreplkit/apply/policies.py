@@ -11,7 +11,7 @@ from pgreplkit.apply.versions import Version
 
 
 class Decision(Enum):
-    """What becomes of a remote change that conflicts with a local row."""
+    """The fate of a remote change that conflicts with a local row."""
 
     APPLY = "apply"
     """The remote change replaces the local row."""

@@ -1,4 +1,4 @@
-"""An applier: what it applies, how it stops, and what it leaves to you."""
+"""Appliers: changes, mapping, conflicts, failures and rights."""
 
 from __future__ import annotations
 
@@ -393,3 +393,33 @@ def test_a_run_ends_after_its_timeout(two: Pair) -> None:
 def test_a_rule_for_an_unpublished_table_is_refused(two: Pair) -> None:
     with pytest.raises(TableNotFound, match=r"public\.nowhere"):
         applier(two, tables={"nowhere": TableRule()}).run(timeout=5)
+
+
+@pytest.fixture
+def mover(two: Pair) -> Iterator[str]:
+    """A role without any right."""
+    two.subscriber.run("CREATE ROLE mover LOGIN PASSWORD 'mover'")
+    yield "mover"
+    for database in (two.publisher, two.subscriber):
+        database.run("DROP OWNED BY mover CASCADE")
+    two.subscriber.run("DROP ROLE mover")
+
+
+@pytest.mark.parametrize("resume", ["origin", "table"])
+def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resume: str) -> None:
+    conninfos = two.publisher.as_role(mover), two.subscriber.as_role(mover)
+    one = Applier(*conninfos, "one", publications=["p"], resume=resume)  # type: ignore[arg-type]
+    problems = {finding.check for finding in one.check().problems}
+    assert {"role of the publisher", "schema pgreplkit", "table public.t"} <= problems
+    assert "session_replication_role" in problems
+    assert ("replication origins" in problems) == (resume == "origin")
+    setup = applier(two, resume=resume).setup_sql(mover)
+    two.publisher.run(*setup.publisher)
+    two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(until=end(two.publisher), timeout=20).transactions == 2
+    insist_on_same_rows(two)
+    one.drop()

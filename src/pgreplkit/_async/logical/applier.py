@@ -455,4 +455,4 @@ def _conninfo_of(server: AnyServer) -> str:
         raise TypeError(
             f"a server is an AsyncServer or a connection string, not {type(server).__name__}"
         )
-    return server._link.another()
+    return server._link.conninfo_for_another()

@@ -1,4 +1,4 @@
-"""AsyncTargetShapes: what is known of the subscriber's tables."""
+"""AsyncTargetShapes: the definitions of the subscriber's tables."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ Stops: TypeAlias = Callable[[], bool]
 
 
 class Tally:
-    """What an applier has done so far."""
+    """The work of an applier, counted."""
 
     def __init__(self) -> None:
         self.transactions = 0
@@ -238,7 +238,7 @@ class ApplyRun:
         for outcome in outcomes:
             group = outcome.group
             if outcome.error is not None:
-                # What follows was refused because of it.
+                # The transactions behind it were refused for that reason.
                 self._recover(outcome.error)
                 return
             if isinstance(group, LSN):

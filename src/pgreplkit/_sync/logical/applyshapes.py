@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/applyshapes.py by `nox -s sync`. Do not edit.
-"""TargetShapes: what is known of the subscriber's tables."""
+"""TargetShapes: the definitions of the subscriber's tables."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from pgreplkit.protocol.transactions import Transaction
 from pgreplkit.values.lsn import LSN
 
 Group: TypeAlias = Transaction[Row] | LSN
-"""A transaction; or the position up to which the WAL is to be flushed."""
+"""A transaction; or a position up to which the subscriber flushes its WAL."""
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -40,7 +40,7 @@ _END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
 @attrs.frozen
 class ApplierState:
-    """What the subscriber knows of an applier."""
+    """The state of an applier that the subscriber has stored."""
 
     state: str
     system_id: str
@@ -219,7 +219,7 @@ class ApplyTarget(Closing):
         self.pipeline.sync(position)
 
     def leave_pipeline(self) -> None:
-        """Wait for what was sent, and return to single statements."""
+        """Wait for all outcomes, and return to single statements."""
         self.pipeline.close()
         with translate_errors(self.operation):
             self.connection.execute("DEALLOCATE ALL")
