@@ -390,6 +390,7 @@ if TYPE_CHECKING:
     )
     from pgreplkit.values.plain import Plain as Plain
     from pgreplkit.values.segment import SegmentSize as SegmentSize
+    from pgreplkit.values.structuring import register_cattrs as register_cattrs
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,
         SyncStandbyNames as SyncStandbyNames,

@@ -268,6 +268,7 @@ ROOMS = {
         "values.manifest": ["BackupManifest", "ManifestFile", "ManifestWalRange"],
         "values.plain": ["Plain"],
         "values.segment": ["SegmentSize"],
+        "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
         "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import assert_type
 
 import attrs
+import cattrs
 
 import pgreplkit
 from pgreplkit import (
@@ -65,6 +66,10 @@ def values(lsn: LSN, name: WalFileName, history: TimelineHistory, wal: WalRange)
     assert_type(history.fork_from(history), tuple[int, LSN])
     assert lsn + lsn  # type: ignore[operator]
     assert lsn < 1  # type: ignore[operator]
+    assert lsn[0]  # type: ignore[index]
+    assert_type(lsn.wal_file(timeline=1, segment_size=64 << 20), WalFileName)
+    assert_type(WalFileName(1, 5, 64 << 20).segment_size, SegmentSize)
+    pgreplkit.register_cattrs(cattrs.Converter(), segment_size=64 << 20)
     LSN(1.5)  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ from binascii import unhexlify
 from struct import Struct
 
 from pgreplkit.errors import InvalidLSN
+from pgreplkit.values.modelfield import ModelField
 
 # Not typing.TYPE_CHECKING: importing typing costs more than all of this module.
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ _HALVES = Struct(">II").unpack
 _MAX = (1 << 64) - 1
 
 
-class LSN:
+class LSN(ModelField):
     """A position in the WAL: a byte address from 0 to 2⁶⁴−1, equivalent to ``pg_lsn``.
 
     LSNs compare with LSNs only: an LSN is neither an int, nor bytes, nor text, so no library takes

@@ -10,6 +10,7 @@ import attrs
 
 from pgreplkit.errors import InvalidLSN, InvalidTimelineHistory, TimelineNotInHistory
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.modelfield import ModelField
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walrange import WalRange
@@ -18,7 +19,7 @@ _SWITCH = re.compile(r"[ \t]*([0-9]{1,10})[ \t]+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,
 
 
 @attrs.frozen
-class TimelineSwitch:
+class TimelineSwitch(ModelField):
     """One line of a timeline history: ``timeline`` was left at ``switchpoint``."""
 
     timeline: int
@@ -54,7 +55,7 @@ class TimelineSection:
 
 
 @attrs.frozen
-class TimelineHistory:
+class TimelineHistory(ModelField):
     """A timeline and its ancestors, as recorded in a ``.history`` file.
 
     >>> history = TimelineHistory.parse("1\\t0/5000000\\tno recovery target\\n", timeline=2)

@@ -1,7 +1,5 @@
 """WalFileName: the name of a WAL segment."""
 
-from __future__ import annotations
-
 from binascii import unhexlify
 from struct import Struct
 from typing import overload
@@ -10,6 +8,7 @@ import attrs
 
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.modelfield import ModelField
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 
 _PARTS = Struct(">III").unpack
@@ -27,7 +26,7 @@ class _Text:
 
 
 @attrs.frozen(order=False, repr=False)
-class WalFileName(_Text):
+class WalFileName(_Text, ModelField):
     """The name of a WAL segment: timeline, segment number and segment size.
 
     The segment size is not part of the name; by default it is 16 MiB.
@@ -60,7 +59,9 @@ class WalFileName(_Text):
             raise InvalidWalFileName(number, "the segment number is outside 64 bits of WAL")
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> WalFileName:
+    def parse(
+        cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT
+    ) -> "WalFileName":
         """Parse 24 hex digits, in upper or lower case.
 
         >>> str(WalFileName.parse("0000000a0000000b0000000c"))
@@ -97,7 +98,7 @@ class WalFileName(_Text):
     @classmethod
     def containing(
         cls, lsn: LSN, *, timeline: int, segment_size: AnySegmentSize = SegmentSize.DEFAULT
-    ) -> WalFileName:
+    ) -> "WalFileName":
         """Return the file that contains the byte at ``lsn``.
 
         A position on a segment boundary belongs to the file that starts there.
@@ -156,12 +157,12 @@ class WalFileName(_Text):
         return self.first_lsn + offset
 
     @property
-    def next(self) -> WalFileName:
+    def next(self) -> "WalFileName":
         """The next name on the same timeline."""
         return _moved(self, self.number + 1)
 
     @property
-    def previous(self) -> WalFileName:
+    def previous(self) -> "WalFileName":
         """The previous name on the same timeline.
 
         Raises:
@@ -174,16 +175,16 @@ class WalFileName(_Text):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
         return int(lsn) // self.segment_size.bytes == self.number
 
-    def __add__(self, count: int) -> WalFileName:
+    def __add__(self, count: int) -> "WalFileName":
         if type(count) is not int:
             return NotImplemented
         return _moved(self, self.number + count)
 
     @overload
-    def __sub__(self, other: WalFileName) -> int: ...
+    def __sub__(self, other: "WalFileName") -> int: ...
     @overload
-    def __sub__(self, other: int) -> WalFileName: ...
-    def __sub__(self, other: WalFileName | int) -> int | WalFileName:
+    def __sub__(self, other: int) -> "WalFileName": ...
+    def __sub__(self, other: "WalFileName | int") -> "int | WalFileName":
         if isinstance(other, WalFileName):
             if (self.timeline, self.segment_size) != (other.timeline, other.segment_size):
                 raise InvalidWalFileName(
@@ -209,16 +210,16 @@ class WalFileName(_Text):
             return f"WalFileName.parse('{self}')"
         return f"WalFileName.parse('{self}', segment_size={self.segment_size!r})"
 
-    def __lt__(self, other: WalFileName) -> bool:
+    def __lt__(self, other: "WalFileName") -> bool:
         return self._order() < other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __le__(self, other: WalFileName) -> bool:
+    def __le__(self, other: "WalFileName") -> bool:
         return self._order() <= other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __gt__(self, other: WalFileName) -> bool:
+    def __gt__(self, other: "WalFileName") -> bool:
         return self._order() > other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __ge__(self, other: WalFileName) -> bool:
+    def __ge__(self, other: "WalFileName") -> bool:
         return self._order() >= other._order() if isinstance(other, WalFileName) else NotImplemented
 
     def _order(self) -> tuple[int, int, int]:

@@ -1,7 +1,5 @@
 """The server's WAL functions, computed without a server."""
 
-from __future__ import annotations
-
 from binascii import unhexlify
 from struct import unpack
 from typing import NamedTuple
