@@ -27,6 +27,12 @@ def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
     return {**columns}
 
 
+def _constants(constants: Mapping[str, object]) -> dict[str, object]:
+    if not isinstance(constants, Mapping):
+        raise TypeError(f"constants is a mapping of values, not a {type(constants).__name__}")
+    return {**constants}
+
+
 def _key(key: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return None if key is None else several(key, "key", at_least=1)
 
@@ -43,7 +49,7 @@ class TableRule:
     """The subscriber's table; None means the same name."""
     columns: Mapping[str, str | None] = attrs.field(factory=dict, converter=_columns)
     """The subscriber's column for a publisher's column, where the names differ; None drops it."""
-    constants: Mapping[str, object] = attrs.field(factory=dict, converter=dict)
+    constants: Mapping[str, object] = attrs.field(factory=dict, converter=_constants)
     """Values for columns that only the subscriber has."""
     where: Where | None = None
     """The rows to apply. A row that no longer fits is deleted, one that fits again is inserted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -11,7 +11,7 @@ from clusters import Cluster
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
-from pgreplkit import LSN
+from pgreplkit import LSN, Row
 from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
 from pgreplkit.errors import (
     ApplierActive,
@@ -162,7 +162,7 @@ def test_tables_and_columns_are_mapped(two: Pair) -> None:
 
 
 def test_rules_filter_and_change_rows(two: Pair) -> None:
-    def shouted(row: Mapping[str, object]) -> dict[str, object]:
+    def shouted(row: Row) -> dict[str, object]:
         return {"name": str(row["name"]).upper()}
 
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 0)")

@@ -81,6 +81,8 @@ class AsyncApplyRun:
         """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
         self._flushed_at = 0.0
         self._attempts = 0
+        self._has_ended = False
+        """Whether everything before the position to stop at was delivered."""
         self._logged: Counter[tuple[str, ConflictKind, int]] = Counter()
 
     async def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
@@ -111,8 +113,6 @@ class AsyncApplyRun:
         while self.position < self._taken:
             await self._flush()
             await self._drain(0)
-
-    _has_ended = False
 
     async def _awaited(self, until: LSN | None, deadline: float | None) -> Transaction[Row] | None:
         """Wait for a transaction or an outcome."""

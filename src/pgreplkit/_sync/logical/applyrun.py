@@ -82,6 +82,8 @@ class ApplyRun:
         """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
         self._flushed_at = 0.0
         self._attempts = 0
+        self._has_ended = False
+        """Whether everything before the position to stop at was delivered."""
         self._logged: Counter[tuple[str, ConflictKind, int]] = Counter()
 
     def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
@@ -112,8 +114,6 @@ class ApplyRun:
         while self.position < self._taken:
             self._flush()
             self._drain(0)
-
-    _has_ended = False
 
     def _awaited(self, until: LSN | None, deadline: float | None) -> Transaction[Row] | None:
         """Wait for a transaction or an outcome."""
