@@ -20,7 +20,7 @@ from clusters import Cluster, Clusters, one, rows, run, wait_until
 
 import pgreplkit
 from pgreplkit import LabError, Primary, SegmentSize, ServerNotFound, Standby
-from pgreplkit.lab import Lab, Node, find_servers
+from pgreplkit.lab import Lab, Node, _reaper, find_servers
 from pgreplkit.lab.account import Account
 
 CHILD = """
@@ -181,6 +181,19 @@ def test_the_shared_memory_of_a_killed_server_is_freed() -> None:
         node.kill()
         assert segment in segments()
     assert segment not in segments()
+
+
+def test_the_reaper_gives_up_on_a_process_that_cannot_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, stuck = tmp_path / "lab", psutil.Process()
+    root.mkdir()
+    # Nothing kills a process that waits for a broken disk; this one stands for it.
+    monkeypatch.setattr(_reaper, "_processes", lambda _: [stuck])
+    monkeypatch.setattr(_reaper, "_send", lambda *_: None)
+    monkeypatch.setattr(_reaper, "_GIVEN_UP_AFTER", 0.2)
+    _reaper.reap(root)
+    assert not root.exists()
 
 
 def test_a_standby_streams_from_its_slot(cluster: Cluster) -> None:

@@ -92,6 +92,8 @@ FEATURES = {
     "type.short_float": Feature("the shortest text of a float that is exact", 12),
     "function.hash64": Feature("hashtextextended()", 11),
     "database.icu_locale": Feature("pg_database.daticulocale, datlocale from 17 on", 15),
+    "collation.deterministic": Feature("pg_collation.collisdeterministic", 12),
+    "collation.rules": Feature("pg_collation.collicurules", 16),
     "database.locale": Feature("pg_database.datlocale", 17),
     "role.write_all_data": Feature("the role pg_write_all_data", 14),
     "changes.binary": Feature("binary rows in a stream of changes", 14),

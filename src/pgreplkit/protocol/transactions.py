@@ -109,8 +109,14 @@ class _Assembly(Generic[R]):
     decoder: Decoder[R]
     is_streamed: bool
     origin: m.Origin | None = None
-    is_empty: bool = True
+    writers: set[int] = attrs.field(factory=set)
+    """The transaction and subtransactions with changes, if it is streamed; else 0 stands for it."""
     aborted: set[int] = attrs.field(factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no change is left: of aborted subtransactions none is."""
+        return self.writers <= self.aborted
 
     def ended(self, end: m.Commit | m.StreamCommit) -> Transaction[R]:
         """Return the complete transaction."""
@@ -149,7 +155,7 @@ def _raw_change(decoder: Decoder[R], data: bytes, at: int) -> RawChange[R]:
 
 
 class TransactionFeed(ChangeFeed[Transaction[R]]):
-    """Assembles transactions; those without any message of a change are skipped.
+    """Assembles transactions; those without a change, or with aborted ones only, are skipped.
 
     Each takes at most ``memory_limit`` bytes of memory, and a temporary file beyond.
     """
@@ -182,7 +188,9 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
         # before, or may not fit into memory as Python objects.
         if current is not None and kind in _ROWS:
             current.spool.add(lsn, data[at:])
-            current.is_empty = False
+            current.writers.add(
+                int.from_bytes(data[at + 1 : at + 5], "big") if current.is_streamed else 0
+            )
             return None
         decoder = self._decoder
         if decoder is None:

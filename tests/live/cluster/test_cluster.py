@@ -259,3 +259,7 @@ def test_a_repmgr_witness_is_no_member_of_the_cluster(clusters: Clusters, cluste
     assert found.primary is not None
     assert found.primary.name == "db1"
     assert [finding.check for finding in found.findings] == ["db2"]
+    witness.stop()
+    found.refresh()
+    assert [node.name for node in found.topology.down] == ["db2"]
+    assert [node.name for node in found.topology.witnesses] == ["w"]

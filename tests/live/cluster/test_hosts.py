@@ -10,7 +10,15 @@ from clusters import Cluster as Pair, Clusters, one, run, wait_until
 from trees import Tree, grow
 
 import pgreplkit
-from pgreplkit import Cluster, ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
+from pgreplkit import (
+    Cluster,
+    ControlFailed,
+    LocalControl,
+    PlanFailed,
+    PlanRefused,
+    Proof,
+    ReplicationConnection,
+)
 from pgreplkit.lab import Node
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=15")]
@@ -51,8 +59,9 @@ def test_a_rejoin_keeps_included_files_and_keys(failed_over: tuple[Tree, Cluster
     tree, found = failed_over
     owned(tree["a"], "conf.d/own.conf", "work_mem = '5MB'\n")
     owned(tree["a"], "server.key", "its own\n")
+    owned(tree["a"], "empty.d/README", "no settings yet\n")
     with (tree["a"].data_dir / "postgresql.conf").open("a") as file:
-        file.write("include_dir 'conf.d'\n")
+        file.write("include_dir 'conf.d'\ninclude_dir 'empty.d'\n")
     tree["a"].kill()
     found.rejoin("a", timeout=30).run()
     follows(tree, "a")
@@ -152,6 +161,29 @@ def test_a_server_that_forbids_alter_system_stops_a_follow(
     run(tree["c"], "SELECT pg_reload_conf()")
     wait_until(lambda: one(tree["c"], "SHOW allow_alter_system") == "off")
     found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
-    for plan in (found.follow("c", "b"), found.switchover("b")):
+    for plan in (found.follow("c", "b"), found.switchover("b"), found.failover("b")):
         with pytest.raises(PlanRefused, match="ALTER SYSTEM on c: allow_alter_system is off"):
             plan.run()
+
+
+def test_a_failover_is_refused_if_a_follower_could_not_stream_afterwards(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    tree["a"].kill()
+    run(tree["b"], "SELECT pg_create_physical_replication_slot('slot_c', true)")
+    proofs: tuple[Proof, ...] = ("process",)
+    plan = found.failover("b", proofs=proofs)
+    assert plan.check().is_ready
+    receiver = ReplicationConnection.connect(tree["b"].conninfo)
+    start = receiver.identify_system().position
+    with receiver, receiver.start_physical(start, slot="slot_c"):
+        with pytest.raises(PlanRefused, match=r"slots of the same names: slot_c \(in use\)"):
+            plan.run()
+        with pytest.raises(PlanRefused, match=r"slots of the same names: slot_c \(in use\)"):
+            found.follow("c", "b", slot="slot_c").run()
+    # The line "all" does not admit physical replication.
+    (tree["b"].data_dir / "pg_hba.conf").write_text("host all all all trust\n")
+    with pytest.raises(PlanRefused, match="access of c: rejected"):
+        plan.run()

@@ -278,3 +278,40 @@ async def test_types_outside_the_search_path_are_compared(pair: Pair, colour: Co
         else:
             drift = await pgreplkit.aschema_drift(publisher, subscriber, ["app.moods"])
         assert drift.drifts == ()
+
+
+async def test_a_key_is_sorted_by_its_column_whatever_its_name(pair: Pair, colour: Colour) -> None:
+    """The output has columns key0 and key1, which a bare name in ORDER BY would mean."""
+    for each in (pair.publisher, pair.subscriber):
+        each.run("CREATE TABLE odd (key1 int, key0 int, PRIMARY KEY (key1, key0))")
+    pair.publisher.run(
+        "INSERT INTO odd SELECT i, 100 - i FROM generate_series(1, 30) AS i",
+        "ALTER PUBLICATION p ADD TABLE odd",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber, "odd", range_rows=7)
+    assert diffs(found) == []
+    assert [progress.rows for progress in found] == [7, 7, 7, 7, 2]
+
+
+async def test_collations_of_one_name_that_sort_differently_are_not_taken_for_one(
+    pair: Pair, colour: Colour
+) -> None:
+    try:
+        for each, first in ((pair.publisher, "upper"), (pair.subscriber, "lower")):
+            each.run(f"CREATE COLLATION sorted (provider = icu, locale = 'en-u-kf-{first}')")
+            each.run("CREATE TABLE words (word text COLLATE sorted PRIMARY KEY)")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server has no ICU")
+    pair.publisher.run(
+        "INSERT INTO words SELECT x FROM unnest(ARRAY['a', 'A', 'b', 'B', 'c', 'C']) AS x",
+        "ALTER PUBLICATION p ADD TABLE words",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_synced(timeout=60)
+        found = await compared(publisher, subscriber, "words", range_rows=1)
+    assert diffs(found) == []
+    assert [progress.rows for progress in found][:6] == [1] * 6

@@ -77,6 +77,15 @@ async def test_a_file_that_the_operating_system_denies_is_no_missing_grant(
             assert NO_GRANT in str(caught.value)
             assert "SUPERUSER" not in str(caught.value)
             assert "GRANT" not in str(caught.value)
+        if major >= 15:
+            run(node, "GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO observer")
+            async with await colour.primary(
+                node.conninfo, user="observer", password="observer"
+            ) as primary:
+                with pytest.raises(pgreplkit.InsufficientPrivilege) as granted:
+                    await primary.set_sync_standby_names(SyncStandbyNames())
+            assert NO_GRANT in str(granted.value)
+            assert "GRANT" not in str(granted.value)
         async with await colour.primary(node.conninfo, user="observer", password="observer") as it:
             status.chmod(0o000)
             with pytest.raises(pgreplkit.Error, match=r"could not open directory .*pg_wal") as no:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
+import psycopg
 import pytest
 from clusters import Clusters, one, run, wait_until
 from psycopg.conninfo import make_conninfo
@@ -74,8 +76,6 @@ def test_a_silent_path_is_replaced_and_nothing_is_lost(node: Node, kind: type) -
         if kind is Primary:
             read(conninfo)
         else:
-            import asyncio
-
             asyncio.run(read_async(conninfo))
 
     with Relay(node.port) as relay:
@@ -183,3 +183,52 @@ def test_a_slot_on_the_standby_of_an_idle_primary_names_the_remedy(
         pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
     ):
         connection.create_slot("s", plugin="pgoutput", timeout=0.5)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+def test_a_silent_path_ends_the_copy_of_a_snapshot(node: Node, kind: type) -> None:
+    # More than the sockets between the two hold.
+    run(node, "CREATE TABLE large AS SELECT repeat('x', 10000) FROM generate_series(1, 5000)")
+    run(node, "CREATE PUBLICATION large FOR TABLE large")
+
+    def read(conninfo: str) -> None:
+        with (
+            Primary.connect(conninfo) as primary,
+            primary.snapshot_then_changes("new", publications=["large"], timeout=60) as stream,
+        ):
+            next(stream)
+            relay.freeze()
+            for _ in stream:
+                pass
+
+    async def read_async(conninfo: str) -> None:
+        async with (
+            await pgreplkit.AsyncPrimary.connect(conninfo) as primary,
+            primary.snapshot_then_changes("new", publications=["large"], timeout=60) as stream,
+        ):
+            await anext(stream)
+            relay.freeze()
+            async for _ in stream:
+                pass
+
+    found = "the server sent nothing for 2 s, and its process waits for this client"
+    with Relay(node.port) as relay:
+        where = through(node, relay)
+        with pytest.raises(ConnectionFailed, match=found):
+            read(where) if kind is Primary else asyncio.run(read_async(where))
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'new'"
+    assert one(node, slots) == 0
+
+
+@pytest.mark.matrix
+def test_a_server_that_copies_slowly_is_not_taken_for_silent(node: Node) -> None:
+    run(node, "INSERT INTO t VALUES (1)")
+    with Primary.connect(node.conninfo) as primary, psycopg.connect(node.conninfo) as other:
+        stream = primary.snapshot_then_changes("new", publications=["p"])
+        with stream:
+            other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            unlock = threading.Timer(SHORT * 2.5, other.rollback)
+            unlock.start()
+            assert isinstance(next(stream), Insert)
+            unlock.join()

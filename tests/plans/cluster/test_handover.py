@@ -63,22 +63,9 @@ def test_the_slot_of_the_old_primary_is_no_followers_slot() -> None:
     assert shared.missing_slots(with_old=True) == ("db_1", "db_1_2")
 
 
-@pytest.mark.parametrize(
-    ("changed", "is_useless"),
-    [
-        ({}, False),
-        ({"active": True, "active_pid": 1}, True),
-        ({"wal_status": "lost"}, True),
-        ({"slot_type": "logical"}, True),
-    ],
-)
-def test_an_existing_slot_is_useless_if_it_cannot_be_streamed(
-    changed: dict[str, object], is_useless: bool
-) -> None:
-    for name in ("three", "db_1"):
-        found = with_slots(new=(physical(name, **changed),)).useless_slots
-        assert found == ((name,) if is_useless else ())
-    assert with_slots(new=(physical("other", **changed),)).useless_slots == ()
+def test_only_a_switchover_needs_a_slot_for_the_old_primary() -> None:
+    assert handover().wanted_slots(with_old=True) == ("three", "db_1")
+    assert handover().wanted_slots(with_old=False) == ("three",)
 
 
 def test_slots_of_standbys_that_leave_the_old_primary_are_stale() -> None:

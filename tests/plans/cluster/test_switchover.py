@@ -8,7 +8,7 @@ import attrs
 import pytest
 from clusterfacts import NOW, handover, replay_status, slot_state
 from hypothesis import given, strategies as st
-from serverfacts import archiver, sender, settings
+from serverfacts import archiver, sender
 
 from pgreplkit import (
     LSN,
@@ -141,12 +141,10 @@ FACTS = SwitchoverFacts(
     max_lag=1000,
     status=replay_status(),
     readiness=Readiness(findings=()),
-    settings=settings(max_wal_senders=10, max_replication_slots=10),
     archiver=archiver(),
     ready_files=0,
     in_exclusive_backup=False,
     controlled={"Db-1": 7},
-    verdicts={},
 )
 
 
@@ -170,11 +168,6 @@ def test_a_switchover_that_can_be_done_has_no_problem() -> None:
         ({"status": replay_status(latest_end_lsn=LSN("0/5000000"))}, "lag"),
         ({"status": replay_status(pause_state=PauseState.PAUSED)}, "replay"),
         ({"status": replay_status(apply_delay=timedelta(seconds=1))}, "apply delay"),
-        ({"settings": settings(max_wal_senders=1, max_replication_slots=9)}, "max_wal_senders"),
-        (
-            {"settings": settings(max_wal_senders=9, max_replication_slots=1)},
-            "max_replication_slots",
-        ),
         ({"in_exclusive_backup": True}, "base backups"),
         ({"ready_files": 17}, "archiving"),
         ({"archiver": archiver(last_failed_time=NOW + timedelta(1))}, "archiving"),
@@ -218,11 +211,6 @@ def test_commits_that_would_wait_on_the_new_primary_are_critical() -> None:
     names = SyncStandbyNames.parse("FIRST 2 (app2, elsewhere)")
     found = problems(changed_handover(sync_names=names))
     assert found == {"synchronous_standby_names": Severity.CRITICAL}
-
-
-def test_an_unknown_access_is_no_obstacle_and_a_refused_one_is() -> None:
-    unknown = attrs.evolve(FACTS, verdicts={"db3": "its replication role is unknown"})
-    assert problems(unknown) == {"access of db3": Severity.INFO}
 
 
 def test_the_nodes_of_a_switchover_are_the_primary_and_a_standby() -> None:

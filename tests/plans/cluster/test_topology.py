@@ -14,6 +14,7 @@ from pgreplkit import (
     RepmgrNode,
     RepmgrType,
     SenderState,
+    Severity,
     SplitBrain,
     SyncState,
     TimelineHistory,
@@ -202,6 +203,16 @@ def test_a_witness_of_repmgr_is_no_member_and_no_problem(first: bool) -> None:
     assert topology.strangers == ()
     assert [finding.check for finding in topology.findings] == ["b"]
     assert "w: witness of repmgr" in str(topology).splitlines()
+
+
+def test_a_witness_that_is_down_is_no_lost_server() -> None:
+    error = ConnectionFailed("connect", "refused")
+    lost = ClusterNode(name="w", error=error, repmgr=witness("w").repmgr)
+    topology = Topology.of([primary("a"), lost])
+    assert topology.down == ()
+    assert topology.witnesses == (lost,)
+    assert [(f.check, f.severity) for f in topology.findings] == [("w", Severity.WARNING)]
+    assert "w: witness of repmgr, down (could not connect: refused)" in str(topology)
 
 
 @given(st.permutations(["stranger", "primary", "down"]))

@@ -33,7 +33,9 @@ FACTS = ApplyFacts(
     major=18,
     uses_origin=True,
     rights=RIGHTS,
-    settings=settings(max_active_replication_origins=10, track_commit_timestamp="on"),
+    settings=settings(
+        max_active_replication_origins=10, max_replication_slots=10, track_commit_timestamp="on"
+    ),
     origins=0,
     has_origin=False,
     publisher=settings(wal_level="logical", max_replication_slots=10),
@@ -96,9 +98,7 @@ def test_rights_can_be_had_in_several_ways() -> None:
     assert readiness(is_superuser=True, may_create=False, may_use_origins=False).is_ready
     # Before 14 a grant on the functions has no effect.
     assert not readiness(major=13, has_role_wrapper=True).is_ready
-    assert readiness(
-        major=13, has_origin_wrapper=True, settings=settings(max_replication_slots=10)
-    ).is_ready
+    assert readiness(major=13, has_origin_wrapper=True).is_ready
 
 
 def test_a_position_in_a_table_needs_no_origin() -> None:

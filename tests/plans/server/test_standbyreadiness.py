@@ -64,6 +64,16 @@ def test_a_standby_that_agrees_with_its_primary_is_ready() -> None:
     assert len(found.findings) == 19
 
 
+@pytest.mark.parametrize("hidden_on", ["standby", "primary", "both"])
+def test_a_limit_that_one_side_hides_is_unknown_and_not_equal(hidden_on: str) -> None:
+    without = ["max_connections"]
+    own = node(without=without if hidden_on != "primary" else ())
+    its = node(without=without if hidden_on != "standby" else ())
+    finding = readiness(own, its)["max_connections beside the primary"]
+    assert finding.severity is Severity.WARNING
+    assert "unknown" in finding.found
+
+
 def test_without_the_primary_a_finding_says_what_was_not_checked() -> None:
     found = readiness(node())
     assert found["primary"].severity is Severity.INFO

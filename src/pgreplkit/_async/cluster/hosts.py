@@ -7,9 +7,14 @@ from posixpath import join
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.configuration import AUTO_FILE
-from pgreplkit.plans.cluster.hosts import AlterSystemFacts, alter_system_finding, altered_settings
+from pgreplkit.plans.cluster.hosts import (
+    AlterSystemFacts,
+    alter_system_finding,
+    altered_settings,
+    unasked_finding,
+)
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.values.finding import Finding
 
@@ -17,7 +22,14 @@ from pgreplkit.values.finding import Finding
 async def alter_system_findings(site: AsyncSite, steps: Iterable[Step]) -> list[Finding]:
     """Check that each server lets its settings be changed as the steps do it."""
     altered: Mapping[str, tuple[str, ...]] = altered_settings(steps)
-    return [alter_system_finding(await _read(site, node, names)) for node, names in altered.items()]
+    return [await _finding(site, node, names) for node, names in altered.items()]
+
+
+async def _finding(site: AsyncSite, node: str, names: tuple[str, ...]) -> Finding:
+    try:
+        return alter_system_finding(await _read(site, node, names))
+    except ServerError as error:
+        return unasked_finding(node, names, str(error))
 
 
 async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSystemFacts:

@@ -43,13 +43,17 @@ async def read_rewind(
 
 async def rewind(site: AsyncSite, step: Rewind) -> None:
     """Run pg_rewind, then restore the configuration that it copied from the source."""
-    conninfo, passfile = private_conninfo(await site.program_conninfo(step.source))
+    conninfo, passfile = await _private_conninfo(site, step.source)
     await site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
+
+
+async def _private_conninfo(site: AsyncSite, source: str) -> tuple[str, bytes | None]:
+    return private_conninfo(await site.program_conninfo(source), site.servers[source])
 
 
 async def _refusal(site: AsyncSite, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = private_conninfo(await site.program_conninfo(source))
+    conninfo, passfile = await _private_conninfo(site, source)
     try:
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:

@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.publication import read_published
+from pgreplkit._async.logical.rowcopy import AsyncRowCopy
 from pgreplkit._async.streams.changes import (
     MEMORY_LIMIT,
     AsyncChangeStream,
@@ -41,6 +42,7 @@ from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
+from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
@@ -96,6 +98,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         self._has_unfinished_slot = False
         self._reader: AsyncConnection[object] | None = None
         self._rows: AsyncGenerator[Change[R]] | None = None
+        self._silence = Silence.of_server(None)
         self._reading = Lock()
 
     @property
@@ -187,6 +190,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         async with await self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
+            limit = await walsender._walsender.wal_sender_timeout()
+            self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
             created = await walsender.create_slot(
@@ -235,12 +240,16 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         copies: Sequence[TableCopy],
     ) -> AsyncGenerator[Change[R]]:
         reading = self._plugin.reading(reader)
+        copy = AsyncRowCopy(
+            reader, self._conninfo, self._silence, lambda: self._phase is _Phase.COPYING
+        )
         for one in copies:
             table_reader = await self._table_reader(one, reading, link)
-            make = table_reader.make
-            grant = f"SELECT ON {one.table}"
-            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
-                async for values in _rows(reader, one, table_reader):
+            make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
+            operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+            with translate_errors(operation, connection=reader, grant=grant):
+                async for data in copy.rows(operation, _statement(one)):
+                    values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         await reader.close()
@@ -283,16 +292,6 @@ async def table_copies(
         records = await link.all(operation, shape, [one.table.schema, one.table.name])
         copies.append(table_copy(one, records))
     return copies
-
-
-async def _rows(
-    reader: AsyncConnection[object], one: TableCopy, table_reader: TableReader[R]
-) -> AsyncGenerator[tuple[object, ...]]:
-    """Yield the values of each row, loaded as the stream loads them."""
-    count, load = len(one.table.columns), table_reader.load
-    async with reader.cursor().copy(_statement(one)) as copy:
-        async for data in copy:
-            yield load(copied_values(bytes(data), count))
 
 
 def _statement(one: TableCopy) -> Composed:

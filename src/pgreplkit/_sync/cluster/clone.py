@@ -176,7 +176,7 @@ class Clone(Closing):
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
             )
-            private_conninfo(self._source)
+            private_conninfo(self._source, self._conninfo)
             config = self._config(server.version.major)
             folders = {control.data_dir, *self._tablespaces(server)}
             before = to_thread(lambda: {folder: _content(control, folder) for folder in folders})
@@ -284,7 +284,7 @@ class Clone(Closing):
         to_thread(lambda: self._copy(lines))
 
     def _copy(self, lines: SimpleQueue[str]) -> None:
-        conninfo, passfile = private_conninfo(self._source)
+        conninfo, passfile = private_conninfo(self._source, self._conninfo)
         with contextlib.ExitStack() as stack:
             if passfile is not None:
                 path = stack.enter_context(self._control.private_file(passfile))

@@ -25,9 +25,10 @@ from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.rejoin import RejoinChecks, read_rejoin
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
+from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
-from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
-from pgreplkit.driver.conninfo import address
+from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
+from pgreplkit.driver.conninfo import address, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -113,11 +114,22 @@ class Cluster:
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        registered = max((question.registered for question in questions.values()), key=len)
+        nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
                 questions[name].give_up()
         group.close()
         self._update(nodes)
+
+    def _with_registration(
+        self, node: ClusterNode, registered: Sequence[RepmgrNode]
+    ) -> ClusterNode:
+        """Return a node that did not answer with the registration that another one has of it."""
+        if node.is_reachable:
+            return node
+        row = registration_of(registered, node.name, self._servers[node.name])
+        return attrs.evolve(node, repmgr=row)
 
     def _update(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes, known_system_id=self.topology.system_id)
@@ -289,6 +301,7 @@ class Cluster:
         self.refresh()
         insist_on_follow(self.topology, standby, upstream)
         site, node = self._site(timeout), self[standby]
+        above = None if node.upstream is None else self[node.upstream]
         settings = site.upstream_settings(node)
         facts = FollowFacts(
             standby=node,
@@ -296,6 +309,7 @@ class Cluster:
             slot=slot,
             used_slot=settings.slot,
             application_name=settings.application_name,
+            client_address=client_address(above, settings.application_name),
         )
         begun = Journal(
             operation=f"let {standby} follow {upstream}",
@@ -327,10 +341,9 @@ class Cluster:
             Superuser on the primary.
         """
         self.refresh()
-        self[name]
-        primary = rejoin_primary(self.topology, name)
+        node, primary = self[name], rejoin_primary(self.topology, name)
         site = self._site(timeout)
-        facts = read_rejoin(site, name, primary, slot=slot)
+        facts = read_rejoin(site, node, primary, slot=slot)
         begun = Journal(
             operation=f"rejoin of {name} under {primary.name}",
             steps=rejoin_steps(facts, site.address(primary.name)),

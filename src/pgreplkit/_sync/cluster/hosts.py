@@ -8,9 +8,14 @@ from posixpath import join
 
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.configuration import AUTO_FILE
-from pgreplkit.plans.cluster.hosts import AlterSystemFacts, alter_system_finding, altered_settings
+from pgreplkit.plans.cluster.hosts import (
+    AlterSystemFacts,
+    alter_system_finding,
+    altered_settings,
+    unasked_finding,
+)
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.values.finding import Finding
 
@@ -18,7 +23,14 @@ from pgreplkit.values.finding import Finding
 def alter_system_findings(site: Site, steps: Iterable[Step]) -> list[Finding]:
     """Check that each server lets its settings be changed as the steps do it."""
     altered: Mapping[str, tuple[str, ...]] = altered_settings(steps)
-    return [alter_system_finding(_read(site, node, names)) for node, names in altered.items()]
+    return [_finding(site, node, names) for node, names in altered.items()]
+
+
+def _finding(site: Site, node: str, names: tuple[str, ...]) -> Finding:
+    try:
+        return alter_system_finding(_read(site, node, names))
+    except ServerError as error:
+        return unasked_finding(node, names, str(error))
 
 
 def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:

@@ -44,13 +44,17 @@ def read_rewind(
 
 def rewind(site: Site, step: Rewind) -> None:
     """Run pg_rewind, then restore the configuration that it copied from the source."""
-    conninfo, passfile = private_conninfo(site.program_conninfo(step.source))
+    conninfo, passfile = _private_conninfo(site, step.source)
     site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
+
+
+def _private_conninfo(site: Site, source: str) -> tuple[str, bytes | None]:
+    return private_conninfo(site.program_conninfo(source), site.servers[source])
 
 
 def _refusal(site: Site, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = private_conninfo(site.program_conninfo(source))
+    conninfo, passfile = _private_conninfo(site, source)
     try:
         site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:

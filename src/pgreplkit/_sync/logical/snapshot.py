@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.publication import read_published
+from pgreplkit._sync.logical.rowcopy import RowCopy
 from pgreplkit._sync.streams.changes import (
     MEMORY_LIMIT,
     ChangeStream,
@@ -42,6 +43,7 @@ from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
+from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
@@ -97,6 +99,7 @@ class SnapshotStream(ChangeStream[R]):
         self._has_unfinished_slot = False
         self._reader: Connection[object] | None = None
         self._rows: Generator[Change[R]] | None = None
+        self._silence = Silence.of_server(None)
         self._reading = Lock()
 
     @property
@@ -188,6 +191,8 @@ class SnapshotStream(ChangeStream[R]):
         with self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
+            limit = walsender._walsender.wal_sender_timeout()
+            self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 walsender.connection.execute(unlimited.encode(), prepare=False)
             created = walsender.create_slot(
@@ -234,12 +239,14 @@ class SnapshotStream(ChangeStream[R]):
         copies: Sequence[TableCopy],
     ) -> Generator[Change[R]]:
         reading = self._plugin.reading(reader)
+        copy = RowCopy(reader, self._conninfo, self._silence, lambda: self._phase is _Phase.COPYING)
         for one in copies:
             table_reader = self._table_reader(one, reading, link)
-            make = table_reader.make
-            grant = f"SELECT ON {one.table}"
-            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
-                for values in _rows(reader, one, table_reader):
+            make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
+            operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+            with translate_errors(operation, connection=reader, grant=grant):
+                for data in copy.rows(operation, _statement(one)):
+                    values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
@@ -278,16 +285,6 @@ def table_copies(
         records = link.all(operation, shape, [one.table.schema, one.table.name])
         copies.append(table_copy(one, records))
     return copies
-
-
-def _rows(
-    reader: Connection[object], one: TableCopy, table_reader: TableReader[R]
-) -> Generator[tuple[object, ...]]:
-    """Yield the values of each row, loaded as the stream loads them."""
-    count, load = len(one.table.columns), table_reader.load
-    with reader.cursor().copy(_statement(one)) as copy:
-        for data in copy:
-            yield load(copied_values(bytes(data), count))
 
 
 def _statement(one: TableCopy) -> Composed:

@@ -149,6 +149,17 @@ def alter_system_finding(facts: AlterSystemFacts) -> Finding:
     )
 
 
+def unasked_finding(node: str, names: tuple[str, ...], error: str) -> Finding:
+    """Return the finding about a server that did not answer, so that nothing is known of it."""
+    return checked(
+        f"ALTER SYSTEM on {node}",
+        ok=False,
+        observed=f"unknown: {' '.join(error.split())}",
+        needed=f"{', '.join(names)} can be changed",
+        remedy="plan again: a server that does not answer is left out",
+    )
+
+
 def _some(paths: tuple[str, ...] | list[str]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ", ".join(paths[:_SHOWN]) + more

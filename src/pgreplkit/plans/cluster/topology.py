@@ -24,7 +24,8 @@ _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
 @attrs.frozen(kw_only=True)
 class ClusterNode:
-    """One server of a cluster; if it did not answer, only ``error`` is set."""
+    """One server of a cluster; if it did not answer, only ``error`` is set, and ``repmgr`` if
+    another server knows it."""
 
     name: str
     host: str | None = None
@@ -48,7 +49,8 @@ class ClusterNode:
     history: TimelineHistory | None = None
     """History of its timeline; None if the role may not read it."""
     repmgr: RepmgrNode | None = None
-    """Its row in repmgr.nodes, if the connection's database is the one that repmgr uses."""
+    """Its row in repmgr.nodes, if the connection's database is the one that repmgr uses; of a
+    server that did not answer, as another server has it."""
     upstream: str | None = None
     """Name of the node that it receives from; None if that is not a node of this cluster."""
 
@@ -77,7 +79,8 @@ class ClusterNode:
         if self.error is not None:
             # libpq's texts have several lines.
             state = "refuses connections" if self.refuses else "down"
-            return f"{self.name}: {state} ({' '.join(str(self.error).split())})"
+            what = "witness of repmgr, " if self.is_witness else ""
+            return f"{self.name}: {what}{state} ({' '.join(str(self.error).split())})"
         if self.is_witness:
             return f"{self.name}: witness of repmgr"
         where = f"timeline {self.timeline}, {self.lsn}"
@@ -134,8 +137,8 @@ class Topology:
 
     @property
     def down(self) -> tuple[ClusterNode, ...]:
-        """Nodes that did not answer."""
-        return tuple(node for node in self.nodes if not node.is_reachable)
+        """Nodes that did not answer; no witnesses."""
+        return tuple(n for n in self.nodes if not n.is_reachable and not n.is_witness)
 
     @property
     def strangers(self) -> tuple[ClusterNode, ...]:
@@ -145,7 +148,7 @@ class Topology:
 
     @property
     def witnesses(self) -> tuple[ClusterNode, ...]:
-        """Witnesses of repmgr: servers of their own, which take no part in replication."""
+        """Witnesses of repmgr, down or not: servers of their own, which are not replicated."""
         return tuple(node for node in self.nodes if node.is_witness)
 
     @property
@@ -270,6 +273,10 @@ class Topology:
             yield _finding("primary", Severity.CRITICAL, "no primary answered", "one primary")
         for node in self.down:
             yield _finding(node.name, Severity.CRITICAL, str(node.error), "a server that answers")
+        for node in self.witnesses:
+            if not node.is_reachable:
+                needed = "a witness that answers: without it repmgr may fail over too early"
+                yield _finding(node.name, Severity.WARNING, str(node.error), needed)
         for node in self.strangers:
             found = f"system identifier {node.system_id}"
             needed = f"{self.system_id}, as the other nodes"

@@ -118,10 +118,21 @@ def value_of(settings: Settings, name: str) -> SettingValue:
     return settings[name].value if name in settings else None
 
 
-def number(settings: Settings, name: str) -> int:
-    """Return the value of a numeric setting; 0 if it is missing, or has no limit."""
+def number(settings: Settings, name: str) -> int | None:
+    """Return the value of a numeric setting; None if it is missing, or has no limit."""
     value = value_of(settings, name)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) else None
+
+
+def unknown(check: str, setting: str, *, needed: str) -> Finding:
+    """Return the finding of a check that needs a setting which this role cannot read."""
+    return Finding(
+        check=check,
+        severity=Severity.WARNING,
+        found=f"unknown: {setting} is {shown(None)}",
+        needed=needed,
+        remedy="GRANT pg_monitor to the role, and check again",
+    )
 
 
 def rewindable(settings: Settings) -> Iterator[Finding]:
@@ -155,7 +166,10 @@ def free_places(
     settings: Settings, name: str, *, used: int, wanted: int, spare: int = 0
 ) -> Finding:
     """Check that a limit allows ``wanted`` more uses, and ``spare`` more during a clone."""
+    needed = f"{wanted} free" + (f", {spare} more during a clone" if spare else "")
     there = number(settings, name)
+    if there is None:
+        return unknown(name, name, needed=needed)
     free = there - used
     # The spare places only matter during a clone.
     severity = Severity.CRITICAL if free < wanted else Severity.WARNING
@@ -163,7 +177,7 @@ def free_places(
         settings,
         name,
         free >= wanted + spare,
-        needed=f"{wanted} free" + (f", {spare} more during a clone" if spare else ""),
+        needed=needed,
         value=str(used + wanted + spare),
         otherwise=severity,
     )
