@@ -224,6 +224,7 @@ if TYPE_CHECKING:
         QuorumUnreachable as QuorumUnreachable,
         ReplicaIdentityMissing as ReplicaIdentityMissing,
         RoleNotFound as RoleNotFound,
+        SchemaMismatch as SchemaMismatch,
         ServerError as ServerError,
         ServerNotFound as ServerNotFound,
         ServerStartFailed as ServerStartFailed,

@@ -47,13 +47,15 @@ class TablePlan:
     def __init__(
         self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
     ) -> None:
-        self.match, self.rule, self.dump = matched, rule, dump
-        self.constants = [*matched.constants]
-        self.constant_formats = [TEXT] * len(self.constants)
+        self.match: Match = matched
+        self.rule: TableRule = rule
+        self.dump: Dump = dump
+        self.constants: list[Octets] = [*matched.constants]
+        self.constant_formats: list[int] = [TEXT] * len(self.constants)
         self._statements = Statements(matched, name)
         self._made: dict[object, Statement] = {}
         self._upsert: Statement | None = None
-        self.has_constants = bool(self.constants)
+        self.has_constants: bool = bool(self.constants)
         self._always = [one.position for one in matched.identity_always]
 
     def _get(self, key: object, make: Callable[[], Statement]) -> Statement:

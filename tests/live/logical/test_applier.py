@@ -22,6 +22,8 @@ from pgreplkit.errors import (
     WaitTimeout,
 )
 
+NEWEST = pytest.mark.pg(">=18")
+"""What the subscriber's version does not change is tested on one."""
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 
 
@@ -95,6 +97,7 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
     assert two.subscriber.all("SELECT * FROM pgreplkit.applier") == []
 
 
+@NEWEST
 def test_applied_commits_have_the_publishers_times_and_an_origin(two: Pair) -> None:
     one = applier(two, copy=False)
     one.run(until=end(two.publisher), timeout=20)
@@ -131,6 +134,7 @@ def test_large_values_that_did_not_change_stay(two: Pair) -> None:
     insist_on_same_rows(two)
 
 
+@NEWEST
 def test_tables_and_columns_are_mapped(two: Pair) -> None:
     two.subscriber.run(
         "CREATE SCHEMA crm",
@@ -161,6 +165,7 @@ def test_tables_and_columns_are_mapped(two: Pair) -> None:
     ]
 
 
+@NEWEST
 def test_rules_filter_and_change_rows(two: Pair) -> None:
     def shouted(row: Row) -> dict[str, object]:
         return {"name": str(row["name"]).upper()}
@@ -181,6 +186,7 @@ def test_rules_filter_and_change_rows(two: Pair) -> None:
     assert rows == [(2, "B", 1), (30, "C", 3)]
 
 
+@NEWEST
 def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
     one = applier(two, tables={"t": TableRule(where=lambda row: 1 / 0 > 0)})
     one.run(until=end(two.publisher), timeout=20)
@@ -190,6 +196,7 @@ def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
     assert two.subscriber.all("SELECT * FROM t") == []
 
 
+@NEWEST
 def test_a_table_without_a_key_is_applied_row_by_row(two: Pair) -> None:
     for each in (two.publisher, two.subscriber):
         each.run("CREATE TABLE loose (a int, b json)")
@@ -208,6 +215,7 @@ def test_a_table_without_a_key_is_applied_row_by_row(two: Pair) -> None:
     insist_on_same_rows(two, "loose")
 
 
+@NEWEST
 def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
     one = applier(two)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
@@ -230,6 +238,7 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
     assert rows == [(3, "remote", 3), (4, "after", 4)]
 
 
+@NEWEST
 def test_the_local_row_can_win(two: Pair) -> None:
     one = applier(two, conflicts=KeepLocal())
     one.run(until=end(two.publisher), timeout=20)
@@ -241,6 +250,7 @@ def test_the_local_row_can_win(two: Pair) -> None:
     assert [conflict.resolution for conflict in one.conflicts()] == ["skipped"]
 
 
+@NEWEST
 def test_a_refused_change_stops_before_its_transaction(two: Pair) -> None:
     one = applier(two)
     one.run(until=end(two.publisher), timeout=20)
@@ -261,6 +271,7 @@ def test_a_refused_change_stops_before_its_transaction(two: Pair) -> None:
     insist_on_same_rows(two)
 
 
+@NEWEST
 def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     one = applier(two, on_error="park")
     one.run(until=end(two.publisher), timeout=20)
@@ -284,6 +295,7 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
         one.apply_parked(parked)
 
 
+@NEWEST
 def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> None:
     one = applier(two, on_error="park")
     one.run(until=end(two.publisher), timeout=20)
@@ -303,6 +315,7 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
 
 
+@NEWEST
 def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
     one = applier(two)
     one.run(until=end(two.publisher), timeout=20)
@@ -320,6 +333,7 @@ def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
     insist_on_same_rows(two)
 
 
+@NEWEST
 def test_a_deadlock_is_tried_again(two: Pair) -> None:
     one = applier(two)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
@@ -338,6 +352,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
     insist_on_same_rows(two)
 
 
+@NEWEST
 def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
     one = applier(two)
     one.run(until=end(two.publisher), timeout=20)
@@ -348,6 +363,7 @@ def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
         assert caught.value.pid == other.info.backend_pid
 
 
+@NEWEST
 def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> None:
     two.subscriber.run("INSERT INTO t VALUES (1, 'local', 1), (9, 'local', 9)")
     two.publisher.run("INSERT INTO t VALUES (1, 'remote', 1)")
@@ -364,6 +380,7 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
     insist_on_same_rows(two)
 
 
+@NEWEST
 def test_an_interrupted_copy_begins_again(two: Pair) -> None:
     for each in (two.publisher, two.subscriber):
         each.run("CREATE TABLE u (id int PRIMARY KEY, name varchar(3))")
@@ -384,12 +401,14 @@ def test_an_interrupted_copy_begins_again(two: Pair) -> None:
         insist_on_same_rows(two, table)
 
 
+@NEWEST
 def test_a_run_ends_after_its_timeout(two: Pair) -> None:
     one = applier(two)
     with pytest.raises(WaitTimeout, match="has applied everything before"):
         one.run(timeout=0.5)
 
 
+@NEWEST
 def test_a_rule_for_an_unpublished_table_is_refused(two: Pair) -> None:
     with pytest.raises(TableNotFound, match=r"public\.nowhere"):
         applier(two, tables={"nowhere": TableRule()}).run(timeout=5)

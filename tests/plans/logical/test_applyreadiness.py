@@ -10,7 +10,7 @@ from applyfacts import OWN
 from serverfacts import settings
 
 from pgreplkit import Readiness, Severity
-from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.catalog.logical.replicaidentity import identity_in
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
 from pgreplkit.values.tablename import TableName
 
@@ -26,8 +26,15 @@ RIGHTS = ApplyRights(
     may_use_origins=True,
     may_set_role=True,
 )
-IDENTITY = ReplicaIdentity(
-    table=T, kind=IdentityKind.DEFAULT, index="t_pkey", columns=("id",), remedy=""
+IDENTITY = identity_in(
+    {
+        "schema": "public",
+        "name": "t",
+        "kind": "d",
+        "index": "t_pkey",
+        "columns": ["id"],
+        "remedy": "",
+    }
 )
 FACTS = ApplyFacts(
     major=18,

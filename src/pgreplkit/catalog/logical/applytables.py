@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -31,6 +31,10 @@ class TargetColumn:
         return self.not_null and not has_value
 
 
+def _texts(items: Iterable[str]) -> tuple[str, ...]:
+    return tuple(items)
+
+
 @attrs.frozen(kw_only=True)
 class TargetTable:
     """A table of the subscriber.
@@ -42,7 +46,7 @@ class TargetTable:
     is_partitioned: bool
     hides_rows: bool
     """Whether row level security applies to the current role."""
-    lacks: tuple[str, ...] = attrs.field(converter=tuple)
+    lacks: tuple[str, ...] = attrs.field(converter=_texts)
     """The privileges that the current role lacks."""
     has_deferred: bool = False
     """Whether a constraint trigger fires for applied changes, and may do so at the commit."""
