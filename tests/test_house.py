@@ -27,7 +27,7 @@ LAYERS = [
     {"errors"},
     {"values"},
     {"catalog", "protocol"},
-    {"plans"},
+    {"plans", "offline"},
     {"apply"},
     {"driver"},
     {"host"},
@@ -38,7 +38,7 @@ LAYERS = [
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]
 """The folders of _async and _sync, in the order in which they build on each other."""
-PURE = {"errors", "values", "catalog", "protocol", "plans", "apply"}
+PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply"}
 
 PUBLIC: list[str] = vars(pgreplkit)["__all__"]
 
