@@ -24,7 +24,7 @@ LAYERS = [
     {"errors"},
     {"values"},
     {"catalog", "protocol"},
-    {"plans"},
+    {"plans", "offline"},
     {"driver"},
     {"host"},
     {"_async", "_sync"},
@@ -34,7 +34,7 @@ LAYERS = [
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]
 """The folders of _async and _sync, in the order in which they build on each other."""
-PURE = {"errors", "values", "catalog", "protocol", "plans"}
+PURE = {"errors", "values", "catalog", "protocol", "plans", "offline"}
 
 PUBLIC: list[str] = vars(pgreplkit)["__all__"]
 

@@ -20,7 +20,8 @@ from pgreplkit import (
     verify_backup,
 )
 from pgreplkit.host.backupfolder import DataFolder, FreshFolder
-from pgreplkit.host.checksums import Crc32c, checksum, extended, quickest
+from pgreplkit.host.checksums import Crc32c, checksum, quickest
+from pgreplkit.values.crc32c import extended
 
 BASE = BackupArchive("base.tar", None, None)
 
