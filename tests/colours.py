@@ -91,6 +91,10 @@ class Colour:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def bound(self, target: object) -> Any:
+        """Return an object of this colour, to be used like that of the async class."""
+        return target if self.name == "async" else Awaited(target)
+
     async def connect(self, conninfo: str, **params: str | int) -> AsyncPrimary | AsyncStandby:
         if self.name == "async":
             return await pgreplkit.aconnect(conninfo, **params)

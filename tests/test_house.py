@@ -16,8 +16,11 @@ from pgreplkit._public import HOME
 
 ROOM = Path(pgreplkit.__file__).parent
 MODULES = sorted(path for path in ROOM.rglob("*.py"))
-FACADES = [ROOM / "__init__.py", ROOM / "errors" / "__init__.py"]
-"""They only list names, which are defined in any layer."""
+FACADES = [
+    *(ROOM / "__init__.py", ROOM / "errors" / "__init__.py"),
+    *(ROOM / "apply" / "__init__.py", ROOM / "apply" / "__main__.py"),
+]
+"""They only list names, which are defined in any layer, or start a program."""
 LAYERS = [
     {"_rooms"},
     {"_public", "_text"},
@@ -25,16 +28,17 @@ LAYERS = [
     {"values"},
     {"catalog", "protocol"},
     {"plans", "offline"},
+    {"apply"},
     {"driver"},
     {"host"},
     {"_async", "_sync"},
     {"lab"},
-    {"tour", "testing"},
+    {"tour", "testing", "applycommand"},
 ]
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]
 """The folders of _async and _sync, in the order in which they build on each other."""
-PURE = {"errors", "values", "catalog", "protocol", "plans", "offline"}
+PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply"}
 
 PUBLIC: list[str] = vars(pgreplkit)["__all__"]
 

@@ -10,6 +10,12 @@ from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.hosts import HostFacts
 from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 
+_STANDBY_SETTINGS = (
+    *RECOVERY_TARGETS,
+    *("recovery_target_timeline", "primary_conninfo", "primary_slot_name"),
+)
+"""Settings that an operation writes into files, which a command line would override."""
+
 
 def kept_folder(control: NodeControl) -> str:
     """Return where the server's own files are kept while pg_rewind runs.
@@ -27,8 +33,10 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
     """
     configuration = read_configuration(control)
     data_dir, kept = normpath(control.data_dir), kept_folder(control)
-    command_line = configuration.command_line
-    targets = {name: command_line[name].value for name in RECOVERY_TARGETS if name in command_line}
+    command_line = {name: set_.value for name, set_ in configuration.command_line.items()}
+    fixed = {name: value for name in _STANDBY_SETTINGS if (value := command_line.get(name))}
+    if fixed.get("recovery_target_timeline") == "latest":
+        del fixed["recovery_target_timeline"]
     is_local = isinstance(control, LocalControl)
     is_given = isinstance(control, LocalControl) and control.config_file is not None
     return HostFacts(
@@ -40,5 +48,5 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,
         starts_itself=is_local,
-        fixed_targets={name: value for name, value in targets.items() if value},
+        fixed_settings=fixed,
     )

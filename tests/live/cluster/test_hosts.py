@@ -166,6 +166,22 @@ def test_a_server_that_forbids_alter_system_stops_a_follow(
             plan.run()
 
 
+def test_a_standby_that_could_not_follow_a_promotion_stops_a_switchover(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["c"], "ALTER SYSTEM SET recovery_target_timeline = 'current'")
+    tree["c"].stop()
+    tree["c"].start()
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    tree["c"].wait_until_streaming()
+    found.refresh()
+    with pytest.raises(PlanRefused, match="recovery_target_timeline of c: current"):
+        found.switchover("b").run()
+    # On the same timeline the standby can move, for now.
+    assert found.follow("c", "b").check().is_ready
+
+
 def test_a_failover_is_refused_if_a_follower_could_not_stream_afterwards(
     clusters: Clusters, cluster: Pair
 ) -> None:

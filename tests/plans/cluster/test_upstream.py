@@ -146,3 +146,16 @@ def test_a_line_for_encrypted_connections_admits_a_standby_that_encrypts(
 def test_one_admitted_attempt_is_enough() -> None:
     assert best_verdict([verdict(False), verdict(True)]).allowed is True
     assert best_verdict([verdict(False), verdict(None)]).allowed is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "missing"), [("", False), ("three, four", False), ('three,"gone"', True)]
+)
+def test_logical_slots_must_not_wait_for_a_slot_that_does_not_exist(
+    listed: str, missing: bool
+) -> None:
+    limits = settings(max_wal_senders=9, max_replication_slots=9, synchronized_standby_slots=listed)
+    found = problems(
+        settings=limits, node=node(slots=(physical("four"),)), slots=frozenset({"three"})
+    )
+    assert found == ({"synchronized_standby_slots": Severity.WARNING} if missing else {})

@@ -65,7 +65,11 @@ class AsyncFollowChecks:
             [] if facts.is_attached else [joining],
             [] if facts.keeps_slot else [facts.slot],
         )
-        altering = await alter_system_findings(self.site, follow_steps(facts, ""))
+        altering = await alter_system_findings(
+            self.site,
+            follow_steps(facts, ""),
+            changes_timeline=facts.standby.timeline != facts.upstream.timeline,
+        )
         return [*found, *serving, *altering]
 
 

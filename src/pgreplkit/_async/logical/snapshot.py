@@ -24,6 +24,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
+from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     COPY_OUT,
@@ -219,11 +220,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
 
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
-        operation, names = self._operation, [*self._plugin.publications]
-        existing = await link.all(operation, PUBLICATION_NAMES, [names])
-        if missing := missing_publications(operation, names, existing):
-            raise missing
-        published = await read_published(link, names)
+        operation = self._operation
+        published = await published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
@@ -232,12 +230,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         await insist_on_all_rows(link, operation, [one.table for one in published])
-        shape = table_shape(link.version.major)
-        copies = []
-        for one in published:
-            records = await link.all(operation, shape, [one.table.schema, one.table.name])
-            copies.append(table_copy(one, records))
-        return copies
+        return await table_copies(link, operation, published)
 
     async def _copied(
         self,
@@ -273,6 +266,32 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         except UnknownTypes as unknown:
             await self._plugin.learn(link, unknown.oids)
             return TableReader(one.table, reading)
+
+
+async def published_in(
+    link: AsyncLink, operation: str, publications: Sequence[str]
+) -> list[PublishedTable]:
+    """Return the tables of publications.
+
+    Raises: PublicationNotFound.
+    """
+    names = [*publications]
+    existing = await link.all(operation, PUBLICATION_NAMES, [names])
+    if missing := missing_publications(operation, names, existing):
+        raise missing
+    return await read_published(link, names)
+
+
+async def table_copies(
+    link: AsyncLink, operation: str, published: Sequence[PublishedTable]
+) -> list[TableCopy]:
+    """Return the columns and the row filters of published tables."""
+    shape = table_shape(link.version.major)
+    copies = []
+    for one in published:
+        records = await link.all(operation, shape, [one.table.schema, one.table.name])
+        copies.append(table_copy(one, records))
+    return copies
 
 
 def _statement(one: TableCopy) -> Composed:

@@ -66,7 +66,11 @@ class FollowChecks:
             [] if facts.is_attached else [joining],
             [] if facts.keeps_slot else [facts.slot],
         )
-        altering = alter_system_findings(self.site, follow_steps(facts, ""))
+        altering = alter_system_findings(
+            self.site,
+            follow_steps(facts, ""),
+            changes_timeline=facts.standby.timeline != facts.upstream.timeline,
+        )
         return [*found, *serving, *altering]
 
 

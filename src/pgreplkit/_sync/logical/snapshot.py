@@ -25,6 +25,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     COPY_OUT,
@@ -218,11 +219,8 @@ class SnapshotStream(ChangeStream[R]):
 
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
-        operation, names = self._operation, [*self._plugin.publications]
-        existing = link.all(operation, PUBLICATION_NAMES, [names])
-        if missing := missing_publications(operation, names, existing):
-            raise missing
-        published = read_published(link, names)
+        operation = self._operation
+        published = published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
@@ -231,12 +229,7 @@ class SnapshotStream(ChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         insist_on_all_rows(link, operation, [one.table for one in published])
-        shape = table_shape(link.version.major)
-        copies = []
-        for one in published:
-            records = link.all(operation, shape, [one.table.schema, one.table.name])
-            copies.append(table_copy(one, records))
-        return copies
+        return table_copies(link, operation, published)
 
     def _copied(
         self,
@@ -268,6 +261,30 @@ class SnapshotStream(ChangeStream[R]):
         except UnknownTypes as unknown:
             self._plugin.learn(link, unknown.oids)
             return TableReader(one.table, reading)
+
+
+def published_in(link: Link, operation: str, publications: Sequence[str]) -> list[PublishedTable]:
+    """Return the tables of publications.
+
+    Raises: PublicationNotFound.
+    """
+    names = [*publications]
+    existing = link.all(operation, PUBLICATION_NAMES, [names])
+    if missing := missing_publications(operation, names, existing):
+        raise missing
+    return read_published(link, names)
+
+
+def table_copies(
+    link: Link, operation: str, published: Sequence[PublishedTable]
+) -> list[TableCopy]:
+    """Return the columns and the row filters of published tables."""
+    shape = table_shape(link.version.major)
+    copies = []
+    for one in published:
+        records = link.all(operation, shape, [one.table.schema, one.table.name])
+        copies.append(table_copy(one, records))
+    return copies
 
 
 def _statement(one: TableCopy) -> Composed:

@@ -9,7 +9,7 @@ import attrs
 from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.plans.server.access import AccessVerdict
-from pgreplkit.plans.server.readiness import Settings, checked, free_places, names_of
+from pgreplkit.plans.server.readiness import Settings, checked, free_places, names_of, value_of
 from pgreplkit.values.finding import Finding, Severity
 
 _ENCRYPTION = {
@@ -82,6 +82,7 @@ def upstream_findings(facts: UpstreamFacts) -> Iterator[Finding]:
         " invalidated, or in use, because standbys will stream from slots of these names",
         remedy="drop the slot, or let its consumer use another",
     )
+    yield from _synchronized_slots(facts)
     for name, reason in facts.unconnected.items():
         yield checked(
             f"connection of {name}",
@@ -91,6 +92,24 @@ def upstream_findings(facts: UpstreamFacts) -> Iterator[Finding]:
         )
     for name, verdict in facts.joining.items():
         yield _access(name, node, verdict)
+
+
+def _synchronized_slots(facts: UpstreamFacts) -> Iterator[Finding]:
+    """Check that logical decoding will not wait for a slot that does not exist (17 on)."""
+    name = "synchronized_standby_slots"
+    text = str(value_of(facts.settings, name) or "")
+    listed = [part.strip().strip('"') for part in text.split(",") if part.strip()]
+    existing = {*facts.slots, *(slot.slot_name for slot in facts.node.slots)}
+    missing = [slot for slot in listed if slot not in existing]
+    if listed:
+        yield checked(
+            name,
+            ok=not missing,
+            observed=f"{text} on {facts.node.name}; not there: {names_of(missing)}",
+            needed="slots that exist: logical slots with failover wait for all of them",
+            remedy=f"ALTER SYSTEM SET {name}, with the slots of its future standbys",
+            otherwise=Severity.WARNING,
+        )
 
 
 def _access(name: str, node: ClusterNode, verdict: AccessVerdict | str) -> Finding:
