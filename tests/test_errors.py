@@ -183,7 +183,6 @@ def test_a_short_text_is_shown_whole(text: str) -> None:
         pytest.param(1 << 20000, "a 20001-bit int", id="huge"),
         (b"ab", "b'ab'"),
         (bytes(81), "81 bytes"),
-        pytest.param(LSN("0/2A"), "LSN('0/2A')", id="LSN"),
         (None, "a NoneType"),
         (["x"] * 1000, "a list"),
     ],
