@@ -7,8 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import InvalidTimelineHistory, WalNotFound
 from pgreplkit.offline.compression import read_head, read_pieces
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile, WalFileKind, found_file, list_folder
