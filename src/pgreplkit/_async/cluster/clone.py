@@ -203,7 +203,7 @@ class AsyncClonePlan(AsyncClosing):
                     copying_for=timedelta(seconds=now - copying_since),
                 )
                 if progress.phase is not phase:
-                    _LOGGER.info("clone into %s: %s", control.data_dir, progress.phase)
+                    _LOGGER.info("clone into %s: %s", control.data_directory, progress.phase)
                 yield progress
                 if is_over:
                     break

@@ -200,7 +200,7 @@ class ClonePlan(Closing):
                     copying_for=timedelta(seconds=now - copying_since),
                 )
                 if progress.phase is not phase:
-                    _LOGGER.info("clone into %s: %s", control.data_dir, progress.phase)
+                    _LOGGER.info("clone into %s: %s", control.data_directory, progress.phase)
                 yield progress
                 if is_over:
                     break
