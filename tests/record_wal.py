@@ -47,7 +47,7 @@ def record(lab: Lab, major: int) -> None:
     with tarfile.open(fileobj=content, mode="w") as archive:
         name = first
         while name <= last:
-            data = (node.data_dir / "pg_wal" / str(name)).read_bytes()
+            data = (node.data_directory / "pg_wal" / str(name)).read_bytes()
             # What a recycled file holds after its last page would only take space.
             used = int(size) if name < last else end.offset_in(size) + 200 + 8191 & -8192
             pack(archive, str(name), data[:used] + bytes(int(size) - used))
@@ -86,7 +86,7 @@ def dump(node: Node, first: object, last: object) -> bytes | None:
     program = node.installation.bindir / "pg_waldump"
     if not program.exists():
         return None
-    command = [str(program), "-b", "-p", str(node.data_dir / "pg_wal"), str(first), str(last)]
+    command = [str(program), "-b", "-p", str(node.data_directory / "pg_wal"), str(first), str(last)]
     text = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
     return "".join(f"{line}\n" for line in normalized(text.split("\n"))).encode()
 

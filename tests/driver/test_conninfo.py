@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import ControlFailed, ReceiverState, RepmgrNode, RepmgrType, WalReceiver
 from pgreplkit.driver.conninfo import (
     address,
     handed_on,
@@ -14,6 +13,8 @@ from pgreplkit.driver.conninfo import (
     upstream_of,
     without_password,
 )
+from pgreplkit.errors import ControlFailed
+from pgreplkit.rows import ReceiverState, RepmgrNode, RepmgrType, WalReceiver
 from pgreplkit.values.conninfosyntax import parse_conninfo
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}

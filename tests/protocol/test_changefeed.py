@@ -11,19 +11,9 @@ import pgoutputs as sent
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
-    Begin,
-    Change,
-    Column,
-    Insert,
-    InvalidChangeMessage,
-    Payload,
-    Row,
-    ServerError,
-    Transaction,
-    ValueNotLoadable,
-)
+from pgreplkit import LSN
+from pgreplkit.changes import Begin, Change, Column, Insert, Payload, Row, Transaction
+from pgreplkit.errors import InvalidChangeMessage, ServerError, ValueNotLoadable
 from pgreplkit.protocol.changefeed import ChangeFeed, PayloadFeed, TypedFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.decoder import Decoder

@@ -27,7 +27,6 @@ from pgreplkit.catalog.server.replay import (
     ReplayStatus,
 )
 from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -121,13 +120,6 @@ class AsyncStandby(AsyncStreamingServer):
         """
         receiver = await self.receiver()
         return None if receiver is None else upstream_of(receiver)
-
-    async def cascade(self) -> list[WalSender]:
-        """Return the receivers of this standby's WAL; the same as ``replicas``.
-
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
-        """
-        return await self.replicas()
 
     async def conflicts(self) -> list[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.

@@ -28,7 +28,6 @@ from pgreplkit.catalog.server.replay import (
     ReplayStatus,
 )
 from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -122,13 +121,6 @@ class Standby(StreamingServer):
         """
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
-
-    def cascade(self) -> list[WalSender]:
-        """Return the receivers of this standby's WAL; the same as ``replicas``.
-
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
-        """
-        return self.replicas()
 
     def conflicts(self) -> list[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.

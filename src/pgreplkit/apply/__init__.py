@@ -5,10 +5,8 @@ columns; ApplyRemote and KeepLocal decide conflicts. ``python -m pgreplkit.apply
 an applier as a process.
 """
 
-from pgreplkit._public import lazy as _lazy
+from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 
-# Importing typing would cost more than the rest of this module.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit._async.logical.applier import AsyncApplier as AsyncApplier
     from pgreplkit._sync.logical.applier import Applier as Applier

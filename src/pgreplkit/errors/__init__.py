@@ -48,10 +48,8 @@
 An argument of a wrong type raises ``TypeError``.
 """
 
-from pgreplkit._public import lazy as _lazy
+from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pgreplkit.errors.apply import (
         ApplierActive as ApplierActive,

@@ -109,7 +109,7 @@ def launch_of(control: NodeControl) -> Launch:
     """
     content = (control.read_file("postmaster.opts") or b"").decode(errors="surrogateescape")
     launch = Launch(tuple(_ARGUMENT.findall(content)))
-    own, folder = normpath(control.data_dir), launch.config_dir
+    own, folder = normpath(control.data_directory), launch.config_dir
     if folder is None or normpath(folder) == own:
         return launch
     main_file = launch.main_file
@@ -143,7 +143,10 @@ def read_configuration(control: NodeControl) -> Configuration:
 
 def _inside(control: NodeControl, path: str) -> str:
     """Return the path from the data directory on, if it lies there."""
-    whole, root = normpath(join(control.data_dir, path)), f"{normpath(control.data_dir)}/"
+    whole, root = (
+        normpath(join(control.data_directory, path)),
+        f"{normpath(control.data_directory)}/",
+    )
     return whole.removeprefix(root)
 
 
@@ -177,7 +180,7 @@ class _Reader:
         if key != "include_dir":
             self.read(_inside(self._control, path), depth + 1)
             return
-        folder = join(self._control.data_dir, path)
+        folder = join(self._control.data_directory, path)
         names = self._control.list_folder(folder)
         if names is not None:
             self.directories.append(_inside(self._control, path))

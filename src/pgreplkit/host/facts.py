@@ -22,7 +22,7 @@ def kept_folder(control: NodeControl) -> str:
 
     It is a sibling of the data directory: inside of it, pg_rewind removes what it does not know.
     """
-    whole = normpath(control.data_dir)
+    whole = normpath(control.data_directory)
     return f"{dirname(whole)}/{basename(whole)}.before-rewind"
 
 
@@ -32,7 +32,7 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
     Raises: ControlFailed.
     """
     configuration = read_configuration(control)
-    data_dir, kept = normpath(control.data_dir), kept_folder(control)
+    data_directory, kept = normpath(control.data_directory), kept_folder(control)
     command_line = {name: set_.value for name, set_ in configuration.command_line.items()}
     fixed = {name: value for name in _STANDBY_SETTINGS if (value := command_line.get(name))}
     if fixed.get("recovery_target_timeline") == "latest":
@@ -41,9 +41,9 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
     is_given = isinstance(control, LocalControl) and control.config_file is not None
     return HostFacts(
         node=node,
-        data_dir=data_dir,
-        unwritable=tuple(control.unwritable(data_dir)),
-        can_keep=not control.unwritable(dirname(data_dir), below=False),
+        data_directory=data_directory,
+        unwritable=tuple(control.unwritable(data_directory)),
+        can_keep=not control.unwritable(dirname(data_directory), below=False),
         leftover=kept if control.list_folder(kept) is not None else None,
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,

@@ -35,7 +35,9 @@ def own_files(control: NodeControl) -> list[str]:
     configuration = read_configuration(control)
     named = [configuration.get(setting) or "" for setting in _NAMED_BY]
     there = [
-        name for name in control.list_folder(control.data_dir) or [] if name.endswith(_SUFFIXES)
+        name
+        for name in control.list_folder(control.data_directory) or []
+        if name.endswith(_SUFFIXES)
     ]
     names = dict.fromkeys([*_ALWAYS, *configuration.files, *named, *there])
     recovery = {"recovery.conf", ""}
@@ -77,7 +79,7 @@ def restore_files(control: NodeControl, folder: str) -> None:
         control.write_file(unquote(name), content)
     directories = (control.read_file(f"{folder}/{_COMPLETE}") or b"").decode()
     for name in map(unquote, directories.splitlines()):
-        if control.list_folder(join(control.data_dir, name)) is None:
+        if control.list_folder(join(control.data_directory, name)) is None:
             # pg_rewind removed it: the source lacks it, and no kept file was in it.
             control.write_file(join(name, _PLACEHOLDER), b"")
             control.write_file(join(name, _PLACEHOLDER), None)

@@ -11,7 +11,7 @@ from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.kinds import XLOG
 from pgreplkit.offline.records import WalRecord
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 
 _SHUTDOWN, _ONLINE = 0x00, 0x10
 _UNTIL_11, _FROM_12 = Struct("<QII?3x9Iq3I4x"), Struct("<QII?3xiQ7I4xq3I4x")
@@ -50,7 +50,7 @@ class WalCheckpoint:
     newest_commit_ts_xid: int
     oldest_active_xid: int
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the checkpoint to JSON types."""
         return plain_row(self)
 

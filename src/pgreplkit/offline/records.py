@@ -16,7 +16,7 @@ from pgreplkit.offline.pages import record_end
 from pgreplkit.values.crc32c import extension
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 
 T = TypeVar("T")
 
@@ -239,7 +239,7 @@ class WalRecord:
         extend = extension()
         return extend(extend(0, self.content[HEADER_SIZE:]), self.content[:_CRC_AT])
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the record to JSON types, without its data and images."""
         return {
             "lsn": str(self.lsn),

@@ -13,7 +13,7 @@ from pgreplkit.offline.kinds import kind_of, manager_name
 from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.offline.xacts import commit_of, end_time, is_end
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 
 StatsKey: TypeAlias = str | int | RelationFile | datetime | None
 """What the records of a row have in common; None for records that have none of it."""
@@ -97,11 +97,11 @@ class WalStats:
         """Return the share of a row in all bytes, from 0 to 1."""
         return row.bytes / self.bytes if self.bytes else 0.0
 
-    def to_records(self) -> list[dict[str, Plain]]:
+    def to_records(self) -> list[dict[str, JSONValue]]:
         """Convert the rows to dicts of JSON types, for example for pandas.DataFrame."""
         return [plain_row(row) | {"key": _text(row.key)} for row in self.rows]
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the statistics to JSON types."""
         return {"by": str(self.by), "rows": [*self.to_records()]}
 

@@ -11,7 +11,7 @@ from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.kinds import TRANSACTION, XLOG
 from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ class WalCommit:
     dropped: tuple[RelationFile, ...] = ()
     """The files that replay removes: of dropped, truncated or rewritten relations."""
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the commit to JSON types."""
         return plain_row(self)
 

@@ -11,8 +11,9 @@ from clusters import Cluster
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
-from pgreplkit import LSN, Row
+from pgreplkit import LSN
 from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
+from pgreplkit.changes import Row
 from pgreplkit.errors import (
     ApplierActive,
     ApplyError,

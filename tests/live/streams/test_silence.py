@@ -13,7 +13,9 @@ from psycopg.conninfo import make_conninfo
 from relays import Relay
 
 import pgreplkit
-from pgreplkit import ConnectionFailed, Insert, Primary, ReplicationConnection
+from pgreplkit import Primary, ReplicationConnection
+from pgreplkit.changes import Insert
+from pgreplkit.errors import ConnectionFailed
 from pgreplkit.lab import Node
 from pgreplkit.plans.streams import silence
 
@@ -108,11 +110,11 @@ def test_a_slow_client_does_not_make_its_server_silent(node: Node) -> None:
     ):
         for _ in range(2):
             time.sleep(SHORT * 1.5)
-            with pytest.raises(pgreplkit.WaitTimeout):
+            with pytest.raises(pgreplkit.errors.WaitTimeout):
                 next(stream)
         # Longer than the limit in all: the server answers the probe.
         for _ in range(3):
-            with pytest.raises(pgreplkit.WaitTimeout):
+            with pytest.raises(pgreplkit.errors.WaitTimeout):
                 next(stream)
 
 
@@ -157,7 +159,7 @@ def test_a_publication_that_is_dropped_during_the_stream_is_noticed(
             run(node, "INSERT INTO t VALUES (1)")
             assert next(c.new["id"] for c in stream if isinstance(c, Insert)) == 1
             run(node, "DROP PUBLICATION p")
-            with pytest.raises(pgreplkit.PublicationNotFound):
+            with pytest.raises(pgreplkit.errors.PublicationNotFound):
                 for _ in stream:
                     pass
     assert not one(node, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
@@ -174,13 +176,13 @@ def test_a_slot_on_the_standby_of_an_idle_primary_names_the_remedy(
     standby = lab.standby(primary, slot="physical", settings=settings)
     with (
         pgreplkit.Standby.connect(standby.conninfo) as server,
-        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+        pytest.raises(pgreplkit.errors.StatementTimeout, match="pg_log_standby_snapshot"),
     ):
         server.create_logical_slot("s", timeout=0.5)
     opened = ReplicationConnection.connect(standby.conninfo, database="postgres")
     with (
         opened as connection,
-        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+        pytest.raises(pgreplkit.errors.StatementTimeout, match="pg_log_standby_snapshot"),
     ):
         connection.create_slot("s", plugin="pgoutput", timeout=0.5)
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from logicalfacts import slot_state
 from packaging.version import Version
 
-from pgreplkit import LSN, ClusterNode, Severity, SlotState, Topology, Upstream
+from pgreplkit import LSN
 from pgreplkit.plans.cluster.handover import (
     Handover,
     UpstreamSettings,
@@ -18,6 +18,7 @@ from pgreplkit.plans.cluster.handover import (
     is_same_name,
     lost_bytes,
 )
+from pgreplkit.rows import ClusterNode, Severity, SlotState, Topology, Upstream
 
 
 def physical(name: str, **changed: object) -> SlotState:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pgreplkit import Severity
 from pgreplkit.plans.cluster.hosts import (
     AlterSystemFacts,
     HostFacts,
@@ -17,11 +16,12 @@ from pgreplkit.plans.cluster.hosts import (
     unasked_finding,
 )
 from pgreplkit.plans.cluster.steps import Follow, Promote, SetSyncNames
+from pgreplkit.rows import Severity
 from pgreplkit.values.finding import Finding
 
 READY = HostFacts(
     node="a",
-    data_dir="/data",
+    data_directory="/data",
     unwritable=(),
     can_keep=True,
     leftover=None,

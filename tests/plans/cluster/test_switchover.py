@@ -10,19 +10,8 @@ from clusterfacts import NOW, handover, replay_status, slot_state
 from hypothesis import given, strategies as st
 from serverfacts import archiver, sender
 
-from pgreplkit import (
-    LSN,
-    ClusterNode,
-    ConnectionFailed,
-    PauseState,
-    Readiness,
-    ServerError,
-    Severity,
-    SlotType,
-    SyncStandbyNames,
-    Topology,
-    Upstream,
-)
+from pgreplkit import LSN, SyncStandbyNames
+from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.switchover import (
@@ -30,6 +19,15 @@ from pgreplkit.plans.cluster.switchover import (
     switchover_findings,
     switchover_nodes,
     switchover_steps,
+)
+from pgreplkit.rows import (
+    ClusterNode,
+    PauseState,
+    Readiness,
+    Severity,
+    SlotType,
+    Topology,
+    Upstream,
 )
 
 OLD, NEW, _ = handover().topology.nodes
@@ -71,7 +69,7 @@ def test_the_old_primary_replaces_the_new_one_in_synchronous_standby_names() -> 
         if isinstance(step, steps.SetSyncNames)
     ]
     assert setting.names == 'ANY 1 ("Db-1", app3)'
-    assert setting.does.startswith('ALTER SYSTEM SET synchronous_standby_names = \'ANY 1 ("Db-1"')
+    assert setting.action.startswith('ALTER SYSTEM SET synchronous_standby_names = \'ANY 1 ("Db-1"')
 
 
 @pytest.mark.parametrize(
@@ -124,8 +122,8 @@ def test_names_that_were_met_are_met_after_the_two_changed_places(
         },
         old_name="a",
     )
-    if before.met_by(["b", third]):
-        assert planned.swapped_names.met_by(["a", third])
+    if before.is_met_by(["b", third]):
+        assert planned.swapped_names.is_met_by(["a", third])
 
 
 def test_commits_wait_for_no_more_standbys_than_exist() -> None:

@@ -8,7 +8,6 @@ from clusterfacts import handover, slot_state
 from hypothesis import given, strategies as st
 from serverfacts import sender, settings
 
-from pgreplkit import ClusterNode, Severity, SlotState, SlotType
 from pgreplkit.plans.cluster.upstream import (
     UpstreamFacts,
     best_verdict,
@@ -18,6 +17,7 @@ from pgreplkit.plans.cluster.upstream import (
     upstream_findings,
 )
 from pgreplkit.plans.server.access import AccessVerdict
+from pgreplkit.rows import ClusterNode, Severity, SlotState, SlotType
 
 NEW = handover().new
 FACTS = UpstreamFacts(

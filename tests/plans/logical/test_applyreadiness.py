@@ -9,9 +9,9 @@ import pytest
 from applyfacts import OWN
 from serverfacts import settings
 
-from pgreplkit import Readiness, Severity
 from pgreplkit.catalog.logical.replicaidentity import identity_in
 from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.rows import Readiness, Severity
 from pgreplkit.values.tablename import TableName
 
 T = TableName("public", "t")

@@ -10,8 +10,9 @@ from clusterfacts import replay_status
 from hypothesis import given, strategies as st
 from serverfacts import settings
 
-from pgreplkit import LSN, Readiness, Severity, SystemIdentity, TimelineHistory
+from pgreplkit import LSN, SystemIdentity, TimelineHistory
 from pgreplkit.plans.server.standbyreadiness import NodeFacts, standby_readiness
+from pgreplkit.rows import Readiness, Severity
 
 GOOD = {
     "hot_standby": "on",

@@ -13,9 +13,9 @@ import attrs
 from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.cluster.actions import AsyncClusterActor
 from pgreplkit._async.cluster.failover import (
-    PROOFS,
+    EVIDENCE,
     AsyncFailoverChecks,
-    Proof,
+    Evidence,
     read_statuses,
 )
 from pgreplkit._async.cluster.follow import AsyncFollowChecks
@@ -38,7 +38,7 @@ from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
-from pgreplkit.values.plain import Plain
+from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
@@ -188,7 +188,7 @@ class AsyncCluster:
         """
         return self.topology.best_candidate()
 
-    async def switchover(
+    async def plan_switchover(
         self,
         to: str,
         *,
@@ -204,7 +204,7 @@ class AsyncCluster:
         is adapted.
 
         ``max_lag`` limits the lag in bytes at the start, ``timeout`` each wait in seconds. With the
-        file ``journal``, another process can ``resume`` the operation.
+        file ``journal``, another process can continue the operation (``plan_resume``).
 
         Raises:
             ServerError: If there is no primary, or ``to`` is not one of its standbys.
@@ -225,19 +225,19 @@ class AsyncCluster:
         begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
-    async def failover(
+    async def plan_failover(
         self,
         to: str | None = None,
         *,
         primary: str | None = None,
-        proofs: Collection[Proof] = ("connection", "standbys"),
+        evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
 
-        The plan is refused unless each kind of evidence in ``proofs`` says that the primary is
+        The plan is refused unless each kind of evidence in ``evidence`` says that the primary is
         lost: ``"connection"``, nothing answers at its address; ``"standbys"``, no standby streams
         from it; ``"process"``, its control reports that it is not running.
 
@@ -251,20 +251,22 @@ class AsyncCluster:
 
         Raises:
             ServerError: If there is no standby, or it is unclear which primary is lost.
-            ValueError: If ``proofs`` is empty or contains an unknown word.
+            ValueError: If ``evidence`` is empty or contains an unknown word.
             NodeNotFound: If the cluster has no such node.
         """
-        proofs = several(proofs, "proofs")
-        unknown = {*proofs} - {*PROOFS}
-        if unknown or not proofs:
-            raise ValueError(f"proofs must be some of {', '.join(PROOFS)}, got {unknown or 'none'}")
+        evidence = several(evidence, "evidence")
+        unknown = {*evidence} - {*EVIDENCE}
+        if unknown or not evidence:
+            raise ValueError(
+                f"evidence must be some of {', '.join(EVIDENCE)}, got {unknown or 'none'}"
+            )
         await self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = await read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, evidence=tuple(evidence), standbys=standbys)
         steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
@@ -275,7 +277,7 @@ class AsyncCluster:
         )
         return _plan(site, begun, AsyncFailoverChecks(site, handover, lost), journal)
 
-    async def follow(
+    async def plan_follow(
         self,
         standby: str,
         upstream: str,
@@ -316,7 +318,7 @@ class AsyncCluster:
         )
         return _plan(site, begun, AsyncFollowChecks(site, facts), journal)
 
-    async def rejoin(
+    async def plan_rejoin(
         self,
         name: str,
         *,
@@ -349,7 +351,7 @@ class AsyncCluster:
         )
         return _plan(site, begun, AsyncRejoinChecks(site, facts), journal)
 
-    async def resume(
+    async def plan_resume(
         self,
         journal: str | os.PathLike[str],
         *,
@@ -376,7 +378,7 @@ class AsyncCluster:
         seconds = checked_seconds(timeout, "timeout")
         return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the topology as JSON types."""
         return self.topology.to_dict()
 

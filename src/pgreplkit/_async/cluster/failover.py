@@ -28,8 +28,8 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
 
-Proof: TypeAlias = Literal["connection", "standbys", "process"]
-PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
+Evidence: TypeAlias = Literal["connection", "standbys", "process"]
+EVIDENCE: tuple[Evidence, ...] = ("connection", "standbys", "process")
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ class AsyncFailoverChecks:
 
 async def read_evidence(site: AsyncSite, lost: LostPrimary) -> list[Finding]:
     """Return one finding for each requested kind of evidence that the primary is lost."""
-    return [await _evidence(site, kind, lost) for kind in lost.proofs]
+    return [await _evidence(site, kind, lost) for kind in lost.evidence]
 
 
 async def missing_evidence(site: AsyncSite, lost: LostPrimary) -> str:

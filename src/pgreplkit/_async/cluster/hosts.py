@@ -69,7 +69,7 @@ async def _is_writable(site: AsyncSite, node: str) -> bool | None:
         return None
     try:
         return not await site.controlled(
-            node, lambda control: control.unwritable(join(control.data_dir, AUTO_FILE))
+            node, lambda control: control.unwritable(join(control.data_directory, AUTO_FILE))
         )
     except Error:
         return None

@@ -29,8 +29,8 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
 
-Proof: TypeAlias = Literal["connection", "standbys", "process"]
-PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
+Evidence: TypeAlias = Literal["connection", "standbys", "process"]
+EVIDENCE: tuple[Evidence, ...] = ("connection", "standbys", "process")
 
 
 @attrs.frozen
@@ -68,7 +68,7 @@ class FailoverChecks:
 
 def read_evidence(site: Site, lost: LostPrimary) -> list[Finding]:
     """Return one finding for each requested kind of evidence that the primary is lost."""
-    return [_evidence(site, kind, lost) for kind in lost.proofs]
+    return [_evidence(site, kind, lost) for kind in lost.evidence]
 
 
 def missing_evidence(site: Site, lost: LostPrimary) -> str:

@@ -70,7 +70,7 @@ def _is_writable(site: Site, node: str) -> bool | None:
         return None
     try:
         return not site.controlled(
-            node, lambda control: control.unwritable(join(control.data_dir, AUTO_FILE))
+            node, lambda control: control.unwritable(join(control.data_directory, AUTO_FILE))
         )
     except Error:
         return None

@@ -53,7 +53,7 @@ def read_rejoin(
 def _slots_of_a_primary(control: NodeControl) -> tuple[str, ...]:
     if is_standby(control):
         return ()
-    return tuple(control.list_folder(f"{control.data_dir}/pg_replslot") or ())
+    return tuple(control.list_folder(f"{control.data_directory}/pg_replslot") or ())
 
 
 @attrs.frozen

@@ -87,14 +87,14 @@ class SnapshotStream(ChangeStream[R]):
         tables: Iterable[AnyTable] | None,
         *,
         failover: bool,
-        create_timeout: float,
+        slot_timeout: float,
     ) -> None:
         super().__init__(stream, plugin)
         self._conninfo, self._database = conninfo, database
         self._tables = None
         if tables is not None:
             self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
-        self._failover, self._create_timeout = failover, create_timeout
+        self._failover, self._create_timeout = failover, slot_timeout
         self._phase = _Phase.NEW
         self._has_unfinished_slot = False
         self._reader: Connection[object] | None = None

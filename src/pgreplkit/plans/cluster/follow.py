@@ -71,7 +71,7 @@ def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
     if node not in topology.standbys or not above.is_reachable or node is above:
         found = f"they are not a standby and another server that runs ({node}; {above})"
         raise ServerError(operation, found)
-    if node in topology.above(upstream):
+    if node in topology.upstreams(upstream):
         found = f"{upstream} receives from {standby}: they would form a circle without a primary"
         raise ServerError(operation, found)
 

@@ -89,7 +89,7 @@ class Handover:
                 names.append(comes)
         swapped = attrs.evolve(self.sync_names, names=()).add(*names)
         expected = (comes, *self.follower_names)
-        if swapped.met_by(expected) or "*" in names:
+        if swapped.is_met_by(expected) or "*" in names:
             return swapped
         # The primary's own name in the list never counted: without it there may be fewer names.
         return attrs.evolve(swapped, count=min(swapped.count, max(1, len(swapped.names))))

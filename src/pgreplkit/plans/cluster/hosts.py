@@ -9,7 +9,7 @@ import attrs
 from pgreplkit.plans.cluster.rewind import NEW_COPY
 from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
 from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 
 _SHOWN = 5
 """Number of files that a finding names; a directory tree with a wrong owner has thousands."""
@@ -20,7 +20,7 @@ class HostFacts:
     """The state of the host of a server that will become a standby."""
 
     node: str
-    data_dir: str
+    data_directory: str
     unwritable: tuple[str, ...]
     """Files and directories of the data directory that the server's account cannot write."""
     can_keep: bool
@@ -40,7 +40,7 @@ class HostFacts:
 def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
     """Check that the server can be configured and started as a standby."""
     written = ("", "postgresql.auto.conf", "recovery.conf", "standby.signal", "recovery.signal")
-    ours = {f"{facts.data_dir}/{name}".rstrip("/") for name in written}
+    ours = {f"{facts.data_directory}/{name}".rstrip("/") for name in written}
     bad = [path for path in facts.unwritable if path in ours]
     yield checked(
         f"files of {facts.node}",
@@ -89,7 +89,7 @@ def rewind_host_findings(facts: HostFacts) -> Iterator[Finding]:
     yield checked(
         "place for its configuration files",
         ok=facts.can_keep,
-        observed=f"the parent directory of {facts.data_dir} "
+        observed=f"the parent directory of {facts.data_directory} "
         + ("is writable" if facts.can_keep else "is not writable by the server's account"),
         needed="a place outside the data directory, where pg_rewind removes nothing",
         remedy="let the server's account write there (the parent of a mount point often belongs to"
@@ -173,7 +173,7 @@ def target_timeline_finding(facts: AlterSystemFacts, *, otherwise: Severity) -> 
         observed=facts.target_timeline or "set together with the upstream",
         needed="latest: the standby does not follow a promotion otherwise",
         remedy=f"ALTER SYSTEM SET recovery_target_timeline = 'latest' on {facts.node}",
-        takes=Takes.RESTART,
+        effective_after=EffectiveAfter.RESTART,
         otherwise=otherwise,
     )
 

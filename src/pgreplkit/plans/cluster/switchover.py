@@ -197,7 +197,7 @@ def _commits(handover: Handover) -> Finding:
     names, standbys = handover.swapped_names, (handover.old_name, *handover.follower_names)
     return checked(
         "synchronous_standby_names",
-        ok=names.met_by(standbys),
+        ok=names.is_met_by(standbys),
         observed=f"{str(names)!r} on {handover.new.name}, whose standbys will be"
         f" {names_of(standbys)}",
         needed="names that those standbys meet, or every commit waits; other receivers do not move",

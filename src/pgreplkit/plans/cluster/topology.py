@@ -16,7 +16,7 @@ from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.timeline import TimelineHistory
 
 _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
@@ -141,7 +141,7 @@ class Topology:
         return tuple(n for n in self.nodes if not n.is_reachable and not n.is_witness)
 
     @property
-    def strangers(self) -> tuple[ClusterNode, ...]:
+    def foreign_nodes(self) -> tuple[ClusterNode, ...]:
         """Nodes with another system identifier."""
         own = self.system_id
         return tuple(n for n in self._replicating if n.system_id != own)
@@ -180,7 +180,7 @@ class Topology:
         """Return the standbys that receive directly from a node."""
         return tuple(node for node in self.members if node.upstream == name)
 
-    def above(self, name: str) -> tuple[ClusterNode, ...]:
+    def upstreams(self, name: str) -> tuple[ClusterNode, ...]:
         """Return the upstreams of a node, direct and indirect, the nearest first."""
         found: list[ClusterNode] = []
         node = self[name]
@@ -218,7 +218,7 @@ class Topology:
         """Problems of the topology; empty if all nodes form one tree under one primary."""
         return tuple(self._findings())
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the nodes and findings as JSON types."""
         return {
             "system_id": self.system_id,
@@ -240,7 +240,8 @@ class Topology:
                 lines += self._tree(node, drawn)
         lines += [str(node) for node in (*self.witnesses, *self.down)]
         lines += [
-            f"{node.name}: other system identifier ({node.system_id})" for node in self.strangers
+            f"{node.name}: other system identifier ({node.system_id})"
+            for node in self.foreign_nodes
         ]
         return "\n".join(lines)
 
@@ -277,7 +278,7 @@ class Topology:
             if not node.is_reachable:
                 needed = "a witness that answers: without it repmgr may fail over too early"
                 yield _finding(node.name, Severity.WARNING, str(node.error), needed)
-        for node in self.strangers:
+        for node in self.foreign_nodes:
             found = f"system identifier {node.system_id}"
             needed = f"{self.system_id}, as the other nodes"
             yield _finding(node.name, Severity.CRITICAL, found, needed)
@@ -292,9 +293,9 @@ def _finding(check: str, severity: Severity, found: str, needed: str) -> Finding
     return Finding(check=check, severity=severity, found=found, needed=needed)
 
 
-def _plain_node(node: ClusterNode) -> Plain:
+def _plain_node(node: ClusterNode) -> JSONValue:
     names = ("name", "host", "port", "error", "version", "system_id", "timeline", "is_primary")
-    identity: dict[str, Plain] = {name: plain(getattr(node, name)) for name in names}
+    identity: dict[str, JSONValue] = {name: plain(getattr(node, name)) for name in names}
     return {
         **identity,
         "lsn": plain(node.lsn),

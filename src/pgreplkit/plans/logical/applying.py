@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 
 
 class ConflictKind(OpenEnum):
@@ -44,7 +44,7 @@ class ApplyConflict:
     lsn: LSN
     """The end of the transaction on the publisher."""
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the row in JSON types."""
         return plain_row(self)
 
@@ -69,7 +69,7 @@ class ParkedTransaction:
     found: str
     """The subscriber's error."""
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the row in JSON types."""
         return plain_row(self)
 
@@ -87,7 +87,7 @@ class ApplyReport:
     lag: timedelta | None
     """The age of the last applied commit when it was applied; None if none was."""
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the report in JSON types."""
         return plain_row(self)
 
@@ -111,7 +111,7 @@ class ApplierStatus:
     behind: int | None
     """The bytes of WAL that the publisher has written since."""
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the status in JSON types."""
         return plain_row(self)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from pgreplkit.catalog.server.settings import Setting, SettingContext, SettingValue
-from pgreplkit.values.finding import Finding, Severity, Takes, worst_of
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
+from pgreplkit.values.plain import JSONValue, plain_row
 
 Settings = Mapping[str, Setting]
 
@@ -48,7 +48,7 @@ class Readiness:
         checks = ", ".join(finding.check for finding in self.findings) or "none"
         raise KeyError(f"the report has no check {check!r}; its checks are {checks}")
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the findings as JSON types."""
         return plain_row(self)
 
@@ -60,7 +60,7 @@ def checked(
     observed: object,
     needed: str,
     remedy: str = "",
-    takes: Takes = Takes.NOTHING,
+    effective_after: EffectiveAfter = EffectiveAfter.NOTHING,
     otherwise: Severity = Severity.CRITICAL,
 ) -> Finding:
     """Return the finding of one check.
@@ -73,7 +73,7 @@ def checked(
         found=str(observed),
         needed=needed,
         remedy="" if ok else remedy,
-        takes=Takes.NOTHING if ok else takes,
+        effective_after=EffectiveAfter.NOTHING if ok else effective_after,
     )
 
 
@@ -88,18 +88,18 @@ def setting_found(
 ) -> Finding:
     """Return the finding about a setting; ``value`` is the right value."""
     setting = settings.get(name)
-    takes = Takes.NOTHING
+    takes = EffectiveAfter.NOTHING
     # Without a row in pg_settings, its context is unknown.
     if setting is not None:
         restart = setting.context is SettingContext.POSTMASTER
-        takes = Takes.RESTART if restart else Takes.RELOAD
+        takes = EffectiveAfter.RESTART if restart else EffectiveAfter.RELOAD
     return checked(
         name,
         ok=is_so,
         observed=shown(setting),
         needed=needed,
         remedy=f"ALTER SYSTEM SET {name} = {value}",
-        takes=takes,
+        effective_after=takes,
         otherwise=otherwise,
     )
 

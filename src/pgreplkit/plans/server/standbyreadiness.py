@@ -18,7 +18,7 @@ from pgreplkit.plans.server.readiness import (
     unknown,
     value_of,
 )
-from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.timeline import TimelineHistory
 
@@ -81,7 +81,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             observed="set" if sources[0] else "empty",
             needed="set, or a restore_command",
             remedy="ALTER SYSTEM SET primary_conninfo = '…'",
-            takes=Takes.RELOAD,
+            effective_after=EffectiveAfter.RELOAD,
         )
     from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
     # Only a warning: a standby may be catching up from the archive before it streams.
