@@ -61,11 +61,11 @@ def tour(session: nox.Session) -> None:
 @nox.session(python=interpreters() or None)
 def tests(session: nox.Session) -> None:
     """The suite on the newest server; on the newest Python what a Python's version can change."""
-    install(session, "test", "lint")
+    first = not interpreters() or session.python == interpreters()[0]
+    install(session, "test", "lint", *(["ecosystem"] if first else []))
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    first = not interpreters() or session.python == interpreters()[0]
     session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
     if first:
         # Times and memory are measured while nothing else runs.
@@ -159,7 +159,8 @@ def sync(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors, and its examples are run."""
     install(session, "docs", "test")
-    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
+    build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
+    session.run(*build, "docs", "docs/_build")
     pages = ["docs", "README.md", "tests/test_docstrings.py"]
     session.run("python", "-m", "pytest", *pages, *PARALLEL)
 

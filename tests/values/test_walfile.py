@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit import LSN, InvalidLSN, InvalidWalFileName, SegmentSize, WalFileName
+from pgreplkit import LSN, SegmentSize, WalFileName
+from pgreplkit.errors import InvalidLSN, InvalidWalFileName
 from pgreplkit.testing.strategies import lsns, segment_sizes, timelines, wal_file_names
 
 MIB = SegmentSize(1 << 20)
@@ -168,7 +169,7 @@ def test_parts_outside_their_range_are_refused(timeline: int, number: int) -> No
         "WalFileName(1, 1.0)",
         "WalFileName('1', 0)",
         "WalFileName(1, None)",
-        "WalFileName(1, 0, 16777216)",
+        "WalFileName(1, 0, 16777216.0)",
         "name + True",
         "name + 1.0",
         "1 + name",

@@ -27,6 +27,7 @@ class TaskGroup:
     def start(self, call: Callable[[], Coroutine[object, object, T]]) -> Job[T]:
         """Start a task."""
         job = asyncio.ensure_future(call())
+        # The event loop itself has only a weak reference to a task.
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
@@ -48,6 +49,7 @@ class TaskGroup:
         jobs = [*self._jobs]
         for job in jobs:
             job.cancel()
+        # One task that failed must not hide that another is still running.
         await asyncio.gather(*jobs, return_exceptions=True)
 
 
@@ -62,6 +64,7 @@ async def to_thread_shielded(call: Callable[[], T]) -> T:
     try:
         return await asyncio.shield(job)
     except asyncio.CancelledError:
+        # A second cancellation must not end the wait: the thread still uses the caller's files.
         while not job.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([job])
@@ -83,6 +86,27 @@ async def wait_readable(descriptor: int, timeout: float) -> bool:
     return True
 
 
+async def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float) -> bool:
+    """Wait until one of the sockets is ready; return False after ``timeout`` seconds."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    for descriptor in readers:
+        loop.add_reader(descriptor, ready.set)
+    for descriptor in writers:
+        loop.add_writer(descriptor, ready.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await ready.wait()
+    except TimeoutError:
+        return False
+    finally:
+        for descriptor in readers:
+            loop.remove_reader(descriptor)
+        for descriptor in writers:
+            loop.remove_writer(descriptor)
+    return True
+
+
 def guard() -> AbstractContextManager[object]:
     """Return the lock of the sync twin; an event loop runs in one thread and needs none."""
     return nullcontext()
@@ -95,6 +119,7 @@ class Heartbeat:
     """
 
     def __init__(self, beat: Callable[[], None], interval: float) -> None:
+        # A strong reference would keep a forgotten stream, and its connection, alive.
         self._task = asyncio.ensure_future(_beating(WeakMethod(beat), interval))
 
     def close(self) -> None:
@@ -109,6 +134,7 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
         if call is None:
             return
         call()
+        # During the sleep, this reference would do the same.
         del call
 
 

@@ -51,7 +51,7 @@ from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, Replication, primary_readiness
+from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.several import several
@@ -147,6 +147,7 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
+        # A standby takes ALTER SYSTEM too, and would use the value only after its promotion.
         await self._check_role()
         if not force:
             await self._check_quorum(names)
@@ -159,23 +160,23 @@ class AsyncPrimary(AsyncStreamingServer):
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
             confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
-            if names.met_by(confirming):
+            if names.is_met_by(confirming):
                 return
             # Waiting helps only if enough standbys are connected.
-            could_be_met = names.met_by([replica.application_name for replica in streaming])
+            could_be_met = names.is_met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
                 raise QuorumUnreachable(str(names), confirming)
             await sleep(backoff.next_pause())
 
     async def check_readiness(
-        self, for_: Replication = "physical", *, standbys: int = 1
+        self, kind: ReplicationType = "physical", *, standbys: int = 1
     ) -> Readiness:
         """Check whether the primary is ready for ``standbys`` receivers in total.
 
         Each finding has the observed and the needed state, the SQL to reach it, and whether that
         needs a reload or a restart.
 
-        Raises: InsufficientPrivilege; ValueError if ``for_`` is neither physical nor logical.
+        Raises: InsufficientPrivilege; ValueError if ``kind`` is neither physical nor logical.
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
@@ -190,7 +191,7 @@ class AsyncPrimary(AsyncStreamingServer):
             archiver=ARCHIVER.read(await self._link.one("read pg_stat_archiver", sql)),
             waiting_commits=waiting["number"],
         )
-        return primary_readiness(facts, for_=for_, standbys=standbys)
+        return primary_readiness(facts, kind=kind, standbys=standbys)
 
     async def base_backups(self) -> list[BaseBackup]:
         """Return the running base backups with their progress.
@@ -317,6 +318,7 @@ class AsyncPrimary(AsyncStreamingServer):
         return await make_publication(
             self._link,
             name,
+            # One str would be read as a list of its letters.
             tables=several(tables, "tables"),
             schemas=several(schemas, "schemas"),
             everything=parts.whole_database(
@@ -332,10 +334,10 @@ class AsyncPrimary(AsyncStreamingServer):
             timeout=timeout,
         )
 
-    async def fence(self) -> LSN:
-        """Commit a message, and return a position after it and all earlier commits.
+    async def write_marker(self) -> LSN:
+        """Commit a marker message, and return a position after it and all earlier commits.
 
-        A subscriber that has reached the position, by ``wait_caught_up(lsn)``, has all of them.
+        A subscriber that has reached the position, by ``wait_for_catchup(lsn)``, has all of them.
         The message changes no data, and does not wait for synchronous standbys.
 
         Raises: NotAPrimary; ServerError in a transaction.
@@ -374,7 +376,7 @@ class AsyncPrimary(AsyncStreamingServer):
         database: then the connection string is that of its connection. If both are the same
         server, the slot is created first, because CREATE SUBSCRIPTION would wait for itself.
 
-        The tables must exist here; ``wait_synced`` waits until they are copied.
+        The tables must exist here; ``wait_for_sync`` waits until they are copied.
 
         Raises: UnsupportedByServer for an option that the server lacks; PublicationNotFound;
         PublisherUnreachable; AlreadyExists; TableNotFound; StatementTimeout, for example if the
@@ -407,6 +409,7 @@ class AsyncPrimary(AsyncStreamingServer):
             records = await self._link.all(operation, identities(major, ALL_TABLES))
             return [identity_in(record) for record in records]
         asked = [table_of(table) for table in several(tables, "tables")]
+        # Tables that do not exist have no row.
         found = await read_identities(self._link, asked)
         insist_on_all(operation, "this database", asked, [identity.table for identity in found])
         return found
@@ -464,6 +467,7 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         asked = None
         if tables is not None:
+            # A check of no table would report that no one writes.
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return await read_writers(self._link, asked)
 
@@ -477,6 +481,7 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
+        # With half of the privileges revoked, neither state would be known.
         await execute_all(
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
         )

@@ -31,6 +31,14 @@ def sized(size: SupportsInt) -> SegmentSize:
     return SegmentSize(int(size))
 
 
+ASKED_TABLES = """
+    pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON nspname = asked.schema AND relname = asked.name
+"""
+"""The part of FROM for the tables whose schemas and names are the statement's two parameters."""
+
+
 def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:
     """Take a table's name out of a record; ``schema`` and ``name`` are its two columns."""
     return TableName(str(record.pop(schema)), str(record.pop(name)))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from binascii import unhexlify
-from functools import partial
 
 from psycopg import adapt, postgres, pq
 from psycopg.abc import AdaptContext, Buffer
 
 from pgreplkit.driver.encodings import name_encoding
-from pgreplkit.values.lsn import LSN
+from pgreplkit.values.lsn import LSN, trusted_lsn
 
-_new = bytes.__new__
 _PG_LSN = postgres.types["pg_lsn"].oid
 
 
@@ -20,16 +18,16 @@ class _LSNTextLoader(adapt.Loader):
         text = bytes(data)
         # Faster than LSN("…"): this is called once for each value of a column.
         if text[-9:-8] == b"/":
-            return _new(LSN, unhexlify(text.zfill(17).replace(b"/", b"", 1)))
+            return trusted_lsn(unhexlify(text.zfill(17).replace(b"/", b"", 1)))
         return LSN(text.decode("ascii"))
 
 
 class _LSNBinaryLoader(adapt.Loader):
     format = pq.Format.BINARY
 
-    # The server's eight bytes are the LSN's own, so no Python function is needed per value: a
-    # column of LSNs loads as fast as one of str.
-    load = staticmethod(partial(_new, LSN))
+    def load(self, data: Buffer) -> LSN:
+        # The server always sends eight bytes.
+        return trusted_lsn(bytes(data))
 
 
 class _LSNTextDumper(adapt.Dumper):

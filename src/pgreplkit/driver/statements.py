@@ -8,12 +8,15 @@ from typing import TypeAlias
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit.catalog.logical.publication import (
+    TRY_DELETE,
+    TRY_UPDATE,
     AnyPublished,
     GeneratedColumns,
     Operation,
     published,
 )
 from pgreplkit.driver.conninfo import complete
+from pgreplkit.plans.logical.rowfilters import FilterTrial
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -48,6 +51,14 @@ def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed
     if not parts:
         raise ValueError("at least one table is needed")
     return SQL(", ").join(parts)
+
+
+def filter_trial(trial: FilterTrial) -> Composed:
+    """Return the statement with which the server checks a table's row filter and column list."""
+    if trial.column is None:
+        return SQL(TRY_DELETE).format(table(trial.table))
+    column = Identifier(trial.column)
+    return SQL(TRY_UPDATE).format(table(trial.table), column, column)
 
 
 def whole_database(

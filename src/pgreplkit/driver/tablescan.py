@@ -43,7 +43,7 @@ class TableScan:
             and base_type(column.type_oid, self.types).name not in _PLAIN_FLOATS
         )
 
-    def boundary(self, within: KeyRange, rows: int) -> Composed:
+    def last_key(self, within: KeyRange, rows: int) -> Composed:
         """Return the query for the last key of the first ``rows`` rows of a range.
 
         It yields no row if the range has fewer.
@@ -144,7 +144,8 @@ class TableScan:
         return SQL("({})").format(self._order)
 
     def _sorted(self, column: ColumnShape) -> Composable:
-        name = Identifier(column.name)
+        # Qualified: a bare name in ORDER BY could mean a column of the output, such as key0.
+        name = Identifier(self.table.schema, self.table.name, column.name)
         if column.collation is None or self.is_ordered_alike:
             return name
         return SQL('{} COLLATE "C"').format(name)

@@ -78,22 +78,18 @@ class Programs:
         # If this process is killed, the program runs to its end (SIGPIPE stays ignored): a
         # pg_rewind that stops because it cannot print would damage the server, and a child of
         # pg_basebackup would receive WAL without end.
-        with self._started(
-            tried, arguments, stdin=null, stderr=same, restore_signals=False
-        ) as process:
-            try:
-                for line in _lines(process):
-                    if is_wanted is not None and not is_wanted():
-                        raise ControlFailed(tried, "it is no longer wanted, and was terminated")
-                    if line:
-                        kept = [*kept[-_KEPT_LINES:], line]
-                        if on_line:
-                            on_line(line)
-            except BaseException:
-                # The whole process group, to include the child of pg_basebackup that receives WAL.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
-                raise
+        with (
+            self._started(
+                tried, arguments, stdin=null, stderr=same, restore_signals=False
+            ) as process,
+            _terminated_on_error(process),
+        ):
+            for line in _lines(process):
+                if is_wanted is not None and not is_wanted():
+                    raise ControlFailed(tried, "it is no longer wanted, and was terminated")
+                kept = [*kept[-_KEPT_LINES:], line] if line else kept
+                if line and on_line:
+                    on_line(line)
         return Run(process.returncode, "\n".join(kept).encode())
 
     def _started(
@@ -127,6 +123,18 @@ class Programs:
             if self.cwd is not None and not Path(self.cwd).exists():
                 found = f"there is no folder {self.cwd}"
             raise ControlFailed(tried, found) from error
+
+
+@contextlib.contextmanager
+def _terminated_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Terminate the process and its children if the block raises."""
+    try:
+        yield
+    except BaseException:
+        # The whole process group, to include the child of pg_basebackup that receives WAL.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        raise
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

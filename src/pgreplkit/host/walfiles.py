@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -94,19 +94,19 @@ class WalFiles:
             )
 
     def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
-        """Write a chunk; return the segments that it completes.
+        """Write chunks; return the segments that they complete.
 
         Raises: HostFileError.
         """
         with translate_os_errors(self._tried):
-            done = []
-            for chunk in chunks:
-                for piece in pieces(chunk, self._segment_size.bytes):
-                    name = WalFileName(chunk.timeline, piece.number, self._segment_size)
-                    self._write(name, piece)
-                    if piece.offset + len(piece.data) == self._segment_size.bytes:
-                        done.append(self._finish(name))
-            return done
+            return [done for chunk in chunks for done in self._write_chunk(chunk)]
+
+    def _write_chunk(self, chunk: WalChunk) -> Iterator[ReceivedSegment]:
+        for piece in pieces(chunk, self._segment_size.bytes):
+            name = WalFileName(chunk.timeline, piece.number, self._segment_size)
+            self._write(name, piece)
+            if piece.offset + len(piece.data) == self._segment_size.bytes:
+                yield self._finish(name)
 
     def _write(self, name: WalFileName, piece: Piece) -> None:
         if name != self._name:

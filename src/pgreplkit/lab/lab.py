@@ -26,7 +26,7 @@ from pgreplkit.lab.account import Account, Workplace, copy_programs
 from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_server, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.version import ServerVersion
 
 _SETTINGS: dict[str, SettingText] = {
@@ -88,7 +88,7 @@ class Lab:
         *,
         version: ServerVersion | None = None,
         name: str | None = None,
-        segment_size: SegmentSize | None = None,
+        segment_size: AnySegmentSize | None = None,
         settings: Mapping[str, SettingText] | None = None,
     ) -> Node:
         """Start a new primary, by default of the newest version found.
@@ -102,15 +102,16 @@ class Lab:
             ServerNotFound: If this machine has no server of that version.
             ServerStartFailed: If initdb or the server failed.
         """
+        size = None if segment_size is None else segment_size_of(segment_size)
         node = self._node(choose_server(self.servers, version), self._name(name, "primary"))
-        if segment_size is not None and node.major < 11:
+        if size is not None and node.major < 11:
             raise LabError(
-                f"could not create {node.name} with segments of {segment_size}: before 11 the"
+                f"could not create {node.name} with segments of {size}: before 11 the"
                 " segment size is fixed when the server is built; use version 11 or newer"
             )
         with self._registering(node):
-            template = self._template(node, segment_size)
-            copy_data_directory(template, node.data_dir, self._place.account)
+            template = self._template(node, size)
+            copy_data_directory(template, node.data_directory, self._place.account)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()
         return node
@@ -167,7 +168,7 @@ class Lab:
         command = [
             str(tool.bindir / "pg_basebackup"),
             f"--dbname={make_conninfo(primary.conninfo, dbname='replication')}",
-            f"--pgdata={node.data_dir}",
+            f"--pgdata={node.data_directory}",
             "--no-password",
             "--checkpoint=fast",
             "--wal-method=stream",
@@ -183,7 +184,7 @@ class Lab:
             node.follow(primary, slot=slot)
             node.configure(settings or {})
             node.start()
-            node.wait_until_streaming()
+            node.wait_for_streaming()
         return node
 
     def remove(self, node: Node) -> None:
@@ -263,7 +264,7 @@ class Lab:
 def _discard(node: Node) -> None:
     """Stop a node's server immediately and remove its files."""
     node.stop("immediate")
-    shutil.rmtree(node.data_dir, ignore_errors=True)
+    shutil.rmtree(node.data_directory, ignore_errors=True)
     node.log_file.unlink(missing_ok=True)
 
 

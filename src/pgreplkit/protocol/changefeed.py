@@ -14,11 +14,10 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import ENDS, Change
-from pgreplkit.values.lsn import LSN
+from pgreplkit.values.lsn import LSN, trusted_lsn
 
 Item = TypeVar("Item")
 R = TypeVar("R")
-_new_lsn = bytes.__new__
 
 
 class ChangeFeed(ABC, Generic[Item]):
@@ -48,7 +47,7 @@ class ChangeFeed(ABC, Generic[Item]):
         for data in messages:
             if len(data) >= DATA_AT and data[0] == WAL_DATA:
                 self.current = data
-                item = decode(data, _new_lsn(LSN, data[1:9]), DATA_AT)
+                item = decode(data, trusted_lsn(data[1:9]), DATA_AT)
                 if self._stop_at is not None and not self._feedback.is_within:
                     self.is_over = self._feedback.delivered >= self._stop_at
                 if item is not None:
@@ -118,9 +117,11 @@ class TypedFeed(ChangeFeed[Change[R]]):
         super().__init__(feedback, stop_at=stop_at)
         self._make_decoder = make_decoder
         self._decoder: Decoder[R] | None = None
-        self._begin: Change[R] | None = None
-        self._given = self._to_skip = 0
-        """The number of changes delivered of the transaction that ``_begin`` began."""
+        self._transaction: Change[R] | None = None
+        """The message that began the current transaction."""
+        self._delivered_count = self._to_skip = 0
+        """The number of changes delivered of the current transaction, and of those that the server
+        sends again after a reconnection."""
 
     def decode(self, data: bytes, lsn: LSN, at: int) -> Change[R] | None:
         """Return the change, unless it was delivered before."""
@@ -132,17 +133,18 @@ class TypedFeed(ChangeFeed[Change[R]]):
             return None
         track = _TRACKS.get(type(change))
         if track is not None:
-            if self._to_skip and not self._given and change != self._begin:
+            # Skipping by number is right only if the server sends the same transaction again.
+            if self._to_skip and not self._delivered_count and change != self._transaction:
                 raise ServerError(
-                    f"continue within the transaction of {self._begin!r}",
+                    f"continue within the transaction of {self._transaction!r}",
                     f"the server sends {change!r} instead: it lost the transaction in a failover",
                 )
             track(change, self._feedback)
-            self._begin = change if type(change) in _BEGINS else None
-            self._given = 0
+            self._transaction = change if type(change) in _BEGINS else None
+            self._delivered_count = 0
         elif type(change) is m.Message and not change.transactional:
             self._feedback.deliver(change.end_lsn)
-        self._given += 1
+        self._delivered_count += 1
         if self._to_skip:
             self._to_skip -= 1
             return None
@@ -151,26 +153,26 @@ class TypedFeed(ChangeFeed[Change[R]]):
     def restart(self) -> None:
         """Prepare for a connection, on which an unfinished transaction begins again."""
         self._decoder = None
-        self._to_skip = self._given if self._begin is not None else 0
-        self._given = 0
+        self._to_skip = self._delivered_count if self._transaction is not None else 0
+        self._delivered_count = 0
 
 
-def _begin(change: object, feedback: Feedback) -> None:
+def _enter_transaction(change: object, feedback: Feedback) -> None:
     feedback.is_within = True
 
 
-def _end(change: object, feedback: Feedback) -> None:
+def _deliver_transaction(change: object, feedback: Feedback) -> None:
     feedback.deliver(change.end_lsn)  # type: ignore[attr-defined]
 
 
-def _stop(change: object, feedback: Feedback) -> None:
+def _leave_block(change: object, feedback: Feedback) -> None:
     feedback.is_within = False
 
 
 _BEGINS = (m.Begin, m.BeginPrepare)
 _TRACKS: Mapping[type, Callable[[object, Feedback], None]] = {
-    **dict.fromkeys((*_BEGINS, m.StreamStart), _begin),
-    **dict.fromkeys(ENDS, _end),
-    m.StreamStop: _stop,
+    **dict.fromkeys((*_BEGINS, m.StreamStart), _enter_transaction),
+    **dict.fromkeys(ENDS, _deliver_transaction),
+    m.StreamStop: _leave_block,
 }
 """How the changes that begin or end a transaction, or a part of one, move the position."""

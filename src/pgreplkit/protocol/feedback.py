@@ -30,7 +30,8 @@ class Feedback:
     def deliver(self, end: LSN) -> None:
         """Record that an item which ends at ``end`` was delivered."""
         self.is_within = False
-        self.delivered = max(self.delivered, end)
+        if end > self.delivered:
+            self.delivered = end
 
     def acknowledge(self, flushed: LSN, *, written: LSN | None, applied: LSN | None) -> None:
         """Record the positions that the client confirms; positions never decrease.

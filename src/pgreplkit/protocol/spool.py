@@ -11,7 +11,7 @@ from weakref import finalize
 from pgreplkit.values.lsn import LSN
 
 _HEAD = struct.Struct(">I8s")
-_OVERHEAD = 100
+_OVERHEAD = 170
 """Python's own memory for a message: the tuple, the LSN and the headers of the objects."""
 
 
@@ -34,12 +34,19 @@ class Spool:
         if self._size > self._limit:
             self._write()
 
+    @property
+    def size(self) -> int:
+        """The bytes of memory that the messages take; those in the file do not count."""
+        return self._size
+
     def _write(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115
             finalize(self, self._file.close)
         self._file.writelines(
-            part for lsn, data in self._kept for part in (_HEAD.pack(len(data), lsn), data)
+            part
+            for lsn, data in self._kept
+            for part in (_HEAD.pack(len(data), lsn.to_bytes()), data)
         )
         self._kept, self._size = [], 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Set as AbstractSet
 from datetime import datetime
 from typing import Generic, NoReturn, TypeAlias, TypeVar
@@ -13,6 +14,7 @@ from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.tuples import Malformed, RawValues, TableReader, raw_values
 from pgreplkit.protocol.spool import Spool
 from pgreplkit.values.lsn import LSN
 
@@ -21,6 +23,17 @@ R = TypeVar("R")
 _ROWS = frozenset(b"IUDTM")
 """Kinds that are stored undecoded until the transaction is iterated over."""
 _TABLES = frozenset(b"RY")
+
+_COUNT = struct.Struct(">I").unpack_from
+_DELETE, _TRUNCATE = b"DT"
+_ROW_CHANGES = frozenset(b"IUDT")
+_NEW, _KEY = b"NK"
+
+RawChange: TypeAlias = tuple[
+    int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
+]
+"""The letter of the message; its table, or the tables of a TRUNCATE; whether the old values are
+those of the key only, or whether a TRUNCATE restarts sequences; the old values; the new values."""
 
 Contained: TypeAlias = m.Insert[R] | m.Update[R] | m.Delete[R] | m.Truncate | m.Message
 """The changes of which a transaction consists."""
@@ -55,6 +68,29 @@ class Transaction(Generic[R]):
             if isinstance(change, m.Insert | m.Update | m.Delete | m.Truncate | m.Message):
                 yield change
 
+    def raw(self) -> Iterator[RawChange[R]]:
+        """Yield the changes of rows, and TRUNCATE, without loading their values.
+
+        Raises: InvalidChangeMessage.
+        """
+        decoder = self._decoder.fork(streamed=self._is_streamed)
+        start = 5 if self._is_streamed else 1
+        for lsn, data in self._spool:
+            if self._aborted and int.from_bytes(data[1:5], "big") in self._aborted:
+                continue
+            if data[0] in _ROW_CHANGES:
+                try:
+                    yield _raw_change(decoder, data, start)
+                except (struct.error, IndexError, KeyError, Malformed):
+                    raise InvalidChangeMessage(data, "it is truncated or malformed") from None
+            else:
+                decoder.decode(data, lsn)
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that its changes take."""
+        return self._spool.size
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "could not pickle a transaction: it may be in a file; pickle the list of its changes"
@@ -73,8 +109,14 @@ class _Assembly(Generic[R]):
     decoder: Decoder[R]
     is_streamed: bool
     origin: m.Origin | None = None
-    is_empty: bool = True
+    writers: set[int] = attrs.field(factory=set)
+    """The transaction and subtransactions with changes, if it is streamed; else 0 stands for it."""
     aborted: set[int] = attrs.field(factory=set)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no change is left: of aborted subtransactions none is."""
+        return self.writers <= self.aborted
 
     def ended(self, end: m.Commit | m.StreamCommit) -> Transaction[R]:
         """Return the complete transaction."""
@@ -91,8 +133,29 @@ class _Assembly(Generic[R]):
         )
 
 
+def _raw_change(decoder: Decoder[R], data: bytes, at: int) -> RawChange[R]:
+    kind = data[0]
+    if kind == _TRUNCATE:
+        [count] = _COUNT(data, at)
+        oids = range(at + 5, at + 5 + 4 * count, 4)
+        readers = tuple(decoder.reader(data[oid : oid + 4]) for oid in oids)
+        return kind, readers, bool(data[at + 4] & 2), None, None
+    reader = decoder.reader(data[at : at + 4])
+    at += 4
+    part = data[at]
+    old: RawValues | None = None
+    is_key = part == _KEY
+    if part != _NEW:
+        values, formats, at = raw_values(data, at + 1)
+        old = values, formats
+        if kind == _DELETE:
+            return kind, (reader,), is_key, old, None
+    values, formats, _ = raw_values(data, at + 1)
+    return kind, (reader,), is_key, old, (values, formats)
+
+
 class TransactionFeed(ChangeFeed[Transaction[R]]):
-    """Assembles transactions; those without any message of a change are skipped.
+    """Assembles transactions; those without a change, or with aborted ones only, are skipped.
 
     Each takes at most ``memory_limit`` bytes of memory, and a temporary file beyond.
     """
@@ -119,48 +182,41 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
 
     def decode(self, data: bytes, lsn: LSN, at: int) -> Transaction[R] | None:
         """Return the transaction that this message completes, if it completes one."""
-        current, feedback = self._current, self._feedback
+        current = self._current
         kind = data[at] if at < len(data) else None
+        # Rows are decoded when the caller iterates over the transaction, which may be aborted
+        # before, or may not fit into memory as Python objects.
         if current is not None and kind in _ROWS:
             current.spool.add(lsn, data[at:])
-            current.is_empty = False
+            current.writers.add(
+                int.from_bytes(data[at + 1 : at + 5], "big") if current.is_streamed else 0
+            )
             return None
         decoder = self._decoder
         if decoder is None:
             decoder = self._decoder = self._make_decoder()
         change = decoder.decode(data, lsn, at)
+        # Later decoding needs the descriptions of tables that came within the transaction.
         if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
         match change:
-            case m.Begin() | m.StreamStart() if current is not None:
-                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
-            case m.Begin(xid=xid):
-                self._current = self._assembly(decoder, xid, streamed=False)
-                feedback.is_within = True
-            case m.StreamStart(xid=xid):
-                self._current = self._streams.get(xid) or self._assembly(
-                    decoder, xid, streamed=True
-                )
-                self._streams[xid] = self._current
-                feedback.is_within = True
-            case m.StreamStop():
-                self._current = None
-                feedback.is_within = False
-            case m.Origin() as origin if current is not None:
-                current.origin = origin
-            case m.StreamAbort(xid=xid, subxid=subxid) if xid == subxid:
-                self._streams.pop(xid, None)
-            case m.StreamAbort(xid=xid, subxid=subxid) if xid in self._streams:
-                self._streams[xid].aborted.add(subxid)
-            case m.Commit() as end if current is not None and not current.is_streamed:
-                self._current = None
-                return _delivered(current, end, feedback)
-            case m.StreamCommit(xid=xid) as end if current is None and xid in self._streams:
-                return _delivered(self._streams.pop(xid), end, feedback)
             case m.Commit() | m.StreamCommit():
-                raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
+                return self._complete(change, data[at:])
+            case m.Message():
+                return self._message_alone(change, decoder, lsn, data[at:])
             case m.Insert() | m.Update() | m.Delete() | m.Truncate():
                 raise InvalidChangeMessage(data[at:], "it is outside of any transaction")
+            case m.Begin() | m.StreamStart() if current is not None:
+                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
+            case m.Begin() | m.StreamStart():
+                self._begin(change, decoder)
+            case m.StreamStop():
+                self._current = None
+                self._feedback.is_within = False
+            case m.Origin() if current is not None:
+                current.origin = change
+            case m.StreamAbort():
+                self._abort(change)
             case m.BeginPrepare() | m.Prepare() | m.CommitPrepared() | m.RollbackPrepared():
                 # A slot created with two_phase sends them even if the stream did not ask for it.
                 raise ServerError(
@@ -168,26 +224,51 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
                     "the slot was created with two_phase, and sends prepared transactions",
                     remedy="iterate over the changes instead",
                 )
-            case m.Message() as message:
-                feedback.deliver(message.end_lsn)
-                spool = Spool(self._limit)
-                spool.add(lsn, data[at:])
-                fork = decoder.fork(streamed=False)
-                alone = (0, message.lsn, message.end_lsn, None, None, spool, fork, False)
-                return Transaction(*alone, frozenset())
         return None
 
-    def _assembly(self, decoder: Decoder[R], xid: int, *, streamed: bool) -> _Assembly[R]:
-        fork = decoder.fork(streamed=streamed)
-        return _Assembly(xid, Spool(self._limit), fork, streamed)
+    def _begin(self, begin: m.Begin | m.StreamStart, decoder: Decoder[R]) -> None:
+        """Begin a transaction, or continue a streamed one with its next block."""
+        xid, is_streamed = begin.xid, isinstance(begin, m.StreamStart)
+        assembly = self._streams.get(xid) if is_streamed else None
+        if assembly is None:
+            # The stream's own decoder may see a table change before this transaction is read.
+            fork = decoder.fork(streamed=is_streamed)
+            assembly = _Assembly(xid, Spool(self._limit), fork, is_streamed)
+        if is_streamed:
+            self._streams[xid] = assembly
+        self._current = assembly
+        self._feedback.is_within = True
 
+    def _abort(self, abort: m.StreamAbort) -> None:
+        """Discard a streamed transaction, or remember that one of its subtransactions failed."""
+        if abort.xid == abort.subxid:
+            self._streams.pop(abort.xid, None)
+        elif abort.xid in self._streams:
+            self._streams[abort.xid].aborted.add(abort.subxid)
 
-def _delivered(
-    assembly: _Assembly[R], end: m.Commit | m.StreamCommit, feedback: Feedback
-) -> Transaction[R] | None:
-    if assembly.is_empty:
-        feedback.is_within = False
-        feedback.reach(end.end_lsn)
-        return None
-    feedback.deliver(end.end_lsn)
-    return assembly.ended(end)
+    def _complete(self, end: m.Commit | m.StreamCommit, data: bytes) -> Transaction[R] | None:
+        """Return the transaction that a commit ends; None if it is empty."""
+        current, assembly = self._current, None
+        if isinstance(end, m.StreamCommit):
+            assembly = self._streams.pop(end.xid, None) if current is None else None
+        elif current is not None and not current.is_streamed:
+            assembly, self._current = current, None
+        if assembly is None:
+            raise InvalidChangeMessage(data, "it ends a transaction that has not begun")
+        if assembly.is_empty:
+            self._feedback.is_within = False
+            self._feedback.reach(end.end_lsn)
+            return None
+        self._feedback.deliver(end.end_lsn)
+        return assembly.ended(end)
+
+    def _message_alone(
+        self, message: m.Message, decoder: Decoder[R], lsn: LSN, data: bytes
+    ) -> Transaction[R]:
+        """Return the transaction that stands for a message outside of any transaction."""
+        self._feedback.deliver(message.end_lsn)
+        spool = Spool(self._limit)
+        spool.add(lsn, data)
+        fork = decoder.fork(streamed=False)
+        alone = (0, message.lsn, message.end_lsn, None, None, spool, fork, False)
+        return Transaction(*alone, frozenset())

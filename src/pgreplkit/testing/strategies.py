@@ -21,6 +21,7 @@ from pgreplkit import (
     WalName,
     WalRange,
 )
+from pgreplkit.values.segment import AnySegmentSize, segment_size_of
 
 _COMPRESSIONS = ("gz", "lz4", "zst", "bz2", "xz")
 
@@ -40,13 +41,13 @@ def lsns(
     min_value: LSN = LSN.INVALID,
     max_value: LSN = LSN.MAX,
     *,
-    segment_size: SegmentSize = SegmentSize.DEFAULT,
+    segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> SearchStrategy[LSN]:
     """Generate positions from ``min_value`` to ``max_value``, both included.
 
     The two bounds and the positions around segment boundaries are frequent.
     """
-    low, high, size = int(min_value), int(max_value), int(segment_size)
+    low, high, size = int(min_value), int(max_value), segment_size_of(segment_size).bytes
     segments = st.integers(low // size, high // size)
     edges = st.builds(
         lambda number, step: min(max(number * size + step, low), high),
@@ -57,20 +58,20 @@ def lsns(
 
 
 def wal_file_names(
-    *, segment_size: SegmentSize | None = None, timeline: int | None = None
+    *, segment_size: AnySegmentSize | None = None, timeline: int | None = None
 ) -> SearchStrategy[WalFileName]:
     """Generate segment names, by default of any segment size and timeline."""
     on = timelines() if timeline is None else st.just(timeline)
 
-    def sized(size: SegmentSize) -> SearchStrategy[WalFileName]:
-        numbers = st.integers(0, int(LSN.MAX) // int(size))
+    def sized(size: AnySegmentSize) -> SearchStrategy[WalFileName]:
+        numbers = st.integers(0, int(LSN.MAX) // segment_size_of(size).bytes)
         return st.builds(WalFileName, on, numbers, st.just(size))
 
     return segment_sizes().flatmap(sized) if segment_size is None else sized(segment_size)
 
 
 def partial_wal_file_names(
-    *, segment_size: SegmentSize | None = None
+    *, segment_size: AnySegmentSize | None = None
 ) -> SearchStrategy[PartialWalFileName]:
     """Generate names of ``.partial`` files, some of them compressed."""
     return st.builds(
@@ -81,7 +82,7 @@ def partial_wal_file_names(
 
 
 def backup_history_file_names(
-    *, segment_size: SegmentSize | None = None
+    *, segment_size: AnySegmentSize | None = None
 ) -> SearchStrategy[BackupHistoryFileName]:
     """Generate names of ``.backup`` files, with an offset inside the segment."""
     return wal_file_names(segment_size=segment_size).flatmap(
@@ -96,7 +97,7 @@ def timeline_history_file_names() -> SearchStrategy[TimelineHistoryFileName]:
     return st.builds(TimelineHistoryFileName, timelines())
 
 
-def wal_names(*, segment_size: SegmentSize | None = None) -> SearchStrategy[WalName]:
+def wal_names(*, segment_size: AnySegmentSize | None = None) -> SearchStrategy[WalName]:
     """Generate names of all files in pg_wal and in WAL archives, some of them compressed."""
     plain = st.one_of(
         wal_file_names(segment_size=segment_size),
@@ -108,7 +109,7 @@ def wal_names(*, segment_size: SegmentSize | None = None) -> SearchStrategy[WalN
 
 
 def wal_ranges(
-    *, max_size: int | None = None, segment_size: SegmentSize = SegmentSize.DEFAULT
+    *, max_size: int | None = None, segment_size: AnySegmentSize = SegmentSize.DEFAULT
 ) -> SearchStrategy[WalRange]:
     """Generate ranges of WAL of 0 to ``max_size`` bytes.
 
@@ -124,7 +125,7 @@ def wal_ranges(
 
 
 def timeline_histories(
-    *, max_switches: int = 5, segment_size: SegmentSize = SegmentSize.DEFAULT
+    *, max_switches: int = 5, segment_size: AnySegmentSize = SegmentSize.DEFAULT
 ) -> SearchStrategy[TimelineHistory]:
     """Generate timeline histories of 0 to ``max_switches`` lines.
 

@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit.errors import InvalidBackupLabel, InvalidValue
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 
 _LOCATION = re.compile(r"([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}) \(file ([0-9A-Fa-f]{24})\)")
@@ -54,20 +54,21 @@ class BackupLabel:
     incremental_from_timeline: int | None = None
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
+    def parse(cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
         """Parse the text of a backup_label or ``….backup`` file.
 
         Raises:
             InvalidBackupLabel: If a required line is missing or a value is malformed.
+            InvalidSegmentSize: If ``segment_size`` is not a valid size.
             TypeError: If ``text`` is not a str.
         """
         if not isinstance(text, str):
             raise TypeError(f"a backup label is a str, not {type(text).__name__}")
-        fields = _fields(text)
+        size, fields = segment_size_of(segment_size), _fields(text)
         try:
-            start_lsn, start_file = _location(fields["START WAL LOCATION"], segment_size)
+            start_lsn, start_file = _location(fields["START WAL LOCATION"], size)
             stop = fields.get("STOP WAL LOCATION")
-            stop_lsn, stop_file = _location(stop, segment_size) if stop else (None, None)
+            stop_lsn, stop_file = _location(stop, size) if stop else (None, None)
             since = fields.get("INCREMENTAL FROM LSN")
             return cls(
                 start_lsn=start_lsn,

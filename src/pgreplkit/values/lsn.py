@@ -6,13 +6,14 @@ from binascii import unhexlify
 from struct import Struct
 
 from pgreplkit.errors import InvalidLSN
+from pgreplkit.values.modelfield import ModelField
 
 # Not typing.TYPE_CHECKING: importing typing costs more than all of this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, NoReturn, Self, SupportsIndex, overload
+    from typing import ClassVar, NoReturn, Self, overload
 
-    from pgreplkit.values.segment import SegmentSize
+    from pgreplkit.values.segment import AnySegmentSize
     from pgreplkit.values.walfile import WalFileName
 else:
 
@@ -20,17 +21,17 @@ else:
         return function
 
 
-_new = bytes.__new__
+_new = object.__new__
 _HALVES = Struct(">II").unpack
 _MAX = (1 << 64) - 1
 
 
-class LSN(bytes):
+class LSN(ModelField):
     """A position in the WAL: a byte address from 0 to 2⁶⁴−1, equivalent to ``pg_lsn``.
 
-    The class is based on ``bytes`` (the position's eight big-endian bytes) because comparison and
-    sorting are then as fast as for ints. It offers no other operation of ``bytes``: an LSN cannot
-    be indexed or iterated, and is not equal to an int.
+    LSNs compare with LSNs only: an LSN is neither an int, nor bytes, nor text, so no library takes
+    it for one of these. To sort many, use ``sorted(lsns, key=int)``, which is several times as
+    fast as ``sorted(lsns)``.
 
     ==============  ==============================================================
     ``LSN(text)``   accepts exactly the texts that the server's ``pg_lsn`` accepts
@@ -56,8 +57,12 @@ class LSN(bytes):
         The type pg_lsn.
     """
 
-    __slots__ = ()
+    # The eight big-endian bytes, not an int: parsing text is faster, the replication protocol
+    # transports them, and they are ordered as ints are.
+    __slots__ = ("_data",)
     __match_args__: ClassVar[tuple[()]] = ()
+
+    _data: bytes
 
     INVALID: ClassVar[LSN]
     """``0/0``, the server's InvalidXLogRecPtr: no position."""
@@ -68,23 +73,26 @@ class LSN(bytes):
         if isinstance(position, str):
             # Most positions have a low half of eight digits: then one unhexlify validates both.
             if position[-9:-8] == "/" and 9 < len(position) < 18:
-                try:
-                    return _new(cls, unhexlify(position.zfill(17).replace("/", "", 1)))
-                except ValueError:
-                    raise _refusal(position) from None
-            high, slash, low = position.partition("/")
-            if slash and 0 < len(high) < 9 and 0 < len(low) < 9:
-                try:
-                    return _new(cls, unhexlify(high.zfill(8) + low.zfill(8)))
-                except ValueError:
-                    pass
-            raise _refusal(position)
-        if type(position) is int:
+                digits = position.zfill(17).replace("/", "", 1)
+            else:
+                high, slash, low = position.partition("/")
+                if not (slash and 0 < len(high) < 9 and 0 < len(low) < 9):
+                    raise _refusal(position)
+                digits = high.zfill(8) + low.zfill(8)
             try:
-                return _new(cls, position.to_bytes(8, "big"))
+                data = unhexlify(digits)
+            except ValueError:
+                raise _refusal(position) from None
+        elif type(position) is int:
+            try:
+                data = position.to_bytes(8, "big")
             except OverflowError:
                 raise InvalidLSN(position, "it is outside 64 bits") from None
-        raise TypeError(f"LSN() takes a str or int, not {type(position).__name__}")
+        else:
+            raise TypeError(f"LSN() takes a str or int, not {type(position).__name__}")
+        lsn = _new(cls)
+        _set_data(lsn, data)
+        return lsn
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, /) -> Self:
@@ -101,7 +109,9 @@ class LSN(bytes):
             raise TypeError(f"LSN.from_bytes() takes bytes, not {type(data).__name__}")
         if memoryview(data).nbytes != 8:
             raise InvalidLSN(bytes(data), "an LSN is 8 bytes")
-        return _new(cls, data)
+        lsn = _new(cls)
+        _set_data(lsn, bytes(data))
+        return lsn
 
     def to_bytes(self) -> bytes:
         """Encode the position as eight big-endian bytes, as in the replication protocol.
@@ -109,23 +119,25 @@ class LSN(bytes):
         >>> LSN("16/B374D848").to_bytes().hex()
         '00000016b374d848'
         """
-        return _new(bytes, self)
+        return self._data
 
-    def offset_in(self, segment_size: SegmentSize) -> int:
+    def offset_in(self, segment_size: AnySegmentSize) -> int:
         """Return the position's offset in bytes from the start of its segment.
 
         >>> from pgreplkit import SegmentSize
         >>> hex(LSN("4/DF75D0E0").offset_in(SegmentSize.DEFAULT))
         '0x75d0e0'
         """
-        return int(self) & (int(segment_size) - 1)
+        from pgreplkit.values.segment import segment_size_of
 
-    def wal_file(self, *, timeline: int, segment_size: SegmentSize | None = None) -> WalFileName:
+        return int(self) & (segment_size_of(segment_size).bytes - 1)
+
+    def wal_file(self, *, timeline: int, segment_size: AnySegmentSize | None = None) -> WalFileName:
         """Return the WAL file that contains the byte at this position.
 
         Segments are 16 MiB by default. A position on a segment boundary belongs to the file that
         starts there. The server's pg_walfile_name() agrees from 17 on;
-        ``pgreplkit.pg_walfile_name`` follows the behaviour of a given server version.
+        ``pgreplkit.wal.pg_walfile_name`` follows the behaviour of a given server version.
 
         >>> print(LSN("4/DF75D0E0").wal_file(timeline=1))
         0000000100000004000000DF
@@ -139,19 +151,37 @@ class LSN(bytes):
             return WalFileName.containing(self, timeline=timeline)
         return WalFileName.containing(self, timeline=timeline, segment_size=segment_size)
 
+    def __eq__(self, other: object, /) -> bool:
+        return self._data == other._data if isinstance(other, LSN) else NotImplemented
+
+    def __lt__(self, other: LSN, /) -> bool:
+        return self._data < other._data if isinstance(other, LSN) else NotImplemented
+
+    def __le__(self, other: LSN, /) -> bool:
+        return self._data <= other._data if isinstance(other, LSN) else NotImplemented
+
+    def __gt__(self, other: LSN, /) -> bool:
+        return self._data > other._data if isinstance(other, LSN) else NotImplemented
+
+    def __ge__(self, other: LSN, /) -> bool:
+        return self._data >= other._data if isinstance(other, LSN) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._data)
+
     def __int__(self) -> int:
-        return int.from_bytes(self, "big")
+        return int.from_bytes(self._data, "big")
 
     def __str__(self) -> str:
-        return "%X/%X" % _HALVES(self)
+        return "%X/%X" % _HALVES(self._data)
 
     def __repr__(self) -> str:
-        return "LSN('%X/%X')" % _HALVES(self)
+        return "LSN('%X/%X')" % _HALVES(self._data)
 
     def __format__(self, spec: str) -> str:
         return format(str(self), spec)
 
-    def __add__(self, count: int, /) -> LSN:  # type: ignore[override]
+    def __add__(self, count: int, /) -> LSN:
         if type(count) is not int:
             return NotImplemented
         return _moved(self, count)
@@ -165,7 +195,7 @@ class LSN(bytes):
     def __sub__(self, other: int, /) -> LSN: ...
     def __sub__(self, other: LSN | int, /) -> int | LSN:
         if isinstance(other, LSN):
-            return int.from_bytes(self, "big") - int.from_bytes(other, "big")
+            return int.from_bytes(self._data, "big") - int.from_bytes(other._data, "big")
         if type(other) is not int:
             return NotImplemented
         return _moved(self, -other)
@@ -179,35 +209,27 @@ class LSN(bytes):
     def __deepcopy__(self, memo: object) -> LSN:
         return self
 
-    def __dir__(self) -> list[str]:
-        own = ("INVALID", "MAX", "from_bytes", "to_bytes", "offset_in", "wal_file")
-        return sorted({*object.__dir__(self)} - {*dir(bytes)} | {*own} | {*dir(object)})
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"could not set {name!r}: an LSN is immutable", name=name, obj=self)
 
-    # bytes is only the representation, so operations on its items are disabled. len() remains,
-    # because code that handles any bytes calls it, such as pytest when it names a parameter.
-    def __iter__(self) -> NoReturn:
-        raise TypeError("an LSN is not iterable")
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"could not delete {name!r}: an LSN is immutable", name=name, obj=self)
 
-    def __getitem__(self, index: SupportsIndex | slice, /) -> NoReturn:
-        raise TypeError("an LSN has no items")
 
-    def __contains__(self, item: object, /) -> NoReturn:
-        raise TypeError("an LSN is not a container")
+_set_data = LSN._data.__set__  # type: ignore[attr-defined, misc]
 
-    def __mul__(self, count: SupportsIndex, /) -> NoReturn:
-        raise TypeError("an LSN cannot be multiplied")
 
-    def __rmul__(self, count: SupportsIndex, /) -> NoReturn:
-        raise TypeError("an LSN cannot be multiplied")
-
-    def __mod__(self, value: object, /) -> NoReturn:
-        raise TypeError("an LSN has no remainder; use offset_in()")
+def trusted_lsn(data: bytes) -> LSN:
+    """Return the LSN of eight bytes without checking them, for the loops that decode messages."""
+    lsn = _new(LSN)
+    _set_data(lsn, data)
+    return lsn
 
 
 def _moved(lsn: LSN, count: int) -> LSN:
-    position = int.from_bytes(lsn, "big") + count
+    position = int(lsn) + count
     if 0 <= position <= _MAX:
-        return _new(LSN, position.to_bytes(8, "big"))
+        return trusted_lsn(position.to_bytes(8, "big"))
     raise InvalidLSN(
         f"{lsn} {count:+}" if abs(count) <= _MAX else str(lsn), "it would leave 64 bits"
     )

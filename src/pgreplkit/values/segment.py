@@ -1,20 +1,19 @@
 """SegmentSize: the size of the files in pg_wal."""
 
-from __future__ import annotations
-
 import re
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import attrs
 
 from pgreplkit.errors import InvalidSegmentSize
+from pgreplkit.values.modelfield import ModelField
 
 _UNITS = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 _TEXT = re.compile(r"([0-9]{1,10}) ?(B|kB|MB|GB)", re.ASCII)
 
 
 @attrs.frozen(order=False)
-class SegmentSize:
+class SegmentSize(ModelField):
     """Size of a WAL segment in bytes: a power of two from 1 MiB to 1 GiB, by default 16 MiB.
 
     >>> SegmentSize(16777216) == SegmentSize.parse("16MB") == SegmentSize.DEFAULT
@@ -32,7 +31,7 @@ class SegmentSize:
 
     bytes: int
 
-    DEFAULT: ClassVar[SegmentSize]
+    DEFAULT: ClassVar["SegmentSize"]
     """16 MiB, the size of a cluster that was initialized without --wal-segsize."""
 
     def __attrs_post_init__(self) -> None:
@@ -44,7 +43,7 @@ class SegmentSize:
             raise InvalidSegmentSize(self.bytes, "it is not a power of two")
 
     @classmethod
-    def parse(cls, text: str) -> SegmentSize:
+    def parse(cls, text: str) -> "SegmentSize":
         """Parse a size as the server shows it, for example ``16MB`` or ``1GB``.
 
         Raises:
@@ -72,17 +71,32 @@ class SegmentSize:
     def __repr__(self) -> str:
         return f"SegmentSize({self.bytes})"
 
-    def __lt__(self, other: SegmentSize) -> bool:
+    def __lt__(self, other: "SegmentSize") -> bool:
         return self.bytes < other.bytes if isinstance(other, SegmentSize) else NotImplemented
 
-    def __le__(self, other: SegmentSize) -> bool:
+    def __le__(self, other: "SegmentSize") -> bool:
         return self.bytes <= other.bytes if isinstance(other, SegmentSize) else NotImplemented
 
-    def __gt__(self, other: SegmentSize) -> bool:
+    def __gt__(self, other: "SegmentSize") -> bool:
         return self.bytes > other.bytes if isinstance(other, SegmentSize) else NotImplemented
 
-    def __ge__(self, other: SegmentSize) -> bool:
+    def __ge__(self, other: "SegmentSize") -> bool:
         return self.bytes >= other.bytes if isinstance(other, SegmentSize) else NotImplemented
 
 
 SegmentSize.DEFAULT = SegmentSize(16 * 1024 * 1024)
+# typing.get_type_hints() cannot resolve the name in quotes.
+SegmentSize.__annotations__["DEFAULT"] = ClassVar[SegmentSize]
+
+AnySegmentSize: TypeAlias = SegmentSize | int
+"""A segment size, or its number of bytes."""
+
+
+def segment_size_of(size: AnySegmentSize) -> SegmentSize:
+    """Return the segment size, converting an int of bytes.
+
+    Raises:
+        InvalidSegmentSize: If the int is not a valid size.
+        TypeError: If it is neither a SegmentSize nor an int.
+    """
+    return size if isinstance(size, SegmentSize) else SegmentSize(size)

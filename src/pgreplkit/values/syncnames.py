@@ -1,7 +1,5 @@
 """SyncStandbyNames: the value of synchronous_standby_names, with a parser for its grammar."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -10,6 +8,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
+from pgreplkit.values.modelfield import ModelField
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.several import several
 
@@ -40,7 +39,7 @@ class SyncMethod(OpenEnum):
 
 
 @attrs.frozen
-class SyncStandbyNames:
+class SyncStandbyNames(ModelField):
     """The standbys that must confirm a commit; without names, replication is asynchronous.
 
     >>> names = SyncStandbyNames.parse('ANY 2 (node_a, "node-b", *)')
@@ -77,7 +76,7 @@ class SyncStandbyNames:
                 raise InvalidSyncStandbyNames(name, "a name contains NUL")
 
     @classmethod
-    def parse(cls, text: str) -> SyncStandbyNames:
+    def parse(cls, text: str) -> "SyncStandbyNames":
         """Parse a value in the server's grammar; a list without a method means ``FIRST 1``.
 
         Raises:
@@ -93,7 +92,7 @@ class SyncStandbyNames:
             return cls()
         return _Parser(text).value()
 
-    def add(self, *names: str) -> SyncStandbyNames:
+    def add(self, *names: str) -> "SyncStandbyNames":
         """Return a copy with these names appended; names already listed keep their place.
 
         >>> str(SyncStandbyNames.parse("ANY 1 (a)").add("b", "A"))
@@ -106,7 +105,7 @@ class SyncStandbyNames:
                 new.setdefault(_folded(name), name)
         return attrs.evolve(self, names=(*self.names, *new.values()))
 
-    def remove(self, *names: str, force: bool = False) -> SyncStandbyNames:
+    def remove(self, *names: str, force: bool = False) -> "SyncStandbyNames":
         """Return a copy without these names and with the same count.
 
         Raises:
@@ -127,11 +126,11 @@ class SyncStandbyNames:
             )
         return attrs.evolve(self, names=left)
 
-    def met_by(self, connected: Iterable[str]) -> bool:
+    def is_met_by(self, connected: Iterable[str]) -> bool:
         """Return True if commits can complete while these application names are connected.
 
         >>> names = SyncStandbyNames.parse("ANY 2 (a, b, c)")
-        >>> names.met_by(["a", "B"]), names.met_by(["a", "x"])
+        >>> names.is_met_by(["a", "B"]), names.is_met_by(["a", "x"])
         (True, False)
         """
         if not self.names:

@@ -1,7 +1,5 @@
 """TableName: a schema-qualified table name, parsed and quoted as in SQL."""
 
-from __future__ import annotations
-
 import re
 from typing import TypeAlias
 
@@ -9,6 +7,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidTableName
+from pgreplkit.values.modelfield import ModelField
 
 _LONGEST = 63
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
@@ -17,7 +16,7 @@ _BARE = re.compile(r"[a-z_][a-z0-9_$]*", re.ASCII)
 
 
 @attrs.frozen(order=True, str=False)
-class TableName:
+class TableName(ModelField):
     """A schema-qualified table name.
 
     ``str()`` returns the name as SQL, quoted where necessary.
@@ -33,7 +32,7 @@ class TableName:
 
     @schema.validator
     @name.validator
-    def _check(self, attribute: attrs.Attribute[str], value: str) -> None:
+    def _check(self, attribute: "attrs.Attribute[str]", value: str) -> None:
         if not isinstance(value, str):
             raise TypeError(f"a table's {attribute.name} is a str, not {type(value).__name__}")
         if not value or "\0" in value:
@@ -42,7 +41,7 @@ class TableName:
             raise InvalidTableName(value, f"its {attribute.name} is longer than {_LONGEST} bytes")
 
     @classmethod
-    def parse(cls, text: str) -> TableName:
+    def parse(cls, text: str) -> "TableName":
         """Parse a table name as SQL does: parts without quotes are folded to lower case.
 
         A name without a schema is in ``public``; search_path is not consulted.

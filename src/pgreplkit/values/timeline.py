@@ -10,7 +10,8 @@ import attrs
 
 from pgreplkit.errors import InvalidLSN, InvalidTimelineHistory, TimelineNotInHistory
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.modelfield import ModelField
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walrange import WalRange
 
@@ -18,7 +19,7 @@ _SWITCH = re.compile(r"[ \t]*([0-9]{1,10})[ \t]+([0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,
 
 
 @attrs.frozen
-class TimelineSwitch:
+class TimelineSwitch(ModelField):
     """One line of a timeline history: ``timeline`` was left at ``switchpoint``."""
 
     timeline: int
@@ -54,7 +55,7 @@ class TimelineSection:
 
 
 @attrs.frozen
-class TimelineHistory:
+class TimelineHistory(ModelField):
     """A timeline and its ancestors, as recorded in a ``.history`` file.
 
     >>> history = TimelineHistory.parse("1\\t0/5000000\\tno recovery target\\n", timeline=2)
@@ -202,13 +203,14 @@ class TimelineHistory:
         return end is None or lsn <= end
 
     def files(
-        self, wal: WalRange, *, segment_size: SegmentSize = SegmentSize.DEFAULT
+        self, wal: WalRange, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT
     ) -> Iterator[WalFileName]:
         """Iterate over the files that recovery along this history reads for ``wal``.
 
         A segment in which a timeline switched is read from the newest timeline that begins in
         it, because the server copies the older WAL of that segment into that file.
         """
+        segment_size = segment_size_of(segment_size)
         size, begins = segment_size.bytes, 0
         first, after = int(wal.start) // size, -(-int(wal.end) // size) if wal.size else 0
         for section in self.sections:

@@ -1,7 +1,5 @@
 """WalFileName: the name of a WAL segment."""
 
-from __future__ import annotations
-
 from binascii import unhexlify
 from struct import Struct
 from typing import overload
@@ -10,7 +8,8 @@ import attrs
 
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.modelfield import ModelField
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 
 _PARTS = Struct(">III").unpack
 _MAX_POSITION = (1 << 64) - 1
@@ -27,7 +26,7 @@ class _Text:
 
 
 @attrs.frozen(order=False, repr=False)
-class WalFileName(_Text):
+class WalFileName(_Text, ModelField):
     """The name of a WAL segment: timeline, segment number and segment size.
 
     The segment size is not part of the name; by default it is 16 MiB.
@@ -48,23 +47,21 @@ class WalFileName(_Text):
 
     timeline: int
     number: int
-    segment_size: SegmentSize = SegmentSize.DEFAULT
+    segment_size: SegmentSize = attrs.field(default=SegmentSize.DEFAULT, converter=segment_size_of)
 
     def __attrs_post_init__(self) -> None:
         timeline, number = self.timeline, self.number
         if type(timeline) is not int or type(number) is not int:
             raise TypeError("the timeline and number of a WAL file name are ints")
-        if not isinstance(self.segment_size, SegmentSize):
-            raise TypeError(
-                f"segment_size is a SegmentSize, not {type(self.segment_size).__name__}"
-            )
         if not 0 < timeline < 1 << 32:
             raise InvalidWalFileName(timeline, "the timeline is not between 1 and 2**32 - 1")
         if not 0 <= number <= _MAX_POSITION // self.segment_size.bytes:
             raise InvalidWalFileName(number, "the segment number is outside 64 bits of WAL")
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalFileName:
+    def parse(
+        cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT
+    ) -> "WalFileName":
         """Parse 24 hex digits, in upper or lower case.
 
         >>> str(WalFileName.parse("0000000a0000000b0000000c"))
@@ -77,8 +74,7 @@ class WalFileName(_Text):
         """
         if not isinstance(text, str):
             raise TypeError(f"a WAL file name is a str, not {type(text).__name__}")
-        if not isinstance(segment_size, SegmentSize):
-            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
+        size = segment_size_of(segment_size)
         if len(text) != 24:
             raise InvalidWalFileName(text, f"it has {len(text)} characters")
         try:
@@ -87,23 +83,22 @@ class WalFileName(_Text):
             raise InvalidWalFileName(
                 text, "it contains a character that is not a hex digit"
             ) from None
-        per_log = (1 << 32) // segment_size.bytes
+        per_log = (1 << 32) // size.bytes
         if segment >= per_log:
             raise InvalidWalFileName(
                 text,
-                f"its last part is not below {per_log:X}, the number of {segment_size} segments"
-                " in 4 GiB",
+                f"its last part is not below {per_log:X}, the number of {size} segments in 4 GiB",
             )
         if timeline == 0:
             raise InvalidWalFileName(text, "the timeline is not between 1 and 2**32 - 1")
-        name = _made(timeline, log * per_log + segment, segment_size)
+        name = _made(timeline, log * per_log + segment, size)
         _set_text(name, text.upper())
         return name
 
     @classmethod
     def containing(
-        cls, lsn: LSN, *, timeline: int, segment_size: SegmentSize = SegmentSize.DEFAULT
-    ) -> WalFileName:
+        cls, lsn: LSN, *, timeline: int, segment_size: AnySegmentSize = SegmentSize.DEFAULT
+    ) -> "WalFileName":
         """Return the file that contains the byte at ``lsn``.
 
         A position on a segment boundary belongs to the file that starts there.
@@ -117,9 +112,8 @@ class WalFileName(_Text):
         """
         if not isinstance(lsn, LSN):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
-        if not isinstance(segment_size, SegmentSize):
-            raise TypeError(f"segment_size is a SegmentSize, not {type(segment_size).__name__}")
-        return cls(timeline, int(lsn) // segment_size.bytes, segment_size)
+        size = segment_size_of(segment_size)
+        return cls(timeline, int(lsn) // size.bytes, size)
 
     @property
     def log(self) -> int:
@@ -163,12 +157,12 @@ class WalFileName(_Text):
         return self.first_lsn + offset
 
     @property
-    def next(self) -> WalFileName:
+    def next(self) -> "WalFileName":
         """The next name on the same timeline."""
         return _moved(self, self.number + 1)
 
     @property
-    def previous(self) -> WalFileName:
+    def previous(self) -> "WalFileName":
         """The previous name on the same timeline.
 
         Raises:
@@ -181,16 +175,16 @@ class WalFileName(_Text):
             raise TypeError(f"a WAL file contains LSNs, not {type(lsn).__name__}")
         return int(lsn) // self.segment_size.bytes == self.number
 
-    def __add__(self, count: int) -> WalFileName:
+    def __add__(self, count: int) -> "WalFileName":
         if type(count) is not int:
             return NotImplemented
         return _moved(self, self.number + count)
 
     @overload
-    def __sub__(self, other: WalFileName) -> int: ...
+    def __sub__(self, other: "WalFileName") -> int: ...
     @overload
-    def __sub__(self, other: int) -> WalFileName: ...
-    def __sub__(self, other: WalFileName | int) -> int | WalFileName:
+    def __sub__(self, other: int) -> "WalFileName": ...
+    def __sub__(self, other: "WalFileName | int") -> "int | WalFileName":
         if isinstance(other, WalFileName):
             if (self.timeline, self.segment_size) != (other.timeline, other.segment_size):
                 raise InvalidWalFileName(
@@ -216,16 +210,16 @@ class WalFileName(_Text):
             return f"WalFileName.parse('{self}')"
         return f"WalFileName.parse('{self}', segment_size={self.segment_size!r})"
 
-    def __lt__(self, other: WalFileName) -> bool:
+    def __lt__(self, other: "WalFileName") -> bool:
         return self._order() < other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __le__(self, other: WalFileName) -> bool:
+    def __le__(self, other: "WalFileName") -> bool:
         return self._order() <= other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __gt__(self, other: WalFileName) -> bool:
+    def __gt__(self, other: "WalFileName") -> bool:
         return self._order() > other._order() if isinstance(other, WalFileName) else NotImplemented
 
-    def __ge__(self, other: WalFileName) -> bool:
+    def __ge__(self, other: "WalFileName") -> bool:
         return self._order() >= other._order() if isinstance(other, WalFileName) else NotImplemented
 
     def _order(self) -> tuple[int, int, int]:

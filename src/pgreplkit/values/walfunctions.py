@@ -1,14 +1,12 @@
 """The server's WAL functions, computed without a server."""
 
-from __future__ import annotations
-
 from binascii import unhexlify
 from struct import unpack
 from typing import NamedTuple
 
 from pgreplkit.errors import InvalidWalFileName, UnsupportedByServer
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.version import ServerVersion, server_version as _version
 from pgreplkit.values.walfile import WalFileName
 
@@ -32,7 +30,7 @@ def pg_walfile_name(
     *,
     server_version: ServerVersion,
     timeline: int = 1,
-    segment_size: SegmentSize = SegmentSize.DEFAULT,
+    segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileName:
     """Return the WAL file name that pg_walfile_name() of that server version returns.
 
@@ -57,7 +55,8 @@ def pg_walfile_name(
     position = int(lsn)
     if _version(server_version).major < 17:
         position = (position - 1) % (1 << 64)
-    return WalFileName(timeline, position // segment_size.bytes, segment_size)
+    size = segment_size_of(segment_size)
+    return WalFileName(timeline, position // size.bytes, size)
 
 
 def pg_walfile_name_offset(
@@ -65,7 +64,7 @@ def pg_walfile_name_offset(
     *,
     server_version: ServerVersion,
     timeline: int = 1,
-    segment_size: SegmentSize = SegmentSize.DEFAULT,
+    segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileOffset:
     """Return the file name and offset that pg_walfile_name_offset() of that version returns.
 
@@ -89,7 +88,7 @@ def pg_split_walfile_name(
     text: str,
     *,
     server_version: ServerVersion,
-    segment_size: SegmentSize = SegmentSize.DEFAULT,
+    segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> SplitWalFileName:
     """Return the segment number and timeline that pg_split_walfile_name() returns.
 
@@ -120,7 +119,7 @@ def pg_split_walfile_name(
         timeline, log, segment = unpack(">III", unhexlify(text))
     except ValueError:
         raise InvalidWalFileName(text, "it contains a character that is not a hex digit") from None
-    return SplitWalFileName(log * segment_size.per_log + segment, timeline)
+    return SplitWalFileName(log * segment_size_of(segment_size).per_log + segment, timeline)
 
 
 def pg_wal_lsn_diff(lsn: LSN, other: LSN) -> int:

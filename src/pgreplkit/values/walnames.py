@@ -1,7 +1,5 @@
 """Names of the other files in pg_wal and in WAL archives, and a parser for all of them."""
 
-from __future__ import annotations
-
 import re
 from typing import TypeAlias
 
@@ -9,7 +7,8 @@ import attrs
 
 from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.modelfield import ModelField
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 _COMPRESSION = r"gz|lz4|zst|bz2|xz"
@@ -33,7 +32,7 @@ def _check_compression(suffix: str) -> None:
 
 
 @attrs.frozen
-class PartialWalFileName:
+class PartialWalFileName(ModelField):
     """Name of an incomplete segment, ``….partial``.
 
     pg_receivewal writes such files, and so does a server at the end of an old timeline.
@@ -56,7 +55,7 @@ class PartialWalFileName:
 
 
 @attrs.frozen
-class BackupHistoryFileName:
+class BackupHistoryFileName(ModelField):
     """Name of a backup history file, ``….backup``, which describes a base backup.
 
     >>> name = parse_wal_name("000000010000000000000002.00000028.backup")
@@ -80,7 +79,7 @@ class BackupHistoryFileName:
 
 
 @attrs.frozen
-class TimelineHistoryFileName:
+class TimelineHistoryFileName(ModelField):
     """Name of a timeline history file, ``….history``.
 
     >>> str(TimelineHistoryFileName(3))
@@ -100,7 +99,7 @@ class TimelineHistoryFileName:
 
 
 @attrs.frozen
-class CompressedWalName:
+class CompressedWalName(ModelField):
     """Name of a compressed WAL file: one of the other names with a compression suffix.
 
     >>> name = parse_wal_name("000000010000000000000002.zst")
@@ -127,7 +126,7 @@ WalName: TypeAlias = (
 )
 
 
-def parse_wal_name(text: str, *, segment_size: SegmentSize = SegmentSize.DEFAULT) -> WalName:
+def parse_wal_name(text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> WalName:
     """Parse a segment, .partial, .backup or .history name, possibly with a compression suffix.
 
     A name that ends in .gz, .lz4, .zst, .bz2 or .xz is returned as a CompressedWalName.

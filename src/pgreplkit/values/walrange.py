@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.errors import InvalidWalRange
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class WalRange:
         start, end = max(self.start, other.start), min(self.end, other.end)
         return WalRange(start, end) if start < end else None
 
-    def file_count(self, segment_size: SegmentSize = SegmentSize.DEFAULT) -> int:
+    def file_count(self, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> int:
         """Count the WAL files that contain this range.
 
         >>> WalRange(LSN("0/2000028"), LSN("0/5000000")).file_count()
@@ -74,7 +74,7 @@ class WalRange:
         self,
         timeline: int | TimelineHistory,
         *,
-        segment_size: SegmentSize = SegmentSize.DEFAULT,
+        segment_size: AnySegmentSize = SegmentSize.DEFAULT,
     ) -> Iterator[WalFileName]:
         """Iterate over the names of the WAL files that contain this range, in order.
 
@@ -84,14 +84,14 @@ class WalRange:
         """
         if not isinstance(timeline, int):
             return timeline.files(self, segment_size=segment_size)
-        return self._numbered(timeline, segment_size)
+        return self._numbered(timeline, segment_size_of(segment_size))
 
     def _numbered(self, timeline: int, segment_size: SegmentSize) -> Iterator[WalFileName]:
         for number in self._numbers(segment_size):
             yield WalFileName(timeline, number, segment_size)
 
-    def _numbers(self, segment_size: SegmentSize) -> range:
+    def _numbers(self, segment_size: AnySegmentSize) -> range:
+        size = segment_size_of(segment_size).bytes
         if not self.size:
             return range(0)
-        first = int(self.start) // segment_size.bytes
-        return range(first, (int(self.end) - 1) // segment_size.bytes + 1)
+        return range(int(self.start) // size, (int(self.end) - 1) // size + 1)

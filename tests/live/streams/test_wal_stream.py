@@ -11,10 +11,9 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, run, wait_until
 from walfiles import flushed, next_segment, replication, segment_of, wal_of, write_wal
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, AsyncReplicationConnection
+from pgreplkit.errors import (
     AheadOfServer,
-    AsyncReplicationConnection,
     ConnectionFailed,
     InvalidAcknowledgement,
     ServerError,
@@ -22,11 +21,11 @@ from pgreplkit import (
     SlotNotFound,
     StreamClosed,
     WaitTimeout,
-    WalChunk,
     WalRemoved,
 )
 from pgreplkit.lab import Node
 from pgreplkit.protocol.walfeed import WalFeed
+from pgreplkit.wal import WalChunk
 
 
 def joined(chunks: list[WalChunk]) -> bytes:
@@ -172,14 +171,14 @@ def test_a_stream_can_be_closed_from_another_thread_while_it_starts(cluster: Clu
     with replication(cluster.primary) as connection:
         stream = connection.start_physical(flushed(cluster.primary))
         source, is_there, may_go_on = stream._source, threading.Event(), threading.Event()
-        begin = source._begin
+        begin = source._request
 
         def late(feed: WalFeed) -> None:
             is_there.set()
             may_go_on.wait(10)
             begin(feed)
 
-        source._begin = late  # type: ignore[method-assign]
+        source._request = late  # type: ignore[method-assign]
         reading = threading.Thread(target=lambda: [*stream])
         reading.start()
         assert is_there.wait(10)

@@ -6,7 +6,7 @@ import attrs
 from psycopg.sql import SQL
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.cluster.failover import why_not_lost
+from pgreplkit._async.cluster.failover import missing_evidence
 from pgreplkit._async.cluster.follow import demote, follow, start_standby
 from pgreplkit._async.cluster.rewind import rewind
 from pgreplkit._async.cluster.site import AsyncSite
@@ -218,6 +218,6 @@ class AsyncClusterActor:
             case _:
                 raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
 
-    async def why_not_lost(self, lost: LostPrimary) -> str:
-        """Return why a primary no longer counts as lost; empty if it does."""
-        return await why_not_lost(self.site, lost)
+    async def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost; empty if none is missing."""
+        return await missing_evidence(self.site, lost)

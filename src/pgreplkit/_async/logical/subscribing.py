@@ -103,7 +103,7 @@ async def ask_publisher(
     # From 16 on, a publisher that refuses is reported as a protocol violation.
     meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        await link.alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
+        await link.run_alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
         is_internal = error.sqlstate == "XX000" and not has(
             "subscription.sqlstate", link.version.major
@@ -289,7 +289,7 @@ async def drop_both(
     return DroppedSubscription(name=state.subname)
 
 
-_THEN = "; drop(publisher='gone') drops it without the publisher, and returns the leftovers"
+_THEN = "; drop(publisher_gone=True) drops it without the publisher, and returns the leftovers"
 
 
 async def _has_slot(link: AsyncLink, state: SubscriptionState) -> bool | None:

@@ -45,6 +45,7 @@ from pgreplkit.protocol.basebackup import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.seconds import checked_seconds
 
 _CHECKED_EVERY = 1.0
 """Seconds after which a wait checks the silence of the server."""
@@ -98,6 +99,8 @@ class AsyncBackupStream(AsyncClosing):
         incremental: bytes | str | os.PathLike[str] | None,
         timeout: float | None,
     ) -> None:
+        if timeout is not None:
+            checked_seconds(timeout, "timeout")
         self._walsender, self._options = walsender, options
         self._incremental, self._timeout = incremental, timeout
         self._out: AsyncCopyOut | None = None
@@ -167,10 +170,13 @@ class AsyncBackupStream(AsyncClosing):
     def _operation(self) -> str:
         return f"take the base backup {self._options.label!r}"
 
-    async def _begin(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:
+    async def _send_command(
+        self, sink: BackupSink, *, with_map: bool, checksums: str | None
+    ) -> None:
         walsender, options = self._walsender, self._options
         walsender.check_idle(self._operation)
         self._sink, self._began = sink, time.monotonic()
+        # A spread checkpoint takes much of that time, during which the server sends nothing.
         self._checkpoint_timeout = await walsender.seconds("checkpoint_timeout")
         self._sender_timeout = await walsender.wal_sender_timeout()
         self._out = out = AsyncCopyOut(walsender.connection)
@@ -179,12 +185,13 @@ class AsyncBackupStream(AsyncClosing):
             self._operation, connection=walsender.connection, grant="REPLICATION"
         ):
             if self._incremental is not None:
-                await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier))
+                # The server keeps the manifest for the next BASE_BACKUP of this connection.
+                await out.upload(commands.UPLOAD_MANIFEST, await to_thread(self._earlier_manifest))
             major = walsender.version.major
             asked = options.asked(major, with_map=with_map, checksums=checksums)
             out.send(commands.base_backup(major, asked))
 
-    def _earlier(self) -> bytes:
+    def _earlier_manifest(self) -> bytes:
         """Return the manifest of the backup on which an incremental one builds."""
         given = self._incremental
         if isinstance(given, bytes):
@@ -207,10 +214,12 @@ class AsyncBackupStream(AsyncClosing):
                 messages = out.views()
                 if messages:
                     return messages
+                # Before 15 a result separates the archives, so that all data before it is processed
+                # first.
                 self._note_end_of_copy(out)
                 result = out.result()
                 if result is not None:
-                    self._answered(result)
+                    self._process(result)
                     continue
                 if out.is_over:
                     return None
@@ -248,11 +257,12 @@ class AsyncBackupStream(AsyncClosing):
             found = f"the server sent nothing for {silence.limit:g} s while {self._stage}"
             raise ConnectionFailed(self._operation, found, remedy="check the network between")
 
-    def _answered(self, result: PGresult) -> None:
+    def _process(self, result: PGresult) -> None:
         """Process a result; there are some with rows before and after the archives."""
         if result.status == ExecStatus.COPY_OUT and self._framing is not None:
             self._framing.begin_copy()
         elif result.status == ExecStatus.TUPLES_OK:
+            # The start position, the list of tablespaces, and at the end the end position.
             rows = records([result])
             if self._ends and self._framing is None:
                 tablespaces = [BackupTablespace.from_record(row) for row in rows]
@@ -269,12 +279,13 @@ class AsyncBackupStream(AsyncClosing):
         if self._out is None:
             checksums = self._options.manifest_checksums
             with_map = self._options.tablespace_map is not False
-            await self._guarded_begin(self._items, with_map=with_map, checksums=checksums)
+            await self._start(self._items, with_map=with_map, checksums=checksums)
         while not waiting:
             try:
                 messages = await self._next()
                 if messages is not None and self._framing is not None:
                     self._framing.feed(messages)
+            # The stream stays as it is: the next call continues to wait.
             except WaitTimeout:
                 raise
             except BaseException:
@@ -286,14 +297,12 @@ class AsyncBackupStream(AsyncClosing):
                 raise StopAsyncIteration
         return waiting.popleft()
 
-    async def _guarded_begin(
-        self, sink: BackupSink, *, with_map: bool, checksums: str | None
-    ) -> None:
+    async def _start(self, sink: BackupSink, *, with_map: bool, checksums: str | None) -> None:
         if self._state is not StreamState.NEW:
             found = "the backup was started already"
             raise StreamClosed(self._operation, found, remedy="start another backup")
         try:
-            await self._begin(sink, with_map=with_map, checksums=checksums)
+            await self._send_command(sink, with_map=with_map, checksums=checksums)
         except BaseException:
             await self._end(StreamState.FAILED)
             raise
@@ -316,7 +325,7 @@ class AsyncBackupStream(AsyncClosing):
             folder = TarFolder(FreshFolder(Path(directory), self._operation), major)
         with_map = self._options.tablespace_map is not False
         checksums = self._options.manifest_checksums
-        await self._pour(folder, with_map, checksums, on_progress, lambda: None)
+        await self._write_backup(folder, with_map, checksums, on_progress, lambda: None)
 
     async def extract(
         self,
@@ -343,8 +352,11 @@ class AsyncBackupStream(AsyncClosing):
             )
         checksums: str | None = None
         if options.has_manifest(walsender.version.major):
+            # Each file is hashed while it is written, to be compared with the manifest.
             checksums = options.manifest_checksums or quickest()
+        # Links in pg_tblspc need absolute paths.
         moved = {old: Path(new).absolute() for old, new in (tablespaces or {}).items()}
+        # Before 11 a server refuses to start from a directory with any other mode.
         mode = "0700"
         if walsender.version.major >= _MODE_SINCE:
             mode = await walsender.show("data_directory_mode")
@@ -356,9 +368,9 @@ class AsyncBackupStream(AsyncClosing):
                 mode=int(mode, 8),
                 algorithm=checksums,
             )
-        await self._pour(folder, False, checksums, on_progress, folder.check)
+        await self._write_backup(folder, False, checksums, on_progress, folder.check)
 
-    async def _pour(
+    async def _write_backup(
         self,
         folder: _Folder,
         with_map: bool,
@@ -375,7 +387,7 @@ class AsyncBackupStream(AsyncClosing):
 
         try:
             enter(self._stage)
-            await self._guarded_begin(folder, with_map=with_map, checksums=checksums)
+            await self._start(folder, with_map=with_map, checksums=checksums)
             while (messages := await self._next()) is not None:
                 await self._write(messages)
                 enter(self._stage)
@@ -384,6 +396,7 @@ class AsyncBackupStream(AsyncClosing):
             with translate_os_errors(self._operation):
                 await to_thread_shielded(folder.finish)
         except BaseException:
+            # A cancelled caller must not remove files that a thread still writes.
             await to_thread_shielded(folder.give_up)
             await self._end(StreamState.FAILED)
             raise

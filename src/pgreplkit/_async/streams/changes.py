@@ -64,6 +64,16 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         return self._stream.feedback.delivered
 
     @property
+    def socket(self) -> int | None:
+        """The socket on which messages arrive; None while there is none."""
+        return self._stream.socket
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything before ``stop_at`` was delivered: the iteration ends next."""
+        return self._feed is not None and self._feed.is_over
+
+    @property
     def acknowledged(self) -> LSN:
         """The acknowledged position: the slot keeps no WAL before it."""
         return self._stream.feedback.flushed
@@ -98,10 +108,10 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         """Return the feed that turns messages into items."""
         raise NotImplementedError
 
-    async def _begin(self) -> ChangeFeed[Item]:
+    async def _open(self) -> ChangeFeed[Item]:
         if self._feed is None:
             feed = self._new_feed()
-            self._stream.take(cast(ChangeFeed[object], feed))
+            self._stream.bind(cast(ChangeFeed[object], feed))
             self._feed = feed
         await self._stream.open()
         return self._feed
@@ -113,23 +123,16 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         stream, feed = self._stream, self._feed
         if feed is None or stream.state is StreamState.NEW:
             stream.raise_failure()
-            feed = await self._begin()
+            feed = await self._open()
         if stream.settings.auto_acknowledge:
+            # A reader that asks for the next item has processed the last one.
             stream.acknowledge_delivered()
         while not stream.state.is_over:
             if feed.is_over:
                 await stream.close()
                 break
-            try:
-                item = feed.next(stream.messages)
-            except UnknownTypes as unknown:
-                await stream.learn(feed.current, unknown)
-                continue
-            except BaseException as error:
-                await stream.fail(error)
-                raise
+            item = await self._processed(feed)
             if item is not None:
-                stream.delivered()
                 return item
             if feed.asked:
                 stream.answer()
@@ -138,6 +141,42 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
                 await stream.fill()
         stream.raise_failure()
         raise StopAsyncIteration
+
+    async def received(self) -> Item | None:
+        """Return the next item if it has arrived; None, without waiting, if it has not.
+
+        An error or the end of the stream is left to the iteration.
+        """
+        stream, feed = self._stream, self._feed
+        if feed is None:
+            return None
+        while not (stream.state.is_over or feed.is_over):
+            item = await self._processed(feed)
+            if item is not None:
+                return item
+            if feed.asked:
+                stream.answer()
+                feed.asked = False
+            elif not feed.is_over and not await stream.receive():
+                return None
+        return None
+
+    async def _processed(self, feed: ChangeFeed[Item]) -> Item | None:
+        """Process the received messages up to the next item, and return it."""
+        stream = self._stream
+        while True:
+            try:
+                item = feed.next(stream.messages)
+            except UnknownTypes as unknown:
+                # The message is processed again when its types are known.
+                await stream.learn(feed.current, unknown)
+                continue
+            except BaseException as error:
+                await stream.fail(error)
+                raise
+            if item is not None:
+                stream.delivered()
+            return item
 
     async def __aenter__(self) -> Self:
         await self._stream.open()
@@ -198,6 +237,7 @@ class AsyncPgoutput(Generic[R]):
         """Return the options of START_REPLICATION; look up the types of all columns before."""
         operation = "look up the types of columns"
         settings, self._connection = self.settings, walsender.connection
+        # Before the stream begins: a walsender that streams takes no queries.
         for record in await walsender.query(operation, TYPES_OF_COLUMNS):
             self._types[record["oid"]] = ColumnType(**record)
         options = pgoutput_options(

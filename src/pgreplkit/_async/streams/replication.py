@@ -16,6 +16,7 @@ from pgreplkit._async.streams.changes import (
     AsyncPayloadStream,
     change_stream,
 )
+from pgreplkit._async.streams.recordstream import AsyncWalRecordStream
 from pgreplkit._async.streams.segmentstream import AsyncSegmentStream
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.streams.walsource import AsyncWalSource
@@ -108,6 +109,7 @@ class AsyncReplicationConnection(AsyncClosing):
 
         Raises: ServerError if the server has no such timeline.  Source: TIMELINE_HISTORY.
         """
+        # The first timeline has no history file, and the server refuses the command.
         if timeline == 1:
             return TimelineHistory(1)
         operation = f"read the history of timeline {timeline}"
@@ -123,6 +125,7 @@ class AsyncReplicationConnection(AsyncClosing):
         self._walsender.require("protocol.read_slot")
         operation = f"read the slot {name!r}"
         [record] = await self._walsender.ask(operation, commands.read_slot(name))
+        # The server answers with a row of NULLs if there is no such slot.
         if record["slot_type"] is None:
             raise SlotNotFound(operation, "no slot has that name")
         lsn, timeline = record["restart_lsn"], record["restart_tli"]
@@ -180,6 +183,8 @@ class AsyncReplicationConnection(AsyncClosing):
         operation = f"create the slot {name!r}"
         try:
             [record] = await walsender.ask(operation, command, meaning=meaning, timeout=timeout)
+        # The server itself waits without limit. On a standby it waits for the primary to log its
+        # running transactions, and not only for their ends.
         except StatementTimeout as error:
             if plugin is not None and await walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
@@ -204,6 +209,7 @@ class AsyncReplicationConnection(AsyncClosing):
         except ServerError as error:
             if error.sqlstate != OBJECT_IN_USE:
                 raise
+            # Without a database nothing can be asked about the process that uses it.
             raise SlotActive(operation, name, None, None, None) from error
 
     def start_logical(
@@ -305,6 +311,34 @@ class AsyncReplicationConnection(AsyncClosing):
         )
         return AsyncWalStream(AsyncWalSource(self._walsender, start, settings))
 
+    def read_wal(
+        self,
+        start: LSN,
+        *,
+        timeline: int | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> AsyncWalRecordStream:
+        """Iterate over the records of the WAL, from the first one at or after ``start``.
+
+        With ``stop_at``, the last record is the last one that is complete before that position;
+        otherwise the stream never ends. The keywords are those of ``start_physical``.
+
+        Raises: InvalidWal; when it is entered or a record is requested, the errors of
+        ``start_physical``.
+        Source: START_REPLICATION … PHYSICAL.
+        """
+        settings = WalSettings(
+            timeline=timeline,
+            slot=slot,
+            stop_at=stop_at,
+            timeout=timeout,
+            status_interval=status_interval,
+        )
+        return AsyncWalRecordStream(self._walsender, start, settings)
+
     def receive_wal(
         self,
         directory: str | os.PathLike[str],
@@ -342,7 +376,7 @@ class AsyncReplicationConnection(AsyncClosing):
         label: str = "pgreplkit base backup",
         checkpoint: CheckpointMode = "spread",
         wal: bool = True,
-        wait: bool | None = None,
+        wait_for_archiving: bool | None = None,
         max_rate: int | None = None,
         tablespace_map: bool | None = None,
         verify_checksums: bool = True,
@@ -356,13 +390,13 @@ class AsyncReplicationConnection(AsyncClosing):
         """Take a base backup, which begins when it is saved, extracted or iterated over.
 
         With ``wal`` it contains the WAL that is needed to start from it. Without, the server ends
-        it only when that WAL is archived, unless ``wait`` is False. ``max_rate`` is in bytes per
-        second, from 32 KiB to 1 GiB. With ``tablespace_map`` the backup lists the tablespaces in a
-        file instead of as links; this is the default for a backup that stays in archives. A
-        ``manifest`` is included by default if the server supports it (13 on). ``incremental`` is
-        the manifest of an earlier backup, or its path: the backup then contains only the changes
-        since, for pg_combinebackup. After ``timeout`` seconds without data it raises WaitTimeout; a
-        spread checkpoint takes minutes.
+        it only when that WAL is archived, unless ``wait_for_archiving`` is False. ``max_rate`` is
+        in bytes per second, from 32 KiB to 1 GiB. With ``tablespace_map`` the backup lists the
+        tablespaces in a file instead of as links; this is the default for a backup that stays in
+        archives. A ``manifest`` is included by default if the server supports it (13 on).
+        ``incremental`` is the manifest of an earlier backup, or its path: the backup then contains
+        only the changes since, for pg_combinebackup. After ``timeout`` seconds without data it
+        raises WaitTimeout; a spread checkpoint takes minutes.
 
         Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
         before 17, and ``verify_checksums=False`` before 11; ValueError.
@@ -372,7 +406,7 @@ class AsyncReplicationConnection(AsyncClosing):
             label=label,
             checkpoint=checkpoint,
             wal=wal,
-            wait=wait,
+            wait_for_archiving=wait_for_archiving,
             max_rate=max_rate,
             tablespace_map=tablespace_map,
             verify_checksums=verify_checksums,
@@ -382,6 +416,7 @@ class AsyncReplicationConnection(AsyncClosing):
             compression_level=compression_level,
             is_incremental=incremental is not None,
         )
+        # The server would only report a syntax error, and not the version that is needed.
         for feature in options.features():
             self._walsender.require(feature)
         return AsyncBackupStream(self._walsender, options, incremental=incremental, timeout=timeout)

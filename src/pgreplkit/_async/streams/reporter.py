@@ -83,6 +83,15 @@ class AsyncReporter:
             remedy = "check the network between; the limit follows its wal_sender_timeout"
             raise ConnectionFailed(operation, found, remedy=remedy)
 
+    async def release(self, walsender: AsyncWalsender | None, *, reusable: bool) -> None:
+        """End the stream, and close its connection unless it is ``reusable`` after a clean end."""
+        has_ended = False
+        try:
+            has_ended = await self.end()
+        finally:
+            if walsender is not None and not (reusable and has_ended):
+                await walsender.close()
+
     async def end(self) -> bool:
         """Send the last status update, and end the stream; return whether the server agreed.
 

@@ -79,11 +79,13 @@ class AsyncSegmentStream(AsyncClosing):
         walsender = self._walsender
         segment_size = SegmentSize.parse(await walsender.show("wal_segment_size"))
         files = WalFiles(self._directory, segment_size)
+        # As pg_receivewal: a partial segment is received again from its start.
         resumed = await to_thread(files.resume)
         if resumed is None:
             lsn, timeline = await self._beginning()
         else:
             lsn, timeline = resumed.first_lsn, resumed.timeline
+        # A file has a whole segment, so that the stream has to begin at the start of one.
         start = lsn.wal_file(timeline=1, segment_size=segment_size).first_lsn
         settings = attrs.evolve(self._settings, timeline=timeline, whole_segments=segment_size)
         source = AsyncWalSource(walsender, start, settings)
@@ -98,6 +100,7 @@ class AsyncSegmentStream(AsyncClosing):
         slot = self._settings.slot
         if self._start is not None:
             return self._start, None
+        # Before 15 only SQL shows the position of a slot, which this connection may not run.
         is_readable = self._walsender.version.major >= FEATURES["protocol.read_slot"].since
         if slot is not None and is_readable:
             operation = f"read the slot {slot!r}"
@@ -144,7 +147,7 @@ class AsyncSegmentStream(AsyncClosing):
 
         before, is_written = len(self._done), False
 
-        def written() -> None:
+        def write() -> None:
             nonlocal is_written
             # All of it in one call: a caller that is cancelled during it gets the segments later.
             if batch.history is not None:
@@ -160,7 +163,7 @@ class AsyncSegmentStream(AsyncClosing):
             is_written = True
 
         try:
-            await to_thread_shielded(written)
+            await to_thread_shielded(write)
         finally:
             # Also if the caller was cancelled during the write: a commit may wait for it.
             may_confirm = is_written and not source.state.is_over
@@ -186,6 +189,7 @@ class AsyncSegmentStream(AsyncClosing):
         source, files = self._source, self._files
         try:
             if files is not None:
+                # WAL is flushed before it is confirmed: the server may remove it then.
                 await to_thread_shielded(files.close)
                 if confirms and source is not None and not source.state.is_over:
                     source.acknowledge(source.feedback.delivered, None, None)

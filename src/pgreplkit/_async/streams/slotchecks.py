@@ -65,6 +65,7 @@ async def explained(
     walsender: AsyncWalsender, operation: str, slot: str, error: ServerError
 ) -> ServerError:
     """Return a better error where the slot's state says more than the server did."""
+    # A connection that streams or is closed takes no query.
     if error.sqlstate not in _OF_THE_SLOT or walsender.connection.closed or walsender.is_streaming:
         return error
     try:
@@ -76,6 +77,7 @@ async def explained(
         names = ("pid", "client_addr", "application_name")
         return SlotActive(operation, slot, *(user[name] for name in names))
     if error.sqlstate == UNDEFINED_OBJECT:
+        # pgoutput looks a publication up in the catalogs as they were when the change was made.
         found = f"{error.found}, or it did not exist yet when the change was made"
         return PublicationNotFound(operation, found, error.sqlstate)
     return error

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Protocol
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error as PsycopgError
 
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.streams.reporter import AsyncReporter
@@ -62,6 +62,13 @@ class AsyncPlugin(Protocol):
         """Look up types that a message mentions."""
 
 
+# How the data flows, from the server to the reader and back:
+#
+#   walsender ── AsyncCopyBoth ── messages ──▶ ChangeFeed ── item ──▶ AsyncSlotReader (changes.py)
+#       ▲                                                                       │ acknowledge()
+#       └───── AsyncReporter ◀── status update ── Feedback ◀── positions ───────┘
+#
+# fill() reads a batch of messages; the reader's feed takes one after another until it has an item.
 class AsyncSlotStream:
     """The life of a stream of one slot: its connection, its state and its positions.
 
@@ -109,7 +116,7 @@ class AsyncSlotStream:
 
     # Opening
 
-    def take(self, feed: ChangeFeed[object]) -> None:
+    def bind(self, feed: ChangeFeed[object]) -> None:
         """Bind the stream to the feed of one reader; a second reader is refused.
 
         Raises: ServerError; StreamClosed.
@@ -144,12 +151,13 @@ class AsyncSlotStream:
                 self._reporter.use(copy)
                 if self.state.is_over:
                     # Closed by another thread or task, when there was nothing to end yet.
-                    await self._let_go()
+                    await self._release()
                     self._check_alive()
                 if self._feed is not None:
                     self._feed.restart()
                 self.state = self.state.to(StreamState.OPEN)
         except BaseException:
+            # A walsender of the caller's stays open.
             if isinstance(self._source, str):
                 await walsender.close()
             raise
@@ -226,6 +234,7 @@ class AsyncSlotStream:
             self._reporter.report_soon()
             try:
                 batch = self._read()
+                # An interrupt between these two would lose messages.
                 self.messages = iter(batch)
             except BaseException as error:
                 await self.fail(error)
@@ -243,6 +252,32 @@ class AsyncSlotStream:
                 await self._check_publications()
             except ServerError as error:
                 await self._recover(error)
+
+    async def receive(self) -> bool:
+        """Take messages that have arrived; return False, without waiting, if there are none."""
+        copy = self._copy
+        if copy is None or self.state is not StreamState.OPEN:
+            return False
+        self._reporter.report_soon()
+        try:
+            batch = copy.read()
+            if not batch:
+                copy.consume()
+                batch = copy.read()
+            self.messages = iter(batch)
+        except PsycopgError:
+            # The next wait meets the same error, and reports or recovers it.
+            return False
+        except BaseException as error:
+            await self.fail(error)
+            raise
+        return bool(batch)
+
+    @property
+    def socket(self) -> int | None:
+        """The socket of the connection that streams."""
+        copy = self._copy
+        return None if copy is None or copy.is_over else copy.connection.pgconn.socket
 
     def _read(self) -> list[bytes]:
         copy = self._copy
@@ -284,7 +319,7 @@ class AsyncSlotStream:
         Raises: ConnectionFailed.
         """
         self.messages = chain((data,), self.messages)
-        async with self._beside() as link:
+        async with self._side_link() as link:
             await self._plugin.learn(link, unknown.oids)
 
     async def _check_publications(self) -> None:
@@ -296,7 +331,7 @@ class AsyncSlotStream:
         if walsender.version.major < PUBLICATIONS_SKIPPED_SINCE:
             return
         try:
-            async with self._beside() as link:
+            async with self._side_link() as link:
                 existing = await link.all(self._operation, PUBLICATION_NAMES, [[*names]])
         except ConnectionFailed:
             # The server may have no connection to spare; the stream itself is well.
@@ -308,7 +343,7 @@ class AsyncSlotStream:
             raise missing
 
     @asynccontextmanager
-    async def _beside(self) -> AsyncIterator[AsyncLink]:
+    async def _side_link(self) -> AsyncIterator[AsyncLink]:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
         conninfo = source if isinstance(source, str) else source.conninfo
@@ -337,7 +372,7 @@ class AsyncSlotStream:
             self.state = self.state.to(StreamState.CUT)
             if walsender is not None and isinstance(self._source, str):
                 self._lost_pid = walsender.pid
-            await self._let_go()
+            await self._release()
         await self._reconnect()
 
     async def _reconnect(self) -> None:
@@ -353,6 +388,7 @@ class AsyncSlotStream:
                     await self._end(StreamState.FAILED, error)
                     raise
                 if isinstance(error, SlotActive):
+                    # The lost connection has not ended on the server yet.
                     await self._end_lost_process(error)
                 await sleep(backoff.next_pause())
 
@@ -364,7 +400,7 @@ class AsyncSlotStream:
         if active.pid is None or active.pid != self._lost_pid:
             return
         try:
-            async with self._beside() as link:
+            async with self._side_link() as link:
                 await link.all(self._operation, END_PROCESS, [self.slot, active.pid])
         except ServerError:
             # The role may not, or the server is not reached: the next attempt shows it.
@@ -388,13 +424,9 @@ class AsyncSlotStream:
         async with self._ending:
             if not self.state.is_over:
                 self.state, self._failure = self.state.to(state), failure
-                await self._let_go()
+                await self._release()
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         walsender, self.walsender, self._copy = self.walsender, None, None
-        has_ended = False
-        try:
-            has_ended = await self._reporter.end()
-        finally:
-            if walsender is not None and (isinstance(self._source, str) or not has_ended):
-                await walsender.close()
+        # A walsender of the caller's stays open for its other commands.
+        await self._reporter.release(walsender, reusable=not isinstance(self._source, str))

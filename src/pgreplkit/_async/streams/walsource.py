@@ -93,7 +93,7 @@ class AsyncWalSource:
             await self._reporter.adapt(walsender)
             timeline = await self._timeline()
             feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
-            await self._begin(feed)
+            await self._request(feed)
             self.feed = feed
             self.state = self.state.to(StreamState.OPEN)
             return feed
@@ -106,13 +106,15 @@ class AsyncWalSource:
         if self.settings.timeline is not None:
             return self.settings.timeline
         timeline = identity.timeline
+        # The first timeline has no history file.
         if timeline == 1:
             return timeline
+        # WAL from before the last switch is streamed from the timeline that wrote it.
         content = await self._walsender.history_file(timeline)
         history = TimelineHistory.parse(content.decode(errors="replace"), timeline=timeline)
         return history.timeline_of(self.start)
 
-    async def _begin(self, feed: WalFeed) -> None:
+    async def _request(self, feed: WalFeed) -> None:
         """Request a timeline, and the next one where nothing is left of it."""
         walsender, slot = self._walsender, self.settings.slot
         while True:
@@ -133,6 +135,7 @@ class AsyncWalSource:
                 if error.sqlstate != OBJECT_IN_USE or slot is None:
                     raise
                 raise SlotActive(self.operation, slot, None, None, None) from error
+            # A timeline that ended at this very position is over at once; the next one follows.
             if not copy.is_over:
                 self._copy = copy
                 self._reporter.use(copy)
@@ -141,11 +144,13 @@ class AsyncWalSource:
 
     def _switch(self, feed: WalFeed, answer: list[dict[str, str | None]]) -> None:
         """Continue on the timeline that follows the one that ended."""
+        # Where a timeline ends, the server names the next one.
         if not answer or answer[0].get("next_tli") is None:
             found = "the server ended the stream: it shuts down"
             raise ConnectionFailed(self.operation, found)
         start = LSN(answer[0]["next_tli_startpos"] or "")
         segment_size = self.settings.whole_segments
+        # A file has a whole segment: the new timeline repeats the WAL before its switchpoint.
         if segment_size is not None:
             start = start.wal_file(timeline=1, segment_size=segment_size).first_lsn
         feed.switch(int(answer[0]["next_tli"] or 0), start)
@@ -165,7 +170,7 @@ class AsyncWalSource:
         timeout = self.settings.timeout
         backoff = None if timeout is None else Backoff(timeout)
         while self.state is StreamState.OPEN and not feed.is_over:
-            batch = await self._taken(feed)
+            batch = await self._received(feed)
             if batch is not None:
                 return batch
             if backoff is not None and backoff.is_over:
@@ -188,7 +193,7 @@ class AsyncWalSource:
             await self._end(StreamState.FAILED, error)
             raise error
 
-    async def _taken(self, feed: WalFeed) -> WalBatch | None:
+    async def _received(self, feed: WalFeed) -> WalBatch | None:
         """Return the WAL that was received; None if there is none."""
         try:
             copy = self._copy
@@ -226,7 +231,7 @@ class AsyncWalSource:
             with translate_errors(self.operation, meaning=_MEANING):
                 results = await copy.finish()
             self._switch(feed, records(results))
-            await self._begin(feed)
+            await self._request(feed)
 
     def deliver(self, end: LSN) -> None:
         """Note that the caller has the WAL before a position."""
@@ -242,6 +247,7 @@ class AsyncWalSource:
         if self.state.is_over:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         feedback = self.feedback
+        # Storing WAL does not apply it: commits with remote_apply keep waiting.
         feedback.acknowledge(flushed, written=written, applied=applied or feedback.applied)
         self._reporter.report_soon()
 
@@ -257,13 +263,9 @@ class AsyncWalSource:
         async with self._ending:
             if not self.state.is_over:
                 self.state, self._failure = self.state.to(state), failure
-                await self._let_go()
+                await self._release()
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         self._copy = None
-        has_ended = False
-        try:
-            has_ended = await self._reporter.end()
-        finally:
-            if not has_ended or isinstance(self._failure, ConnectionFailed):
-                await self._walsender.close()
+        is_lost = isinstance(self._failure, ConnectionFailed)
+        await self._reporter.release(self._walsender, reusable=not is_lost)

@@ -67,9 +67,12 @@ class AsyncWalStream(AsyncClosing):
 
     async def __anext__(self) -> WalChunk:
         source = self._source
+        # A reader that asks for more has processed the chunks before.
         source.written()
         while True:
             for chunk in self._chunks:
+                # Another thread has closed the stream: nothing that is delivered now could be
+                # acknowledged.
                 if source.state.is_over:
                     break
                 source.deliver(chunk.end_lsn)

@@ -11,6 +11,7 @@ from psycopg.pq.abc import PGresult
 
 from pgreplkit._async._io import wait_readable
 
+# Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
 
 
@@ -34,6 +35,7 @@ class AsyncCopyOut:
         results: list[PGresult] = await self.connection.wait(generators.execute(pgconn))
         self._note_failure(results[-1])
         if self._failure is None:
+            # libpq would copy the whole of a large manifest into its own buffer.
             for at in range(0, len(content), _BATCH_BYTES):
                 part = content[at : at + _BATCH_BYTES]
                 await self.connection.wait(generators.copy_to(pgconn, part, True))
@@ -77,6 +79,7 @@ class AsyncCopyOut:
                 pgconn.consume_input()
                 count, data = pgconn.get_copy_data(1)
             if count <= 0:
+                # A negative count ends the COPY; its result is next.
                 self.is_copying = not count
                 break
             messages.append(data)
@@ -99,6 +102,7 @@ class AsyncCopyOut:
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
             await self.connection.cancel_safe(timeout=timeout)
+            # What the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying
                 if self.views() or self.result() is not None or was_copying != self.is_copying:

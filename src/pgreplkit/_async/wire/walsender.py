@@ -56,6 +56,7 @@ class AsyncWalsender:
         walsender = cls(connection, conninfo, is_logical=is_logical)
         try:
             register(connection)
+            # Without a database a walsender runs no SQL, and sends no values to load.
             if is_logical:
                 with translate_errors(operation):
                     await read_exactly(connection, conninfo)
@@ -127,6 +128,7 @@ class AsyncWalsender:
         operation = f"read the history of timeline {timeline}"
         with translate_errors(operation, connection=self.connection, grant="REPLICATION"):
             self.check_idle(operation)
+            # ask() returns texts; a history file has comments in an encoding that is not known.
             results = await run_command(self.connection, commands.timeline_history(timeline))
         return results[0].get_value(0, 1) or b""
 
@@ -135,6 +137,7 @@ class AsyncWalsender:
         meaning = {UNDEFINED_OBJECT: SettingNotFound}
         operation = f"read the setting {name!r}"
         [record] = await self.ask(operation, commands.show(name), meaning=meaning)
+        # The column has the name of the setting, in the spelling of the server.
         [value] = record.values()
         return value or ""
 

@@ -7,7 +7,7 @@ import attrs
 from psycopg.sql import SQL
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.cluster.failover import why_not_lost
+from pgreplkit._sync.cluster.failover import missing_evidence
 from pgreplkit._sync.cluster.follow import demote, follow, start_standby
 from pgreplkit._sync.cluster.rewind import rewind
 from pgreplkit._sync.cluster.site import Site
@@ -217,6 +217,6 @@ class ClusterActor:
             case _:
                 raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
 
-    def why_not_lost(self, lost: LostPrimary) -> str:
-        """Return why a primary no longer counts as lost; empty if it does."""
-        return why_not_lost(self.site, lost)
+    def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost; empty if none is missing."""
+        return missing_evidence(self.site, lost)

@@ -18,7 +18,7 @@ from pgreplkit.plans.cluster.journal import (
     LostPrimary,
     PlanFailed,
     PlanRefused,
-    Result,
+    PlanResult,
     StepProgress,
     StepResult,
 )
@@ -47,8 +47,8 @@ class Actor(Protocol):
         """Undo one step, which may be done completely, in part or not at all."""
         ...
 
-    def why_not_lost(self, lost: LostPrimary) -> str:
-        """Return why a primary no longer counts as lost; empty if it does."""
+    def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost; empty if none is missing."""
         ...
 
 
@@ -104,7 +104,7 @@ class Plan:
         on_progress: Callable[[StepProgress], None] | None = None,
         *,
         force: bool = False,
-    ) -> Result:
+    ) -> PlanResult:
         """Run the checks, then perform the steps in order.
 
         ``on_progress`` is called when a step starts and when it is done.
@@ -134,7 +134,7 @@ class Plan:
         self._keep(attrs.evolve(self._journal, lost_primary=lost))
         return self._continue(on_progress)
 
-    def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
+    def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> PlanResult:
         """Continue with the step that failed or was interrupted.
 
         Finished steps are not repeated. A failover first checks again that the primary is out of
@@ -143,8 +143,8 @@ class Plan:
         Raises:
             PlanFailed: If a step fails, or the lost primary of a failover answers again.
         """
-        lost = self._journal.lost_primary
-        if lost is not None and any(step.is_final for step in self.remaining):
+        lost = self._journal.loss_to_verify
+        if lost is not None:
             self._insist_on(lost)
         return self._continue(on_progress)
 
@@ -175,13 +175,13 @@ class Plan:
     def _insist_on(self, lost: LostPrimary) -> None:
         step = f"check that {lost.primary} is still out of reach"
         try:
-            found = self._actor.why_not_lost(lost)
+            found = self._actor.missing_evidence(lost)
         except Error as error:
             raise self._failure(step, str(error)) from error
         if found:
             raise self._failure(step, found)
 
-    def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
+    def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
@@ -213,7 +213,7 @@ class Plan:
         for number, step in enumerate(self.steps, 1):
             mark = "done" if number <= len(self._journal.done) else "    "
             lines.append(f"  {mark} {number:>2}. {step}")
-            lines.append(f"           {step.does}")
+            lines.append(f"           {step.action}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -20,8 +20,6 @@ from pgreplkit.catalog.logical.publication import (
     SCOPE_SCHEMAS,
     SCOPE_TABLES,
     SET_OPTIONS,
-    TRY_DELETE,
-    TRY_UPDATE,
     WITH_OPTIONS,
     AnyPublished,
     GeneratedColumns,
@@ -54,6 +52,7 @@ from pgreplkit.errors import (
     ServerError,
     TableNotFound,
 )
+from pgreplkit.plans.logical.rowfilters import filter_trials
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -168,9 +167,9 @@ class Publication:
     def set_all(
         self,
         *,
-        tables: bool = False,
+        all_tables: bool = False,
         except_tables: Iterable[AnyTable] = (),
-        sequences: bool = False,
+        all_sequences: bool = False,
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
@@ -186,12 +185,12 @@ class Publication:
         self._link.require("publication.set_all")
         scope = parts.whole_database(
             self._link.require,
-            all_tables=tables,
+            all_tables=all_tables,
             except_tables=except_tables,
-            all_sequences=sequences,
+            all_sequences=all_sequences,
         )
         if not scope:
-            raise ValueError("give tables=True, sequences=True or both")
+            raise ValueError("give all_tables=True, all_sequences=True or both")
         self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     def set_options(
@@ -350,34 +349,22 @@ def insist_on_identity(link: Link, state: PublicationState, operation: str) -> N
     verdicts = [identity_in(record) for record in records]
     remedies = {str(v.table): v.remedy for v in verdicts if not v.is_usable}
     if not remedies and has("publication.columns", major):
-        remedies = _misplaced_limits(link, state, operation)
+        remedies = _refused_filters(link, state, operation)
     if remedies:
         raise ReplicaIdentityMissing(operation, remedies)
 
 
-def _misplaced_limits(link: Link, state: PublicationState, operation: str) -> dict[str, str]:
-    # Only the server knows the columns of a filter's expression. EXPLAIN makes it check them,
-    # without reading or changing a row.
+def _refused_filters(link: Link, state: PublicationState, operation: str) -> dict[str, str]:
+    """Return the remedy for each table whose row filter or column list makes a write fail."""
+    limited = LIMITED_TABLES.format(written_tables(link.version.major))
+    meaning = {INVALID_COLUMN_REFERENCE: _Refused}
     remedies = {}
-    for record in link.all(
-        operation, LIMITED_TABLES.format(written_tables(link.version.major)), [state.pubname]
-    ):
-        name = table_in(record)
-        statement = SQL(TRY_DELETE).format(parts.table(name))
-        if not state.pubdelete:
-            column = Identifier(record["column"])
-            statement = SQL(TRY_UPDATE).format(parts.table(name), column, column)
+    for trial in filter_trials(state, link.all(operation, limited, [state.pubname])):
+        statement = parts.filter_trial(trial)
         try:
-            link.run(
-                operation,
-                statement,
-                grant=f"{'DELETE' if state.pubdelete else 'UPDATE'} ON {name}",
-                meaning={INVALID_COLUMN_REFERENCE: _Refused},
-            )
+            link.run(operation, statement, grant=trial.privilege, meaning=meaning)
         except _Refused:
-            remedies[str(name)] = (
-                f"publish all columns of the replica identity of {name}, and filter only by these"
-            )
+            remedies[str(trial.table)] = trial.remedy
     return remedies
 
 

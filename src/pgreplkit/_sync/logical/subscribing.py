@@ -104,7 +104,7 @@ def ask_publisher(
     # From 16 on, a publisher that refuses is reported as a protocol violation.
     meaning = {**MEANING, **_NOT_ANSWERED, PROTOCOL_VIOLATION: ServerError}
     try:
-        link.alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
+        link.run_alone(operation, statement, timeout=timeout, grant=grant, meaning=meaning)
     except ServerError as error:
         is_internal = error.sqlstate == "XX000" and not has(
             "subscription.sqlstate", link.version.major
@@ -288,7 +288,7 @@ def drop_both(
     return DroppedSubscription(name=state.subname)
 
 
-_THEN = "; drop(publisher='gone') drops it without the publisher, and returns the leftovers"
+_THEN = "; drop(publisher_gone=True) drops it without the publisher, and returns the leftovers"
 
 
 def _has_slot(link: Link, state: SubscriptionState) -> bool | None:

@@ -65,6 +65,16 @@ class SlotReader(Closing, Generic[Item]):
         return self._stream.feedback.delivered
 
     @property
+    def socket(self) -> int | None:
+        """The socket on which messages arrive; None while there is none."""
+        return self._stream.socket
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything before ``stop_at`` was delivered: the iteration ends next."""
+        return self._feed is not None and self._feed.is_over
+
+    @property
     def acknowledged(self) -> LSN:
         """The acknowledged position: the slot keeps no WAL before it."""
         return self._stream.feedback.flushed
@@ -99,10 +109,10 @@ class SlotReader(Closing, Generic[Item]):
         """Return the feed that turns messages into items."""
         raise NotImplementedError
 
-    def _begin(self) -> ChangeFeed[Item]:
+    def _open(self) -> ChangeFeed[Item]:
         if self._feed is None:
             feed = self._new_feed()
-            self._stream.take(cast(ChangeFeed[object], feed))
+            self._stream.bind(cast(ChangeFeed[object], feed))
             self._feed = feed
         self._stream.open()
         return self._feed
@@ -114,23 +124,16 @@ class SlotReader(Closing, Generic[Item]):
         stream, feed = self._stream, self._feed
         if feed is None or stream.state is StreamState.NEW:
             stream.raise_failure()
-            feed = self._begin()
+            feed = self._open()
         if stream.settings.auto_acknowledge:
+            # A reader that asks for the next item has processed the last one.
             stream.acknowledge_delivered()
         while not stream.state.is_over:
             if feed.is_over:
                 stream.close()
                 break
-            try:
-                item = feed.next(stream.messages)
-            except UnknownTypes as unknown:
-                stream.learn(feed.current, unknown)
-                continue
-            except BaseException as error:
-                stream.fail(error)
-                raise
+            item = self._processed(feed)
             if item is not None:
-                stream.delivered()
                 return item
             if feed.asked:
                 stream.answer()
@@ -139,6 +142,42 @@ class SlotReader(Closing, Generic[Item]):
                 stream.fill()
         stream.raise_failure()
         raise StopIteration
+
+    def received(self) -> Item | None:
+        """Return the next item if it has arrived; None, without waiting, if it has not.
+
+        An error or the end of the stream is left to the iteration.
+        """
+        stream, feed = self._stream, self._feed
+        if feed is None:
+            return None
+        while not (stream.state.is_over or feed.is_over):
+            item = self._processed(feed)
+            if item is not None:
+                return item
+            if feed.asked:
+                stream.answer()
+                feed.asked = False
+            elif not feed.is_over and not stream.receive():
+                return None
+        return None
+
+    def _processed(self, feed: ChangeFeed[Item]) -> Item | None:
+        """Process the received messages up to the next item, and return it."""
+        stream = self._stream
+        while True:
+            try:
+                item = feed.next(stream.messages)
+            except UnknownTypes as unknown:
+                # The message is processed again when its types are known.
+                stream.learn(feed.current, unknown)
+                continue
+            except BaseException as error:
+                stream.fail(error)
+                raise
+            if item is not None:
+                stream.delivered()
+            return item
 
     def __enter__(self) -> Self:
         self._stream.open()
@@ -199,6 +238,7 @@ class Pgoutput(Generic[R]):
         """Return the options of START_REPLICATION; look up the types of all columns before."""
         operation = "look up the types of columns"
         settings, self._connection = self.settings, walsender.connection
+        # Before the stream begins: a walsender that streams takes no queries.
         for record in walsender.query(operation, TYPES_OF_COLUMNS):
             self._types[record["oid"]] = ColumnType(**record)
         options = pgoutput_options(

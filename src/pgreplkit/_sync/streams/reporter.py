@@ -84,6 +84,15 @@ class Reporter:
             remedy = "check the network between; the limit follows its wal_sender_timeout"
             raise ConnectionFailed(operation, found, remedy=remedy)
 
+    def release(self, walsender: Walsender | None, *, reusable: bool) -> None:
+        """End the stream, and close its connection unless it is ``reusable`` after a clean end."""
+        has_ended = False
+        try:
+            has_ended = self.end()
+        finally:
+            if walsender is not None and not (reusable and has_ended):
+                walsender.close()
+
     def end(self) -> bool:
         """Send the last status update, and end the stream; return whether the server agreed.
 

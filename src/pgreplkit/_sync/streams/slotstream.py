@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Protocol
 
-from psycopg import Connection
+from psycopg import Connection, Error as PsycopgError
 
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.streams.reporter import Reporter
@@ -63,6 +63,13 @@ class Plugin(Protocol):
         """Look up types that a message mentions."""
 
 
+# How the data flows, from the server to the reader and back:
+#
+#   walsender ── AsyncCopyBoth ── messages ──▶ ChangeFeed ── item ──▶ AsyncSlotReader (changes.py)
+#       ▲                                                                       │ acknowledge()
+#       └───── AsyncReporter ◀── status update ── Feedback ◀── positions ───────┘
+#
+# fill() reads a batch of messages; the reader's feed takes one after another until it has an item.
 class SlotStream:
     """The life of a stream of one slot: its connection, its state and its positions.
 
@@ -110,7 +117,7 @@ class SlotStream:
 
     # Opening
 
-    def take(self, feed: ChangeFeed[object]) -> None:
+    def bind(self, feed: ChangeFeed[object]) -> None:
         """Bind the stream to the feed of one reader; a second reader is refused.
 
         Raises: ServerError; StreamClosed.
@@ -145,12 +152,13 @@ class SlotStream:
                 self._reporter.use(copy)
                 if self.state.is_over:
                     # Closed by another thread or task, when there was nothing to end yet.
-                    self._let_go()
+                    self._release()
                     self._check_alive()
                 if self._feed is not None:
                     self._feed.restart()
                 self.state = self.state.to(StreamState.OPEN)
         except BaseException:
+            # A walsender of the caller's stays open.
             if isinstance(self._source, str):
                 walsender.close()
             raise
@@ -227,6 +235,7 @@ class SlotStream:
             self._reporter.report_soon()
             try:
                 batch = self._read()
+                # An interrupt between these two would lose messages.
                 self.messages = iter(batch)
             except BaseException as error:
                 self.fail(error)
@@ -244,6 +253,32 @@ class SlotStream:
                 self._check_publications()
             except ServerError as error:
                 self._recover(error)
+
+    def receive(self) -> bool:
+        """Take messages that have arrived; return False, without waiting, if there are none."""
+        copy = self._copy
+        if copy is None or self.state is not StreamState.OPEN:
+            return False
+        self._reporter.report_soon()
+        try:
+            batch = copy.read()
+            if not batch:
+                copy.consume()
+                batch = copy.read()
+            self.messages = iter(batch)
+        except PsycopgError:
+            # The next wait meets the same error, and reports or recovers it.
+            return False
+        except BaseException as error:
+            self.fail(error)
+            raise
+        return bool(batch)
+
+    @property
+    def socket(self) -> int | None:
+        """The socket of the connection that streams."""
+        copy = self._copy
+        return None if copy is None or copy.is_over else copy.connection.pgconn.socket
 
     def _read(self) -> list[bytes]:
         copy = self._copy
@@ -285,7 +320,7 @@ class SlotStream:
         Raises: ConnectionFailed.
         """
         self.messages = chain((data,), self.messages)
-        with self._beside() as link:
+        with self._side_link() as link:
             self._plugin.learn(link, unknown.oids)
 
     def _check_publications(self) -> None:
@@ -297,7 +332,7 @@ class SlotStream:
         if walsender.version.major < PUBLICATIONS_SKIPPED_SINCE:
             return
         try:
-            with self._beside() as link:
+            with self._side_link() as link:
                 existing = link.all(self._operation, PUBLICATION_NAMES, [[*names]])
         except ConnectionFailed:
             # The server may have no connection to spare; the stream itself is well.
@@ -309,7 +344,7 @@ class SlotStream:
             raise missing
 
     @contextmanager
-    def _beside(self) -> Iterator[Link]:
+    def _side_link(self) -> Iterator[Link]:
         """Open a connection for queries: the one that streams takes none."""
         source = self._source
         conninfo = source if isinstance(source, str) else source.conninfo
@@ -338,7 +373,7 @@ class SlotStream:
             self.state = self.state.to(StreamState.CUT)
             if walsender is not None and isinstance(self._source, str):
                 self._lost_pid = walsender.pid
-            self._let_go()
+            self._release()
         self._reconnect()
 
     def _reconnect(self) -> None:
@@ -354,6 +389,7 @@ class SlotStream:
                     self._end(StreamState.FAILED, error)
                     raise
                 if isinstance(error, SlotActive):
+                    # The lost connection has not ended on the server yet.
                     self._end_lost_process(error)
                 sleep(backoff.next_pause())
 
@@ -365,7 +401,7 @@ class SlotStream:
         if active.pid is None or active.pid != self._lost_pid:
             return
         try:
-            with self._beside() as link:
+            with self._side_link() as link:
                 link.all(self._operation, END_PROCESS, [self.slot, active.pid])
         except ServerError:
             # The role may not, or the server is not reached: the next attempt shows it.
@@ -389,13 +425,9 @@ class SlotStream:
         with self._ending:
             if not self.state.is_over:
                 self.state, self._failure = self.state.to(state), failure
-                self._let_go()
+                self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         walsender, self.walsender, self._copy = self.walsender, None, None
-        has_ended = False
-        try:
-            has_ended = self._reporter.end()
-        finally:
-            if walsender is not None and (isinstance(self._source, str) or not has_ended):
-                walsender.close()
+        # A walsender of the caller's stays open for its other commands.
+        self._reporter.release(walsender, reusable=not isinstance(self._source, str))

@@ -94,7 +94,7 @@ class WalSource:
             self._reporter.adapt(walsender)
             timeline = self._timeline()
             feed = WalFeed(self.start, timeline, stop_at=self.settings.stop_at)
-            self._begin(feed)
+            self._request(feed)
             self.feed = feed
             self.state = self.state.to(StreamState.OPEN)
             return feed
@@ -107,13 +107,15 @@ class WalSource:
         if self.settings.timeline is not None:
             return self.settings.timeline
         timeline = identity.timeline
+        # The first timeline has no history file.
         if timeline == 1:
             return timeline
+        # WAL from before the last switch is streamed from the timeline that wrote it.
         content = self._walsender.history_file(timeline)
         history = TimelineHistory.parse(content.decode(errors="replace"), timeline=timeline)
         return history.timeline_of(self.start)
 
-    def _begin(self, feed: WalFeed) -> None:
+    def _request(self, feed: WalFeed) -> None:
         """Request a timeline, and the next one where nothing is left of it."""
         walsender, slot = self._walsender, self.settings.slot
         while True:
@@ -134,6 +136,7 @@ class WalSource:
                 if error.sqlstate != OBJECT_IN_USE or slot is None:
                     raise
                 raise SlotActive(self.operation, slot, None, None, None) from error
+            # A timeline that ended at this very position is over at once; the next one follows.
             if not copy.is_over:
                 self._copy = copy
                 self._reporter.use(copy)
@@ -142,11 +145,13 @@ class WalSource:
 
     def _switch(self, feed: WalFeed, answer: list[dict[str, str | None]]) -> None:
         """Continue on the timeline that follows the one that ended."""
+        # Where a timeline ends, the server names the next one.
         if not answer or answer[0].get("next_tli") is None:
             found = "the server ended the stream: it shuts down"
             raise ConnectionFailed(self.operation, found)
         start = LSN(answer[0]["next_tli_startpos"] or "")
         segment_size = self.settings.whole_segments
+        # A file has a whole segment: the new timeline repeats the WAL before its switchpoint.
         if segment_size is not None:
             start = start.wal_file(timeline=1, segment_size=segment_size).first_lsn
         feed.switch(int(answer[0]["next_tli"] or 0), start)
@@ -166,7 +171,7 @@ class WalSource:
         timeout = self.settings.timeout
         backoff = None if timeout is None else Backoff(timeout)
         while self.state is StreamState.OPEN and not feed.is_over:
-            batch = self._taken(feed)
+            batch = self._received(feed)
             if batch is not None:
                 return batch
             if backoff is not None and backoff.is_over:
@@ -189,7 +194,7 @@ class WalSource:
             self._end(StreamState.FAILED, error)
             raise error
 
-    def _taken(self, feed: WalFeed) -> WalBatch | None:
+    def _received(self, feed: WalFeed) -> WalBatch | None:
         """Return the WAL that was received; None if there is none."""
         try:
             copy = self._copy
@@ -227,7 +232,7 @@ class WalSource:
             with translate_errors(self.operation, meaning=_MEANING):
                 results = copy.finish()
             self._switch(feed, records(results))
-            self._begin(feed)
+            self._request(feed)
 
     def deliver(self, end: LSN) -> None:
         """Note that the caller has the WAL before a position."""
@@ -243,6 +248,7 @@ class WalSource:
         if self.state.is_over:
             raise StreamClosed(f"acknowledge {flushed}", "the stream has ended")
         feedback = self.feedback
+        # Storing WAL does not apply it: commits with remote_apply keep waiting.
         feedback.acknowledge(flushed, written=written, applied=applied or feedback.applied)
         self._reporter.report_soon()
 
@@ -258,13 +264,9 @@ class WalSource:
         with self._ending:
             if not self.state.is_over:
                 self.state, self._failure = self.state.to(state), failure
-                self._let_go()
+                self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._copy = None
-        has_ended = False
-        try:
-            has_ended = self._reporter.end()
-        finally:
-            if not has_ended or isinstance(self._failure, ConnectionFailed):
-                self._walsender.close()
+        is_lost = isinstance(self._failure, ConnectionFailed)
+        self._reporter.release(self._walsender, reusable=not is_lost)

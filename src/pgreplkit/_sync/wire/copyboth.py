@@ -26,6 +26,7 @@ def run_command(
     Raises: psycopg's errors.
     """
     pgconn = connection.pgconn
+    # The simple query protocol is the only one that a walsender knows.
     pgconn.send_query(command)
     fetching = generators.execute(pgconn)
     if timeout is not None:
@@ -68,6 +69,7 @@ class CopyBoth:
                 return messages
             receive = self.connection.pgconn.get_copy_data
             while len(messages) < _BATCH and size < _BATCH_BYTES:
+                # 1 means: do not wait for the rest of a message.
                 count, data = receive(1)
                 if count <= 0:
                     self.is_over = count < 0
@@ -81,6 +83,7 @@ class CopyBoth:
         deadline = time.monotonic() + timeout
         while True:
             with self.guard:
+                # The end counts as received: the reader fetches the results then.
                 if self.is_over:
                     return True
                 descriptor = self.connection.pgconn.socket
@@ -93,12 +96,13 @@ class CopyBoth:
                 if not is_readable:
                     raise
             if is_readable:
-                self._consume()
+                self.consume()
                 return True
             if time.monotonic() >= deadline:
                 return False
 
-    def _consume(self) -> None:
+    def consume(self) -> None:
+        """Take what the socket has, without waiting."""
         with self.guard:
             if not self.is_over:
                 self.connection.pgconn.consume_input()

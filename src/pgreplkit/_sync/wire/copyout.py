@@ -12,6 +12,7 @@ from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_readable
 
+# Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
 
 
@@ -35,6 +36,7 @@ class CopyOut:
         results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
         self._note_failure(results[-1])
         if self._failure is None:
+            # libpq would copy the whole of a large manifest into its own buffer.
             for at in range(0, len(content), _BATCH_BYTES):
                 part = content[at : at + _BATCH_BYTES]
                 self.connection.wait(generators.copy_to(pgconn, part, True))
@@ -78,6 +80,7 @@ class CopyOut:
                 pgconn.consume_input()
                 count, data = pgconn.get_copy_data(1)
             if count <= 0:
+                # A negative count ends the COPY; its result is next.
                 self.is_copying = not count
                 break
             messages.append(data)
@@ -100,6 +103,7 @@ class CopyOut:
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
             self.connection.cancel_safe(timeout=timeout)
+            # What the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying
                 if self.views() or self.result() is not None or was_copying != self.is_copying:

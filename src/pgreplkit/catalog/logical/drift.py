@@ -6,13 +6,8 @@ import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.types import Types
+from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.tablename import TableName
-
-_OF_TABLES = """
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
-"""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +83,7 @@ class TableShape:
     """The types that columns are made of; those of the whole database in one mapping."""
 
 
-TABLES = f"SELECT nspname, relname, relkind = 'p' AS is_partitioned {_OF_TABLES}"
+TABLES = f"SELECT nspname, relname, relkind = 'p' AS is_partitioned FROM {ASKED_TABLES}"
 
 
 def table_columns(major: int) -> str:
@@ -100,7 +95,7 @@ def table_columns(major: int) -> str:
             pg_get_expr(adbin, adrelid) AS default,
             {generated}::text AS generated, attidentity::text AS identity,
             CASE WHEN attcollation NOT IN (0, typcollation) THEN collname END AS collation
-        {_OF_TABLES}
+        FROM {ASKED_TABLES}
         JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
         JOIN pg_type ON pg_type.oid = atttypid
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
@@ -112,7 +107,7 @@ def table_columns(major: int) -> str:
 INDEXES = f"""
     SELECT own.nspname, own.relname, index.relname AS name,
         pg_get_indexdef(indexrelid) AS definition, indisvalid AS is_valid
-    FROM (SELECT pg_class.oid, nspname, relname {_OF_TABLES}) AS own
+    FROM (SELECT pg_class.oid, nspname, relname FROM {ASKED_TABLES}) AS own
     JOIN pg_index ON indrelid = own.oid
     JOIN pg_class index ON index.oid = indexrelid
     WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype <> 'f')
@@ -120,18 +115,18 @@ INDEXES = f"""
 CONSTRAINTS = f"""
     SELECT nspname, relname, conname AS name, contype::text AS type,
         pg_get_constraintdef(pg_constraint.oid) AS definition
-    {_OF_TABLES} JOIN pg_constraint ON conrelid = pg_class.oid
+    FROM {ASKED_TABLES} JOIN pg_constraint ON conrelid = pg_class.oid
     WHERE contype IN ('p', 'u', 'f', 'c', 'x')
 """
 TRIGGERS = f"""
     SELECT nspname, relname, tgname AS name, tgenabled::text AS enabled,
         pg_get_triggerdef(pg_trigger.oid) AS definition
-    {_OF_TABLES} JOIN pg_trigger ON tgrelid = pg_class.oid AND NOT tgisinternal
+    FROM {ASKED_TABLES} JOIN pg_trigger ON tgrelid = pg_class.oid AND NOT tgisinternal
 """
 PARTITIONS = f"""
     SELECT own.nspname, own.relname, inhrelid::regclass::text AS name,
         pg_get_expr(part.relpartbound, part.oid) AS bound
-    FROM (SELECT pg_class.oid, nspname, relname {_OF_TABLES}) AS own
+    FROM (SELECT pg_class.oid, nspname, relname FROM {ASKED_TABLES}) AS own
     JOIN pg_inherits ON inhparent = own.oid
     JOIN pg_class part ON part.oid = inhrelid AND part.relispartition
 """

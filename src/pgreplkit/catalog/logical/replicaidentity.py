@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.tablename import TableName
 
@@ -83,12 +84,7 @@ def identity_in(record: dict[str, object]) -> ReplicaIdentity:
     return ReplicaIdentity(table=table, **record)  # type: ignore[arg-type]
 
 
-NAMED_TABLES = """
-    SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
-    WHERE relkind IN ('r', 'p')
-"""
+NAMED_TABLES = f"SELECT pg_class.oid FROM {ASKED_TABLES} WHERE relkind IN ('r', 'p')"
 ALL_TABLES = """
     SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind = 'r' AND relpersistence = 'p' AND nspname <> 'information_schema'

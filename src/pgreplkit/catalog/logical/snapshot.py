@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
 
 ROW_SECURITY_OFF = "SELECT set_config('row_security', 'off', false)"
 """As pg_dump does: a policy that would hide rows makes the server refuse the statement."""
-FILTERED_TABLES = """
+FILTERED_TABLES = f"""
     SELECT nspname AS schema, relname AS name
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
+    FROM {ASKED_TABLES}
     WHERE row_security_active(pg_class.oid)
     ORDER BY 1, 2
 """
@@ -49,3 +48,8 @@ WHERE = " WHERE "
 COPY_OUT = "COPY ({}) TO STDOUT"
 IMPORT_SNAPSHOT = "SET TRANSACTION SNAPSHOT {}"
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+IS_COPYING = """
+    SELECT state IN ('active', 'disabled') AND wait_event IS DISTINCT FROM 'ClientWrite'
+    FROM pg_stat_activity WHERE pid = %s
+"""
+"""Whether the process of a COPY works, or waits for anything but its client."""

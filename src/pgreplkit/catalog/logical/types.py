@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
 
 
 @attrs.frozen(kw_only=True)
@@ -83,9 +84,7 @@ def types_of_tables(major: int) -> str:
     return f"""
         WITH RECURSIVE used (oid) AS (
             SELECT atttypid
-            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-                ON nspname = asked.schema AND relname = asked.name
+            FROM {ASKED_TABLES}
             JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
             UNION
             SELECT part.oid FROM used JOIN pg_type AS own ON own.oid = used.oid

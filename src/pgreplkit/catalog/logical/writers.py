@@ -7,6 +7,7 @@ from datetime import timedelta
 import attrs
 
 from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.tablename import TableName, quoted
 
 
@@ -86,14 +87,9 @@ class Writers:
         return tuple(grant.grant_sql for grant in self.grants)
 
 
-_ASKED = """
-    pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
-"""
 WITH_PARTITIONS = f"""
     WITH RECURSIVE given AS (
-        SELECT pg_class.oid FROM {_ASKED} WHERE relkind IN ('r', 'p')
+        SELECT pg_class.oid FROM {ASKED_TABLES} WHERE relkind IN ('r', 'p')
     ), above AS (
         SELECT oid FROM given
         UNION SELECT inhparent FROM above JOIN pg_inherits ON inhrelid = above.oid
@@ -112,13 +108,13 @@ _WRITES = "privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')"
 GRANTS = f"""
     SELECT nspname, relname, rolname AS role, privilege_type AS privilege,
         '{{}}'::text[] AS columns, bool_or(is_grantable) AS is_grantable
-    FROM {_ASKED} CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+    FROM {ASKED_TABLES} CROSS JOIN aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
     WHERE grantee <> relowner AND {_WRITES}
     GROUP BY 1, 2, 3, 4
     UNION ALL
     SELECT nspname, relname, rolname, privilege_type, array_agg(DISTINCT attname::text),
         bool_or(is_grantable)
-    FROM {_ASKED} JOIN pg_attribute ON attrelid = pg_class.oid
+    FROM {ASKED_TABLES} JOIN pg_attribute ON attrelid = pg_class.oid
     CROSS JOIN aclexplode(attacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
     WHERE grantee <> relowner AND {_WRITES}
     GROUP BY 1, 2, 3, 4
@@ -127,7 +123,7 @@ GRANTS = f"""
 SESSIONS = f"""
     SELECT DISTINCT nspname, relname, pid, usename AS role, application_name,
         clock_timestamp() - xact_start AS age
-    FROM {_ASKED} JOIN pg_locks ON relation = pg_class.oid
+    FROM {ASKED_TABLES} JOIN pg_locks ON relation = pg_class.oid
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
             'AccessExclusiveLock')
@@ -145,6 +141,6 @@ def unstoppable(major: int) -> str:
     return f"""
         SELECT rolname AS role FROM pg_roles
         WHERE rolcanlogin AND (rolsuper {member} OR EXISTS (
-            SELECT FROM {_ASKED} WHERE pg_has_role(pg_roles.oid, relowner, 'MEMBER')))
+            SELECT FROM {ASKED_TABLES} WHERE pg_has_role(pg_roles.oid, relowner, 'MEMBER')))
         ORDER BY 1
     """

@@ -184,13 +184,13 @@ def failover_findings(facts: FailoverFacts) -> list[Finding]:
     return [
         *facts.evidence,
         *control_findings(facts.handover, facts.controlled, old_too=False),
-        *_candidate(facts),
+        *_candidate_findings(facts),
         _slots(facts),
         *_commits(facts),
     ]
 
 
-def _candidate(facts: FailoverFacts) -> Iterator[Finding]:
+def _candidate_findings(facts: FailoverFacts) -> Iterator[Finding]:
     new, statuses = facts.handover.new, facts.statuses
     reached = {
         node.name: (node.timeline or 0, _position(statuses[node.name]))
@@ -243,7 +243,7 @@ def _commits(facts: FailoverFacts) -> Iterator[Finding]:
     names = handover.new_sync_names
     yield checked(
         "synchronous_standby_names",
-        ok=names.met_by(handover.follower_names),
+        ok=names.is_met_by(handover.follower_names),
         observed=f"{str(names)!r} on {handover.new.name}",
         needed="names that its future standbys meet, or every commit waits",
         remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it accepts writes",

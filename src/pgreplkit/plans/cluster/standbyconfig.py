@@ -15,6 +15,7 @@ from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.version import ServerVersion, server_version
 
@@ -48,7 +49,6 @@ _OPTIONAL = {
 means any value. Omitting another parameter makes the connection less secure, or impossible."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
-_LONGEST_DELAY = (1 << 31) - 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -57,6 +57,14 @@ class StandbyConfig:
     """The settings and files that make a data directory a standby.
 
     ``str()`` returns the settings as the server reads them.
+
+    >>> from datetime import timedelta
+    >>> old = standby_config("host=db1", server_version=11, apply_delay=timedelta(hours=1))
+    >>> print(old.files["recovery.conf"], end="")
+    standby_mode = 'on'
+    primary_conninfo = 'host=db1'
+    recovery_min_apply_delay = '3600000'
+    recovery_target_timeline = 'latest'
     """
 
     settings: Mapping[str, str] = attrs.field(repr=False)
@@ -101,23 +109,14 @@ def standby_config(
     synchronous_standby_names. Store a password in a password file, not in ``primary_conninfo``.
     At most one recovery target may be given.
 
+    Connection parameters that choose a server by its role are omitted, and so are optional ones
+    that libpq of that major version does not know.
+
     >>> config = standby_config("host=db1 user=rep", server_version=18, slot="replica1")
-    >>> config.signal_file, config.settings_file
-    ('standby.signal', 'postgresql.auto.conf')
     >>> print(config, end="")
     primary_conninfo = 'host=db1 user=rep'
     primary_slot_name = 'replica1'
     recovery_target_timeline = 'latest'
-    >>> from datetime import timedelta
-    >>> old = standby_config("host=db1", server_version=11, apply_delay=timedelta(hours=1))
-    >>> print(old.files["recovery.conf"], end="")
-    standby_mode = 'on'
-    primary_conninfo = 'host=db1'
-    recovery_min_apply_delay = '3600000'
-    recovery_target_timeline = 'latest'
-
-    Connection parameters that choose a server by its role are omitted, and so are optional ones
-    that libpq of that major version does not know.
 
     Raises:
         UnsupportedByServer: For a ``trigger_file`` from version 16 on, or for a necessary
@@ -126,47 +125,20 @@ def standby_config(
         ValueError: For several recovery targets, a time without time zone, or a value out of range.
         TypeError: For a value of another type.
     """
-    texts = (primary_conninfo, application_name, restore_command, trigger_file)
-    _insist_on(str, primary_conninfo, *(t for t in (*texts, recovery_target_name) if t is not None))
-    _insist_on(bool, recovery_target_immediate, *_given(recovery_target_inclusive))
-    _insist_on(timedelta, *_given(apply_delay))
-    _insist_on(LSN, *_given(recovery_target_lsn))
-    _insist_on(datetime, *_given(recovery_target_time))
-    _insist_on(int, *_given(recovery_target_xid))
-    if recovery_target_action not in {None, "pause", "promote", "shutdown"}:
-        raise ValueError(
-            "recovery_target_action must be 'pause', 'promote' or 'shutdown', got"
-            f" {recovery_target_action!r}"
-        )
-    if application_name is not None:
-        checked_application_name(application_name)
     version = _version_of(server_version)
-    if trigger_file is not None and has("standby.no_trigger_file", version.major):
-        raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
-    is_old = not has("standby.recovery_settings", version.major)
-    settings = {
-        "standby_mode": "on" if is_old else None,
-        "primary_conninfo": named(fit_conninfo(primary_conninfo, version), application_name),
-        "primary_slot_name": None if slot is None else checked_slot_name(slot),
-        "trigger_file" if is_old else "promote_trigger_file": trigger_file,
-        "restore_command": restore_command,
-        "recovery_min_apply_delay": _milliseconds(apply_delay),
-        **_target(
-            lsn=recovery_target_lsn,
-            time=recovery_target_time,
-            xid=recovery_target_xid,
-            name=recovery_target_name,
-            immediate=recovery_target_immediate,
-        ),
-        "recovery_target_inclusive": _on_or_off(recovery_target_inclusive),
-        **_timeline(recovery_target_timeline, version.major),
-        "recovery_target_action": recovery_target_action,
-    }
-    return StandbyConfig(
-        settings={name: value for name, value in settings.items() if value is not None},
-        settings_file=_OLD_FILE if is_old else _NEW_FILE,
-        signal_file=None if is_old else _SIGNAL,
+    target = _RecoveryTarget(
+        lsn=recovery_target_lsn,
+        time=recovery_target_time,
+        xid=recovery_target_xid,
+        name=recovery_target_name,
+        immediate=recovery_target_immediate,
+        inclusive=recovery_target_inclusive,
+        timeline=recovery_target_timeline,
+        action=recovery_target_action,
     )
+    connection = _connection_settings(version, primary_conninfo, slot, application_name)
+    replay = _replay_settings(version, trigger_file, restore_command, apply_delay)
+    return _config(version, {**connection, **replay, **target.settings(version.major)})
 
 
 def fit_conninfo(conninfo: str, version: Version) -> str:
@@ -229,30 +201,61 @@ def named(conninfo: str, application_name: str | None) -> str:
 _version_of = server_version
 
 
-def _insist_on(kind: type, *values: object) -> None:
+def _config(version: Version, settings: Mapping[str, str | None]) -> StandbyConfig:
+    """Return the configuration with those of the settings that are not None."""
+    is_old = not has("standby.recovery_settings", version.major)
+    return StandbyConfig(
+        settings={name: value for name, value in settings.items() if value is not None},
+        settings_file=_OLD_FILE if is_old else _NEW_FILE,
+        signal_file=None if is_old else _SIGNAL,
+    )
+
+
+def _connection_settings(
+    version: Version, conninfo: str, slot: str | None, application_name: str | None
+) -> dict[str, str | None]:
+    if not isinstance(conninfo, str):
+        raise TypeError(f"expected str, got {type(conninfo).__name__}")
+    _check_types(str, application_name)
+    if application_name is not None:
+        checked_application_name(application_name)
+    return {
+        # recovery.conf has a setting for what the signal file says from 12 on.
+        "standby_mode": None if has("standby.recovery_settings", version.major) else "on",
+        "primary_conninfo": named(fit_conninfo(conninfo, version), application_name),
+        "primary_slot_name": None if slot is None else checked_slot_name(slot),
+    }
+
+
+def _replay_settings(
+    version: Version,
+    trigger_file: str | None,
+    restore_command: str | None,
+    apply_delay: timedelta | None,
+) -> dict[str, str | None]:
+    _check_types(str, trigger_file, restore_command)
+    _check_types(timedelta, apply_delay)
+    if trigger_file is not None and has("standby.no_trigger_file", version.major):
+        raise UnsupportedByServer("a trigger file", 10, str(version), until=15)
+    is_renamed = has("standby.recovery_settings", version.major)
+    return {
+        "promote_trigger_file" if is_renamed else "trigger_file": trigger_file,
+        "restore_command": restore_command,
+        "recovery_min_apply_delay": _milliseconds(apply_delay),
+    }
+
+
+def _check_types(kind: type, *values: object) -> None:
     for value in values:
-        if not isinstance(value, kind):
+        if value is not None and not isinstance(value, kind):
             raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
-def _given(value: object) -> tuple[object, ...]:
-    return () if value is None else (value,)
-
-
 def _milliseconds(delay: timedelta | None) -> str | None:
-    if delay is None:
-        return None
-    milliseconds = delay // timedelta(milliseconds=1)
-    if not 0 <= milliseconds <= _LONGEST_DELAY:
-        raise ValueError(f"apply_delay must be from 0 to {_LONGEST_DELAY} ms, got {delay}")
-    return str(milliseconds)
+    return None if delay is None else str(delay_milliseconds(delay, "apply_delay"))
 
 
-def _on_or_off(value: bool | None) -> str | None:
-    return None if value is None else "on" if value else "off"
-
-
-def _timeline(timeline: TargetTimeline, major: int) -> dict[str, str | None]:
+def _timeline_text(timeline: TargetTimeline, major: int) -> str | None:
     is_number = type(timeline) is int and 0 < timeline < 1 << 32
     if not is_number and timeline not in ("latest", "current"):
         raise ValueError(
@@ -261,30 +264,59 @@ def _timeline(timeline: TargetTimeline, major: int) -> dict[str, str | None]:
         )
     # Before version 12 the timeline of the backup was the default and had no name.
     if timeline == "current" and not has("standby.recovery_settings", major):
-        return {}
-    return {"recovery_target_timeline": str(timeline)}
+        return None
+    return str(timeline)
 
 
-def _target(
-    *,
-    lsn: LSN | None,
-    time: datetime | None,
-    xid: int | None,
-    name: str | None,
-    immediate: bool,
-) -> dict[str, str | None]:
-    if time is not None and time.tzinfo is None:
-        raise ValueError("recovery_target_time must have a time zone")
-    if xid is not None and not 0 <= xid < 1 << 64:
-        raise ValueError(f"recovery_target_xid must have 64 bits, got {xid}")
-    targets = {
-        "recovery_target_lsn": None if lsn is None else str(lsn),
-        "recovery_target_time": None if time is None else str(time),
-        "recovery_target_xid": None if xid is None else str(xid),
-        "recovery_target_name": name,
-        "recovery_target": "immediate" if immediate else None,
-    }
-    given = [target for target, value in targets.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"only one recovery target may be given, got {' and '.join(given)}")
-    return targets
+@attrs.frozen(kw_only=True)
+class _RecoveryTarget:
+    """The point at which recovery ends, if any, and what the server does then."""
+
+    lsn: LSN | None
+    time: datetime | None
+    xid: int | None
+    name: str | None
+    immediate: bool
+    inclusive: bool | None
+    timeline: TargetTimeline
+    action: TargetAction | None
+
+    def __attrs_post_init__(self) -> None:
+        _check_types(LSN, self.lsn)
+        _check_types(datetime, self.time)
+        _check_types(int, self.xid)
+        _check_types(str, self.name)
+        _check_types(bool, self.immediate, self.inclusive)
+        if self.time is not None and self.time.tzinfo is None:
+            raise ValueError("recovery_target_time must have a time zone")
+        if self.xid is not None and not 0 <= self.xid < 1 << 64:
+            raise ValueError(f"recovery_target_xid must have 64 bits, got {self.xid}")
+        if self.action not in {None, "pause", "promote", "shutdown"}:
+            raise ValueError(
+                "recovery_target_action must be 'pause', 'promote' or 'shutdown', got"
+                f" {self.action!r}"
+            )
+        given = [name for name, value in self._points.items() if value is not None]
+        if len(given) > 1:
+            # From 12 on the server would not start; before, the last one would win silently.
+            raise ValueError(f"only one recovery target may be given, got {' and '.join(given)}")
+
+    @property
+    def _points(self) -> dict[str, str | None]:
+        return {
+            "recovery_target_lsn": None if self.lsn is None else str(self.lsn),
+            "recovery_target_time": None if self.time is None else str(self.time),
+            "recovery_target_xid": None if self.xid is None else str(self.xid),
+            "recovery_target_name": self.name,
+            "recovery_target": "immediate" if self.immediate else None,
+        }
+
+    def settings(self, major: int) -> dict[str, str | None]:
+        """Return the settings of a major version; those that are not needed are None."""
+        inclusive = None if self.inclusive is None else "on" if self.inclusive else "off"
+        return {
+            **self._points,
+            "recovery_target_inclusive": inclusive,
+            "recovery_target_timeline": _timeline_text(self.timeline, major),
+            "recovery_target_action": self.action,
+        }

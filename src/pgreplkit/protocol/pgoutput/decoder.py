@@ -15,13 +15,12 @@ from pgreplkit.protocol.pgoutput.messages import Change
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Column, RelationIdentity, Table
 from pgreplkit.protocol.pgoutput.tuples import Malformed, RowReading, TableReader, Values
-from pgreplkit.values.lsn import LSN
+from pgreplkit.values.lsn import LSN, trusted_lsn as _lsn
 from pgreplkit.values.tablename import TableName
 
 R = TypeVar("R")
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_new_lsn = bytes.__new__
 _XID, _XIDS, _COUNT = struct.Struct(">I"), struct.Struct(">II"), struct.Struct(">H")
 _BEGIN, _COMMIT = struct.Struct(">8sqI"), struct.Struct(">x8s8sq")
 _COLUMN, _TRUNCATE = struct.Struct(">Ii"), struct.Struct(">IB")
@@ -69,6 +68,13 @@ class Decoder(Generic[R]):
         if end != len(data):
             raise InvalidChangeMessage(data[at:], "its length does not match its content")
         return change
+
+    def reader(self, oid: bytes) -> TableReader[R]:
+        """Return the reader of the table with that OID, as it was sent.
+
+        Raises: KeyError.
+        """
+        return self._tables[oid]
 
     def fork(self, *, streamed: bool) -> Decoder[R]:
         """Return an independent decoder that knows the same tables.
@@ -173,19 +179,19 @@ class Decoder(Generic[R]):
         at += 4
         content, transactional = data[at : at + size], bool(flags & 1)
         xid = self._xid if transactional else 0
-        message = m.Message(_new_lsn(LSN, position), xid, transactional, prefix, content)
+        message = m.Message(_lsn(position), xid, transactional, prefix, content)
         return message, at + size
 
     # Transactions
 
     def _begin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Begin, int]:
         position, time, self._xid = _BEGIN.unpack_from(data, at)
-        begin = m.Begin(_new_lsn(LSN, position), _time(time), self._xid)
+        begin = m.Begin(_lsn(position), _time(time), self._xid)
         return begin, at + _BEGIN.size
 
     def _commit(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Commit, int]:
         position, end, time = _COMMIT.unpack_from(data, at)
-        commit = m.Commit(_new_lsn(LSN, position), _new_lsn(LSN, end), _time(time))
+        commit = m.Commit(_lsn(position), _lsn(end), _time(time))
         return commit, at + _COMMIT.size
 
     def _origin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Origin, int]:
@@ -211,7 +217,7 @@ class Decoder(Generic[R]):
         xid, position, end, time = _STREAM_COMMIT.unpack_from(data, at)
         # The server will not describe again the tables that it described in the transaction.
         self._tables = {**self._tables, **self._streamed.pop(xid, {})}
-        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        times = _lsn(position), _lsn(end), _time(time)
         return m.StreamCommit(xid, *times), at + _STREAM_COMMIT.size
 
     def _stream_abort(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamAbort, int]:
@@ -222,19 +228,19 @@ class Decoder(Generic[R]):
         if at == len(data):
             return m.StreamAbort(xid, subxid), at
         position, time = _ABORTED.unpack_from(data, at)
-        aborted = m.StreamAbort(xid, subxid, _new_lsn(LSN, position), _time(time))
+        aborted = m.StreamAbort(xid, subxid, _lsn(position), _time(time))
         return aborted, at + _ABORTED.size
 
     def _begin_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.BeginPrepare, int]:
         position, end, time, self._xid = _BEGIN_PREPARE.unpack_from(data, at)
         gid, at = self._text(data, at + _BEGIN_PREPARE.size)
-        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        times = _lsn(position), _lsn(end), _time(time)
         return m.BeginPrepare(*times, self._xid, gid), at
 
     def _prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
         position, end, time, xid = _PREPARE.unpack_from(data, at)
         gid, at = self._text(data, at + _PREPARE.size)
-        return m.Prepare(_new_lsn(LSN, position), _new_lsn(LSN, end), _time(time), xid, gid), at
+        return m.Prepare(_lsn(position), _lsn(end), _time(time), xid, gid), at
 
     def _stream_prepare(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Prepare, int]:
         prepare, at = self._prepare(data, at, lsn)
@@ -244,13 +250,13 @@ class Decoder(Generic[R]):
     def _commit_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.CommitPrepared, int]:
         position, end, time, xid = _PREPARE.unpack_from(data, at)
         gid, at = self._text(data, at + _PREPARE.size)
-        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(time)
+        times = _lsn(position), _lsn(end), _time(time)
         return m.CommitPrepared(*times, xid, gid), at
 
     def _rollback_prepared(self, data: bytes, at: int, lsn: LSN) -> tuple[m.RollbackPrepared, int]:
         position, end, prepared, time, xid = _ROLLBACK_PREPARED.unpack_from(data, at)
         gid, at = self._text(data, at + _ROLLBACK_PREPARED.size)
-        times = _new_lsn(LSN, position), _new_lsn(LSN, end), _time(prepared), _time(time)
+        times = _lsn(position), _lsn(end), _time(prepared), _time(time)
         return m.RollbackPrepared(*times, xid, gid), at
 
 

@@ -1,0 +1,58 @@
+"""LSN outside this package: nothing takes it for bytes, text or a number."""
+
+from __future__ import annotations
+
+import json
+import operator
+import sqlite3
+import struct
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg.adapt import AdaptersMap, PyFormat, Transformer
+
+from pgreplkit import LSN, register
+
+LOW = LSN("0/1000000")
+
+
+def refuses(function: Callable[..., object], *arguments: object) -> bool:
+    try:
+        function(*arguments)
+    except (TypeError, struct.error, psycopg.Error, sqlite3.Error):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        *(bytes, bytearray, memoryview, b"".join, "".join, list, len, iter, float, complex, hex),
+        *(operator.index, range, abs, round, json.dumps, open),
+        lambda lsn: json.dumps({"lsn": [lsn]}),
+        lambda lsn: json.dumps({lsn: 1}),
+        lambda lsn: struct.pack(">Q", lsn),
+        lambda lsn: struct.pack("8s", lsn),
+        lambda lsn: b"%b" % lsn,
+        lambda lsn: sum([lsn, lsn]),
+        lambda lsn: sqlite3.connect(":memory:").execute("SELECT ?", [lsn]),
+    ],
+)
+def test_the_standard_library_refuses_a_position(take: Callable[[object], object]) -> None:
+    assert refuses(take, LOW)
+
+
+@pytest.mark.parametrize("form", PyFormat)
+def test_psycopg_refuses_a_position_until_it_is_registered(form: PyFormat) -> None:
+    adapters = AdaptersMap(psycopg.adapters)
+    assert refuses(adapters.get_dumper, LSN, form)
+    register(adapters)
+    assert adapters.get_dumper(LSN, form).oid == psycopg.postgres.types["pg_lsn"].oid
+
+
+def test_psycopg_writes_no_literal_of_a_position_until_it_is_registered() -> None:
+    adapters = AdaptersMap(psycopg.adapters)
+    assert refuses(Transformer(adapters).as_literal, LOW)
+    register(adapters)
+    assert Transformer(adapters).as_literal(LOW) == b"'0/1000000'::pg_lsn"

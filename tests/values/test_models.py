@@ -1,0 +1,174 @@
+"""Value types in pydantic models and cattrs converters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import attrs
+import cattrs
+import pytest
+from hypothesis import given, settings, strategies as st
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from values.test_laws import KINDS
+
+from pgreplkit import (
+    LSN,
+    BackupHistoryFileName,
+    CompressedWalName,
+    PartialWalFileName,
+    SegmentSize,
+    SystemIdentity,
+    TableName,
+    TimelineHistory,
+    TimelineHistoryFileName,
+    WalFileName,
+    WalName,
+    register_cattrs,
+)
+from pgreplkit.testing import strategies as ours
+from pgreplkit.values.modelfield import ModelField
+
+SIZE = SegmentSize.DEFAULT
+# Names do not contain the segment size, so other sizes are lost in text.
+OF_16_MIB: dict[type, st.SearchStrategy[object]] = {
+    WalFileName: ours.wal_file_names(segment_size=SIZE),
+    PartialWalFileName: ours.partial_wal_file_names(segment_size=SIZE),
+    BackupHistoryFileName: ours.backup_history_file_names(segment_size=SIZE),
+    CompressedWalName: st.builds(
+        CompressedWalName, ours.wal_file_names(segment_size=SIZE), st.just("gz")
+    ),
+}
+FIELDS = {k: OF_16_MIB.get(k, v) for k, v in KINDS.items() if issubclass(k, ModelField)}
+every_kind = pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)
+few = settings(max_examples=settings().max_examples // 5)
+
+
+class Event(BaseModel):
+    lsn: LSN
+    file: WalName
+    segment_size: SegmentSize = SegmentSize.DEFAULT
+    history: TimelineHistory | None = None
+
+
+@attrs.frozen
+class Note:
+    table: TableName
+    lsn: LSN
+    seen: list[WalName]
+
+
+@every_kind
+@few
+@given(data=st.data())
+def test_pydantic_reads_the_json_that_it_writes(kind: type, data: st.DataObject) -> None:
+    adapter: TypeAdapter[object] = TypeAdapter(kind)
+    value = data.draw(FIELDS[kind])
+    assert adapter.validate_json(adapter.dump_json(value)) == value
+    assert adapter.validate_python(adapter.dump_python(value, mode="json")) == value
+    assert adapter.validate_python(value) is adapter.dump_python(value) is value
+
+
+@every_kind
+def test_pydantic_has_one_json_schema_for_reading_and_writing(kind: type) -> None:
+    adapter: TypeAdapter[object] = TypeAdapter(kind)
+    schema = adapter.json_schema(mode="validation")
+    assert schema == adapter.json_schema(mode="serialization")
+    assert schema["title"] == kind.__name__
+    assert schema["type"] in ("string", "integer", "object")
+    for example in schema.get("examples", ()):
+        assert json.loads(adapter.dump_json(adapter.validate_python(example))) == example
+
+
+def test_a_pydantic_model_has_lsns_and_names_as_text() -> None:
+    event = Event(lsn=LSN("16/B374D848"), file=TimelineHistoryFileName(2))
+    written = event.model_dump_json(exclude_none=True)
+    assert json.loads(written) == {
+        "lsn": "16/B374D848",
+        "file": "00000002.history",
+        "segment_size": 16777216,
+    }
+    assert Event.model_validate_json(written) == event
+    assert event.model_dump()["lsn"] is event.lsn
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "reason"),
+    [
+        ("lsn", "16", "it contains no '/'"),
+        ("lsn", 5, "valid string"),
+        ("lsn", b"12345678", "it contains no '/'"),
+        ("segment_size", 5, "not between 1 MiB and 1 GiB"),
+        ("segment_size", True, "valid integer"),
+        ("segment_size", "5 MB", "not a power of two"),
+        ("history", {"timeline": 0}, "not above its ancestors"),
+        ("history", {}, "Field required"),
+    ],
+)
+def test_pydantic_refuses_a_wrong_value_with_our_reason(
+    field: str, wrong: object, reason: str
+) -> None:
+    right = {"lsn": "0/1", "file": "00000002.history"}
+    with pytest.raises(ValidationError, match=reason) as refused:
+        Event.model_validate({**right, field: wrong})
+    assert refused.value.error_count() == 1
+
+
+def test_pydantic_reads_a_segment_size_as_the_server_shows_it() -> None:
+    assert TypeAdapter(SegmentSize).validate_python("64MB") == SegmentSize(64 << 20)
+
+
+@every_kind
+@few
+@given(data=st.data())
+def test_cattrs_reads_the_json_that_it_writes(kind: type, data: st.DataObject) -> None:
+    value, converter = data.draw(FIELDS[kind]), cattrs.Converter()
+    register_cattrs(converter)
+    assert converter.structure(json.loads(json.dumps(converter.unstructure(value))), kind) == value
+
+
+def test_cattrs_reads_classes_that_have_values_as_fields() -> None:
+    converter = cattrs.Converter()
+    register_cattrs(converter, segment_size=64 << 20)
+    names: list[WalName] = [WalFileName(1, 5, SegmentSize(64 << 20)), TimelineHistoryFileName(2)]
+    note = Note(TableName("public", "Users"), LSN("0/1"), names)
+    written = converter.unstructure(note)
+    assert written == {
+        "table": 'public."Users"',
+        "lsn": "0/1",
+        "seen": ["000000010000000000000005", "00000002.history"],
+    }
+    assert converter.structure(written, Note) == note
+    identity = SystemIdentity(5, 1, LSN(7))
+    assert converter.structure(converter.unstructure(identity), SystemIdentity) == identity
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [(LSN, 5), (LSN, b"0/1"), (SegmentSize, True), (SegmentSize, 1.5), (WalFileName, None)],
+)
+def test_cattrs_refuses_a_value_of_another_type(kind: type, wrong: object) -> None:
+    converter = cattrs.Converter()
+    register_cattrs(converter)
+    with pytest.raises(TypeError):
+        converter.structure(wrong, kind)
+
+
+def test_a_name_of_another_kind_is_refused() -> None:
+    converter = cattrs.Converter()
+    register_cattrs(converter)
+    for wrong in ("00000002.history", "000000010000000000000005.gz"):
+        with pytest.raises(ValueError, match="expected a WalFileName"):
+            converter.structure(wrong, WalFileName)
+        with pytest.raises(ValidationError, match="expected a WalFileName"):
+            TypeAdapter(WalFileName).validate_python(wrong)
+
+
+def test_values_import_neither_pydantic_nor_cattrs() -> None:
+    code = (
+        "import sys, pgreplkit as p; p.LSN, p.WalName, p.TimelineHistory, p.register_cattrs;"
+        "print(*{'pydantic', 'pydantic_core', 'cattrs'} & {*sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
