@@ -293,6 +293,7 @@ ROOMS = {
     },
     "pgreplkit.errors": {
         "errors.base": ["Error"],
+        "errors.extras": ["ExtraMissing"],
         "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
         "errors.logical": [

@@ -13,11 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
-
 from pgreplkit import (
     LSN,
     Commit,
@@ -31,7 +26,14 @@ from pgreplkit import (
     WalRange,
     WalSender,
 )
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.lab import Lab, Node
+
+with needs_extra("lab", "rich"):
+    from rich import box
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Table
 
 SLOT = "tour"
 BATCHES = 50
