@@ -149,7 +149,8 @@ def sync(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors, and its examples are run."""
     install(session, "docs", "test")
-    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build")
+    build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
+    session.run(*build, "docs", "docs/_build")
     pages = ["docs", "README.md", "tests/test_docstrings.py"]
     session.run("python", "-m", "pytest", *pages, *PARALLEL)
 

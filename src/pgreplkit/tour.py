@@ -13,21 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pgreplkit import (
-    LSN,
-    Commit,
-    Delete,
-    Insert,
-    LabError,
-    LagReason,
-    Primary,
-    Standby,
-    Update,
-    WalRange,
-    WalSender,
-)
+from pgreplkit import LSN, Primary, Standby, WalRange
+from pgreplkit.changes import Commit, Delete, Insert, Update
+from pgreplkit.errors import LabError
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.lab import Lab, Node
+from pgreplkit.rows import LagReason, WalSender
 
 with needs_extra("lab", "rich"):
     from rich import box
@@ -252,7 +243,7 @@ class Tour:
             acknowledged = stream.acknowledged
         self.console.print(table)
         self.check(
-            table.row_count == 4 and slot.refresh().confirmed_flush_lsn == acknowledged,
+            table.row_count == 4 and slot.refresh().state.confirmed_flush_lsn == acknowledged,
             f"the slot has confirmed the acknowledged position {acknowledged}",
         )
         slot.drop()
