@@ -13,9 +13,11 @@ class ExtraMissing(OperationError, ImportError):
 
     Attributes:
         extra: the extra to install, for example ``lab``.
+        name: the package that could not be imported.
     """
 
     extra: str
+    name: str | None
 
     def __init__(self, extra: str, package: str, found: str) -> None:
         remedy = f"run: pip install 'pgreplkit[{extra}]'"
