@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import nox
 from nox.command import CommandFailed
@@ -45,7 +46,7 @@ def interpreters() -> list[str]:
     return found[:1] + found[1:][-1:]
 
 
-def install(session: nox.Session, *groups: str, extras: str = "binary,lab,crc32c") -> None:
+def install(session: nox.Session, *groups: str, extras: str = "binary,lab17,crc32c") -> None:
     """The project as users install it, so that tests run against that, and the tools of groups."""
     tools = [tool for group in groups for tool in GROUPS[group]]
     session.install(f"-e.[{extras}]", *tools)
@@ -163,6 +164,20 @@ def docs(session: nox.Session) -> None:
     session.run(*build, "docs", "docs/_build")
     pages = ["docs", "README.md", "tests/test_docstrings.py"]
     session.run("python", "-m", "pytest", *pages, *PARALLEL)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, and check their metadata and the wheel's contents."""
+    session.install("build", "twine")
+    folder = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--outdir", str(folder))
+    packages = sorted(folder.glob("pgreplkit-*"))
+    session.run("twine", "check", "--strict", *map(str, packages))
+    [wheel] = [ZipFile(path).namelist() for path in packages if path.suffix == ".whl"]
+    strangers = [name for name in wheel if not name.startswith(("pgreplkit/", "pgreplkit-"))]
+    if strangers:
+        session.error(f"the wheel contains other files: {strangers}")
 
 
 @nox.session
