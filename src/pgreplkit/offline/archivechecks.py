@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory
+from pgreplkit.errors import ExtraMissing, InvalidTimelineHistory
 from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
@@ -152,7 +152,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
         if timeline in files:
             try:
                 history = read_history(files[timeline], timeline)
-            except (InvalidTimelineHistory, InvalidWal, ImportError) as error:
+            except (InvalidTimelineHistory, InvalidWal, ExtraMissing) as error:
                 findings.append(
                     ArchiveFinding(
                         ArchiveProblem.HISTORY_CONTRADICTS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import WalNotFound
+from pgreplkit.errors import ExtraMissing, WalNotFound
 from pgreplkit.offline import archivechecks as checks
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
 from pgreplkit.offline.damage import InvalidWal
@@ -154,7 +154,7 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     try:
         for _ in reader.batches():
             pass
-    except ImportError:
+    except ExtraMissing:
         return None, len(run)
     except InvalidWal as error:
         lsn, found = error.lsn, error.found

@@ -60,7 +60,7 @@ class WalPath:
 def header_of(path: Path) -> WalFileHeader:
     """Read the header of a WAL file, compressed or not.
 
-    Raises: InvalidWal; HostFileError; ImportError.
+    Raises: InvalidWal; HostFileError; ExtraMissing.
     """
     try:
         return file_header(read_head(path, LONG.size)[1])
