@@ -47,6 +47,7 @@ ROOMS = {
         "plans.logical.subscription": ["SubscriptionOptions"],
         "values.backup": ["BackupLabel"],
         "values.controlfile": ["ControlFile"],
+        "values.flat": ["to_records"],
         "values.identity": ["SystemIdentity"],
         "values.lsn": ["LSN"],
         "values.manifest": ["BackupManifest"],
@@ -297,6 +298,8 @@ ROOMS = {
         "values.controlfile": ["ControlState"],
         "values.finding": ["EffectiveAfter", "Finding", "Severity"],
         "values.plain": ["JSONValue"],
+        "values.record": ["asdict"],
+        "values.rows": ["Rows"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

@@ -52,6 +52,8 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -66,7 +68,7 @@ class _Refused(ServerError):
     """The server refused a statement."""
 
 
-class AsyncPublication:
+class AsyncPublication(Stateful):
     """A publication, with its ``state`` when it was last read.
 
     ``publication``, ``publications`` and ``create_publication`` of a primary return it. Each change
@@ -91,12 +93,12 @@ class AsyncPublication:
         self.state = await read_publication(self._link, self.name)
         return self
 
-    async def tables(self) -> list[PublishedTable]:
+    async def tables(self) -> Rows[PublishedTable]:
         """Return the published tables; the server expands schemas and partitions.
 
         Source: pg_publication_tables.
         """
-        return await read_published(self._link, [self.name])
+        return Rows(await read_published(self._link, [self.name]))
 
     async def sequences(self) -> list[TableName]:
         """Return the published sequences, which subscribers can synchronize.

@@ -57,10 +57,12 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionStatus,
 )
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class AsyncSubscription:
+class AsyncSubscription(Stateful):
     """A subscription, with its ``state`` when it was last read.
 
     ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
@@ -91,23 +93,23 @@ class AsyncSubscription:
     async def _read(self, name: str) -> None:
         self.state = await subscribing.read_subscription(self._link, name)
 
-    async def tables(self) -> list[SubscribedTable]:
+    async def tables(self) -> Rows[SubscribedTable]:
         """Return the tables with their synchronization state, by name.
 
         Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
         """
         sql = subscribed_tables(self._link.version.major)
         records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [subscribed_table_in(record) for record in records]
+        return Rows(subscribed_table_in(record) for record in records)
 
-    async def workers(self) -> list[SubscriptionWorker]:
+    async def workers(self) -> Rows[SubscriptionWorker]:
         """Return the running workers.
 
         Source: pg_stat_subscription.
         """
         sql = WORKERS.sql(self._link.version.major)
         records = await self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
-        return [WORKERS.read(record) for record in records]
+        return Rows(WORKERS.read(record) for record in records)
 
     async def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
@@ -122,7 +124,7 @@ class AsyncSubscription:
         operation = f"read the counters of {self.name!r}"
         return STATS.read(await self._link.one(operation, sql, [self.state.oid]))
 
-    async def conflicts(self) -> list[ConflictRecord]:
+    async def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
 
         ``stats`` counts all conflicts; the log names their rows. An entry may appear shortly after
@@ -133,7 +135,7 @@ class AsyncSubscription:
         Source: pg_current_logfile().
         """
         self._link.require("subscription.conflicts")
-        return logged_conflicts(await read_log(self._link), self.state.oid)
+        return Rows(logged_conflicts(await read_log(self._link), self.state.oid))
 
     async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
         """Return the state, workers, tables and counters; with a ``publisher``, the lag too.

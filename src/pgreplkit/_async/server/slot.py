@@ -39,6 +39,8 @@ from pgreplkit.errors import (
 from pgreplkit.plans.streams.options import ChangeOptions
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -50,7 +52,7 @@ _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
-class AsyncSlot:
+class AsyncSlot(Stateful):
     """A replication slot, with its ``state`` when it was last read.
 
     Servers return slots from ``slot``, ``slots``, ``create_physical_slot`` and
@@ -185,7 +187,7 @@ class AsyncSlot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot, as its plugin writes them, without consuming them.
 
         Transactions are not cut: the result ends with the first commit after ``limit`` changes, or
@@ -204,7 +206,7 @@ class AsyncSlot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot and consume them: they are not returned again.
 
         ``refresh`` then reads the slot's new position.
@@ -258,7 +260,7 @@ class AsyncSlot:
         limit: int | None,
         stop_at: LSN | None,
         options: Mapping[str, str] | None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
@@ -268,7 +270,7 @@ class AsyncSlot:
             view.sql(self._link.version.major),
             [self.name, stop_at, limit, listed],
         )
-        return [view.read(record) for record in records]
+        return Rows(view.read(record) for record in records)
 
     async def _run(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}

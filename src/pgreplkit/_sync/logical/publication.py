@@ -53,6 +53,8 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -67,7 +69,7 @@ class _Refused(ServerError):
     """The server refused a statement."""
 
 
-class Publication:
+class Publication(Stateful):
     """A publication, with its ``state`` when it was last read.
 
     ``publication``, ``publications`` and ``create_publication`` of a primary return it. Each change
@@ -92,12 +94,12 @@ class Publication:
         self.state = read_publication(self._link, self.name)
         return self
 
-    def tables(self) -> list[PublishedTable]:
+    def tables(self) -> Rows[PublishedTable]:
         """Return the published tables; the server expands schemas and partitions.
 
         Source: pg_publication_tables.
         """
-        return read_published(self._link, [self.name])
+        return Rows(read_published(self._link, [self.name]))
 
     def sequences(self) -> list[TableName]:
         """Return the published sequences, which subscribers can synchronize.

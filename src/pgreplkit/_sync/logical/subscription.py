@@ -58,10 +58,12 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionStatus,
 )
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class Subscription:
+class Subscription(Stateful):
     """A subscription, with its ``state`` when it was last read.
 
     ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
@@ -92,23 +94,23 @@ class Subscription:
     def _read(self, name: str) -> None:
         self.state = subscribing.read_subscription(self._link, name)
 
-    def tables(self) -> list[SubscribedTable]:
+    def tables(self) -> Rows[SubscribedTable]:
         """Return the tables with their synchronization state, by name.
 
         Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
         """
         sql = subscribed_tables(self._link.version.major)
         records = self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [subscribed_table_in(record) for record in records]
+        return Rows(subscribed_table_in(record) for record in records)
 
-    def workers(self) -> list[SubscriptionWorker]:
+    def workers(self) -> Rows[SubscriptionWorker]:
         """Return the running workers.
 
         Source: pg_stat_subscription.
         """
         sql = WORKERS.sql(self._link.version.major)
         records = self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
-        return [WORKERS.read(record) for record in records]
+        return Rows(WORKERS.read(record) for record in records)
 
     def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
@@ -123,7 +125,7 @@ class Subscription:
         operation = f"read the counters of {self.name!r}"
         return STATS.read(self._link.one(operation, sql, [self.state.oid]))
 
-    def conflicts(self) -> list[ConflictRecord]:
+    def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
 
         ``stats`` counts all conflicts; the log names their rows. An entry may appear shortly after
@@ -134,7 +136,7 @@ class Subscription:
         Source: pg_current_logfile().
         """
         self._link.require("subscription.conflicts")
-        return logged_conflicts(read_log(self._link), self.state.oid)
+        return Rows(logged_conflicts(read_log(self._link), self.state.oid))
 
     def status(self, publisher: Server | None = None) -> SubscriptionStatus:
         """Return the state, workers, tables and counters; with a ``publisher``, the lag too.

@@ -1,7 +1,5 @@
 """standby_config: the files that make a data directory a standby, for each major version."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
@@ -21,6 +19,7 @@ from pgreplkit.values.conninfosyntax import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
+from pgreplkit.values.record import Record
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.version import ServerVersion, server_version
 
@@ -56,7 +55,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t
 
 
 @attrs.frozen(kw_only=True)
-class StandbyConfig:
+class StandbyConfig(Record):
     """The settings and files that make a data directory a standby.
 
     ``str()`` returns the settings as the server reads them.
@@ -69,6 +68,8 @@ class StandbyConfig:
     recovery_min_apply_delay = '3600000'
     recovery_target_timeline = 'latest'
     """
+
+    _left_out = ("files",)
 
     settings: Mapping[str, str] = attrs.field(repr=False)
     """Settings by name, in the order of the file; a connection string may contain a password."""
