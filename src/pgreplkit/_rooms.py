@@ -56,7 +56,7 @@ ROOMS = {
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
         "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
-        "values.version": ["ServerVersion"],
+        "values.version": ["AnyServerVersion", "ServerVersion"],
         "values.walfile": ["WalFileName"],
         "values.walnames": [
             "BackupHistoryFileName",
@@ -191,6 +191,8 @@ ROOMS = {
             "WalRemoved",
         ],
         "errors.values": [
+            "CheckNotFound",
+            "ColumnNotFound",
             "InvalidBackupLabel",
             "InvalidBackupManifest",
             "InvalidChangeMessage",

@@ -15,6 +15,8 @@
     │   └── InvalidWalMessage          InvalidBackupMessage
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
+    ├── CheckNotFound (also a KeyError)
+    ├── ColumnNotFound (also a KeyError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
     │   ├── NotAPrimary                NotAStandby
@@ -110,6 +112,8 @@ if TYPE_CHECKING:
         WalRemoved as WalRemoved,
     )
     from pgreplkit.errors.values import (
+        CheckNotFound as CheckNotFound,
+        ColumnNotFound as ColumnNotFound,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
         InvalidChangeMessage as InvalidChangeMessage,

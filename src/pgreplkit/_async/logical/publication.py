@@ -52,6 +52,7 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -108,7 +109,7 @@ class AsyncPublication:
         return [table_in(record) for record in records]
 
     async def add_tables(
-        self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
     ) -> None:
         """Add tables.
 
@@ -122,7 +123,7 @@ class AsyncPublication:
         )
 
     async def set_tables(
-        self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
     ) -> None:
         """Publish these tables and no others; published schemas are removed.
 
@@ -132,7 +133,7 @@ class AsyncPublication:
             "SET TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
 
-    async def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
+    async def drop_tables(self, *tables: AnyTable, timeout: Timeout = 10.0) -> None:
         """Remove tables. Subscribers keep the rows that they have.
 
         Raises: PublicationNotFound for a table that is not published; TableNotFound;
@@ -144,7 +145,9 @@ class AsyncPublication:
         )
         await self._alter("DROP TABLE", names, timeout, force=True)
 
-    async def add_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    async def add_schemas(
+        self, *schemas: str, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Add all tables of these schemas, also future ones.
 
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
@@ -152,14 +155,16 @@ class AsyncPublication:
         """
         await self._schemas("ADD", schemas, timeout, force=force)
 
-    async def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    async def set_schemas(
+        self, *schemas: str, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Publish all tables of these schemas and nothing else.
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
         await self._schemas("SET", schemas, timeout, force=force)
 
-    async def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
+    async def drop_schemas(self, *schemas: str, timeout: Timeout = 10.0) -> None:
         """Stop publishing all tables of these schemas.
 
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
@@ -174,7 +179,7 @@ class AsyncPublication:
         except_tables: Iterable[AnyTable] = (),
         all_sequences: bool = False,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Publish all tables of the database except ``except_tables``, all sequences, or both.
 
@@ -203,7 +208,7 @@ class AsyncPublication:
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Change the given options.
 
@@ -221,7 +226,7 @@ class AsyncPublication:
             "SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force
         )
 
-    async def rename(self, name: str, *, timeout: float = 10.0) -> None:
+    async def rename(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Rename it. Subscriptions refer to it by name, and must be changed too.
 
         Raises: AlreadyExists.  Needs: CREATE on the database.
@@ -229,14 +234,14 @@ class AsyncPublication:
         """
         await self._alter("RENAME TO", Identifier(name), timeout, force=True, name=name)
 
-    async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
+    async def set_owner(self, role: str, *, timeout: Timeout = 10.0) -> None:
         """Change its owner.
 
         Source: ALTER PUBLICATION … OWNER TO.
         """
         await self._alter("OWNER TO", Identifier(role), timeout, force=True)
 
-    async def drop(self, *, timeout: float = 10.0) -> None:
+    async def drop(self, *, timeout: Timeout = 10.0) -> None:
         """Drop it. Subscriptions to it fail until they are changed to other publications.
 
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
@@ -249,7 +254,7 @@ class AsyncPublication:
             await link.run(operation, statement, grant=self._owner, meaning=_MEANING)
 
     async def _schemas(
-        self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool
+        self, verb: str, schemas: Sequence[str], timeout: Timeout, *, force: bool
     ) -> None:
         self._link.require("publication.schemas")
         grant = None if verb == "DROP" else "SUPERUSER"
@@ -261,7 +266,7 @@ class AsyncPublication:
         self,
         words: str,
         what: Composable,
-        timeout: float,
+        timeout: Timeout,
         *,
         force: bool,
         name: str | None = None,
@@ -319,7 +324,7 @@ async def make_publication(
     everything: Sequence[Composable],
     options: Sequence[Composable],
     force: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> AsyncPublication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""
     operation = f"create the publication {name!r}"

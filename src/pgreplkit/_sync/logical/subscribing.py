@@ -58,6 +58,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     leftovers,
 )
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
 MEANING = {
@@ -95,7 +96,7 @@ def read_subscription(link: Link, name: str) -> SubscriptionState:
 
 
 def ask_publisher(
-    link: Link, operation: str, statement: Composed, *, timeout: float, grant: str
+    link: Link, operation: str, statement: Composed, *, timeout: Timeout, grant: str
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
@@ -121,7 +122,7 @@ def make_subscription(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> SubscriptionState:
     """Create a subscription; create its slot before, where the server would wait for itself."""
     operation = f"create the subscription {name!r}"
@@ -157,7 +158,7 @@ def make_subscription(
         if slot_name is not None:
             Slot(link, read_slot(link, slot_name)).drop()
         elif isinstance(error, StatementTimeout) and not answers:
-            found = f"no answer in {timeout:g} s"
+            found = f"no answer in {checked_seconds(timeout, 'timeout'):g} s"
             raise PublisherUnreachable(operation, found, error.sqlstate) from None
         elif isinstance(error, StatementTimeout) and (open_now := _open_on(conninfo)):
             found = f"{error.found}; the slot waits for the publisher's transactions: {open_now}"
@@ -199,7 +200,7 @@ def _slot_on_own_server(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> tuple[str | None, bool]:
     """Create the slot before, if publisher and subscriber are the same server.
 
@@ -263,7 +264,11 @@ def _system_id(link: Link) -> int:
 
 
 def drop_both(
-    link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: Link,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription, and let the server drop its slots on the publisher.
 
@@ -274,7 +279,7 @@ def drop_both(
     try:
         ask_publisher(link, operation, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
-        found = f"no answer in {timeout:g} s{_THEN}"
+        found = f"no answer in {checked_seconds(timeout, 'timeout'):g} s{_THEN}"
         raise PublisherUnreachable(operation, found, error.sqlstate) from None
     except ServerError as error:
         if error.sqlstate not in _DROP_FAILED:
@@ -304,7 +309,11 @@ def _has_slot(link: Link, state: SubscriptionState) -> bool | None:
 
 
 def drop_here(
-    link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: Link,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription without connecting to the publisher."""
     name = Identifier(state.subname)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
-from packaging.version import Version
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode, RepmgrType
 from pgreplkit.catalog.server.lag import ReplayLag
@@ -18,6 +17,7 @@ from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
@@ -34,7 +34,7 @@ class ClusterNode:
     refuses: bool = False
     """Whether a server answered there that accepted no connection: it may start up, recover after
     a crash, shut down, or refuse this role."""
-    version: Version | None = None
+    version: ServerVersion | None = None
     system_id: int | None = None
     timeline: int | None = None
     is_primary: bool | None = None
@@ -108,10 +108,25 @@ class Topology:
         return cls(resolved, known_system_id=known_system_id)
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         for node in self.nodes:
             if node.name == name:
                 return node
         raise NodeNotFound(name, tuple(node.name for node in self.nodes))
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.nodes)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the topology."""
+        return any(node in (each, each.name) for each in self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
 
     @property
     def system_id(self) -> int | None:

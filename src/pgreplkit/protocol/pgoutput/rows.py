@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import ClassVar, Final, SupportsIndex, TypeAlias, TypeVar, overload
 
+from pgreplkit.errors import ColumnNotFound
+
 R = TypeVar("R")
 Default = TypeVar("Default")
 
@@ -59,7 +61,10 @@ class Row(tuple[object, ...]):
     def __getitem__(self, key: slice, /) -> tuple[object, ...]: ...
     def __getitem__(self, key: str | SupportsIndex | slice, /) -> object:
         if isinstance(key, str):
-            return tuple.__getitem__(self, self._positions[key])
+            try:
+                return tuple.__getitem__(self, self._positions[key])
+            except KeyError:
+                raise ColumnNotFound(key, self.keys()) from None
         return tuple.__getitem__(self, key)
 
     def __repr__(self) -> str:
