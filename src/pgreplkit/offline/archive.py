@@ -16,7 +16,7 @@ from pgreplkit.offline.path import WalPath
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
@@ -66,7 +66,7 @@ class ArchiveFinding:
     def __str__(self) -> str:
         return f"{self.severity}: {self.found}; {self.remedy}"
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the finding to JSON types."""
         return {
             "problem": str(self.problem),
@@ -202,7 +202,7 @@ class ArchiveReport:
 
         return windows_of(self, backups)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the report to JSON types."""
         return {
             "folder": str(self.folder),

@@ -319,7 +319,7 @@ class AsyncReplicationConnection(AsyncClosing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
         status_interval: float = 10.0,
     ) -> AsyncWalRecordStream:
         """Iterate over the records of the WAL, from the first one at or after ``start``.
