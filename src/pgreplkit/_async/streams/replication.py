@@ -320,7 +320,7 @@ class AsyncReplicationConnection(AsyncClosing):
         slot: str | None = None,
         stop_at: LSN | None = None,
         timeout: Timeout | None = None,
-        status_interval: float = 10.0,
+        status_interval: Timeout = 10.0,
     ) -> AsyncWalRecordStream:
         """Iterate over the records of the WAL, from the first one at or after ``start``.
 

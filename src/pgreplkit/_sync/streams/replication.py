@@ -320,8 +320,8 @@ class ReplicationConnection(Closing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> WalRecordStream:
         """Iterate over the records of the WAL, from the first one at or after ``start``.
 
