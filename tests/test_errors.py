@@ -53,6 +53,8 @@ SAMPLES: list[Error] = [
     errors.RoleNotFound("alter the role 'a'", "role does not exist", "42704"),
     errors.QuorumUnreachable("ANY 2 (a, b)", ("a",)),
     errors.HostFileError("add a line to /x/pg_hba.conf", "Permission denied"),
+    errors.WalNotFound("read WAL from 0/5 on", "/x holds WAL from 0/7 to 0/9"),
+    errors.InvalidWal("the record's length is 5 bytes", path="/x/0", lsn=LSN("0/5")),
     errors.SplitBrain({"a": 1, "b": 2}, 1, LSN("0/5")),
     errors.ControlFailed("stop db1", "pg_ctl: server does not shut down"),
     errors.PlanRefused("switchover to db2", (STUCK,)),
@@ -89,6 +91,8 @@ ALSO = {
     "SlotNotFound": LookupError,
     "RoleNotFound": LookupError,
     "WaitTimeout": TimeoutError,
+    "WalNotFound": LookupError,
+    "InvalidWal": ValueError,
     "ExtraMissing": ImportError,
 }
 

@@ -30,7 +30,7 @@ FACADES = [
 """They only list names, which are defined in any layer, or start a program."""
 LAYERS = [
     {"_rooms"},
-    {"_public", "_text"},
+    {"_hooks", "_public", "_text"},
     {"errors"},
     {"values"},
     {"catalog", "protocol"},
@@ -39,7 +39,7 @@ LAYERS = [
     {"driver"},
     {"host"},
     {"_async", "_sync"},
-    {"lab"},
+    {"display", "lab"},
     {"tour", "testing", "applycommand"},
 ]
 """Each may import from those before it, and from its own folder."""

@@ -43,6 +43,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
@@ -123,7 +124,7 @@ class Standby(StreamingServer):
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
 
-    def conflicts(self) -> list[DatabaseConflicts]:
+    def conflicts(self) -> Rows[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
@@ -131,7 +132,7 @@ class Standby(StreamingServer):
         operation = "read pg_stat_database_conflicts"
         self._check_recovery(operation)
         records = self._link.all(operation, CONFLICTS.sql(self.version.major))
-        return [CONFLICTS.read(record) for record in records]
+        return Rows(CONFLICTS.read(record) for record in records)
 
     def pause(self, *, timeout: Timeout = 60.0) -> None:
         """Pause replay, and wait until it has stopped. WAL is still received.
@@ -190,6 +191,7 @@ class Standby(StreamingServer):
                 "the connection is not in autocommit mode, or has an open transaction",
                 remedy="use an autocommit connection",
             )
+        # A pause of someone else's must survive the block.
         found = self._position(operation)
         try:
             self.pause(timeout=timeout)

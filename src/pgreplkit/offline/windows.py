@@ -127,7 +127,7 @@ class _Finder:
         if problem := self._problem(backup, names):
             return self._none(backup, backup.timeline, problem)
         history = self._history(backup)
-        path = self._paths.setdefault(history.timeline, self._report.path(history))
+        path = self._paths.setdefault(history.timeline, self._report._path(history))
         first = int(backup.start_lsn) // self._size.bytes
         last = first - 1
         while last + 1 in path.files:

@@ -1,7 +1,5 @@
 """ChangeFeed: turns the messages of one slot's stream into items, and tracks what was delivered."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
@@ -15,6 +13,7 @@ from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import ENDS, Change
 from pgreplkit.values.lsn import LSN, trusted_lsn
+from pgreplkit.values.record import Record
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -43,6 +42,7 @@ class ChangeFeed(ABC, Generic[Item]):
 
         Raises: InvalidChangeMessage; UnknownTypes, after which ``current`` may be processed again.
         """
+        # One look-up for all messages: this loop runs for each change.
         decode = self.decode
         for data in messages:
             if len(data) >= DATA_AT and data[0] == WAL_DATA:
@@ -54,6 +54,7 @@ class ChangeFeed(ABC, Generic[Item]):
                     return item
             else:
                 self._note_keepalive(data)
+            # The server waits for an answer, and ends the client if it waits too long.
             if self.asked or self.is_over:
                 break
         return None
@@ -68,6 +69,7 @@ class ChangeFeed(ABC, Generic[Item]):
         position, self.asked = keepalive(data)
         self._feedback.reach(position)
         if self._stop_at is not None and not self._feedback.is_within:
+            # An idle server sends no change beyond stop_at, only its position.
             self.is_over = position >= self._stop_at
 
     @abstractmethod
@@ -81,7 +83,7 @@ class ChangeFeed(ABC, Generic[Item]):
 
 
 @attrs.frozen
-class Payload:
+class Payload(Record):
     """A message of an output plugin, as the plugin wrote it.
 
     ``lsn`` is the position that the plugin gave it; the message of a commit has the transaction's

@@ -1,7 +1,5 @@
 """WalFeed: the WAL in the messages of a physical stream, across timelines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -9,10 +7,11 @@ import attrs
 from pgreplkit.errors import InvalidWalMessage
 from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, KEEPALIVE_SIZE, WAL_DATA, keepalive
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen
-class WalChunk:
+class WalChunk(Record):
     """A piece of WAL as the server sent it, of any length up to 128 KiB.
 
     Source: XLogData of the replication protocol.
@@ -76,6 +75,7 @@ class WalFeed:
                 _, asks = keepalive(message)
                 self.asked |= asks
             elif kind == WAL_DATA and len(message) >= DATA_AT:
+                # Chunks end where the server likes: the rest after stop_at is not wanted.
                 if not self.is_over:
                     chunks.append(self._chunk(message))
             else:
@@ -86,8 +86,10 @@ class WalFeed:
 
     def _chunk(self, message: memoryview) -> WalChunk:
         lsn = LSN.from_bytes(message[1:9])
+        # A gap would be noticed only when the WAL is replayed.
         if lsn != self.position:
             raise InvalidWalMessage(str(lsn), f"the preceding WAL ends at {self.position}")
+        # A copy: the caller may keep a chunk for long.
         data = bytes(message[DATA_AT:])
         if len(data) > LSN.MAX - lsn:
             raise InvalidWalMessage(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +25,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.switchover import AsyncSwitchoverChecks, read_handover
 from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
@@ -39,6 +39,7 @@ from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -103,6 +104,8 @@ class AsyncCluster:
 
     async def refresh(self) -> None:
         """Read the state of all servers again."""
+        # All servers at once: the states of a cluster should be of one time, and one that is down
+        # would hold up the others.
         group = TaskGroup(len(self._servers))
         questions = {name: AsyncQuestion(name, where) for name, where in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
@@ -117,6 +120,7 @@ class AsyncCluster:
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
+                # A thread that waits for an answer ends only when its connection is closed.
                 await questions[name].give_up()
         await group.close()
         self._update(nodes)
@@ -147,7 +151,7 @@ class AsyncCluster:
         self._replication = {names[name]: text for name, text in self._replication.items()}
         self._update([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
 
-    async def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+    async def repmgr_events(self, *, limit: int = 100) -> Rows[RepmgrEvent]:
         """Return repmgr's events, newest first; none in a cluster without repmgr.
 
         Needs:
@@ -156,11 +160,12 @@ class AsyncCluster:
         Source:
             repmgr.events of the primary, else of any node that answers.
         """
+        # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             async with await AsyncServer.connect(self._servers[node.name]) as server:
-                return await read_repmgr_events(server, limit)
-        return []
+                return Rows(await read_repmgr_events(server, limit))
+        return Rows()
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
@@ -366,6 +371,7 @@ class AsyncCluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
+        # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:
             raise ValueError(
@@ -407,7 +413,7 @@ class AsyncCluster:
         return f"<{type(self).__name__} of {', '.join(self._servers) or 'no servers'}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return html_of(self.topology)
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:

@@ -27,11 +27,14 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _GRANT = "SUPERUSER"
+# The sets that pglogical makes in each node.
 _DEFAULT_SETS = ("default", "default_insert_only", "ddl_sql")
 
 
@@ -59,6 +62,7 @@ class AsyncPglogicalNode:
         """
         insist_on_servers(server=server)
         await _insist_on_extension(server._link)
+        # Other servers use it: an address that only this process understands would not do.
         if conninfo is None:
             conninfo = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
@@ -88,14 +92,14 @@ class AsyncPglogicalNode:
         """
         await self._call(f"drop the node {self.name!r}", sql.DROP_NODE, [self.name], timeout)
 
-    async def replication_sets(self) -> list[ReplicationSet]:
+    async def replication_sets(self) -> Rows[ReplicationSet]:
         """Return the replication sets, by name.
 
         Source: pglogical.replication_set.
         """
         statement = SETS.sql(self._link.version.major)
         records = await self._link.all("read the replication sets", statement, grant=_GRANT)
-        return [SETS.read(record) for record in records]
+        return Rows(SETS.read(record) for record in records)
 
     async def create_replication_set(
         self,
@@ -121,14 +125,14 @@ class AsyncPglogicalNode:
         """
         await self._call(f"drop the replication set {name!r}", sql.DROP_SET, [name], timeout)
 
-    async def tables(self, set_name: str = "default") -> list[PublishedTable]:
+    async def tables(self, set_name: str = "default") -> Rows[PublishedTable]:
         """Return the tables of a set with their columns and row filters, by name.
 
         Source: pglogical.replication_set_table.
         """
         operation = f"read the replication set {set_name!r}"
         records = await self._link.all(operation, sql.SET_TABLES, [set_name], grant=_GRANT)
-        return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
+        return Rows(PublishedTable(table_in(r), r["columns"], r["where"]) for r in records)
 
     async def add_tables(
         self,
@@ -144,6 +148,7 @@ class AsyncPglogicalNode:
         Source: pglogical.replication_set_add_table().
         """
         operation = f"add tables to the replication set {set_name!r}"
+        # All of them or none.
         async with self._link.transaction(operation, timeout=timeout) as link:
             for one in map(published, tables):
                 columns = None if one.columns is None else [*one.columns]
@@ -197,14 +202,14 @@ class AsyncPglogicalNode:
         name = str(table_of(sequence))
         await self._call(f"synchronize {name}", sql.SYNC_SEQUENCE, [name], timeout)
 
-    async def subscriptions(self) -> list[AsyncPglogicalSubscription]:
+    async def subscriptions(self) -> Rows[AsyncPglogicalSubscription]:
         """Return the subscriptions, by name.
 
         Source: pglogical.subscription.
         """
         statement = STATES.sql(self._link.version.major)
         records = await self._link.all("read the subscriptions", statement, grant=_GRANT)
-        return [AsyncPglogicalSubscription(self._link, STATES.read(r)) for r in records]
+        return Rows(AsyncPglogicalSubscription(self._link, STATES.read(r)) for r in records)
 
     async def subscription(self, name: str) -> AsyncPglogicalSubscription:
         """Return the subscription of that name.
@@ -254,7 +259,7 @@ class AsyncPglogicalNode:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-class AsyncPglogicalSubscription:
+class AsyncPglogicalSubscription(Stateful):
     """A pglogical subscription, with its ``state`` when it was last read.
 
     A node returns it.
@@ -277,14 +282,14 @@ class AsyncPglogicalSubscription:
         self.state = await _read_state(self._link, self.name)
         return self
 
-    async def tables(self) -> list[PglogicalTable]:
+    async def tables(self) -> Rows[PglogicalTable]:
         """Return the state of the whole subscription, and of each table.
 
         Source: pglogical.local_sync_status.
         """
         operation = f"read the tables of {self.name!r}"
         records = await self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
-        return [_table(record) for record in records]
+        return Rows(_table(record) for record in records)
 
     async def wait_for_sync(
         self, *, timeout: Timeout = 600.0, provider: AsyncServer | None = None
@@ -329,6 +334,7 @@ class AsyncPglogicalSubscription:
         """
         backoff = Backoff(timeout)
         await self._call("disable", sql.DISABLE, [], timeout)
+        # The function returns before the worker ends, and until then the slot is in use.
         while (await self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(

@@ -52,6 +52,8 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable, TableName
 
@@ -67,7 +69,7 @@ class _Refused(ServerError):
     """The server refused a statement."""
 
 
-class AsyncPublication:
+class AsyncPublication(Stateful):
     """A publication, with its ``state`` when it was last read.
 
     ``publication``, ``publications`` and ``create_publication`` of a primary return it. Each change
@@ -92,12 +94,12 @@ class AsyncPublication:
         self.state = await read_publication(self._link, self.name)
         return self
 
-    async def tables(self) -> list[PublishedTable]:
+    async def tables(self) -> Rows[PublishedTable]:
         """Return the published tables; the server expands schemas and partitions.
 
         Source: pg_publication_tables.
         """
-        return await read_published(self._link, [self.name])
+        return Rows(await read_published(self._link, [self.name]))
 
     async def sequences(self) -> list[TableName]:
         """Return the published sequences, which subscribers can synchronize.
@@ -257,6 +259,7 @@ class AsyncPublication:
         self, verb: str, schemas: Sequence[str], timeout: Timeout, *, force: bool
     ) -> None:
         self._link.require("publication.schemas")
+        # Later tables of a schema may have any owner, so that only a superuser may publish them.
         grant = None if verb == "DROP" else "SUPERUSER"
         await self._alter(
             f"{verb} TABLES IN SCHEMA", parts.names(schemas), timeout, force=force, grant=grant
@@ -287,6 +290,7 @@ class AsyncPublication:
                 if not force:
                     await insist_on_identity(link, self.state, operation)
             except ReplicaIdentityMissing:
+                # The transaction rolls the change back.
                 self.state = before
                 raise
 
@@ -328,6 +332,7 @@ async def make_publication(
 ) -> AsyncPublication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""
     operation = f"create the publication {name!r}"
+    # The server would only report a syntax error.
     if everything and (tables or schemas):
         raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
     scope = [*everything]
@@ -341,6 +346,7 @@ async def make_publication(
         statement += SQL(FOR_SCOPE).format(SQL(", ").join(scope))
     if options:
         statement += SQL(WITH_OPTIONS).format(SQL(", ").join(options))
+    # Only for the text of an error.
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
     grant = "SUPERUSER" if everything or schemas else database
     async with link.transaction(operation, timeout=timeout) as within:
@@ -360,6 +366,7 @@ async def insist_on_identity(link: AsyncLink, state: PublicationState, operation
     records = await link.all(operation, identities(major, written), [state.pubname])
     verdicts = [identity_in(record) for record in records]
     remedies = {str(v.table): v.remedy for v in verdicts if not v.is_usable}
+    # A table without an identity fails whatever its filter.
     if not remedies and has("publication.columns", major):
         remedies = await _refused_filters(link, state, operation)
     if remedies:

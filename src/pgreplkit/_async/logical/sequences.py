@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Literal
 
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
     POSITION_OF,
@@ -21,6 +22,8 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, planned
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -79,6 +82,8 @@ class AsyncSequencePlan:
     async def refresh(self) -> AsyncSequencePlan:
         """Read both sides again, and return the plan."""
         sources = await read_sequences(self._publisher._link, self._names)
+        # The publisher first: a sequence of the subscriber that moves in between is only further
+        # ahead.
         targets = await read_sequences(self._subscriber._link, [*sources])
         missing = {*(self._names or ())} - sources.keys()
         if missing:
@@ -102,6 +107,7 @@ class AsyncSequencePlan:
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
         """
+        # The positions that were shown may be old.
         await self.refresh()
         due = tuple(change for change in self.changes if change.sql)
         operation = "set the sequences"
@@ -115,6 +121,16 @@ class AsyncSequencePlan:
                     meaning={READ_ONLY_TRANSACTION: NotAPrimary},
                 )
         return due
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the changes as JSON types."""
+        return {"changes": plain(self.changes)}
+
+    def __str__(self) -> str:
+        return str(Rows(self.changes))
+
+    def _repr_html_(self) -> str:
+        return html_of(Rows(self.changes))
 
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)

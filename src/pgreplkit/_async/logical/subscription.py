@@ -57,11 +57,13 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionStatus,
 )
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class AsyncSubscription:
+class AsyncSubscription(Stateful):
     """A subscription, with its ``state`` when it was last read.
 
     ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
@@ -92,23 +94,23 @@ class AsyncSubscription:
     async def _read(self, name: str) -> None:
         self.state = await subscribing.read_subscription(self._link, name)
 
-    async def tables(self) -> list[SubscribedTable]:
+    async def tables(self) -> Rows[SubscribedTable]:
         """Return the tables with their synchronization state, by name.
 
         Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
         """
         sql = subscribed_tables(self._link.version.major)
         records = await self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [subscribed_table_in(record) for record in records]
+        return Rows(subscribed_table_in(record) for record in records)
 
-    async def workers(self) -> list[SubscriptionWorker]:
+    async def workers(self) -> Rows[SubscriptionWorker]:
         """Return the running workers.
 
         Source: pg_stat_subscription.
         """
         sql = WORKERS.sql(self._link.version.major)
         records = await self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
-        return [WORKERS.read(record) for record in records]
+        return Rows(WORKERS.read(record) for record in records)
 
     async def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
@@ -123,7 +125,7 @@ class AsyncSubscription:
         operation = f"read the counters of {self.name!r}"
         return STATS.read(await self._link.one(operation, sql, [self.state.oid]))
 
-    async def conflicts(self) -> list[ConflictRecord]:
+    async def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
 
         ``stats`` counts all conflicts; the log names their rows. An entry may appear shortly after
@@ -134,7 +136,7 @@ class AsyncSubscription:
         Source: pg_current_logfile().
         """
         self._link.require("subscription.conflicts")
-        return logged_conflicts(await read_log(self._link), self.state.oid)
+        return Rows(logged_conflicts(await read_log(self._link), self.state.oid))
 
     async def status(self, publisher: AsyncServer | None = None) -> SubscriptionStatus:
         """Return the state, workers, tables and counters; with a ``publisher``, the lag too.
@@ -142,6 +144,7 @@ class AsyncSubscription:
         Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
         """
         await self.refresh()
+        # The counters do not exist before 15, and all else does.
         has_stats = has("subscription.stats", self._link.version.major)
         slot = None
         if publisher is not None and self.state.subslotname is not None:
@@ -267,6 +270,7 @@ class AsyncSubscription:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
+        # The server changes both in the publisher's slot too.
         if given & {"failover", "two_phase"}:
             await self._alter_by_publisher(what, None, timeout)
         else:
@@ -286,6 +290,7 @@ class AsyncSubscription:
 
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
+        # The server refuses to remove the slot of an enabled subscription.
         await self.disable(timeout=timeout)
         await self._alter(SQL(DETACH_SLOT), timeout)
 
@@ -341,9 +346,15 @@ class AsyncSubscription:
         origin = f"pg_{self.state.oid}"
         try:
             await self._link.one(
-                operation, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER"
+                # The worker continues after the commit record that begins at this position.
+                operation,
+                ADVANCE_ORIGIN,
+                [origin, finish_lsn + 1],
+                grant="SUPERUSER",
             )
         finally:
+            # Also after an error: a disabled subscription retains WAL, and no one would look for
+            # it.
             if was_enabled:
                 await self.enable(timeout=timeout)
 
@@ -420,6 +431,7 @@ class AsyncSubscription:
         await self.refresh()
         backoff = Backoff(timeout)
         async with publisher_of(self._link, self.state.oid, publisher) as server:
+            # After all commits until now, those included that change no published table.
             target = await write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
@@ -462,6 +474,7 @@ class AsyncSubscription:
         Source: DROP SUBSCRIPTION.
         """
         await self.refresh()
+        # Which slots of copies may be left is known only before the DROP.
         tables = await self.tables()
         if publisher_gone:
             return await subscribing.drop_here(self._link, self.state, tables, timeout=timeout)

@@ -39,6 +39,7 @@ from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
@@ -185,21 +186,21 @@ class AsyncServer(AsyncClosing):
         await self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
         raise SettingNotFound(operation, "the setting is not in pg_settings")
 
-    async def replicas(self) -> list[WalSender]:
+    async def replicas(self) -> Rows[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        return await read_senders(self._link)
+        return Rows(await read_senders(self._link))
 
-    async def slots(self) -> list[AsyncSlot]:
+    async def slots(self) -> Rows[AsyncSlot]:
         """Return all replication slots, by name.
 
         Source: pg_replication_slots.
         """
         sql = SLOTS.sql(self.version.major)
         records = await self._link.all("read pg_replication_slots", sql)
-        return [AsyncSlot(self._link, SLOTS.read(record)) for record in records]
+        return Rows(AsyncSlot(self._link, SLOTS.read(record)) for record in records)
 
     async def slot(self, name: str) -> AsyncSlot:
         """Return the replication slot of that name.
@@ -323,13 +324,13 @@ class AsyncServer(AsyncClosing):
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await allow_access(self._link, asked)
 
-    async def wal_files(self) -> list[WalFile]:
+    async def wal_files(self) -> Rows[WalFile]:
         """Return the segments in pg_wal, by name.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
         records = await self._link.all("list pg_wal", WAL_FILES)
-        return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+        return Rows(WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records)
 
     async def relation_names(
         self, relations: WalStats | Iterable[RelationFile]
@@ -373,8 +374,8 @@ class AsyncServer(AsyncClosing):
             record = await self._link.one(
                 operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
             )
-        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
+            # A caller that lacks the history says so in a finding.
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from pgreplkit._hooks import html_of
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.cluster.actions import ClusterActor
 from pgreplkit._sync.cluster.failover import (
@@ -40,6 +40,7 @@ from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -104,6 +105,8 @@ class Cluster:
 
     def refresh(self) -> None:
         """Read the state of all servers again."""
+        # All servers at once: the states of a cluster should be of one time, and one that is down
+        # would hold up the others.
         group = TaskGroup(len(self._servers))
         questions = {name: Question(name, where) for name, where in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
@@ -118,6 +121,7 @@ class Cluster:
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
+                # A thread that waits for an answer ends only when its connection is closed.
                 questions[name].give_up()
         group.close()
         self._update(nodes)
@@ -148,7 +152,7 @@ class Cluster:
         self._replication = {names[name]: text for name, text in self._replication.items()}
         self._update([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
 
-    def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+    def repmgr_events(self, *, limit: int = 100) -> Rows[RepmgrEvent]:
         """Return repmgr's events, newest first; none in a cluster without repmgr.
 
         Needs:
@@ -157,11 +161,12 @@ class Cluster:
         Source:
             repmgr.events of the primary, else of any node that answers.
         """
+        # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             with Server.connect(self._servers[node.name]) as server:
-                return read_repmgr_events(server, limit)
-        return []
+                return Rows(read_repmgr_events(server, limit))
+        return Rows()
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
@@ -367,6 +372,7 @@ class Cluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
+        # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:
             raise ValueError(
@@ -408,7 +414,7 @@ class Cluster:
         return f"<{type(self).__name__} of {', '.join(self._servers) or 'no servers'}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return html_of(self.topology)
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:

@@ -102,6 +102,7 @@ def copy_schema(
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
     limit = checked_seconds(timeout, "timeout")
+    # One program after another: indexes need the tables.
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, SchemaSection(section), names)
         to_thread(partial(copy, owners=owners, bindir=folder, timeout=limit))
@@ -121,6 +122,7 @@ def _read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, Tabl
         return link.all("read the tables", statement, asked)
 
     major = link.version.major
+    # Before the tables, which refer to them.
     types = {record["oid"]: TypeShape(**record) for record in ask(types_of_tables(major))}
     shapes = {}
     for record in ask(sql.TABLES):

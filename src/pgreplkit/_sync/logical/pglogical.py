@@ -28,11 +28,14 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _GRANT = "SUPERUSER"
+# The sets that pglogical makes in each node.
 _DEFAULT_SETS = ("default", "default_insert_only", "ddl_sql")
 
 
@@ -60,6 +63,7 @@ class PglogicalNode:
         """
         insist_on_servers(server=server)
         _insist_on_extension(server._link)
+        # Other servers use it: an address that only this process understands would not do.
         if conninfo is None:
             conninfo = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
@@ -89,14 +93,14 @@ class PglogicalNode:
         """
         self._call(f"drop the node {self.name!r}", sql.DROP_NODE, [self.name], timeout)
 
-    def replication_sets(self) -> list[ReplicationSet]:
+    def replication_sets(self) -> Rows[ReplicationSet]:
         """Return the replication sets, by name.
 
         Source: pglogical.replication_set.
         """
         statement = SETS.sql(self._link.version.major)
         records = self._link.all("read the replication sets", statement, grant=_GRANT)
-        return [SETS.read(record) for record in records]
+        return Rows(SETS.read(record) for record in records)
 
     def create_replication_set(
         self,
@@ -122,14 +126,14 @@ class PglogicalNode:
         """
         self._call(f"drop the replication set {name!r}", sql.DROP_SET, [name], timeout)
 
-    def tables(self, set_name: str = "default") -> list[PublishedTable]:
+    def tables(self, set_name: str = "default") -> Rows[PublishedTable]:
         """Return the tables of a set with their columns and row filters, by name.
 
         Source: pglogical.replication_set_table.
         """
         operation = f"read the replication set {set_name!r}"
         records = self._link.all(operation, sql.SET_TABLES, [set_name], grant=_GRANT)
-        return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
+        return Rows(PublishedTable(table_in(r), r["columns"], r["where"]) for r in records)
 
     def add_tables(
         self,
@@ -145,6 +149,7 @@ class PglogicalNode:
         Source: pglogical.replication_set_add_table().
         """
         operation = f"add tables to the replication set {set_name!r}"
+        # All of them or none.
         with self._link.transaction(operation, timeout=timeout) as link:
             for one in map(published, tables):
                 columns = None if one.columns is None else [*one.columns]
@@ -198,14 +203,14 @@ class PglogicalNode:
         name = str(table_of(sequence))
         self._call(f"synchronize {name}", sql.SYNC_SEQUENCE, [name], timeout)
 
-    def subscriptions(self) -> list[PglogicalSubscription]:
+    def subscriptions(self) -> Rows[PglogicalSubscription]:
         """Return the subscriptions, by name.
 
         Source: pglogical.subscription.
         """
         statement = STATES.sql(self._link.version.major)
         records = self._link.all("read the subscriptions", statement, grant=_GRANT)
-        return [PglogicalSubscription(self._link, STATES.read(r)) for r in records]
+        return Rows(PglogicalSubscription(self._link, STATES.read(r)) for r in records)
 
     def subscription(self, name: str) -> PglogicalSubscription:
         """Return the subscription of that name.
@@ -255,7 +260,7 @@ class PglogicalNode:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-class PglogicalSubscription:
+class PglogicalSubscription(Stateful):
     """A pglogical subscription, with its ``state`` when it was last read.
 
     A node returns it.
@@ -278,14 +283,14 @@ class PglogicalSubscription:
         self.state = _read_state(self._link, self.name)
         return self
 
-    def tables(self) -> list[PglogicalTable]:
+    def tables(self) -> Rows[PglogicalTable]:
         """Return the state of the whole subscription, and of each table.
 
         Source: pglogical.local_sync_status.
         """
         operation = f"read the tables of {self.name!r}"
         records = self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
-        return [_table(record) for record in records]
+        return Rows(_table(record) for record in records)
 
     def wait_for_sync(
         self, *, timeout: Timeout = 600.0, provider: Server | None = None
@@ -330,6 +335,7 @@ class PglogicalSubscription:
         """
         backoff = Backoff(timeout)
         self._call("disable", sql.DISABLE, [], timeout)
+        # The function returns before the worker ends, and until then the slot is in use.
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Literal
 
+from pgreplkit._hooks import html_of
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.sequences import (
@@ -22,6 +23,8 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, planned
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -80,6 +83,8 @@ class SequencePlan:
     def refresh(self) -> SequencePlan:
         """Read both sides again, and return the plan."""
         sources = read_sequences(self._publisher._link, self._names)
+        # The publisher first: a sequence of the subscriber that moves in between is only further
+        # ahead.
         targets = read_sequences(self._subscriber._link, [*sources])
         missing = {*(self._names or ())} - sources.keys()
         if missing:
@@ -103,6 +108,7 @@ class SequencePlan:
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
         """
+        # The positions that were shown may be old.
         self.refresh()
         due = tuple(change for change in self.changes if change.sql)
         operation = "set the sequences"
@@ -116,6 +122,16 @@ class SequencePlan:
                     meaning={READ_ONLY_TRANSACTION: NotAPrimary},
                 )
         return due
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the changes as JSON types."""
+        return {"changes": plain(self.changes)}
+
+    def __str__(self) -> str:
+        return str(Rows(self.changes))
+
+    def _repr_html_(self) -> str:
+        return html_of(Rows(self.changes))
 
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)

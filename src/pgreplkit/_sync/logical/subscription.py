@@ -58,11 +58,13 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionStatus,
 )
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 
-class Subscription:
+class Subscription(Stateful):
     """A subscription, with its ``state`` when it was last read.
 
     ``subscription``, ``subscriptions`` and ``create_subscription`` of the subscriber return it.
@@ -93,23 +95,23 @@ class Subscription:
     def _read(self, name: str) -> None:
         self.state = subscribing.read_subscription(self._link, name)
 
-    def tables(self) -> list[SubscribedTable]:
+    def tables(self) -> Rows[SubscribedTable]:
         """Return the tables with their synchronization state, by name.
 
         Source: pg_subscription_rel, pg_stat_subscription, from 14 on pg_stat_progress_copy.
         """
         sql = subscribed_tables(self._link.version.major)
         records = self._link.all(f"read the tables of {self.name!r}", sql, [self.state.oid])
-        return [subscribed_table_in(record) for record in records]
+        return Rows(subscribed_table_in(record) for record in records)
 
-    def workers(self) -> list[SubscriptionWorker]:
+    def workers(self) -> Rows[SubscriptionWorker]:
         """Return the running workers.
 
         Source: pg_stat_subscription.
         """
         sql = WORKERS.sql(self._link.version.major)
         records = self._link.all(f"read the workers of {self.name!r}", sql, [self.state.oid])
-        return [WORKERS.read(record) for record in records]
+        return Rows(WORKERS.read(record) for record in records)
 
     def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
@@ -124,7 +126,7 @@ class Subscription:
         operation = f"read the counters of {self.name!r}"
         return STATS.read(self._link.one(operation, sql, [self.state.oid]))
 
-    def conflicts(self) -> list[ConflictRecord]:
+    def conflicts(self) -> Rows[ConflictRecord]:
         """Return the conflicts in the last 1 MB of the subscriber's log.
 
         ``stats`` counts all conflicts; the log names their rows. An entry may appear shortly after
@@ -135,7 +137,7 @@ class Subscription:
         Source: pg_current_logfile().
         """
         self._link.require("subscription.conflicts")
-        return logged_conflicts(read_log(self._link), self.state.oid)
+        return Rows(logged_conflicts(read_log(self._link), self.state.oid))
 
     def status(self, publisher: Server | None = None) -> SubscriptionStatus:
         """Return the state, workers, tables and counters; with a ``publisher``, the lag too.
@@ -143,6 +145,7 @@ class Subscription:
         Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
         """
         self.refresh()
+        # The counters do not exist before 15, and all else does.
         has_stats = has("subscription.stats", self._link.version.major)
         slot = None
         if publisher is not None and self.state.subslotname is not None:
@@ -264,6 +267,7 @@ class Subscription:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
+        # The server changes both in the publisher's slot too.
         if given & {"failover", "two_phase"}:
             self._alter_by_publisher(what, None, timeout)
         else:
@@ -283,6 +287,7 @@ class Subscription:
 
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
+        # The server refuses to remove the slot of an enabled subscription.
         self.disable(timeout=timeout)
         self._alter(SQL(DETACH_SLOT), timeout)
 
@@ -337,8 +342,16 @@ class Subscription:
         operation = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
         try:
-            self._link.one(operation, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+            self._link.one(
+                # The worker continues after the commit record that begins at this position.
+                operation,
+                ADVANCE_ORIGIN,
+                [origin, finish_lsn + 1],
+                grant="SUPERUSER",
+            )
         finally:
+            # Also after an error: a disabled subscription retains WAL, and no one would look for
+            # it.
             if was_enabled:
                 self.enable(timeout=timeout)
 
@@ -415,6 +428,7 @@ class Subscription:
         self.refresh()
         backoff = Backoff(timeout)
         with publisher_of(self._link, self.state.oid, publisher) as server:
+            # After all commits until now, those included that change no published table.
             target = write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
@@ -453,6 +467,7 @@ class Subscription:
         Source: DROP SUBSCRIPTION.
         """
         self.refresh()
+        # Which slots of copies may be left is known only before the DROP.
         tables = self.tables()
         if publisher_gone:
             return subscribing.drop_here(self._link, self.state, tables, timeout=timeout)

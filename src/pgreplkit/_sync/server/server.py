@@ -40,6 +40,7 @@ from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
@@ -186,21 +187,21 @@ class Server(Closing):
         self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
         raise SettingNotFound(operation, "the setting is not in pg_settings")
 
-    def replicas(self) -> list[WalSender]:
+    def replicas(self) -> Rows[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        return read_senders(self._link)
+        return Rows(read_senders(self._link))
 
-    def slots(self) -> list[Slot]:
+    def slots(self) -> Rows[Slot]:
         """Return all replication slots, by name.
 
         Source: pg_replication_slots.
         """
         sql = SLOTS.sql(self.version.major)
         records = self._link.all("read pg_replication_slots", sql)
-        return [Slot(self._link, SLOTS.read(record)) for record in records]
+        return Rows(Slot(self._link, SLOTS.read(record)) for record in records)
 
     def slot(self, name: str) -> Slot:
         """Return the replication slot of that name.
@@ -322,13 +323,13 @@ class Server(Closing):
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return allow_access(self._link, asked)
 
-    def wal_files(self) -> list[WalFile]:
+    def wal_files(self) -> Rows[WalFile]:
         """Return the segments in pg_wal, by name.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
         records = self._link.all("list pg_wal", WAL_FILES)
-        return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+        return Rows(WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records)
 
     def relation_names(
         self, relations: WalStats | Iterable[RelationFile]
@@ -370,8 +371,8 @@ class Server(Closing):
         operation = "read the timeline's history"
         try:
             record = self._link.one(operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
-        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
+            # A caller that lacks the history says so in a finding.
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

@@ -1,7 +1,5 @@
 """Journal: how far an operation is, how to resume it, and how to undo it; stored as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,12 +13,14 @@ from pgreplkit.plans.cluster.steps import Step, step_from
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 
 _UNCHANGED = "the operation does not change which servers accept writes"
 
 
 @attrs.frozen(kw_only=True)
-class StepResult:
+class StepResult(Record):
     """A finished step with its start and end times."""
 
     step: Step
@@ -34,7 +34,7 @@ class StepResult:
 
 
 @attrs.frozen(kw_only=True)
-class StepProgress:
+class StepProgress(Record):
     """A step that starts, or has just finished."""
 
     step: Step
@@ -47,17 +47,15 @@ class StepProgress:
 
     def __str__(self) -> str:
         state = "…" if self.elapsed is None else f"done in {_seconds(self.elapsed)}"
-        return f"{self.number}/{self.count} {self.step} {state}"
+        return "\n".join(wrapped(f"{self.number}/{self.count} {self.step} {state}", then="    "))
 
 
 @attrs.frozen(kw_only=True)
-class PlanResult:
+class PlanResult(Record):
     """The result of an operation: its steps and their times.
 
     Times come from the clock of the machine that ran the operation.
     """
-
-    _also_plain = ("elapsed",)
 
     operation: str
     steps: tuple[StepResult, ...]
@@ -79,27 +77,10 @@ class PlanResult:
             return timedelta(0)
         return self.steps[-1].ended_at - self.steps[0].began_at
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the result as JSON types."""
-        return {
-            "operation": self.operation,
-            "steps": [
-                {
-                    "step": str(done.step),
-                    "began_at": plain(done.began_at),
-                    "elapsed": plain(done.elapsed),
-                }
-                for done in self.steps
-            ],
-            "elapsed": plain(self.elapsed),
-            "write_outage": plain(self.write_outage),
-            "promotion": plain(self.promotion),
-            "lost_bytes": self.lost_bytes,
-        }
-
     def __str__(self) -> str:
-        lines = [f"{self.operation}: done in {_seconds(self.elapsed)}"]
-        lines += [f"  {_seconds(done.elapsed):>8}  {done.step}" for done in self.steps]
+        lines = wrapped(f"{self.operation}: done in {_seconds(self.elapsed)}")
+        for done in self.steps:
+            lines += wrapped(str(done.step), first=f"  {_seconds(done.elapsed):>8}  ")
         if self.write_outage is not None:
             lines.append(f"  no server accepted writes for {_seconds(self.write_outage)}")
         if self.lost_bytes is not None:
@@ -154,6 +135,7 @@ class Journal:
     def servers(self) -> tuple[str, ...]:
         """Names of the servers that the operation acts on or relies on."""
         lost = self.lost_primary
+        # A resumed failover asks them again, though no step acts on them.
         others = () if lost is None else (lost.primary, *lost.standbys)
         return tuple(dict.fromkeys([*(step.node for step in self.steps), *others]))
 
@@ -199,11 +181,13 @@ class Journal:
         if self.writes is None or self.writes.outage is None:
             return None
         first, last = self.writes.outage
+        # Not over yet: its duration is not known.
         if last >= len(self.done):
             return None
+        # The shutdown may refuse writes from its first moment on.
         return self.done[last].ended_at - self.done[first].began_at
 
-    def with_done(self, done: StepResult, promotion: Promotion | None) -> Journal:
+    def with_done(self, done: StepResult, promotion: Promotion | None) -> "Journal":
         """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
@@ -222,7 +206,7 @@ class Journal:
 
     def failure(
         self, step: str, found: str, journal_file: str | None, *, way_on: str = ""
-    ) -> PlanFailed:
+    ) -> "PlanFailed":
         """Return the error for a failed step: the state, how to continue, how to go back.
 
         ``way_on`` says how to continue where the step cannot be repeated.
@@ -230,6 +214,7 @@ class Journal:
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
             way_on += f", or from another process the cluster's resume({journal_file!r})"
+        # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"
         final = self.final_step(next_is_begun=True)
@@ -238,9 +223,9 @@ class Journal:
         done = tuple(str(result.step) for result in self.done)
         return PlanFailed(self.operation, step, found, done, self.state, way_on, way_back)
 
-    def to_json(self) -> str:
-        """Return the journal as JSON; it holds names and positions, and no connection strings."""
-        content: dict[str, JSONValue] = {
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the journal as JSON types; it has names and positions, no connection strings."""
+        return {
             "operation": self.operation,
             "steps": [step.to_dict() for step in self.steps],
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
@@ -249,16 +234,36 @@ class Journal:
             "lost_bytes": self.lost_bytes,
             "lost_primary": plain(self.lost_primary),
         }
-        return json.dumps(content, indent=1)
+
+    def __str__(self) -> str:
+        lines = wrapped(f"{self.operation}:")
+        for number, step in enumerate(self.steps, 1):
+            mark = "done" if number <= len(self.done) else ""
+            lines += wrapped(str(step), first=f"  {mark:<4} {number:>2}. ")
+            lines += wrapped(step.action, first=" " * 11)
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Return the journal as JSON."""
+        # Indented: in an emergency someone may read the file itself.
+        return json.dumps(self.to_dict(), indent=1)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Journal:
+    def from_json(cls, text: str | bytes) -> "Journal":
         """Return the journal that ``to_json`` wrote.
 
         Raises:
             ValueError: If the text is not a journal.
         """
-        content: Mapping[str, Any] = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Journal":
+        """Return the journal that ``to_dict`` described.
+
+        Raises:
+            ValueError: If the content is not a journal.
+        """
         try:
             steps = tuple(step_from(step) for step in content["steps"])
             return cls(
@@ -271,6 +276,7 @@ class Journal:
                 lost_primary=_lost_primary(content["lost_primary"]),
             )
         except (KeyError, TypeError) as error:
+            # A journal of another version, or a file that is none.
             raise ValueError(
                 f"could not read the journal: {error}; the file is not an operation's journal"
             ) from error
@@ -283,6 +289,7 @@ def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepRe
             began_at=datetime.fromisoformat(began_at),
             ended_at=datetime.fromisoformat(ended_at),
         )
+        # A journal has times only for the steps that are done.
         for step, (began_at, ended_at) in zip(steps, times, strict=False)
     )
 
@@ -291,6 +298,7 @@ def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None
     if content is None:
         return None
     states = tuple(content["states"])
+    # One for each step, and one after the last.
     if len(states) != steps + 1:
         raise TypeError(f"{len(states)} states for {steps} steps")
     outage = content["outage"]

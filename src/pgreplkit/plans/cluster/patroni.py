@@ -1,7 +1,5 @@
 """PatroniStatus: the members of a cluster, as Patroni reports them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -12,6 +10,7 @@ import attrs
 from pgreplkit.errors import NodeNotFound, PatroniError
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class PatroniRole(OpenEnum):
@@ -28,7 +27,7 @@ _WRITES = {PatroniRole.LEADER, PatroniRole.STANDBY_LEADER}
 
 
 @attrs.frozen(kw_only=True)
-class PatroniMember:
+class PatroniMember(Record):
     """One member of a Patroni cluster, as Patroni last saw it."""
 
     name: str
@@ -47,7 +46,7 @@ class PatroniMember:
 
 
 @attrs.frozen(kw_only=True)
-class PatroniStatus:
+class PatroniStatus(Record):
     """The members of a Patroni cluster.
 
     Source:
@@ -88,7 +87,7 @@ class PatroniStatus:
 
 
 @attrs.frozen(kw_only=True)
-class PatroniChange:
+class PatroniChange(Record):
     """A change of the leader by Patroni."""
 
     old_leader: str | None
@@ -106,6 +105,7 @@ def read_status(text: bytes) -> PatroniStatus:
         PatroniError: If the response does not describe a cluster.
     """
     try:
+        # Fields that a version of Patroni lacks are None; unknown ones are passed over.
         content: Mapping[str, Any] = json.loads(text)
         return PatroniStatus(
             scope=content.get("scope"),
@@ -113,6 +113,7 @@ def read_status(text: bytes) -> PatroniStatus:
             is_paused=bool(content.get("pause")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # A proxy in front of Patroni may answer with anything.
         found = f"the response does not describe a cluster ({type(error).__name__}: {error})"
         raise PatroniError("read the state of the Patroni cluster", found) from error
 

@@ -1,7 +1,5 @@
 """ConflictRecord: the conflicts of a subscription in the subscriber's log."""
 
-from __future__ import annotations
-
 import re
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.plans.logical.serverlog import QUOTED, apply_context, log_entries
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -34,7 +33,7 @@ class ConflictType(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ConflictRecord:
+class ConflictRecord(Record):
     """A conflict of a subscription.
 
     Source: the server's log (18 on), in English or another language with known labels.
@@ -53,6 +52,7 @@ class ConflictRecord:
 
 
 _TYPES = "|".join(kind.value for kind in ConflictType)
+# The word "conflict" is translated in the log, the name of the type is not.
 _CONFLICT = re.compile(rf"conflict=(\w+)|(?<![0-9A-Za-z_])({_TYPES})(?![0-9A-Za-z_])")
 
 
@@ -66,6 +66,7 @@ def logged_conflicts(log: str, oid: int) -> list[ConflictRecord]:
             continue
         # The server writes schema.name without quotes of SQL.
         schema, _, name = relation[1].partition(".")
+        # The end of the entry is not written yet, or the log's format leaves it out.
         if not name or context.xid is None or context.finish_lsn is None:
             continue
         records.append(

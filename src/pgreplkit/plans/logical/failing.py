@@ -1,7 +1,5 @@
 """FailedTransaction: the transaction that a subscription cannot apply."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import cast
@@ -24,11 +22,12 @@ from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, dict_rows
 from pgreplkit.protocol.pgoutput.tables import Column, Table
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
 @attrs.frozen(kw_only=True)
-class FailedChange:
+class FailedChange(Record):
     """One change of a failed transaction, with its values as text.
 
     A large value that did not change is not sent, and is missing in ``new``.
@@ -42,7 +41,7 @@ class FailedChange:
 
 
 @attrs.frozen(kw_only=True)
-class FailedTransaction:
+class FailedTransaction(Record):
     """The first transaction that the publisher has and the subscriber could not apply.
 
     Source: pg_logical_slot_peek_binary_changes() on the publisher; the subscriber's log.
@@ -70,9 +69,12 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
     for lsn, data in messages:
         change = decoder.decode(data, lsn)
         if isinstance(change, Begin | BeginPrepare):
+            # Everything up to here belongs to the first transaction.
             if changes:
                 break
             begun = _begun(change)
+        # The worker stores the end of what it has applied; the transaction that ends there or later
+        # is not.
         elif begun is not None and begun.finish_lsn >= after:
             changes += _failed_changes(change)
     if begun is None or not changes:
@@ -134,5 +136,6 @@ def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:
     for entry in log_entries(log):
         context = apply_context(entry.context)
         if entry.is_error and context and (context.oid, context.finish_lsn) == (oid, finish_lsn):
+            # The last one: the reason may have changed between two attempts.
             error = "; ".join(filter(None, [entry.message, entry.detail, entry.context]))
     return error

@@ -1,7 +1,5 @@
 """Orphans: slots and origins that no existing subscription owns, over a set of servers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,6 +8,7 @@ import attrs
 
 from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.logical.subscription import LeftoverKind
+from pgreplkit.values.record import Record
 
 _SYNC_SLOT = re.compile(r"pg_(\d+)_sync_(\d+)_(\d+)")
 _ORIGIN = re.compile(r"pg_(\d+)(?:_\d+)?")
@@ -32,7 +31,7 @@ class Subscriber:
 
 
 @attrs.frozen(kw_only=True)
-class Orphan:
+class Orphan(Record):
     """A slot or an origin that no existing subscription of the servers owns."""
 
     kind: LeftoverKind
@@ -54,6 +53,7 @@ def orphans_among(servers: Sequence[Subscriber]) -> list[Orphan]:
     for server in servers:
         by_system.setdefault(server.system_id, set()).update(server.subscriptions)
     used = {slot for server in servers for slot in server.subscriptions.values() if slot}
+    # A server that was given twice counts once.
     each = {(server.system_id, server.started): server for server in servers}
     found = [
         orphan
@@ -70,6 +70,8 @@ def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -
         sync = _SYNC_SLOT.fullmatch(slot.slot_name)
         if sync:
             oid, system_id = int(sync[1]), int(sync[3])
+            # The name of such a slot has the OID and the system of its subscription, so that it can
+            # be certain.
             owner = by_system.get(system_id)
             if owner is None or oid not in owner:
                 yield _slot(

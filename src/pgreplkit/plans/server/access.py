@@ -1,7 +1,5 @@
 """decide_access: find the line of pg_hba.conf that decides about a connection."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,10 +8,12 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.catalog.server.access import HbaRule
+from pgreplkit.values.record import Record
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _METHOD = re.compile("[a-z0-9-]+")
+# PostgreSQL and Python agree on these few constructs; backslashes and lookahead differ.
 _PLAIN_REGEX = re.compile(r"[\w .^$|*+?()-]*|[\w .^$|*+?()-]*\[[\w-]+\][\w .^$|*+?()-]*", re.ASCII)
 _KEYWORDS = {"all", "sameuser", "samerole", "samegroup"}
 PHYSICAL = "replication"
@@ -21,7 +21,7 @@ PHYSICAL = "replication"
 
 
 @attrs.frozen(kw_only=True)
-class AccessVerdict:
+class AccessVerdict(Record):
     """The decision of pg_hba.conf about a connection, and the line to add if it is refused."""
 
     allowed: bool | None
@@ -95,6 +95,7 @@ def decide_access(
     undecided = []
     decided = None
     for rule in rules:
+        # The server skips these too: it has never loaded them.
         if rule.error is not None:
             continue
         matches = _all_of(
@@ -200,5 +201,6 @@ def _fits_address(rule: HbaRule, network: Network | None) -> bool | None:
 def _network(address: str, netmask: str | None) -> Network:
     if netmask is None:
         return ip_network(address)
+    # Netmasks of IPv6 addresses too, which ip_network() does not take.
     length = int(ip_address(netmask)).bit_count()
     return ip_network(f"{address}/{length}", strict=False)

@@ -1,24 +1,30 @@
 """Readiness: whether a server meets the requirements of replication, as findings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit.catalog.server.settings import Setting, SettingContext, SettingValue
 from pgreplkit.errors import CheckNotFound
-from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.finding import (
+    EffectiveAfter,
+    Finding,
+    Severity,
+    finding_lines,
+    tally,
+    worst_first,
+    worst_of,
+)
+from pgreplkit.values.record import Record
 
 Settings = Mapping[str, Setting]
 
 
 @attrs.frozen(kw_only=True)
-class Readiness:
+class Readiness(Record):
     """The findings of all checks, passed ones included."""
 
-    _also_plain = ("severity", "is_ready")
+    _left_out = ("problems",)
 
     findings: tuple[Finding, ...]
 
@@ -36,7 +42,12 @@ class Readiness:
     def problems(self) -> tuple[Finding, ...]:
         """The warnings and critical findings, worst first."""
         bad = [finding for finding in self.findings if finding.severity >= Severity.WARNING]
-        return tuple(sorted(bad, key=lambda finding: finding.severity, reverse=True))
+        return tuple(worst_first(bad))
+
+    def __str__(self) -> str:
+        verdict = "ready" if self.is_ready else "not ready"
+        count = tally(finding.severity for finding in self.findings) or "no findings"
+        return "\n".join([f"{verdict}: {count}", *finding_lines(worst_first(self.findings))])
 
     def __getitem__(self, check: str) -> Finding:
         """Return the finding of a check, as in ``readiness["wal_level"]``.
@@ -62,10 +73,6 @@ class Readiness:
     def __bool__(self) -> bool:
         """Return whether the server is ready, as ``is_ready``."""
         return self.is_ready
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the findings as JSON types."""
-        return plain_row(self)
 
 
 def checked(

@@ -1,7 +1,5 @@
 """WalRetention: the WAL retained by each holder, and the time left until the limit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -10,11 +8,19 @@ import attrs
 from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
-from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
+from pgreplkit.values.finding import (
+    EffectiveAfter,
+    Finding,
+    Severity,
+    finding_lines,
+    worst_first,
+    worst_of,
+)
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.text import duration_text, size_text, table_text, wrapped
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
 
@@ -37,10 +43,8 @@ class HolderKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class WalHolder:
+class WalHolder(Record):
     """A holder of WAL, or a receiver that needs it."""
-
-    _also_plain = ("is_binding",)
 
     kind: HolderKind
     name: str
@@ -65,14 +69,14 @@ class WalHolder:
 
 
 @attrs.frozen(kw_only=True)
-class WalRetention:
+class WalRetention(Record):
     """The WAL retained by each holder, and the time left until the limit.
 
     Source: pg_replication_slots, pg_stat_replication, pg_stat_archiver, pg_ls_waldir(),
     pg_ls_archive_statusdir(), pg_control_checkpoint() and pg_settings.
     """
 
-    _also_plain = ("severity", "time_left")
+    _left_out = ("worst", "summary")
 
     observed_at: datetime
     current_lsn: LSN
@@ -113,9 +117,35 @@ class WalRetention:
             return None
         return lasting(self.disk_size - self.directory_bytes, self.wal_rate)
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the report as JSON types: LSNs as text, sizes in bytes, durations in seconds."""
-        return plain_row(self)
+    @property
+    def summary(self) -> str:
+        """The size of pg_wal, and its limits, in one line."""
+        parts = [f"pg_wal has {size_text(self.directory_bytes)}"]
+        if self.disk_size is not None:
+            parts.append(f"of {size_text(self.disk_size)}")
+        if self.wal_rate is not None:
+            parts.append(f"and grows by {size_text(self.wal_rate)}/s")
+        text = " ".join(parts)
+        if self.time_left is not None:
+            text += f"; {duration_text(self.time_left)} left"
+        if self.max_slot_wal_keep_size is not None:
+            text += f"; slots retain at most {size_text(self.max_slot_wal_keep_size)}"
+        return text
+
+    def __str__(self) -> str:
+        rows = [
+            {
+                "holder": f"{holder.kind} {holder.name}",
+                "oldest": holder.oldest_lsn,
+                "retained": size_text(holder.bytes),
+                "alone": size_text(holder.freed_bytes),
+                "time left": holder.time_left,
+            }
+            for holder in self.holders
+        ]
+        problems = [finding for finding in self.findings if finding.severity > Severity.OK]
+        lines = [*wrapped(self.summary), *table_text(rows), *finding_lines(worst_first(problems))]
+        return "\n".join(lines)
 
 
 def lasting(size: int, rate: float | None) -> timedelta | None:
@@ -142,6 +172,7 @@ def wal_retention(
 
     ``ready`` are the names of the files that wait to be archived, oldest first.
     """
+    # The slot of a receiver retains its WAL, so that such a receiver is no holder of its own.
     found = _Holders(kept, wal_rate)
     holders = [
         *map(found.slot, slots),
@@ -208,6 +239,7 @@ class _Holders:
             slot.slot_name,
             oldest,
             slot=slot,
+            # The server computes the room until max_slot_wal_keep_size (13 on).
             time_left=None if safe is None else lasting(safe, self.wal_rate),
         )
 
@@ -223,6 +255,7 @@ class _Holders:
         # The server counts whole segments back from the current one; they need not exist yet.
         if kept.wal_keep_bytes:
             first = int(kept.current_lsn) // size - kept.wal_keep_bytes // size
+            # Segments from before the setting was raised are gone.
             oldest = LSN(max(first, self._oldest_there()) * size)
         return self._holder(HolderKind.WAL_KEEP, "wal_keep", oldest)
 
@@ -240,6 +273,7 @@ class _Holders:
         return self._holder(HolderKind.ARCHIVER, "archiver", oldest)
 
     def checkpoint(self) -> WalHolder:
+        # Crash recovery would begin at the redo position, not at the checkpoint's own record.
         return self._holder(HolderKind.CHECKPOINT, "last checkpoint", self.kept.redo_lsn)
 
     def _oldest_there(self) -> int:
@@ -294,44 +328,66 @@ def findings_of(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
 
 
 def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
-    check = f"slot {slot.slot_name}"
+    """Yield the worst finding about a slot, if any: the others would follow from it."""
     drop = f"SELECT pg_drop_replication_slot('{slot.slot_name}')"
     if slot.is_lost:
         why = slot.invalidation_reason or slot.wal_status or "conflicting"
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL,
-            found=f"lost ({why}): its receiver cannot continue",
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL,
+            f"lost ({why}): its receiver cannot continue",
             needed="a slot whose WAL is available",
             remedy=f"create its receiver again (a standby from a new base backup), and {drop}",
         )
-    elif slot.wal_status is WalStatus.UNRESERVED:
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL,
-            found="unreserved: the next checkpoint removes WAL that it needs",
+        return
+    if slot.wal_status is WalStatus.UNRESERVED:
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL,
+            "unreserved: the next checkpoint removes WAL that it needs",
             needed="within max_slot_wal_keep_size",
             remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
             effective_after=EffectiveAfter.RELOAD,
         )
-    elif _is_ending(holder, slot) and holder.time_left is not None:
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
-            found=f"{holder.time_left} until it is lost, if it does not advance",
+        return
+    if _is_ending(holder, slot) and holder.time_left is not None:
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
+            f"{holder.time_left} until it is lost, if it does not advance",
             needed="enough time to repair its receiver",
             remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
             effective_after=EffectiveAfter.RELOAD,
         )
-    elif not slot.active and holder.bytes:
+        return
+    if not slot.active and holder.bytes:
         since = f" since {slot.inactive_since}" if slot.inactive_since else ""
-        yield Finding(
-            check=check,
-            severity=Severity.WARNING,
-            found=f"unused{since}, and retains {holder.bytes} bytes of WAL",
+        yield _slot_finding(
+            slot,
+            Severity.WARNING,
+            f"unused{since}, and retains {holder.bytes} bytes of WAL",
             needed="a receiver",
             remedy=f"start its receiver; if it no longer exists: {drop}",
         )
+
+
+def _slot_finding(
+    slot: SlotState,
+    severity: Severity,
+    found: str,
+    *,
+    needed: str,
+    remedy: str,
+    effective_after: EffectiveAfter = EffectiveAfter.NOTHING,
+) -> Finding:
+    return Finding(
+        check=f"slot {slot.slot_name}",
+        severity=severity,
+        found=found,
+        needed=needed,
+        remedy=remedy,
+        effective_after=effective_after,
+    )
 
 
 def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
@@ -348,10 +404,10 @@ def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
     # freeze rows newer than the slot's xmin. Half of it leaves time to react.
     for name, age in ages.items():
         if age is not None and age > freeze_max_age // 2:
-            yield Finding(
-                check=f"slot {slot.slot_name}",
-                severity=Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
-                found=f"{name} is {age} transactions old: VACUUM removes nothing newer",
+            yield _slot_finding(
+                slot,
+                Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
+                f"{name} is {age} transactions old: VACUUM removes nothing newer",
                 needed=f"less than half of autovacuum_freeze_max_age ({freeze_max_age})",
                 remedy="let its receiver catch up, or drop the slot",
             )
@@ -390,6 +446,7 @@ def _of_disk(report: WalRetention) -> Iterator[Finding]:
     left = report.time_left
     if report.disk_size is None:
         return
+    # Without a rate only a full disk is known.
     full = report.directory_bytes >= report.disk_size
     if full or (left is not None and left < _TODAY):
         worst = report.worst
