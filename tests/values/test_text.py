@@ -54,7 +54,7 @@ def test_values_are_words() -> None:
 
 
 def test_a_table_names_the_columns_that_do_not_fit() -> None:
-    rows = [{"a": 1, "empty": None, "name" * 24: 3, "c": 2}]
+    rows = [{"a": 1, "empty": None, "name" * 25: 3, "c": 2}]
     head, row, *more = table_text(rows)
     assert (head.split(), row.split()) == (["a", "c"], ["1", "2"])
-    assert "".join(more) == f"(more columns:{'name' * 24})"
+    assert "".join(more) == f"(more columns:{"name" * 25})"
