@@ -12,6 +12,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
@@ -310,7 +311,7 @@ class AsyncPrimary(AsyncStreamingServer):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> AsyncPublication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
@@ -391,7 +392,7 @@ class AsyncPrimary(AsyncStreamingServer):
         publications: Sequence[str],
         options: SubscriptionOptions | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSubscription:
         """Subscribe to publications of another database, and start to copy their tables.
 
@@ -516,7 +517,7 @@ class AsyncPrimary(AsyncStreamingServer):
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return await read_writers(self._link, asked)
 
-    async def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def revoke_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
         Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
@@ -533,7 +534,7 @@ class AsyncPrimary(AsyncStreamingServer):
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
         )
 
-    async def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def restore_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
         Raises: the errors of ``revoke_writes``.

@@ -258,7 +258,7 @@ class AsyncApplyRun:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
-                if outcome.notes:
+                if outcome.notes is not None:
                     await self._log(group, [missing(note) for note in _steps(outcome.notes)])
 
     def _count(self, transaction: RawTransaction[Row]) -> None:

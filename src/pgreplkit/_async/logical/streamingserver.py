@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class AsyncStreamingServer(AsyncServer):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[Row]: ...
     @overload
@@ -104,7 +105,7 @@ class AsyncStreamingServer(AsyncServer):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -115,7 +116,7 @@ class AsyncStreamingServer(AsyncServer):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -22,6 +21,8 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.version import ServerVersion
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class AsyncServer(AsyncClosing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -252,7 +253,7 @@ class AsyncServer(AsyncClosing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSlot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -288,7 +289,7 @@ class AsyncServer(AsyncClosing):
             raise
 
     async def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 

@@ -135,8 +135,7 @@ class AsyncPipeline(Generic[T]):
             self.in_flight -= 1
         elif result.status in _GOOD:
             if what is not None and not result.command_tuples:
-                current.notes.append(what)
-            current.result = result
+                current.notes = [*(current.notes or ()), what]
         elif result.status != ExecStatus.PIPELINE_ABORTED:
             current.fail(self._error(result))
 
@@ -176,13 +175,13 @@ class AsyncPipeline(Generic[T]):
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
+    __slots__ = ("error", "group", "notes")
+
     def __init__(self) -> None:
         self.group: T | None = None
-        self.notes: list[object] = []
-        """The notes of statements that changed no row."""
+        self.notes: list[object] | None = None
+        """The notes of statements that changed no row; None if there are none."""
         self.error: PsycopgError | None = None
-        self.result: PGresult | None = None
-        """The last result."""
 
     def fail(self, error: PsycopgError) -> None:
         """Note the first error."""

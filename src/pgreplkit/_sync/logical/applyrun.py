@@ -255,7 +255,7 @@ class ApplyRun:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
-                if outcome.notes:
+                if outcome.notes is not None:
                     self._log(group, [missing(note) for note in _steps(outcome.notes)])
 
     def _count(self, transaction: RawTransaction[Row]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
 from pgreplkit._sync.server.server import Server
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class StreamingServer(Server):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[Row]: ...
     @overload
@@ -105,7 +106,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -116,7 +117,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R] | SnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.wire.closing import Closing
@@ -23,6 +22,8 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.version import ServerVersion
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ class Server(Closing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -251,7 +252,7 @@ class Server(Closing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Slot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -287,7 +288,7 @@ class Server(Closing):
             raise
 
     def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 

@@ -136,8 +136,7 @@ class Pipeline(Generic[T]):
             self.in_flight -= 1
         elif result.status in _GOOD:
             if what is not None and not result.command_tuples:
-                current.notes.append(what)
-            current.result = result
+                current.notes = [*(current.notes or ()), what]
         elif result.status != ExecStatus.PIPELINE_ABORTED:
             current.fail(self._error(result))
 
@@ -177,13 +176,13 @@ class Pipeline(Generic[T]):
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
+    __slots__ = ("error", "group", "notes")
+
     def __init__(self) -> None:
         self.group: T | None = None
-        self.notes: list[object] = []
-        """The notes of statements that changed no row."""
+        self.notes: list[object] | None = None
+        """The notes of statements that changed no row; None if there are none."""
         self.error: PsycopgError | None = None
-        self.result: PGresult | None = None
-        """The last result."""
 
     def fail(self, error: PsycopgError) -> None:
         """Note the first error."""
