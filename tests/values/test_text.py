@@ -57,4 +57,4 @@ def test_a_table_names_the_columns_that_do_not_fit() -> None:
     rows = [{"a": 1, "empty": None, "name" * 25: 3, "c": 2}]
     head, row, *more = table_text(rows)
     assert (head.split(), row.split()) == (["a", "c"], ["1", "2"])
-    assert "".join(more) == f"(more columns:{'name' * 25})"
+    assert "".join(more) == f"(more columns: {'name' * 25})"
