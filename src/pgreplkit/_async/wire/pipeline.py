@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, Error as PsycopgError, OperationalError, er
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._async._io import sleep, wait_sockets
+from pgreplkit._async._io import wait_sockets, yield_to_others
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -105,8 +105,7 @@ class AsyncPipeline(Generic[T]):
             await wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
-        # Other tasks of an event loop get their turn.
-        await sleep(0)
+        await yield_to_others()
 
     def _read(self) -> None:
         pgconn = self._pgconn

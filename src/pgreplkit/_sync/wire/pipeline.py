@@ -11,7 +11,7 @@ from psycopg import Connection, Error as PsycopgError, OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._sync._io import sleep, wait_sockets
+from pgreplkit._sync._io import wait_sockets, yield_to_others
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -106,8 +106,7 @@ class Pipeline(Generic[T]):
             wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
-        # Other tasks of an event loop get their turn.
-        sleep(0)
+        yield_to_others()
 
     def _read(self) -> None:
         pgconn = self._pgconn
