@@ -1,6 +1,9 @@
 """Sphinx configuration."""
 
+import ast
+import inspect
 import sys
+from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -33,7 +36,7 @@ autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
 # Every type in a signature is a link; some aliases and type variables have no target.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(.*\.)?(R|Default|AnySegmentSize|SearchStrategy)")]
+nitpick_ignore_regex = [("py:.*", r"(.*\.)?(R|Default|AnySegmentSize|Converter|SearchStrategy)")]
 # Fields that are called bytes make the builtin type ambiguous as the target of a link.
 suppress_warnings = ["ref.python"]
 
@@ -47,3 +50,12 @@ intersphinx_mapping = {
         "python": "https://docs.python.org/3",
     }.items()
 }
+
+# Types that these modules import for annotations only are links too, so they are imported here.
+for _name in ("primary", "standby", "server.server", "logical.streamingserver"):
+    for _half in ("_async", "_sync"):
+        _module = import_module(f"pgreplkit.{_half}.{_name}")
+        for _node in ast.parse(inspect.getsource(_module)).body:
+            if isinstance(_node, ast.If) and ast.unparse(_node.test) == "TYPE_CHECKING":
+                _block = compile(ast.Module(_node.body, []), _module.__file__, "exec")
+                exec(_block, vars(_module))

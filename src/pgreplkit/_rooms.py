@@ -47,6 +47,7 @@ ROOMS = {
         "plans.logical.subscription": ["SubscriptionOptions"],
         "values.backup": ["BackupLabel"],
         "values.controlfile": ["ControlFile"],
+        "values.flat": ["to_records"],
         "values.identity": ["SystemIdentity"],
         "values.lsn": ["LSN"],
         "values.manifest": ["BackupManifest"],
@@ -56,7 +57,7 @@ ROOMS = {
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
         "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
-        "values.version": ["ServerVersion"],
+        "values.version": ["AnyServerVersion", "ServerVersion"],
         "values.walfile": ["WalFileName"],
         "values.walnames": [
             "BackupHistoryFileName",
@@ -192,6 +193,8 @@ ROOMS = {
             "WalRemoved",
         ],
         "errors.values": [
+            "CheckNotFound",
+            "ColumnNotFound",
             "InvalidBackupLabel",
             "InvalidBackupManifest",
             "InvalidChangeMessage",
@@ -297,6 +300,8 @@ ROOMS = {
         "values.controlfile": ["ControlState"],
         "values.finding": ["EffectiveAfter", "Finding", "Severity"],
         "values.plain": ["JSONValue"],
+        "values.record": ["asdict"],
+        "values.rows": ["Rows"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

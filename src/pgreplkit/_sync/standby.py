@@ -6,28 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from psycopg import Connection
 
 from pgreplkit._sync._io import sleep, to_thread
 from pgreplkit._sync.logical.streamingserver import StreamingServer
-from pgreplkit._sync.server.server import Server
-from pgreplkit.catalog.server.lag import ReplayLag
-from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.server.replay import (
-    APPLY_DELAY,
-    PAUSE,
-    PROMOTE,
-    PROMOTED,
-    REPLAY,
-    REPLAY_POSITION,
-    RESUME,
-    PauseState,
-    Promotion,
-    ReplayPosition,
-    ReplayStatus,
-)
-from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -38,11 +22,20 @@ from pgreplkit.errors import (
     ServerError,
     WaitTimeout,
 )
-from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.server.readiness import Readiness
-from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.milliseconds import delay_milliseconds
+from pgreplkit.values.seconds import Timeout
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._sync.server.server import Server
+    from pgreplkit.catalog.server.lag import ReplayLag
+    from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
+    from pgreplkit.catalog.server.replay import Promotion, ReplayPosition, ReplayStatus
+    from pgreplkit.catalog.server.replayconflicts import DatabaseConflicts
+    from pgreplkit.host.nodecontrol import NodeControl
+    from pgreplkit.plans.server.readiness import Readiness
+    from pgreplkit.values.rows import Rows
+
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
 _PAUSED_AFTER = 0.2
@@ -75,6 +68,8 @@ class Standby(StreamingServer):
         Needs: pg_monitor.
         Source: the recovery functions and pg_stat_wal_receiver, in one statement.
         """
+        from pgreplkit.catalog.server.replay import REPLAY
+
         operation = "read the replay status"
         record = self._link.one(operation, REPLAY.sql(self.version.major))
         # Its function raises an error on a primary, so the SELECT returns NULL there.
@@ -102,6 +97,8 @@ class Standby(StreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        from pgreplkit.catalog.server.receivers import RECEIVER
+
         operation = "read pg_stat_wal_receiver"
         # On a primary the view is empty too, so the role has to be checked.
         records = self._link.all(operation, RECEIVER.sql(self.version.major))
@@ -122,17 +119,20 @@ class Standby(StreamingServer):
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
 
-    def conflicts(self) -> list[DatabaseConflicts]:
+    def conflicts(self) -> Rows[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
         """
+        from pgreplkit.catalog.server.replayconflicts import CONFLICTS
+        from pgreplkit.values.rows import Rows
+
         operation = "read pg_stat_database_conflicts"
         self._check_recovery(operation)
         records = self._link.all(operation, CONFLICTS.sql(self.version.major))
-        return [CONFLICTS.read(record) for record in records]
+        return Rows(CONFLICTS.read(record) for record in records)
 
-    def pause(self, *, timeout: float = 30.0) -> None:
+    def pause(self, *, timeout: Timeout = 60.0) -> None:
         """Pause replay, and wait until it has stopped. WAL is still received.
 
         Before 14 the server does not report when replay has stopped; then its position must stay
@@ -143,6 +143,8 @@ class Standby(StreamingServer):
         Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
         Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
         """
+        from pgreplkit.catalog.server.replay import PAUSE, PauseState
+
         operation, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
         reports_stop, backoff = self._link.has("standby.pause_state"), Backoff(timeout)
@@ -154,7 +156,7 @@ class Standby(StreamingServer):
                 return
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for replay to pause:"
+                    f"timed out after {backoff.limit:g} s waiting for replay to pause:"
                     f" {position.pause_state} at {position.replayed_lsn};"
                     " resume() withdraws the request"
                 )
@@ -168,11 +170,13 @@ class Standby(StreamingServer):
         Needs: EXECUTE on pg_wal_replay_resume(), which superusers have.
         Source: pg_wal_replay_resume().
         """
+        from pgreplkit.catalog.server.replay import RESUME
+
         grant = "EXECUTE ON FUNCTION pg_wal_replay_resume()"
         self._link.one("resume replay", RESUME, grant=grant, meaning=_ROLE)
 
     @contextmanager
-    def paused(self, *, timeout: float = 30.0) -> Iterator[None]:
+    def paused(self, *, timeout: Timeout = 60.0) -> Iterator[None]:
         """Pause replay within the block, and restore its previous state afterwards.
 
         If replay cannot be resumed, for example because the connection is lost, the error says so;
@@ -204,10 +208,12 @@ class Standby(StreamingServer):
 
     def _restore(self, found: ReplayPosition) -> None:
         # A standby that was promoted in the block has no replay to resume.
+        from pgreplkit.catalog.server.replay import PauseState
+
         if found.pause_state is PauseState.NOT_PAUSED and self.is_in_recovery():
             self.resume()
 
-    def wait_for_replay(self, lsn: LSN, *, timeout: float = 60.0) -> LSN:
+    def wait_for_replay(self, lsn: LSN, *, timeout: Timeout = 60.0) -> LSN:
         """Wait until the standby has replayed ``lsn``; return its position.
 
         The position is polled after 10 ms at first, then less often, at least twice a second.
@@ -229,7 +235,7 @@ class Standby(StreamingServer):
                 raise NotAStandby(operation, "it is not in recovery")
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for replay of {lsn}:"
+                    f"timed out after {backoff.limit:g} s waiting for replay of {lsn}:"
                     f" replay is {position.pause_state} at {position.replayed_lsn}"
                 )
             sleep(backoff.next_pause())
@@ -239,6 +245,8 @@ class Standby(StreamingServer):
 
         None before 12, where it is a parameter of recovery.conf and cannot be queried.
         """
+        from pgreplkit.catalog.server.replay import APPLY_DELAY
+
         if not self._link.has("standby.apply_delay"):
             return None
         delay = (self.setting(APPLY_DELAY)).value
@@ -254,6 +262,9 @@ class Standby(StreamingServer):
         pg_reload_conf(); a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf().
         """
+        from pgreplkit.catalog.server.replay import APPLY_DELAY
+        from pgreplkit.values.milliseconds import delay_milliseconds
+
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
@@ -261,7 +272,7 @@ class Standby(StreamingServer):
         milliseconds = delay_milliseconds(delay, "delay")
         self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
-    def promote(self, *, timeout: float = 60.0, control: NodeControl | None = None) -> Promotion:
+    def promote(self, *, timeout: Timeout = 60.0, control: NodeControl | None = None) -> Promotion:
         """Promote the standby, and wait until it accepts writes.
 
         Use it afterwards as ``Primary(standby.connection)``. This method does not stop the old
@@ -275,6 +286,8 @@ class Standby(StreamingServer):
         Needs: EXECUTE on pg_promote(), which superusers have.
         Source: pg_promote().
         """
+        from pgreplkit.catalog.server.replay import PROMOTED, PauseState, Promotion
+
         if control is None:
             self._link.require("standby.promote")
         operation = "promote the standby"
@@ -295,7 +308,7 @@ class Standby(StreamingServer):
         while (state := self._link.one(operation, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the end of recovery, at"
+                    f"timed out after {backoff.limit:g} s waiting for the end of recovery, at"
                     f" {state['replayed_lsn']}; the promotion continues"
                 )
             sleep(backoff.next_pause())
@@ -310,6 +323,8 @@ class Standby(StreamingServer):
         )
 
     def _signal_promotion(self, operation: str) -> None:
+        from pgreplkit.catalog.server.replay import PROMOTE
+
         grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
         signalled = self._link.one(operation, PROMOTE, grant=grant, meaning=_ROLE)
         if not signalled["is_signalled"]:
@@ -327,6 +342,9 @@ class Standby(StreamingServer):
         pg_read_binary_file(text) on the primary, which superusers have.
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
+        from pgreplkit._sync.server.server import Server
+        from pgreplkit.plans.server.standbyreadiness import standby_readiness
+
         if primary is not None and not isinstance(primary, Server):
             raise TypeError(f"primary must be a server, not {type(primary).__name__}")
         status, own = self.replay_status(), self._facts()
@@ -343,5 +361,7 @@ class Standby(StreamingServer):
         return position
 
     def _look(self) -> ReplayPosition:
+        from pgreplkit.catalog.server.replay import REPLAY_POSITION
+
         sql = REPLAY_POSITION.sql(self.version.major)
         return REPLAY_POSITION.read(self._link.one("read the replay position", sql))

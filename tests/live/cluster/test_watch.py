@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,8 +85,8 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
         records = samples.to_records()
     assert len(records) == 6
     assert len({tuple(record) for record in records}) == 1
-    assert all(isinstance(v, str | int | float | None) for r in records for v in r.values())
-    assert json.loads(json.dumps(records)) == records
+    values = [value for record in records for value in record.values()]
+    assert all(isinstance(v, str | int | float | datetime | timedelta | None) for v in values)
     assert [record["name"] for record in records] == ["p", "s"] * 3
     assert samples[1:].to_records() == records[2:]
 
@@ -225,15 +225,13 @@ async def test_objects_that_cannot_be_watched_are_refused(cluster: Cluster, colo
         watch(colour, [cluster.primary.conninfo] * 2)
     for interval in (0, -1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="interval must be"):
-            watch(colour, [], interval=interval)
+            watch(colour, ["host=x"], interval=interval)
     for strange in ([5], {"a": None}):
         with pytest.raises(TypeError, match="servers must be connection strings or servers"):
             watch(colour, strange)  # type: ignore[arg-type]
     async with watch(colour, ["no=such"], interval=0.1, timeout=5) as malformed:
         [node] = (await anext(malformed)).nodes.values()
         assert isinstance(node.error, pgreplkit.errors.ConnectionFailed)
-    async with watch(colour, [], interval=0.1) as nobody:
-        assert (await anext(nobody)).to_records() == []
 
 
 @pytest.mark.matrix

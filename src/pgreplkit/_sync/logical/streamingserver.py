@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
-from pgreplkit._sync.logical.snapshot import SnapshotStream
 from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.streams.changes import ChangeStream, Pgoutput, change_stream
-from pgreplkit._sync.streams.slotstream import SlotStream
-from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import AnyTable
+from pgreplkit.values.seconds import Timeout
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._sync.logical.snapshot import SnapshotStream
+    from pgreplkit._sync.streams.changes import ChangeStream
+    from pgreplkit.plans.streams.options import ChangeOptions
+    from pgreplkit.protocol.pgoutput.rows import Row, RowFactory
+    from pgreplkit.values.tablename import AnyTable
+
 
 R = TypeVar("R")
 
@@ -67,6 +71,9 @@ class StreamingServer(Server):
         WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
+        from pgreplkit._sync.streams.changes import change_stream
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         return change_stream(
             self._link.conninfo_for_another(),
             slot,
@@ -87,7 +94,7 @@ class StreamingServer(Server):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[Row]: ...
     @overload
@@ -99,7 +106,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -110,7 +117,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R] | SnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.
@@ -126,6 +133,12 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
+        from pgreplkit._sync.logical.snapshot import SnapshotStream
+        from pgreplkit._sync.streams.changes import Pgoutput
+        from pgreplkit._sync.streams.slotstream import SlotStream
+        from pgreplkit.plans.streams.options import ChangeSettings
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         settings, conninfo = ChangeSettings.of(options), self._link.conninfo_for_another()
         plugin = Pgoutput(
             publications,
