@@ -33,7 +33,7 @@ autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
 # Every type in a signature is a link; some aliases and type variables have no target.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(.*\.)?(R|Default|AnySegmentSize|SearchStrategy)")]
+nitpick_ignore_regex = [("py:.*", r"(.*\.)?(R|Default|AnySegmentSize|Converter|SearchStrategy)")]
 # Fields that are called bytes make the builtin type ambiguous as the target of a link.
 suppress_warnings = ["ref.python"]
 
