@@ -1,0 +1,79 @@
+"""The files that the how-to pages let their readers save work as the pages say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pgreplkit.lab import Lab, Node
+
+HOW_TO = Path(__file__).parent / "how-to"
+FILE = re.compile(r"Save this as `([\w.]+)`:\n\n```python\n(.*?)```", re.DOTALL)
+
+
+def save_files(page: str, folder: Path) -> None:
+    """Save the files of a page in a folder."""
+    for name, text in FILE.findall((HOW_TO / page).read_text()):
+        folder.joinpath(name).write_text(text)
+
+
+@pytest.fixture(scope="module")
+def primary(pgreplkit_lab: Lab) -> Node:
+    return pgreplkit_lab.primary(settings={"wal_level": "logical"})
+
+
+def test_the_nightly_check_is_silent_until_a_server_has_a_problem(
+    primary: Node, tmp_path: Path
+) -> None:
+    save_files("check-servers-nightly.md", tmp_path)
+    check = [sys.executable, tmp_path / "check_replication.py"]
+    run = subprocess.run([*check, primary.conninfo], capture_output=True, text=True, check=True)
+    assert run.stdout == ""
+    run = subprocess.run(
+        [*check, primary.conninfo, "host=127.0.0.1 port=1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stdout.startswith("server 2: could not connect")
+
+
+def test_pytest_and_pytest_postgresql_use_a_lab(tmp_path: Path) -> None:
+    save_files("test-with-pytest.md", tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in run.stdout
+
+
+def test_the_service_reports_replicas_and_follows_changes(
+    primary: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi.testclient import TestClient
+
+    save_files("use-in-a-service.md", tmp_path)
+    monkeypatch.setenv("SHOP_CONNINFO", primary.conninfo)
+    monkeypatch.syspath_prepend(tmp_path)
+    with primary.connect() as server:
+        server.connection.execute("CREATE TABLE orders (id int PRIMARY KEY, total int)")
+        server.create_publication("orders", tables=["orders"])
+        server.create_logical_slot("shop")
+        import app
+
+        with TestClient(app.app) as client:
+            server.connection.execute("INSERT INTO orders VALUES (1, 50)")
+            deadline = time.monotonic() + 30
+            while (order := client.get("/orders/last").json()) is None:
+                assert time.monotonic() < deadline
+            assert order == {"id": 1, "total": 50}
+            assert [r["application_name"] for r in client.get("/replicas").json()] == ["pgreplkit"]
