@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "notebooks",
     "reference",
 ]
 smartquotes = False  # and 10 % less time

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notebook import code_cells, run
+from notebooks import code_cells, run
 
 NOTEBOOKS = sorted(Path(__file__).parent.glob("tutorial/*.ipynb"))
 

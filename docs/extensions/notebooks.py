@@ -2,7 +2,7 @@
 
 A page contains ``% notebook: NAME.ipynb``; the cells of that file take the place of this line.
 Executed as a program, this module runs the cells of notebooks and stores their outputs:
-``python docs/extensions/notebook.py docs/tutorial/explore.ipynb``. No Jupyter is needed.
+``python docs/extensions/notebooks.py docs/tutorial/explore.ipynb``. No Jupyter is needed.
 """
 
 from __future__ import annotations
