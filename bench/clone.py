@@ -1,4 +1,4 @@
-"""Compare clone_standby with pg_basebackup on the same data."""
+"""Compare plan_clone with pg_basebackup on the same data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import time
 from statistics import median
 
-from pgreplkit import LocalControl, clone_standby
+from pgreplkit import LocalControl, plan_clone
 from pgreplkit.lab import Lab
 
 ROUNDS, ROWS = 3, 300_000
@@ -27,8 +27,8 @@ def main() -> None:
         ours, theirs = [], []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            clone_standby(
-                primary.conninfo, target, control=control, checkpoint="fast", start=False
+            plan_clone(
+                primary.conninfo, target, control=control, checkpoint="fast", start_server=False
             ).run()
             ours.append(time.perf_counter() - began)
             shutil.rmtree(target)

@@ -70,7 +70,7 @@ def main() -> None:
         subscription = subscriber.create_subscription(
             "s", publisher, ["p"], SubscriptionOptions(copy_data=False)
         )
-        subscription.wait_synced()
+        subscription.wait_for_sync()
         for statement in PLANTED:
             subscriber.connection.execute(statement)
         stop = threading.Event()

@@ -21,7 +21,8 @@ import psycopg
 import psycopg2
 import psycopg2.extras
 
-from pgreplkit import LSN, Insert, Primary
+from pgreplkit import LSN, Primary
+from pgreplkit.changes import Insert
 from pgreplkit.lab import Lab, Node
 
 ROUNDS, ROWS, SLOW_ROWS = 5, 100_000, 5_000

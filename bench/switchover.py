@@ -34,12 +34,12 @@ def main() -> None:
         )
         ours, theirs, whole = [], [], []
         for _ in range(ROUNDS):
-            result = cluster.switchover("b").run()
+            result = cluster.plan_switchover("b").run()
             assert result.write_outage is not None
             ours.append(result.write_outage.total_seconds())
             whole.append(result.elapsed.total_seconds())
             theirs.append(by_hand(b, a))
-            cluster.rejoin("b").run()
+            cluster.plan_rejoin("b").run()
         ratio = median(ours) / median(theirs)
         print(f"switchover: write outage {median(ours):.3f} s, of {median(whole):.3f} s in all;")
         print(f"  pg_ctl stop and promote: {median(theirs):.3f} s; ratio {ratio:.2f} (limit 1.5)")

@@ -12,7 +12,7 @@ SERVERS, ROUNDS = 200, 8
 
 
 def sync_rounds(servers: dict[str, str]) -> tuple[float, float, int]:
-    with Watch(servers, every=1.0) as watch:
+    with Watch(servers, interval=1.0) as watch:
         next(watch)  # connects
         started, cpu = time.monotonic(), time.process_time()
         samples = watch.take(ROUNDS)
@@ -20,7 +20,7 @@ def sync_rounds(servers: dict[str, str]) -> tuple[float, float, int]:
 
 
 async def async_rounds(servers: dict[str, str]) -> tuple[float, float, int]:
-    async with AsyncWatch(servers, every=1.0) as watch:
+    async with AsyncWatch(servers, interval=1.0) as watch:
         await anext(watch)
         started, cpu = time.monotonic(), time.process_time()
         samples = await watch.take(ROUNDS)

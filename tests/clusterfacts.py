@@ -8,24 +8,21 @@ import attrs
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, ControlFile, SegmentSize, SyncStandbyNames
+from pgreplkit.plans.cluster import steps
+from pgreplkit.plans.cluster.handover import Handover, UpstreamSettings
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.rows import (
     ClusterNode,
-    ControlFile,
     ControlState,
     PauseState,
     Promotion,
     ReceiverState,
     ReplayStatus,
-    SegmentSize,
     SlotState,
     SlotType,
-    SyncStandbyNames,
     Topology,
 )
-from pgreplkit.plans.cluster import steps
-from pgreplkit.plans.cluster.handover import Handover, UpstreamSettings
-from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.testing import strategies as ours
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

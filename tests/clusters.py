@@ -17,8 +17,9 @@ import pytest
 from disturbances import disturbance
 from psycopg.rows import DictRow, dict_row
 
-from pgreplkit import LSN, WalSender
+from pgreplkit import LSN
 from pgreplkit.lab import Lab, Node
+from pgreplkit.rows import WalSender
 
 SLOT = "replica1"
 TIMEOUT = 30.0
@@ -172,19 +173,19 @@ def reads_twice(
 
 def restored(node: Node) -> None:
     """Leave the settings that a restore to a point in time writes, in several files."""
-    folder = node.data_dir / "conf.d"
+    folder = node.data_directory / "conf.d"
     folder.mkdir()
-    owner = node.data_dir.stat()
+    owner = node.data_directory.stat()
     os.chown(folder, owner.st_uid, owner.st_gid)
     included = node._place.make_file(folder / "restore.conf", "recovery_target_inclusive = off\n")
     left = "recovery_target_time = '2023-01-27 13:30:00+01'\nrecovery_target_action = 'promote'\n"
     if node.major < 12:
-        node._place.make_file(node.data_dir / "recovery.done", left)
+        node._place.make_file(node.data_directory / "recovery.done", left)
         return
     written = {
         included: "recovery_target_xid = '1'\n",
-        node.data_dir / "postgresql.conf": "include_dir 'conf.d'\n",
-        node.data_dir / "postgresql.auto.conf": f"recovery_target_xid = ''\n{left}",
+        node.data_directory / "postgresql.conf": "include_dir 'conf.d'\n",
+        node.data_directory / "postgresql.auto.conf": f"recovery_target_xid = ''\n{left}",
     }
     for path, text in written.items():
         with path.open("a") as file:

@@ -10,6 +10,7 @@ import psycopg
 
 import pgreplkit
 from pgreplkit import AsyncPrimary, AsyncReplicationConnection, AsyncStandby
+from pgreplkit._sync.streams.changes import SlotReader
 
 PLAIN = {"acknowledge", "changes", "snapshot_then_changes", "start_logical", "transactions"}
 """Methods that are awaited in neither colour."""
@@ -74,8 +75,8 @@ def wrapped(result: object) -> object:
     kinds = (
         *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
         *(pgreplkit.Subscription, pgreplkit.SequencePlan),
-        *(pgreplkit.PglogicalNode, pgreplkit.PglogicalSubscription),
-        *(pgreplkit.SlotReader, pgreplkit.ReplicationConnection),
+        *(pgreplkit.pglogical.PglogicalNode, pgreplkit.pglogical.PglogicalSubscription),
+        *(SlotReader, pgreplkit.ReplicationConnection),
     )
     return Awaited(result) if isinstance(result, kinds) else result
 
@@ -90,6 +91,10 @@ class Colour:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def bound(self, target: object) -> Any:
+        """Return an object of this colour, to be used like that of the async class."""
+        return target if self.name == "async" else Awaited(target)
 
     async def connect(self, conninfo: str, **params: str | int) -> AsyncPrimary | AsyncStandby:
         if self.name == "async":

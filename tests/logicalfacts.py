@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, TableName
+from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
+from pgreplkit.plans.logical.stuck import PublisherFacts, SubscriptionFacts
+from pgreplkit.rows import (
     SequenceState,
     SlotState,
     SubscribedTable,
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
-    TableName,
     TableState,
 )
-from pgreplkit.catalog.logical.stuck import OldTransaction, WorkerPool
-from pgreplkit.plans.logical.stuck import PublisherFacts, SubscriptionFacts
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ONE, TWO = TableName("public", "one"), TableName("public", "two")

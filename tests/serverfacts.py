@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pgreplkit import LSN, ArchiverStatus, Setting, WalSender
+from pgreplkit import LSN
 from pgreplkit.plans.server.readiness import Settings
+from pgreplkit.rows import ArchiverStatus, Setting, WalSender
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _ENUMS = {"archive_mode", "synchronous_commit", "wal_level"}

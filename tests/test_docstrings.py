@@ -1,6 +1,7 @@
 """The examples in docstrings of public names, which doctest's own search skips.
 
-doctest searches objects whose __module__ is the module, but that of public classes is pgreplkit.
+doctest searches objects whose __module__ is the module, but that of public classes is the public
+module.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import doctest
 import inspect
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
-import pgreplkit
+from pgreplkit._public import HOME
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PUBLIC = {name: getattr(pgreplkit, name) for name in vars(pgreplkit)["__all__"]}
+PUBLIC = {
+    name: getattr(import_module(public), name) for public, homes in HOME.items() for name in homes
+}
 
 
 def examples() -> Iterator[doctest.DocTest]:

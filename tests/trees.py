@@ -47,9 +47,7 @@ class Planning(Awaited):
 
     def __getattr__(self, name: str) -> object:
         value = super().__getattr__(name)
-        if name not in {"switchover", "failover", "follow", "rejoin", "resume"}:
-            return value
-        if not isinstance(self._target, Cluster):
+        if not (isinstance(self._target, Cluster) and name.startswith("plan_")):
             return value
 
         async def planned(*args: object, **kwargs: object) -> object:

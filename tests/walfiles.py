@@ -48,7 +48,7 @@ def segment_of(lsn: LSN, segment_size: SegmentSize = SegmentSize.DEFAULT) -> LSN
 
 
 def pg_wal(node: Node) -> Path:
-    return node.data_dir / "pg_wal"
+    return node.data_directory / "pg_wal"
 
 
 def wal_of(node: Node, start: LSN, end: LSN, timeline: int = 1) -> bytes:

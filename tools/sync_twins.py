@@ -24,11 +24,11 @@ NAMES = {
     "StopAsyncIteration": "StopIteration",
     "_async": "_sync",
     "aconnect": "connect",
-    "aclone_standby": "clone_standby",
+    "aplan_clone": "plan_clone",
     "acompare": "compare",
     "acopy_schema": "copy_schema",
     "aschema_drift": "schema_drift",
-    "aorphans": "orphans",
+    "afind_orphans": "find_orphans",
     "aclose": "close",
 }
 

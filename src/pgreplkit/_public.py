@@ -5,18 +5,21 @@ from importlib import import_module
 
 from pgreplkit._rooms import ROOMS
 
+# Importing typing would cost more than the rest of this module. An editor that infers values, such
+# as jedi, skips a block below False; it does not evaluate the call.
+TYPE_CHECKING = bool()  # noqa: UP018
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HOME = {
     public: {name: room for room, names in rooms.items() for name in names}
     for public, rooms in ROOMS.items()
 }
 """The module that defines each name, by public module."""
+SUBMODULES = sorted(public.removeprefix("pgreplkit.") for public in ROOMS if public != "pgreplkit")
+"""The public modules that are imported when they are first used as attributes of the package."""
 
-# Importing typing would cost more than the rest of this module.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_unnamed = {*ROOMS["pgreplkit"]}
+_unnamed = {(public, room) for public, rooms in ROOMS.items() for room in rooms}
 """Modules whose classes do not yet name their public module."""
 
 
@@ -25,6 +28,8 @@ def lazy(public: str) -> tuple["Callable[[str], object]", "Callable[[], list[str
     homes = HOME[public]
 
     def load(name: str) -> object:
+        if public == "pgreplkit" and name in SUBMODULES:
+            return import_module(f"pgreplkit.{name}")
         if name not in homes:
             raise AttributeError(f"module {public!r} has no attribute {name!r}")
         value = getattr(import_module(f"pgreplkit.{homes[name]}"), name)
@@ -36,20 +41,21 @@ def lazy(public: str) -> tuple["Callable[[str], object]", "Callable[[], list[str
 
 
 def _name_public_module() -> None:
-    """Let classes and functions name ``pgreplkit`` as their module.
+    """Let classes and functions name the public module that has them, such as ``pgreplkit.rows``.
 
     Tracebacks and pickles then name what users import, and stay right when a module moves. It is
     done for all that is loaded, since a class may be met that was never asked for by its name.
     """
-    for room in sorted(_unnamed):
+    # The package is the last, and has the last word about a name that is in two modules.
+    for public, room in sorted(_unnamed, reverse=True):
         module = sys.modules.get(f"pgreplkit.{room}")
-        values = [vars(module).get(name) for name in ROOMS["pgreplkit"][room]] if module else []
+        values = [vars(module).get(name) for name in ROOMS[public][room]] if module else []
         # Another thread may be importing the module right now.
         if not values or None in values:
             continue
         for value in filter(_has_module, values):
-            value.__module__ = "pgreplkit"
-        _unnamed.discard(room)
+            value.__module__ = public
+        _unnamed.discard((public, room))
 
 
 def _has_module(value: object) -> bool:

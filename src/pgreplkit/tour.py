@@ -18,20 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from pgreplkit import (
-    LSN,
-    Commit,
-    Delete,
-    Insert,
-    LabError,
-    LagReason,
-    Primary,
-    Standby,
-    Update,
-    WalRange,
-    WalSender,
-)
+from pgreplkit import LSN, Primary, Standby, WalRange
+from pgreplkit.changes import Commit, Delete, Insert, Update
+from pgreplkit.errors import LabError
 from pgreplkit.lab import Lab, Node
+from pgreplkit.rows import LagReason, WalSender
 
 SLOT = "tour"
 BATCHES = 50
@@ -250,7 +241,7 @@ class Tour:
             acknowledged = stream.acknowledged
         self.console.print(table)
         self.check(
-            table.row_count == 4 and slot.refresh().confirmed_flush_lsn == acknowledged,
+            table.row_count == 4 and slot.refresh().state.confirmed_flush_lsn == acknowledged,
             f"the slot has confirmed the acknowledged position {acknowledged}",
         )
         slot.drop()

@@ -18,7 +18,7 @@ def test_a_feature_is_refused_by_the_major_version_before_it(name: str) -> None:
     require(name, Version(f"{feature.since}.0"))
     assert has(name, feature.since)
     assert not has(name, feature.since - 1)
-    with pytest.raises(pgreplkit.UnsupportedByServer) as caught:
+    with pytest.raises(pgreplkit.errors.UnsupportedByServer) as caught:
         require(name, Version(f"{feature.since - 1}.9"))
     assert feature.what in str(caught.value)
     assert f"{feature.since - 1}.9" in str(caught.value)

@@ -5,8 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import ReceiverState, WalReceiver
-from pgreplkit.driver.conninfo import address, handed_on, upstream_of, without_password
+from pgreplkit.driver.conninfo import (
+    address,
+    handed_on,
+    private_conninfo,
+    registration_of,
+    upstream_of,
+    without_password,
+)
+from pgreplkit.errors import ControlFailed
+from pgreplkit.rows import ReceiverState, RepmgrNode, RepmgrType, WalReceiver
+from pgreplkit.values.conninfosyntax import parse_conninfo
 
 REACHED = {"host": "db1", "port": "5432", "dbname": "shop", "user": "rep"}
 
@@ -123,3 +132,40 @@ def test_an_upstream_of_several_hosts_has_no_port() -> None:
 def test_a_malformed_connection_string_is_not_shown() -> None:
     assert without_password("host=a password='secret") is None
     assert address("host=a password='secret") == "a malformed connection string"
+
+
+def test_a_secret_of_a_service_is_read_from_the_service_again() -> None:
+    resolved = "host=a user=u password=p sslkey=/k sslpassword=secret"
+    shown, passfile = private_conninfo(resolved, "service=db1 user=u")
+    assert parse_conninfo(shown) == {"host": "a", "user": "u", "sslkey": "/k", "service": "db1"}
+    assert passfile == b"*:*:*:*:p\n"
+
+
+@pytest.mark.parametrize("opened_with", ["host=a sslpassword=hunter2", "service=x sslpassword=y"])
+def test_a_secret_that_the_process_list_would_show_is_refused(opened_with: str) -> None:
+    with pytest.raises(ControlFailed, match="would show sslpassword") as caught:
+        private_conninfo("host=a sslpassword=hunter2", opened_with)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_is_down_is_found_in_repmgr_by_its_address_or_name() -> None:
+    rows = [registered("w", "host=10.0.0.1 port=5433"), registered("db2", "host=10.0.0.1")]
+    assert registration_of(rows, "x", "host=10.0.0.1 port=5433") is rows[0]
+    assert registration_of(rows, "x", "hostaddr=10.0.0.1") is rows[1]
+    assert registration_of(rows, "w", "host=elsewhere") is rows[0]
+    assert registration_of(rows, "x", "host=a,b port=1,2") is None
+    assert registration_of(rows, "x", "not a string") is None
+
+
+def registered(name: str, conninfo: str) -> RepmgrNode:
+    return RepmgrNode(
+        node_id=1,
+        upstream_node_id=None,
+        active=True,
+        node_name=name,
+        type=RepmgrType.WITNESS,
+        location="default",
+        priority=0,
+        conninfo=conninfo,
+        slot_name=None,
+    )

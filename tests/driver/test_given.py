@@ -11,18 +11,11 @@ import pytest
 from psycopg.pq import PGconn
 
 import pgreplkit
-from pgreplkit import (
-    AsyncPrimary,
-    AsyncServer,
-    AsyncStandby,
-    NodeNotFound,
-    Primary,
-    Server,
-    Standby,
-    Topology,
-)
+from pgreplkit import AsyncPrimary, AsyncServer, AsyncStandby, Primary, Server, Standby
+from pgreplkit.errors import NodeNotFound
 from pgreplkit.plans.streams.options import ChangeSettings, StreamSettings
 from pgreplkit.protocol.pgoutput.rows import checked_row_factory, class_rows, dict_rows
+from pgreplkit.rows import Topology
 
 SYNC = psycopg.Connection(PGconn.connect_start(b"host=/nowhere"))
 
@@ -88,8 +81,8 @@ def test_another_object_than_a_server_is_refused(given: object, advice: str) -> 
         lambda: pgreplkit.schema_drift(server, given),  # type: ignore[arg-type]
         lambda: pgreplkit.copy_schema(given, server),  # type: ignore[arg-type]
         lambda: pgreplkit.SequencePlan.read(server, given),  # type: ignore[arg-type]
-        lambda: pgreplkit.orphans([given]),  # type: ignore[list-item]
-        lambda: pgreplkit.PglogicalNode.read(given),  # type: ignore[arg-type]
+        lambda: pgreplkit.find_orphans([given]),  # type: ignore[list-item]
+        lambda: pgreplkit.pglogical.PglogicalNode.read(given),  # type: ignore[arg-type]
     ]
     for call in calls:
         with pytest.raises(TypeError, match=advice):

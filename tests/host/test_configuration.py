@@ -15,7 +15,7 @@ from pgreplkit.host.recoveryfiles import write_standby_files, written_conninfo
 class Files:
     """A host with nothing but files."""
 
-    data_dir = "/data"
+    data_directory = "/data"
 
     def __init__(self) -> None:
         self.files = {"/data/PG_VERSION": "16\n"}

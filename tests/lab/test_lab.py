@@ -19,8 +19,9 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, run, wait_until
 
 import pgreplkit
-from pgreplkit import LabError, Primary, SegmentSize, ServerNotFound, Standby
-from pgreplkit.lab import Lab, Node, find_servers
+from pgreplkit import Primary, SegmentSize, Standby
+from pgreplkit.errors import LabError, ServerNotFound
+from pgreplkit.lab import Lab, Node, _reaper, find_servers
 from pgreplkit.lab.account import Account
 
 CHILD = """
@@ -177,10 +178,23 @@ def test_the_shared_memory_of_a_killed_server_is_freed() -> None:
         node = lab.primary()
         # Its other shared memory is a file in the data directory, which the lab removes.
         assert one(node, "SHOW dynamic_shared_memory_type") == "mmap"
-        segment = (node.data_dir / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        segment = (node.data_directory / "postmaster.pid").read_text().splitlines()[6].split()[1]
         node.kill()
         assert segment in segments()
     assert segment not in segments()
+
+
+def test_the_reaper_gives_up_on_a_process_that_cannot_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, stuck = tmp_path / "lab", psutil.Process()
+    root.mkdir()
+    # Nothing kills a process that waits for a broken disk; this one stands for it.
+    monkeypatch.setattr(_reaper, "_processes", lambda _: [stuck])
+    monkeypatch.setattr(_reaper, "_send", lambda *_: None)
+    monkeypatch.setattr(_reaper, "_GIVEN_UP_AFTER", 0.2)
+    _reaper.reap(root)
+    assert not root.exists()
 
 
 def test_a_standby_streams_from_its_slot(cluster: Cluster) -> None:
@@ -206,16 +220,16 @@ def test_a_server_listens_on_loopback_only_and_requires_its_password(cluster: Cl
     assert one(node, "SHOW unix_socket_directories") == ""
     pid = int(str(one(node, "SELECT pg_backend_pid()"))) or 0
     assert pid
-    postmaster = int((node.data_dir / "postmaster.pid").read_text().split("\n")[0])
+    postmaster = int((node.data_directory / "postmaster.pid").read_text().split("\n")[0])
     listening = [c for c in psutil.Process(postmaster).net_connections() if c.status == "LISTEN"]
     assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
-    with pytest.raises(pgreplkit.ConnectionFailed, match="password"):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed, match="password"):
         pgreplkit.connect(node.conninfo, passfile="/dev/null")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers change accounts")
 def test_roots_servers_run_as_an_unprivileged_account(cluster: Cluster) -> None:
-    assert {process.username() for process in under(cluster.primary.data_dir)} == {"nobody"}
+    assert {process.username() for process in under(cluster.primary.data_directory)} == {"nobody"}
 
 
 def test_the_password_is_shown_nowhere(pgreplkit_lab: Lab, cluster: Cluster) -> None:
@@ -257,7 +271,7 @@ def test_a_node_stops_and_starts_again_on_its_port(pgreplkit_lab: Lab) -> None:
     node.stop()
     assert not node.is_running
     node.stop()
-    with pytest.raises(pgreplkit.ConnectionFailed):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed):
         node.connect()
     node.start()
     assert node.is_running
@@ -272,22 +286,22 @@ def test_a_node_stops_and_starts_again_on_its_port(pgreplkit_lab: Lab) -> None:
 
 
 def test_a_start_that_fails_shows_the_servers_log(pgreplkit_lab: Lab) -> None:
-    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+    with pytest.raises(pgreplkit.errors.ServerStartFailed, match="no_such_setting"):
         pgreplkit_lab.primary(name="failing", settings={"no_such_setting": 1})
 
 
 def test_a_name_can_be_used_again_after_a_failed_start(pgreplkit_lab: Lab) -> None:
     before = {*pgreplkit_lab.root.iterdir()}
-    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+    with pytest.raises(pgreplkit.errors.ServerStartFailed, match="no_such_setting"):
         pgreplkit_lab.primary(name="again", settings={"no_such_setting": 1})
     left = {path.name for path in {*pgreplkit_lab.root.iterdir()} - before}
     assert not {name for name in left if name.startswith("again")}
     primary = pgreplkit_lab.primary(name="again")
-    with pytest.raises(pgreplkit.ServerStartFailed, match="no_such_setting"):
+    with pytest.raises(pgreplkit.errors.ServerStartFailed, match="no_such_setting"):
         pgreplkit_lab.standby(primary, name="follower", settings={"no_such_setting": 1})
     assert "follower" not in pgreplkit_lab.nodes
     primary.stop()
-    with pytest.raises(pgreplkit.ServerStartFailed, match="pg_basebackup"):
+    with pytest.raises(pgreplkit.errors.ServerStartFailed, match="pg_basebackup"):
         pgreplkit_lab.standby(primary, name="follower")
     primary.start()
     standby = pgreplkit_lab.standby(primary, name="follower")
@@ -313,7 +327,7 @@ def test_a_port_in_use_is_replaced(pgreplkit_lab: Lab, monkeypatch: pytest.Monke
 def test_a_name_is_unique_and_stays_within_the_folder(pgreplkit_lab: Lab) -> None:
     pgreplkit_lab.primary(name="unique").stop()
     for name in ("unique", "../unique", "", "a b"):
-        with pytest.raises(pgreplkit.LabError):
+        with pytest.raises(pgreplkit.errors.LabError):
             pgreplkit_lab.primary(name=name)
 
 
@@ -386,7 +400,7 @@ def test_a_copy_of_a_standby_does_not_take_its_slot(pgreplkit_lab: Lab, cluster:
 
 
 def test_an_invalid_slot_name_is_refused(pgreplkit_lab: Lab, cluster: Cluster) -> None:
-    with pytest.raises(pgreplkit.LabError, match="could not create slot 'No-Slot'"):
+    with pytest.raises(pgreplkit.errors.LabError, match="could not create slot 'No-Slot'"):
         pgreplkit_lab.standby(cluster.primary, slot="No-Slot", name="slotless")
 
 

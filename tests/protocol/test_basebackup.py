@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import BackupArchive, InvalidBackupMessage
+from pgreplkit.backups import BackupArchive
+from pgreplkit.errors import InvalidBackupMessage
 from pgreplkit.protocol.basebackup import BackupFraming, BackupTablespace
 
 TABLESPACES = [BackupTablespace(16401, "/some/where", 2048), BackupTablespace(None, None, 4096)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, InvalidSlotName
+from pgreplkit import LSN
+from pgreplkit.errors import InvalidSlotName
 from pgreplkit.protocol import commands
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import InvalidChangeMessage
+from pgreplkit.errors import InvalidChangeMessage
 from pgreplkit.protocol.copytext import copied_values
 
 ESCAPES = {8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 92: b"\\\\"}

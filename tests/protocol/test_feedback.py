@@ -8,7 +8,8 @@ import time
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, InvalidAcknowledgement
+from pgreplkit import LSN
+from pgreplkit.errors import InvalidAcknowledgement
 from pgreplkit.protocol.copydata import keepalive, status_update
 from pgreplkit.protocol.feedback import Feedback
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import pgreplkit
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN
+from pgreplkit.changes import (
     UNCHANGED,
     Begin,
     BeginPrepare,
@@ -35,11 +35,11 @@ from pgreplkit import (
     StreamStop,
     Truncate,
     Update,
-    ValueNotLoadable,
     class_rows,
     dict_rows,
     tuple_rows,
 )
+from pgreplkit.errors import ValueNotLoadable
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.protocol.pgoutput.rows import named_rows
@@ -281,13 +281,13 @@ def test_mutated_messages_are_decoded_or_refused(valid: bytes, data: st.DataObje
     changed = valid[:start] + data.draw(st.binary(max_size=6)) + valid[end:]
     taking = decoder()
     taking.decode(sent.relation(), AT)
-    with suppress(pgreplkit.InvalidChangeMessage, ValueNotLoadable):
+    with suppress(pgreplkit.errors.InvalidChangeMessage, ValueNotLoadable):
         taking.decode(changed, AT)
 
 
 @given(st.binary())
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
-    with suppress(pgreplkit.InvalidChangeMessage, ValueNotLoadable):
+    with suppress(pgreplkit.errors.InvalidChangeMessage, ValueNotLoadable):
         decoder().decode(data, AT)
 
 
@@ -298,14 +298,14 @@ def test_truncated_messages_are_refused(valid: bytes, data: st.DataObject) -> No
     cut = valid[: data.draw(st.integers(0, len(valid) - 1))]
     # An abort may leave its position and time out.
     if cut != sent.stream_abort(5, 6):
-        with pytest.raises(pgreplkit.InvalidChangeMessage):
+        with pytest.raises(pgreplkit.errors.InvalidChangeMessage):
             taking.decode(cut, AT)
-    with pytest.raises(pgreplkit.InvalidChangeMessage):
+    with pytest.raises(pgreplkit.errors.InvalidChangeMessage):
         taking.decode(valid + b"\0", AT)
 
 
 def test_a_change_of_an_unannounced_table_is_refused() -> None:
-    with pytest.raises(pgreplkit.InvalidChangeMessage):
+    with pytest.raises(pgreplkit.errors.InvalidChangeMessage):
         decoder().decode(sent.insert("1", "a"), AT)
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import InvalidBackupMessage
+from pgreplkit.errors import InvalidBackupMessage
 from pgreplkit.protocol.tarstream import TarStream
 
 

@@ -8,9 +8,11 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, InvalidWalMessage, SegmentSize, WalChunk
+from pgreplkit import LSN, SegmentSize
+from pgreplkit.errors import InvalidWalMessage
 from pgreplkit.protocol.walfeed import WalFeed, pieces
 from pgreplkit.testing.strategies import segment_sizes
+from pgreplkit.wal import WalChunk
 
 
 def wal_data(lsn: LSN, data: bytes) -> memoryview:

@@ -16,35 +16,37 @@ from pgreplkit import (
     AsyncSlot,
     AsyncStandby,
     AsyncWatch,
-    BaseBackup,
-    ByteLag,
     CompressedWalName,
-    Finding,
-    HbaRule,
-    LagReason,
     Primary,
-    ReplayLag,
-    ReplayStatus,
     SegmentSize,
     Slot,
-    SlotChange,
-    SlotState,
     Standby,
     SyncStandbyNames,
     SystemIdentity,
     TimelineHistory,
-    Upstream,
     WalFileName,
+    WalRange,
+    Watch,
+)
+from pgreplkit.lab import Lab, Node
+from pgreplkit.rows import (
+    BaseBackup,
+    ByteLag,
+    Finding,
+    HbaRule,
+    LagReason,
+    ReplayLag,
+    ReplayStatus,
+    SlotChange,
+    SlotState,
+    Upstream,
     WalHolder,
     WalPosition,
-    WalRange,
     WalReceiver,
     WalSender,
-    Watch,
     WatchSample,
     WatchSamples,
 )
-from pgreplkit.lab import Lab, Node
 
 
 def values(lsn: LSN, name: WalFileName, history: TimelineHistory, wal: WalRange) -> None:
@@ -94,7 +96,7 @@ def sync() -> None:
         assert_type(primary.replicas()[0].lag.replay_bytes, int | None)
         slot = primary.create_physical_slot("a")
         assert_type(slot.refresh(), Slot)
-        assert_type(slot.restart_lsn, LSN | None)
+        assert_type(slot.state.restart_lsn, LSN | None)
         assert_type(slot.state, SlotState)
         assert_type(primary.create_logical_slot("b").peek(), list[SlotChange])
         assert_type(primary.wal_retention().worst, WalHolder | None)
@@ -125,14 +127,16 @@ def watching() -> None:
 def physical() -> None:
     with pgreplkit.ReplicationConnection.connect("host=a") as connection:
         for chunk in connection.start_physical(LSN("0/0")):
-            assert_type(chunk, pgreplkit.WalChunk)
+            assert_type(chunk, pgreplkit.wal.WalChunk)
         for segment in connection.receive_wal("/archive", slot="a"):
             assert_type(segment.name, WalFileName)
         with connection.base_backup(compression="zstd") as backup:
             for item in backup:
                 assert_type(
                     item,
-                    pgreplkit.BackupArchive | pgreplkit.BackupChunk | pgreplkit.ManifestChunk,
+                    pgreplkit.backups.BackupArchive
+                    | pgreplkit.backups.BackupChunk
+                    | pgreplkit.backups.ManifestChunk,
                 )
             assert_type(backup.manifest, pgreplkit.BackupManifest | None)
         assert_type(pgreplkit.verify_backup("/copy"), pgreplkit.BackupManifest)
@@ -148,25 +152,29 @@ def changes() -> None:
     with Primary.connect() as primary:
         with primary.changes("a", publications=["p"], binary=True) as stream:
             for change in stream:
-                assert_type(change, pgreplkit.Change[pgreplkit.Row])
+                assert_type(change, pgreplkit.changes.Change[pgreplkit.changes.Row])
                 match change:
-                    case pgreplkit.Insert(table=table, new=row):
-                        assert_type(table, pgreplkit.Table)
-                        assert_type(row, pgreplkit.Row)
-                    case pgreplkit.Commit(end_lsn=lsn):
+                    case pgreplkit.changes.Insert(table=table, new=row):
+                        assert_type(table, pgreplkit.changes.Table)
+                        assert_type(row, pgreplkit.changes.Row)
+                    case pgreplkit.changes.Commit(end_lsn=lsn):
                         assert_type(lsn, LSN)
                         stream.acknowledge(lsn)
-        made = primary.changes("a", publications=["p"], row_factory=pgreplkit.class_rows(User))
+        made = primary.changes(
+            "a", publications=["p"], row_factory=pgreplkit.changes.class_rows(User)
+        )
         for transaction in made.transactions():
-            assert_type(transaction, pgreplkit.Transaction[User])
+            assert_type(transaction, pgreplkit.changes.Transaction[User])
             for inner in transaction:
-                if isinstance(inner, pgreplkit.Update):
+                if isinstance(inner, pgreplkit.changes.Update):
                     assert_type(inner.new, User)
-                    assert_type(inner.old, User | pgreplkit.Row | None)
-        dicts = primary.slot("a").changes(publications=["p"], row_factory=pgreplkit.dict_rows)
-        assert_type(dicts, pgreplkit.ChangeStream[dict[str, object]])
+                    assert_type(inner.old, User | pgreplkit.changes.Row | None)
+        dicts = primary.slot("a").changes(
+            publications=["p"], row_factory=pgreplkit.changes.dict_rows
+        )
+        assert_type(dicts, pgreplkit.changes.ChangeStream[dict[str, object]])
         copied = primary.snapshot_then_changes("b", publications=["p"], tables=["t"])
-        assert_type(copied, pgreplkit.SnapshotStream[pgreplkit.Row])
+        assert_type(copied, pgreplkit.changes.SnapshotStream[pgreplkit.changes.Row])
 
 
 async def asynchronous() -> None:

@@ -7,7 +7,9 @@ import struct
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, ControlFile, ControlState, InvalidControlFile
+from pgreplkit import LSN, ControlFile
+from pgreplkit.errors import InvalidControlFile
+from pgreplkit.rows import ControlState
 
 # pg_control_version; then the offsets of timeline, minimum recovery point, hints and checksums.
 LAYOUTS = {

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import Finding, Severity
+from pgreplkit.rows import Finding, Severity
 from pgreplkit.values.finding import worst_of
 
 KNOWN = [Severity.OK, Severity.INFO, Severity.WARNING, Severity.CRITICAL]

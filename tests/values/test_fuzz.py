@@ -23,10 +23,10 @@ from pgreplkit import (
     TimelineHistory,
     WalFileName,
     parse_wal_name,
-    pg_split_walfile_name,
 )
 from pgreplkit.testing import strategies as ours
 from pgreplkit.values.version import server_version
+from pgreplkit.wal import pg_split_walfile_name
 
 
 class Parser(NamedTuple):

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, InvalidSystemIdentity, SystemIdentity
+from pgreplkit import LSN, SystemIdentity
+from pgreplkit.errors import InvalidSystemIdentity
 from pgreplkit.testing.strategies import system_identities, timelines
 
 

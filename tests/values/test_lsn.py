@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit import LSN, InvalidLSN, InvalidWalFileName, SegmentSize, WalFileName
+from pgreplkit import LSN, SegmentSize, WalFileName
+from pgreplkit.errors import InvalidLSN, InvalidWalFileName
 from pgreplkit.testing.strategies import lsns, segment_sizes, timelines
 
 POSITIONS = 1 << 64
@@ -212,8 +213,8 @@ def test_meaningless_operations_are_type_errors(meaningless: str) -> None:
 
 
 def test_a_position_equals_no_int_and_no_text() -> None:
-    strangers: list[object] = [42, "0/2A", 42.0, None]
-    assert LSN(42) not in strangers
+    foreign_nodes: list[object] = [42, "0/2A", 42.0, None]
+    assert LSN(42) not in foreign_nodes
 
 
 def test_a_position_is_true_even_at_zero() -> None:

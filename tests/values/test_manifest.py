@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 from values.samples import MANIFEST, manifest_text, signed
 
-from pgreplkit import (
-    LSN,
-    BackupManifest,
-    InvalidBackupManifest,
-    ManifestFile,
-    ManifestWalRange,
-    WalRange,
-)
+from pgreplkit import LSN, BackupManifest, WalRange
+from pgreplkit.backups import ManifestFile, ManifestWalRange
+from pgreplkit.errors import InvalidBackupManifest
 
 WRITTEN = datetime(2026, 11, 23, 20, 49, 31, tzinfo=UTC)
 FILE = {"Path": "a", "Size": 1, "Last-Modified": "2026-11-23 20:49:31 GMT"}

@@ -10,7 +10,8 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, SegmentSize, Severity, TableName, WalFileName
+from pgreplkit import LSN, SegmentSize, TableName, WalFileName
+from pgreplkit.rows import Severity
 from pgreplkit.testing.strategies import lsns
 from pgreplkit.values.plain import plain, plain_row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import InvalidRoleName
+from pgreplkit.errors import InvalidRoleName
 from pgreplkit.values.rolename import checked_role_name
 
 

@@ -13,13 +13,11 @@ from pgreplkit import (
     WalFileName,
     WalRange,
     parse_wal_name,
-    pg_split_walfile_name,
-    pg_walfile_name,
-    pg_walfile_name_offset,
 )
 from pgreplkit.errors import InvalidSegmentSize
 from pgreplkit.testing.strategies import segment_sizes
 from pgreplkit.values.segment import AnySegmentSize
+from pgreplkit.wal import pg_split_walfile_name, pg_walfile_name, pg_walfile_name_offset
 
 POSSIBLE = {1 << power for power in range(20, 31)}
 

@@ -58,10 +58,10 @@ def command(**given: object) -> object:
     "call",
     [
         lambda: PublishedTable("users", columns="id"),
-        lambda: SyncStandbyNames(("a",)).met_by("a"),
+        lambda: SyncStandbyNames(("a",)).is_met_by("a"),
         lambda: Watch("host=db1"),
         lambda: pgreplkit.Cluster.discover("host=db1"),
-        lambda: pgreplkit.orphans("host=db1"),  # type: ignore[arg-type]
+        lambda: pgreplkit.find_orphans("host=db1"),  # type: ignore[arg-type]
         lambda: names_of("users"),
         lambda: command(start="systemctl start"),
         lambda: command(run="ssh db1"),
@@ -74,7 +74,7 @@ def test_functions_without_a_server_refuse_one_text(call: Callable[[], object]) 
 
 @pytest.mark.parametrize(
     "call",
-    [lambda: pgreplkit.Cluster.discover([]), lambda: pgreplkit.orphans([])],
+    [lambda: pgreplkit.Cluster.discover([]), lambda: pgreplkit.find_orphans([])],
 )
 def test_functions_that_ask_servers_refuse_an_empty_list(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="is empty"):

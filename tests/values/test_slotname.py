@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit import InvalidSlotName
+from pgreplkit.errors import InvalidSlotName
 from pgreplkit.values.slotname import checked_slot_name
 
 

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit import InvalidSyncStandbyNames, SyncMethod, SyncStandbyNames
+from pgreplkit import SyncMethod, SyncStandbyNames
+from pgreplkit.errors import InvalidSyncStandbyNames
 from pgreplkit.testing.strategies import sync_standby_names
 
 FIRST, ANY = SyncMethod.FIRST, SyncMethod.ANY
@@ -166,7 +167,7 @@ def test_removing_leaves_enough_names_or_is_refused(
     enough = after == before or "*" in after.names or len(after.names) >= after.count
     if enough:
         assert before.remove(*gone) == after
-        assert after == before or after.met_by(after.names * after.count)
+        assert after == before or after.is_met_by(after.names * after.count)
     else:
         with pytest.raises(InvalidSyncStandbyNames, match="force=True"):
             before.remove(*gone)
@@ -176,10 +177,10 @@ def test_removing_leaves_enough_names_or_is_refused(
 def test_a_quorum_is_satisfied_by_enough_names(names: SyncStandbyNames) -> None:
     connected = ["other", *names.names[:1] * names.count] if names.count < 100 else []
     if connected and names.names:
-        assert names.met_by(connected)
+        assert names.is_met_by(connected)
         if "*" not in names.names and "other" not in names:
-            assert not names.met_by(connected[:-1])
-    assert SyncStandbyNames().met_by([])
+            assert not names.is_met_by(connected[:-1])
+    assert SyncStandbyNames().is_met_by([])
 
 
 def test_a_name_added_twice_appears_once() -> None:

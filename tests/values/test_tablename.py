@@ -33,7 +33,7 @@ def test_table_names_are_parsed_as_the_server_parses_them(text: str, table: Tabl
     "text", ["", ".", "a.", ".a", "a.b.c", "1a", "a b", '"a', '""', "a-b", "a\0", "x" * 64, "a;"]
 )
 def test_text_that_is_not_a_table_name_is_refused(text: str) -> None:
-    with pytest.raises(pgreplkit.InvalidTableName, match="table name"):
+    with pytest.raises(pgreplkit.errors.InvalidTableName, match="table name"):
         TableName.parse(text)
 
 

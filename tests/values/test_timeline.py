@@ -3,16 +3,8 @@
 import pytest
 from hypothesis import assume, example, given, strategies as st
 
-from pgreplkit import (
-    LSN,
-    InvalidTimelineHistory,
-    SegmentSize,
-    TimelineHistory,
-    TimelineNotInHistory,
-    TimelineSwitch,
-    WalFileName,
-    WalRange,
-)
+from pgreplkit import LSN, SegmentSize, TimelineHistory, TimelineSwitch, WalFileName, WalRange
+from pgreplkit.errors import InvalidTimelineHistory, TimelineNotInHistory
 from pgreplkit.testing.strategies import (
     lsns,
     segment_sizes,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 from packaging.version import Version
 
-from pgreplkit import InvalidServerVersion
+from pgreplkit.errors import InvalidServerVersion
 from pgreplkit.values.version import server_version
 
 

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import example, given, strategies as st
 
-from pgreplkit import LSN, InvalidLSN, InvalidWalFileName, SegmentSize, WalFileName
+from pgreplkit import LSN, SegmentSize, WalFileName
+from pgreplkit.errors import InvalidLSN, InvalidWalFileName
 from pgreplkit.testing.strategies import lsns, segment_sizes, timelines, wal_file_names
 
 MIB = SegmentSize(1 << 20)

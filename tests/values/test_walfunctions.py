@@ -8,20 +8,20 @@ from typing import NotRequired, TypedDict
 import pytest
 from hypothesis import given
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, SegmentSize, WalFileName
+from pgreplkit.errors import (
     InvalidLSN,
     InvalidServerVersion,
     InvalidWalFileName,
-    SegmentSize,
     UnsupportedByServer,
-    WalFileName,
+)
+from pgreplkit.testing.strategies import lsns, segment_sizes, wal_file_names
+from pgreplkit.wal import (
     pg_split_walfile_name,
     pg_wal_lsn_diff,
     pg_walfile_name,
     pg_walfile_name_offset,
 )
-from pgreplkit.testing.strategies import lsns, segment_sizes, wal_file_names
 
 
 class Row(TypedDict):

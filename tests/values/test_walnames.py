@@ -7,7 +7,6 @@ from pgreplkit import (
     LSN,
     BackupHistoryFileName,
     CompressedWalName,
-    InvalidWalFileName,
     PartialWalFileName,
     SegmentSize,
     TimelineHistoryFileName,
@@ -15,6 +14,7 @@ from pgreplkit import (
     WalName,
     parse_wal_name,
 )
+from pgreplkit.errors import InvalidWalFileName
 from pgreplkit.testing.strategies import backup_history_file_names, segment_sizes, wal_names
 
 SEGMENT = WalFileName.parse("000000010000000000000002")

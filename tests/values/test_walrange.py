@@ -5,7 +5,8 @@ from itertools import islice, pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, InvalidWalRange, SegmentSize, WalFileName, WalRange
+from pgreplkit import LSN, SegmentSize, WalFileName, WalRange
+from pgreplkit.errors import InvalidWalRange
 from pgreplkit.testing.strategies import lsns, segment_sizes, timelines, wal_ranges
 
 NEAR = 1 << 25

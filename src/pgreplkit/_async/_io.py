@@ -86,6 +86,27 @@ async def wait_readable(descriptor: int, timeout: float) -> bool:
     return True
 
 
+async def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float) -> bool:
+    """Wait until one of the sockets is ready; return False after ``timeout`` seconds."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    for descriptor in readers:
+        loop.add_reader(descriptor, ready.set)
+    for descriptor in writers:
+        loop.add_writer(descriptor, ready.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await ready.wait()
+    except TimeoutError:
+        return False
+    finally:
+        for descriptor in readers:
+            loop.remove_reader(descriptor)
+        for descriptor in writers:
+            loop.remove_writer(descriptor)
+    return True
+
+
 def guard() -> AbstractContextManager[object]:
     """Return the lock of the sync twin; an event loop runs in one thread and needs none."""
     return nullcontext()

@@ -51,7 +51,7 @@ from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
 from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, Replication, primary_readiness
+from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.several import several
@@ -160,23 +160,23 @@ class AsyncPrimary(AsyncStreamingServer):
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
             confirming = tuple(r.application_name for r in streaming if r.confirms_commits)
-            if names.met_by(confirming):
+            if names.is_met_by(confirming):
                 return
             # Waiting helps only if enough standbys are connected.
-            could_be_met = names.met_by([replica.application_name for replica in streaming])
+            could_be_met = names.is_met_by([replica.application_name for replica in streaming])
             if backoff.is_over or not could_be_met:
                 raise QuorumUnreachable(str(names), confirming)
             await sleep(backoff.next_pause())
 
     async def check_readiness(
-        self, for_: Replication = "physical", *, standbys: int = 1
+        self, kind: ReplicationType = "physical", *, standbys: int = 1
     ) -> Readiness:
         """Check whether the primary is ready for ``standbys`` receivers in total.
 
         Each finding has the observed and the needed state, the SQL to reach it, and whether that
         needs a reload or a restart.
 
-        Raises: InsufficientPrivilege; ValueError if ``for_`` is neither physical nor logical.
+        Raises: InsufficientPrivilege; ValueError if ``kind`` is neither physical nor logical.
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
@@ -191,7 +191,7 @@ class AsyncPrimary(AsyncStreamingServer):
             archiver=ARCHIVER.read(await self._link.one("read pg_stat_archiver", sql)),
             waiting_commits=waiting["number"],
         )
-        return primary_readiness(facts, for_=for_, standbys=standbys)
+        return primary_readiness(facts, kind=kind, standbys=standbys)
 
     async def base_backups(self) -> list[BaseBackup]:
         """Return the running base backups with their progress.
@@ -334,10 +334,10 @@ class AsyncPrimary(AsyncStreamingServer):
             timeout=timeout,
         )
 
-    async def fence(self) -> LSN:
-        """Commit a message, and return a position after it and all earlier commits.
+    async def write_marker(self) -> LSN:
+        """Commit a marker message, and return a position after it and all earlier commits.
 
-        A subscriber that has reached the position, by ``wait_caught_up(lsn)``, has all of them.
+        A subscriber that has reached the position, by ``wait_for_catchup(lsn)``, has all of them.
         The message changes no data, and does not wait for synchronous standbys.
 
         Raises: NotAPrimary; ServerError in a transaction.
@@ -376,7 +376,7 @@ class AsyncPrimary(AsyncStreamingServer):
         database: then the connection string is that of its connection. If both are the same
         server, the slot is created first, because CREATE SUBSCRIPTION would wait for itself.
 
-        The tables must exist here; ``wait_synced`` waits until they are copied.
+        The tables must exist here; ``wait_for_sync`` waits until they are copied.
 
         Raises: UnsupportedByServer for an option that the server lacks; PublicationNotFound;
         PublisherUnreachable; AlreadyExists; TableNotFound; StatementTimeout, for example if the

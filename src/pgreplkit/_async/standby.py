@@ -27,7 +27,6 @@ from pgreplkit.catalog.server.replay import (
     ReplayStatus,
 )
 from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -42,6 +41,7 @@ from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.milliseconds import delay_milliseconds
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
 _PAUSED_AFTER = 0.2
@@ -120,13 +120,6 @@ class AsyncStandby(AsyncStreamingServer):
         """
         receiver = await self.receiver()
         return None if receiver is None else upstream_of(receiver)
-
-    async def cascade(self) -> list[WalSender]:
-        """Return the receivers of this standby's WAL; the same as ``replicas``.
-
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
-        """
-        return await self.replicas()
 
     async def conflicts(self) -> list[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.
@@ -250,7 +243,7 @@ class AsyncStandby(AsyncStreamingServer):
         return delay if isinstance(delay, timedelta) else None
 
     async def set_apply_delay(self, delay: timedelta) -> None:
-        """Set recovery_min_apply_delay, rounded down to milliseconds; zero ends the delay.
+        """Set recovery_min_apply_delay, rounded up to milliseconds; zero ends the delay.
 
         Raises: UnsupportedByServer before 12, where it is a parameter of recovery.conf (see
         ``standby_config``) and needs a restart; WaitTimeout if another source of the setting
@@ -263,10 +256,7 @@ class AsyncStandby(AsyncStreamingServer):
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
         await self._check_recovery("set the apply delay")
-        # The setting is an integer of milliseconds.
-        milliseconds = delay // timedelta(milliseconds=1)
-        if not 0 <= milliseconds < 1 << 31:
-            raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
+        milliseconds = delay_milliseconds(delay, "delay")
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
     async def promote(

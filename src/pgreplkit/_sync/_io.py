@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from inspect import isawaitable, iscoroutine
-from selectors import EVENT_READ, DefaultSelector
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Event, Lock as Lock, RLock, Thread
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
@@ -58,6 +58,16 @@ def wait_readable(descriptor: int, timeout: float) -> bool:
     """Wait until a socket is readable; return False after ``timeout`` seconds."""
     with DefaultSelector() as selector:
         selector.register(descriptor, EVENT_READ)
+        return bool(selector.select(timeout))
+
+
+def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float) -> bool:
+    """Wait until one of the sockets is ready; return False after ``timeout`` seconds."""
+    with DefaultSelector() as selector:
+        for descriptor in {*readers, *writers}:
+            events = EVENT_READ if descriptor in readers else 0
+            events |= EVENT_WRITE if descriptor in writers else 0
+            selector.register(descriptor, events)
         return bool(selector.select(timeout))
 
 

@@ -28,7 +28,6 @@ from pgreplkit.catalog.server.replay import (
     ReplayStatus,
 )
 from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
-from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -43,6 +42,7 @@ from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.milliseconds import delay_milliseconds
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
 _PAUSED_AFTER = 0.2
@@ -121,13 +121,6 @@ class Standby(StreamingServer):
         """
         receiver = self.receiver()
         return None if receiver is None else upstream_of(receiver)
-
-    def cascade(self) -> list[WalSender]:
-        """Return the receivers of this standby's WAL; the same as ``replicas``.
-
-        Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
-        """
-        return self.replicas()
 
     def conflicts(self) -> list[DatabaseConflicts]:
         """Return the queries cancelled by replay, counted by reason, one row per database.
@@ -251,7 +244,7 @@ class Standby(StreamingServer):
         return delay if isinstance(delay, timedelta) else None
 
     def set_apply_delay(self, delay: timedelta) -> None:
-        """Set recovery_min_apply_delay, rounded down to milliseconds; zero ends the delay.
+        """Set recovery_min_apply_delay, rounded up to milliseconds; zero ends the delay.
 
         Raises: UnsupportedByServer before 12, where it is a parameter of recovery.conf (see
         ``standby_config``) and needs a restart; WaitTimeout if another source of the setting
@@ -264,10 +257,7 @@ class Standby(StreamingServer):
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
         self._check_recovery("set the apply delay")
-        # The setting is an integer of milliseconds.
-        milliseconds = delay // timedelta(milliseconds=1)
-        if not 0 <= milliseconds < 1 << 31:
-            raise ValueError(f"delay must be from 0 to 2147483647 milliseconds, not {delay}")
+        milliseconds = delay_milliseconds(delay, "delay")
         self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
     def promote(self, *, timeout: float = 60.0, control: NodeControl | None = None) -> Promotion:

@@ -76,21 +76,28 @@ def without_password(conninfo: str | None) -> str | None:
     return format_conninfo({k: v for k, v in parts.items() if k not in _SECRET}) or None
 
 
-def private_conninfo(conninfo: str) -> tuple[str, bytes | None]:
+def private_conninfo(conninfo: str, opened_with: str) -> tuple[str, bytes | None]:
     """Return a connection string that a process list may show, and the password file it needs.
 
-    The content of the file is None if the string has no password.
+    The content of the file is None if the string has no password. ``opened_with`` is the string
+    that was resolved to ``conninfo``: if a service has another secret, the program reads it from
+    the service as well.
 
     Raises: ControlFailed if the string has another secret.
     """
-    parts = conninfo_to_dict(conninfo)
+    parts, given = conninfo_to_dict(conninfo), conninfo_to_dict(opened_with)
     shown = [name for name in _NO_PASSFILE if parts.get(name)]
-    if shown:
+    if shown and (not given.get("service") or {*shown} & {*given}):
         raise ControlFailed(
             "keep a connection string's secrets private",
             f"the list of processes would show {shown[0]}",
-            remedy="put it into a service file, and name the service with service=",
+            remedy="put it into a service file that the server's account can read, and name the"
+            " service with service=",
         )
+    for name in shown:
+        del parts[name]
+        parts["service"] = given["service"]
+        parts["servicefile"] = given.get("servicefile")
     password = parts.pop("password", None)
     if password is None:
         return make_conninfo("", **parts), None
@@ -245,6 +252,17 @@ def upstream_of(receiver: WalReceiver) -> Upstream:
         slot_name=receiver.slot_name,
         fallback_application_name=part("fallback_application_name"),
     )
+
+
+def registration_of(nodes: Sequence[RepmgrNode], name: str, conninfo: str) -> RepmgrNode | None:
+    """Return the repmgr node of a server that does not answer, by its address or its name."""
+    try:
+        parts = parse_conninfo(conninfo)
+        port = int(parts.get("port") or _PORT)
+    except ValueError:
+        return None  # Malformed, or with a list of ports: nothing answers for a certain server.
+    found = repmgr_node(nodes, (parts.get("host") or parts.get("hostaddr") or "", port), None)
+    return found or next((node for node in nodes if node.node_name == name), None)
 
 
 def repmgr_node(

@@ -144,7 +144,8 @@ class TableScan:
         return SQL("({})").format(self._order)
 
     def _sorted(self, column: ColumnShape) -> Composable:
-        name = Identifier(column.name)
+        # Qualified: a bare name in ORDER BY could mean a column of the output, such as key0.
+        name = Identifier(self.table.schema, self.table.name, column.name)
         if column.collation is None or self.is_ordered_alike:
             return name
         return SQL('{} COLLATE "C"').format(name)

@@ -25,6 +25,9 @@
     │   ├── KeyMissing                 ExtensionMissing
     │   ├── LogUnavailable             StreamClosed
     │   ├── WalRemoved                 AheadOfServer
+    │   ├── ApplyError
+    │   │   ├── SchemaMismatch         ApplyFailed
+    │   │   └── ApplierActive          OriginLoop
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -45,11 +48,16 @@
 An argument of a wrong type raises ``TypeError``.
 """
 
-from pgreplkit._public import lazy as _lazy
+from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 
-# Importing typing would cost more than all of the errors.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pgreplkit.errors.apply import (
+        ApplierActive as ApplierActive,
+        ApplyError as ApplyError,
+        ApplyFailed as ApplyFailed,
+        OriginLoop as OriginLoop,
+        SchemaMismatch as SchemaMismatch,
+    )
     from pgreplkit.errors.base import (
         Error as Error,
     )

@@ -11,3 +11,9 @@ class HostFileError(OperationError):
 
 class ControlFailed(OperationError):
     """A program of a server's host failed, or a file there is out of reach."""
+
+
+class WalNotFound(OperationError, LookupError):
+    """WAL that a directory or file does not hold."""
+
+    remedy = "restore it from an archive, or read another range"

@@ -52,7 +52,7 @@ def _show(value: object) -> str:
         # repr() of an int with thousands of digits is quadratic, or refused by Python itself.
         return repr(int(value)) if value.bit_length() <= 256 else f"a {value.bit_length()}-bit int"
     if isinstance(value, bytes):
-        size = bytes.__len__(value)
+        size = len(value)
         return repr(value) if size <= _SHOWN else f"{size} bytes"
     return f"a {type(value).__name__}"
 

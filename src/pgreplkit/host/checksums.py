@@ -8,8 +8,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Protocol
 
-_POLYNOMIAL = 0x82F63B78
-"""The Castagnoli polynomial, bits reversed."""
+from pgreplkit.values.crc32c import extension
+
 _SHA = {"SHA224", "SHA256", "SHA384", "SHA512"}
 
 
@@ -43,7 +43,7 @@ class Crc32c:
 
     def __init__(self) -> None:
         self._value = 0
-        self._extend = _extension()
+        self._extend = extension()
 
     def update(self, data: memoryview, /) -> None:
         """Add data of the file."""
@@ -52,32 +52,3 @@ class Crc32c:
     def hexdigest(self) -> str:
         """Return the text as servers write it: the number's bytes in little-endian order."""
         return self._value.to_bytes(4, "little").hex()
-
-
-@functools.cache
-def _extension() -> Callable[[int, bytes], int]:
-    try:
-        import google_crc32c
-    except ImportError:
-        return extended
-    extend: Callable[[int, bytes], int] = google_crc32c.extend
-    return extend
-
-
-@functools.cache
-def _table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
-        table.append(value)
-    return tuple(table)
-
-
-def extended(value: int, data: bytes) -> int:
-    """Return the checksum extended by more data, computed in Python."""
-    table = _table()
-    value ^= 0xFFFFFFFF
-    for byte in data:
-        value = table[(value ^ byte) & 0xFF] ^ value >> 8
-    return value ^ 0xFFFFFFFF

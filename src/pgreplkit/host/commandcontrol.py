@@ -34,7 +34,7 @@ class CommandControl:
 
     def __init__(
         self,
-        data_dir: str,
+        data_directory: str,
         *,
         start: Sequence[str],
         stop: Sequence[str],
@@ -47,7 +47,7 @@ class CommandControl:
         bindir: str = "",
         timeout: float = 120.0,
     ) -> None:
-        self._data_dir = data_dir
+        self._data_dir = data_directory
         self._start = [*several(start, "start", at_least=1)]
         self._stop = [*several(stop, "stop", at_least=1)]
         self._is_running = [*several(is_running, "is_running", at_least=1)]
@@ -55,13 +55,15 @@ class CommandControl:
         self._restart = None if restart is None else [*several(restart, "restart", at_least=1)]
         self._prefix = [*several(run, "run")]
         self._through_shell, self._bindir = through_shell, bindir
-        pg_ctl = self._at_host([self._program("pg_ctl"), "promote", "-D", data_dir, "--no-wait"])
+        pg_ctl = self._at_host(
+            [self._program("pg_ctl"), "promote", "-D", data_directory, "--no-wait"]
+        )
         self._promote = pg_ctl if promote is None else [*several(promote, "promote", at_least=1)]
         self._timeout = checked_seconds(timeout, "a timeout")
         self._programs = Programs()
 
     @property
-    def data_dir(self) -> str:
+    def data_directory(self) -> str:
         """Path of the data directory on the server's host."""
         return self._data_dir
 

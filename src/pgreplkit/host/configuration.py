@@ -48,6 +48,8 @@ class Configuration:
     """Whether the main file could be read."""
     files: tuple[str, ...]
     """The main file and all included ones that exist; not postgresql.auto.conf."""
+    directories: tuple[str, ...]
+    """The included directories that exist; the server does not start if one is missing."""
     written: Mapping[str, WrittenSetting]
     """Settings of those files."""
     auto: Mapping[str, WrittenSetting]
@@ -107,7 +109,7 @@ def launch_of(control: NodeControl) -> Launch:
     """
     content = (control.read_file("postmaster.opts") or b"").decode(errors="surrogateescape")
     launch = Launch(tuple(_ARGUMENT.findall(content)))
-    own, folder = normpath(control.data_dir), launch.config_dir
+    own, folder = normpath(control.data_directory), launch.config_dir
     if folder is None or normpath(folder) == own:
         return launch
     main_file = launch.main_file
@@ -125,12 +127,14 @@ def read_configuration(control: NodeControl) -> Configuration:
     reader = _Reader(control)
     is_found = reader.read(main_file)
     files, written = tuple(reader.files), dict(reader.settings)
+    directories = tuple(reader.directories)
     auto = _Reader(control)
     auto.read(AUTO_FILE)
     return Configuration(
         main_file=main_file,
         is_found=is_found,
         files=files,
+        directories=directories,
         written=written,
         auto=auto.settings,
         command_line=launch.settings,
@@ -139,7 +143,10 @@ def read_configuration(control: NodeControl) -> Configuration:
 
 def _inside(control: NodeControl, path: str) -> str:
     """Return the path from the data directory on, if it lies there."""
-    whole, root = normpath(join(control.data_dir, path)), f"{normpath(control.data_dir)}/"
+    whole, root = (
+        normpath(join(control.data_directory, path)),
+        f"{normpath(control.data_directory)}/",
+    )
     return whole.removeprefix(root)
 
 
@@ -149,6 +156,7 @@ class _Reader:
     def __init__(self, control: NodeControl) -> None:
         self.settings: dict[str, WrittenSetting] = {}
         self.files: list[str] = []
+        self.directories: list[str] = []
         self._control = control
 
     def read(self, name: str, depth: int = 0) -> bool:
@@ -172,8 +180,11 @@ class _Reader:
         if key != "include_dir":
             self.read(_inside(self._control, path), depth + 1)
             return
-        folder = join(self._control.data_dir, path)
-        for name in sorted(self._control.list_folder(folder) or []):
+        folder = join(self._control.data_directory, path)
+        names = self._control.list_folder(folder)
+        if names is not None:
+            self.directories.append(_inside(self._control, path))
+        for name in sorted(names or []):
             if name.endswith(".conf") and not name.startswith("."):
                 self.read(_inside(self._control, join(path, name)), depth + 1)
 

@@ -10,13 +10,19 @@ from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.hosts import HostFacts
 from pgreplkit.plans.cluster.standbyconfig import RECOVERY_TARGETS
 
+_STANDBY_SETTINGS = (
+    *RECOVERY_TARGETS,
+    *("recovery_target_timeline", "primary_conninfo", "primary_slot_name"),
+)
+"""Settings that an operation writes into files, which a command line would override."""
+
 
 def kept_folder(control: NodeControl) -> str:
     """Return where the server's own files are kept while pg_rewind runs.
 
     It is a sibling of the data directory: inside of it, pg_rewind removes what it does not know.
     """
-    whole = normpath(control.data_dir)
+    whole = normpath(control.data_directory)
     return f"{dirname(whole)}/{basename(whole)}.before-rewind"
 
 
@@ -26,19 +32,21 @@ def read_host(control: NodeControl, node: str) -> HostFacts:
     Raises: ControlFailed.
     """
     configuration = read_configuration(control)
-    data_dir, kept = normpath(control.data_dir), kept_folder(control)
-    command_line = configuration.command_line
-    targets = {name: command_line[name].value for name in RECOVERY_TARGETS if name in command_line}
+    data_directory, kept = normpath(control.data_directory), kept_folder(control)
+    command_line = {name: set_.value for name, set_ in configuration.command_line.items()}
+    fixed = {name: value for name in _STANDBY_SETTINGS if (value := command_line.get(name))}
+    if fixed.get("recovery_target_timeline") == "latest":
+        del fixed["recovery_target_timeline"]
     is_local = isinstance(control, LocalControl)
     is_given = isinstance(control, LocalControl) and control.config_file is not None
     return HostFacts(
         node=node,
-        data_dir=data_dir,
-        unwritable=tuple(control.unwritable(data_dir)),
-        can_keep=not control.unwritable(dirname(data_dir), below=False),
+        data_directory=data_directory,
+        unwritable=tuple(control.unwritable(data_directory)),
+        can_keep=not control.unwritable(dirname(data_directory), below=False),
         leftover=kept if control.list_folder(kept) is not None else None,
         main_file=configuration.main_file,
         is_configured=configuration.is_found or is_given,
         starts_itself=is_local,
-        fixed_targets={name: value for name, value in targets.items() if value},
+        fixed_settings=fixed,
     )

@@ -41,14 +41,14 @@ class LocalControl:
 
     def __init__(
         self,
-        data_dir: str | os.PathLike[str],
+        data_directory: str | os.PathLike[str],
         *,
         bindir: str | os.PathLike[str] | None = None,
         log_file: str | os.PathLike[str] | None = None,
         config_file: str | os.PathLike[str] | None = None,
         timeout: float = 120.0,
     ) -> None:
-        self._data_dir = Path(data_dir).absolute()
+        self._data_dir = Path(data_directory).absolute()
         self._config_file = None if config_file is None else Path(config_file).absolute()
         self._timeout = max(1, round(checked_seconds(timeout, "a timeout")))
         self._log_file = Path(log_file or self._data_dir / "pg_ctl.log")
@@ -62,7 +62,7 @@ class LocalControl:
             ) from error
 
     @property
-    def data_dir(self) -> str:
+    def data_directory(self) -> str:
         """Path of the data directory."""
         return str(self._data_dir)
 
@@ -101,7 +101,7 @@ class LocalControl:
 
     def promote(self) -> None:
         """Ask a standby to promote itself, without waiting for the promotion."""
-        command = [str(self._pg_ctl), "promote", "-D", self.data_dir, "--no-wait"]
+        command = [str(self._pg_ctl), "promote", "-D", self.data_directory, "--no-wait"]
         self._pg_ctl_does("promote", command)
 
     def read_file(self, name: str) -> bytes | None:

@@ -16,7 +16,7 @@ class NodeControl(Protocol):
     """
 
     @property
-    def data_dir(self) -> str:
+    def data_directory(self) -> str:
         """Path of the data directory on the server's host."""
         ...
 

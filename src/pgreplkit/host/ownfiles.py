@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posixpath import basename
+from posixpath import basename, join
 from urllib.parse import quote, unquote
 
 from pgreplkit.errors import ControlFailed
@@ -21,7 +21,10 @@ _NAMED_BY = (
 _SUFFIXES = (".conf", ".crt", ".key", ".pem", ".crl")
 """Of files that an administrator put there, and that other files may include."""
 _COMPLETE = "complete"
-"""Marks a folder in which all files are kept; in one without it some may be missing."""
+"""Marks a folder in which all files are kept; in one without it some may be missing. It contains
+the included directories, one in each line."""
+_PLACEHOLDER = ".pgreplkit"
+"""File that is written and removed to create an empty directory."""
 
 
 def own_files(control: NodeControl) -> list[str]:
@@ -32,11 +35,17 @@ def own_files(control: NodeControl) -> list[str]:
     configuration = read_configuration(control)
     named = [configuration.get(setting) or "" for setting in _NAMED_BY]
     there = [
-        name for name in control.list_folder(control.data_dir) or [] if name.endswith(_SUFFIXES)
+        name
+        for name in control.list_folder(control.data_directory) or []
+        if name.endswith(_SUFFIXES)
     ]
     names = dict.fromkeys([*_ALWAYS, *configuration.files, *named, *there])
     recovery = {"recovery.conf", ""}
-    return [name for name in names if name not in recovery and not name.startswith(("/", ".."))]
+    return [name for name in names if name not in recovery and _is_inside(name)]
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith(("/", ".."))
 
 
 def keep_files(control: NodeControl, folder: str) -> None:
@@ -50,7 +59,9 @@ def keep_files(control: NodeControl, folder: str) -> None:
         content = control.read_file(name)
         if content is not None:
             control.write_file(f"{folder}/{quote(name, safe='')}", content)
-    control.write_file(f"{folder}/{_COMPLETE}", b"")
+    directories = filter(_is_inside, read_configuration(control).directories)
+    listed = "".join(f"{quote(name)}\n" for name in directories)
+    control.write_file(f"{folder}/{_COMPLETE}", listed.encode())
 
 
 def restore_files(control: NodeControl, folder: str) -> None:
@@ -66,4 +77,10 @@ def restore_files(control: NodeControl, folder: str) -> None:
         if content is None:
             raise ControlFailed(f"restore {unquote(name)}", f"{basename(name)} is gone")
         control.write_file(unquote(name), content)
+    directories = (control.read_file(f"{folder}/{_COMPLETE}") or b"").decode()
+    for name in map(unquote, directories.splitlines()):
+        if control.list_folder(join(control.data_directory, name)) is None:
+            # pg_rewind removed it: the source lacks it, and no kept file was in it.
+            control.write_file(join(name, _PLACEHOLDER), b"")
+            control.write_file(join(name, _PLACEHOLDER), None)
     control.remove_folder(folder)

@@ -29,7 +29,7 @@ def major_of(control: NodeControl) -> int:
     """Return the major version of a data directory."""
     text = (control.read_file("PG_VERSION") or b"").decode()
     if not text.strip().isdecimal():
-        tried = f"read the version of the server in {control.data_dir}"
+        tried = f"read the version of the server in {control.data_directory}"
         raise ControlFailed(tried, "PG_VERSION is missing, or from before version 10")
     return int(text)
 
@@ -41,7 +41,7 @@ def control_file(control: NodeControl) -> ControlFile:
     """
     content = control.read_file("global/pg_control")
     if content is None:
-        tried = f"read the control file of the server in {control.data_dir}"
+        tried = f"read the control file of the server in {control.data_directory}"
         raise ControlFailed(tried, "there is no global/pg_control")
     return ControlFile.from_bytes(content)
 

@@ -65,7 +65,7 @@ def _pattern(table: TableName) -> str:
 @contextmanager
 def _private(conninfo: str) -> Iterator[str]:
     """Return a connection string without a password, which is in a temporary password file."""
-    public, passfile = private_conninfo(conninfo)
+    public, passfile = private_conninfo(conninfo, conninfo)
     if passfile is None:
         yield public
         return

@@ -23,6 +23,9 @@ import psutil
 _NAMES = ("postgres", "initdb", "pg_")
 # An immediate shutdown takes milliseconds; a process that ignores SIGQUIT for 10 s is killed.
 _GRACE = 10.0
+# A process that waits for a broken disk or network file system cannot be killed; after 10 s more
+# it is left alone, so that the lab that waits for this program can end.
+_GIVEN_UP_AFTER = 20.0
 # The command of shmctl(2) that removes a segment, from <sys/ipc.h>.
 _IPC_RMID = 0
 
@@ -57,8 +60,9 @@ def _new_folder() -> Path:
 
 def reap(root: Path) -> None:
     """Stop every PostgreSQL process that works below ``root``, then remove ``root``."""
-    deadline = time.monotonic() + _GRACE
-    while processes := _processes(root):
+    began = time.monotonic()
+    deadline = began + _GRACE
+    while (processes := _processes(root)) and time.monotonic() < began + _GIVEN_UP_AFTER:
         for process in processes:
             # SIGQUIT is PostgreSQL's immediate shutdown, which releases its shared memory.
             _send(process, signal.SIGQUIT if time.monotonic() < deadline else signal.SIGKILL)

@@ -111,7 +111,7 @@ class Lab:
             )
         with self._registering(node):
             template = self._template(node, size)
-            copy_data_directory(template, node.data_dir, self._place.account)
+            copy_data_directory(template, node.data_directory, self._place.account)
             node.configure({**_SETTINGS, **(settings or {})})
             node.start()
         return node
@@ -168,7 +168,7 @@ class Lab:
         command = [
             str(tool.bindir / "pg_basebackup"),
             f"--dbname={make_conninfo(primary.conninfo, dbname='replication')}",
-            f"--pgdata={node.data_dir}",
+            f"--pgdata={node.data_directory}",
             "--no-password",
             "--checkpoint=fast",
             "--wal-method=stream",
@@ -184,7 +184,7 @@ class Lab:
             node.follow(primary, slot=slot)
             node.configure(settings or {})
             node.start()
-            node.wait_until_streaming()
+            node.wait_for_streaming()
         return node
 
     def remove(self, node: Node) -> None:
@@ -264,7 +264,7 @@ class Lab:
 def _discard(node: Node) -> None:
     """Stop a node's server immediately and remove its files."""
     node.stop("immediate")
-    shutil.rmtree(node.data_dir, ignore_errors=True)
+    shutil.rmtree(node.data_directory, ignore_errors=True)
     node.log_file.unlink(missing_ok=True)
 
 

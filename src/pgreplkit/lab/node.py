@@ -44,7 +44,7 @@ class Node:
     def __init__(self, name: str, installation: Installation, place: Workplace) -> None:
         self.name = name
         self.installation = installation
-        self.data_dir: Path = place.root / name
+        self.data_directory: Path = place.root / name
         self.port: int = 0
         self._place = place
         self._ctl = ctl.PGCtl(installation.bindir, run_command=self._command)
@@ -79,7 +79,7 @@ class Node:
     @property
     def log_file(self) -> Path:
         """The path of the server's log."""
-        return self.data_dir.with_suffix(".log")
+        return self.data_directory.with_suffix(".log")
 
     def log_tail(self, lines: int = 12) -> str:
         """Return the last lines of the server's log; empty if there is no log yet."""
@@ -90,12 +90,14 @@ class Node:
     @property
     def is_running(self) -> bool:
         """True while the postmaster is running."""
-        return self._ctl.status(self.data_dir) is ctl.Status.running
+        return self._ctl.status(self.data_directory) is ctl.Status.running
 
     @property
     def control(self) -> LocalControl:
         """The control object through which cluster operations stop, start and promote the node."""
-        return LocalControl(self.data_dir, bindir=self.installation.bindir, log_file=self.log_file)
+        return LocalControl(
+            self.data_directory, bindir=self.installation.bindir, log_file=self.log_file
+        )
 
     def connect(self, **params: str | int | None) -> Primary | Standby:
         """Open a connection and return it as a Primary or Standby, as ``pgreplkit.connect``."""
@@ -106,7 +108,7 @@ class Node:
 
         They take effect at the next start or reload.
         """
-        self._edit(self.data_dir / "postgresql.conf", settings)
+        self._edit(self.data_directory / "postgresql.conf", settings)
 
     def follow(self, upstream: Node, *, slot: str | None = None) -> None:
         """Configure the node as a standby of ``upstream``, from its next start on."""
@@ -118,9 +120,9 @@ class Node:
         )
         # A copy of a standby contains that standby's primary_slot_name, so None removes it.
         settings = {"primary_slot_name": None, **config.settings}
-        self._edit(self.data_dir / config.settings_file, settings)
+        self._edit(self.data_directory / config.settings_file, settings)
         if config.signal_file:
-            self._place.make_file(self.data_dir / config.signal_file)
+            self._place.make_file(self.data_directory / config.signal_file)
 
     def start(self) -> None:
         """Start the server and wait until it accepts connections.
@@ -135,7 +137,7 @@ class Node:
                 self.port = _free_port()
                 self.configure({"port": self.port})
             run = self._place.run(
-                self._ctl.start_cmd(self.data_dir, wait=_START_TIMEOUT, logfile=self.log_file)
+                self._ctl.start_cmd(self.data_directory, wait=_START_TIMEOUT, logfile=self.log_file)
             )
             if run.returncode == 0:
                 return
@@ -147,13 +149,13 @@ class Node:
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         """Stop the server and wait until it has shut down; do nothing if it is not running."""
         if self.is_running:
-            self._ctl.stop(self.data_dir, mode=mode, wait=_START_TIMEOUT)
+            self._ctl.stop(self.data_directory, mode=mode, wait=_START_TIMEOUT)
 
     def kill(self) -> None:
         """Kill the server's processes with SIGKILL, as after a crash or a power failure."""
         if not self.is_running:
             return
-        pid = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+        pid = int((self.data_directory / "postmaster.pid").read_text().split("\n", 1)[0])
         postmaster = psutil.Process(pid)
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
@@ -174,10 +176,12 @@ class Node:
             ServerStartFailed: If pg_ctl promote failed.
             WaitTimeout: If the server is still in recovery after 60 seconds.
         """
-        self._command([str(self._ctl.pg_ctl), "promote", "-D", str(self.data_dir)], check=True)
+        self._command(
+            [str(self._ctl.pg_ctl), "promote", "-D", str(self.data_directory)], check=True
+        )
         self._wait_until(lambda server: isinstance(server, Primary), "promoted")
 
-    def wait_until_streaming(self) -> None:
+    def wait_for_streaming(self) -> None:
         """Wait until a standby's walreceiver is streaming.
 
         Raises:

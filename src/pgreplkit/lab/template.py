@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from pgreplkit.errors import LabError
-from pgreplkit.host.checksums import extended
 from pgreplkit.lab.account import Account
+from pgreplkit.values.crc32c import extended
 
 _CHUNK = 1 << 16
 _WAL_PAGE_SYSTEM_ID = 24

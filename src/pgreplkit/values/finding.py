@@ -40,7 +40,7 @@ def _rank(word: str) -> int:
     return _ORDER.index(word) if word in _ORDER else len(_ORDER)
 
 
-class Takes(OpenEnum):
+class EffectiveAfter(OpenEnum):
     """Action required for a remedy to take effect: none, a reload or a restart."""
 
     NOTHING = "nothing"
@@ -61,7 +61,7 @@ class Finding:
     """The state required."""
     remedy: str = ""
     """SQL, a configuration line or advice that meets the requirement; empty if it is met."""
-    takes: Takes = Takes.NOTHING
+    effective_after: EffectiveAfter = EffectiveAfter.NOTHING
     """The action required for the remedy to take effect."""
 
 

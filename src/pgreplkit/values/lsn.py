@@ -137,7 +137,7 @@ class LSN(ModelField):
 
         Segments are 16 MiB by default. A position on a segment boundary belongs to the file that
         starts there. The server's pg_walfile_name() agrees from 17 on;
-        ``pgreplkit.pg_walfile_name`` follows the behaviour of a given server version.
+        ``pgreplkit.wal.pg_walfile_name`` follows the behaviour of a given server version.
 
         >>> print(LSN("4/DF75D0E0").wal_file(timeline=1))
         0000000100000004000000DF

@@ -10,11 +10,11 @@ import attrs
 
 from pgreplkit.values.segment import SegmentSize
 
-Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
 """A value that ``json.dumps`` accepts."""
 
 
-def plain(value: object) -> Plain:
+def plain(value: object) -> JSONValue:
     """Convert a value to JSON types.
 
     LSNs and names become text, sizes bytes, times ISO 8601 and durations seconds. Rows become
@@ -42,6 +42,6 @@ def plain(value: object) -> Plain:
     return str(value)
 
 
-def plain_row(row: attrs.AttrsInstance) -> dict[str, Plain]:
+def plain_row(row: attrs.AttrsInstance) -> dict[str, JSONValue]:
     """Convert a row to a dict of JSON types; see ``plain``."""
-    return cast("dict[str, Plain]", plain(row))
+    return cast("dict[str, JSONValue]", plain(row))

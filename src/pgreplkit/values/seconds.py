@@ -1,19 +1,32 @@
-"""checked_seconds: validation of timeouts and intervals in seconds."""
+"""Timeout: seconds or a timedelta; and the validation of timeouts and intervals."""
 
 from __future__ import annotations
 
 import math
+from datetime import timedelta
+from typing import TypeAlias
+
+Timeout: TypeAlias = float | timedelta
+"""How long a call waits: seconds, or a timedelta.
+
+The defaults follow one rule: 10 seconds where a statement or a lock is awaited; 60 seconds where
+another server, replication or a program is awaited; 600 seconds where data is copied. A stream has
+no timeout by default: it ends when you end it.
+"""
 
 
-def checked_seconds(seconds: float, what: str) -> float:
-    """Return ``seconds`` if it is finite and not negative; ``what`` names it in the error.
+def checked_seconds(seconds: Timeout, what: str) -> float:
+    """Return the seconds if they are finite and not negative; ``what`` names them in the error.
 
     Raises:
-        ValueError: If it is negative, infinite or NaN.
-        TypeError: If it is not a number.
+        ValueError: If they are negative, infinite or NaN.
+        TypeError: If it is neither a number nor a timedelta.
     """
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"{what} is a number of seconds, not {type(seconds).__name__}")
+        given = type(seconds).__name__
+        raise TypeError(f"{what} is a number of seconds or a timedelta, not {given}")
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{what} must be finite and >= 0, got {seconds}")
     return seconds

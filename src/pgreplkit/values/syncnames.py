@@ -126,11 +126,11 @@ class SyncStandbyNames(ModelField):
             )
         return attrs.evolve(self, names=left)
 
-    def met_by(self, connected: Iterable[str]) -> bool:
+    def is_met_by(self, connected: Iterable[str]) -> bool:
         """Return True if commits can complete while these application names are connected.
 
         >>> names = SyncStandbyNames.parse("ANY 2 (a, b, c)")
-        >>> names.met_by(["a", "B"]), names.met_by(["a", "x"])
+        >>> names.is_met_by(["a", "B"]), names.is_met_by(["a", "x"])
         (True, False)
         """
         if not self.names:

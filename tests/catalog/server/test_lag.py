@@ -9,8 +9,9 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, LagReason, LagStage
+from pgreplkit import LSN
 from pgreplkit.catalog.server.lag import ReplayFacts
+from pgreplkit.rows import LagReason, LagStage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BEHIND = ReplayFacts(

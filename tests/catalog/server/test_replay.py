@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from pgreplkit import LSN, LagReason, LagStage, ReplayStatus
+from pgreplkit import LSN
+from pgreplkit.rows import LagReason, LagStage, ReplayStatus
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 from serverfacts import sender
 
-from pgreplkit import LSN, ByteLag, SenderState
+from pgreplkit import LSN
+from pgreplkit.rows import ByteLag, SenderState
 
 positions = st.none() | st.integers(0, 1 << 40).map(LSN)
 

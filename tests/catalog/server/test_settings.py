@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import Setting, SettingContext, VarType
+from pgreplkit.rows import Setting, SettingContext, VarType
 
 
 def setting(text: str | None, unit: str | None = None, vartype: str = "integer") -> Setting:

@@ -52,16 +52,16 @@ def test_a_switchover_and_a_follow_lead_standbys_to_the_resolved_address(
         servers = several_hosts(tree, clusters.lab)
     found = pgreplkit.Cluster.discover(servers, controls=tree.controls)
     assert {node.name: node.upstream for node in found.nodes} == {"a": None, "b": "a", "c": "a"}
-    found.follow("c", "b", timeout=30).run()
+    found.plan_follow("c", "b", timeout=30).run()
     found.refresh()
     assert found["c"].upstream == "b"
-    found.follow("c", "a", timeout=30).run()
+    found.plan_follow("c", "a", timeout=30).run()
     found.refresh()
     if way == "hosts":
         # From here on "a" no longer accepts writes.
         servers["a"] = servers["a"].replace("read-write", "any")
         found = pgreplkit.Cluster.discover(servers, controls=tree.controls)
-    found.switchover("b", timeout=30).run()
+    found.plan_switchover("b", timeout=30).run()
     found.refresh()
     assert {node.name: node.upstream for node in found.nodes} == {"a": "b", "b": None, "c": "b"}
     if cluster.major >= 12:

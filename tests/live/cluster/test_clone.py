@@ -17,9 +17,11 @@ from clusters import Cluster as Pair, Clusters, one, restored, rows, run, stream
 from colours import Awaited, Colour
 
 import pgreplkit
-from pgreplkit import AsyncClone, CloneProgress, ControlFailed, LocalControl
+from pgreplkit import AsyncClonePlan, LocalControl
+from pgreplkit.errors import ControlFailed
 from pgreplkit.lab import Lab, Node
 from pgreplkit.lab.installs import choose_pg_basebackup
+from pgreplkit.rows import CloneProgress
 from pgreplkit.values.applicationname import application_name_for
 
 pytestmark = pytest.mark.one_colour
@@ -29,7 +31,9 @@ class TwoFolders(LocalControl):
     """A host on which pg_basebackup is in another folder than the server."""
 
     def __init__(self, node: Node, tool: Path) -> None:
-        super().__init__(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+        super().__init__(
+            node.data_directory, bindir=node.installation.bindir, log_file=node.log_file
+        )
         self._tool = tool
 
     def run(
@@ -40,7 +44,7 @@ class TwoFolders(LocalControl):
         on_line: Callable[[str], None] | None = None,
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
-        other = LocalControl(self.data_dir, bindir=self._tool)
+        other = LocalControl(self.data_directory, bindir=self._tool)
         other.run(program, arguments, on_line=on_line, is_wanted=is_wanted)
 
 
@@ -67,10 +71,12 @@ def vacant(lab: Lab, pair: Pair, name: str) -> tuple[Node, TwoFolders]:
     return node, TwoFolders(node, tool.bindir)
 
 
-def clone(colour: Colour, conninfo: str, control: LocalControl, **options: object) -> AsyncClone:
-    make = pgreplkit.aclone_standby if colour.name == "async" else pgreplkit.clone_standby
-    made = make(conninfo, control.data_dir, control=control, **options)  # type: ignore[arg-type]
-    return made if isinstance(made, AsyncClone) else cast(AsyncClone, Cloning(made))
+def clone(
+    colour: Colour, conninfo: str, control: LocalControl, **options: object
+) -> AsyncClonePlan:
+    make = pgreplkit.aplan_clone if colour.name == "async" else pgreplkit.plan_clone
+    made = make(conninfo, control.data_directory, control=control, **options)  # type: ignore[arg-type]
+    return made if isinstance(made, AsyncClonePlan) else cast(AsyncClonePlan, Cloning(made))
 
 
 def copying_processes(control: LocalControl) -> list[psutil.Process]:
@@ -79,7 +85,7 @@ def copying_processes(control: LocalControl) -> list[psutil.Process]:
         process
         for process in psutil.process_iter(["name", "cmdline"])
         if process.info["name"] == "pg_basebackup"
-        and any(control.data_dir in part for part in process.info["cmdline"] or [])
+        and any(control.data_directory in part for part in process.info["cmdline"] or [])
     ]
 
 
@@ -198,10 +204,10 @@ async def test_an_abandoned_clone_leaves_nothing(
     async for progress in made:
         if progress.bytes_done > 1 << 20:
             break
-    assert node.data_dir.exists()
+    assert node.data_directory.exists()
     assert copying_processes(control)
     await made.close()
-    assert not node.data_dir.exists()
+    assert not node.data_directory.exists()
     wait_until(lambda: not copying_processes(control))
     slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'given_up'"
     assert one(cluster.primary, slots) == 0
@@ -209,10 +215,11 @@ async def test_an_abandoned_clone_leaves_nothing(
 
 KILLED = """
 import sys
-from pgreplkit import clone_standby
+from pgreplkit import plan_clone
 conninfo, folder, bindir = sys.argv[1:]
-clone = clone_standby(
-    conninfo, folder, bindir=bindir, slot="killed", checkpoint="fast", max_rate=8 << 20, start=False
+clone = plan_clone(
+    conninfo, folder, bindir=bindir, slot="killed", checkpoint="fast", max_rate=8 << 20,
+    start_server=False
 )
 for progress in clone:
     if progress.bytes_done > 1 << 20:
@@ -225,7 +232,7 @@ for progress in clone:
 def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster: Pair) -> None:
     fill(cluster.primary)
     node, control = vacant(clusters.lab, cluster, "killed")
-    given = [cluster.primary.conninfo, control.data_dir, str(control._tool)]
+    given = [cluster.primary.conninfo, control.data_directory, str(control._tool)]
     process = subprocess.Popen([sys.executable, "-c", KILLED, *given], stdout=subprocess.PIPE)
     with process:
         assert process.stdout is not None
@@ -233,10 +240,10 @@ def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster:
         process.kill()
     assert copying_processes(control)
     wait_until(lambda: not copying_processes(control))
-    assert (node.data_dir / "backup_label").exists()
+    assert (node.data_directory / "backup_label").exists()
     with cluster.primary.connect() as primary:
         primary.slot("killed").drop()
-    control.remove_folder(control.data_dir)
+    control.remove_folder(control.data_directory)
 
 
 async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
@@ -244,9 +251,9 @@ async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "waiting")
     run(cluster.primary, "CREATE TABLE dirtied AS SELECT generate_series(1, 100000) AS a")
-    node.data_dir.mkdir()
-    clusters.lab._place.account.chown(node.data_dir)
-    made = clone(colour, cluster.primary.conninfo, control, start=False)
+    node.data_directory.mkdir()
+    clusters.lab._place.account.chown(node.data_directory)
+    made = clone(colour, cluster.primary.conninfo, control, start_server=False)
     async for progress in made:
         if progress.elapsed.total_seconds() > 1:
             break
@@ -255,8 +262,8 @@ async def test_a_waiting_clone_reports_the_checkpoint_and_can_be_closed(
     assert progress.checkpoint_limit is not None
     assert 100 < progress.checkpoint_limit.total_seconds() < 300
     await made.close()
-    assert [*node.data_dir.iterdir()] == []
-    node.data_dir.rmdir()
+    assert [*node.data_directory.iterdir()] == []
+    node.data_directory.rmdir()
     run(cluster.primary, "DROP TABLE dirtied")
     # The server notices the lost client only after the checkpoint.
     run(cluster.primary, "CHECKPOINT")
@@ -285,21 +292,21 @@ async def test_an_application_name_is_checked_before_anything_is_copied(
     for name in ("x" * 64, "réplica", "a\nb"):
         with pytest.raises(ValueError, match="an application_name has"):
             clone(colour, cluster.primary.conninfo, control, application_name=name)
-    assert not node.data_dir.exists()
+    assert not node.data_directory.exists()
 
 
 async def test_an_impossible_clone_is_refused_before_any_change(
     clusters: Clusters, cluster: Pair, colour: Colour
 ) -> None:
     node, control = vacant(clusters.lab, cluster, "refused")
-    node.data_dir.mkdir()
-    (node.data_dir / "mine").write_text("mine")
+    node.data_directory.mkdir()
+    (node.data_directory / "mine").write_text("mine")
     with pytest.raises(ControlFailed, match="not empty and was not changed: it contains 'mine'"):
         await clone(colour, cluster.primary.conninfo, control).run()
-    assert [path.name for path in node.data_dir.iterdir()] == ["mine"]
-    (node.data_dir / "mine").unlink()
-    node.data_dir.rmdir()
-    nowhere = LocalControl(node.data_dir / "no" / "where", bindir=control._tool)
+    assert [path.name for path in node.data_directory.iterdir()] == ["mine"]
+    (node.data_directory / "mine").unlink()
+    node.data_directory.rmdir()
+    nowhere = LocalControl(node.data_directory / "no" / "where", bindir=control._tool)
     with pytest.raises(ControlFailed, match="there is no folder"):
         await clone(colour, cluster.primary.conninfo, nowhere).run()
     secret = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, sslpassword="top secret")
@@ -307,9 +314,9 @@ async def test_an_impossible_clone_is_refused_before_any_change(
         await clone(colour, secret, control).run()
     assert "top secret" not in str(caught.value)
 
-    with pytest.raises(pgreplkit.SlotActive):
+    with pytest.raises(pgreplkit.errors.SlotActive):
         await clone(colour, cluster.primary.conninfo, control, slot="replica1").run()
-    with pytest.raises(pgreplkit.ConnectionFailed):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed):
         await clone(colour, "host=127.0.0.1 port=1", control).run()
     with cluster.primary.connect() as primary:
         primary.create_physical_slot("kept")
@@ -320,19 +327,19 @@ async def test_an_impossible_clone_is_refused_before_any_change(
             )
             with pytest.raises(ControlFailed, match="pg_basebackup"):
                 await clone(
-                    colour, stranger, control, slot="kept", checkpoint="fast", start=False
+                    colour, stranger, control, slot="kept", checkpoint="fast", start_server=False
                 ).run()
-            assert not primary.slot("kept").active
+            assert not primary.slot("kept").state.active
         finally:
             primary.slot("kept").drop(force=True)
-    assert not node.data_dir.exists()
+    assert not node.data_directory.exists()
     slots = rows(cluster.primary, "SELECT slot_name FROM pg_replication_slots")
     assert [row["slot_name"] for row in slots] == ["replica1"]
     if cluster.major < 15:
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="compression"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="compression"):
             await clone(colour, cluster.primary.conninfo, control, compression="gzip").run()
     with pytest.raises(ValueError, match="the control is of"):
-        pgreplkit.clone_standby("", "/elsewhere", control=control)
+        pgreplkit.plan_clone("", "/elsewhere", control=control)
     for bad in (
         {"max_rate": 5},
         {"wal_method": "none"},
@@ -359,7 +366,7 @@ async def test_another_standby_of_the_same_name_does_not_count_as_the_clone(
     )
     with (
         streaming(cluster.primary, None, name="namesake"),
-        pytest.raises(pgreplkit.WaitTimeout, match="the copy is complete and was started"),
+        pytest.raises(pgreplkit.errors.WaitTimeout, match="the copy is complete and was started"),
     ):
         await made.run()
     clusters.lab.nodes[node.name] = node
@@ -374,11 +381,11 @@ async def test_a_copy_that_does_not_start_is_kept(
     made = clone(colour, cluster.primary.conninfo, control, checkpoint="fast", settings=settings)
     with pytest.raises(ControlFailed, match="Address already in use"):
         await made.run()
-    assert (node.data_dir / "PG_VERSION").exists()
+    assert (node.data_directory / "PG_VERSION").exists()
     clusters.lab.nodes[node.name] = node
     node.configure({"port": node.port})
     for name in ("postgresql.auto.conf", "postgresql.conf"):
-        path = node.data_dir / name
+        path = node.data_directory / name
         text = path.read_text().replace(f"port = '{cluster.primary.port}'", "")
         path.write_text(text)
     node.start()
@@ -433,7 +440,7 @@ async def test_a_clone_gets_the_resolved_address_of_its_primary(
         await clone(colour, conninfo, control, checkpoint="fast", settings=port).run()
     lab.nodes[node.name] = node
     node.restart()
-    node.wait_until_streaming()
+    node.wait_for_streaming()
     with node.connect() as standby:
         assert isinstance(standby, pgreplkit.Standby)
         upstream = standby.upstream()
@@ -446,23 +453,23 @@ async def test_a_clone_without_a_configuration_file_is_refused_before_the_copy(
 ) -> None:
     source = clusters.lab.primary(version=cluster.major, name="debian")
     source.stop()
-    etc = source.data_dir.with_name(f"etc-{cluster.major}-{colour.name}")
+    etc = source.data_directory.with_name(f"etc-{cluster.major}-{colour.name}")
     etc.mkdir()
-    owner = source.data_dir.stat()
+    owner = source.data_directory.stat()
     for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
-        (source.data_dir / name).rename(etc / name)
+        (source.data_directory / name).rename(etc / name)
     with (etc / "postgresql.conf").open("a") as file:
-        file.write(f"data_directory = '{source.data_dir}'\n")
+        file.write(f"data_directory = '{source.data_directory}'\n")
         for name in ("hba", "ident"):
             file.write(f"{name}_file = '{etc}/pg_{name}.conf'\n")
     for path in (etc, *etc.iterdir()):
         os.chown(path, owner.st_uid, owner.st_gid)
     bindir = source.installation.bindir
     config_file = etc / "postgresql.conf"
-    LocalControl(source.data_dir, bindir=bindir, config_file=config_file).start()
+    LocalControl(source.data_directory, bindir=bindir, config_file=config_file).start()
     node, control = vacant(clusters.lab, cluster, "without-configuration")
     made = clone(colour, source.conninfo, control, checkpoint="fast", slot="unused")
     with pytest.raises(ControlFailed, match="no configuration file"):
         await made.run()
-    assert not node.data_dir.exists()
+    assert not node.data_directory.exists()
     assert rows(source, "SELECT FROM pg_replication_slots") == []

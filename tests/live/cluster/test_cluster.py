@@ -12,7 +12,8 @@ from clusters import Cluster as Pair, Clusters, conninfo_as, run, soon, wait_unt
 from colours import Awaited, Colour
 
 import pgreplkit
-from pgreplkit import AsyncCluster, Cluster, Severity
+from pgreplkit import AsyncCluster, Cluster
+from pgreplkit.rows import Severity
 
 pytestmark = pytest.mark.one_colour
 
@@ -53,7 +54,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
         assert found.primary.name == "one"
         assert (found["two"].upstream, found["three"].upstream) == ("one", "two")
         assert (found["one"].upstream, found["other"].upstream) == (None, None)
-        assert [node.name for node in found.topology.strangers] == ["other"]
+        assert [node.name for node in found.topology.foreign_nodes] == ["other"]
         assert [node.name for node in found.topology.down] == ["gone"]
         assert [node.name for node in found.topology.followers("two")] == ["three"]
         lines = str(found).splitlines()
@@ -101,7 +102,7 @@ async def test_two_primaries_are_reported_with_their_point_of_divergence(
         assert history is not None
         run(primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
         await found.refresh()
-        with pytest.raises(pgreplkit.SplitBrain) as caught:
+        with pytest.raises(pgreplkit.errors.SplitBrain) as caught:
             _ = found.primary
         error = caught.value
         assert error.primaries == {"a": 1, "b": 2}
@@ -146,7 +147,7 @@ async def test_a_refresh_shows_a_promotion(
 async def test_missing_privileges_are_the_nodes_error(cluster: Pair, colour: Colour) -> None:
     servers = {"one": conninfo_as(cluster.primary, "stranger")}
     found = await discovered(colour, servers)
-    assert isinstance(found["one"].error, pgreplkit.InsufficientPrivilege)
+    assert isinstance(found["one"].error, pgreplkit.errors.InsufficientPrivilege)
     observer = {"one": conninfo_as(cluster.primary, "observer")}
     found = await discovered(colour, observer)
     assert found["one"].is_primary
@@ -259,3 +260,7 @@ def test_a_repmgr_witness_is_no_member_of_the_cluster(clusters: Clusters, cluste
     assert found.primary is not None
     assert found.primary.name == "db1"
     assert [finding.check for finding in found.findings] == ["db2"]
+    witness.stop()
+    found.refresh()
+    assert [node.name for node in found.topology.down] == ["db2"]
+    assert [node.name for node in found.topology.witnesses] == ["w"]

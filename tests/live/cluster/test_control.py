@@ -10,17 +10,10 @@ import psutil
 import pytest
 from clusters import Cluster as Pair, Clusters, one, wait_until
 
-from pgreplkit import (
-    LSN,
-    CommandControl,
-    ControlFailed,
-    ControlFile,
-    ControlState,
-    InvalidControlFile,
-    LocalControl,
-    NodeControl,
-)
+from pgreplkit import LSN, CommandControl, ControlFile, LocalControl, NodeControl
+from pgreplkit.errors import ControlFailed, InvalidControlFile
 from pgreplkit.lab import Node
+from pgreplkit.rows import ControlState
 
 AS_OWNER = """
 import os, shutil, sys
@@ -37,15 +30,15 @@ os.execv(program, command)
 
 def as_owner(node: Node, way: str) -> list[str]:
     """Return the command prefix, like sudo, for the account that owns the data directory."""
-    return [sys.executable, "-c", AS_OWNER, way, str(node.data_dir)]
+    return [sys.executable, "-c", AS_OWNER, way, str(node.data_directory)]
 
 
 def by_commands(node: Node, way: str = "exec") -> CommandControl:
     """Return a control of that node by commands, as through ssh or sudo."""
     pg_ctl = [*as_owner(node, "exec"), str(node.installation.bindir / "pg_ctl")]
-    data = ["-D", str(node.data_dir)]
+    data = ["-D", str(node.data_directory)]
     return CommandControl(
-        str(node.data_dir),
+        str(node.data_directory),
         start=[*pg_ctl, "start", *data, "-w", "-l", str(node.log_file)],
         stop=[*pg_ctl, "stop", *data, "-m", "fast"],
         is_running=[*pg_ctl, "status", *data],
@@ -76,7 +69,7 @@ def test_a_server_is_stopped_started_and_its_files_are_reached(
     node = clusters.lab.primary(version=cluster.major)
     control = kind(node)
     assert isinstance(control, NodeControl)
-    assert control.data_dir == str(node.data_dir) in repr(control)
+    assert control.data_directory == str(node.data_directory) in repr(control)
     assert control.is_running()
     control.start()
     control.stop()
@@ -91,10 +84,10 @@ def test_a_server_is_stopped_started_and_its_files_are_reached(
     control.write_file(odd, b"one\0\n")
     control.write_file(f"../{node.name}.kept/{odd}", b"two")
     assert control.read_file(odd) == b"one\0\n"
-    written = node.data_dir / odd
-    kept = node.data_dir.with_suffix(".kept")
+    written = node.data_directory / odd
+    kept = node.data_directory.with_suffix(".kept")
     for file in (written, kept / odd):
-        found, owner = file.stat(), node.data_dir.stat()
+        found, owner = file.stat(), node.data_directory.stat()
         assert (found.st_mode & 0o777, found.st_uid) == (0o600, owner.st_uid)
     assert {path.name for path in kept.iterdir()} == {odd}
     control.write_file(odd, b"three")
@@ -105,7 +98,7 @@ def test_a_server_is_stopped_started_and_its_files_are_reached(
     with control.private_file(b"secret") as path:
         assert Path(path).read_bytes() == b"secret"
         assert Path(path).stat().st_mode & 0o777 == 0o600
-        assert Path(path).stat().st_uid == node.data_dir.stat().st_uid
+        assert Path(path).stat().st_uid == node.data_directory.stat().st_uid
     assert not Path(path).exists()
 
     lines: list[str] = []
@@ -121,18 +114,18 @@ def test_a_program_ends_when_its_output_is_no_longer_read(
     clusters: Clusters, cluster: Pair
 ) -> None:
     control = clusters.lab.primary(version=cluster.major, name="ended").control
-    data_dir = Path(control.data_dir)
+    data_directory = Path(control.data_directory)
     control.stop()
 
     def enough(line: str) -> None:
         raise KeyboardInterrupt(line)
 
     with pytest.raises(KeyboardInterrupt):
-        control.run("postgres", ["-D", control.data_dir], on_line=enough)
+        control.run("postgres", ["-D", control.data_directory], on_line=enough)
 
     def its_processes() -> list[str]:
         told = psutil.process_iter(["cmdline"])
-        return [p.info["cmdline"] for p in told if str(data_dir) in (p.info["cmdline"] or [])]
+        return [p.info["cmdline"] for p in told if str(data_directory) in (p.info["cmdline"] or [])]
 
     wait_until(lambda: not its_processes())
 
@@ -144,9 +137,9 @@ def test_failures_contain_the_servers_message(clusters: Clusters, cluster: Pair)
     with pytest.raises(ControlFailed, match="no_such_setting"):
         node.control.start()
     with pytest.raises(ControlFailed, match="bindir="):
-        LocalControl(node.data_dir, bindir="/nowhere")
+        LocalControl(node.data_directory, bindir="/nowhere")
     with pytest.raises(ControlFailed, match="directory"):
-        LocalControl(node.data_dir / "no", bindir=node.installation.bindir).start()
+        LocalControl(node.data_directory / "no", bindir=node.installation.bindir).start()
     with pytest.raises(TypeError, match="takes several items, not one str"):
         CommandControl("/x", start="pg_ctl start", stop=[], is_running=[])
     stubborn = CommandControl("/x", start=["false"], stop=["true"], is_running=["true"])
@@ -174,7 +167,7 @@ def test_the_control_file_agrees_with_the_server(clusters: Clusters, cluster: Pa
     node = clusters.lab.primary(version=cluster.major, settings={"wal_log_hints": hints})
 
     def read() -> ControlFile:
-        return ControlFile.from_bytes((node.data_dir / "global/pg_control").read_bytes())
+        return ControlFile.from_bytes((node.data_directory / "global/pg_control").read_bytes())
 
     running = read()
     with node.connect() as server:
@@ -192,13 +185,13 @@ def test_the_control_file_agrees_with_the_server(clusters: Clusters, cluster: Pa
     assert stopped.state is ControlState.SHUT_DOWN
     assert stopped.is_clean
     assert stopped.checkpoint_lsn > running.checkpoint_lsn
-    standby = (cluster.standby.data_dir / "global/pg_control").read_bytes()
+    standby = (cluster.standby.data_directory / "global/pg_control").read_bytes()
     assert ControlFile.from_bytes(standby).state is ControlState.IN_ARCHIVE_RECOVERY
     assert ControlFile.from_bytes(standby).min_recovery_timeline == 1
 
 
 def test_other_bytes_are_refused_as_a_control_file(cluster: Pair) -> None:
-    content = (cluster.primary.data_dir / "global/pg_control").read_bytes()
+    content = (cluster.primary.data_directory / "global/pg_control").read_bytes()
     for bad in (b"", content[:200], content[8:], content[:16] + b"\x63" + content[17:]):
         with pytest.raises(InvalidControlFile):
             ControlFile.from_bytes(bad)

@@ -14,10 +14,12 @@ from colours import Colour
 from trees import Tree, grow, writing, written
 
 import pgreplkit
-from pgreplkit import ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
+from pgreplkit import LocalControl
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.lab import Node
+from pgreplkit.rows import Evidence
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
 
@@ -52,8 +54,8 @@ async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
     with writing(tree, "a", "b", "c") as writer:
         tree["a"].kill()
         wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
-        every: tuple[Proof, ...] = ("connection", "standbys", "process")
-        plan = await found.failover(proofs=every, fence=fenced.append)
+        every: tuple[Evidence, ...] = ("connection", "standbys", "process")
+        plan = await found.plan_failover(evidence=every, fence=fenced.append)
         new = plan.steps[-1].to_dict()["upstream"]
         assert new in {"b", "c"}
         result = await plan.run()
@@ -76,21 +78,21 @@ async def test_a_lost_primary_is_replaced_and_rejoins_after_pg_rewind(
     tree["a"].start()
     run(tree["a"], "SET synchronous_commit = local; INSERT INTO written VALUES (-1)")
     await found.refresh()
-    with pytest.raises(pgreplkit.SplitBrain):
+    with pytest.raises(pgreplkit.errors.SplitBrain):
         assert found.primary
-    with pytest.raises(pgreplkit.SplitBrain):
-        await found.switchover(other)
+    with pytest.raises(pgreplkit.errors.SplitBrain):
+        await found.plan_switchover(other)
     tree["a"].kill()
-    plan = await found.rejoin("a", slot="a")
+    plan = await found.plan_rejoin("a", slot="a")
     if not can_rewind(cluster) or cluster.major < 13:
-        with pytest.raises(PlanRefused, match="clone_standby"):
+        with pytest.raises(PlanRefused, match="plan_clone"):
             await plan.run()
         assert not tree["a"].is_running
         return
-    own = (tree["a"].data_dir / "postgresql.conf").read_bytes()
+    own = (tree["a"].data_directory / "postgresql.conf").read_bytes()
     await plan.run()
-    assert (tree["a"].data_dir / "postgresql.conf").read_bytes() == own
-    assert not tree["a"].data_dir.with_suffix(".before-rewind").exists()
+    assert (tree["a"].data_directory / "postgresql.conf").read_bytes() == own
+    assert not tree["a"].data_directory.with_suffix(".before-rewind").exists()
     await found.refresh()
     assert found["a"].upstream == new
     assert not found.findings
@@ -106,12 +108,12 @@ async def test_a_reachable_primary_is_not_replaced(
     tree = grow(clusters.lab, cluster.major, leaf=False)
     run(tree["a"], "SELECT pg_create_physical_replication_slot('stranger')")
     found = await tree.discover(colour)
-    plan = await found.failover(proofs=("connection", "standbys", "process"))
+    plan = await found.plan_failover(evidence=("connection", "standbys", "process"))
     with pytest.raises(PlanRefused) as caught:
         await plan.run()
     assert {f.check for f in caught.value.findings} == {"connection", "standbys", "process"}
-    with pytest.raises(ValueError, match="proofs must be some of"):
-        await found.failover(proofs=())
+    with pytest.raises(ValueError, match="evidence must be some of"):
+        await found.plan_failover(evidence=())
     tree["c"].stop()
     run(tree["a"], "INSERT INTO written VALUES (1)")
     wait_until(lambda: written(tree["b"]) == {1})
@@ -119,23 +121,23 @@ async def test_a_reachable_primary_is_not_replaced(
     tree["c"].start()
     wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
     with pytest.raises(PlanRefused, match="needed: the standby with the most WAL"):
-        await (await found.failover("c")).run()
+        await (await found.plan_failover("c")).run()
 
     def refuse(name: str) -> None:
         raise RuntimeError(f"{name} does not answer the switch")
 
     run(tree["b"], "SELECT pg_wal_replay_pause()")
     with pytest.raises(PlanRefused, match="neither paused nor delayed"):
-        await (await found.failover("b")).run()
+        await (await found.plan_failover("b")).run()
     run(tree["b"], "SELECT pg_wal_replay_resume()")
-    plan = await found.failover("b", fence=refuse, journal=tmp_path / "journal")
+    plan = await found.plan_failover("b", fence=refuse, journal=tmp_path / "journal")
     with pytest.raises(PlanFailed, match="RuntimeError: a does not answer the switch"):
         await plan.run()
     assert one(tree["b"], "SELECT pg_is_in_recovery()") is True
     # The evidence may be out of date by the time of the resume.
     tree["a"].start()
     wait_until(lambda: bool(is_receiving(tree["b"]) and is_receiving(tree["c"])))
-    again = await found.resume(tmp_path / "journal", fence=lambda name: None)
+    again = await found.plan_resume(tmp_path / "journal", fence=lambda name: None)
     for begun in (plan, again):
         with pytest.raises(PlanFailed, match="still out of reach: connection: it answers"):
             await begun.resume()
@@ -143,11 +145,11 @@ async def test_a_reachable_primary_is_not_replaced(
     tree["a"].stop()
     wait_until(lambda: not is_receiving(tree["b"]) and not is_receiving(tree["c"]))
     fresh = await tree.discover(colour)
-    result = await (await fresh.failover("b")).run()
+    result = await (await fresh.plan_failover("b")).run()
     assert result.promotion is not None
     wait_until(lambda: one(tree["b"], "SELECT pg_is_in_recovery()") is False)
-    back = await fresh.rejoin("a")
-    assert [step.what for step in back.steps if "rewind" in step.what] == []
+    back = await fresh.plan_rejoin("a")
+    assert [step.description for step in back.steps if "rewind" in step.description] == []
     await back.run()
     await fresh.refresh()
     assert {node.name: node.upstream for node in fresh.nodes} == {"a": "b", "b": None, "c": "b"}
@@ -160,34 +162,36 @@ async def test_a_standby_follows_another_and_a_diverged_one_is_refused(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     found = await tree.discover(colour)
-    old = tree["c"].data_dir / "recovery.conf"
+    old = tree["c"].data_directory / "recovery.conf"
     if old.exists():
         old.write_text(f"{old.read_text()}restore_command = 'false'\n")
-    plan = await found.follow("c", "b", slot="slot_c")
+    plan = await found.plan_follow("c", "b", slot="slot_c")
     assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
     await plan.run()
     assert not old.exists() or "restore_command = 'false'" in old.read_text()
     await found.refresh()
     assert found["c"].upstream == "b"
-    with pytest.raises(pgreplkit.ServerError, match="c receives from b: they would form a circle"):
-        await found.follow("b", "c")
-    await (await found.follow("c", "a")).run()
+    with pytest.raises(
+        pgreplkit.errors.ServerError, match="c receives from b: they would form a circle"
+    ):
+        await found.plan_follow("b", "c")
+    await (await found.plan_follow("c", "a")).run()
     await found.refresh()
     assert found["c"].upstream == "a"
     left = "SELECT active FROM pg_replication_slots"
     wait_until(lambda: rows(tree["b"], left) == [{"active": False}])
     diverge(tree, "c")
-    plan = await found.follow("c", "b")
+    plan = await found.plan_follow("c", "b")
     with pytest.raises(PlanRefused, match="not a timeline of the upstream's history: 1") as caught:
         await plan.run()
     [finding] = caught.value.findings
     assert "pg_rewind" in finding.remedy
     with pytest.raises(PlanFailed, match="not a timeline of the upstream's history"):
         await plan.run(force=True)
-    with pytest.raises(pgreplkit.ServerError, match="let a follow b"):
-        await found.follow("a", "b")
+    with pytest.raises(pgreplkit.errors.ServerError, match="let a follow b"):
+        await found.plan_follow("a", "b")
     if can_rewind(cluster):
-        plan = await found.rejoin("c")
+        plan = await found.plan_rejoin("c")
         await plan.run()
         await found.refresh()
         assert found["c"].upstream == "a"
@@ -199,24 +203,23 @@ async def test_follow_gives_a_standby_another_slot(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     found = await tree.discover(colour)
-    plan = await found.follow("c", "a", slot="another")
+    plan = await found.plan_follow("c", "a", slot="another")
     assert (await plan.check())["slot"].found == "it leaves the slot slot_c of a"
     await plan.run()
     active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'another'"
     assert one(tree["a"], active) is True
-    plan = await found.follow("c", "a", slot="slot_b", timeout=3)
-    with pytest.raises(PlanFailed, match="timed out after 3 s waiting until c streams"):
-        await plan.run()
+    with pytest.raises(PlanRefused, match=r"slots of the same names: slot_b \(in use\)"):
+        await (await found.plan_follow("c", "a", slot="slot_b")).run()
     if cluster.major >= 13:
         # Until the server has read the new setting, the former walreceiver still streams.
-        await (await found.follow("c", "a", slot="another")).run()
+        await (await found.plan_follow("c", "a", slot="another")).run()
         pid = int(
             str(one(tree["c"], "SELECT pid FROM pg_stat_activity WHERE backend_type = 'startup'"))
         )
         os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(PlanFailed, match="timed out after 3 s waiting until c streams"):
-                await (await found.follow("c", "a", slot="slot_c", timeout=3)).run()
+                await (await found.plan_follow("c", "a", slot="slot_c", timeout=3)).run()
         finally:
             os.kill(pid, signal.SIGCONT)
 
@@ -235,19 +238,21 @@ async def test_a_follow_whose_restart_was_interrupted_is_resumed(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     node, journal = tree["c"], tmp_path / "journal"
-    control = Interrupted(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+    control = Interrupted(
+        node.data_directory, bindir=node.installation.bindir, log_file=node.log_file
+    )
     found = await tree.discover(colour, c=control)
     with pytest.raises(PlanFailed, match="it was interrupted"):
-        await (await found.follow("c", "b", journal=journal)).run()
+        await (await found.plan_follow("c", "b", journal=journal)).run()
     assert not node.is_running
     found = await tree.discover(colour)
-    marker = node.data_dir / ("standby.signal" if cluster.major >= 12 else "recovery.conf")
-    away = marker.rename(node.data_dir / "away")
+    marker = node.data_directory / ("standby.signal" if cluster.major >= 12 else "recovery.conf")
+    away = marker.rename(node.data_directory / "away")
     with pytest.raises(PlanFailed, match="it is configured as a primary"):
-        await (await found.resume(journal)).resume()
+        await (await found.plan_resume(journal)).resume()
     assert not node.is_running
     away.rename(marker)
-    await (await found.resume(journal)).resume()
+    await (await found.plan_resume(journal)).resume()
     await found.refresh()
     assert found["c"].upstream == "b"
 
@@ -257,8 +262,8 @@ def test_a_primary_that_refuses_the_password_is_reachable(cluster: Pair) -> None
         cluster.primary.conninfo, passfile="/dev/null", password="wrong"
     )
     found = pgreplkit.Cluster.discover({"a": bad, "b": cluster.standby.conninfo})
-    proofs: tuple[Proof, ...] = ("connection",)
-    answer = found.failover(proofs=proofs).check()["connection"]
+    evidence: tuple[Evidence, ...] = ("connection",)
+    answer = found.plan_failover(evidence=evidence).check()["connection"]
     assert (answer.severity, answer.found[:10]) == ("critical", "it answers")
     assert "wrong" not in str(answer)
 
@@ -272,7 +277,7 @@ async def test_an_async_fence_is_awaited_and_refused_in_a_sync_cluster() -> None
 
     await AsyncSite({}, {}, {}, 1, fence=fence).fence_off("a")
     assert fenced == ["a"]
-    with pytest.raises(pgreplkit.ControlFailed, match="only the async classes run"):
+    with pytest.raises(pgreplkit.errors.ControlFailed, match="only the async classes run"):
         Site({}, {}, {}, 1, fence=fence).fence_off("b")
     assert fenced == ["a"]
 
@@ -280,5 +285,5 @@ async def test_an_async_fence_is_awaited_and_refused_in_a_sync_cluster() -> None
 async def test_a_node_without_a_control_cannot_rejoin(cluster: Pair, colour: Colour) -> None:
     servers = {"one": cluster.primary.conninfo, "two": cluster.standby.conninfo}
     found = pgreplkit.Cluster.discover(servers)
-    with pytest.raises(pgreplkit.ControlFailed, match="controls="):
-        found.rejoin("two")
+    with pytest.raises(pgreplkit.errors.ControlFailed, match="controls="):
+        found.plan_rejoin("two")

@@ -8,7 +8,8 @@ from clusters import Cluster as Pair, Clusters, one, rows, run, wait_until
 from colours import Colour
 from trees import Tree
 
-from pgreplkit import PlanRefused, Severity
+from pgreplkit.errors import PlanRefused
+from pgreplkit.rows import Severity
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=17")]
 ADVANCE = "SELECT slot_name FROM pg_replication_slot_advance('feed', pg_current_wal_lsn())"
@@ -55,7 +56,7 @@ async def test_a_switchover_waits_for_the_synchronization_of_failover_slots(
 ) -> None:
     tree = feeding(clusters, cluster)
     found = await tree.discover(colour)
-    plan = await found.switchover("b")
+    plan = await found.plan_switchover("b")
     finding = (await plan.check())["logical slots"]
     assert finding.severity is Severity.CRITICAL
     assert finding.found == "feed (database postgres): not synchronized to the standby"
@@ -78,8 +79,8 @@ async def test_a_failover_says_which_consumers_lose_their_slot(
     tree["a"].kill()
     receivers = "SELECT 1 FROM pg_stat_wal_receiver"
     wait_until(lambda: not rows(tree["b"], receivers) and not rows(tree["c"], receivers))
-    kept = await (await found.failover("b")).check()
+    kept = await (await found.plan_failover("b")).check()
     assert kept["logical slots"].severity is Severity.OK
-    lost = await (await found.failover("c")).check()
+    lost = await (await found.plan_failover("c")).check()
     assert lost["logical slots"].severity is Severity.WARNING
     assert lost["logical slots"].found.startswith("feed (database postgres): not synchronized")

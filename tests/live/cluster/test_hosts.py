@@ -10,8 +10,10 @@ from clusters import Cluster as Pair, Clusters, one, run, wait_until
 from trees import Tree, grow
 
 import pgreplkit
-from pgreplkit import Cluster, ControlFailed, LocalControl, PlanFailed, PlanRefused, Proof
+from pgreplkit import Cluster, LocalControl, ReplicationConnection
+from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.lab import Node
+from pgreplkit.rows import Evidence
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=15")]
 
@@ -26,23 +28,23 @@ def failed_over(clusters: Clusters, cluster: Pair) -> tuple[Tree, Cluster]:
     tree["a"].kill()
     servers = {name: tree[name].conninfo for name in "ab"}
     found = Cluster.discover(servers, controls={name: tree[name].control for name in "ab"})
-    proofs: tuple[Proof, ...] = ("process",)
-    found.failover("b", primary="a", proofs=proofs, timeout=30).run()
+    evidence: tuple[Evidence, ...] = ("process",)
+    found.plan_failover("b", primary="a", evidence=evidence, timeout=30).run()
     tree["a"].start()
     run(tree["a"], "CREATE TABLE only_here (id int)")
     return tree, found
 
 
 def owned(node: Node, name: str, text: str) -> None:
-    path = node.data_dir / name
-    owner = node.data_dir.stat()
+    path = node.data_directory / name
+    owner = node.data_directory.stat()
     path.parent.mkdir(exist_ok=True)
     os.chown(path.parent, owner.st_uid, owner.st_gid)
     node._place.make_file(path, text)
 
 
 def follows(tree: Tree, name: str) -> None:
-    tree[name].wait_until_streaming()
+    tree[name].wait_for_streaming()
     run(tree["b"], "INSERT INTO written VALUES (7)")
     wait_until(lambda: one(tree[name], "SELECT count(*) FROM written WHERE id = 7") == 1)
 
@@ -51,13 +53,14 @@ def test_a_rejoin_keeps_included_files_and_keys(failed_over: tuple[Tree, Cluster
     tree, found = failed_over
     owned(tree["a"], "conf.d/own.conf", "work_mem = '5MB'\n")
     owned(tree["a"], "server.key", "its own\n")
-    with (tree["a"].data_dir / "postgresql.conf").open("a") as file:
-        file.write("include_dir 'conf.d'\n")
+    owned(tree["a"], "empty.d/README", "no settings yet\n")
+    with (tree["a"].data_directory / "postgresql.conf").open("a") as file:
+        file.write("include_dir 'conf.d'\ninclude_dir 'empty.d'\n")
     tree["a"].kill()
-    found.rejoin("a", timeout=30).run()
+    found.plan_rejoin("a", timeout=30).run()
     follows(tree, "a")
     assert one(tree["a"], "SHOW work_mem") == "5MB"
-    assert (tree["a"].data_dir / "server.key").read_text() == "its own\n"
+    assert (tree["a"].data_directory / "server.key").read_text() == "its own\n"
 
 
 def test_a_crashed_server_with_its_configuration_elsewhere_rejoins(
@@ -65,28 +68,28 @@ def test_a_crashed_server_with_its_configuration_elsewhere_rejoins(
 ) -> None:
     tree, found = failed_over
     node = tree["a"]
-    etc = node.data_dir.with_name(f"etc-of-a-{node.major}")
+    etc = node.data_directory.with_name(f"etc-of-a-{node.major}")
     node.stop()
     etc.mkdir()
     for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
-        (node.data_dir / name).rename(etc / name)
+        (node.data_directory / name).rename(etc / name)
     with (etc / "postgresql.conf").open("a") as file:
-        file.write(f"data_directory = '{node.data_dir}'\n")
+        file.write(f"data_directory = '{node.data_directory}'\n")
         for setting in ("hba", "ident"):
             file.write(f"{setting}_file = '{etc}/pg_{setting}.conf'\n")
-    owner = node.data_dir.stat()
+    owner = node.data_directory.stat()
     for path in (etc, *etc.iterdir()):
         os.chown(path, owner.st_uid, owner.st_gid)
     options = {"bindir": node.installation.bindir, "log_file": node.log_file}
-    LocalControl(node.data_dir, config_file=etc / "postgresql.conf", **options).start()  # type: ignore[arg-type]
+    LocalControl(node.data_directory, config_file=etc / "postgresql.conf", **options).start()  # type: ignore[arg-type]
     node.kill()
-    plan = found.rejoin("a", timeout=30)
+    plan = found.plan_rejoin("a", timeout=30)
     assert plan.check()["configuration of a"].found == str(etc / "postgresql.conf")
     plan.run()
     follows(tree, "a")
     node.control.restart()
-    tree["a"].wait_until_streaming()
-    assert not (node.data_dir / "postgresql.conf").exists()
+    tree["a"].wait_for_streaming()
+    assert not (node.data_directory / "postgresql.conf").exists()
 
 
 @pytest.mark.parametrize("name", ["postgresql.auto.conf", "server.key"])
@@ -97,13 +100,13 @@ def test_a_rejoin_is_refused_if_pg_rewind_could_not_write_a_file(
     tree["a"].stop()
     if name == "server.key":
         owned(tree["a"], name, "key")
-    (tree["a"].data_dir / name).chmod(0o400)
-    before = {path: path.stat().st_mtime_ns for path in tree["a"].data_dir.rglob("*")}
+    (tree["a"].data_directory / name).chmod(0o400)
+    before = {path: path.stat().st_mtime_ns for path in tree["a"].data_directory.rglob("*")}
     with pytest.raises(PlanRefused, match=f"not writable: .*{name}"):
-        found.rejoin("a", timeout=30).run()
-    assert {path: path.stat().st_mtime_ns for path in tree["a"].data_dir.rglob("*")} == before
-    (tree["a"].data_dir / name).chmod(0o600)
-    found.rejoin("a", timeout=30).run()
+        found.plan_rejoin("a", timeout=30).run()
+    assert {path: path.stat().st_mtime_ns for path in tree["a"].data_directory.rglob("*")} == before
+    (tree["a"].data_directory / name).chmod(0o600)
+    found.plan_rejoin("a", timeout=30).run()
     follows(tree, "a")
 
 
@@ -129,18 +132,18 @@ def test_a_pg_rewind_that_failed_half_way_is_not_resumed(
     tree, found = failed_over
     node = tree["a"]
     node.stop()
-    broken = Breaking(node.data_dir, bindir=node.installation.bindir, log_file=node.log_file)
+    broken = Breaking(node.data_directory, bindir=node.installation.bindir, log_file=node.log_file)
     servers = {name: tree[name].conninfo for name in "ab"}
     found = Cluster.discover(servers, controls={"a": broken})
-    plan = found.rejoin("a", timeout=30)
+    plan = found.plan_rejoin("a", timeout=30)
     with pytest.raises(PlanFailed, match="No space left on device") as caught:
         plan.run()
-    assert caught.value.way_on == "make a new copy with clone_standby()"
+    assert caught.value.way_on == "make a new copy with plan_clone()"
     with pytest.raises(PlanFailed, match="an earlier pg_rewind failed"):
         plan.resume()
-    assert (node.data_dir / "standby.signal").exists()
+    assert (node.data_directory / "standby.signal").exists()
     with pytest.raises(PlanRefused, match="files of an earlier attempt"):
-        found.rejoin("a", timeout=30).run()
+        found.plan_rejoin("a", timeout=30).run()
 
 
 @pytest.mark.pg(">=17")
@@ -152,6 +155,45 @@ def test_a_server_that_forbids_alter_system_stops_a_follow(
     run(tree["c"], "SELECT pg_reload_conf()")
     wait_until(lambda: one(tree["c"], "SHOW allow_alter_system") == "off")
     found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
-    for plan in (found.follow("c", "b"), found.switchover("b")):
+    for plan in (found.plan_follow("c", "b"), found.plan_switchover("b"), found.plan_failover("b")):
         with pytest.raises(PlanRefused, match="ALTER SYSTEM on c: allow_alter_system is off"):
             plan.run()
+
+
+def test_a_standby_that_could_not_follow_a_promotion_stops_a_switchover(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["c"], "ALTER SYSTEM SET recovery_target_timeline = 'current'")
+    tree["c"].stop()
+    tree["c"].start()
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    tree["c"].wait_for_streaming()
+    found.refresh()
+    with pytest.raises(PlanRefused, match="recovery_target_timeline of c: current"):
+        found.plan_switchover("b").run()
+    # On the same timeline the standby can move, for now.
+    assert found.plan_follow("c", "b").check().is_ready
+
+
+def test_a_failover_is_refused_if_a_follower_could_not_stream_afterwards(
+    clusters: Clusters, cluster: Pair
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
+    tree["a"].kill()
+    run(tree["b"], "SELECT pg_create_physical_replication_slot('slot_c', true)")
+    evidence: tuple[Evidence, ...] = ("process",)
+    plan = found.plan_failover("b", evidence=evidence)
+    assert plan.check().is_ready
+    receiver = ReplicationConnection.connect(tree["b"].conninfo)
+    start = receiver.identify_system().position
+    with receiver, receiver.start_physical(start, slot="slot_c"):
+        with pytest.raises(PlanRefused, match=r"slots of the same names: slot_c \(in use\)"):
+            plan.run()
+        with pytest.raises(PlanRefused, match=r"slots of the same names: slot_c \(in use\)"):
+            found.plan_follow("c", "b", slot="slot_c").run()
+    # The line "all" does not admit physical replication.
+    (tree["b"].data_directory / "pg_hba.conf").write_text("host all all all trust\n")
+    with pytest.raises(PlanRefused, match="access of c: rejected"):
+        plan.run()

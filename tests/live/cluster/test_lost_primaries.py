@@ -9,9 +9,10 @@ from colours import Colour
 from trees import grow
 
 import pgreplkit
-from pgreplkit import PlanRefused, Proof
 from pgreplkit.driver.probe import probe
+from pgreplkit.errors import PlanRefused
 from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.rows import Evidence
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour]
 
@@ -25,19 +26,19 @@ async def test_a_primary_that_waits_for_its_last_clients_is_not_replaced(
     with psycopg.connect(primary.conninfo, autocommit=True) as client:
         # A smart shutdown: new connections get SQLSTATE 57P03, and this client still writes.
         ctl = str(primary.installation.bindir / "pg_ctl")
-        command = [ctl, "stop", "-D", str(primary.data_dir), "-m", "smart", "--no-wait"]
+        command = [ctl, "stop", "-D", str(primary.data_directory), "-m", "smart", "--no-wait"]
         primary._command(command, check=True)
         wait_until(lambda: probe(primary.conninfo) is Reply.REFUSED)
         await found.refresh()
         assert found["a"].refuses
         assert str(found["a"]).startswith("a: refuses connections (")
-        ways: tuple[tuple[Proof], ...] = (("connection",), ("process",))
-        for proofs in ways:
-            plan = await found.failover("b", proofs=proofs, timeout=10)
-            with pytest.raises(PlanRefused, match=f"{proofs[0]}: it (answers|is running)"):
+        ways: tuple[tuple[Evidence], ...] = (("connection",), ("process",))
+        for evidence in ways:
+            plan = await found.plan_failover("b", evidence=evidence, timeout=10)
+            with pytest.raises(PlanRefused, match=f"{evidence[0]}: it (answers|is running)"):
                 await plan.run()
-        with pytest.raises(pgreplkit.ServerError, match=r"at present \(a: refuses"):
-            await found.switchover("b")
+        with pytest.raises(pgreplkit.errors.ServerError, match=r"at present \(a: refuses"):
+            await found.plan_switchover("b")
         client.execute("INSERT INTO written VALUES (1)")
     wait_until(lambda: not primary.is_running)
     assert probe(primary.conninfo) is Reply.SILENT
@@ -51,8 +52,8 @@ def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_aliv
     servers = {"a": f"{name} {where}", "b": cluster.standby.conninfo}
     found = pgreplkit.Cluster.discover(servers, timeout=20)
     assert found["a"].refuses
-    proofs: tuple[Proof, ...] = ("connection",)
-    plan = found.failover("b", primary="a", proofs=proofs, timeout=10)
+    evidence: tuple[Evidence, ...] = ("connection",)
+    plan = found.plan_failover("b", primary="a", evidence=evidence, timeout=10)
     with pytest.raises(PlanRefused, match="connection: it answers"):
         plan.run()
 
@@ -63,7 +64,7 @@ async def test_a_standby_that_was_promoted_by_someone_else_stops_a_failover(
     tree = grow(clusters.lab, cluster.major, leaf=False)
     found = await tree.discover(colour)
     tree["a"].kill()
-    plan = await found.failover("b", proofs=("connection", "standbys"), timeout=10)
+    plan = await found.plan_failover("b", evidence=("connection", "standbys"), timeout=10)
     tree["c"].promote()
     with pytest.raises(PlanRefused, match=r"standbys: .*c does not say"):
         await plan.run()

@@ -14,7 +14,8 @@ from colours import Awaited, Colour
 from patronis import PASSWORD, USER, Patronis, running
 
 import pgreplkit
-from pgreplkit import AsyncPatroniCluster, PatroniCluster, PatroniRefused
+from pgreplkit.errors import PatroniRefused
+from pgreplkit.patroni import AsyncPatroniCluster, PatroniCluster
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +105,21 @@ def listening(answer: bytes) -> Iterator[str]:
 async def test_other_services_are_distinguished_from_patroni(colour: Colour) -> None:
     with (
         listening(b"220 mail ready\r\n") as url,
-        pytest.raises(pgreplkit.PatroniUnreachable, match="the answer is not HTTP: 220 mail ready"),
+        pytest.raises(
+            pgreplkit.errors.PatroniUnreachable, match="the answer is not HTTP: 220 mail ready"
+        ),
     ):
         await api(colour, url).status()
     with listening(b"") as url:
         patroni = AsyncPatroniCluster((url, "http://127.0.0.1:1"))
-        with pytest.raises(pgreplkit.PatroniUnreachable, match="timed out, but may have begun"):
+        with pytest.raises(
+            pgreplkit.errors.PatroniUnreachable, match="timed out, but may have begun"
+        ):
             await patroni._ask("switch over", "POST", "switchover", {}, 0.2)
 
 
 async def test_members_that_do_not_answer_are_named(colour: Colour) -> None:
-    with pytest.raises(pgreplkit.PatroniUnreachable, match=r"no member responds \(http"):
+    with pytest.raises(pgreplkit.errors.PatroniUnreachable, match=r"no member responds \(http"):
         await api(colour, "http://127.0.0.1:1").status()
     for bad in ("ftp://db1", "db1:8008", "http://me:secret@db1"):
         with pytest.raises(ValueError, match="URL") as caught:

@@ -22,7 +22,7 @@ async def test_a_promoted_standby_accepts_writes_and_reports_the_switchpoint(
         async with await colour.standby(node.conninfo) as standby:
             await standby.pause()
             if cluster.major < 13:
-                with pytest.raises(pgreplkit.ServerError, match="paused"):
+                with pytest.raises(pgreplkit.errors.ServerError, match="paused"):
                     await standby.promote()
                 await standby.resume()
             promotion = await standby.promote()
@@ -32,7 +32,7 @@ async def test_a_promoted_standby_accepts_writes_and_reports_the_switchpoint(
             last = "SELECT pg_last_wal_replay_lsn()::text"
             assert promotion.switchpoint == LSN(str(one(node, last)))
             run(node, "CREATE TABLE written (a int)")
-            with pytest.raises(pgreplkit.NotAStandby):
+            with pytest.raises(pgreplkit.errors.NotAStandby):
                 await standby.promote()
         async with await colour.primary(node.conninfo) as primary:
             assert await primary.timeline() == 2
@@ -43,7 +43,7 @@ async def test_a_promoted_standby_accepts_writes_and_reports_the_switchpoint(
 @pytest.mark.pg(">=12")
 async def test_promoting_without_the_privilege_raises(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(conninfo_as(cluster.standby, "observer")) as standby:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_promote"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="pg_promote"):
             await standby.promote()
     assert one(cluster.standby, "SELECT pg_is_in_recovery()") is True
 
@@ -51,5 +51,5 @@ async def test_promoting_without_the_privilege_raises(cluster: Cluster, colour: 
 @pytest.mark.pg("<12")
 async def test_promoting_by_sql_needs_12(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="pg_ctl promote"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="pg_ctl promote"):
             await standby.promote()

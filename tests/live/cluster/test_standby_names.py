@@ -9,7 +9,8 @@ from colours import Colour
 from psycopg.conninfo import make_conninfo
 
 import pgreplkit
-from pgreplkit import PlanRefused, Primary, SyncStandbyNames
+from pgreplkit import Primary, SyncStandbyNames
+from pgreplkit.errors import PlanRefused
 from pgreplkit.lab import Lab, Node
 
 pytestmark = [pytest.mark.matrix, pytest.mark.one_colour, pytest.mark.pg(">=12")]
@@ -20,7 +21,7 @@ def follow_without_a_name(standby: Node, primary: Node) -> None:
     conninfo = make_conninfo(primary.conninfo, dbname=None).replace("'", "''")
     run(standby, f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
     standby.restart()
-    standby.wait_until_streaming()
+    standby.wait_for_streaming()
 
 
 def named(lab: Lab, major: int, *cluster_names: str) -> dict[str, Node]:
@@ -60,7 +61,7 @@ async def test_commits_end_after_a_switchover_and_back(
     assert found["b"].receives_from is not None
     assert found["b"].receives_from.known_as == names[1]
     for new, old in (("b", "a"), ("a", "b")):
-        plan = found.switchover(new, timeout=30)
+        plan = found.plan_switchover(new, timeout=30)
         plan.run()
         assert commits(nodes[new])
         with nodes[new].connect() as primary:
@@ -83,4 +84,4 @@ async def test_a_switchover_after_which_commits_would_wait_is_refused(
         controls={name: node.control for name, node in nodes.items()},
     )
     with pytest.raises(PlanRefused, match=r"FIRST 2 \(paris, archiver\).*paris, nice"):
-        found.switchover("b").run()
+        found.plan_switchover("b").run()

@@ -20,8 +20,10 @@ from colours import Colour
 from trees import Tree, grow, writing, written
 
 import pgreplkit
-from pgreplkit import LocalControl, PlanFailed, PlanRefused, StepProgress
+from pgreplkit import LocalControl
+from pgreplkit.errors import PlanFailed, PlanRefused
 from pgreplkit.lab import Node
+from pgreplkit.rows import StepProgress
 
 pytestmark = pytest.mark.one_colour
 
@@ -34,9 +36,9 @@ def snapshot(tree: Tree) -> dict[str, object]:
         written = "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END"
         position = f"SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn(), {written}"
         files = {
-            str(path.relative_to(node.data_dir)): path.read_bytes()
+            str(path.relative_to(node.data_directory)): path.read_bytes()
             for pattern in ("*.conf", "*.signal")
-            for path in node.data_dir.glob(pattern)
+            for path in node.data_directory.glob(pattern)
         }
         settings = "SELECT name, setting FROM pg_settings WHERE name NOT LIKE 'transaction%'"
         told[name] = (slots, rows(node, position), files, rows(node, settings))
@@ -53,7 +55,7 @@ async def test_a_switchover_loses_no_commit_and_moves_slots_and_names(
     wait_until(lambda: one(tree["a"], "SHOW synchronous_standby_names") == "b, c")
     told: list[StepProgress] = []
     with writing(tree, "a", "b") as writer:
-        plan = await found.switchover("b", journal=tmp_path / "journal")
+        plan = await found.plan_switchover("b", journal=tmp_path / "journal")
         readiness = await plan.check()
         assert readiness.is_ready, readiness.problems
         result = await plan.run(told.append)
@@ -83,7 +85,7 @@ async def test_a_switchover_loses_no_commit_and_moves_slots_and_names(
     at = next(n for n, step in enumerate(told_of["steps"]) if step["kind"] == "Promote")
     (tmp_path / "journal").write_text(json.dumps(told_of | {"done": told_of["done"][:at]}))
     with pytest.raises(PlanFailed, match="cannot be undone"):
-        await (await found.resume(tmp_path / "journal")).undo()
+        await (await found.plan_resume(tmp_path / "journal")).undo()
 
 
 @pytest.mark.matrix
@@ -96,10 +98,10 @@ async def test_planning_and_checking_change_nothing(
     async def looked_at() -> None:
         before = snapshot(tree)
         found = await tree.discover(colour)
-        plan = await found.switchover("b")
+        plan = await found.plan_switchover("b")
         assert (await plan.check()).is_ready
         assert "promote it" in str(plan)
-        assert all(step.what and step.does for step in plan.steps)
+        assert all(step.description and step.action for step in plan.steps)
         assert "0 of" in repr(plan)
         assert snapshot(tree) == before
 
@@ -112,7 +114,7 @@ async def test_a_standby_of_an_unknown_server_is_left_alone(
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
     known = Tree({name: node for name, node in tree.nodes.items() if name != "b"})
-    plan = await (await known.discover(colour)).switchover("c")
+    plan = await (await known.discover(colour)).plan_switchover("c")
     readiness = await plan.check()
     assert readiness.is_ready, readiness.problems
     assert "d" not in {step.node for step in plan.steps}
@@ -133,7 +135,7 @@ async def test_all_obstacles_are_reported_at_once_and_nothing_is_changed(
     run(tree["a"], "SELECT pg_switch_wal()")
     failed = "SELECT failed_count > 0 FROM pg_stat_archiver"
     wait_until(lambda: one(tree["a"], failed) is True)
-    tree["b"].wait_until_streaming()
+    tree["b"].wait_for_streaming()
     run(tree["b"], "SELECT pg_wal_replay_pause()")
     run(tree["a"], "SELECT pg_create_physical_replication_slot('stranger')")
     run(tree["a"], "INSERT INTO written SELECT generate_series(1, 1000)")
@@ -141,7 +143,7 @@ async def test_all_obstacles_are_reported_at_once_and_nothing_is_changed(
     wait_until(lambda: one(tree["b"], replayed) is True)
     run(tree["b"], "SELECT pg_create_physical_replication_slot('slot_c', true)")
     found = await tree.discover(colour)
-    plan = await found.switchover("b", max_lag=100)
+    plan = await found.plan_switchover("b", max_lag=100)
     before = {finding.check for finding in (await plan.check()).problems}
     # Changes since the plan was made are also found.
     with (
@@ -174,7 +176,7 @@ def backing_up(node: Node) -> Iterator[None]:
 async def insist_on_all(tree: Tree, colour: Colour) -> None:
     found = await tree.discover(colour)
     before = snapshot(tree)
-    plan = await found.switchover("b", max_lag=100)
+    plan = await found.plan_switchover("b", max_lag=100)
     with pytest.raises(PlanRefused) as caught:
         await plan.run()
     critical = {finding.check for finding in caught.value.findings}
@@ -183,10 +185,10 @@ async def insist_on_all(tree: Tree, colour: Colour) -> None:
     others = (await plan.check())["other slots"]
     assert (others.severity, others.found) == ("warning", "stranger")
     assert snapshot(tree) == before
-    with pytest.raises(pgreplkit.ServerError, match="not a standby"):
-        await found.switchover("a")
+    with pytest.raises(pgreplkit.errors.ServerError, match="not a standby"):
+        await found.plan_switchover("a")
     with pytest.raises(KeyError):
-        await found.switchover("nobody")
+        await found.plan_switchover("nobody")
 
 
 @pytest.mark.matrix
@@ -196,7 +198,7 @@ async def test_without_a_control_of_its_host_the_primary_is_not_changed(
     tree = grow(clusters.lab, cluster.major, leaf=False)
     other = clusters.lab.primary(version=cluster.major)
     found = await tree.discover(colour, a=other.control)
-    plan = await found.switchover("b")
+    plan = await found.plan_switchover("b")
     with pytest.raises(
         PlanRefused, match="a control of its host that stops and starts it, with system"
     ):
@@ -209,11 +211,11 @@ async def test_a_switchover_can_be_undone_until_the_promotion(
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
     found = await tree.discover(colour)
-    plan = await found.switchover("b", timeout=1, journal=tmp_path / "journal")
+    plan = await found.plan_switchover("b", timeout=1, journal=tmp_path / "journal")
 
     def pause_late(progress: StepProgress) -> None:
         # After all checks: replay pauses before the primary's last WAL.
-        if progress.step.what == "shut it down cleanly" and progress.elapsed is None:
+        if progress.step.description == "shut it down cleanly" and progress.elapsed is None:
             run(tree["b"], "SELECT pg_wal_replay_pause()")
 
     with pytest.raises(PlanFailed, match="shutdown checkpoint") as caught:
@@ -226,14 +228,14 @@ async def test_a_switchover_can_be_undone_until_the_promotion(
     with pytest.raises(ValueError, match="already started"):
         await plan.run()
     undone = await plan.undo()
-    assert undone[0].what == "shut it down cleanly"
+    assert undone[0].description == "shut it down cleanly"
     run(tree["a"], "INSERT INTO written VALUES (1)")
     slots = "SELECT slot_name FROM pg_replication_slots"
     assert rows(tree["b"], slots) == []
     run(tree["b"], "SELECT pg_wal_replay_resume()")
-    tree["b"].wait_until_streaming()
-    await (await found.switchover("b")).run()
-    with pytest.raises(pgreplkit.NotAPrimary):
+    tree["b"].wait_for_streaming()
+    await (await found.plan_switchover("b")).run()
+    with pytest.raises(pgreplkit.errors.NotAPrimary):
         pgreplkit.Primary.connect(tree["a"].conninfo)
 
 
@@ -246,18 +248,18 @@ async def test_a_stop_that_takes_too_long_is_undone_once_it_is_over(
     for sql in ("SET archive_mode = on", "SET archive_command = 'sleep 6'"):
         run(a, f"ALTER SYSTEM {sql}")
     a.restart()
-    tree["b"].wait_until_streaming()
-    tree["c"].wait_until_streaming()
+    tree["b"].wait_for_streaming()
+    tree["c"].wait_for_streaming()
     impatient = LocalControl(
-        a.data_dir, bindir=a.installation.bindir, log_file=a.log_file, timeout=3
+        a.data_directory, bindir=a.installation.bindir, log_file=a.log_file, timeout=3
     )
     found = await tree.discover(colour, a=impatient)
     run(a, "CREATE TABLE archived (); SELECT pg_switch_wal()")
-    plan = await found.switchover("b")
+    plan = await found.plan_switchover("b")
     with pytest.raises(PlanFailed, match="shut it down cleanly: could not stop the server"):
         await plan.run()
     undone = await plan.undo()
-    assert undone[0].what == "shut it down cleanly"
+    assert undone[0].description == "shut it down cleanly"
     run(a, "INSERT INTO written VALUES (1)")
 
 
@@ -265,7 +267,7 @@ async def test_a_stop_that_takes_too_long_is_undone_once_it_is_over(
 async def test_an_interrupted_promotion_is_not_undone(clusters: Clusters, cluster: Pair) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False, slots=False)
     found = await pgreplkit.AsyncCluster.discover(tree.servers, controls=tree.controls)
-    plan = await found.switchover("b")
+    plan = await found.plan_switchover("b")
 
     def interrupt(progress: StepProgress) -> None:
         if progress.step.is_final and progress.elapsed is None:
@@ -307,7 +309,7 @@ def test_after_a_kill_at_any_step_another_process_resumes(
 ) -> None:
     tree = grow(clusters.lab, cluster.major)
     controls = {
-        name: (str(node.data_dir), str(node.installation.bindir), str(node.log_file))
+        name: (str(node.data_directory), str(node.installation.bindir), str(node.log_file))
         for name, node in tree.nodes.items()
     }
     chance = random.Random(cluster.major)
@@ -321,7 +323,7 @@ def test_after_a_kill_at_any_step_another_process_resumes(
             ended = subprocess.run([sys.executable, "-c", KILLED, given], capture_output=True)
             assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
             found = pgreplkit.Cluster.discover(tree.servers, controls=tree.controls)
-            plan = found.resume(journal)
+            plan = found.plan_resume(journal)
             assert len(plan.remaining) <= len(plan.steps) - number + 1
             plan.resume()
             found.refresh()
@@ -338,17 +340,17 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
     journal.write_text("{}")
     found = pgreplkit.Cluster.discover({"x": cluster.primary.conninfo})
     with pytest.raises(ValueError, match="could not read the journal"):
-        found.resume(journal)
+        found.plan_resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
     told = {"operation": "o", "steps": [step], "done": [], "promotion": None, "lost_bytes": None}
     told |= {"lost_primary": None, "writes": None}
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="names servers outside this cluster"):
-        found.resume(journal)
+        found.plan_resume(journal)
     step["kind"] = "Explode"
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="could not read a step"):
-        found.resume(journal)
+        found.plan_resume(journal)
     controls = {"y": cluster.primary.control}
     with pytest.raises(ValueError, match="unknown servers: y"):
         pgreplkit.Cluster.discover({"x": cluster.primary.conninfo}, controls=controls)

@@ -23,7 +23,7 @@ async def test_a_history_with_falling_switchpoints_is_read_from_the_server(
     standby = lab.standby(primary)
     try:
         standby.stop()
-        second = standby.data_dir / "pg_wal" / "00000002.history"
+        second = standby.data_directory / "pg_wal" / "00000002.history"
         second.write_text(str(TimelineHistory.parse(f"1\t{FORK}\tlater", timeline=2)))
         lab._place.account.chown(second)
         standby.start()

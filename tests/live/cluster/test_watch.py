@@ -21,7 +21,8 @@ from clusters import SLOT, Cluster, Clusters, conninfo_as, one, reads_twice, run
 from colours import Awaited, Colour
 
 import pgreplkit
-from pgreplkit import AsyncWatch, LagReason, Watch, WatchSample
+from pgreplkit import AsyncWatch, Watch
+from pgreplkit.rows import LagReason, WatchSample
 
 
 def watch(colour: Colour, servers: Mapping[str, str] | list[str], **options: float) -> AsyncWatch:
@@ -50,7 +51,7 @@ def both(cluster: Cluster) -> dict[str, str]:
 @reads_twice
 async def test_a_sample_has_the_state_of_every_server(cluster: Cluster, colour: Colour) -> None:
     cluster.catch_up()
-    async with watch(colour, both(cluster), every=0.2, timeout=5) as watching:
+    async with watch(colour, both(cluster), interval=0.2, timeout=5) as watching:
         started = time.monotonic()
         sample = await anext(watching)
         run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', repeat('x', 100000))")
@@ -77,7 +78,7 @@ async def test_a_sample_has_the_state_of_every_server(cluster: Cluster, colour: 
 
 
 async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour) -> None:
-    async with watch(colour, both(cluster), every=0.1) as watching:
+    async with watch(colour, both(cluster), interval=0.1) as watching:
         samples = await watching.take(3)
         assert len(samples) == 3
         assert next(iter(samples)) is samples[0]
@@ -97,16 +98,18 @@ async def test_an_unreachable_server_is_a_sample_with_an_error_and_returns(
     node = clusters.lab.primary(version=cluster.major)
     try:
         servers = {"p": cluster.primary.conninfo, "away": node.conninfo}
-        async with watch(colour, servers, every=0.1, timeout=5) as watching:
+        async with watch(colour, servers, interval=0.1, timeout=5) as watching:
             assert (await anext(watching))["away"].error is None
             node.stop("immediate")
             sample = await anext(watching)
-            assert isinstance(sample["away"].error, pgreplkit.ConnectionFailed)
+            assert isinstance(sample["away"].error, pgreplkit.errors.ConnectionFailed)
             assert sample["away"].lsn is None
             assert sample["p"].error is None
             [record] = [r for r in sample.to_records() if r["name"] == "away"]
             assert record["error"] == str(sample["away"].error)
-            assert isinstance((await anext(watching))["away"].error, pgreplkit.ConnectionFailed)
+            assert isinstance(
+                (await anext(watching))["away"].error, pgreplkit.errors.ConnectionFailed
+            )
             node.start()
             assert (await anext(watching))["away"].error is None
     finally:
@@ -125,18 +128,18 @@ async def test_a_server_that_does_not_answer_delays_no_other_sample(
     clusters: Clusters, cluster: Cluster, colour: Colour
 ) -> None:
     node = clusters.lab.primary(version=cluster.major)
-    pid = int((node.data_dir / "postmaster.pid").read_text().split("\n")[0])
+    pid = int((node.data_directory / "postmaster.pid").read_text().split("\n")[0])
     servers = {"p": cluster.primary.conninfo, "silent": node.conninfo}
     stopped: list[psutil.Process] = []
     try:
-        async with watch(colour, servers, every=0.3, timeout=1) as watching:
+        async with watch(colour, servers, interval=0.3, timeout=1) as watching:
             assert (await anext(watching))["silent"].error is None
             stopped = [psutil.Process(pid), *psutil.Process(pid).children()]
             signal_all(stopped, signal.SIGSTOP)
             started = time.monotonic()
             for _ in range(3):
                 sample = await anext(watching)
-                assert isinstance(sample["silent"].error, pgreplkit.WaitTimeout)
+                assert isinstance(sample["silent"].error, pgreplkit.errors.WaitTimeout)
                 assert sample["p"].error is None
             assert time.monotonic() - started < 10
             signal_all(stopped, signal.SIGCONT)
@@ -163,7 +166,7 @@ async def test_a_standby_of_a_delayed_standby_is_not_caught_up(
     leaf = clusters.lab.standby(cluster.standby)
     servers = {**both(cluster), "leaf": leaf.conninfo}
     try:
-        async with watch(colour, servers, every=0.3, timeout=5) as watching:
+        async with watch(colour, servers, interval=0.3, timeout=5) as watching:
             await anext(watching)
             # The standby receives nothing, so the cascaded standby has all WAL of its upstream.
             walreceiver = int(str(one(cluster.standby, "SELECT pid FROM pg_stat_wal_receiver")))
@@ -188,14 +191,14 @@ async def test_a_missing_privilege_is_a_sample_with_an_error(
     cluster: Cluster, colour: Colour
 ) -> None:
     servers = {"p": cluster.primary.conninfo, "no": conninfo_as(cluster.primary, "stranger")}
-    async with watch(colour, servers, every=0.1, timeout=5) as watching:
+    async with watch(colour, servers, interval=0.1, timeout=5) as watching:
         sample = await anext(watching)
-    assert isinstance(sample["no"].error, pgreplkit.InsufficientPrivilege)
+    assert isinstance(sample["no"].error, pgreplkit.errors.InsufficientPrivilege)
     assert sample["p"].error is None
 
 
 async def test_a_closed_watch_ends(cluster: Cluster, colour: Colour) -> None:
-    watching = watch(colour, [cluster.primary.conninfo], every=0.1, timeout=5)
+    watching = watch(colour, [cluster.primary.conninfo], interval=0.1, timeout=5)
     async for sample in watching:
         [name] = sample.nodes
         assert name == f"127.0.0.1:{cluster.primary.port}"
@@ -207,7 +210,7 @@ async def test_a_closed_watch_ends(cluster: Cluster, colour: Colour) -> None:
 async def test_the_callers_servers_stay_open(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         server: Any = getattr(primary, "_target", primary)
-        async with watch(colour, {"p": server}, every=0.1, timeout=5) as watching:
+        async with watch(colour, {"p": server}, interval=0.1, timeout=5) as watching:
             assert (await anext(watching))["p"].is_primary
         assert await primary.is_in_recovery() is False
 
@@ -215,16 +218,16 @@ async def test_the_callers_servers_stay_open(cluster: Cluster, colour: Colour) -
 async def test_objects_that_cannot_be_watched_are_refused(cluster: Cluster, colour: Colour) -> None:
     with pytest.raises(ValueError, match="same name"):
         watch(colour, [cluster.primary.conninfo] * 2)
-    for every in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="every must be"):
-            watch(colour, [], every=every)
+    for interval in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="interval must be"):
+            watch(colour, [], interval=interval)
     for strange in ([5], {"a": None}):
         with pytest.raises(TypeError, match="servers must be connection strings or servers"):
             watch(colour, strange)  # type: ignore[arg-type]
-    async with watch(colour, ["no=such"], every=0.1, timeout=5) as malformed:
+    async with watch(colour, ["no=such"], interval=0.1, timeout=5) as malformed:
         [node] = (await anext(malformed)).nodes.values()
-        assert isinstance(node.error, pgreplkit.ConnectionFailed)
-    async with watch(colour, [], every=0.1) as nobody:
+        assert isinstance(node.error, pgreplkit.errors.ConnectionFailed)
+    async with watch(colour, [], interval=0.1) as nobody:
         assert (await anext(nobody)).to_records() == []
 
 
@@ -232,7 +235,7 @@ async def test_objects_that_cannot_be_watched_are_refused(cluster: Cluster, colo
 def test_a_watch_shows_a_promotion(clusters: Clusters, cluster: Cluster, tmp_path: Path) -> None:
     node = clusters.lab.standby(cluster.primary)
     try:
-        with Watch({"n": node.conninfo}, every=0.1, timeout=5) as watching:
+        with Watch({"n": node.conninfo}, interval=0.1, timeout=5) as watching:
             assert next(watching)["n"].is_primary is False
             node.promote()
             sample = next(watching)["n"]
@@ -283,10 +286,10 @@ async def test_a_silent_connection_is_closed(cluster: Cluster, colour: Colour) -
     proxy = Proxy(cluster.primary.port)
     conninfo = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, port=proxy.port)
     try:
-        async with watch(colour, {"p": conninfo}, every=0.2, timeout=1) as watching:
+        async with watch(colour, {"p": conninfo}, interval=0.2, timeout=1) as watching:
             assert (await anext(watching))["p"].error is None
             proxy.silence()
-            assert isinstance((await anext(watching))["p"].error, pgreplkit.WaitTimeout)
+            assert isinstance((await anext(watching))["p"].error, pgreplkit.errors.WaitTimeout)
             for _ in range(20):
                 sample = await anext(watching)
                 if sample["p"].error is None:
@@ -298,11 +301,11 @@ async def test_a_silent_connection_is_closed(cluster: Cluster, colour: Colour) -
 
 async def test_closing_the_watch_ends_a_running_iteration(cluster: Cluster) -> None:
     started = time.monotonic()
-    with Watch([cluster.primary.conninfo], every=30) as watching:
+    with Watch([cluster.primary.conninfo], interval=30) as watching:
         next(watching)
         threading.Timer(0.1, watching.close).start()
         assert len(watching.take(5)) == 0
-    asynchronous = AsyncWatch([cluster.primary.conninfo], every=30)
+    asynchronous = AsyncWatch([cluster.primary.conninfo], interval=30)
     await anext(asynchronous)
     samples = asyncio.create_task(asynchronous.take(5))
     await asyncio.sleep(0.1)

@@ -13,15 +13,8 @@ from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
-from pgreplkit import (
-    AsyncPrimary,
-    CompareProgress,
-    DiffKind,
-    PublishedTable,
-    RowDiff,
-    SubscriptionOptions,
-    TableName,
-)
+from pgreplkit import AsyncPrimary, PublishedTable, SubscriptionOptions, TableName
+from pgreplkit.rows import CompareProgress, DiffKind, RowDiff
 
 pytestmark = pytest.mark.one_colour
 
@@ -48,11 +41,13 @@ async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None
     async with both(pair, colour) as (publisher, subscriber):
         off = SubscriptionOptions(enabled=False)
         waiting = await subscribed(pair, subscriber, off)
-        with pytest.raises(pgreplkit.ServerError, match=r"public\.one, public\.two is not sync"):
+        with pytest.raises(
+            pgreplkit.errors.ServerError, match=r"public\.one, public\.two is not sync"
+        ):
             await compared(publisher, subscriber)
         await waiting.drop()
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         same = await compared(publisher, subscriber)
         assert diffs(same) == []
         assert same[-1].rows_done == 1010
@@ -108,7 +103,7 @@ def writing(pair: Pair) -> Iterator[None]:
 async def test_writes_during_a_comparison_are_no_differences(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run(
             "UPDATE one SET name = 'odd' WHERE id = 300", "DELETE FROM two WHERE id = 1"
         )
@@ -143,7 +138,7 @@ async def test_every_type_is_compared_by_its_value(pair: Pair, colour: Colour) -
     )
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         found = await compared(publisher, subscriber, "typed", range_rows=7)
         assert diffs(found) == []
         assert found[-1].rows_done == 50
@@ -160,7 +155,7 @@ async def test_only_published_tables_columns_and_rows_are_compared(
     pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two WHERE (id > 5)")
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         found = await compared(publisher, subscriber)
         assert diffs(found) == []
         assert found[-1].rows_done == 1005
@@ -177,13 +172,13 @@ async def test_tables_that_cannot_be_compared_are_refused(
     pair.publisher.run("CREATE TABLE keyless (a int)", "CREATE TABLE there (a int PRIMARY KEY)")
     pair.subscriber.run("CREATE TABLE keyless (a int)", "ALTER TABLE one RENAME name TO other")
     async with both(pair, colour) as (publisher, subscriber):
-        with pytest.raises(pgreplkit.KeyMissing, match="no unique key"):
+        with pytest.raises(pgreplkit.errors.KeyMissing, match="no unique key"):
             await compared(publisher, subscriber, "keyless")
-        with pytest.raises(pgreplkit.TableNotFound, match="subscriber has no such table"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match="subscriber has no such table"):
             await compared(publisher, subscriber, "there")
-        with pytest.raises(pgreplkit.TableNotFound, match="columns name"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match="columns name"):
             await compared(publisher, subscriber, "one")
-        with pytest.raises(pgreplkit.KeyMissing, match="not among"):
+        with pytest.raises(pgreplkit.errors.KeyMissing, match="not among"):
             await compared(publisher, subscriber, PublishedTable("wide", columns=["name"]))
         # Two databases without replication can be compared, too.
         found = await compared(publisher, subscriber, "two", range_rows=5)
@@ -195,7 +190,7 @@ async def test_duplicate_rows_of_the_subscriber_are_found(pair: Pair, colour: Co
     pair.subscriber.run("ALTER TABLE one DROP CONSTRAINT one_pkey")
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("INSERT INTO one SELECT * FROM one WHERE id IN (4, 5)")
         found = diffs(await compared(publisher, subscriber, "one"))
         assert [(d.kind, d.key["id"]) for d in found] == [
@@ -207,7 +202,7 @@ async def test_duplicate_rows_of_the_subscriber_are_found(pair: Pair, colour: Co
 async def test_rows_only_on_the_subscriber_are_read_in_batches(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("INSERT INTO two SELECT generate_series(11, 1010)")
         found = await compared(publisher, subscriber, "two")
         assert len(diffs(found)) == 1000
@@ -243,7 +238,7 @@ def coming_and_going(pair: Pair) -> Iterator[None]:
 async def test_short_lived_rows_are_no_differences(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("DELETE FROM two WHERE id = 1")
         with coming_and_going(pair):
             for _ in range(5):
@@ -269,7 +264,7 @@ async def test_types_outside_the_search_path_are_compared(pair: Pair, colour: Co
     )
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         found = await compared(publisher, subscriber, "app.moods", range_rows=7)
         assert (diffs(found), found[-1].rows_done) == ([], 30)
         here, there = inner(publisher), inner(subscriber)
@@ -278,3 +273,40 @@ async def test_types_outside_the_search_path_are_compared(pair: Pair, colour: Co
         else:
             drift = await pgreplkit.aschema_drift(publisher, subscriber, ["app.moods"])
         assert drift.drifts == ()
+
+
+async def test_a_key_is_sorted_by_its_column_whatever_its_name(pair: Pair, colour: Colour) -> None:
+    """The output has columns key0 and key1, which a bare name in ORDER BY would mean."""
+    for each in (pair.publisher, pair.subscriber):
+        each.run("CREATE TABLE odd (key1 int, key0 int, PRIMARY KEY (key1, key0))")
+    pair.publisher.run(
+        "INSERT INTO odd SELECT i, 100 - i FROM generate_series(1, 30) AS i",
+        "ALTER PUBLICATION p ADD TABLE odd",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_for_sync(timeout=60)
+        found = await compared(publisher, subscriber, "odd", range_rows=7)
+    assert diffs(found) == []
+    assert [progress.rows for progress in found] == [7, 7, 7, 7, 2]
+
+
+async def test_collations_of_one_name_that_sort_differently_are_not_taken_for_one(
+    pair: Pair, colour: Colour
+) -> None:
+    try:
+        for each, first in ((pair.publisher, "upper"), (pair.subscriber, "lower")):
+            each.run(f"CREATE COLLATION sorted (provider = icu, locale = 'en-u-kf-{first}')")
+            each.run("CREATE TABLE words (word text COLLATE sorted PRIMARY KEY)")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server has no ICU")
+    pair.publisher.run(
+        "INSERT INTO words SELECT x FROM unnest(ARRAY['a', 'A', 'b', 'B', 'c', 'C']) AS x",
+        "ALTER PUBLICATION p ADD TABLE words",
+    )
+    async with both(pair, colour) as (publisher, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_for_sync(timeout=60)
+        found = await compared(publisher, subscriber, "words", range_rows=1)
+    assert diffs(found) == []
+    assert [progress.rows for progress in found][:6] == [1] * 6

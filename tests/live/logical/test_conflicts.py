@@ -10,7 +10,8 @@ from colours import Colour, inner
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
-from pgreplkit import ConflictType, Severity, SubscriptionOptions, TableName
+from pgreplkit import SubscriptionOptions, TableName
+from pgreplkit.rows import ConflictType, Severity
 
 pytestmark = pytest.mark.one_colour
 
@@ -32,7 +33,7 @@ async def test_conflicts_are_counted_and_read_from_the_log(
     pair = tracking
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         assert await subscription.conflicts() == []
         pair.subscriber.run("DELETE FROM two WHERE id < 3", "UPDATE one SET name = 'mine'")
         pair.publisher.run(
@@ -40,7 +41,7 @@ async def test_conflicts_are_counted_and_read_from_the_log(
             "UPDATE two SET id = 200 WHERE id = 2",
             "UPDATE one SET name = 'x' WHERE id = 7",
         )
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         # The server counts and logs conflicts a moment after it applied the change.
         found = await soon(subscription.conflicts, lambda found: len(found) == 3)
         assert [(c.type, c.table.name, c.is_error) for c in found] == [
@@ -66,7 +67,11 @@ async def test_conflicts_in_the_log_need_18_and_a_log(
 ) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        kind = pgreplkit.UnsupportedByServer if cluster.major < 18 else pgreplkit.LogUnavailable
+        kind = (
+            pgreplkit.errors.UnsupportedByServer
+            if cluster.major < 18
+            else pgreplkit.errors.LogUnavailable
+        )
         with pytest.raises(kind):
             await subscription.conflicts()
 

@@ -9,7 +9,8 @@ from colours import Colour, inner
 from databases import Pair, both
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, SchemaSection
+from pgreplkit import AsyncPrimary
+from pgreplkit.rows import SchemaSection
 
 pytestmark = [pytest.mark.pg(">=15"), pytest.mark.one_colour]
 """The packages of older majors have no pg_dump."""
@@ -54,12 +55,12 @@ async def test_a_schema_is_copied_section_by_section(pair: Pair, colour: Colour)
         assert pair.subscriber.one("SELECT count(*) FROM one") == 0
         # If a table exists already, it stays unchanged and nothing else is created.
         pair.subscriber.run("DROP TABLE one CASCADE")
-        with pytest.raises(pgreplkit.ControlFailed, match="already exists"):
+        with pytest.raises(pgreplkit.errors.ControlFailed, match="already exists"):
             await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=bindir, tables=names)
         assert pair.subscriber.one("SELECT to_regclass('one') IS NULL") is True
 
 
 async def test_a_missing_program_raises(pair: Pair, colour: Colour, tmp_path: Path) -> None:
     async with both(pair, colour) as (publisher, subscriber):
-        with pytest.raises(pgreplkit.ControlFailed, match="pg_dump"):
+        with pytest.raises(pgreplkit.errors.ControlFailed, match="pg_dump"):
             await copied(publisher, subscriber, SchemaSection.PRE_DATA, bindir=tmp_path)

@@ -11,15 +11,9 @@ from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
-from pgreplkit import (
-    AsyncPrimary,
-    DiffKind,
-    RowDiff,
-    SchemaDrift,
-    SubscriptionOptions,
-    SubscriptionStuck,
-    TableName,
-)
+from pgreplkit import AsyncPrimary, SubscriptionOptions, TableName
+from pgreplkit.errors import SubscriptionStuck
+from pgreplkit.rows import DiffKind, RowDiff, SchemaDrift
 
 pytestmark = pytest.mark.one_colour
 
@@ -77,22 +71,26 @@ async def test_nothing_to_compare_is_an_error(pair: Pair, colour: Colour) -> Non
             lambda: subscriber.check_subscriber_readiness(publisher),
         ]
         for check in checks:
-            with pytest.raises(pgreplkit.TableNotFound, match="no table is published by 'p'"):
+            with pytest.raises(
+                pgreplkit.errors.TableNotFound, match="no table is published by 'p'"
+            ):
                 await check()
         pair.publisher.run("DROP PUBLICATION p")
         for check in checks:
-            with pytest.raises(pgreplkit.PublicationNotFound, match="name the tables"):
+            with pytest.raises(pgreplkit.errors.PublicationNotFound, match="name the tables"):
                 await check()
         for server in (publisher, subscriber):
-            with pytest.raises(pgreplkit.TableNotFound, match="neither subscribes to a table"):
+            with pytest.raises(
+                pgreplkit.errors.TableNotFound, match="neither subscribes to a table"
+            ):
                 await server.find_writers()
 
 
 async def test_unknown_tables_are_an_error(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
-        with pytest.raises(pgreplkit.TableNotFound, match=r"no table public\.typo"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no table public\.typo"):
             await subscriber.check_subscriber_readiness(publisher, ["one", "typo"])
-        with pytest.raises(pgreplkit.TableNotFound, match=r"no table public\.typo"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no table public\.typo"):
             await subscriber.find_writers(["one", "typo"])
 
 
@@ -174,7 +172,7 @@ async def test_a_subscription_without_tables_is_not_synchronized(
         )
         assert not (await subscription.status()).is_synced
         with pytest.raises(SubscriptionStuck, match="the subscription has no table; add tables"):
-            await subscription.wait_synced(timeout=60)
+            await subscription.wait_for_sync(timeout=60)
 
 
 @asynccontextmanager
@@ -202,7 +200,7 @@ async def as_reader(pair: Pair, colour: Colour) -> AsyncIterator[tuple[AsyncPrim
 
 async def test_row_security_never_hides_rows_from_a_comparison(pair: Pair, colour: Colour) -> None:
     async with as_reader(pair, colour) as (publisher, subscriber):
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="BYPASSRLS") as error:
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="BYPASSRLS") as error:
             await compared(publisher, subscriber, ["two"])
         assert "row level security hides rows of public.two" in str(error.value)
         assert error.value.grant == "BYPASSRLS"
@@ -212,7 +210,9 @@ async def test_row_security_never_hides_rows_from_a_comparison(pair: Pair, colou
 
 async def test_row_security_never_hides_rows_from_a_snapshot(pair: Pair, colour: Colour) -> None:
     async with as_reader(pair, colour) as (publisher, _):
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match=r"ALTER ROLE .* BYPASSRLS"):
+        with pytest.raises(
+            pgreplkit.errors.InsufficientPrivilege, match=r"ALTER ROLE .* BYPASSRLS"
+        ):
             async with publisher.snapshot_then_changes("hidden", publications=["p"]):
                 pass
         slots = "SELECT slot_name FROM pg_replication_slots WHERE slot_name = 'hidden'"
@@ -221,7 +221,7 @@ async def test_row_security_never_hides_rows_from_a_snapshot(pair: Pair, colour:
         async with publisher.snapshot_then_changes("hidden", publications=["p"]) as stream:
             rows = 0
             async for change in stream:
-                if isinstance(change, pgreplkit.SnapshotEnd):
+                if isinstance(change, pgreplkit.changes.SnapshotEnd):
                     break
                 rows += 1
         assert rows == 1010
@@ -230,7 +230,7 @@ async def test_row_security_never_hides_rows_from_a_snapshot(pair: Pair, colour:
 
 async def test_a_policy_made_during_a_comparison_makes_it_fail(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
-        await (await subscribed(pair, subscriber)).wait_synced(timeout=60)
+        await (await subscribed(pair, subscriber)).wait_for_sync(timeout=60)
     for each in (pair.publisher, pair.subscriber):
         each.run("GRANT SELECT ON one, two TO stranger")
     async with (
@@ -243,10 +243,10 @@ async def test_a_policy_made_during_a_comparison_makes_it_fail(pair: Pair, colou
             twins = pgreplkit.compare(here, there, ["one"], range_rows=100)
             assert next(twins).rows == 100
             pair.publisher.run("ALTER TABLE one ENABLE ROW LEVEL SECURITY")
-            with pytest.raises(pgreplkit.InsufficientPrivilege, match="BYPASSRLS"):
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="BYPASSRLS"):
                 assert [*twins]
             return
         assert (await anext(parts)).rows == 100
         pair.publisher.run("ALTER TABLE one ENABLE ROW LEVEL SECURITY")
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="BYPASSRLS"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="BYPASSRLS"):
             assert [part async for part in parts]

@@ -11,7 +11,8 @@ from conftest import majors
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, RowDiff
+from pgreplkit import AsyncPrimary
+from pgreplkit.rows import RowDiff
 
 pytestmark = pytest.mark.matrix
 SUBSCRIBERS = {10: 18, 11: 15, 12: 16, 13: 16, 14: 10, 15: 15, 16: 13, 17: 18, 18: 17}
@@ -59,11 +60,11 @@ async def test_a_subscriber_of_another_major_version_follows(across: Pair, colou
     )
     async with both(across, colour) as (publisher, subscriber):
         subscription = await subscribed(across, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         across.publisher.run(
             "UPDATE typed SET f = f / 3 WHERE id % 2 = 0", "DELETE FROM one WHERE id > 900"
         )
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         assert across.rows("one") == (900, 900)
         assert await differences(publisher, subscriber) == []
         across.subscriber.run("UPDATE typed SET f = f + 1e-9 WHERE id = 5")
@@ -139,7 +140,7 @@ async def test_a_key_with_floats_within_another_type_is_refused_before_12(
     is_mixed = min(across.publisher.node.major, across.subscriber.node.major) < 12
     async with both(across, colour) as (publisher, subscriber):
         if is_mixed:
-            with pytest.raises(pgreplkit.KeyMissing, match="fs holds floats"):
+            with pytest.raises(pgreplkit.errors.KeyMissing, match="fs holds floats"):
                 await differences(publisher, subscriber, ["keyed"])
         else:
             assert await differences(publisher, subscriber, ["keyed"]) == []

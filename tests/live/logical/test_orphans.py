@@ -10,14 +10,15 @@ from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, LeftoverKind, Orphan, SubscriptionOptions
+from pgreplkit import AsyncPrimary, SubscriptionOptions
+from pgreplkit.rows import LeftoverKind, Orphan
 
 pytestmark = pytest.mark.one_colour
 
 
 async def orphans_of(*servers: AsyncPrimary) -> list[Orphan]:
     sync = [server for server in map(inner, servers) if isinstance(server, pgreplkit.Server)]
-    return pgreplkit.orphans(sync) if sync else await pgreplkit.aorphans(servers)
+    return pgreplkit.find_orphans(sync) if sync else await pgreplkit.afind_orphans(servers)
 
 
 async def test_only_objects_without_a_subscription_are_orphans(

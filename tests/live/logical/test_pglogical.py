@@ -9,14 +9,8 @@ from colours import Colour, inner, wrapped
 from databases import Pair, both, make_pair
 
 import pgreplkit
-from pgreplkit import (
-    AsyncPglogicalNode,
-    AsyncPrimary,
-    PglogicalStatus,
-    PglogicalSync,
-    PublishedTable,
-    TableName,
-)
+from pgreplkit import AsyncPrimary, PublishedTable, TableName
+from pgreplkit.pglogical import AsyncPglogicalNode, PglogicalStatus, PglogicalSync
 
 pytestmark = pytest.mark.pg("==15")
 SETTINGS = {
@@ -44,7 +38,7 @@ async def node_of(server: AsyncPrimary, name: str) -> AsyncPglogicalNode:
     """Return the server's pglogical node, in the server's colour."""
     own = inner(server)
     if isinstance(own, pgreplkit.Server):
-        return wrapped(pgreplkit.PglogicalNode.create(own, name))  # type: ignore[return-value]
+        return wrapped(pgreplkit.pglogical.PglogicalNode.create(own, name))  # type: ignore[return-value]
     return await AsyncPglogicalNode.create(server, name)
 
 
@@ -67,28 +61,28 @@ async def test_two_nodes_replicate_and_can_be_dropped(nodes: Pair, colour: Colou
         assert await provider.sequences() == [TableName("public", "numbers")]
         node = await node_of(subscriber, "subscriber")
         subscription = await node.create_subscription("s", pair.publisher.conninfo)
-        tables = await subscription.wait_synced(timeout=60, provider=inner(publisher))  # type: ignore[arg-type]
+        tables = await subscription.wait_for_sync(timeout=60, provider=inner(publisher))  # type: ignore[arg-type]
         assert {table.status for table in tables} == {PglogicalSync.READY}
         assert subscription.state.status is PglogicalStatus.REPLICATING
         assert subscription.state.provider_node == "provider"
         assert pair.rows("one") == (1000, 1000)
         assert pair.rows("two") == (10, 5)
         pair.publisher.run("DELETE FROM one WHERE id > 500")
-        lsn = await publisher.fence()
+        lsn = await publisher.write_marker()
         slot = await publisher.slot(subscription.state.slot_name)
-        await slot.wait_caught_up(lsn, timeout=30)
+        await slot.wait_for_catchup(lsn, timeout=30)
         assert pair.rows("one") == (500, 500)
         await provider.synchronize_sequence("numbers")
         wait_until(lambda: int(str(pair.subscriber.one("SELECT last_value FROM numbers"))) > 500)
 
         pair.subscriber.run("DELETE FROM one")
         await subscription.resynchronize("one")
-        await subscription.wait_synced(timeout=60, provider=inner(publisher))  # type: ignore[arg-type]
+        await subscription.wait_for_sync(timeout=60, provider=inner(publisher))  # type: ignore[arg-type]
         assert pair.rows("one") == (500, 500)
         await subscription.disable()
         assert (await subscription.refresh()).state.status is PglogicalStatus.DISABLED
-        with pytest.raises(pgreplkit.WaitTimeout, match="it is disabled"):
-            await subscription.wait_synced(timeout=0.1)
+        with pytest.raises(pgreplkit.errors.WaitTimeout, match="it is disabled"):
+            await subscription.wait_for_sync(timeout=0.1)
         await subscription.enable()
         await provider.create_replication_set("more", delete=False)
         [more] = [s for s in await provider.replication_sets() if s.set_name == "more"]
@@ -97,16 +91,16 @@ async def test_two_nodes_replicate_and_can_be_dropped(nodes: Pair, colour: Colou
         assert "more" in (await subscription.refresh()).state.replication_sets
         await subscription.remove_replication_set("more")
         await provider.drop_replication_set("more")
-        await provider.remove_tables("two")
+        await provider.drop_tables("two")
         assert [t.table.name for t in await provider.tables()] == ["one"]
         assert [s.name for s in await node.subscriptions()] == ["s"]
         setting = await subscriber.setting("pglogical.conflict_resolution")
         assert setting.value == "apply_remote"
         # pglogical does not drop a slot that is in use.
         await subscription.disable()
-        await soon(slot.refresh, lambda slot: not slot.active)
+        await soon(slot.refresh, lambda slot: not slot.state.active)
         await subscription.drop()
-        with pytest.raises(pgreplkit.SubscriptionNotFound):
+        with pytest.raises(pgreplkit.errors.SubscriptionNotFound):
             await subscription.refresh()
         assert await publisher.slots() == []
         await node.drop()
@@ -115,5 +109,5 @@ async def test_two_nodes_replicate_and_can_be_dropped(nodes: Pair, colour: Colou
 
 async def test_a_database_without_pglogical_is_refused(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(pgreplkit.ExtensionMissing, match="CREATE EXTENSION pglogical"):
+        with pytest.raises(pgreplkit.errors.ExtensionMissing, match="CREATE EXTENSION pglogical"):
             await node_of(primary, "x")

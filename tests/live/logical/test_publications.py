@@ -15,16 +15,10 @@ from databases import Database
 from psycopg.rows import dict_row
 
 import pgreplkit
-from pgreplkit import (
-    AsyncPrimary,
-    GeneratedColumns,
-    IdentityKind,
-    Operation,
-    PublishedTable,
-    TableName,
-)
+from pgreplkit import AsyncPrimary, PublishedTable, TableName
 from pgreplkit.catalog.logical.publication import ONE_PUBLICATION
 from pgreplkit.driver.statements import whole_database
+from pgreplkit.rows import GeneratedColumns, IdentityKind, Operation
 
 pytestmark = pytest.mark.one_colour
 
@@ -75,7 +69,9 @@ async def test_a_publication_is_created_read_and_dropped(tables: Database, colou
         assert "'p', insert, update of some tables" in repr(made)
         await made.drop()
         for gone in (made.refresh, made.drop, lambda: primary.publication("p")):
-            with pytest.raises(pgreplkit.PublicationNotFound, match="no publication of that name"):
+            with pytest.raises(
+                pgreplkit.errors.PublicationNotFound, match="no publication of that name"
+            ):
                 await gone()
 
 
@@ -89,9 +85,9 @@ async def test_tables_can_be_added_set_and_dropped(tables: Database, colour: Col
         await publication.drop_tables("full_row")
         await publication.set_tables("by_index", "full_row")
         assert published(tables, "p") == {"public.full_row", "public.by_index"}
-        with pytest.raises(pgreplkit.AlreadyExists):
+        with pytest.raises(pgreplkit.errors.AlreadyExists):
             await publication.add_tables("keyed", "full_row")
-        with pytest.raises(pgreplkit.TableNotFound):
+        with pytest.raises(pgreplkit.errors.TableNotFound):
             await publication.add_tables("keyed", "no_such_table")
         assert published(tables, "p") == {"public.full_row", "public.by_index"}
         with pytest.raises(ValueError, match="at least one table is needed"):
@@ -103,7 +99,7 @@ async def test_name_owner_and_options_can_be_changed(tables: Database, colour: C
         publication = await primary.create_publication("p", tables=["keyed"])
         await publication.rename("Other p")
         assert publication.name == "Other p"
-        with pytest.raises(pgreplkit.PublicationNotFound):
+        with pytest.raises(pgreplkit.errors.PublicationNotFound):
             await primary.publication("p")
         await publication.set_owner("observer")
         assert publication.state.pubowner == "observer"
@@ -121,7 +117,7 @@ async def test_a_publication_of_all_tables(tables: Database, colour: Colour) -> 
     async with await colour.primary(tables.conninfo) as primary:
         with pytest.raises(TypeError, match="cannot be combined"):
             await primary.create_publication("p", tables=["keyed"], all_tables=True)
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing) as caught:
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing) as caught:
             await primary.create_publication("p", all_tables=True)
         assert {*caught.value.remedies} == {
             f"public.{name}"
@@ -129,7 +125,7 @@ async def test_a_publication_of_all_tables(tables: Database, colour: Colour) -> 
         }
         made = await primary.create_publication("p", all_tables=True, publish=["insert"])
         assert made.state.puballtables
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
             await made.set_options(publish=["insert", "delete"])
         assert (await made.refresh()).state.publish == (Operation.INSERT,)
         await made.set_options(publish=["insert", "delete"], force=True)
@@ -144,11 +140,11 @@ async def test_features_of_19_are_refused_by_earlier_versions(
         refused: list[tuple[str, Callable[[], Awaitable[object]]]] = [
             ("EXCEPT", partial(primary.create_publication, "q", all_tables=True, **EXCEPT)),
             ("SequencePlan", partial(primary.create_publication, "q", all_sequences=True)),
-            ("SET ALL TABLES", partial(made.set_all, tables=True)),
+            ("SET ALL TABLES", partial(made.set_all, all_tables=True)),
             ("SequencePlan", made.sequences),
         ]
         for match, call in refused:
-            with pytest.raises(pgreplkit.UnsupportedByServer, match=match):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer, match=match):
                 await call()
         with pytest.raises(TypeError, match="needs all_tables=True"):
             await primary.create_publication("q", except_tables=["keyed"])
@@ -204,7 +200,7 @@ async def test_publications_that_would_break_the_publisher_are_refused(
     tables: Database, colour: Colour
 ) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing) as caught:
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing) as caught:
             await primary.create_publication("p", tables=["keyed", "keyless", "unique_only"])
         assert caught.value.remedies == {
             "public.keyless": "ALTER TABLE public.keyless REPLICA IDENTITY FULL",
@@ -216,7 +212,7 @@ async def test_publications_that_would_break_the_publisher_are_refused(
         assert await primary.publications() == []
         tables.run("DELETE FROM keyless", *caught.value.remedies.values())
         made = await primary.create_publication("p", tables=["keyed", "keyless", "unique_only"])
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
             await made.add_tables("silenced")
         await made.add_tables("silenced", force=True)
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
@@ -227,7 +223,7 @@ async def test_replica_identities_equal_the_servers(tables: Database, colour: Co
     async with await colour.primary(tables.conninfo) as primary:
         verdicts = {v.table.name: v for v in await primary.replica_identity()}
         chosen = await primary.replica_identity(["keyless", 'public."keyed"'])
-        with pytest.raises(pgreplkit.TableNotFound, match=r"no table public\.missing"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no table public\.missing"):
             await primary.replica_identity(["keyed", "missing"])
     assert chosen == [verdicts["keyed"], verdicts["keyless"]]
     assert verdicts["keyed"].columns == ("id",)
@@ -261,14 +257,14 @@ async def test_column_lists_and_row_filters(tables: Database, colour: Colour) ->
             PublishedTable("keyed", columns=["name"]),
             PublishedTable("keyed", where="note IS NULL"),
         ):
-            with pytest.raises(pgreplkit.ReplicaIdentityMissing, match="replica identity"):
+            with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing, match="replica identity"):
                 await publication.set_tables(broken)
             assert await publication.tables() == [back]
             await publication.set_tables(broken, force=True)
             with pytest.raises(psycopg.errors.InvalidColumnReference):
                 tables.run("UPDATE keyed SET name = name")
             await publication.set_options(publish=["insert"])
-            with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+            with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
                 await publication.set_options(publish=["insert", "update"])
             await publication.set_tables(back)
             await publication.set_options(publish=[*Operation])
@@ -279,13 +275,13 @@ async def test_a_publication_of_schemas(tables: Database, colour: Colour) -> Non
     async with await colour.primary(tables.conninfo) as primary:
         publication = await primary.create_publication("p", schemas=["Odd"])
         assert publication.state.schemas == ("Odd",)
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
             await publication.add_schemas("public")
         await publication.add_schemas("public", force=True)
         assert len(await publication.tables()) == 9
         await publication.drop_schemas("public")
         assert (await publication.refresh()).state.schemas == ("Odd",)
-        with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+        with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
             await publication.set_schemas("public")
         await publication.set_schemas("public", force=True)
         assert publication.state.schemas == ("public",)
@@ -304,7 +300,7 @@ async def test_partitions_are_published_under_their_root(
     )
     async with await colour.primary(database.conninfo) as primary:
         for via_root in (False, True):
-            with pytest.raises(pgreplkit.ReplicaIdentityMissing) as caught:
+            with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing) as caught:
                 await primary.create_publication("p", tables=["root"], via_partition_root=via_root)
             assert [*caught.value.remedies] == ["public.two"]
         database.run("ALTER TABLE two ADD PRIMARY KEY (a)")
@@ -348,7 +344,7 @@ async def test_unsupported_options_are_refused_before_anything_is_sent(
     async with await colour.primary(tables.conninfo) as primary:
         for since, calls in NEEDS.items():
             for options in calls if cluster.major < since else ():
-                with pytest.raises(pgreplkit.UnsupportedByServer) as caught:
+                with pytest.raises(pgreplkit.errors.UnsupportedByServer) as caught:
                     await create(primary, options)
                 assert caught.value.since == since
         await create(primary, {})
@@ -363,7 +359,7 @@ async def test_waiting_for_a_lock_times_out(tables: Database, colour: Colour) ->
         publication = await primary.create_publication("p")
         with psycopg.connect(tables.conninfo) as holder:
             holder.execute("LOCK TABLE keyed")
-            with pytest.raises(pgreplkit.StatementTimeout):
+            with pytest.raises(pgreplkit.errors.StatementTimeout):
                 await publication.add_tables("keyed", timeout=0.1)
         await publication.add_tables("keyed", timeout=5)
 
@@ -372,7 +368,7 @@ async def test_changes_belong_to_the_callers_transaction(tables: Database, colou
     primary = await colour.primary_on(tables.conninfo, autocommit=False)
     await execute(primary.connection, "SELECT 1")
     publication = await primary.create_publication("p", tables=["keyed"])
-    with pytest.raises(pgreplkit.ReplicaIdentityMissing):
+    with pytest.raises(pgreplkit.errors.ReplicaIdentityMissing):
         await publication.add_tables("keyless")
     assert len(await publication.tables()) == 1
     [(shown,)] = await execute(primary.connection, "SHOW statement_timeout")
@@ -386,7 +382,7 @@ async def test_only_superusers_may_publish_schemas(tables: Database, colour: Col
     tables.run("CREATE PUBLICATION p", "ALTER PUBLICATION p OWNER TO stranger")
     async with await colour.primary(tables.as_role("stranger")) as primary:
         publication = await primary.publication("p")
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="SUPERUSER"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="SUPERUSER"):
             await publication.add_schemas("public")
         tables.run("ALTER PUBLICATION p ADD TABLES IN SCHEMA public")
         await publication.drop_schemas("public")
@@ -398,8 +394,10 @@ async def test_an_unprivileged_role_gets_an_error_with_the_missing_privilege(
 ) -> None:
     tables.run("CREATE PUBLICATION p")
     async with await colour.primary(tables.as_role("stranger")) as primary:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT CREATE ON DATABASE"):
+        with pytest.raises(
+            pgreplkit.errors.InsufficientPrivilege, match="GRANT CREATE ON DATABASE"
+        ):
             await primary.create_publication("q")
         publication = await primary.publication("p")
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT postgres TO"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="GRANT postgres TO"):
             await publication.drop()

@@ -7,7 +7,8 @@ from colours import Colour, inner
 from databases import Pair, both, subscribed
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, DriftKind, PublishedTable, SchemaDrift, Severity
+from pgreplkit import AsyncPrimary, PublishedTable
+from pgreplkit.rows import DriftKind, SchemaDrift, Severity
 
 pytestmark = pytest.mark.one_colour
 
@@ -80,7 +81,7 @@ async def test_every_difference_is_reported_with_ddl_that_fixes_it(
         }
         assert [d for d in again.drifts if d.kind in mended] == []
         assert again.ddl == ()
-        with pytest.raises(pgreplkit.TableNotFound, match=r"has no table public\.nope"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"has no table public\.nope"):
             await drift_of(publisher, subscriber, "nope")
 
 
@@ -103,7 +104,7 @@ async def test_unpublished_tables_and_columns_may_be_missing(pair: Pair, colour:
 
 async def test_a_column_missing_on_the_publisher_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
-        with pytest.raises(pgreplkit.TableNotFound, match=r"no column nope in public\.one"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no column nope in public\.one"):
             await drift_of(publisher, subscriber, PublishedTable("one", columns=["id", "nope"]))
 
 

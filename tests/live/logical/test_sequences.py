@@ -8,7 +8,8 @@ from colours import Colour, inner, wrapped
 from databases import Pair, both
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, AsyncSequencePlan, Severity, TableName
+from pgreplkit import AsyncPrimary, AsyncSequencePlan, TableName
+from pgreplkit.rows import Severity
 
 pytestmark = pytest.mark.one_colour
 
@@ -115,7 +116,7 @@ async def test_sequences_that_differ_in_definition_are_reported(
             "sequence public.short": Severity.WARNING,
         }
         assert TableName("public", "fresh") not in {change.name for change in await plan.run()}
-        with pytest.raises(pgreplkit.TableNotFound, match=r"no sequence public\.nope"):
+        with pytest.raises(pgreplkit.errors.TableNotFound, match=r"no sequence public\.nope"):
             await plan_of(publisher, subscriber, "nope")
         with pytest.raises(ValueError, match="margin"):
             await plan_of(publisher, subscriber, margin=-1)
@@ -129,7 +130,9 @@ async def test_all_sequences_are_set_or_none(sequences: Pair, colour: Colour) ->
         await colour.primary(sequences.subscriber.as_role("observer")) as subscriber,
     ):
         plan = await plan_of(publisher, subscriber)
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT UPDATE ON SEQUENCE"):
+        with pytest.raises(
+            pgreplkit.errors.InsufficientPrivilege, match="GRANT UPDATE ON SEQUENCE"
+        ):
             await plan.run()
         assert sequences.subscriber.one("SELECT last_value FROM down") == -1
 
@@ -144,5 +147,5 @@ async def test_running_a_plan_on_a_standby_is_refused(
         await colour.standby(conninfo) as standby,
     ):
         plan = await plan_of(publisher, standby)  # type: ignore[arg-type]
-        with pytest.raises(pgreplkit.NotAPrimary):
+        with pytest.raises(pgreplkit.errors.NotAPrimary):
             await plan.run()

@@ -12,30 +12,23 @@ from colours import Colour
 from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
-from pgreplkit import (
-    LSN,
-    AsyncPrimary,
-    AsyncSubscription,
-    Stuck,
-    StuckReason,
-    SubscriptionOptions,
-    TableName,
-)
+from pgreplkit import LSN, AsyncPrimary, AsyncSubscription, SubscriptionOptions, TableName
+from pgreplkit.rows import StuckReason, SubscriptionProblem
 
 pytestmark = pytest.mark.one_colour
 
 
 async def stuck(
     subscription: AsyncSubscription, timeout: float = 0.0
-) -> pgreplkit.SubscriptionStuck:
-    with pytest.raises(pgreplkit.SubscriptionStuck) as caught:
-        await subscription.wait_synced(timeout=timeout)
+) -> pgreplkit.errors.SubscriptionStuck:
+    with pytest.raises(pgreplkit.errors.SubscriptionStuck) as caught:
+        await subscription.wait_for_sync(timeout=timeout)
     return caught.value
 
 
 async def wait_for_reasons(
     subscription: AsyncSubscription, wanted: StuckReason
-) -> tuple[Stuck, ...]:
+) -> tuple[SubscriptionProblem, ...]:
     """Wait for these reasons: during a retry of a copy its reason is not visible."""
     found = await soon(subscription.diagnose, lambda found: wanted in {one.reason for one in found})
     assert wanted in {one.reason for one in found}
@@ -57,10 +50,10 @@ async def test_existing_rows_make_a_copy_fail(pair: Pair, colour: Colour) -> Non
         assert reason.table == TableName("public", "one")
         assert "TRUNCATE public.one" in reason.remedy
         # Changes of a table that is not copied are not applied.
-        with pytest.raises(pgreplkit.SubscriptionStuck, match="1 of 2 tables"):
-            await subscription.wait_caught_up(timeout=2)
+        with pytest.raises(pgreplkit.errors.SubscriptionStuck, match="1 of 2 tables"):
+            await subscription.wait_for_catchup(timeout=2)
         pair.subscriber.run("TRUNCATE one")
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         assert pair.rows("one") == (1000, 1000)
 
 
@@ -71,38 +64,38 @@ async def test_a_disabled_or_detached_subscription_is_stuck(pair: Pair, colour: 
         error = await stuck(subscription, timeout=60)  # at once: waiting would not help
         assert [r.reason for r in error.reasons] == [StuckReason.DISABLED]
         await subscription.enable()
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         pair.publisher.run("UPDATE two SET id = -1 WHERE id = 1")
-        with pytest.raises(pgreplkit.SubscriptionStuck, match="unused") as caught:
-            await subscription.wait_caught_up(timeout=60)  # at once, too
+        with pytest.raises(pgreplkit.errors.SubscriptionStuck, match="unused") as caught:
+            await subscription.wait_for_catchup(timeout=60)  # at once, too
         assert [r.reason for r in caught.value.reasons] == [StuckReason.DISABLED]
         await subscription.detach_slot()
         assert subscription.state.subslotname is None
         assert await reasons_of(subscription) == [StuckReason.DETACHED, StuckReason.DISABLED]
-        with pytest.raises(pgreplkit.ServerError, match="attach_slot"):
-            await subscription.wait_caught_up()
+        with pytest.raises(pgreplkit.errors.ServerError, match="attach_slot"):
+            await subscription.wait_for_catchup()
         await subscription.attach_slot("s")
         await subscription.enable()
         pair.publisher.run("DELETE FROM two")
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         assert pair.rows("two") == (0, 0)
-        assert (await publisher.slot("s")).active
+        assert (await publisher.slot("s")).state.active
 
 
 @pytest.mark.matrix
 async def test_a_missing_publication_or_slot_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         await (await publisher.slot("s")).drop(force=True)
         pair.publisher.run("DROP PUBLICATION p")
         await subscription.enable()
         found = await reasons_of(subscription)
         assert found == [StuckReason.PUBLICATION_MISSING, StuckReason.SLOT_MISSING]
-        with pytest.raises(pgreplkit.SlotNotFound):
-            await subscription.wait_caught_up(timeout=1)
+        with pytest.raises(pgreplkit.errors.SlotNotFound):
+            await subscription.wait_for_catchup(timeout=1)
         await subscription.set_connection("host=/nowhere dbname=x")
         [reason] = await subscription.diagnose()
         assert reason.reason is StuckReason.PUBLISHER_UNREACHABLE
@@ -113,7 +106,7 @@ async def test_a_missing_publication_or_slot_is_reported(pair: Pair, colour: Col
 async def test_a_slot_used_by_another_client_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         conninfo = psycopg.conninfo.make_conninfo(pair.publisher.conninfo, replication="database")
         wait_until(
@@ -155,14 +148,14 @@ async def test_old_transactions_block_slot_creation(pair: Pair, colour: Colour) 
             reported = [r for r in error.reasons if r.reason is StuckReason.OLD_TRANSACTION]
             assert f"process {old.info.backend_pid} of postgres" in reported[0].found
             old.rollback()
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
 
 
 @pytest.mark.matrix
 async def test_a_missing_table_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("ALTER TABLE two RENAME TO three")
         [reason] = await subscription.diagnose()
         assert reason.reason is StuckReason.TABLE_MISSING
@@ -193,7 +186,7 @@ async def test_an_owner_without_write_privileges_is_reported(pair: Pair, colour:
     async with both(pair, colour) as (_, subscriber):
         options = SubscriptionOptions(password_required=False)
         subscription = await subscribed(pair, subscriber, options)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run(
             f"GRANT CREATE ON DATABASE {pair.subscriber.name} TO observer",
             "GRANT pg_create_subscription TO observer",
@@ -230,7 +223,7 @@ async def test_a_transaction_that_cannot_be_applied_is_skipped(
 ) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         await publisher.create_logical_slot("finder")
         pair.subscriber.run("INSERT INTO two VALUES (500)")
         pair.publisher.run("INSERT INTO two VALUES (500), (501)")
@@ -244,14 +237,14 @@ async def test_a_transaction_that_cannot_be_applied_is_skipped(
                     )
                 )
             )
-        with pytest.raises(pgreplkit.SubscriptionStuck) as caught:
-            await subscription.wait_caught_up(timeout=1)
+        with pytest.raises(pgreplkit.errors.SubscriptionStuck) as caught:
+            await subscription.wait_for_catchup(timeout=1)
         found = {r.reason for r in caught.value.reasons}
         # Before 15 the worker may be retrying right now, and no counter has the earlier tries.
         unknown = {StuckReason.UNKNOWN} if cluster.major < 15 else set()
         assert found <= {StuckReason.FAILING_TRANSACTION} | unknown
         await subscription.skip(await finish_of_the_first(publisher, "finder"))
-        await subscription.wait_caught_up(timeout=60)
+        await subscription.wait_for_catchup(timeout=60)
         left = pair.subscriber.all("SELECT id FROM two WHERE id >= 500 ORDER BY 1")
         assert left == [(500,), (502,)]
         with pytest.raises(TypeError):
@@ -286,15 +279,15 @@ def forgetful(clusters: Clusters, cluster: Cluster) -> Iterator[Pair]:
 async def test_a_slot_that_lost_its_wal_is_reported(forgetful: Pair, colour: Colour) -> None:
     async with both(forgetful, colour) as (publisher, subscriber):
         subscription = await subscribed(forgetful, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         await subscription.disable()
         fill = "SELECT pg_logical_emit_message(false, 'x', repeat('x', 8000000))"
-        while not (await publisher.slot("s")).is_lost:
+        while not (await publisher.slot("s")).state.is_lost:
             forgetful.publisher.run(fill, "SELECT pg_switch_wal()", "CHECKPOINT")
         await subscription.enable()
         assert StuckReason.SLOT_LOST in await reasons_of(subscription)
-        with pytest.raises(pgreplkit.SlotLost):
-            await subscription.wait_caught_up(timeout=5)
+        with pytest.raises(pgreplkit.errors.SlotLost):
+            await subscription.wait_for_catchup(timeout=5)
         assert (await subscription.drop(timeout=20)).name == "s"
 
 
@@ -312,10 +305,10 @@ async def test_dropping_does_not_hang_on_a_silent_publisher(
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(enabled=enabled))
         await subscription.set_connection(black_hole)
-        with pytest.raises(pgreplkit.PublisherUnreachable, match="no answer in 1 s"):
+        with pytest.raises(pgreplkit.errors.PublisherUnreachable, match="no answer in 1 s"):
             await subscription.drop(timeout=1)
         await subscription.refresh()
-        dropped = await subscription.drop(publisher="gone", timeout=20)
+        dropped = await subscription.drop(publisher_gone=True, timeout=20)
         assert dropped.leftovers[0].name == "s"
         assert dropped.leftovers[0].where.startswith("127.0.0.1:")
         assert await subscriber.subscriptions() == []
@@ -324,7 +317,7 @@ async def test_dropping_does_not_hang_on_a_silent_publisher(
 @pytest.mark.matrix
 async def test_a_silent_publisher_is_reported(pair: Pair, colour: Colour, black_hole: str) -> None:
     async with both(pair, colour) as (_, subscriber):
-        with pytest.raises(pgreplkit.PublisherUnreachable, match="no answer in 1 s"):
+        with pytest.raises(pgreplkit.errors.PublisherUnreachable, match="no answer in 1 s"):
             await subscriber.create_subscription("s", black_hole, ["p"], timeout=1)
         assert await subscriber.subscriptions() == []
 
@@ -405,7 +398,7 @@ async def test_a_missing_column_is_reported(pair: Pair, colour: Colour, cluster:
         )
         assert "columns name" in reason.found
         pair.subscriber.run("ALTER TABLE one ADD name text")
-        await subscription.wait_synced(timeout=30)
+        await subscription.wait_for_sync(timeout=30)
         if cluster.major >= 15:
             pair.publisher.run("ALTER PUBLICATION p SET TABLE one (id), two")
             pair.subscriber.run("ALTER TABLE one DROP COLUMN name")
@@ -415,14 +408,14 @@ async def test_a_missing_column_is_reported(pair: Pair, colour: Colour, cluster:
 async def test_a_table_not_yet_in_the_subscription_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         for each in (pair.publisher, pair.subscriber):
             each.run("CREATE TABLE late (id int PRIMARY KEY)")
         pair.publisher.run("ALTER PUBLICATION p ADD TABLE late")
         [reason] = await subscription.diagnose()
         assert (reason.reason, str(reason.table)) == (StuckReason.TABLE_NOT_TAKEN, "public.late")
         await subscription.refresh_publications()
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         assert await reasons_of(subscription) == [StuckReason.UNKNOWN]
 
 
@@ -460,7 +453,7 @@ async def test_the_failing_transaction_is_found_read_and_skipped(
     pair = logged
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         assert await subscription.failure(timeout=0.5) is None
         pair.subscriber.run("INSERT INTO two VALUES (500)", "DELETE FROM one WHERE id = 1")
         pair.publisher.run("CREATE TABLE unpublished (a int)", "INSERT INTO unpublished VALUES (1)")
@@ -493,7 +486,7 @@ async def test_the_failing_transaction_is_found_read_and_skipped(
             assert "two_pkey" in failed.error
             assert "INSERT" in failed.error
         await subscription.skip(failed.finish_lsn)
-        await subscription.wait_caught_up(timeout=60)
+        await subscription.wait_for_catchup(timeout=60)
         left = pair.subscriber.all("SELECT id FROM two WHERE id >= 500 ORDER BY 1")
         assert left == [(500,), (501,)]
         assert await subscription.failure(timeout=0.5) is None
@@ -511,9 +504,11 @@ async def test_a_slot_older_than_its_publication_is_reported(
         subscription = await subscribed(pair, subscriber, options)
         if cluster.major >= 18:
             # A missing publication is ignored.
-            await subscription.wait_caught_up(timeout=30)
+            await subscription.wait_for_catchup(timeout=30)
             return
-        with pytest.raises(pgreplkit.PublicationNotFound, match="older than the publication"):
+        with pytest.raises(
+            pgreplkit.errors.PublicationNotFound, match="older than the publication"
+        ):
             await subscription.failure(timeout=30)
 
 
@@ -523,7 +518,7 @@ async def test_a_transaction_filtered_by_origin_is_not_the_failing_one(
 ) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(origin="none"))
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("INSERT INTO two VALUES (21)")
         pair.publisher.run(
             "SELECT pg_replication_origin_create('elsewhere')",
@@ -561,14 +556,14 @@ async def test_a_failing_prepared_transaction_is_skipped(preparing: Pair, colour
     pair = preparing
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber, SubscriptionOptions(two_phase=True))
-        await subscription.wait_synced(timeout=60)
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_sync(timeout=60)
+        await subscription.wait_for_catchup(timeout=30)
         wait_until(
             lambda: bool(pair.subscriber.one("SELECT subtwophasestate = 'e' FROM pg_subscription"))
         )
         pair.publisher.run("BEGIN; INSERT INTO two VALUES (30); PREPARE TRANSACTION 'well'")
         pair.publisher.run("COMMIT PREPARED 'well'")
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         pair.subscriber.run("INSERT INTO two VALUES (31)")
         pair.publisher.run("BEGIN; INSERT INTO two VALUES (31), (32); PREPARE TRANSACTION 'ill'")
         failed = await subscription.failure(timeout=30)
@@ -576,6 +571,6 @@ async def test_a_failing_prepared_transaction_is_skipped(preparing: Pair, colour
         assert [change.new for change in failed.changes] == [{"id": "31"}, {"id": "32"}]
         await subscription.skip(failed.finish_lsn)
         pair.publisher.run("COMMIT PREPARED 'ill'")
-        await subscription.wait_caught_up(timeout=30)
+        await subscription.wait_for_catchup(timeout=30)
         left = pair.subscriber.all("SELECT id FROM two WHERE id >= 30 ORDER BY 1")
         assert left == [(30,), (31,)]

@@ -65,7 +65,7 @@ async def test_writers_are_found_revoked_and_restored(granted: Pair, colour: Col
 async def test_a_writing_session_is_reported(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
         subscription = await subscribed(pair, subscriber)
-        await subscription.wait_synced(timeout=60)
+        await subscription.wait_for_sync(timeout=60)
         with psycopg.connect(pair.subscriber.conninfo, application_name="naughty") as app:
             app.execute("INSERT INTO two VALUES (99)")
             [session] = (await subscriber.find_writers(["two"])).sessions
@@ -77,6 +77,6 @@ async def test_all_privileges_are_revoked_or_none(granted: Pair, colour: Colour)
     async with both(granted, colour) as (_, subscriber):
         writers = await subscriber.find_writers(["one", "two"])
         granted.subscriber.run("DROP TABLE two")
-        with pytest.raises(pgreplkit.TableNotFound):
+        with pytest.raises(pgreplkit.errors.TableNotFound):
             await subscriber.revoke_writes(writers)
         assert len((await subscriber.find_writers(["one"])).grants) == 3

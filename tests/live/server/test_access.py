@@ -32,7 +32,7 @@ OWN = "host all postgres 127.0.0.1/32 scram-sha-256\n"
 
 def load(node: Node, *lines: str) -> Path:
     """Replace the rules, except the one that admits the tests themselves."""
-    path = node.data_dir / "pg_hba.conf"
+    path = node.data_directory / "pg_hba.conf"
     path.write_text(OWN + "".join(f"{line}\n" for line in lines))
     run(node, "SELECT pg_reload_conf()")
     return path
@@ -129,7 +129,7 @@ async def test_a_line_that_the_server_rejects_is_removed_again(gate: Node, colou
     path = load(gate)
     before = path.read_bytes()
     async with await colour.primary(gate.conninfo) as primary:
-        with pytest.raises(pgreplkit.HostFileError, match="is unchanged"):
+        with pytest.raises(pgreplkit.errors.HostFileError, match="is unchanged"):
             await primary.allow_access("rep", address="127.0.0.1", method="no-such-method")
         assert path.read_bytes() == before
         assert not [*path.parent.glob("pg_hba.conf.*.bak")]
@@ -137,7 +137,8 @@ async def test_a_line_that_the_server_rejects_is_removed_again(gate: Node, colou
         verdict = await primary.check_access("rep", address="127.0.0.1")
         assert [rule.line_number for rule in verdict.errors] == [2]
         with pytest.raises(
-            pgreplkit.HostFileError, match=r"errors in pg_hba\.conf prevent any change: line 2"
+            pgreplkit.errors.HostFileError,
+            match=r"errors in pg_hba\.conf prevent any change: line 2",
         ):
             await primary.allow_access("rep", address="127.0.0.1")
         load(gate)
@@ -148,7 +149,7 @@ async def test_access_checks_refuse_empty_names_and_missing_privileges(
 ) -> None:
     load(gate, "host all rep all scram-sha-256")
     async with await colour.primary(gate.conninfo) as primary:
-        with pytest.raises(pgreplkit.RoleNotFound):
+        with pytest.raises(pgreplkit.errors.RoleNotFound):
             await primary.check_access("nobody", address=None)
         with pytest.raises(ValueError, match="does not appear to be"):
             await primary.check_access("rep", address="not an address")
@@ -167,7 +168,7 @@ async def test_access_checks_refuse_empty_names_and_missing_privileges(
         with pytest.raises(TypeError):
             await primary.check_access(5, address=None)  # type: ignore[arg-type]
     async with await colour.primary(conninfo_as(gate, "rep")) as primary:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_hba_file_rules"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="pg_hba_file_rules"):
             await primary.check_access("rep", address=None)
 
 
@@ -227,7 +228,7 @@ def test_a_missing_password_file_is_created(
     assert stat.S_IMODE(made.stat().st_mode) == 0o600
     with pytest.raises(ValueError, match="line break"):
         add_passfile_entry(host="h", port=5432, database="d", user="u", password="p\nq")
-    with pytest.raises(pgreplkit.HostFileError, match="add an entry to"):
+    with pytest.raises(pgreplkit.errors.HostFileError, match="add an entry to"):
         add_passfile_entry(
             host="h", port=1, database="d", user="u", password="p", path=tmp_path / "no" / "dir"
         )

@@ -11,7 +11,8 @@ from colours import Colour, close, execute
 from psycopg.pq import TransactionStatus
 
 import pgreplkit
-from pgreplkit import LSN, SegmentSize, SettingContext, VarType, WalSender
+from pgreplkit import LSN, SegmentSize
+from pgreplkit.rows import SettingContext, VarType, WalSender
 
 
 async def test_connect_returns_the_class_of_the_servers_role(
@@ -97,7 +98,7 @@ async def test_every_setting_can_be_read(cluster: Cluster, colour: Colour) -> No
 
 async def test_the_error_names_an_unknown_setting(cluster: Cluster, colour: Colour) -> None:
     async with await colour.connect(cluster.primary.conninfo) as server:
-        with pytest.raises(pgreplkit.SettingNotFound, match="wal_levle"):
+        with pytest.raises(pgreplkit.errors.SettingNotFound, match="wal_levle"):
             await server.setting("wal_levle")
 
 
@@ -105,7 +106,7 @@ async def test_reading_a_hidden_setting_names_the_role_to_grant(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
-        with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
             await server.setting("data_directory")
     assert caught.value.grant == "pg_read_all_settings"
     assert 'GRANT pg_read_all_settings TO "stranger"' in str(caught.value)
@@ -115,9 +116,13 @@ async def test_reading_replicas_without_pg_monitor_names_it(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.connect(conninfo_as(cluster.primary, "stranger")) as server:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'):
+        with pytest.raises(
+            pgreplkit.errors.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'
+        ):
             await server.replicas()
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'):
+        with pytest.raises(
+            pgreplkit.errors.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'
+        ):
             await server.wal_files()
     async with await colour.connect(conninfo_as(cluster.primary, "observer")) as server:
         assert await server.replicas()
@@ -147,7 +152,7 @@ async def test_a_connection_of_the_caller_keeps_its_transaction_and_settings(
     assert status(theirs) == TransactionStatus.INTRANS
     [replica] = await primary.replicas()
     assert isinstance(replica, WalSender)
-    with pytest.raises(pgreplkit.SettingNotFound):
+    with pytest.raises(pgreplkit.errors.SettingNotFound):
         await primary.setting("no_such_setting")
     assert status(theirs) == TransactionStatus.INTRANS
     assert theirs.adapters is adapters
@@ -163,7 +168,7 @@ async def test_a_connection_opened_by_the_library_is_closed_at_exit(
         assert not server.connection.closed
     assert server.connection.closed
     assert "closed" in repr(server)
-    with pytest.raises(pgreplkit.ConnectionFailed):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed):
         await server.timeline()
 
 
@@ -189,7 +194,7 @@ async def test_a_database_without_an_encoding_is_read(cluster: Cluster, colour: 
 async def test_a_failed_connection_does_not_show_the_password(
     colour: Colour, conninfo: str
 ) -> None:
-    with pytest.raises(pgreplkit.ConnectionFailed) as caught:
+    with pytest.raises(pgreplkit.errors.ConnectionFailed) as caught:
         await colour.connect(conninfo)
     error: BaseException | None = caught.value
     while error is not None:
@@ -198,7 +203,7 @@ async def test_a_failed_connection_does_not_show_the_password(
 
 
 async def test_a_wrong_password_is_a_failed_connection(cluster: Cluster, colour: Colour) -> None:
-    with pytest.raises(pgreplkit.ConnectionFailed, match="stranger"):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed, match="stranger"):
         await colour.connect(conninfo_as(cluster.primary, "stranger"), password="hushhush")
 
 
@@ -217,7 +222,7 @@ async def test_a_statement_timeout_raises_its_own_error(cluster: Cluster, colour
             for _ in range(10_000):
                 await server.settings()
 
-        with pytest.raises(pgreplkit.StatementTimeout, match="read the settings"):
+        with pytest.raises(pgreplkit.errors.StatementTimeout, match="read the settings"):
             await many()
 
 
@@ -234,7 +239,7 @@ def test_a_connection_of_the_caller_may_use_any_cursor_class(
     with psycopg.connect(cluster.primary.conninfo, cursor_factory=factory) as theirs:
         primary = pgreplkit.Primary(theirs)
         assert primary.setting("fsync").value is False
-        assert primary.wal_file(LSN("1/0")) == pgreplkit.pg_walfile_name(
+        assert primary.wal_file(LSN("1/0")) == pgreplkit.wal.pg_walfile_name(
             LSN("1/0"), server_version=cluster.major
         )
 
@@ -243,7 +248,7 @@ async def test_a_failed_transaction_is_reported(cluster: Cluster, colour: Colour
     primary = await colour.primary_on(cluster.primary.conninfo, autocommit=False)
     with pytest.raises(psycopg.errors.SyntaxError):
         await execute(primary.connection, "SELEC")
-    with pytest.raises(pgreplkit.ServerError, match="roll it back"):
+    with pytest.raises(pgreplkit.errors.ServerError, match="roll it back"):
         await primary.replicas()
     await close(primary.connection)
 
@@ -253,9 +258,9 @@ async def test_every_call_on_a_lost_connection_raises(cluster: Cluster, colour: 
         [(pid,)] = await execute(server.connection, "SELECT pg_backend_pid()")
         run(cluster.primary, f"SELECT pg_terminate_backend({pid})")
         for _ in range(2):
-            with pytest.raises(pgreplkit.ConnectionFailed):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
                 await server.replicas()
-        with pytest.raises(pgreplkit.ConnectionFailed, match="lost"):
+        with pytest.raises(pgreplkit.errors.ConnectionFailed, match="lost"):
             server.version  # noqa: B018
 
 

@@ -54,7 +54,7 @@ def of_standby(standby: AsyncStandby) -> dict[str, Call]:
         "resume": standby.resume,
         "replay_lag": standby.replay_lag,
         "conflicts": standby.conflicts,
-        "cascade": standby.cascade,
+        "cascade": standby.replicas,
         "apply_delay": standby.apply_delay,
         "wait_for_replay": lambda: standby.wait_for_replay(LSN.MAX, timeout=5),
         "check_readiness": standby.check_readiness,
@@ -75,9 +75,9 @@ async def test_every_call_reports_a_lost_connection(pair: Cluster, colour: Colou
     for name in of_primary(idle):
         primary = await colour.primary(pair.primary.conninfo, **options)
         end_sessions(pair.primary)
-        with pytest.raises(pgreplkit.ConnectionFailed):
+        with pytest.raises(pgreplkit.errors.ConnectionFailed):
             await of_primary(primary)[name]()
-        with pytest.raises(pgreplkit.ConnectionFailed):
+        with pytest.raises(pgreplkit.errors.ConnectionFailed):
             await of_primary(primary)[name]()
         await primary.close()
     await close(idle.connection)
@@ -87,7 +87,7 @@ async def test_every_call_reports_a_lost_connection(pair: Cluster, colour: Colou
             continue
         standby = await colour.standby(pair.standby.conninfo, **options)
         end_sessions(pair.standby)
-        with pytest.raises(pgreplkit.ConnectionFailed):
+        with pytest.raises(pgreplkit.errors.ConnectionFailed):
             await of_standby(standby)[name]()
         await standby.close()
     await close(resting.connection)
@@ -98,15 +98,15 @@ async def test_a_connection_lost_during_a_wait_is_reported(pair: Cluster, colour
     async with await colour.standby(pair.standby.conninfo, **options) as standby:
         timer = threading.Timer(0.3, end_sessions, [pair.standby])
         timer.start()
-        with pytest.raises(pgreplkit.ConnectionFailed):
+        with pytest.raises(pgreplkit.errors.ConnectionFailed):
             await standby.wait_for_replay(LSN.MAX, timeout=20)
         timer.join()
     async with await colour.primary(pair.primary.conninfo, **options) as primary:
         slot = await primary.slot("faulty")
         timer = threading.Timer(0.3, end_sessions, [pair.primary])
         timer.start()
-        with pytest.raises(pgreplkit.ConnectionFailed):
-            await slot.wait_caught_up(LSN.MAX, timeout=20)
+        with pytest.raises(pgreplkit.errors.ConnectionFailed):
+            await slot.wait_for_catchup(LSN.MAX, timeout=20)
         timer.join()
 
 
@@ -116,11 +116,11 @@ async def test_a_slot_dropped_during_a_wait_is_reported(pair: Cluster, colour: C
         drop = "SELECT pg_drop_replication_slot('vanishing')"
         timer = threading.Timer(0.3, run, [pair.primary, drop])
         timer.start()
-        with pytest.raises(pgreplkit.SlotNotFound):
-            await slot.wait_caught_up(LSN.MAX, timeout=20)
+        with pytest.raises(pgreplkit.errors.SlotNotFound):
+            await slot.wait_for_catchup(LSN.MAX, timeout=20)
         timer.join()
         assert slot.name == "vanishing"
-        assert slot.restart_lsn is not None
+        assert slot.state.restart_lsn is not None
 
 
 async def test_the_statement_timeout_of_the_session_applies(pair: Cluster, colour: Colour) -> None:
@@ -129,7 +129,7 @@ async def test_the_statement_timeout_of_the_session_applies(pair: Cluster, colou
         theirs = await colour.primary_on(pair.primary.conninfo)
         await execute(theirs.connection, "SET statement_timeout = '200ms'")
         started = time.monotonic()
-        with pytest.raises(pgreplkit.StatementTimeout):
+        with pytest.raises(pgreplkit.errors.StatementTimeout):
             await theirs.create_logical_slot("slow")
         assert time.monotonic() - started < 5
         await execute(theirs.connection, "RESET statement_timeout")
@@ -151,7 +151,7 @@ async def test_no_call_changes_the_callers_transaction(pair: Cluster, colour: Co
         status = theirs.connection.info.transaction_status
         assert status == psycopg.pq.TransactionStatus.INTRANS, name
     # A refusal within the caller's transaction leaves that as it was, too.
-    with pytest.raises(pgreplkit.AlreadyExists):
+    with pytest.raises(pgreplkit.errors.AlreadyExists):
         await theirs.create_physical_slot("fault")
     assert await execute(theirs.connection, "SELECT 2") == [(2,)]
     await (await theirs.slot("fault")).drop()
@@ -171,7 +171,7 @@ async def test_concurrent_calls_take_turns(pair: Cluster) -> None:
     assert slots is not None
     assert replicas is not None
     assert identity.timeline >= 1
-    assert made.temporary
+    assert made.state.temporary
     assert settings
     assert theirs.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
     await theirs.close()
@@ -191,7 +191,7 @@ async def test_replicas_are_current_even_within_a_transaction(
 async def test_a_pipeline_is_refused(pair: Cluster) -> None:
     with psycopg.connect(pair.primary.conninfo, autocommit=True) as theirs:
         primary = pgreplkit.Primary(theirs)
-        with theirs.pipeline(), pytest.raises(pgreplkit.ServerError, match="pipeline mode"):
+        with theirs.pipeline(), pytest.raises(pgreplkit.errors.ServerError, match="pipeline mode"):
             primary.slots()
         assert primary.slots()
 
@@ -219,11 +219,11 @@ async def test_an_exception_in_a_block_is_not_replaced(pair: Cluster, colour: Co
 async def test_after_a_restart_a_new_connection_works(pair: Cluster, colour: Colour) -> None:
     primary = await colour.primary(pair.primary.conninfo)
     pair.primary.restart("immediate")
-    with pytest.raises(pgreplkit.ConnectionFailed):
+    with pytest.raises(pgreplkit.errors.ConnectionFailed):
         await primary.slots()
     await primary.close()
     async with await colour.primary(pair.primary.conninfo) as again:
         assert "faulty" in [slot.name for slot in await again.slots()]
         active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'faulty'"
         wait_until(lambda: bool(one(pair.primary, active)))
-        assert (await again.slot("faulty")).active
+        assert (await again.slot("faulty")).state.active

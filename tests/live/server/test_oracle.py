@@ -11,7 +11,8 @@ from clusters import Clusters
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import pgreplkit
-from pgreplkit import LSN, InvalidLSN, SegmentSize, SyncStandbyNames
+from pgreplkit import LSN, SegmentSize, SyncStandbyNames
+from pgreplkit.errors import InvalidLSN
 from pgreplkit.lab import Lab
 from pgreplkit.testing.strategies import lsns, sync_standby_names, wal_file_names
 
@@ -82,11 +83,11 @@ def check_names(oracle: Oracle, positions: list[LSN]) -> None:
     for name, position in zip(
         oracle.map("pg_walfile_name(a::pg_lsn)", columns), positions, strict=True
     ):
-        ours = pgreplkit.pg_walfile_name(position, server_version=version, segment_size=size)
+        ours = pgreplkit.wal.pg_walfile_name(position, server_version=version, segment_size=size)
         assert str(ours) == name
     offsets = oracle.map("(pg_walfile_name_offset(a::pg_lsn)).file_offset", columns)
     for offset, position in zip(offsets, positions, strict=True):
-        answer = pgreplkit.pg_walfile_name_offset(
+        answer = pgreplkit.wal.pg_walfile_name_offset(
             position, server_version=version, segment_size=size
         )
         assert answer.file_offset == offset
@@ -103,7 +104,7 @@ def check_split(oracle: Oracle, names: list[str]) -> None:
     numbers = oracle.map("(pg_split_walfile_name(a)).segment_number", columns)
     timelines = oracle.map("(pg_split_walfile_name(a)).timeline_id", columns)
     for name, number, timeline in zip(names, numbers, timelines, strict=True):
-        ours = pgreplkit.pg_split_walfile_name(
+        ours = pgreplkit.wal.pg_split_walfile_name(
             name, server_version=oracle.major, segment_size=oracle.segment_size
         )
         assert (ours.segment_number, ours.timeline_id) == (number, timeline)
@@ -137,7 +138,7 @@ def test_differences_and_comparisons_equal_the_servers(
     right: list[object] = [b for _, b in pairs]
     assert oracle.map("a::pg_lsn - b::pg_lsn", left, right) == [a - b for a, b in pairs]
     differences = oracle.map("pg_wal_lsn_diff(a::pg_lsn, b::pg_lsn)", left, right)
-    assert differences == [pgreplkit.pg_wal_lsn_diff(a, b) for a, b in pairs]
+    assert differences == [pgreplkit.wal.pg_wal_lsn_diff(a, b) for a, b in pairs]
     operators: dict[str, Callable[[LSN, LSN], bool]] = {
         "<": operator.lt,
         "<=": operator.le,
@@ -217,6 +218,6 @@ def test_synchronous_standby_names_are_accepted_where_the_server_accepts_them(
     try:
         SyncStandbyNames.parse(text)
         ours = True
-    except pgreplkit.InvalidSyncStandbyNames:
+    except pgreplkit.errors.InvalidSyncStandbyNames:
         ours = False
     assert ours == accepted_by_server(oracle, text)

@@ -10,7 +10,8 @@ from clusters import Cluster, Clusters, conninfo_as, one, reads_twice, rows, run
 from colours import Colour, close
 
 import pgreplkit
-from pgreplkit import LSN, SenderState, SyncState, WalFileName
+from pgreplkit import LSN, WalFileName
+from pgreplkit.rows import SenderState, SyncState
 
 
 async def test_wal_positions_are_ordered_and_between_the_servers(
@@ -42,7 +43,7 @@ async def test_the_file_of_a_position_is_the_one_that_the_server_names(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         name = await primary.wal_file(LSN(lsn))
     assert str(name) == one(cluster.primary, f"SELECT pg_walfile_name('{lsn}')")
-    assert name == pgreplkit.pg_walfile_name(LSN(lsn), server_version=cluster.major)
+    assert name == pgreplkit.wal.pg_walfile_name(LSN(lsn), server_version=cluster.major)
 
 
 @reads_twice
@@ -103,7 +104,7 @@ async def test_switching_wal_ends_the_current_file(cluster: Cluster, colour: Col
 async def test_switching_wal_without_privilege_names_it(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "observer")) as primary:
         with pytest.raises(
-            pgreplkit.InsufficientPrivilege,
+            pgreplkit.errors.InsufficientPrivilege,
             match=re.escape('GRANT EXECUTE ON FUNCTION pg_switch_wal() TO "observer"'),
         ):
             await primary.switch_wal()
@@ -150,13 +151,13 @@ async def test_the_last_checkpoint_equals_the_control_file(
 
 
 async def test_a_primary_object_refuses_a_standby(cluster: Cluster, colour: Colour) -> None:
-    with pytest.raises(pgreplkit.NotAPrimary, match="in recovery"):
+    with pytest.raises(pgreplkit.errors.NotAPrimary, match="in recovery"):
         await colour.primary(cluster.standby.conninfo)
     bound = await colour.primary_on(cluster.standby.conninfo)
     for call in (bound.wal_position, bound.current_wal_file, bound.switch_wal):
-        with pytest.raises(pgreplkit.NotAPrimary, match="use Standby"):
+        with pytest.raises(pgreplkit.errors.NotAPrimary, match="use Standby"):
             await call()
-    with pytest.raises(pgreplkit.NotAPrimary):
+    with pytest.raises(pgreplkit.errors.NotAPrimary):
         await bound.wal_file(LSN(1))
     await close(bound.connection)
 

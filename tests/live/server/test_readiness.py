@@ -11,8 +11,9 @@ from clusters import Cluster, Clusters, conninfo_as, one, rows, run, wait_until
 from colours import Colour
 
 import pgreplkit
-from pgreplkit import BackupPhase, Finding, Severity, SyncStandbyNames, Takes
+from pgreplkit import SyncStandbyNames
 from pgreplkit.lab import Node
+from pgreplkit.rows import BackupPhase, EffectiveAfter, Finding, Severity
 
 OK, INFO, WARNING, CRITICAL = Severity.OK, Severity.INFO, Severity.WARNING, Severity.CRITICAL
 
@@ -69,10 +70,10 @@ async def test_findings_of_a_primary_contain_the_sql_that_fixes_them(
                 found="minimal",
                 needed="replica or logical",
                 remedy="ALTER SYSTEM SET wal_level = replica",
-                takes=Takes.RESTART,
+                effective_after=EffectiveAfter.RESTART,
             )
             assert before["max_wal_senders"].remedy == "ALTER SYSTEM SET max_wal_senders = 3"
-            assert before["full_page_writes"].takes is Takes.RELOAD
+            assert before["full_page_writes"].effective_after is EffectiveAfter.RELOAD
             assert before.problems[0].severity is CRITICAL
         for finding in before.problems:
             if finding.remedy.startswith("ALTER SYSTEM") and "…" not in finding.remedy:
@@ -154,7 +155,7 @@ async def test_a_standby_with_too_small_settings_is_not_ready(
                 finding = beside["max_connections beside the primary"]
                 assert finding.severity is CRITICAL
                 assert finding.remedy == "ALTER SYSTEM SET max_connections = 60"
-                assert finding.takes is Takes.RESTART
+                assert finding.effective_after is EffectiveAfter.RESTART
                 assert "replay pauses otherwise" in finding.needed
     finally:
         small.stop("immediate")
@@ -193,7 +194,7 @@ async def test_a_standby_of_another_system_or_timeline_is_not_ready(
 
 async def test_missing_privileges_are_reported(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT pg_monitor"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="GRANT pg_monitor"):
             await primary.check_readiness()
     async with await colour.primary(conninfo_as(cluster.primary, "observer")) as primary:
         assert (await primary.check_readiness()).is_ready
@@ -253,5 +254,5 @@ async def test_the_progress_of_a_base_backup_and_its_wait_are_reported(
 @pytest.mark.pg("<13")
 async def test_progress_of_base_backups_needs_13(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 13"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 13"):
             await primary.base_backups()

@@ -29,9 +29,9 @@ def a_read_only_database(cluster: Cluster) -> Iterator[Database]:
 
 async def test_a_read_only_default_is_named(read_only: Database, colour: Colour) -> None:
     async with await colour.primary(read_only.conninfo) as primary:
-        with pytest.raises(pgreplkit.ServerError, match="source: database") as caught:
+        with pytest.raises(pgreplkit.errors.ServerError, match="source: database") as caught:
             await primary.create_publication("p", all_tables=True)
-        assert not isinstance(caught.value, pgreplkit.NotAPrimary)
+        assert not isinstance(caught.value, pgreplkit.errors.NotAPrimary)
         assert caught.value.sqlstate == "25006"
         assert "cannot execute CREATE PUBLICATION" in str(caught.value)
         assert "default_transaction_read_only=off" in caught.value.remedy
@@ -48,9 +48,11 @@ async def test_a_read_only_transaction_of_the_caller_is_named(
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         await execute(primary.connection, "BEGIN READ ONLY")
-        with pytest.raises(pgreplkit.ServerError, match="the transaction is read-only") as caught:
+        with pytest.raises(
+            pgreplkit.errors.ServerError, match="the transaction is read-only"
+        ) as caught:
             await primary.create_publication("p", all_tables=True)
-        assert not isinstance(caught.value, pgreplkit.NotAPrimary)
+        assert not isinstance(caught.value, pgreplkit.errors.NotAPrimary)
         # The caller's transaction is still usable.
         await execute(primary.connection, "SELECT 1")
         await execute(primary.connection, "COMMIT")
@@ -58,7 +60,7 @@ async def test_a_read_only_transaction_of_the_caller_is_named(
 
 async def test_a_standby_is_still_reported_as_a_standby(cluster: Cluster, colour: Colour) -> None:
     server = await colour.primary_on(cluster.standby.conninfo)
-    with pytest.raises(pgreplkit.NotAPrimary):
+    with pytest.raises(pgreplkit.errors.NotAPrimary):
         await server.create_publication("p", all_tables=True)
     await close(server.connection)
 
@@ -67,7 +69,7 @@ async def test_a_file_that_the_operating_system_denies_is_no_missing_grant(
     clusters: Clusters, major: int, colour: Colour
 ) -> None:
     node = clusters.lab.primary(version=major)
-    auto, status = node.data_dir / "postgresql.auto.conf", node.data_dir / "pg_wal"
+    auto, status = node.data_directory / "postgresql.auto.conf", node.data_directory / "pg_wal"
     run(node, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
     try:
         async with await colour.primary(node.conninfo) as primary:
@@ -77,6 +79,15 @@ async def test_a_file_that_the_operating_system_denies_is_no_missing_grant(
             assert NO_GRANT in str(caught.value)
             assert "SUPERUSER" not in str(caught.value)
             assert "GRANT" not in str(caught.value)
+        if major >= 15:
+            run(node, "GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO observer")
+            async with await colour.primary(
+                node.conninfo, user="observer", password="observer"
+            ) as primary:
+                with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as granted:
+                    await primary.set_sync_standby_names(SyncStandbyNames())
+            assert NO_GRANT in str(granted.value)
+            assert "GRANT" not in str(granted.value)
         async with await colour.primary(node.conninfo, user="observer", password="observer") as it:
             status.chmod(0o000)
             with pytest.raises(pgreplkit.Error, match=r"could not open directory .*pg_wal") as no:
@@ -100,7 +111,7 @@ async def test_a_missing_select_is_named_with_its_table(
             await colour.primary(database.as_role("stranger")) as primary,
             primary.snapshot_then_changes("s", publications=["p"]) as stream,
         ):
-            with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
                 await anext(stream)
         assert "GRANT SELECT ON public.hidden" in str(caught.value)
         assert "permission denied for" in str(caught.value)

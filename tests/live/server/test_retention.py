@@ -23,9 +23,10 @@ from clusters import (
 from colours import Colour
 
 import pgreplkit
-from pgreplkit import HolderKind, SegmentSize, Severity, WalHolder, WalRetention, WalStatus
+from pgreplkit import SegmentSize
 from pgreplkit.lab import Node
 from pgreplkit.plans.server.retention import lasting
+from pgreplkit.rows import HolderKind, Severity, WalHolder, WalRetention, WalStatus
 
 MEGABYTE = 1 << 20
 
@@ -78,9 +79,9 @@ async def test_a_report_counts_as_the_server_does(cluster: Cluster, colour: Colo
             assert (held.kind, held.bytes, str(held.oldest_file)) == (
                 *(HolderKind.SLOT, server["bytes"], server["file"]),
             )
-            assert held.oldest_lsn == slot.restart_lsn
+            assert held.oldest_lsn == slot.state.restart_lsn
             assert report.directory_bytes == server["size"]
-            assert held.files == (await slot.refresh()).retained_files
+            assert held.files == (await slot.refresh()).state.retained_files
             assert held.slot == slot.state or held.slot is not None
             checkpoint = holder(report, "last checkpoint")
             redo = "SELECT redo_lsn::text FROM pg_control_checkpoint()"
@@ -184,19 +185,19 @@ async def test_a_slot_is_reported_until_the_server_invalidates_it(
     async with await colour.primary(small.conninfo) as primary:
         slot = await primary.create_physical_slot("doomed", reserve_wal=True)
         try:
-            assert str(slot.wal_status) == "reserved"
-            assert slot.safe_wal_size is not None
+            assert str(slot.state.wal_status) == "reserved"
+            assert slot.state.safe_wal_size is not None
             fill(small, 12)
-            assert (await slot.refresh()).wal_status is WalStatus.UNRESERVED
+            assert (await slot.refresh()).state.wal_status is WalStatus.UNRESERVED
             report = await primary.wal_retention()
             assert report.severity is Severity.CRITICAL
             assert report.max_slot_wal_keep_size == 8 * MEGABYTE
             assert "next checkpoint removes" in report.findings[0].found
             run(small, "CHECKPOINT")
             await slot.refresh()
-            assert slot.wal_status is WalStatus.LOST
-            assert slot.is_lost
-            assert (slot.retained_bytes, slot.retained_files) == (0, 0)
+            assert slot.state.wal_status is WalStatus.LOST
+            assert slot.state.is_lost
+            assert (slot.state.retained_bytes, slot.state.retained_files) == (0, 0)
             report = await primary.wal_retention()
             lost = holder(report, "doomed")
             assert (lost.bytes, lost.oldest_lsn, lost.freed_bytes) == (0, None, 0)
@@ -205,8 +206,8 @@ async def test_a_slot_is_reported_until_the_server_invalidates_it(
             assert finding.found.startswith("lost (")
             if cluster.major >= 17:
                 assert "wal_removed" in finding.found
-            with pytest.raises(pgreplkit.SlotLost, match="is lost"):
-                await slot.wait_caught_up(report.current_lsn, timeout=5)
+            with pytest.raises(pgreplkit.errors.SlotLost, match="is lost"):
+                await slot.wait_for_catchup(report.current_lsn, timeout=5)
         finally:
             await slot.drop()
 
@@ -220,7 +221,7 @@ async def test_a_lost_logical_slot_is_reported_as_lost(
         try:
             fill(small, 12)
             run(small, "CHECKPOINT")
-            with pytest.raises(pgreplkit.SlotLost):
+            with pytest.raises(pgreplkit.errors.SlotLost):
                 await slot.peek(options={"proto_version": "1", "publication_names": "x"})
         finally:
             await slot.drop()
@@ -318,7 +319,7 @@ async def test_a_standby_has_a_retention_report(cluster: Cluster, colour: Colour
         slot = await standby.create_physical_slot("below", reserve_wal=True)
         try:
             report = await standby.wal_retention()
-            assert holder(report, "below").bytes == slot.retained_bytes
+            assert holder(report, "below").bytes == slot.state.retained_bytes
         finally:
             await slot.drop()
 
@@ -327,7 +328,7 @@ async def test_reading_retention_without_privileges_is_refused(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="GRANT pg_monitor"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="GRANT pg_monitor"):
             await primary.wal_retention()
     async with await colour.primary(conninfo_as(cluster.primary, "observer")) as primary:
         assert (await primary.wal_retention()).holders

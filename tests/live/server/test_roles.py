@@ -51,7 +51,7 @@ async def test_a_created_role_can_replicate_with_its_password(
         assert str(stored).startswith("SCRAM-SHA-256$")
         # An ended session keeps its row for a moment.
         assert role in await soon(primary.replication_roles, lambda roles: role in roles)
-        with pytest.raises(pgreplkit.AlreadyExists):
+        with pytest.raises(pgreplkit.errors.AlreadyExists):
             await primary.create_replication_role(name)
 
 
@@ -83,7 +83,7 @@ async def test_altering_a_role_changes_only_the_given_attributes(
         assert not (await primary.alter_replication_role(name, monitor=False)).is_monitor
         await primary.drop_replication_role(name)
         for call in (primary.drop_replication_role, primary.alter_replication_role):
-            with pytest.raises(pgreplkit.RoleNotFound):
+            with pytest.raises(pgreplkit.errors.RoleNotFound):
                 await call(name)
 
 
@@ -91,7 +91,7 @@ async def test_a_role_without_replication_is_not_altered(cluster: Cluster, colou
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for call in (primary.drop_replication_role, primary.alter_replication_role):
             with pytest.raises(
-                pgreplkit.RoleNotFound, match="does not have the attribute REPLICATION"
+                pgreplkit.errors.RoleNotFound, match="does not have the attribute REPLICATION"
             ):
                 await call("stranger")
         names = [role.rolname for role in await primary.replication_roles()]
@@ -105,7 +105,7 @@ async def test_impossible_role_names_and_limits_are_refused(
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for bad in ("", "a\0", "ä" * 32, "pg_mine", "half\udc80"):
-            with pytest.raises(pgreplkit.InvalidRoleName):
+            with pytest.raises(pgreplkit.errors.InvalidRoleName):
                 await primary.create_replication_role(bad)
         with pytest.raises(TypeError):
             await primary.create_replication_role(5)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ async def test_role_management_without_privileges_names_what_is_missing(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.primary(conninfo_as(cluster.primary, "stranger")) as primary:
-        with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
             await primary.create_replication_role("by_stranger")
     needed = "CREATEROLE REPLICATION" if cluster.major >= 16 else "SUPERUSER"
     assert str(caught.value).endswith(f'ALTER ROLE "stranger" {needed}')

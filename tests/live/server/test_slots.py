@@ -13,7 +13,8 @@ from clusters import SLOT, Cluster, conninfo_as, one, reads_twice, rows, run, st
 from colours import Colour, close, execute
 
 import pgreplkit
-from pgreplkit import LSN, SlotChange, SlotType, WalStatus
+from pgreplkit import LSN
+from pgreplkit.rows import SlotChange, SlotType, WalStatus
 
 numbers = count(1)
 
@@ -52,9 +53,8 @@ async def test_a_slot_has_every_column_of_its_major(cluster: Cluster, colour: Co
         slot = await primary.slot(SLOT)
     [row] = rows(cluster.primary, f"SELECT * FROM pg_replication_slots WHERE slot_name = '{SLOT}'")
     row = {c: LSN(v) if c.endswith("_lsn") and v else v for c, v in row.items()}
-    assert {column: getattr(slot, column) for column in row} == row
     assert {column: getattr(slot.state, column) for column in row} == row
-    assert (slot.wal_status is None) == (cluster.major < 13)
+    assert (slot.state.wal_status is None) == (cluster.major < 13)
     assert isinstance(slot.state.observed_at, datetime)
     assert slot.name == SLOT
     assert repr(slot).startswith(("<Slot 'replica1', physical, active", "<AsyncSlot 'replica1'"))
@@ -78,10 +78,10 @@ async def test_the_wal_retained_by_a_slot_equals_the_servers_count(
                 AND name BETWEEN pg_walfile_name(restart_lsn) AND pg_walfile_name('{now}')
             ) AS files FROM pg_replication_slots WHERE slot_name = '{name}'""",
         )
-        assert [slot.retained_bytes, slot.retained_files] == [*expected.values()]
-        assert slot.retained_files >= 3
-        assert slot.restart_lsn is not None
-        assert slot.restart_lsn <= slot.state.current_lsn - slot.retained_bytes
+        assert [slot.state.retained_bytes, slot.state.retained_files] == [*expected.values()]
+        assert slot.state.retained_files >= 3
+        assert slot.state.restart_lsn is not None
+        assert slot.state.restart_lsn <= slot.state.current_lsn - slot.state.retained_bytes
 
 
 async def test_a_slot_without_a_reservation_retains_nothing(
@@ -89,14 +89,22 @@ async def test_a_slot_without_a_reservation_retains_nothing(
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name)
-        assert (slot.restart_lsn, slot.retained_bytes, slot.retained_files) == (None, 0, 0)
-        assert slot.wal_status is None
-        assert (slot.slot_type, slot.active, slot.temporary) == (SlotType.PHYSICAL, False, False)
+        assert (slot.state.restart_lsn, slot.state.retained_bytes, slot.state.retained_files) == (
+            None,
+            0,
+            0,
+        )
+        assert slot.state.wal_status is None
+        assert (slot.state.slot_type, slot.state.active, slot.state.temporary) == (
+            SlotType.PHYSICAL,
+            False,
+            False,
+        )
         assert slot.state.retained is None
         assert slot.state.reached_lsn is None
-        assert not slot.is_lost
+        assert not slot.state.is_lost
         assert name in [slot.name for slot in await primary.slots()]
-        with pytest.raises(pgreplkit.AlreadyExists, match="already exists"):
+        with pytest.raises(pgreplkit.errors.AlreadyExists, match="already exists"):
             await primary.create_physical_slot(name)
 
 
@@ -115,14 +123,14 @@ async def test_a_temporary_slot_ends_with_its_session(
     async with await colour.primary(cluster.primary.conninfo) as other:
         async with await colour.primary(cluster.primary.conninfo) as primary:
             slot = await primary.create_physical_slot(name, reserve_wal=True, temporary=True)
-            assert (slot.temporary, slot.active) == (True, True)
+            assert (slot.state.temporary, slot.state.active) == (True, True)
             seen = await other.slot(name)
-            with pytest.raises(pgreplkit.SlotActive) as caught:
+            with pytest.raises(pgreplkit.errors.SlotActive) as caught:
                 await seen.drop()
             assert caught.value.pid == primary.connection.info.backend_pid
             mine = await primary.create_physical_slot(name + "2", temporary=True)
             await mine.drop()
-        with pytest.raises(pgreplkit.SlotNotFound):
+        with pytest.raises(pgreplkit.errors.SlotNotFound):
             await colour_gone(seen)
 
 
@@ -139,7 +147,7 @@ async def test_an_invalid_slot_name_is_not_sent(
     cluster: Cluster, colour: Colour, verb: str, bad: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(pgreplkit.InvalidSlotName):
+        with pytest.raises(pgreplkit.errors.InvalidSlotName):
             await getattr(primary, verb)(bad)
         # The server would cut a name that is too long, and make a slot of another name.
         if "\0" not in bad and len(bad) < 64:
@@ -153,7 +161,7 @@ async def test_a_missing_slot_raises_slot_not_found(
     cluster: Cluster, colour: Colour, name: str
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
-        with pytest.raises(pgreplkit.SlotNotFound, match=name):
+        with pytest.raises(pgreplkit.errors.SlotNotFound, match=name):
             await primary.slot(name)
         slot = await primary.create_physical_slot(name, reserve_wal=True)
         await (await primary.slot(name)).drop()
@@ -162,12 +170,12 @@ async def test_a_missing_slot_raises_slot_not_found(
             slot.refresh,
             slot.drop,
             lambda: slot.drop(force=True),
-            lambda: slot.wait_caught_up(here, timeout=0),
+            lambda: slot.wait_for_catchup(here, timeout=0),
         ]
         if cluster.major >= 12:
             calls += [lambda: slot.advance(here), lambda: slot.copy(name + "2")]
         for call in calls:
-            with pytest.raises(pgreplkit.SlotNotFound):
+            with pytest.raises(pgreplkit.errors.SlotNotFound):
                 await call()
 
 
@@ -177,17 +185,17 @@ async def test_a_slot_in_use_is_dropped_only_with_force(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name, reserve_wal=True)
         with streaming(cluster.primary, name) as pid:
-            assert (await slot.refresh()).active_pid == pid
-            with pytest.raises(pgreplkit.SlotActive) as caught:
+            assert (await slot.refresh()).state.active_pid == pid
+            with pytest.raises(pgreplkit.errors.SlotActive) as caught:
                 await slot.drop()
             error = caught.value
             assert (error.slot, error.pid, error.client_addr, error.application_name) == (
                 *(name, pid, "127.0.0.1", "holder"),
             )
             assert "force=True" in str(error)
-            assert (await slot.refresh()).active
+            assert (await slot.refresh()).state.active
             await slot.drop(force=True)
-        with pytest.raises(pgreplkit.SlotNotFound):
+        with pytest.raises(pgreplkit.errors.SlotNotFound):
             await primary.slot(name)
 
 
@@ -197,18 +205,18 @@ async def test_advancing_moves_a_slot_forward_and_no_further_than_the_server(
 ) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name, reserve_wal=True)
-        start = slot.restart_lsn
+        start = slot.state.restart_lsn
         assert start is not None
         target = write(cluster, 5000)
         assert await slot.advance(target) == target
-        assert slot.restart_lsn == target
-        with pytest.raises(pgreplkit.ServerError, match="minimum is"):
+        assert slot.state.restart_lsn == target
+        with pytest.raises(pgreplkit.errors.ServerError, match="minimum is"):
             await slot.advance(start)
         assert await slot.advance(LSN.MAX) <= (await primary.wal_position()).insert
         empty = await primary.create_physical_slot(name + "2")
-        with pytest.raises(pgreplkit.ServerError) as caught:
+        with pytest.raises(pgreplkit.errors.ServerError) as caught:
             await empty.advance(target)
-        assert type(caught.value) is pgreplkit.ServerError
+        assert type(caught.value) is pgreplkit.errors.ServerError
         with pytest.raises(TypeError):
             await slot.advance("0/1")  # type: ignore[arg-type]
 
@@ -217,7 +225,7 @@ async def test_advancing_moves_a_slot_forward_and_no_further_than_the_server(
 async def test_advancing_a_slot_needs_11(cluster: Cluster, colour: Colour, name: str) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name, reserve_wal=True)
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 11"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 11"):
             await slot.advance(slot.state.current_lsn)
 
 
@@ -227,21 +235,21 @@ async def test_a_copied_slot_starts_at_the_position_of_its_original(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_physical_slot(name, reserve_wal=True)
         if cluster.major < 12:
-            with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 12"):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 12"):
                 await slot.copy(name + "2")
             return
         copy = await slot.copy(name + "2")
-        assert (copy.name, copy.restart_lsn) == (name + "2", slot.restart_lsn)
-        assert not copy.temporary
-        assert (await slot.copy(name + "3", temporary=True)).temporary
-        with pytest.raises(pgreplkit.AlreadyExists):
+        assert (copy.name, copy.state.restart_lsn) == (name + "2", slot.state.restart_lsn)
+        assert not copy.state.temporary
+        assert (await slot.copy(name + "3", temporary=True)).state.temporary
+        with pytest.raises(pgreplkit.errors.AlreadyExists):
             await slot.copy(name + "2")
         with pytest.raises(TypeError):
             await slot.copy(name + "4", plugin="pgoutput")
         logical = await primary.create_logical_slot(name + "5")
         copy = await logical.copy(name + "6")
-        assert (copy.plugin, copy.confirmed_flush_lsn) == (
-            *("pgoutput", logical.confirmed_flush_lsn),
+        assert (copy.state.plugin, copy.state.confirmed_flush_lsn) == (
+            *("pgoutput", logical.state.confirmed_flush_lsn),
         )
 
 
@@ -251,12 +259,12 @@ async def test_waiting_for_a_slot_ends_when_the_standby_has_the_wal(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.slot(SLOT)
         target = write(cluster, 100_000)
-        await slot.wait_caught_up(target, timeout=20)
-        assert slot.restart_lsn is not None
-        assert slot.restart_lsn >= target
-        with pytest.raises(pgreplkit.WaitTimeout) as caught:
-            await slot.wait_caught_up(LSN.MAX, timeout=0.1)
-    assert f"to reach {LSN.MAX}: it is at {slot.restart_lsn}" in str(caught.value)
+        await slot.wait_for_catchup(target, timeout=20)
+        assert slot.state.restart_lsn is not None
+        assert slot.state.restart_lsn >= target
+        with pytest.raises(pgreplkit.errors.WaitTimeout) as caught:
+            await slot.wait_for_catchup(LSN.MAX, timeout=0.1)
+    assert f"to reach {LSN.MAX}: it is at {slot.state.restart_lsn}" in str(caught.value)
     assert "process" in str(caught.value)
 
 
@@ -279,7 +287,7 @@ async def test_peeking_keeps_the_changes_and_consuming_removes_them(
     options = table(cluster, name)
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.create_logical_slot(name)
-        assert (slot.slot_type, slot.plugin, slot.database) == (
+        assert (slot.state.slot_type, slot.state.plugin, slot.state.database) == (
             *(SlotType.LOGICAL, "pgoutput", "postgres"),
         )
         for number in range(3):
@@ -294,21 +302,21 @@ async def test_peeking_keeps_the_changes_and_consuming_removes_them(
         assert kinds(first) == b"BRIC"  # begin, relation, insert, commit
         assert inserts(first) == seen[:3]
         assert await slot.consume(1, options=options) == first
-        upto = await slot.consume(upto_lsn=seen[5].lsn, options=options)
+        upto = await slot.consume(stop_at=seen[5].lsn, options=options)
         assert inserts(upto) == seen[3:6]
         rest = await slot.consume(options=options)
         assert inserts(rest) == seen[6:]
         assert await slot.consume(options=options) == []
-        assert (await slot.refresh()).confirmed_flush_lsn is not None
-        assert slot.confirmed_flush_lsn is not None
-        assert slot.confirmed_flush_lsn >= seen[-1].lsn
-        with pytest.raises(pgreplkit.ServerError, match="proto_version"):
+        assert (await slot.refresh()).state.confirmed_flush_lsn is not None
+        assert slot.state.confirmed_flush_lsn is not None
+        assert slot.state.confirmed_flush_lsn >= seen[-1].lsn
+        with pytest.raises(pgreplkit.errors.ServerError, match="proto_version"):
             await slot.peek()
         with pytest.raises(ValueError, match="limit must be an int >= 1"):
             await slot.peek(0)
-        await slot.wait_caught_up(seen[-1].lsn, timeout=1)
+        await slot.wait_for_catchup(seen[-1].lsn, timeout=1)
         physical = await primary.slot(SLOT)
-        with pytest.raises(pgreplkit.SlotActive):
+        with pytest.raises(pgreplkit.errors.SlotActive):
             await physical.peek()
 
 
@@ -321,7 +329,7 @@ async def test_a_logical_slot_is_read_in_its_own_database(
             await primary.create_logical_slot(name)
         async with await colour.primary(cluster.primary.conninfo, dbname=name) as elsewhere:
             slot = await elsewhere.slot(name)
-            with pytest.raises(pgreplkit.ServerError, match="connect to database") as caught:
+            with pytest.raises(pgreplkit.errors.ServerError, match="connect to database") as caught:
                 await slot.peek(options={"proto_version": "1", "publication_names": "x"})
         assert f"belongs to database 'postgres', this is '{name}'" in str(caught.value)
     finally:
@@ -336,9 +344,9 @@ async def test_creating_a_logical_slot_times_out_and_leaves_nothing(
         theirs = await colour.primary_on(cluster.primary.conninfo)
         try:
             await execute(theirs.connection, "SET statement_timeout = '47s'")
-            with pytest.raises(pgreplkit.StatementTimeout, match="open transactions"):
+            with pytest.raises(pgreplkit.errors.StatementTimeout, match="open transactions"):
                 await theirs.create_logical_slot(name, timeout=0.3)
-            with pytest.raises(pgreplkit.SlotNotFound):
+            with pytest.raises(pgreplkit.errors.SlotNotFound):
                 await theirs.slot(name)
             writer.rollback()
             await execute(theirs.connection, "BEGIN")
@@ -355,16 +363,16 @@ async def test_options_of_later_majors_are_refused_before_anything_is_sent(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         for option, since in {"two_phase": 14, "failover": 17}.items():
             if cluster.major < since:
-                with pytest.raises(pgreplkit.UnsupportedByServer) as caught:
+                with pytest.raises(pgreplkit.errors.UnsupportedByServer) as caught:
                     await primary.create_logical_slot(name, **{option: True})  # type: ignore[arg-type]
                 assert caught.value.since == since
                 assert name not in [slot.name for slot in await primary.slots()]
             else:
                 slot = await primary.create_logical_slot(name + option, **{option: True})  # type: ignore[arg-type]
-                assert getattr(slot, option) is True
+                assert getattr(slot.state, option) is True
         plain = await primary.create_logical_slot(name + "plain", temporary=True)
-        assert plain.two_phase is (False if cluster.major >= 14 else None)
-        assert plain.failover is (False if cluster.major >= 17 else None)
+        assert plain.state.two_phase is (False if cluster.major >= 14 else None)
+        assert plain.state.failover is (False if cluster.major >= 17 else None)
         for seconds in (-1, float("inf"), float("nan")):
             with pytest.raises(ValueError, match="a timeout must be finite"):
                 await primary.create_logical_slot(name, timeout=seconds)
@@ -372,7 +380,7 @@ async def test_options_of_later_majors_are_refused_before_anything_is_sent(
             await primary.create_logical_slot(name, timeout="5")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="plugin"):
             await primary.create_logical_slot(name, plugin=None)  # type: ignore[arg-type]
-        with pytest.raises(pgreplkit.ServerError, match="no_such_plugin"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="no_such_plugin"):
             await primary.create_logical_slot(name, plugin="no_such_plugin")
 
 
@@ -385,8 +393,8 @@ async def test_a_standby_has_its_own_slots(cluster: Cluster, colour: Colour, nam
         try:
             replayed = LSN(str(one(cluster.standby, "SELECT pg_last_wal_replay_lsn()::text")))
             assert slot.state.current_lsn == replayed
-            assert slot.restart_lsn is not None
-            assert slot.retained_bytes == replayed - slot.restart_lsn
+            assert slot.state.restart_lsn is not None
+            assert slot.state.retained_bytes == replayed - slot.state.restart_lsn
             assert [slot.name for slot in await standby.slots()] == [name]
         finally:
             await slot.drop()
@@ -397,13 +405,13 @@ async def test_a_standbys_logical_slot_waits_for_the_primary(
 ) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
         if cluster.major < 16:
-            with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 16"):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 16"):
                 await standby.create_logical_slot(name)
             return
         for _ in range(10):
             try:
                 slot = await standby.create_logical_slot(name, timeout=0.2)
-            except pgreplkit.StatementTimeout:
+            except pgreplkit.errors.StatementTimeout:
                 break
             await slot.drop()  # The primary wrote what it waits for, as it does every 15 s.
         else:
@@ -416,14 +424,14 @@ async def test_slot_errors_name_the_missing_privilege(
     stranger = conninfo_as(cluster.primary, "stranger")
     async with await colour.primary(stranger) as primary:
         slot = await primary.slot(SLOT)
-        assert slot.restart_lsn is not None
+        assert slot.state.restart_lsn is not None
         for call in (
             primary.create_physical_slot(name),
             primary.create_logical_slot(name),
             slot.drop(),
             slot.drop(force=True),
         ):
-            with pytest.raises(pgreplkit.InsufficientPrivilege) as caught:
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege) as caught:
                 await call
             assert str(caught.value).endswith('ALTER ROLE "stranger" REPLICATION')
 
@@ -431,4 +439,4 @@ async def test_slot_errors_name_the_missing_privilege(
 async def test_an_unknown_wal_status_is_kept(cluster: Cluster, colour: Colour) -> None:
     async with await colour.primary(cluster.primary.conninfo) as primary:
         slot = await primary.slot(SLOT)
-    assert slot.wal_status in {None, WalStatus.RESERVED, WalStatus.EXTENDED}
+    assert slot.state.wal_status in {None, WalStatus.RESERVED, WalStatus.EXTENDED}

@@ -25,7 +25,8 @@ from clusters import (
 from colours import Colour, close
 
 import pgreplkit
-from pgreplkit import LSN, LagReason, PauseState, ReceiverState
+from pgreplkit import LSN
+from pgreplkit.rows import LagReason, PauseState, ReceiverState
 
 
 @contextmanager
@@ -219,7 +220,7 @@ async def test_reading_the_receiver_without_pg_monitor_names_it(
     async with await colour.standby(conninfo_as(cluster.standby, "stranger")) as standby:
         for call in (standby.replay_status, standby.receiver, standby.upstream):
             with pytest.raises(
-                pgreplkit.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'
+                pgreplkit.errors.InsufficientPrivilege, match='GRANT pg_monitor TO "stranger"'
             ):
                 await call()
     async with await colour.standby(conninfo_as(cluster.standby, "observer")) as standby:
@@ -228,11 +229,11 @@ async def test_reading_the_receiver_without_pg_monitor_names_it(
 
 
 async def test_a_standby_object_refuses_a_primary(cluster: Cluster, colour: Colour) -> None:
-    with pytest.raises(pgreplkit.NotAStandby, match="not in recovery"):
+    with pytest.raises(pgreplkit.errors.NotAStandby, match="not in recovery"):
         await colour.standby(cluster.primary.conninfo)
     bound = await colour.standby_on(cluster.primary.conninfo)
     for call in (bound.replay_status, bound.receiver, bound.upstream):
-        with pytest.raises(pgreplkit.NotAStandby, match="use Primary"):
+        with pytest.raises(pgreplkit.errors.NotAStandby, match="use Primary"):
             await call()
     await close(bound.connection)
 

@@ -24,8 +24,9 @@ from clusters import (
 from colours import Colour, close, execute
 
 import pgreplkit
-from pgreplkit import LSN, LagReason, LagStage
+from pgreplkit import LSN
 from pgreplkit.lab import Node
+from pgreplkit.rows import LagReason, LagStage
 
 
 def commit(cluster: Cluster, *, size: int = 1) -> LSN:
@@ -59,7 +60,7 @@ async def test_a_pause_lasts_until_resume(cluster: Cluster, colour: Colour) -> N
             assert (lag.reason, lag.stage) == (LagReason.PAUSED, LagStage.REPLAY)
             assert lag.bytes is not None
             assert lag.bytes >= target - before
-            with pytest.raises(pgreplkit.WaitTimeout, match="replay is paused at") as caught:
+            with pytest.raises(pgreplkit.errors.WaitTimeout, match="replay is paused at") as caught:
                 await standby.wait_for_replay(target, timeout=0.1)
             assert str(before) in str(caught.value)
         finally:
@@ -126,7 +127,7 @@ async def test_an_apply_delay_is_set_and_reset_without_a_restart(
             assert await standby.apply_delay() == timedelta(hours=2, milliseconds=5)
             target = commit(cluster, size=1000)
             # The startup process reads the setting on its own time.
-            with pytest.raises(pgreplkit.WaitTimeout):
+            with pytest.raises(pgreplkit.errors.WaitTimeout):
                 await standby.wait_for_replay(target, timeout=0.5)
             lag = await standby.replay_lag()
             assert lag.reason is LagReason.DELAYED
@@ -146,7 +147,7 @@ async def test_an_apply_delay_is_set_and_reset_without_a_restart(
 async def test_a_delay_needs_a_restart_before_12(cluster: Cluster, colour: Colour) -> None:
     async with await colour.standby(cluster.standby.conninfo) as standby:
         assert await standby.apply_delay() is None
-        with pytest.raises(pgreplkit.UnsupportedByServer, match=r"recovery\.conf"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match=r"recovery\.conf"):
             await standby.set_apply_delay(timedelta(1))
 
 
@@ -158,7 +159,7 @@ async def test_a_setting_without_effect_is_reported(
     theirs = await colour.standby_on(cluster.standby.conninfo)
     try:
         await execute(theirs.connection, "BEGIN")
-        with pytest.raises(pgreplkit.ServerError, match="cannot run in a transaction"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="cannot run in a transaction"):
             await theirs.set_apply_delay(timedelta(1))
     finally:
         await close(theirs.connection)
@@ -207,7 +208,7 @@ async def test_a_cascade_lists_the_standbys_of_a_standby(
     leaf = clusters.lab.standby(cluster.standby, name=name)
     try:
         async with await colour.standby(cluster.standby.conninfo) as standby:
-            [sender] = await soon(standby.cascade, have_replied)
+            [sender] = await soon(standby.replicas, have_replied)
         assert sender.application_name == name
         assert sender.lag.replay_bytes is not None
     finally:
@@ -248,9 +249,9 @@ async def test_operations_of_a_standby_are_refused_on_a_primary(
         lambda: standby.wait_for_replay(LSN(0)),
     ]
     for call in calls:
-        with pytest.raises(pgreplkit.NotAStandby):
+        with pytest.raises(pgreplkit.errors.NotAStandby):
             await call()
-    with pytest.raises(pgreplkit.NotAStandby):
+    with pytest.raises(pgreplkit.errors.NotAStandby):
         async with standby.paused():
             pass
     await close(standby.connection)
@@ -260,10 +261,10 @@ async def test_a_role_without_privileges_cannot_control_replay(
     cluster: Cluster, colour: Colour
 ) -> None:
     async with await colour.standby(conninfo_as(cluster.standby, "stranger")) as standby:
-        with pytest.raises(pgreplkit.InsufficientPrivilege, match="pg_wal_replay_pause"):
+        with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="pg_wal_replay_pause"):
             await standby.pause()
         if cluster.major >= 12:
-            with pytest.raises(pgreplkit.InsufficientPrivilege):
+            with pytest.raises(pgreplkit.errors.InsufficientPrivilege):
                 await standby.set_apply_delay(timedelta(1))
 
 
@@ -281,7 +282,7 @@ async def test_a_promotion_ends_a_wait_for_replay(
         async with await colour.standby(node.conninfo) as standby:
             thread = threading.Thread(target=promoted, args=[node])
             thread.start()
-            with pytest.raises(pgreplkit.NotAStandby):
+            with pytest.raises(pgreplkit.errors.NotAStandby):
                 await standby.wait_for_replay(LSN.MAX, timeout=30)
             thread.join()
     finally:

@@ -9,16 +9,17 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, wait_until
 
 import pgreplkit
-from pgreplkit import StandbyConfig, standby_config
+from pgreplkit import standby_config
 from pgreplkit.lab import Node
+from pgreplkit.rows import StandbyConfig
 
 
 def made_standby(node: Node, config: StandbyConfig) -> None:
     """Give a stopped server these files, and no others of their kind."""
     for name in ("recovery.conf", "standby.signal", "postgresql.auto.conf"):
-        (node.data_dir / name).write_text(config.files.get(name, ""))
+        (node.data_directory / name).write_text(config.files.get(name, ""))
     for name in {"recovery.conf", "standby.signal"} - {*config.files}:
-        (node.data_dir / name).unlink()
+        (node.data_directory / name).unlink()
 
 
 @pytest.mark.quiet
@@ -43,7 +44,7 @@ def test_a_server_starts_as_the_standby_that_the_files_describe(
             )
             made_standby(node, config)
             node.start()
-            wait_until(lambda: bool(slot.refresh().active))
+            wait_until(lambda: bool(slot.refresh().state.active))
             names = rows(cluster.primary, "SELECT application_name AS n FROM pg_stat_replication")
             assert odd in {row["n"] for row in names}
             assert one(node, "SELECT pg_is_in_recovery()") is True

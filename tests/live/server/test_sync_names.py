@@ -31,7 +31,7 @@ async def test_synchronous_standby_names_take_effect_immediately(
             run(cluster.primary, "SELECT pg_logical_emit_message(true, 'x', 'x')")
             edited = (await primary.sync_standby_names()).remove('it\'s "odd" é')
             await primary.set_sync_standby_names(edited)
-            with pytest.raises(pgreplkit.InvalidSyncStandbyNames, match="force=True"):
+            with pytest.raises(pgreplkit.errors.InvalidSyncStandbyNames, match="force=True"):
                 edited.remove(node)
         finally:
             await primary.set_sync_standby_names(SyncStandbyNames())
@@ -45,7 +45,7 @@ async def test_names_that_would_make_every_commit_wait_are_refused(
     async with await colour.primary(cluster.primary.conninfo) as primary:
         with pytest.raises(TypeError):
             await primary.set_sync_standby_names("a")  # type: ignore[arg-type]
-        with pytest.raises(pgreplkit.QuorumUnreachable) as caught:
+        with pytest.raises(pgreplkit.errors.QuorumUnreachable) as caught:
             await primary.set_sync_standby_names(missing)
         assert caught.value.connected == (cluster.standby.name,)
         assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
@@ -74,10 +74,10 @@ async def test_a_receiver_without_a_flush_position_does_not_count(
             )
             [receiver] = [r for r in receivers if r.pid == pid]
             assert not receiver.confirms_commits
-            with pytest.raises(pgreplkit.QuorumUnreachable):
+            with pytest.raises(pgreplkit.errors.QuorumUnreachable):
                 await primary.set_sync_standby_names(SyncStandbyNames(("archiver",)))
             names = SyncStandbyNames.parse("ANY 2 (*)")
-            with pytest.raises(pgreplkit.QuorumUnreachable) as caught:
+            with pytest.raises(pgreplkit.errors.QuorumUnreachable) as caught:
                 await primary.set_sync_standby_names(names)
             assert caught.value.connected == (cluster.standby.name,)
             assert one(cluster.primary, "SHOW synchronous_standby_names") == ""
@@ -92,6 +92,6 @@ def write_until(cluster: Cluster, seen: threading.Event) -> None:
 async def test_names_are_not_set_in_a_transaction(cluster: Cluster, colour: Colour) -> None:
     theirs = await colour.primary_on(cluster.primary.conninfo)
     await execute(theirs.connection, "BEGIN")
-    with pytest.raises(pgreplkit.ServerError, match="cannot run in a transaction"):
+    with pytest.raises(pgreplkit.errors.ServerError, match="cannot run in a transaction"):
         await theirs.set_sync_standby_names(SyncStandbyNames((cluster.standby.name,)))
     await close(theirs.connection)

@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    BackupArchive,
-    BackupDamaged,
-    HostFileError,
-    InvalidBackupMessage,
-    verify_backup,
-)
+from pgreplkit import verify_backup
+from pgreplkit.backups import BackupArchive
+from pgreplkit.errors import BackupDamaged, HostFileError, InvalidBackupMessage
 from pgreplkit.host.backupfolder import DataFolder, FreshFolder
-from pgreplkit.host.checksums import Crc32c, checksum, extended, quickest
+from pgreplkit.host.checksums import Crc32c, checksum, quickest
+from pgreplkit.values.crc32c import extended
 
 BASE = BackupArchive("base.tar", None, None)
 

@@ -19,24 +19,28 @@ from walfiles import replication
 
 from pgreplkit import (
     AsyncReplicationConnection,
+    BackupManifest,
+    ReplicationConnection,
+    verify_backup,
+)
+from pgreplkit.backups import (
     BackupArchive,
     BackupChunk,
-    BackupDamaged,
     BackupItem,
-    BackupManifest,
     BackupProgress,
     BackupStage,
     BackupStream,
+    ManifestChunk,
+)
+from pgreplkit.errors import (
+    BackupDamaged,
     ConnectionFailed,
     HostFileError,
     InvalidBackupMessage,
-    ManifestChunk,
-    ReplicationConnection,
     ServerError,
     StreamClosed,
     UnsupportedByServer,
     WaitTimeout,
-    verify_backup,
 )
 from pgreplkit.lab import Lab, Node
 from pgreplkit.protocol.basebackup import BackupFraming
@@ -65,7 +69,7 @@ def source(clusters: Clusters, major: int) -> Iterator[Source]:
     node = lab.primary(version=major, name=f"backed-up{major}", settings=settings)
     location = lab.root / f"tablespace{major}"
     location.mkdir()
-    owner = node.data_dir.stat()
+    owner = node.data_directory.stat()
     os.chown(location, owner.st_uid, owner.st_gid)
     run(node, f"CREATE TABLESPACE elsewhere LOCATION '{location}'")
     run(node, "CREATE TABLE here AS SELECT g FROM generate_series(1, 20000) g")
@@ -171,7 +175,7 @@ def test_a_server_starts_from_an_extracted_backup(
         assert one(copy, "SELECT count(*) FROM here") == 20000
         assert one(copy, "SELECT count(*) FROM there") == 999
         assert one(copy, f"SELECT pg_tablespace_location({source.oid})") == str(moved)
-        assert target.stat().st_mode == source.node.data_dir.stat().st_mode
+        assert target.stat().st_mode == source.node.data_directory.stat().st_mode
         with pytest.raises(HostFileError, match="is not empty; it is unchanged"):
             fast(connection).extract(target)
         assert one(copy, "SELECT count(*) FROM here") == 20000
@@ -248,7 +252,7 @@ def test_unsupported_options_are_refused_before_anything_is_sent(
 def test_options_are_sent_in_the_syntax_of_the_major_version(
     source: Source, connection: ReplicationConnection
 ) -> None:
-    options: dict[str, object] = {"max_rate": 1 << 30, "wal": False, "wait": False}
+    options: dict[str, object] = {"max_rate": 1 << 30, "wal": False, "wait_for_archiving": False}
     options["tablespace_map"] = False
     if source.major >= 11:
         options["verify_checksums"] = False

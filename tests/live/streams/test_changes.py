@@ -17,11 +17,10 @@ from databases import Database
 from psycopg.types.enum import EnumInfo, register_enum
 
 import pgreplkit
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, AsyncPrimary
+from pgreplkit.changes import (
     UNCHANGED,
     AsyncChangeStream,
-    AsyncPrimary,
     Begin,
     Change,
     Commit,
@@ -64,7 +63,7 @@ async def until_commit(stream: AsyncChangeStream[Row], count: int = 1) -> list[C
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         # On a busy machine a change may arrive after a test's short timeout.
-        with contextlib.suppress(pgreplkit.WaitTimeout):
+        with contextlib.suppress(pgreplkit.errors.WaitTimeout):
             async for change in stream:
                 if isinstance(change, Commit) and found and isinstance(found[-1], Begin):
                     found.pop()  # before 15 the server sends empty transactions
@@ -139,7 +138,7 @@ async def test_values_have_the_types_that_psycopg_returns(
     source: Database, colour: Colour, binary: bool
 ) -> None:
     if binary and source.node.major < 14:
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 14"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 14"):
             async with streaming(source, colour, binary=True):
                 pass
         return
@@ -210,7 +209,7 @@ async def test_only_acknowledged_changes_are_confirmed(source: Database, colour:
     async with streaming(source, colour) as (_, stream):
         source.run("INSERT INTO t VALUES (1, 'a')", "INSERT INTO t VALUES (2, 'b')")
         ends = [c.end_lsn for c in await until_commit(stream, 2) if isinstance(c, Commit)]
-        with pytest.raises(pgreplkit.InvalidAcknowledgement):
+        with pytest.raises(pgreplkit.errors.InvalidAcknowledgement):
             stream.acknowledge(ends[1] + 1)
     assert confirmed(source) <= ends[0]
     async with streaming(source, colour) as (_, stream):
@@ -225,7 +224,7 @@ async def test_only_acknowledged_changes_are_confirmed(source: Database, colour:
 
         await soon(confirmed_lsn, lambda lsn: lsn >= ends[0])
         assert confirmed(source) == ends[0] > before
-    with pytest.raises(pgreplkit.StreamClosed):
+    with pytest.raises(pgreplkit.errors.StreamClosed):
         stream.acknowledge(ends[1])
     async with streaming(source, colour) as (_, stream):
         [_, insert, _] = await until_commit(stream)
@@ -244,7 +243,7 @@ async def test_start_continues_at_the_position_that_the_client_stored(
         assert stream.position == position
         found = await until_commit(stream, 2)
     assert [c.new["id"] for c in found if isinstance(c, Insert)] == [2, 3]
-    with pytest.raises(pgreplkit.AheadOfServer, match="lost in a failover"):
+    with pytest.raises(pgreplkit.errors.AheadOfServer, match="lost in a failover"):
         async with streaming(source, colour, start=position + (1 << 40)):
             pass
 
@@ -256,7 +255,7 @@ async def test_changes_are_acknowledged_automatically_only_on_request(
         source.run("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
         first, second = [c.end_lsn for c in await until_commit(stream, 2) if isinstance(c, Commit)]
         assert first <= stream.acknowledged < second
-        with pytest.raises(pgreplkit.WaitTimeout):
+        with pytest.raises(pgreplkit.errors.WaitTimeout):
             await anext(stream)
         assert stream.acknowledged >= second
 
@@ -267,7 +266,7 @@ async def test_an_idle_stream_advances_the_slot(source: Database, colour: Colour
             source.run("INSERT INTO u SELECT generate_series(1, 1000)")
             end = (await primary.wal_position()).flush
             for _ in range(20):
-                with pytest.raises(pgreplkit.WaitTimeout):
+                with pytest.raises(pgreplkit.errors.WaitTimeout):
                     await drain(stream)
                 if confirmed(source) >= end:
                     return True
@@ -295,7 +294,7 @@ async def test_a_stream_stops_at_a_position(source: Database, colour: Colour) ->
 async def test_a_stream_continues_after_a_timeout(source: Database, colour: Colour) -> None:
     async with streaming(source, colour, timeout=1) as (_, stream):
         began = time.monotonic()
-        with pytest.raises(pgreplkit.WaitTimeout, match="after 1 s waiting for a change"):
+        with pytest.raises(pgreplkit.errors.WaitTimeout, match="after 1 s waiting for a change"):
             await drain(stream)
         assert 0.9 < time.monotonic() - began < 5
         source.run("INSERT INTO t VALUES (1)")
@@ -334,7 +333,7 @@ async def test_logical_messages_are_streamed(source: Database, colour: Colour) -
         assert isinstance((await until_commit(stream))[0], Begin)
     found: list[Change[Row]] = []
     async with streaming(source, colour, messages=False, timeout=0.3) as (_, stream):
-        with pytest.raises(pgreplkit.WaitTimeout):
+        with pytest.raises(pgreplkit.errors.WaitTimeout):
             await drain(stream, found)
     assert not [change for change in found if isinstance(change, Message)]
 
@@ -372,7 +371,7 @@ async def test_unsupported_options_are_refused_before_anything_is_sent(
     since = {"streaming": ("on", 14), "two_phase": (True, 15), "origin": ("none", 16)}
     for option, (value, major) in since.items():
         if source.node.major < major:
-            with pytest.raises(pgreplkit.UnsupportedByServer):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer):
                 async with streaming(source, colour, **{option: value}):
                     pass
 
@@ -406,26 +405,26 @@ async def test_errors_name_the_cause(source: Database, colour: Colour) -> None:
                     pass
             return str(caught.value)
 
-        await refused(pgreplkit.SlotNotFound, "no_such_slot")
+        await refused(pgreplkit.errors.SlotNotFound, "no_such_slot")
         assert "no_such" in await refused(
-            pgreplkit.PublicationNotFound, "s", publications=["p", "no_such"]
+            pgreplkit.errors.PublicationNotFound, "s", publications=["p", "no_such"]
         )
         await refused(TypeError, "s", publications="p")
         await refused(ValueError, "s", publications=[])
         await refused(TypeError, "s", start="0/5")
-        await refused(pgreplkit.InvalidSlotName, "S")
+        await refused(pgreplkit.errors.InvalidSlotName, "S")
         await primary.create_physical_slot("bodily")
-        assert "physical" in await refused(pgreplkit.ServerError, "bodily")
+        assert "physical" in await refused(pgreplkit.errors.ServerError, "bodily")
         await (await primary.slot("bodily")).drop()
         async with primary.changes("s", publications=["p"]) as stream:
-            text = await refused(pgreplkit.SlotActive, "s")
+            text = await refused(pgreplkit.errors.SlotActive, "s")
             assert "used by process" in text
             source.run("INSERT INTO t VALUES (1)")
             await anext(stream)
-            with pytest.raises(pgreplkit.ServerError, match="another iterator"):
+            with pytest.raises(pgreplkit.errors.ServerError, match="another iterator"):
                 await anext(stream.transactions())
     async with await colour.primary(source.node.conninfo) as elsewhere:
-        with pytest.raises(pgreplkit.ServerError, match="belongs to the database"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="belongs to the database"):
             async with elsewhere.changes("s", publications=["p"]):
                 pass
 
@@ -437,10 +436,10 @@ async def test_a_dropped_publication_raises_publication_not_found(
         pytest.skip("from 18 on the server passes over it")
     async with streaming(source, colour) as (_, stream):
         source.run("DROP PUBLICATION p", "INSERT INTO t VALUES (1)")
-        with pytest.raises(pgreplkit.PublicationNotFound):
+        with pytest.raises(pgreplkit.errors.PublicationNotFound):
             await drain(stream)
         # No change follows, so that none is acknowledged implicitly.
-        with pytest.raises(pgreplkit.PublicationNotFound):
+        with pytest.raises(pgreplkit.errors.PublicationNotFound):
             await anext(stream)
 
 
@@ -450,9 +449,11 @@ async def test_a_value_that_cannot_be_loaded_ends_the_stream(
     source.run("CREATE TABLE days (d date)", "ALTER PUBLICATION p ADD TABLE days")
     async with streaming(source, colour) as (_, stream):
         source.run("INSERT INTO days VALUES ('infinity')", "INSERT INTO t VALUES (1)")
-        with pytest.raises(pgreplkit.ValueNotLoadable, match=r"public.days, column d: 'infinity'"):
+        with pytest.raises(
+            pgreplkit.errors.ValueNotLoadable, match=r"public.days, column d: 'infinity'"
+        ):
             await until_commit(stream)
-        with pytest.raises(pgreplkit.ValueNotLoadable):
+        with pytest.raises(pgreplkit.errors.ValueNotLoadable):
             await anext(stream)
         assert stream.is_closed
 
@@ -466,7 +467,7 @@ async def test_a_slot_streams_changes(source: Database, colour: Colour) -> None:
             assert "of 's', at" in repr(stream)
         await slot.refresh()
         # The slot is free as soon as the stream is closed.
-        assert not slot.active
+        assert not slot.state.active
         await slot.drop()
 
 
@@ -476,4 +477,4 @@ async def test_a_loop_opens_and_closes_the_stream(source: Database) -> None:
     with pgreplkit.Primary.connect(source.conninfo) as primary:
         changes = [*primary.changes("s", publications=["p"], stop_at=stop, timeout=20)]
         assert [type(c) for c in changes if not isinstance(c, Begin | Commit)] == [Insert]
-        assert not primary.slot("s").active
+        assert not primary.slot("s").state.active

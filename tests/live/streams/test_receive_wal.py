@@ -18,22 +18,19 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, run, wait_until
 from walfiles import flushed, next_segment, pg_wal, replication, segment_of, write_wal
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, AsyncReplicationConnection, SegmentSize
+from pgreplkit.errors import (
     AheadOfServer,
-    AsyncReplicationConnection,
     HostFileError,
     InvalidWalMessage,
-    ReceivedSegment,
-    SegmentSize,
     SlotNotFound,
     StreamClosed,
     WaitTimeout,
-    WalChunk,
     WalRemoved,
 )
 from pgreplkit.host.walfiles import WalFiles
 from pgreplkit.lab import Node
+from pgreplkit.wal import ReceivedSegment, WalChunk
 
 SIZE = SegmentSize.DEFAULT.bytes
 

@@ -10,7 +10,8 @@ from colours import Colour
 from databases import Database
 
 import pgreplkit
-from pgreplkit import LSN, Snapshot, TimelineHistory
+from pgreplkit import LSN, TimelineHistory
+from pgreplkit.rows import Snapshot
 
 
 async def test_identify_system_returns_the_servers_identity(
@@ -27,9 +28,9 @@ async def test_identify_system_returns_the_servers_identity(
             assert (await walsender.identify_system()).position >= identity.position
         assert await walsender.show("wal_segment_size") == "16MB"
         assert await walsender.timeline_history(1) == TimelineHistory(1)
-        with pytest.raises(pgreplkit.SettingNotFound):
+        with pytest.raises(pgreplkit.errors.SettingNotFound):
             await walsender.show("no_such_setting")
-        with pytest.raises(pgreplkit.ServerError, match="history of timeline 9"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="history of timeline 9"):
             await walsender.timeline_history(9)
         assert walsender.version.major == cluster.major
     assert walsender.connection.closed
@@ -42,7 +43,7 @@ async def test_physical_slots_are_created_read_and_dropped(
     async with await colour.replication(cluster.primary.conninfo) as walsender:
         made = await walsender.create_slot("physical_1")
         assert (made.name, made.consistent_point, made.plugin) == ("physical_1", LSN("0/0"), None)
-        with pytest.raises(pgreplkit.AlreadyExists):
+        with pytest.raises(pgreplkit.errors.AlreadyExists):
             await walsender.create_slot("physical_1")
         await walsender.create_slot("physical_2", reserve_wal=True, temporary=True)
         state = "SELECT temporary, restart_lsn::text FROM pg_replication_slots WHERE slot_name = "
@@ -53,18 +54,18 @@ async def test_physical_slots_are_created_read_and_dropped(
             position = await walsender.read_slot("physical_2")
             assert str(position.restart_lsn) == second["restart_lsn"]
             assert position.restart_timeline == 1
-            with pytest.raises(pgreplkit.SlotNotFound):
+            with pytest.raises(pgreplkit.errors.SlotNotFound):
                 await walsender.read_slot("no_such_slot")
         else:
-            with pytest.raises(pgreplkit.UnsupportedByServer):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer):
                 await walsender.read_slot("physical_1")
         await walsender.drop_slot("physical_1")
-        with pytest.raises(pgreplkit.SlotNotFound):
+        with pytest.raises(pgreplkit.errors.SlotNotFound):
             await walsender.drop_slot("physical_1")
         for wrong in ({"two_phase": True}, {"snapshot": "export"}):
             with pytest.raises(TypeError):
                 await walsender.create_slot("physical_3", **wrong)
-        with pytest.raises(pgreplkit.InvalidSlotName):
+        with pytest.raises(pgreplkit.errors.InvalidSlotName):
             await walsender.create_slot("Physical")
 
 
@@ -79,9 +80,9 @@ async def test_dropping_a_slot_in_use_waits_until_its_timeout(
     ):
         await walsender.create_slot("used", plugin="pgoutput")
         async with primary.changes("used", publications=["p"]):
-            with pytest.raises(pgreplkit.SlotActive):
+            with pytest.raises(pgreplkit.errors.SlotActive):
                 await walsender.drop_slot("used")
-            with pytest.raises(pgreplkit.StatementTimeout):
+            with pytest.raises(pgreplkit.errors.StatementTimeout):
                 await walsender.drop_slot("used", wait=True, timeout=0.3)
         await walsender.drop_slot("used", wait=True)
 
@@ -95,15 +96,15 @@ async def test_a_snapshot_is_exported_or_used(database: Database, colour: Colour
         assert made.plugin == "pgoutput"
         database.run("INSERT INTO t VALUES (2)")
         assert made.consistent_point > LSN("0/0")
-        with pytest.raises(pgreplkit.ServerError, match="transaction"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="transaction"):
             await walsender.create_slot("logical_2", plugin="pgoutput", snapshot=Snapshot.USE)
         with pytest.raises(TypeError):
             await walsender.create_slot("logical_2", plugin="pgoutput", reserve_wal=True)
         if database.node.major < 17:
-            with pytest.raises(pgreplkit.UnsupportedByServer):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer):
                 await walsender.create_slot("logical_2", plugin="pgoutput", failover=True)
         if database.node.major < 15:
-            with pytest.raises(pgreplkit.UnsupportedByServer):
+            with pytest.raises(pgreplkit.errors.UnsupportedByServer):
                 await walsender.create_slot("logical_2", plugin="pgoutput", two_phase=True)
 
 
@@ -116,7 +117,7 @@ async def test_slot_creation_that_waits_for_a_transaction_times_out(
     with psycopg.connect(database.conninfo) as holder:
         holder.execute("SELECT txid_current()")
         async with await colour.replication(database.conninfo, database=database.name) as walsender:
-            with pytest.raises(pgreplkit.StatementTimeout):
+            with pytest.raises(pgreplkit.errors.StatementTimeout):
                 await walsender.create_slot("late", plugin="pgoutput", timeout=0.3)
             holder.rollback()
             await walsender.create_slot("late", plugin="pgoutput")
@@ -146,7 +147,7 @@ async def test_messages_of_another_plugin_are_streamed_as_bytes(
         assert re.fullmatch("BRICBR?IC", kinds.replace("BC", ""))
         # The connection remains usable, but cannot start a second stream of changes.
         await walsender.identify_system()
-        with pytest.raises(pgreplkit.ServerError, match="one stream of changes"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="one stream of changes"):
             async with walsender.start_logical("raw", options):
                 pass
     confirmed = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'raw'"
@@ -155,7 +156,7 @@ async def test_messages_of_another_plugin_are_streamed_as_bytes(
 
 async def test_a_stream_of_changes_needs_a_database(cluster: Cluster, colour: Colour) -> None:
     async with await colour.replication(cluster.primary.conninfo) as walsender:
-        with pytest.raises(pgreplkit.ServerError, match="for physical replication"):
+        with pytest.raises(pgreplkit.errors.ServerError, match="for physical replication"):
             async with walsender.start_logical("any"):
                 pass
 

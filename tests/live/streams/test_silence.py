@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
+import psycopg
 import pytest
 from clusters import Clusters, one, run, wait_until
 from psycopg.conninfo import make_conninfo
 from relays import Relay
 
 import pgreplkit
-from pgreplkit import ConnectionFailed, Insert, Primary, ReplicationConnection
+from pgreplkit import Primary, ReplicationConnection
+from pgreplkit.changes import Insert
+from pgreplkit.errors import ConnectionFailed
 from pgreplkit.lab import Node
 from pgreplkit.plans.streams import silence
 
@@ -74,8 +78,6 @@ def test_a_silent_path_is_replaced_and_nothing_is_lost(node: Node, kind: type) -
         if kind is Primary:
             read(conninfo)
         else:
-            import asyncio
-
             asyncio.run(read_async(conninfo))
 
     with Relay(node.port) as relay:
@@ -108,11 +110,11 @@ def test_a_slow_client_does_not_make_its_server_silent(node: Node) -> None:
     ):
         for _ in range(2):
             time.sleep(SHORT * 1.5)
-            with pytest.raises(pgreplkit.WaitTimeout):
+            with pytest.raises(pgreplkit.errors.WaitTimeout):
                 next(stream)
         # Longer than the limit in all: the server answers the probe.
         for _ in range(3):
-            with pytest.raises(pgreplkit.WaitTimeout):
+            with pytest.raises(pgreplkit.errors.WaitTimeout):
                 next(stream)
 
 
@@ -157,7 +159,7 @@ def test_a_publication_that_is_dropped_during_the_stream_is_noticed(
             run(node, "INSERT INTO t VALUES (1)")
             assert next(c.new["id"] for c in stream if isinstance(c, Insert)) == 1
             run(node, "DROP PUBLICATION p")
-            with pytest.raises(pgreplkit.PublicationNotFound):
+            with pytest.raises(pgreplkit.errors.PublicationNotFound):
                 for _ in stream:
                     pass
     assert not one(node, "SELECT active FROM pg_replication_slots WHERE slot_name = 's'")
@@ -174,12 +176,61 @@ def test_a_slot_on_the_standby_of_an_idle_primary_names_the_remedy(
     standby = lab.standby(primary, slot="physical", settings=settings)
     with (
         pgreplkit.Standby.connect(standby.conninfo) as server,
-        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+        pytest.raises(pgreplkit.errors.StatementTimeout, match="pg_log_standby_snapshot"),
     ):
         server.create_logical_slot("s", timeout=0.5)
     opened = ReplicationConnection.connect(standby.conninfo, database="postgres")
     with (
         opened as connection,
-        pytest.raises(pgreplkit.StatementTimeout, match="pg_log_standby_snapshot"),
+        pytest.raises(pgreplkit.errors.StatementTimeout, match="pg_log_standby_snapshot"),
     ):
         connection.create_slot("s", plugin="pgoutput", timeout=0.5)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+def test_a_silent_path_ends_the_copy_of_a_snapshot(node: Node, kind: type) -> None:
+    # More than the sockets between the two hold.
+    run(node, "CREATE TABLE large AS SELECT repeat('x', 10000) FROM generate_series(1, 5000)")
+    run(node, "CREATE PUBLICATION large FOR TABLE large")
+
+    def read(conninfo: str) -> None:
+        with (
+            Primary.connect(conninfo) as primary,
+            primary.snapshot_then_changes("new", publications=["large"], timeout=60) as stream,
+        ):
+            next(stream)
+            relay.freeze()
+            for _ in stream:
+                pass
+
+    async def read_async(conninfo: str) -> None:
+        async with (
+            await pgreplkit.AsyncPrimary.connect(conninfo) as primary,
+            primary.snapshot_then_changes("new", publications=["large"], timeout=60) as stream,
+        ):
+            await anext(stream)
+            relay.freeze()
+            async for _ in stream:
+                pass
+
+    found = "the server sent nothing for 2 s, and its process waits for this client"
+    with Relay(node.port) as relay:
+        where = through(node, relay)
+        with pytest.raises(ConnectionFailed, match=found):
+            read(where) if kind is Primary else asyncio.run(read_async(where))
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'new'"
+    assert one(node, slots) == 0
+
+
+@pytest.mark.matrix
+def test_a_server_that_copies_slowly_is_not_taken_for_silent(node: Node) -> None:
+    run(node, "INSERT INTO t VALUES (1)")
+    with Primary.connect(node.conninfo) as primary, psycopg.connect(node.conninfo) as other:
+        stream = primary.snapshot_then_changes("new", publications=["p"])
+        with stream:
+            other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+            unlock = threading.Timer(SHORT * 2.5, other.rollback)
+            unlock.start()
+            assert isinstance(next(stream), Insert)
+            unlock.join()

@@ -13,7 +13,8 @@ from colours import Colour
 from databases import Database
 
 import pgreplkit
-from pgreplkit import LSN, Commit, Delete, Insert, SnapshotEnd, Update, dict_rows
+from pgreplkit import LSN
+from pgreplkit.changes import Commit, Delete, Insert, SnapshotEnd, Update, dict_rows
 
 pytestmark = pytest.mark.one_colour
 
@@ -123,15 +124,15 @@ async def test_an_unfinished_snapshot_leaves_no_slot(source: Database, colour: C
                     raise KeyError
         assert slots(source) == []
         for wrong, kind in (
-            ({"publications": ["no_such"]}, pgreplkit.PublicationNotFound),
-            ({"publications": ["p"], "tables": ["unpublished"]}, pgreplkit.TableNotFound),
+            ({"publications": ["no_such"]}, pgreplkit.errors.PublicationNotFound),
+            ({"publications": ["p"], "tables": ["unpublished"]}, pgreplkit.errors.TableNotFound),
         ):
             with pytest.raises(kind):
                 async with primary.snapshot_then_changes("s", **wrong):  # type: ignore[call-overload]
                     pass
             assert slots(source) == []
         source.run("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
-        with pytest.raises(pgreplkit.AlreadyExists):
+        with pytest.raises(pgreplkit.errors.AlreadyExists):
             async with primary.snapshot_then_changes("s", publications=["p"]):
                 pass
         # A slot that existed before is not dropped.
@@ -142,10 +143,8 @@ async def test_waiting_for_an_open_transaction_times_out(source: Database, colou
     with psycopg.connect(source.conninfo) as holder:
         holder.execute("SELECT txid_current()")
         async with await colour.primary(source.conninfo) as primary:
-            with pytest.raises(pgreplkit.StatementTimeout):
-                async with primary.snapshot_then_changes(
-                    "s", publications=["p"], create_timeout=0.3
-                ):
+            with pytest.raises(pgreplkit.errors.StatementTimeout):
+                async with primary.snapshot_then_changes("s", publications=["p"], slot_timeout=0.3):
                     pass
             assert slots(source) == []
 
@@ -181,7 +180,7 @@ async def test_a_row_that_cannot_be_loaded_ends_the_snapshot(
             "ALTER PUBLICATION p ADD TABLE d",
         )
         rows = primary.snapshot_then_changes("s", publications=["p"], tables=["d"], timeout=5)
-        with pytest.raises(pgreplkit.ValueNotLoadable, match="infinity"):
+        with pytest.raises(pgreplkit.errors.ValueNotLoadable, match="infinity"):
             await anext(rows)
         assert slots(source) == []
 
@@ -191,7 +190,9 @@ async def test_whole_transactions_follow_the_rows(source: Database, colour: Colo
         options = {"publications": ["p"], "tables": ["t"], "timeout": 20}
         stream = primary.snapshot_then_changes("s", **options)  # type: ignore[call-overload]
         async with stream:
-            with pytest.raises(pgreplkit.ServerError, match="the initial copy is not finished"):
+            with pytest.raises(
+                pgreplkit.errors.ServerError, match="the initial copy is not finished"
+            ):
                 stream.transactions()
             async for change in stream:
                 if isinstance(change, SnapshotEnd):

@@ -17,11 +17,12 @@ from clusters import soon
 from databases import Database
 
 import pgreplkit
-from pgreplkit import Change, Commit, Insert, Primary, Row
+from pgreplkit import Primary
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.walsender import AsyncWalsender
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.walsender import Walsender
+from pgreplkit.changes import Change, Commit, Insert, Row
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_a_stream_interrupted_while_it_loads_a_change_ends(source: Database) -> 
         source.run("INSERT INTO t VALUES (1)")
         with pytest.raises(KeyboardInterrupt):
             next(c for c in stream if isinstance(c, Insert))
-        with pytest.raises(pgreplkit.StreamClosed, match="interrupted"):
+        with pytest.raises(pgreplkit.errors.StreamClosed, match="interrupted"):
             next(stream)
         assert is_free(source)
 
@@ -160,8 +161,8 @@ async def test_another_task_can_close_the_stream_of_a_slow_server(source: Databa
     async with await pgreplkit.AsyncPrimary.connect(source.conninfo) as primary:
         async with primary.changes("s", publications=["p"]) as stream:
             reading = asyncio.create_task(anext(stream, None))
-            slot = await soon(partial(primary.slot, "s"), attrgetter("active"))
-            pid = slot.active_pid
+            slot = await soon(partial(primary.slot, "s"), attrgetter("state.active"))
+            pid = slot.state.active_pid
             assert pid
             os.kill(pid, signal.SIGSTOP)
             asyncio.get_running_loop().call_later(0.5, os.kill, pid, signal.SIGCONT)

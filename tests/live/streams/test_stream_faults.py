@@ -19,7 +19,8 @@ from clusters import Clusters, one, rows, run, wait_until
 from databases import Database
 
 import pgreplkit
-from pgreplkit import LSN, Change, Commit, Insert, Primary, Row
+from pgreplkit import LSN, Primary
+from pgreplkit.changes import Change, Commit, Insert, Row
 from pgreplkit.lab import Node
 
 MADE = (
@@ -50,7 +51,7 @@ def ids(changes: list[Change[Row]]) -> list[object]:
     return [change.new["id"] for change in changes if isinstance(change, Insert)]
 
 
-def read_until(stream: pgreplkit.ChangeStream[Row], last: int) -> list[object]:
+def read_until(stream: pgreplkit.changes.ChangeStream[Row], last: int) -> list[object]:
     """Return the ids up to the end of the transaction that has `last`; acknowledge each."""
     found: list[Change[Row]] = []
     for change in stream:
@@ -113,7 +114,7 @@ def test_another_thread_can_close_a_stream(source: Database) -> None:
         source.run("INSERT INTO t VALUES (1)")
         wait_until(lambda: ids(found) == [1] and isinstance(found[-1], Commit))
         stream.close()
-        assert not primary.slot("s").active
+        assert not primary.slot("s").state.active
         reader.join(5)
         assert not reader.is_alive()
 
@@ -124,10 +125,10 @@ def test_an_unreferenced_stream_is_closed(source: Database) -> None:
         source.run("INSERT INTO t VALUES (1)")
         next(stream)
         slot = primary.slot("s")
-        assert slot.active
+        assert slot.state.active
         with pytest.warns(ResourceWarning):
             del stream
-        wait_until(lambda: not slot.refresh().active)
+        wait_until(lambda: not slot.refresh().state.active)
 
 
 async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> None:
@@ -145,11 +146,11 @@ async def test_a_cancelled_task_ends_the_stream_cleanly(source: Database) -> Non
             async with asyncio.timeout(20):
                 await is_open.wait()
             slot = await primary.slot("s")
-            assert slot.active
+            assert slot.state.active
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not (await slot.refresh()).active
+            assert not (await slot.refresh()).state.active
 
 
 @pytest.mark.matrix
@@ -160,7 +161,7 @@ def test_closing_does_not_wait_for_a_large_transaction(source: Database) -> None
             next(c for c in stream if isinstance(c, Insert))
             began = time.monotonic()
         assert time.monotonic() - began < 10
-        wait_until(lambda: not primary.slot("s").active)
+        wait_until(lambda: not primary.slot("s").state.active)
 
 
 def test_a_lost_connection_raises_or_is_reopened_on_request(source: Database) -> None:
@@ -173,11 +174,11 @@ def test_a_lost_connection_raises_or_is_reopened_on_request(source: Database) ->
     with Primary.connect(source.conninfo) as primary:
         with primary.changes("s", publications=["p"], timeout=20) as stream:
             lose()
-            with pytest.raises(pgreplkit.ConnectionFailed):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
                 next(stream)
-            with pytest.raises(pgreplkit.ConnectionFailed):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
                 next(stream)
-        wait_until(lambda: not primary.slot("s").active)
+        wait_until(lambda: not primary.slot("s").state.active)
         with primary.changes("s", publications=["p"], timeout=20, reconnect=20) as stream:
             source.run("INSERT INTO t SELECT generate_series(1, 5)")
             seen = [next(c for c in stream if isinstance(c, Insert)).new["id"] for _ in range(2)]
@@ -203,7 +204,7 @@ def test_a_server_shutdown_raises_or_is_waited_for_on_request(
         ):
             stopping = threading.Thread(target=node.stop)
             stopping.start()
-            with pytest.raises(pgreplkit.ConnectionFailed):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
                 exhaust(stream)
             stopping.join()
         node.start()
@@ -228,7 +229,7 @@ def restart(node: Node, end: Callable[[], None], number: int) -> None:
     run(node, f"INSERT INTO t VALUES ({number * 10})")
 
 
-def exhaust(stream: pgreplkit.ChangeStream[Row]) -> None:
+def exhaust(stream: pgreplkit.changes.ChangeStream[Row]) -> None:
     for _ in stream:
         pass
 
@@ -245,7 +246,7 @@ def test_an_invalidated_slot_raises(clusters: Clusters, major: int) -> None:
             run(node, "CHECKPOINT")
         with Primary.connect(node.conninfo) as primary:
             stream = primary.changes("s", publications=["p"], timeout=20)
-            with pytest.raises(pgreplkit.SlotLost), stream:
+            with pytest.raises(pgreplkit.errors.SlotLost), stream:
                 next(stream)
 
 
@@ -302,7 +303,7 @@ def synchronized(primary: Node, standby: Node) -> bool:
 CONSUMER = """
 import sys
 import pgreplkit
-from pgreplkit import Commit, Insert
+from pgreplkit.changes import Commit, Insert
 
 with pgreplkit.Primary.connect(sys.argv[1]) as primary:
     with primary.changes("s", publications=["p"]) as stream:
@@ -341,7 +342,7 @@ def test_a_killed_client_loses_no_changes(source: Database, tmp_path: Path) -> N
         writer.execute("INSERT INTO t VALUES (%s)", [written])
     with Primary.connect(source.conninfo) as primary:
         slot = primary.slot("s")
-        wait_until(lambda: not slot.refresh().active)
+        wait_until(lambda: not slot.refresh().state.active)
         with slot.changes(publications=["p"], timeout=20) as stream:
             rest = read_until(stream, written)
     assert got | {*rest} == {*range(1, written + 1)}
@@ -361,7 +362,7 @@ def test_a_network_that_drops_everything_is_noticed(clusters: Clusters, major: i
             assert heartbeat is not None
             heartbeat.close()
             wait_until(lambda: not active(node))
-            with pytest.raises(pgreplkit.ConnectionFailed):
+            with pytest.raises(pgreplkit.errors.ConnectionFailed):
                 exhaust(stream)
         with primary.changes("s", publications=["p"], timeout=20) as stream:
             run(node, "INSERT INTO t VALUES (1)")

@@ -11,20 +11,19 @@ import pytest
 from clusters import Clusters, one, run
 from colours import Colour
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, Primary
+from pgreplkit.changes import (
     BeginPrepare,
     CommitPrepared,
     Insert,
     Prepare,
-    Primary,
     RollbackPrepared,
-    ServerError,
     StreamAbort,
     StreamCommit,
     StreamStart,
     StreamStop,
 )
+from pgreplkit.errors import ServerError
 from pgreplkit.lab import Node
 
 ROWS = "INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series({}, {}) AS n"
@@ -165,7 +164,7 @@ BIG = """
 import sys
 from pathlib import Path
 import pgreplkit
-from pgreplkit import Insert
+from pgreplkit.changes import Insert
 with pgreplkit.Primary.connect(sys.argv[1]) as primary:
     with primary.changes("s", publications=["p"], streaming=sys.argv[2]) as stream:
         for transaction in stream.transactions():

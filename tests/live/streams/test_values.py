@@ -16,7 +16,9 @@ from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.enum import EnumInfo, register_enum
 
 import pgreplkit
-from pgreplkit import UNCHANGED, Insert, Primary, Row, SnapshotEnd, Update, ValueNotLoadable
+from pgreplkit import Primary
+from pgreplkit.changes import UNCHANGED, Insert, Row, SnapshotEnd, Update
+from pgreplkit.errors import ValueNotLoadable
 
 How: TypeAlias = Literal["text", "binary", "snapshot"]
 HOWS = ["text", "binary", "snapshot"]
@@ -347,7 +349,7 @@ def test_bytes_of_a_database_without_encoding_are_read_as_the_client_says(
             writer.execute(b"INSERT INTO t VALUES (1, 'caf\xe9')")
             if expected is None:
                 # The server refuses to send bytes that are not of the chosen encoding.
-                with pytest.raises(pgreplkit.ServerError, match="22021"):
+                with pytest.raises(pgreplkit.errors.ServerError, match="22021"):
                     inserted(primary, how)
             else:
                 [row] = inserted(primary, how)

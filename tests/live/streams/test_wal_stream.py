@@ -11,10 +11,9 @@ import pytest
 from clusters import Cluster, Clusters, one, rows, run, wait_until
 from walfiles import flushed, next_segment, replication, segment_of, wal_of, write_wal
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, AsyncReplicationConnection
+from pgreplkit.errors import (
     AheadOfServer,
-    AsyncReplicationConnection,
     ConnectionFailed,
     InvalidAcknowledgement,
     ServerError,
@@ -22,11 +21,11 @@ from pgreplkit import (
     SlotNotFound,
     StreamClosed,
     WaitTimeout,
-    WalChunk,
     WalRemoved,
 )
 from pgreplkit.lab import Node
 from pgreplkit.protocol.walfeed import WalFeed
+from pgreplkit.wal import WalChunk
 
 
 def joined(chunks: list[WalChunk]) -> bytes:

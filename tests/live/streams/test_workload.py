@@ -18,13 +18,12 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, Primary
+from pgreplkit.changes import (
     UNCHANGED,
     ChangeStream,
     Delete,
     Insert,
-    Primary,
     Row,
     TransactionStream,
     Truncate,

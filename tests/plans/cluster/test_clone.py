@@ -10,8 +10,8 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import ClonePhase, CloneProgress
 from pgreplkit.plans.cluster.clone import CloneOptions, after
+from pgreplkit.rows import ClonePhase, CloneProgress
 
 OUTPUT = """\
 pg_basebackup: initiating base backup, waiting for checkpoint to complete

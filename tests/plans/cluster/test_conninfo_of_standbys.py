@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgreplkit import UnsupportedByServer, standby_config
+from pgreplkit import standby_config
+from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
 
 letters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])

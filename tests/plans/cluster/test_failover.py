@@ -9,18 +9,9 @@ import pytest
 from clusterfacts import handover, replay_status
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
-    ClusterNode,
-    ConnectionFailed,
-    PauseState,
-    ReplayStatus,
-    ServerError,
-    Severity,
-    SyncStandbyNames,
-    Topology,
-)
+from pgreplkit import LSN, SyncStandbyNames
 from pgreplkit.driver.probe import single_hosts
+from pgreplkit.errors import ConnectionFailed, ServerError
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.failover import (
     FailoverFacts,
@@ -34,6 +25,7 @@ from pgreplkit.plans.cluster.failover import (
     process_evidence,
     standbys_evidence,
 )
+from pgreplkit.rows import ClusterNode, PauseState, ReplayStatus, Severity, Topology
 
 reports = st.lists(
     st.builds(

@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 from packaging.version import Version
 
-from pgreplkit import (
-    LSN,
-    ClusterNode,
-    ServerError,
-    Severity,
-    SystemIdentity,
-    TimelineHistory,
-    TimelineSwitch,
-    Topology,
-)
+from pgreplkit import LSN, SystemIdentity, TimelineHistory, TimelineSwitch
+from pgreplkit.errors import ServerError
 from pgreplkit.plans.cluster.follow import (
     FollowFacts,
     can_follow,
@@ -24,6 +16,7 @@ from pgreplkit.plans.cluster.follow import (
     follow_steps,
     insist_on_follow,
 )
+from pgreplkit.rows import ClusterNode, Severity, Topology
 from pgreplkit.testing import strategies as ours
 
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))

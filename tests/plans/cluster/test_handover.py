@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from logicalfacts import slot_state
 from packaging.version import Version
 
-from pgreplkit import LSN, ClusterNode, Severity, SlotState, Topology, Upstream
+from pgreplkit import LSN
 from pgreplkit.plans.cluster.handover import (
     Handover,
     UpstreamSettings,
@@ -18,6 +18,7 @@ from pgreplkit.plans.cluster.handover import (
     is_same_name,
     lost_bytes,
 )
+from pgreplkit.rows import ClusterNode, Severity, SlotState, Topology, Upstream
 
 
 def physical(name: str, **changed: object) -> SlotState:
@@ -63,22 +64,9 @@ def test_the_slot_of_the_old_primary_is_no_followers_slot() -> None:
     assert shared.missing_slots(with_old=True) == ("db_1", "db_1_2")
 
 
-@pytest.mark.parametrize(
-    ("changed", "is_useless"),
-    [
-        ({}, False),
-        ({"active": True, "active_pid": 1}, True),
-        ({"wal_status": "lost"}, True),
-        ({"slot_type": "logical"}, True),
-    ],
-)
-def test_an_existing_slot_is_useless_if_it_cannot_be_streamed(
-    changed: dict[str, object], is_useless: bool
-) -> None:
-    for name in ("three", "db_1"):
-        found = with_slots(new=(physical(name, **changed),)).useless_slots
-        assert found == ((name,) if is_useless else ())
-    assert with_slots(new=(physical("other", **changed),)).useless_slots == ()
+def test_only_a_switchover_needs_a_slot_for_the_old_primary() -> None:
+    assert handover().wanted_slots(with_old=True) == ("three", "db_1")
+    assert handover().wanted_slots(with_old=False) == ("three",)
 
 
 def test_slots_of_standbys_that_leave_the_old_primary_are_stale() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pgreplkit import Severity
 from pgreplkit.plans.cluster.hosts import (
     AlterSystemFacts,
     HostFacts,
@@ -13,20 +12,23 @@ from pgreplkit.plans.cluster.hosts import (
     altered_settings,
     rewind_host_findings,
     standby_host_findings,
+    target_timeline_finding,
+    unasked_finding,
 )
 from pgreplkit.plans.cluster.steps import Follow, Promote, SetSyncNames
+from pgreplkit.rows import Severity
 from pgreplkit.values.finding import Finding
 
 READY = HostFacts(
     node="a",
-    data_dir="/data",
+    data_directory="/data",
     unwritable=(),
     can_keep=True,
     leftover=None,
     main_file="postgresql.conf",
     is_configured=True,
     starts_itself=True,
-    fixed_targets={},
+    fixed_settings={},
 )
 ALTER = AlterSystemFacts(
     node="b", names=("primary_conninfo",), is_allowed=True, denied=(), is_writable=None
@@ -54,7 +56,8 @@ def test_a_host_without_problems_is_ready() -> None:
         ({"leftover": "/data.before-rewind"}, {"files of an earlier attempt"}),
         ({"is_configured": False}, {"configuration of a"}),
         ({"is_configured": False, "starts_itself": False}, set()),
-        ({"fixed_targets": {"recovery_target_time": "now"}}, {"recovery target of a"}),
+        ({"fixed_settings": {"recovery_target_time": "now"}}, {"command line of a"}),
+        ({"fixed_settings": {"primary_conninfo": "host=x"}}, {"command line of a"}),
     ],
 )
 def test_each_obstacle_is_a_finding_with_a_remedy(
@@ -99,3 +102,29 @@ def test_only_steps_that_use_alter_system_need_it() -> None:
         "b": ("synchronous_standby_names",),
         "c": ("primary_conninfo", "primary_slot_name"),
     }
+
+
+def test_a_setting_of_the_command_line_cannot_be_altered() -> None:
+    finding = alter_system_finding(attrs.evolve(ALTER, fixed=("primary_conninfo",)))
+    assert finding.severity is Severity.CRITICAL
+    assert finding.found == "the command line of the server sets primary_conninfo"
+
+
+@pytest.mark.parametrize(("timeline", "is_fine"), [(None, True), ("latest", True), ("3", False)])
+def test_a_standby_that_stays_on_its_timeline_does_not_follow_a_promotion(
+    timeline: str | None, is_fine: bool
+) -> None:
+    facts = attrs.evolve(ALTER, target_timeline=timeline)
+    finding = target_timeline_finding(facts, otherwise=Severity.CRITICAL)
+    assert (finding.severity is Severity.OK) == is_fine
+
+
+def test_a_server_that_is_not_asked_is_an_obstacle() -> None:
+    finding = unasked_finding("b", ("primary_conninfo",), "could not connect:\n  refused")
+    assert finding.severity is Severity.CRITICAL
+    assert finding.found == "unknown: could not connect: refused"
+
+
+def test_a_password_on_the_command_line_is_not_shown() -> None:
+    facts = attrs.evolve(READY, fixed_settings={"primary_conninfo": "password=hidden"})
+    assert "hidden" not in "".join(finding.found for finding in findings(facts))

@@ -10,13 +10,13 @@ import pytest
 from clusterfacts import NOW, every_step, handover, names, promotions
 from hypothesis import given, strategies as st
 
-from pgreplkit import Promotion, StepProgress, StepResult
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
 from pgreplkit.plans.cluster.steps import Checkpoint, Promote, Rewind, SetSyncNames, Step
 from pgreplkit.plans.cluster.switchover import switchover_steps
+from pgreplkit.rows import Promotion, StepProgress, StepResult
 
 some_names = st.lists(names).map(tuple)
-lost_primaries = st.builds(LostPrimary, primary=names, proofs=some_names, standbys=some_names)
+lost_primaries = st.builds(LostPrimary, primary=names, evidence=some_names, standbys=some_names)
 UPGRADE = Journal(
     operation="upgrade of a",
     steps=(SetSyncNames("a", "", "b"), Checkpoint("a"), Promote("b", 18)),

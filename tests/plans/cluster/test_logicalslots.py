@@ -7,8 +7,9 @@ import pytest
 from clusterfacts import handover, slot_state
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, ClusterNode, InvalidationReason, Severity, SlotState, SlotType
+from pgreplkit import LSN
 from pgreplkit.plans.cluster.logicalslots import failover_slots, slot_losses, switchover_slots
+from pgreplkit.rows import ClusterNode, InvalidationReason, Severity, SlotState, SlotType
 
 OLD, NEW, _ = handover().topology.nodes
 FEED, COPY = slot_state("feed"), slot_state("feed", synced=True)

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from pgreplkit import LSN, PatroniError, PatroniRole
+from pgreplkit import LSN
+from pgreplkit.errors import PatroniError
+from pgreplkit.patroni import PatroniRole
 from pgreplkit.plans.cluster.patroni import read_status
 
 OLD = {

@@ -7,10 +7,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pgreplkit import ControlFailed, Finding, PlanFailed, PlanRefused, Promotion, Severity
 from pgreplkit._sync.cluster.plan import Plan
+from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
 from pgreplkit.plans.cluster.steps import Checkpoint, MakeSlots, Promote, SetSyncNames, Step
+from pgreplkit.rows import Finding, Promotion, Severity
 
 STEPS = (MakeSlots("b", ("a",)), SetSyncNames("b", "a", ""), Promote("b", 18))
 JOURNAL = Journal(
@@ -125,7 +126,7 @@ def test_a_promotion_that_is_the_last_step_is_not_undone() -> None:
 
 
 def test_a_resumed_failover_needs_a_primary_that_is_still_lost() -> None:
-    lost = LostPrimary(primary="a", proofs=("connection",), standbys=("b",))
+    lost = LostPrimary(primary="a", evidence=("connection",), standbys=("b",))
     steps = (Checkpoint("b"), *STEPS)
     journal = Journal(operation="failover", steps=steps, lost_primary=lost)
     actor = Recorder(failing=steps[0], alive="connection: it answers")

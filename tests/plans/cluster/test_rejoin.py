@@ -8,17 +8,8 @@ from clusterfacts import control_file
 from hypothesis import given, strategies as st
 from packaging.version import Version
 
-from pgreplkit import (
-    LSN,
-    ClusterNode,
-    ControlState,
-    ServerError,
-    Severity,
-    SplitBrain,
-    TimelineHistory,
-    TimelineSwitch,
-    Topology,
-)
+from pgreplkit import LSN, TimelineHistory, TimelineSwitch
+from pgreplkit.errors import ServerError, SplitBrain
 from pgreplkit.plans.cluster.rejoin import (
     RejoinFacts,
     rejoin_findings,
@@ -26,6 +17,7 @@ from pgreplkit.plans.cluster.rejoin import (
     rejoin_steps,
 )
 from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.rows import ClusterNode, ControlState, Severity, Topology
 
 PRIMARY = ClusterNode(
     name="b", version=Version("16.4"), is_primary=True, system_id=7, timeline=2, lsn=LSN("0/9")
@@ -86,7 +78,7 @@ def test_a_server_of_another_system_needs_a_new_copy() -> None:
     facts = attrs.evolve(FACTS, control=control_file(system_id=8))
     [system, _] = rejoin_findings(facts, None)
     assert (system.severity, system.check) == (Severity.CRITICAL, "system")
-    assert "clone_standby()" in system.remedy
+    assert "plan_clone()" in system.remedy
 
 
 def test_the_primary_to_rejoin_is_the_only_other_one() -> None:

@@ -7,8 +7,9 @@ import pytest
 from clusterfacts import control_file
 from hypothesis import assume, given, strategies as st
 
-from pgreplkit import LSN, ControlState, Severity, TimelineHistory, TimelineSwitch
+from pgreplkit import LSN, TimelineHistory, TimelineSwitch
 from pgreplkit.plans.cluster.rewind import Divergence, RewindFacts, divergence, rewind_findings
+from pgreplkit.rows import ControlState, Severity
 from pgreplkit.testing import strategies as ours
 
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
@@ -121,7 +122,7 @@ def test_each_obstacle_to_a_rewind_is_critical_and_leads_to_a_new_copy(
     facts = attrs.evolve(FACTS, **changed)  # type: ignore[arg-type]
     [problem] = [f for f in rewind_findings(facts) if f.severity is not Severity.OK]
     assert (problem.check, problem.severity) == (check, Severity.CRITICAL)
-    assert "clone_standby()" in problem.remedy
+    assert "plan_clone()" in problem.remedy
 
 
 def test_pg_rewind_is_tried_only_on_a_server_that_was_shut_down_cleanly() -> None:

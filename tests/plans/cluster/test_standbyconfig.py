@@ -38,7 +38,7 @@ def test_the_trigger_file_setting_depends_on_the_major_version(
     version: int, name: str | None
 ) -> None:
     if name is None:
-        with pytest.raises(pgreplkit.UnsupportedByServer, match="needs PostgreSQL 10 to 15"):
+        with pytest.raises(pgreplkit.errors.UnsupportedByServer, match="needs PostgreSQL 10 to 15"):
             standby_config(CONNINFO, server_version=version, trigger_file="/tmp/x")
     else:
         config = standby_config(CONNINFO, server_version=version, trigger_file="/tmp/x")

@@ -21,17 +21,17 @@ from pgreplkit.plans.cluster.steps import Step, step_from
 def test_a_step_describes_what_its_major_version_needs(
     of: int, moved: str, demoted: str, promoted: str
 ) -> None:
-    assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).does
-    assert demoted in steps.Demote("a", "b", "host=b", None, "a", of).does
-    assert steps.Promote("b", of).does.startswith(promoted)
+    assert moved in steps.Follow("a", "b", "host=b", "three", "a", of).action
+    assert demoted in steps.Demote("a", "b", "host=b", None, "a", of).action
+    assert steps.Promote("b", of).action.startswith(promoted)
 
 
 @given(every_step)
 def test_a_step_can_be_rebuilt_from_its_stored_form(step: Step) -> None:
     assert step_from(step.to_dict()) == step
-    assert step.what
-    assert step.does
-    assert str(step) == f"{step.node}: {step.what}"
+    assert step.description
+    assert step.action
+    assert str(step) == f"{step.node}: {step.description}"
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, TimelineHistory
+from pgreplkit.errors import ConnectionFailed, SplitBrain
+from pgreplkit.rows import (
     ClusterNode,
-    ConnectionFailed,
     RepmgrNode,
     RepmgrType,
     SenderState,
-    SplitBrain,
+    Severity,
     SyncState,
-    TimelineHistory,
     Topology,
     Upstream,
     WalSender,
@@ -93,10 +92,10 @@ def test_an_upstream_is_found_by_address_or_by_name() -> None:
 
 def test_the_upstreams_of_a_standby_end_at_a_cycle() -> None:
     chain = Topology.of([primary("a"), standby("b", "a"), standby("c", "b")])
-    assert [node.name for node in chain.above("c")] == ["b", "a"]
-    assert chain.above("a") == ()
+    assert [node.name for node in chain.upstreams("c")] == ["b", "a"]
+    assert chain.upstreams("a") == ()
     circle = Topology.of([standby("b", "c"), standby("c", "b")])
-    assert [node.name for node in circle.above("b")] == ["c", "b"]
+    assert [node.name for node in circle.upstreams("b")] == ["c", "b"]
 
 
 def test_an_ambiguous_upstream_is_unknown() -> None:
@@ -132,7 +131,7 @@ def test_the_system_of_most_nodes_is_the_clusters() -> None:
     down = ClusterNode(name="y", error=ConnectionFailed("connect", "refused\nindeed"))
     topology = Topology.of([stranger, primary("a"), standby("b", "a"), down])
     assert topology.system_id == 7
-    assert topology.strangers == (stranger,)
+    assert topology.foreign_nodes == (stranger,)
     assert topology.down == (down,)
     assert topology.primary is not None
     assert str(topology).splitlines()[-2:] == [
@@ -199,9 +198,19 @@ def test_a_witness_of_repmgr_is_no_member_and_no_problem(first: bool) -> None:
     assert topology.primary.name == "a"
     assert topology.system_id == 7
     assert [node.name for node in topology.witnesses] == ["w"]
-    assert topology.strangers == ()
+    assert topology.foreign_nodes == ()
     assert [finding.check for finding in topology.findings] == ["b"]
     assert "w: witness of repmgr" in str(topology).splitlines()
+
+
+def test_a_witness_that_is_down_is_no_lost_server() -> None:
+    error = ConnectionFailed("connect", "refused")
+    lost = ClusterNode(name="w", error=error, repmgr=witness("w").repmgr)
+    topology = Topology.of([primary("a"), lost])
+    assert topology.down == ()
+    assert topology.witnesses == (lost,)
+    assert [(f.check, f.severity) for f in topology.findings] == [("w", Severity.WARNING)]
+    assert "w: witness of repmgr, down (could not connect: refused)" in str(topology)
 
 
 @given(st.permutations(["stranger", "primary", "down"]))
@@ -213,7 +222,7 @@ def test_a_tie_of_system_identifiers_keeps_the_cluster_that_was_known(order: lis
     }
     topology = Topology.of([nodes[name] for name in order], known_system_id=7)
     assert topology.primary == nodes["primary"]
-    assert topology.strangers == (nodes["stranger"],)
+    assert topology.foreign_nodes == (nodes["stranger"],)
 
 
 @given(st.permutations(["stranger", "primary"]))

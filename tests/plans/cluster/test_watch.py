@@ -11,16 +11,10 @@ from hypothesis import given, strategies as st
 from logicalfacts import slot_state
 from serverfacts import NOW, sender
 
-from pgreplkit import (
-    LSN,
-    ConnectionFailed,
-    LagReason,
-    NodeSample,
-    ReplayLag,
-    WatchSample,
-    WatchSamples,
-)
+from pgreplkit import LSN
+from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.cluster.watch import compared
+from pgreplkit.rows import LagReason, NodeSample, ReplayLag, WatchSample, WatchSamples
 
 CAUGHT_UP = ReplayLag(
     bytes=0,

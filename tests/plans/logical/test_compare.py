@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from hypothesis import given, strategies as st
 
-from pgreplkit import DiffKind, TableName
+from pgreplkit import TableName
 from pgreplkit.plans.logical.compare import (
     SEVERAL,
     ComparedPart,
@@ -17,6 +17,7 @@ from pgreplkit.plans.logical.compare import (
     classify,
     replica_hashes,
 )
+from pgreplkit.rows import DiffKind
 
 keys = st.sampled_from([("a",), ("b",), ("c",)])
 hashes = st.dictionaries(keys, st.integers(0, 2))

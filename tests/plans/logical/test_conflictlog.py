@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, ConflictType, TableName
+from pgreplkit import LSN, TableName
 from pgreplkit.plans.logical.conflictlog import logged_conflicts
+from pgreplkit.rows import ConflictType
 
 LOG = """\
 2026-11-24 10:00:00 UTC [7] ERROR:  conflict detected on relation "public.t": conflict=insert_exists

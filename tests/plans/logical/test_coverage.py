@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import PublicationNotFound
+from pgreplkit.errors import PublicationNotFound
 from pgreplkit.plans.logical.coverage import publications_covered
 
 names = st.sampled_from(["a", "b", "c"])

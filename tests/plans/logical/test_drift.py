@@ -6,7 +6,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import DriftKind, PublishedTable, SchemaDrift, Severity, TableName
+from pgreplkit import PublishedTable, TableName
 from pgreplkit.catalog.logical.drift import (
     TableColumn,
     TableConstraint,
@@ -17,6 +17,7 @@ from pgreplkit.catalog.logical.drift import (
 )
 from pgreplkit.catalog.logical.types import TypeShape
 from pgreplkit.plans.logical.drift import schema_drift_of
+from pgreplkit.rows import DriftKind, SchemaDrift, Severity
 
 T = TableName("public", "t")
 INT4 = TypeShape(oid=23, name="integer", kind="b")

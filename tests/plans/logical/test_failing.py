@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pgoutputs as sent
 
-from pgreplkit import LSN, FailedTransaction, Operation
+from pgreplkit import LSN
 from pgreplkit.plans.logical.failing import first_failed, logged_error
+from pgreplkit.rows import FailedTransaction, Operation
 
 
 def failed(after: int, *messages: bytes) -> FailedTransaction | None:

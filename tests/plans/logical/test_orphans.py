@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from logicalfacts import NOW, slot_state
 
-from pgreplkit import LSN, LeftoverKind, SlotState
-from pgreplkit.plans.logical.orphans import Orphan, Subscriber, find_orphans
+from pgreplkit import LSN
+from pgreplkit.plans.logical.orphans import Orphan, Subscriber, orphans_among
+from pgreplkit.rows import LeftoverKind, SlotState
 
 
 def server(where: str = "a", system_id: int = 1, **changed: object) -> Subscriber:
@@ -25,11 +26,11 @@ def server(where: str = "a", system_id: int = 1, **changed: object) -> Subscribe
 
 
 def names(*servers: Subscriber) -> list[str]:
-    return [orphan.name for orphan in find_orphans(servers)]
+    return [orphan.name for orphan in orphans_among(servers)]
 
 
 def only(*servers: Subscriber) -> Orphan:
-    [orphan] = find_orphans(servers)
+    [orphan] = orphans_among(servers)
     return orphan
 
 
@@ -70,7 +71,7 @@ def test_a_sync_slot_belongs_to_a_subscription_of_the_system_in_its_name(
 ) -> None:
     publisher = server("p", 1, slots=(slot_state(slot_name="pg_5_sync_16384_2"),))
     subscriber = server("b", 2, subscriptions=subscriptions)
-    found = find_orphans([publisher, subscriber])
+    found = orphans_among([publisher, subscriber])
     assert [orphan.is_certain for orphan in found] == expected
     assert {orphan.kind for orphan in found} <= {LeftoverKind.SYNC_SLOT}
 
@@ -84,7 +85,7 @@ def test_origins_belong_to_a_subscription_of_their_own_server() -> None:
     origins = ("pg_5", "pg_5_16384", "pg_6", "pg_6_16384", "mine", "pg_x")
     here = server("b", 2, subscriptions={5: "s"}, origins=origins)
     assert names(here, server("c", 3, subscriptions={6: "t"})) == ["pg_6", "pg_6_16384"]
-    orphan = find_orphans([here])[0]
+    orphan = orphans_among([here])[0]
     assert (orphan.kind, orphan.is_certain) == (LeftoverKind.ORIGIN, True)
     assert orphan.sql == "SELECT pg_replication_origin_drop('pg_6')"
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from logicalfacts import sequence
 
-from pgreplkit import SequenceState, Severity, TableName
+from pgreplkit import TableName
 from pgreplkit.plans.logical.sequences import SequenceChange, planned
+from pgreplkit.rows import SequenceState, Severity
 
 
 def change(

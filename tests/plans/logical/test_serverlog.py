@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, ConflictType, TableName
+from pgreplkit import LSN, TableName
 from pgreplkit.plans.logical.conflictlog import logged_conflicts
 from pgreplkit.plans.logical.failing import logged_error
 from pgreplkit.plans.logical.serverlog import (
@@ -14,6 +14,7 @@ from pgreplkit.plans.logical.serverlog import (
     is_understood,
     log_entries,
 )
+from pgreplkit.rows import ConflictType
 
 CONTEXTS = {
     "en": 'processing remote data for replication origin "pg_16395" during message type "INSERT"'

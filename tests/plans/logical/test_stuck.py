@@ -18,8 +18,10 @@ from logicalfacts import (
     worker,
 )
 
-from pgreplkit import Stuck, StuckReason, SubscriptionStuck, TableName, TableState
+from pgreplkit import TableName
+from pgreplkit.errors import SubscriptionStuck
 from pgreplkit.plans.logical.stuck import stuck_reasons
+from pgreplkit.rows import StuckReason, SubscriptionProblem, TableState
 
 UNCOPIED = subscribed(TWO, state=TableState.INIT, lsn=None)
 USED = {"active": True, "active_pid": 55}
@@ -30,7 +32,7 @@ def reasons(**changed: object) -> list[StuckReason]:
     return [stuck.reason for stuck in stuck_reasons(subscription_facts(**changed))]
 
 
-def only(**changed: object) -> Stuck:
+def only(**changed: object) -> SubscriptionProblem:
     [stuck] = stuck_reasons(subscription_facts(**changed))
     return stuck
 

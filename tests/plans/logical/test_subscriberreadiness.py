@@ -9,8 +9,9 @@ import pytest
 from logicalfacts import ONE, pool
 from serverfacts import settings
 
-from pgreplkit import IdentityKind, Readiness, ReplicaIdentity, Severity, TableName
+from pgreplkit import TableName
 from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
+from pgreplkit.rows import IdentityKind, Readiness, ReplicaIdentity, Severity
 
 GOOD = {
     "max_sync_workers_per_subscription": 2,

@@ -8,9 +8,10 @@ import attrs
 import pytest
 from logicalfacts import ONE, TWO, slot_state, stats, subscribed, subscription_state, worker
 
-from pgreplkit import LSN, LeftoverKind, SubscriptionOptions, SubscriptionStatus, TableState
+from pgreplkit import LSN, SubscriptionOptions
 from pgreplkit.catalog.features import FEATURES
 from pgreplkit.plans.logical.subscription import leftovers
+from pgreplkit.rows import LeftoverKind, SubscriptionStatus, TableState
 
 
 def test_only_given_options_are_sent() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 from hypothesis import given, strategies as st
 
-from pgreplkit import Severity
 from pgreplkit.catalog.logical.types import Types, TypeShape
 from pgreplkit.plans.logical.typedrift import TypeDifference, type_differences
+from pgreplkit.rows import Severity
 
 labels = st.lists(st.sampled_from(["new", "paid", "it's", "sent"]), unique=True)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import HbaRule
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access
+from pgreplkit.rows import HbaRule
 
 
 def rule(text: str, number: int = 1) -> HbaRule:

@@ -11,8 +11,8 @@ from hypothesis import given, strategies as st
 from logicalfacts import slot_state
 from serverfacts import NOW, archiver, sender, settings
 
-from pgreplkit import Readiness, Severity, SlotState, Takes, WalSender
-from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, Replication, primary_readiness
+from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
+from pgreplkit.rows import EffectiveAfter, Readiness, Severity, SlotState, WalSender
 
 GOOD = {
     "wal_level": "logical",
@@ -35,7 +35,7 @@ GOOD = {
 
 def readiness(
     *,
-    for_: Replication = "physical",
+    kind: ReplicationType = "physical",
     standbys: int = 1,
     senders: Sequence[WalSender] = (),
     slots: Sequence[SlotState] = (),
@@ -52,19 +52,21 @@ def readiness(
         archiver=archiver(**failed if failing else {}),
         waiting_commits=3,
     )
-    return primary_readiness(facts, for_=for_, standbys=standbys)
+    return primary_readiness(facts, kind=kind, standbys=standbys)
 
 
-@pytest.mark.parametrize("for_", ["physical", "logical"])
-def test_a_well_configured_primary_is_ready(for_: Replication) -> None:
-    found = readiness(for_=for_)
+@pytest.mark.parametrize("kind", ["physical", "logical"])
+def test_a_well_configured_primary_is_ready(kind: ReplicationType) -> None:
+    found = readiness(kind=kind)
     assert found.severity is Severity.OK
     assert found.problems == ()
-    assert all(f.remedy == "" and f.takes is Takes.NOTHING for f in found.findings)
+    assert all(
+        f.remedy == "" and f.effective_after is EffectiveAfter.NOTHING for f in found.findings
+    )
 
 
 @pytest.mark.parametrize(
-    ("level", "for_", "ok"),
+    ("level", "kind", "ok"),
     [
         ("minimal", "physical", False),
         ("replica", "physical", True),
@@ -74,14 +76,14 @@ def test_a_well_configured_primary_is_ready(for_: Replication) -> None:
     ],
 )
 def test_logical_replication_needs_a_higher_wal_level(
-    level: str, for_: Replication, ok: bool
+    level: str, kind: ReplicationType, ok: bool
 ) -> None:
-    found = readiness(for_=for_, wal_level=level)
+    found = readiness(kind=kind, wal_level=level)
     assert found.is_ready is ok
     if not ok:
-        needed = {"physical": "replica", "logical": "logical"}[for_]
+        needed = {"physical": "replica", "logical": "logical"}[kind]
         assert found["wal_level"].remedy == f"ALTER SYSTEM SET wal_level = {needed}"
-        assert found["wal_level"].takes is Takes.RESTART
+        assert found["wal_level"].effective_after is EffectiveAfter.RESTART
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_a_clone_needs_a_second_walsender_for_a_while(limit: int, severity: Seve
     # Subscribers are not cloned.
     used = [slot_state(slot_name=name, active=True, active_pid=1) for name in "ab"]
     logical = readiness(
-        for_="logical",
+        kind="logical",
         max_wal_senders=limit,
         standbys=4,
         slots=used,
@@ -230,7 +232,7 @@ def test_commits_must_not_wait_for_missing_standbys(
 
 def test_only_two_kinds_of_replication_and_whole_numbers_are_accepted() -> None:
     with pytest.raises(ValueError, match="'physical' or 'logical'"):
-        readiness(for_="both")  # type: ignore[arg-type]
+        readiness(kind="both")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="standbys"):
         readiness(standbys="2")  # type: ignore[arg-type]
 

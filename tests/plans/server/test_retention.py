@@ -9,19 +9,18 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, SegmentSize
+from pgreplkit.catalog.server.retention import KeptWal
+from pgreplkit.plans.server.retention import lasting, wal_retention
+from pgreplkit.rows import (
     ArchiverStatus,
     HolderKind,
-    SegmentSize,
     Severity,
     SlotState,
     SlotType,
     WalRetention,
     WalStatus,
 )
-from pgreplkit.catalog.server.retention import KeptWal
-from pgreplkit.plans.server.retention import lasting, wal_retention
 from pgreplkit.testing.strategies import segment_sizes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,8 +10,9 @@ from clusterfacts import replay_status
 from hypothesis import given, strategies as st
 from serverfacts import settings
 
-from pgreplkit import LSN, Readiness, Severity, SystemIdentity, TimelineHistory
+from pgreplkit import LSN, SystemIdentity, TimelineHistory
 from pgreplkit.plans.server.standbyreadiness import NodeFacts, standby_readiness
+from pgreplkit.rows import Readiness, Severity
 
 GOOD = {
     "hot_standby": "on",
@@ -62,6 +63,16 @@ def test_a_standby_that_agrees_with_its_primary_is_ready() -> None:
     found = readiness(node(), node())
     assert found.severity is Severity.OK
     assert len(found.findings) == 19
+
+
+@pytest.mark.parametrize("hidden_on", ["standby", "primary", "both"])
+def test_a_limit_that_one_side_hides_is_unknown_and_not_equal(hidden_on: str) -> None:
+    without = ["max_connections"]
+    own = node(without=without if hidden_on != "primary" else ())
+    its = node(without=without if hidden_on != "standby" else ())
+    finding = readiness(own, its)["max_connections beside the primary"]
+    assert finding.severity is Severity.WARNING
+    assert "unknown" in finding.found
 
 
 def test_without_the_primary_a_finding_says_what_was_not_checked() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pgreplkit import BackupManifest, BackupProgress
+from pgreplkit import BackupManifest
+from pgreplkit.backups import BackupProgress
 from pgreplkit.plans.streams.backupstream import (
     BackupOptions,
     BackupStage,
@@ -24,7 +25,7 @@ def options(**chosen: Any) -> BackupOptions:
         "label": "it's",
         "checkpoint": "spread",
         "wal": True,
-        "wait": None,
+        "wait_for_archiving": None,
         "max_rate": None,
         "tablespace_map": None,
         "verify_checksums": True,
@@ -53,7 +54,7 @@ def test_options_use_the_syntax_of_each_major_version() -> None:
         "BASE_BACKUP (LABEL 'it''s', PROGRESS, CHECKPOINT 'fast', WAIT false, WAL,"
         " MANIFEST 'yes', COMPRESSION 'zstd', COMPRESSION_DETAIL 'level=3')"
     )
-    assert command(17, is_incremental=True, wait=True, manifest=False) == (
+    assert command(17, is_incremental=True, wait_for_archiving=True, manifest=False) == (
         "BASE_BACKUP (LABEL 'it''s', PROGRESS, CHECKPOINT 'spread', WAIT, WAL, INCREMENTAL)"
     )
 
@@ -147,4 +148,4 @@ def test_options_need_features_of_the_server(chosen: dict[str, Any], features: l
 def test_a_backup_without_its_own_wal_waits_for_the_archive(
     wal: bool, wait: bool | None, waits: bool
 ) -> None:
-    assert options(wal=wal, wait=wait).waits_for_archive is waits
+    assert options(wal=wal, wait_for_archiving=wait).waits_for_archive is waits

@@ -78,7 +78,11 @@ def test_text_is_kept_for_unloadable_values_only_on_request() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("slot", "Not valid"), ("stop_at", 5), ("status_interval", 0), ("status_interval", -1)],
+    [
+        *(("slot", "Not valid"), ("stop_at", 5), ("status_interval", 0), ("status_interval", -1)),
+        *(("status_interval", math.inf), ("status_interval", math.nan), ("status_interval", "1")),
+        *(("timeout", math.inf), ("timeout", -1)),
+    ],
 )
 def test_invalid_options_of_a_wal_stream_are_refused(option: str, value: object) -> None:
     chosen: dict[str, Any] = {option: value}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import (
-    LSN,
+from pgreplkit import LSN, SystemIdentity
+from pgreplkit.errors import (
     AheadOfServer,
     PublicationNotFound,
     ServerError,
     SlotLost,
     SlotNotFound,
     StatementTimeout,
-    SystemIdentity,
 )
 from pgreplkit.plans.streams.slot import (
     missing_publications,

@@ -13,9 +13,9 @@ import attrs
 from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.cluster.actions import AsyncClusterActor
 from pgreplkit._async.cluster.failover import (
-    PROOFS,
+    EVIDENCE,
     AsyncFailoverChecks,
-    Proof,
+    Evidence,
     read_statuses,
 )
 from pgreplkit._async.cluster.follow import AsyncFollowChecks
@@ -24,9 +24,10 @@ from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.rejoin import AsyncRejoinChecks, read_rejoin
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.switchover import AsyncSwitchoverChecks, read_handover
+from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
-from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
-from pgreplkit.driver.conninfo import address
+from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
+from pgreplkit.driver.conninfo import address, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -37,7 +38,7 @@ from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
-from pgreplkit.values.plain import Plain
+from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
@@ -112,11 +113,22 @@ class AsyncCluster:
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        registered = max((question.registered for question in questions.values()), key=len)
+        nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
                 await questions[name].give_up()
         await group.close()
         self._update(nodes)
+
+    def _with_registration(
+        self, node: ClusterNode, registered: Sequence[RepmgrNode]
+    ) -> ClusterNode:
+        """Return a node that did not answer with the registration that another one has of it."""
+        if node.is_reachable:
+            return node
+        row = registration_of(registered, node.name, self._servers[node.name])
+        return attrs.evolve(node, repmgr=row)
 
     def _update(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes, known_system_id=self.topology.system_id)
@@ -176,7 +188,7 @@ class AsyncCluster:
         """
         return self.topology.best_candidate()
 
-    async def switchover(
+    async def plan_switchover(
         self,
         to: str,
         *,
@@ -192,7 +204,7 @@ class AsyncCluster:
         is adapted.
 
         ``max_lag`` limits the lag in bytes at the start, ``timeout`` each wait in seconds. With the
-        file ``journal``, another process can ``resume`` the operation.
+        file ``journal``, another process can continue the operation (``plan_resume``).
 
         Raises:
             ServerError: If there is no primary, or ``to`` is not one of its standbys.
@@ -213,19 +225,19 @@ class AsyncCluster:
         begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
-    async def failover(
+    async def plan_failover(
         self,
         to: str | None = None,
         *,
         primary: str | None = None,
-        proofs: Collection[Proof] = ("connection", "standbys"),
+        evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
 
-        The plan is refused unless each kind of evidence in ``proofs`` says that the primary is
+        The plan is refused unless each kind of evidence in ``evidence`` says that the primary is
         lost: ``"connection"``, nothing answers at its address; ``"standbys"``, no standby streams
         from it; ``"process"``, its control reports that it is not running.
 
@@ -239,20 +251,22 @@ class AsyncCluster:
 
         Raises:
             ServerError: If there is no standby, or it is unclear which primary is lost.
-            ValueError: If ``proofs`` is empty or contains an unknown word.
+            ValueError: If ``evidence`` is empty or contains an unknown word.
             NodeNotFound: If the cluster has no such node.
         """
-        proofs = several(proofs, "proofs")
-        unknown = {*proofs} - {*PROOFS}
-        if unknown or not proofs:
-            raise ValueError(f"proofs must be some of {', '.join(PROOFS)}, got {unknown or 'none'}")
+        evidence = several(evidence, "evidence")
+        unknown = {*evidence} - {*EVIDENCE}
+        if unknown or not evidence:
+            raise ValueError(
+                f"evidence must be some of {', '.join(EVIDENCE)}, got {unknown or 'none'}"
+            )
         await self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = await read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, evidence=tuple(evidence), standbys=standbys)
         steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
@@ -263,7 +277,7 @@ class AsyncCluster:
         )
         return _plan(site, begun, AsyncFailoverChecks(site, handover, lost), journal)
 
-    async def follow(
+    async def plan_follow(
         self,
         standby: str,
         upstream: str,
@@ -288,6 +302,7 @@ class AsyncCluster:
         await self.refresh()
         insist_on_follow(self.topology, standby, upstream)
         site, node = self._site(timeout), self[standby]
+        above = None if node.upstream is None else self[node.upstream]
         settings = await site.upstream_settings(node)
         facts = FollowFacts(
             standby=node,
@@ -295,6 +310,7 @@ class AsyncCluster:
             slot=slot,
             used_slot=settings.slot,
             application_name=settings.application_name,
+            client_address=client_address(above, settings.application_name),
         )
         begun = Journal(
             operation=f"let {standby} follow {upstream}",
@@ -302,7 +318,7 @@ class AsyncCluster:
         )
         return _plan(site, begun, AsyncFollowChecks(site, facts), journal)
 
-    async def rejoin(
+    async def plan_rejoin(
         self,
         name: str,
         *,
@@ -326,17 +342,16 @@ class AsyncCluster:
             Superuser on the primary.
         """
         await self.refresh()
-        self[name]
-        primary = rejoin_primary(self.topology, name)
+        node, primary = self[name], rejoin_primary(self.topology, name)
         site = self._site(timeout)
-        facts = await read_rejoin(site, name, primary, slot=slot)
+        facts = await read_rejoin(site, node, primary, slot=slot)
         begun = Journal(
             operation=f"rejoin of {name} under {primary.name}",
             steps=rejoin_steps(facts, await site.address(primary.name)),
         )
         return _plan(site, begun, AsyncRejoinChecks(site, facts), journal)
 
-    async def resume(
+    async def plan_resume(
         self,
         journal: str | os.PathLike[str],
         *,
@@ -363,7 +378,7 @@ class AsyncCluster:
         seconds = checked_seconds(timeout, "timeout")
         return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the topology as JSON types."""
         return self.topology.to_dict()
 

@@ -6,8 +6,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
-from pgreplkit._async.cluster.switchover import read_again, read_controls
+from pgreplkit._async.cluster.switchover import followers_joining, read_controls
+from pgreplkit._async.cluster.upstream import read_again, serving_findings
 from pgreplkit.catalog.server.replay import ReplayStatus
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
@@ -17,6 +19,7 @@ from pgreplkit.plans.cluster.failover import (
     StandbyReport,
     connection_evidence,
     failover_findings,
+    failover_steps,
     process_evidence,
     standbys_evidence,
 )
@@ -25,8 +28,8 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
 
-Proof: TypeAlias = Literal["connection", "standbys", "process"]
-PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
+Evidence: TypeAlias = Literal["connection", "standbys", "process"]
+EVIDENCE: tuple[Evidence, ...] = ("connection", "standbys", "process")
 
 
 @attrs.frozen
@@ -40,23 +43,31 @@ class AsyncFailoverChecks:
     async def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = await read_statuses(self.site, self.handover.topology)
-        handover = self.handover
+        handover, serving = self.handover, list[Finding]()
         if handover.new.name in statuses:
             # The plan may be old: the standby synchronizes slots in the meantime.
             async with await self.site.server(handover.new.name) as standby:
                 handover = attrs.evolve(handover, new=await read_again(handover.new, standby))
+            serving = await serving_findings(
+                self.site,
+                handover.new,
+                followers_joining(handover),
+                handover.wanted_slots(with_old=False),
+            )
         facts = FailoverFacts(
             handover=handover,
             evidence=await read_evidence(self.site, self.lost),
             statuses=statuses,
             controlled=await read_controls(self.site),
         )
-        return failover_findings(facts)
+        steps = failover_steps(handover, fenced=False)
+        altering = await alter_system_findings(self.site, steps)
+        return [*failover_findings(facts), *serving, *altering]
 
 
 async def read_evidence(site: AsyncSite, lost: LostPrimary) -> list[Finding]:
     """Return one finding for each requested kind of evidence that the primary is lost."""
-    return [await _evidence(site, kind, lost) for kind in lost.proofs]
+    return [await _evidence(site, kind, lost) for kind in lost.evidence]
 
 
 async def missing_evidence(site: AsyncSite, lost: LostPrimary) -> str:

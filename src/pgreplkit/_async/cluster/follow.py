@@ -12,11 +12,12 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.hosts import alter_system_findings
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.upstream import Joining, serving_findings
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
+from pgreplkit.catalog.server.settings import RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
@@ -56,7 +57,20 @@ class AsyncFollowChecks:
         ):
             history = await history_finding(standby, upstream)
         found = follow_findings(self.facts, history, has_control=name in self.site.controls)
-        return [*found, *await alter_system_findings(self.site, follow_steps(self.facts, ""))]
+        facts = self.facts
+        joining = Joining(name, facts.application_name, facts.client_address)
+        serving = await serving_findings(
+            self.site,
+            facts.upstream,
+            [] if facts.is_attached else [joining],
+            [] if facts.keeps_slot else [facts.slot],
+        )
+        altering = await alter_system_findings(
+            self.site,
+            follow_steps(facts, ""),
+            changes_timeline=facts.standby.timeline != facts.upstream.timeline,
+        )
+        return [*found, *serving, *altering]
 
 
 async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Finding:
@@ -134,8 +148,7 @@ async def _set_by_sql(action: str, standby: AsyncStandby, conninfo: str, slot: s
         # Only a superuser may turn off logging; other roles continue with it.
         await standby._link.run(action, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        await standby._link.run(action, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+        await standby._link.write_setting(action, name, value)
     await standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 

@@ -7,24 +7,46 @@ from posixpath import join
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit.catalog.cluster.altersystem import ALLOWED, PRIVILEGES
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, ServerError
 from pgreplkit.host.configuration import AUTO_FILE
-from pgreplkit.plans.cluster.hosts import AlterSystemFacts, alter_system_finding, altered_settings
+from pgreplkit.plans.cluster.hosts import (
+    AlterSystemFacts,
+    alter_system_finding,
+    altered_settings,
+    target_timeline_finding,
+    unasked_finding,
+)
 from pgreplkit.plans.cluster.steps import Step
-from pgreplkit.values.finding import Finding
+from pgreplkit.values.finding import Finding, Severity
 
 
-async def alter_system_findings(site: AsyncSite, steps: Iterable[Step]) -> list[Finding]:
-    """Check that each server lets its settings be changed as the steps do it."""
+async def alter_system_findings(
+    site: AsyncSite, steps: Iterable[Step], *, changes_timeline: bool = True
+) -> list[Finding]:
+    """Check that each server lets its settings be changed as the steps do it.
+
+    With ``changes_timeline``, the standbys will have to follow a promotion.
+    """
     altered: Mapping[str, tuple[str, ...]] = altered_settings(steps)
-    return [alter_system_finding(await _read(site, node, names)) for node, names in altered.items()]
+    findings: list[Finding] = []
+    for node, names in altered.items():
+        try:
+            facts = await _read(site, node, names)
+        except ServerError as error:
+            findings.append(unasked_finding(node, names, str(error)))
+            continue
+        findings.append(alter_system_finding(facts))
+        if "primary_conninfo" in names:
+            otherwise = Severity.CRITICAL if changes_timeline else Severity.WARNING
+            findings.append(target_timeline_finding(facts, otherwise=otherwise))
+    return findings
 
 
 async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
     action = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     async with await site.server(node) as server:
-        record = await server._link.one(action, ALLOWED)
+        record = await server._link.one(action, ALLOWED, [[*names]])
         if not record["is_superuser"]:
             denied = names
             if server.version.major >= 15:
@@ -36,6 +58,8 @@ async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSyst
         is_allowed=record["is_allowed"],
         denied=denied,
         is_writable=await _is_writable(site, node),
+        fixed=tuple(record["fixed"]),
+        target_timeline=record["target_timeline"],
     )
 
 
@@ -45,7 +69,7 @@ async def _is_writable(site: AsyncSite, node: str) -> bool | None:
         return None
     try:
         return not await site.controlled(
-            node, lambda control: control.unwritable(join(control.data_dir, AUTO_FILE))
+            node, lambda control: control.unwritable(join(control.data_directory, AUTO_FILE))
         )
     except Error:
         return None

@@ -25,6 +25,8 @@ class AsyncQuestion:
 
     def __init__(self, name: str, conninfo: str) -> None:
         self.name, self.conninfo = name, conninfo
+        self.registered: list[RepmgrNode] = []
+        """The nodes that repmgr knows, as the server has them."""
         self._server: AsyncServer | None = None
 
     async def give_up(self) -> None:
@@ -59,6 +61,7 @@ class AsyncQuestion:
             known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
             lsn = max(known, default=None)
         address = (server.connection.info.host, server.connection.info.port)
+        self.registered = await read_repmgr_nodes(server)
         return ClusterNode(
             name=self.name,
             host=address[0],
@@ -73,7 +76,7 @@ class AsyncQuestion:
             senders=tuple(await server.replicas()),
             slots=tuple([slot.state for slot in await server.slots()]),
             history=await server._history(timeline),
-            repmgr=repmgr_node(await read_repmgr_nodes(server), address, source),
+            repmgr=repmgr_node(self.registered, address, source),
         )
 
 

@@ -17,7 +17,7 @@ from pgreplkit.plans.cluster.journal import (
     LostPrimary,
     PlanFailed,
     PlanRefused,
-    Result,
+    PlanResult,
     StepProgress,
     StepResult,
 )
@@ -103,7 +103,7 @@ class AsyncPlan:
         on_progress: Callable[[StepProgress], None] | None = None,
         *,
         force: bool = False,
-    ) -> Result:
+    ) -> PlanResult:
         """Run the checks, then perform the steps in order.
 
         ``on_progress`` is called when a step starts and when it is done.
@@ -133,7 +133,7 @@ class AsyncPlan:
         self._keep(attrs.evolve(self._journal, lost_primary=lost))
         return await self._continue(on_progress)
 
-    async def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
+    async def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> PlanResult:
         """Continue with the step that failed or was interrupted.
 
         Finished steps are not repeated. A failover first checks again that the primary is out of
@@ -180,7 +180,7 @@ class AsyncPlan:
         if found:
             raise self._failure(step, found)
 
-    async def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
+    async def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
@@ -212,7 +212,7 @@ class AsyncPlan:
         for number, step in enumerate(self.steps, 1):
             mark = "done" if number <= len(self._journal.done) else "    "
             lines.append(f"  {mark} {number:>2}. {step}")
-            lines.append(f"           {step.does}")
+            lines.append(f"           {step.action}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import attrs
 
 from pgreplkit._async.cluster.rewind import read_rewind
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.cluster.upstream import Joining, ip_of, serving_findings
 from pgreplkit.errors import ServerError
 from pgreplkit.host.facts import read_host
 from pgreplkit.host.nodecontrol import NodeControl
@@ -17,7 +18,7 @@ from pgreplkit.values.finding import Finding
 
 
 async def read_rejoin(
-    site: AsyncSite, name: str, primary: ClusterNode, *, slot: str | None
+    site: AsyncSite, node: ClusterNode, primary: ClusterNode, *, slot: str | None
 ) -> RejoinFacts:
     """Read the state of a server that will follow the primary.
 
@@ -25,6 +26,7 @@ async def read_rejoin(
         ControlFailed: If the server has no control.
         ServerError: If the primary's timeline history cannot be read.
     """
+    name = node.name
     # Running or not is read before the control file: a server that stops in between has a
     # control file that is newer than necessary, and never one that is older.
     is_running = await site.controlled(name, lambda control: control.is_running())
@@ -42,13 +44,15 @@ async def read_rejoin(
         application_name=await site.name_of(name),
         slots=await site.controlled(name, _slots_of_a_primary),
         primary_slot=(await site.upstream_settings(primary)).slot,
+        client_address=ip_of(node.host),
+        is_attached=node.upstream == primary.name,
     )
 
 
 def _slots_of_a_primary(control: NodeControl) -> tuple[str, ...]:
     if is_standby(control):
         return ()
-    return tuple(control.list_folder(f"{control.data_dir}/pg_replslot") or ())
+    return tuple(control.list_folder(f"{control.data_directory}/pg_replslot") or ())
 
 
 @attrs.frozen
@@ -69,4 +73,12 @@ class AsyncRejoinChecks:
         name = facts.name
         host = await self.site.controlled(name, lambda control: read_host(control, name))
         findings = [*rejoin_findings(facts, rewind), *standby_host_findings(host)]
-        return [*findings, *(() if rewind is None else rewind_host_findings(host))]
+        rewinding = () if rewind is None else rewind_host_findings(host)
+        joining = Joining(name, facts.application_name, facts.client_address)
+        serving = await serving_findings(
+            self.site,
+            facts.primary,
+            [] if facts.is_attached else [joining],
+            [] if facts.is_attached else [facts.slot],
+        )
+        return [*findings, *rewinding, *serving]

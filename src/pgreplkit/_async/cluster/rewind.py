@@ -43,13 +43,17 @@ async def read_rewind(
 
 async def rewind(site: AsyncSite, step: Rewind) -> None:
     """Run pg_rewind, then restore the configuration that it copied from the source."""
-    conninfo, passfile = private_conninfo(await site.program_conninfo(step.source))
+    conninfo, passfile = await _private_conninfo(site, step.source)
     await site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
+
+
+async def _private_conninfo(site: AsyncSite, source: str) -> tuple[str, bytes | None]:
+    return private_conninfo(await site.program_conninfo(source), site.servers[source])
 
 
 async def _refusal(site: AsyncSite, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = private_conninfo(await site.program_conninfo(source))
+    conninfo, passfile = await _private_conninfo(site, source)
     try:
         await site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
@@ -67,7 +71,7 @@ def _version(control: NodeControl) -> str | None:
 
 
 def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None:
-    action, kept = f"rewind the server in {control.data_dir}", kept_folder(control)
+    action, kept = f"rewind the server in {control.data_directory}", kept_folder(control)
     if control.is_running():
         raise ControlFailed(action, "it is running", remedy="stop it first")
     if control.read_file(f"{kept}/{_FAILED}") is not None:
@@ -103,10 +107,10 @@ def _recover(control: NodeControl) -> None:
 
     Unlike pg_rewind before 15, this finds a configuration outside of the data directory.
     """
-    options = ["--single", "-F", "-D", control.data_dir]
+    options = ["--single", "-F", "-D", control.data_directory]
     main_file = read_configuration(control).main_file
     if main_file != "postgresql.conf":
-        options += ["-c", f"config_file={normpath(join(control.data_dir, main_file))}"]
+        options += ["-c", f"config_file={normpath(join(control.data_directory, main_file))}"]
     control.run("postgres", [*options, "template1"])
 
 
@@ -115,5 +119,5 @@ def _run(control: NodeControl, conninfo: str, passfile: bytes | None, *options: 
         if passfile is not None:
             path = stack.enter_context(control.private_file(passfile))
             conninfo = make_conninfo(conninfo, passfile=path)
-        arguments = [f"--target-pgdata={control.data_dir}", f"--source-server={conninfo}"]
+        arguments = [f"--target-pgdata={control.data_directory}", f"--source-server={conninfo}"]
         control.run("pg_rewind", [*arguments, *options])

@@ -30,6 +30,7 @@ from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+from pgreplkit.values.milliseconds import timeout_milliseconds
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound=AsyncServer)
@@ -67,7 +68,7 @@ class AsyncSite:
         return await self._limited(await AsyncStandby.connect(self.servers[name]))
 
     async def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
             await server._link.run("set statement_timeout", limit)
         except BaseException:

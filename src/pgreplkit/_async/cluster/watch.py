@@ -24,13 +24,13 @@ may be slow, and a new connection costs the server more than a late answer."""
 
 
 class AsyncWatch(AsyncClosing):
-    """An iterator over samples of several servers, one round every ``every`` seconds.
+    """An iterator over samples of several servers, one round every ``interval`` seconds.
 
     ``servers`` are connection strings or servers. The keys of a mapping name them, otherwise they
     are named by their address. A watch opens a connection for each connection string, and opens it
     again after a failure; connected servers remain the caller's. A server that fails, or does not
-    answer within ``timeout`` seconds (by default ``every``), is an error in the sample and does not
-    delay the others.
+    answer within ``timeout`` seconds (by default ``interval``), is an error in the sample and does
+    not delay the others.
 
     Close the watch, or use it as a context manager.
 
@@ -42,7 +42,7 @@ class AsyncWatch(AsyncClosing):
         self,
         servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],
         *,
-        every: float = 1.0,
+        interval: float = 1.0,
         timeout: float | None = None,
     ) -> None:
         if isinstance(servers, Mapping):
@@ -52,10 +52,10 @@ class AsyncWatch(AsyncClosing):
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two servers have the same name; give a mapping with distinct names")
-        if not checked_seconds(every, "every"):
-            raise ValueError("every must be more than 0 seconds")
-        self.every: float = every
-        self.timeout: float = every
+        if not checked_seconds(interval, "interval"):
+            raise ValueError("interval must be more than 0 seconds")
+        self.interval: float = interval
+        self.timeout: float = interval
         if timeout is not None:
             self.timeout = checked_seconds(timeout, "timeout")
         self._group = TaskGroup(len(self._watched))
@@ -77,7 +77,7 @@ class AsyncWatch(AsyncClosing):
         if self._is_closed:
             raise StopAsyncIteration
         # Missed rounds are skipped: a slow caller must not cause a burst of queries.
-        self._next_round = max(due + self.every, time.monotonic())
+        self._next_round = max(due + self.interval, time.monotonic())
         try:
             sample = await self._round()
         except RuntimeError:

@@ -1,4 +1,4 @@
-"""aorphans: find slots and origins that no existing subscription owns."""
+"""afind_orphans: find slots and origins that no existing subscription owns."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
-from pgreplkit.plans.logical.orphans import Orphan, Subscriber, find_orphans
+from pgreplkit.plans.logical.orphans import Orphan, Subscriber, orphans_among
 from pgreplkit.values.several import several
 
 
-async def aorphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
+async def afind_orphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
     """Find slots and origins that no existing subscription of the servers owns.
 
     Pass all servers that publish or subscribe: a slot may belong to a subscription of a server
@@ -26,7 +26,7 @@ async def aorphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
     given = several(servers, "servers", at_least=1)
     for server in given:
         insist_on_servers(server=server)
-    return find_orphans([await _subscriber(server) for server in given])
+    return orphans_among([await _subscriber(server) for server in given])
 
 
 async def _subscriber(server: AsyncServer) -> Subscriber:

@@ -47,24 +47,24 @@ class AsyncPglogicalNode:
 
     @classmethod
     async def create(
-        cls, server: AsyncServer, name: str, *, dsn: str | None = None, timeout: float = 30.0
+        cls, server: AsyncServer, name: str, *, conninfo: str | None = None, timeout: float = 30.0
     ) -> AsyncPglogicalNode:
         """Make the database of ``server`` a node.
 
-        ``dsn`` is the connection string for other nodes; by default that of this connection.
+        ``conninfo`` is the connection string for other nodes; by default that of this connection.
 
         Raises: ExtensionMissing; ServerError if it is a node already.
         Source: pglogical.create_node().
         """
         insist_on_servers(server=server)
         await _insist_on_extension(server._link)
-        if dsn is None:
-            dsn = server_conninfo(
+        if conninfo is None:
+            conninfo = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
             )
         operation = f"create the pglogical node {name!r}"
         await server._link.one(
-            operation, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout
+            operation, sql.CREATE_NODE, [name, conninfo], grant=_GRANT, timeout=timeout
         )
         return cls(server, name)
 
@@ -149,7 +149,7 @@ class AsyncPglogicalNode:
                 params = [set_name, str(one.table), synchronize, columns, one.where]
                 await link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
-    async def remove_tables(
+    async def drop_tables(
         self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
     ) -> None:
         """Remove tables from a set.
@@ -232,15 +232,15 @@ class AsyncPglogicalNode:
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
-        dsn = provider
-        if not isinstance(dsn, str):
-            insist_on_servers(provider=dsn)
-            dsn = server_conninfo(
-                dsn.connection, dsn._link.conninfo, major=self._link.version.major
+        conninfo = provider
+        if not isinstance(conninfo, str):
+            insist_on_servers(provider=conninfo)
+            conninfo = server_conninfo(
+                conninfo.connection, conninfo._link.conninfo, major=self._link.version.major
             )
         sets = [*several(replication_sets, "replication_sets", at_least=1)]
         origins = [*several(forward_origins, "forward_origins")]
-        params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]
+        params = [name, conninfo, sets, copy_structure, copy_data, origins, apply_delay]
         await self._call(f"create the subscription {name!r}", sql.SUBSCRIBE, params, timeout)
         return await self.subscription(name)
 
@@ -285,7 +285,7 @@ class AsyncPglogicalSubscription:
         records = await self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
         return [_table(record) for record in records]
 
-    async def wait_synced(
+    async def wait_for_sync(
         self, *, timeout: float = 600.0, provider: AsyncServer | None = None
     ) -> list[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.

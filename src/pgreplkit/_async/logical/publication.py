@@ -170,9 +170,9 @@ class AsyncPublication:
     async def set_all(
         self,
         *,
-        tables: bool = False,
+        all_tables: bool = False,
         except_tables: Iterable[AnyTable] = (),
-        sequences: bool = False,
+        all_sequences: bool = False,
         force: bool = False,
         timeout: float = 10.0,
     ) -> None:
@@ -188,12 +188,12 @@ class AsyncPublication:
         self._link.require("publication.set_all")
         scope = parts.whole_database(
             self._link.require,
-            all_tables=tables,
+            all_tables=all_tables,
             except_tables=except_tables,
-            all_sequences=sequences,
+            all_sequences=all_sequences,
         )
         if not scope:
-            raise ValueError("give tables=True, sequences=True or both")
+            raise ValueError("give all_tables=True, all_sequences=True or both")
         await self._alter("SET", SQL(", ").join(scope), timeout, force=force, grant="SUPERUSER")
 
     async def set_options(

@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.publication import read_published
+from pgreplkit._async.logical.rowcopy import AsyncRowCopy
 from pgreplkit._async.streams.changes import (
     MEMORY_LIMIT,
     AsyncChangeStream,
@@ -23,6 +24,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
+from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     COPY_OUT,
@@ -40,6 +42,7 @@ from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
+from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
@@ -83,18 +86,19 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         tables: Iterable[AnyTable] | None,
         *,
         failover: bool,
-        create_timeout: float,
+        slot_timeout: float,
     ) -> None:
         super().__init__(stream, plugin)
         self._conninfo, self._database = conninfo, database
         self._tables = None
         if tables is not None:
             self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
-        self._failover, self._create_timeout = failover, create_timeout
+        self._failover, self._create_timeout = failover, slot_timeout
         self._phase = _Phase.NEW
         self._has_unfinished_slot = False
         self._reader: AsyncConnection[object] | None = None
         self._rows: AsyncGenerator[Change[R]] | None = None
+        self._silence = Silence.of_server(None)
         self._reading = Lock()
 
     @property
@@ -186,6 +190,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         async with await self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
+            limit = await walsender._walsender.wal_sender_timeout()
+            self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
             created = await walsender.create_slot(
@@ -214,11 +220,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
 
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
-        operation, names = self._operation, [*self._plugin.publications]
-        existing = await link.all(operation, PUBLICATION_NAMES, [names])
-        if missing := missing_publications(operation, names, existing):
-            raise missing
-        published = await read_published(link, names)
+        operation = self._operation
+        published = await published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
@@ -227,12 +230,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         await insist_on_all_rows(link, operation, [one.table for one in published])
-        shape = table_shape(link.version.major)
-        copies = []
-        for one in published:
-            records = await link.all(operation, shape, [one.table.schema, one.table.name])
-            copies.append(table_copy(one, records))
-        return copies
+        return await table_copies(link, operation, published)
 
     async def _copied(
         self,
@@ -242,12 +240,16 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         copies: Sequence[TableCopy],
     ) -> AsyncGenerator[Change[R]]:
         reading = self._plugin.reading(reader)
+        copy = AsyncRowCopy(
+            reader, self._conninfo, self._silence, lambda: self._phase is _Phase.COPYING
+        )
         for one in copies:
             table_reader = await self._table_reader(one, reading, link)
-            make = table_reader.make
-            grant = f"SELECT ON {one.table}"
-            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
-                async for values in _rows(reader, one, table_reader):
+            make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
+            operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+            with translate_errors(operation, connection=reader, grant=grant):
+                async for data in copy.rows(operation, _statement(one)):
+                    values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         await reader.close()
@@ -266,14 +268,30 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             return TableReader(one.table, reading)
 
 
-async def _rows(
-    reader: AsyncConnection[object], one: TableCopy, table_reader: TableReader[R]
-) -> AsyncGenerator[tuple[object, ...]]:
-    """Yield the values of each row, loaded as the stream loads them."""
-    count, load = len(one.table.columns), table_reader.load
-    async with reader.cursor().copy(_statement(one)) as copy:
-        async for data in copy:
-            yield load(copied_values(bytes(data), count))
+async def published_in(
+    link: AsyncLink, operation: str, publications: Sequence[str]
+) -> list[PublishedTable]:
+    """Return the tables of publications.
+
+    Raises: PublicationNotFound.
+    """
+    names = [*publications]
+    existing = await link.all(operation, PUBLICATION_NAMES, [names])
+    if missing := missing_publications(operation, names, existing):
+        raise missing
+    return await read_published(link, names)
+
+
+async def table_copies(
+    link: AsyncLink, operation: str, published: Sequence[PublishedTable]
+) -> list[TableCopy]:
+    """Return the columns and the row filters of published tables."""
+    shape = table_shape(link.version.major)
+    copies = []
+    for one in published:
+        records = await link.all(operation, shape, [one.table.schema, one.table.name])
+        copies.append(table_copy(one, records))
+    return copies
 
 
 def _statement(one: TableCopy) -> Composed:

@@ -18,7 +18,12 @@ from pgreplkit.catalog.logical.subscription import TableState
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
-from pgreplkit.plans.logical.stuck import PublisherFacts, Stuck, SubscriptionFacts, stuck_reasons
+from pgreplkit.plans.logical.stuck import (
+    PublisherFacts,
+    SubscriptionFacts,
+    SubscriptionProblem,
+    stuck_reasons,
+)
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.tablename import TableName
 
@@ -29,7 +34,7 @@ take a second."""
 
 async def find_reasons(
     link: AsyncLink, status: SubscriptionStatus, publisher: AsyncServer | None
-) -> tuple[Stuck, ...]:
+) -> tuple[SubscriptionProblem, ...]:
     """Return the reasons why a subscription makes no progress, as far as this role can find out."""
     unreachable, facts = "", None
     wanted: list[tuple[TableName, list[str]]] = []

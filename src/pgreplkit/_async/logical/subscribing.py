@@ -289,7 +289,7 @@ async def drop_both(
     return DroppedSubscription(name=state.subname)
 
 
-_THEN = "; drop(publisher='gone') drops it without the publisher, and returns the leftovers"
+_THEN = "; drop(publisher_gone=True) drops it without the publisher, and returns the leftovers"
 
 
 async def _has_slot(link: AsyncLink, state: SubscriptionState) -> bool | None:

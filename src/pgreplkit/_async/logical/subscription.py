@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal as OneOf, Self
+from typing import Self
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -49,7 +49,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
-from pgreplkit.plans.logical.stuck import Stuck
+from pgreplkit.plans.logical.stuck import SubscriptionProblem
 from pgreplkit.plans.logical.subscription import (
     ONLY_WHEN_CREATED,
     DroppedSubscription,
@@ -112,7 +112,7 @@ class AsyncSubscription:
     async def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
 
-        Workers report their counts about a second late, perhaps after ``wait_caught_up`` has
+        Workers report their counts about a second late, perhaps after ``wait_for_catchup`` has
         returned. Read again before you rely on a count of 0.
 
         Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
@@ -359,7 +359,7 @@ class AsyncSubscription:
         """
         await self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
-    async def wait_synced(
+    async def wait_for_sync(
         self,
         *,
         timeout: float = 600.0,
@@ -397,7 +397,7 @@ class AsyncSubscription:
                 )
             await sleep(backoff.next_pause())
 
-    async def wait_caught_up(
+    async def wait_for_catchup(
         self,
         lsn: LSN | None = None,
         *,
@@ -407,7 +407,8 @@ class AsyncSubscription:
         """Wait until the publisher's commits before ``lsn`` are applied and flushed.
 
         Without ``lsn``, wait for every commit until now; the publisher then writes a marker message
-        (``fence``). Tables that are being copied are awaited too. Return the awaited position.
+        (``write_marker``). Tables that are being copied are awaited too. Return the awaited
+        position.
 
         Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
@@ -424,14 +425,16 @@ class AsyncSubscription:
                 )
             slot = AsyncSlot(server._link, await read_slot(server._link, self.state.subslotname))
             try:
-                await slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
+                await slot.wait_for_catchup(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            await self.wait_synced(timeout=backoff.left, publisher=server)
+            await self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    async def diagnose(self, publisher: AsyncServer | None = None) -> tuple[Stuck, ...]:
+    async def diagnose(
+        self, publisher: AsyncServer | None = None
+    ) -> tuple[SubscriptionProblem, ...]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -442,24 +445,22 @@ class AsyncSubscription:
         return await find_reasons(self._link, await self.status(), publisher)
 
     async def drop(
-        self, *, publisher: OneOf["reachable", "gone"] = "reachable", timeout: float = 30.0
+        self, *, publisher_gone: bool = False, timeout: float = 30.0
     ) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.
 
-        With a "reachable" publisher, the server drops the slots there too. If the publisher no
-        longer has the slot, the subscription is still dropped, and ``slot_was_missing`` is set.
-        With a publisher that is "gone", the server does not connect to it; the leftovers come with
-        the SQL that removes them, should the publisher return.
+        The server drops the slots on the publisher too. If the publisher no longer has the slot,
+        the subscription is still dropped, and ``slot_was_missing`` is set. With
+        ``publisher_gone``, the server does not connect to it; the leftovers come with the SQL that
+        removes them, should the publisher return.
 
         Raises: PublisherUnreachable if it does not answer within ``timeout`` seconds, and nothing
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
-        if publisher not in {"reachable", "gone"}:
-            raise ValueError(f"publisher must be 'reachable' or 'gone', got {publisher!r}")
         await self.refresh()
         tables = await self.tables()
-        if publisher == "gone":
+        if publisher_gone:
             return await subscribing.drop_here(self._link, self.state, tables, timeout=timeout)
         return await subscribing.drop_both(self._link, self.state, tables, timeout=timeout)
 

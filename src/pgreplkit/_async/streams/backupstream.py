@@ -45,6 +45,7 @@ from pgreplkit.protocol.basebackup import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.seconds import checked_seconds
 
 _CHECKED_EVERY = 1.0
 """Seconds after which a wait checks the silence of the server."""
@@ -98,6 +99,8 @@ class AsyncBackupStream(AsyncClosing):
         incremental: bytes | str | os.PathLike[str] | None,
         timeout: float | None,
     ) -> None:
+        if timeout is not None:
+            checked_seconds(timeout, "timeout")
         self._walsender, self._options = walsender, options
         self._incremental, self._timeout = incremental, timeout
         self._out: AsyncCopyOut | None = None

@@ -347,7 +347,7 @@ class AsyncReplicationConnection(AsyncClosing):
         label: str = "pgreplkit base backup",
         checkpoint: CheckpointMode = "spread",
         wal: bool = True,
-        wait: bool | None = None,
+        wait_for_archiving: bool | None = None,
         max_rate: int | None = None,
         tablespace_map: bool | None = None,
         verify_checksums: bool = True,
@@ -361,13 +361,13 @@ class AsyncReplicationConnection(AsyncClosing):
         """Take a base backup, which begins when it is saved, extracted or iterated over.
 
         With ``wal`` it contains the WAL that is needed to start from it. Without, the server ends
-        it only when that WAL is archived, unless ``wait`` is False. ``max_rate`` is in bytes per
-        second, from 32 KiB to 1 GiB. With ``tablespace_map`` the backup lists the tablespaces in a
-        file instead of as links; this is the default for a backup that stays in archives. A
-        ``manifest`` is included by default if the server supports it (13 on). ``incremental`` is
-        the manifest of an earlier backup, or its path: the backup then contains only the changes
-        since, for pg_combinebackup. After ``timeout`` seconds without data it raises WaitTimeout; a
-        spread checkpoint takes minutes.
+        it only when that WAL is archived, unless ``wait_for_archiving`` is False. ``max_rate`` is
+        in bytes per second, from 32 KiB to 1 GiB. With ``tablespace_map`` the backup lists the
+        tablespaces in a file instead of as links; this is the default for a backup that stays in
+        archives. A ``manifest`` is included by default if the server supports it (13 on).
+        ``incremental`` is the manifest of an earlier backup, or its path: the backup then contains
+        only the changes since, for pg_combinebackup. After ``timeout`` seconds without data it
+        raises WaitTimeout; a spread checkpoint takes minutes.
 
         Raises: UnsupportedByServer for compression before 15, a manifest before 13, ``incremental``
         before 17, and ``verify_checksums=False`` before 11; ValueError.
@@ -377,7 +377,7 @@ class AsyncReplicationConnection(AsyncClosing):
             label=label,
             checkpoint=checkpoint,
             wal=wal,
-            wait=wait,
+            wait_for_archiving=wait_for_archiving,
             max_rate=max_rate,
             tablespace_map=tablespace_map,
             verify_checksums=verify_checksums,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Protocol
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error as PsycopgError
 
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.streams.reporter import AsyncReporter
@@ -252,6 +252,32 @@ class AsyncSlotStream:
                 await self._check_publications()
             except ServerError as error:
                 await self._recover(error)
+
+    async def receive(self) -> bool:
+        """Take messages that have arrived; return False, without waiting, if there are none."""
+        copy = self._copy
+        if copy is None or self.state is not StreamState.OPEN:
+            return False
+        self._reporter.report_soon()
+        try:
+            batch = copy.read()
+            if not batch:
+                copy.consume()
+                batch = copy.read()
+            self.messages = iter(batch)
+        except PsycopgError:
+            # The next wait meets the same error, and reports or recovers it.
+            return False
+        except BaseException as error:
+            await self.fail(error)
+            raise
+        return bool(batch)
+
+    @property
+    def socket(self) -> int | None:
+        """The socket of the connection that streams."""
+        copy = self._copy
+        return None if copy is None or copy.is_over else copy.connection.pgconn.socket
 
     def _read(self) -> list[bytes]:
         copy = self._copy

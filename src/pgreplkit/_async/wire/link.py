@@ -18,6 +18,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
@@ -32,8 +33,8 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
-from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
+from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
@@ -41,7 +42,6 @@ _RELOADED_WITHIN = 10.0
 # One lock for each connection, shared by all objects bound to it: two concurrent transactions on
 # the same connection would roll back each other.
 _TURNS: WeakKeyDictionary[AsyncConnection[object], Lock] = WeakKeyDictionary()
-_LONGEST_TIMEOUT = (1 << 31) - 1
 
 
 class AsyncLink:
@@ -132,7 +132,7 @@ class AsyncLink:
         ``grant`` is the privilege that the statement needs, ``meaning`` the error class for each
         SQLSTATE, and ``timeout`` the limit in seconds.
         """
-        milliseconds = 0 if timeout is None else _milliseconds(timeout)
+        milliseconds = 0 if timeout is None else timeout_milliseconds(timeout)
         async with self._turn:
             return await self._all(operation, sql, params, grant, meaning, milliseconds)
 
@@ -172,7 +172,7 @@ class AsyncLink:
 
         An error in the block rolls it back; each statement may take ``timeout`` seconds.
         """
-        milliseconds = _milliseconds(timeout)
+        milliseconds = timeout_milliseconds(timeout)
         async with self._turn:
             within = AsyncLink(self.connection)
             with self._translate_errors(operation, "pg_monitor", None):
@@ -228,10 +228,7 @@ class AsyncLink:
         such as the server's command line.
         """
         self._check_autocommit(operation)
-        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        privilege = f"ALTER SYSTEM ON PARAMETER {name}"
-        grant = privilege if self.has("settings.grantable") else "SUPERUSER"
-        await self.run(operation, statement, grant=grant)
+        await self.write_setting(operation, name, value)
         await self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         # pg_reload_conf() only sends a signal: the setting changes some milliseconds later.
         backoff = Backoff(_RELOADED_WITHIN)
@@ -245,6 +242,22 @@ class AsyncLink:
                 )
             await sleep(backoff.next_pause())
 
+    async def write_setting(self, operation: str, name: str, value: str) -> None:
+        """Write a setting to postgresql.auto.conf, where it is in effect after a reload."""
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
+        is_grantable = self.has("settings.grantable")
+        grant = f"ALTER SYSTEM ON PARAMETER {name}" if is_grantable else "SUPERUSER"
+        try:
+            await self.run(operation, statement, grant=grant)
+        except InsufficientPrivilege as error:
+            if not (error.grant and is_grantable):
+                raise
+            allowed = await self.one(operation, MAY_ALTER_SYSTEM, [name])
+            if not allowed["is_allowed"]:
+                raise
+            # The same function of the server checks the privilege and opens the file.
+            raise InsufficientPrivilege(operation, error.role, "", error.found) from error.__cause__
+
     async def run_alone(
         self,
         operation: str,
@@ -257,7 +270,7 @@ class AsyncLink:
         """Execute a statement that cannot run in a transaction, within ``timeout`` seconds."""
         self._check_autocommit(operation)
         async with self._turn:
-            limit = _milliseconds(timeout)
+            limit = timeout_milliseconds(timeout)
             async with self._translated(operation, grant, meaning):
                 [before] = await self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
@@ -338,8 +351,3 @@ class AsyncLink:
             register_readable(cursor)
             await cursor.execute(sql, params, prepare=False, binary=True)
             return await cursor.fetchall()
-
-
-def _milliseconds(timeout: float) -> int:
-    seconds = checked_seconds(timeout, "a timeout")
-    return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/cluster/clone.py by `nox -s sync`. Do not edit.
-"""Clone: a new standby, copied from a running server with progress reports."""
+"""ClonePlan: a new standby, copied from a running server with progress reports."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ _STOP_TIMEOUT = 30.0
 """Seconds for pg_basebackup to stop after a failure, before its files are removed."""
 
 
-def clone_standby(
-    primary: str,
-    target_dir: str | os.PathLike[str],
+def plan_clone(
+    conninfo: str,
+    directory: str | os.PathLike[str],
     *,
     bindir: str | os.PathLike[str] | None = None,
     control: NodeControl | None = None,
@@ -69,14 +69,15 @@ def clone_standby(
     checkpoint: CheckpointMode = "spread",
     compression: str | None = None,
     settings: Mapping[str, str] | None = None,
-    start: bool = True,
+    start_server: bool = True,
     timeout: float = 60.0,
-) -> Clone:
-    """Prepare a clone of a server as a new standby; iterate it or run it to make the copy.
+) -> ClonePlan:
+    """Plan a new standby that is a copy of a server; iterate the plan or run it to make the copy.
 
-    ``primary`` is a connection string; the server may be a standby, for a cascade. ``target_dir``
-    must be on this machine, and missing or empty. The programs come from ``bindir``, or from
-    the directory that pg_config reports. For another machine, pass a ``control`` of that machine.
+    ``conninfo`` is the server's connection string; it may be a standby, for a cascade. The
+    ``directory`` must be on this machine, and missing or empty. The programs come from ``bindir``,
+    or from the directory that pg_config reports. For another machine, pass a ``control`` of that
+    machine.
 
     - ``slot``: used by the copy and then by the standby; created if it does not exist.
     - ``application_name``: by default the slot's name, or a name made from that of the directory.
@@ -85,18 +86,18 @@ def clone_standby(
     - ``compression``: compression by the server during the transfer, as "zstd" or "gzip:5".
     - ``checkpoint``: a "fast" checkpoint does not wait, but causes a burst of writes.
     - ``settings``: written for the new server, such as its port.
-    - ``start``: start the standby, and wait up to ``timeout`` seconds until it streams.
+    - ``start_server``: start the standby, and wait up to ``timeout`` seconds until it streams.
 
-    A password in ``primary`` is stored in the standby's data directory. During the copy it is in
+    A password in ``conninfo`` is stored in the standby's data directory. During the copy it is in
     a file that only the server's account can read, and never in the list of processes.
 
     Raises:
         ValueError: If an option has a value that no server accepts.
         ControlFailed: If pg_ctl is not found.
     """
-    folder = os.fspath(target_dir)
-    if control is not None and control.data_dir != folder:
-        raise ValueError(f"the control is of {control.data_dir}, and not of {folder}")
+    folder = os.fspath(directory)
+    if control is not None and control.data_directory != folder:
+        raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
     options = CloneOptions(
         slot=slot,
         application_name=application_name or slot or application_name_for(PurePath(folder).name),
@@ -107,11 +108,11 @@ def clone_standby(
         compression=compression,
     )
     acting = control or LocalControl(folder, bindir=bindir)
-    return Clone(primary, acting, options, settings or {}, timeout if start else None)
+    return ClonePlan(conninfo, acting, options, settings or {}, timeout if start_server else None)
 
 
-class Clone(Closing):
-    """A standby that is being made; iterate over it for its progress, or ``run`` it.
+class ClonePlan(Closing):
+    """A plan for a new standby; iterate over it for its progress, or ``run`` it.
 
     If the clone fails or is closed early, the files that it created are removed, and so is the slot
     if the clone created it. A complete copy remains, even if the server cannot be started.
@@ -119,13 +120,13 @@ class Clone(Closing):
 
     def __init__(
         self,
-        primary: str,
+        conninfo: str,
         control: NodeControl,
         options: CloneOptions,
         settings: Mapping[str, str],
         start_timeout: float | None,
     ) -> None:
-        self._conninfo = primary
+        self._conninfo = conninfo
         self._source = ""
         self._control = control
         self._options = options
@@ -176,9 +177,9 @@ class Clone(Closing):
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
             )
-            private_conninfo(self._source)
+            private_conninfo(self._source, self._conninfo)
             config = self._config(server.version.major)
-            folders = {control.data_dir, *self._tablespaces(server)}
+            folders = {control.data_directory, *self._tablespaces(server)}
             before = to_thread(lambda: {folder: _content(control, folder) for folder in folders})
             progress = CloneProgress(checkpoint_limit=self._prepare(server))
         lines = SimpleQueue[str]()
@@ -270,28 +271,28 @@ class Clone(Closing):
             return  # The command that starts the server knows where its configuration is.
         try:
             config_file = str((server.setting("config_file")).value)
-            data_dir = str((server.setting("data_directory")).value)
+            data_directory = str((server.setting("data_directory")).value)
         except InsufficientPrivilege:
             return
-        if not config_file.startswith(f"{normpath(data_dir)}/"):
+        if not config_file.startswith(f"{normpath(data_directory)}/"):
             raise ControlFailed(
-                f"clone a standby into {control.data_dir}",
+                f"clone a standby into {control.data_directory}",
                 f"the copy will have no configuration file, which the source has in {config_file}",
-                remedy="pass control=LocalControl(…, config_file=…), or start=False",
+                remedy="pass control=LocalControl(…, config_file=…), or start_server=False",
             )
 
     def _copied(self, lines: SimpleQueue[str]) -> None:
         to_thread(lambda: self._copy(lines))
 
     def _copy(self, lines: SimpleQueue[str]) -> None:
-        conninfo, passfile = private_conninfo(self._source)
+        conninfo, passfile = private_conninfo(self._source, self._conninfo)
         with contextlib.ExitStack() as stack:
             if passfile is not None:
                 path = stack.enter_context(self._control.private_file(passfile))
                 conninfo = make_conninfo(conninfo, passfile=path)
             self._control.run(
                 "pg_basebackup",
-                self._options.arguments(self._control.data_dir, conninfo),
+                self._options.arguments(self._control.data_directory, conninfo),
                 on_line=lines.put,
                 is_wanted=lambda: not self._given_up.is_set(),
             )
@@ -323,8 +324,8 @@ class Clone(Closing):
             if backoff.is_over:
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for the new standby in"
-                    f" {self._control.data_dir}: the copy is complete and was started, but {found};"
-                    " see its server log"
+                    f" {self._control.data_directory}: the copy is complete and was started, but"
+                    f" {found}; see its server log"
                 )
             sleep(backoff.next_pause())
 
@@ -338,7 +339,7 @@ class Clone(Closing):
 
     def _streams(self, server: Server, others: Collection[int]) -> bool:
         if self._options.slot is not None:
-            return bool((server.slot(self._options.slot)).active)
+            return bool((server.slot(self._options.slot)).state.active)
         return any(sender.pid not in others for sender in self._senders(server))
 
     def _senders(self, server: Server) -> list[WalSender]:
@@ -350,7 +351,7 @@ class Clone(Closing):
         return [s for s in senders if s.application_name == name and s.state is streaming]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} into {self._control.data_dir}>"
+        return f"<{type(self).__name__} into {self._control.data_directory}>"
 
 
 def _claim(server: Server, name: str) -> bool:
@@ -360,9 +361,9 @@ def _claim(server: Server, name: str) -> bool:
     except SlotNotFound:
         server.create_physical_slot(name, reserve_wal=True)
         return True
-    if slot.active:
+    if slot.state.active:
         action = f"clone a standby with the slot {name!r}"
-        raise SlotActive(action, name, slot.active_pid, None, None)
+        raise SlotActive(action, name, slot.state.active_pid, None, None)
     return False
 
 
@@ -382,7 +383,7 @@ def _content(control: NodeControl, folder: str) -> bool:
     content = control.list_folder(folder)
     if content:
         found = f"{folder} is not empty and was not changed: it contains {content[0]!r}"
-        moving = "" if folder == control.data_dir else "; use tablespaces= to move it"
+        moving = "" if folder == control.data_directory else "; use tablespaces= to move it"
         raise ControlFailed("clone a standby", found + moving)
     return content is not None
 

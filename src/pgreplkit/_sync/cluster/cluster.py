@@ -14,9 +14,9 @@ import attrs
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.cluster.actions import ClusterActor
 from pgreplkit._sync.cluster.failover import (
-    PROOFS,
+    EVIDENCE,
+    Evidence,
     FailoverChecks,
-    Proof,
     read_statuses,
 )
 from pgreplkit._sync.cluster.follow import FollowChecks
@@ -25,9 +25,10 @@ from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.rejoin import RejoinChecks, read_rejoin
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
+from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
-from pgreplkit.catalog.cluster.repmgr import RepmgrEvent
-from pgreplkit.driver.conninfo import address
+from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
+from pgreplkit.driver.conninfo import address, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -38,7 +39,7 @@ from pgreplkit.plans.cluster.rejoin import rejoin_primary, rejoin_steps
 from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_steps
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
-from pgreplkit.values.plain import Plain
+from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
 
@@ -113,11 +114,22 @@ class Cluster:
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        registered = max((question.registered for question in questions.values()), key=len)
+        nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
                 questions[name].give_up()
         group.close()
         self._update(nodes)
+
+    def _with_registration(
+        self, node: ClusterNode, registered: Sequence[RepmgrNode]
+    ) -> ClusterNode:
+        """Return a node that did not answer with the registration that another one has of it."""
+        if node.is_reachable:
+            return node
+        row = registration_of(registered, node.name, self._servers[node.name])
+        return attrs.evolve(node, repmgr=row)
 
     def _update(self, nodes: Sequence[ClusterNode]) -> None:
         self.topology = Topology.of(nodes, known_system_id=self.topology.system_id)
@@ -177,7 +189,7 @@ class Cluster:
         """
         return self.topology.best_candidate()
 
-    def switchover(
+    def plan_switchover(
         self,
         to: str,
         *,
@@ -193,7 +205,7 @@ class Cluster:
         is adapted.
 
         ``max_lag`` limits the lag in bytes at the start, ``timeout`` each wait in seconds. With the
-        file ``journal``, another process can ``resume`` the operation.
+        file ``journal``, another process can continue the operation (``plan_resume``).
 
         Raises:
             ServerError: If there is no primary, or ``to`` is not one of its standbys.
@@ -214,19 +226,19 @@ class Cluster:
         begun = Journal(operation=operation, steps=steps, writes=promotion_writes(steps))
         return _plan(site, begun, checks, journal)
 
-    def failover(
+    def plan_failover(
         self,
         to: str | None = None,
         *,
         primary: str | None = None,
-        proofs: Collection[Proof] = ("connection", "standbys"),
+        evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
         timeout: float = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
 
-        The plan is refused unless each kind of evidence in ``proofs`` says that the primary is
+        The plan is refused unless each kind of evidence in ``evidence`` says that the primary is
         lost: ``"connection"``, nothing answers at its address; ``"standbys"``, no standby streams
         from it; ``"process"``, its control reports that it is not running.
 
@@ -240,20 +252,22 @@ class Cluster:
 
         Raises:
             ServerError: If there is no standby, or it is unclear which primary is lost.
-            ValueError: If ``proofs`` is empty or contains an unknown word.
+            ValueError: If ``evidence`` is empty or contains an unknown word.
             NodeNotFound: If the cluster has no such node.
         """
-        proofs = several(proofs, "proofs")
-        unknown = {*proofs} - {*PROOFS}
-        if unknown or not proofs:
-            raise ValueError(f"proofs must be some of {', '.join(PROOFS)}, got {unknown or 'none'}")
+        evidence = several(evidence, "evidence")
+        unknown = {*evidence} - {*EVIDENCE}
+        if unknown or not evidence:
+            raise ValueError(
+                f"evidence must be some of {', '.join(EVIDENCE)}, got {unknown or 'none'}"
+            )
         self.refresh()
         old = lost_primary(self.topology, self._writer, primary)
         new = failover_candidate(self.topology, to)
         site = self._site(timeout, fence)
         handover = read_handover(site, self.topology, old, new, lost=True)
         standbys = tuple(node.name for node in (new, *handover.followers))
-        lost = LostPrimary(primary=old.name, proofs=tuple(proofs), standbys=standbys)
+        lost = LostPrimary(primary=old.name, evidence=tuple(evidence), standbys=standbys)
         steps = failover_steps(handover, fenced=fence is not None)
         begun = Journal(
             operation=f"failover from {old.name} to {new.name}",
@@ -264,7 +278,7 @@ class Cluster:
         )
         return _plan(site, begun, FailoverChecks(site, handover, lost), journal)
 
-    def follow(
+    def plan_follow(
         self,
         standby: str,
         upstream: str,
@@ -289,6 +303,7 @@ class Cluster:
         self.refresh()
         insist_on_follow(self.topology, standby, upstream)
         site, node = self._site(timeout), self[standby]
+        above = None if node.upstream is None else self[node.upstream]
         settings = site.upstream_settings(node)
         facts = FollowFacts(
             standby=node,
@@ -296,6 +311,7 @@ class Cluster:
             slot=slot,
             used_slot=settings.slot,
             application_name=settings.application_name,
+            client_address=client_address(above, settings.application_name),
         )
         begun = Journal(
             operation=f"let {standby} follow {upstream}",
@@ -303,7 +319,7 @@ class Cluster:
         )
         return _plan(site, begun, FollowChecks(site, facts), journal)
 
-    def rejoin(
+    def plan_rejoin(
         self,
         name: str,
         *,
@@ -327,17 +343,16 @@ class Cluster:
             Superuser on the primary.
         """
         self.refresh()
-        self[name]
-        primary = rejoin_primary(self.topology, name)
+        node, primary = self[name], rejoin_primary(self.topology, name)
         site = self._site(timeout)
-        facts = read_rejoin(site, name, primary, slot=slot)
+        facts = read_rejoin(site, node, primary, slot=slot)
         begun = Journal(
             operation=f"rejoin of {name} under {primary.name}",
             steps=rejoin_steps(facts, site.address(primary.name)),
         )
         return _plan(site, begun, RejoinChecks(site, facts), journal)
 
-    def resume(
+    def plan_resume(
         self,
         journal: str | os.PathLike[str],
         *,
@@ -364,7 +379,7 @@ class Cluster:
         seconds = checked_seconds(timeout, "timeout")
         return Site(self._servers, self._controls, self._replication, seconds, fence=fence)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the topology as JSON types."""
         return self.topology.to_dict()
 

@@ -7,8 +7,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
-from pgreplkit._sync.cluster.switchover import read_again, read_controls
+from pgreplkit._sync.cluster.switchover import followers_joining, read_controls
+from pgreplkit._sync.cluster.upstream import read_again, serving_findings
 from pgreplkit.catalog.server.replay import ReplayStatus
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, ServerError
@@ -18,6 +20,7 @@ from pgreplkit.plans.cluster.failover import (
     StandbyReport,
     connection_evidence,
     failover_findings,
+    failover_steps,
     process_evidence,
     standbys_evidence,
 )
@@ -26,8 +29,8 @@ from pgreplkit.plans.cluster.journal import LostPrimary
 from pgreplkit.plans.cluster.topology import Topology
 from pgreplkit.values.finding import Finding, Severity
 
-Proof: TypeAlias = Literal["connection", "standbys", "process"]
-PROOFS: tuple[Proof, ...] = ("connection", "standbys", "process")
+Evidence: TypeAlias = Literal["connection", "standbys", "process"]
+EVIDENCE: tuple[Evidence, ...] = ("connection", "standbys", "process")
 
 
 @attrs.frozen
@@ -41,23 +44,31 @@ class FailoverChecks:
     def findings(self) -> list[Finding]:
         """Return one finding for each check."""
         statuses = read_statuses(self.site, self.handover.topology)
-        handover = self.handover
+        handover, serving = self.handover, list[Finding]()
         if handover.new.name in statuses:
             # The plan may be old: the standby synchronizes slots in the meantime.
             with self.site.server(handover.new.name) as standby:
                 handover = attrs.evolve(handover, new=read_again(handover.new, standby))
+            serving = serving_findings(
+                self.site,
+                handover.new,
+                followers_joining(handover),
+                handover.wanted_slots(with_old=False),
+            )
         facts = FailoverFacts(
             handover=handover,
             evidence=read_evidence(self.site, self.lost),
             statuses=statuses,
             controlled=read_controls(self.site),
         )
-        return failover_findings(facts)
+        steps = failover_steps(handover, fenced=False)
+        altering = alter_system_findings(self.site, steps)
+        return [*failover_findings(facts), *serving, *altering]
 
 
 def read_evidence(site: Site, lost: LostPrimary) -> list[Finding]:
     """Return one finding for each requested kind of evidence that the primary is lost."""
-    return [_evidence(site, kind, lost) for kind in lost.proofs]
+    return [_evidence(site, kind, lost) for kind in lost.evidence]
 
 
 def missing_evidence(site: Site, lost: LostPrimary) -> str:

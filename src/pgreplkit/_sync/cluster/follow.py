@@ -13,11 +13,12 @@ from psycopg.sql import SQL, Identifier, Literal
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.upstream import Joining, serving_findings
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import ALTER_SYSTEM, RELOAD, SET
+from pgreplkit.catalog.server.settings import RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files
@@ -57,7 +58,20 @@ class FollowChecks:
         ):
             history = history_finding(standby, upstream)
         found = follow_findings(self.facts, history, has_control=name in self.site.controls)
-        return [*found, *alter_system_findings(self.site, follow_steps(self.facts, ""))]
+        facts = self.facts
+        joining = Joining(name, facts.application_name, facts.client_address)
+        serving = serving_findings(
+            self.site,
+            facts.upstream,
+            [] if facts.is_attached else [joining],
+            [] if facts.keeps_slot else [facts.slot],
+        )
+        altering = alter_system_findings(
+            self.site,
+            follow_steps(facts, ""),
+            changes_timeline=facts.standby.timeline != facts.upstream.timeline,
+        )
+        return [*found, *serving, *altering]
 
 
 def history_finding(standby: Server, upstream: Server) -> Finding:
@@ -135,8 +149,7 @@ def _set_by_sql(action: str, standby: Standby, conninfo: str, slot: str | None) 
         # Only a superuser may turn off logging; other roles continue with it.
         standby._link.run(action, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        standby._link.run(action, statement, grant=f"ALTER SYSTEM ON PARAMETER {name}")
+        standby._link.write_setting(action, name, value)
     standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 

@@ -26,6 +26,8 @@ class Question:
 
     def __init__(self, name: str, conninfo: str) -> None:
         self.name, self.conninfo = name, conninfo
+        self.registered: list[RepmgrNode] = []
+        """The nodes that repmgr knows, as the server has them."""
         self._server: Server | None = None
 
     def give_up(self) -> None:
@@ -58,6 +60,7 @@ class Question:
             known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
             lsn = max(known, default=None)
         address = (server.connection.info.host, server.connection.info.port)
+        self.registered = read_repmgr_nodes(server)
         return ClusterNode(
             name=self.name,
             host=address[0],
@@ -72,7 +75,7 @@ class Question:
             senders=tuple(server.replicas()),
             slots=tuple([slot.state for slot in server.slots()]),
             history=server._history(timeline),
-            repmgr=repmgr_node(read_repmgr_nodes(server), address, source),
+            repmgr=repmgr_node(self.registered, address, source),
         )
 
 

@@ -18,7 +18,7 @@ from pgreplkit.plans.cluster.journal import (
     LostPrimary,
     PlanFailed,
     PlanRefused,
-    Result,
+    PlanResult,
     StepProgress,
     StepResult,
 )
@@ -104,7 +104,7 @@ class Plan:
         on_progress: Callable[[StepProgress], None] | None = None,
         *,
         force: bool = False,
-    ) -> Result:
+    ) -> PlanResult:
         """Run the checks, then perform the steps in order.
 
         ``on_progress`` is called when a step starts and when it is done.
@@ -134,7 +134,7 @@ class Plan:
         self._keep(attrs.evolve(self._journal, lost_primary=lost))
         return self._continue(on_progress)
 
-    def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> Result:
+    def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> PlanResult:
         """Continue with the step that failed or was interrupted.
 
         Finished steps are not repeated. A failover first checks again that the primary is out of
@@ -181,7 +181,7 @@ class Plan:
         if found:
             raise self._failure(step, found)
 
-    def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> Result:
+    def _continue(self, on_progress: Callable[[StepProgress], None] | None) -> PlanResult:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
@@ -213,7 +213,7 @@ class Plan:
         for number, step in enumerate(self.steps, 1):
             mark = "done" if number <= len(self._journal.done) else "    "
             lines.append(f"  {mark} {number:>2}. {step}")
-            lines.append(f"           {step.does}")
+            lines.append(f"           {step.action}")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

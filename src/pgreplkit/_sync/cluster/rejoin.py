@@ -7,6 +7,7 @@ import attrs
 
 from pgreplkit._sync.cluster.rewind import read_rewind
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.upstream import Joining, ip_of, serving_findings
 from pgreplkit.errors import ServerError
 from pgreplkit.host.facts import read_host
 from pgreplkit.host.nodecontrol import NodeControl
@@ -17,13 +18,16 @@ from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.finding import Finding
 
 
-def read_rejoin(site: Site, name: str, primary: ClusterNode, *, slot: str | None) -> RejoinFacts:
+def read_rejoin(
+    site: Site, node: ClusterNode, primary: ClusterNode, *, slot: str | None
+) -> RejoinFacts:
     """Read the state of a server that will follow the primary.
 
     Raises:
         ControlFailed: If the server has no control.
         ServerError: If the primary's timeline history cannot be read.
     """
+    name = node.name
     # Running or not is read before the control file: a server that stops in between has a
     # control file that is newer than necessary, and never one that is older.
     is_running = site.controlled(name, lambda control: control.is_running())
@@ -41,13 +45,15 @@ def read_rejoin(site: Site, name: str, primary: ClusterNode, *, slot: str | None
         application_name=site.name_of(name),
         slots=site.controlled(name, _slots_of_a_primary),
         primary_slot=(site.upstream_settings(primary)).slot,
+        client_address=ip_of(node.host),
+        is_attached=node.upstream == primary.name,
     )
 
 
 def _slots_of_a_primary(control: NodeControl) -> tuple[str, ...]:
     if is_standby(control):
         return ()
-    return tuple(control.list_folder(f"{control.data_dir}/pg_replslot") or ())
+    return tuple(control.list_folder(f"{control.data_directory}/pg_replslot") or ())
 
 
 @attrs.frozen
@@ -68,4 +74,12 @@ class RejoinChecks:
         name = facts.name
         host = self.site.controlled(name, lambda control: read_host(control, name))
         findings = [*rejoin_findings(facts, rewind), *standby_host_findings(host)]
-        return [*findings, *(() if rewind is None else rewind_host_findings(host))]
+        rewinding = () if rewind is None else rewind_host_findings(host)
+        joining = Joining(name, facts.application_name, facts.client_address)
+        serving = serving_findings(
+            self.site,
+            facts.primary,
+            [] if facts.is_attached else [joining],
+            [] if facts.is_attached else [facts.slot],
+        )
+        return [*findings, *rewinding, *serving]

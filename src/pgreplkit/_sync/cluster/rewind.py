@@ -44,13 +44,17 @@ def read_rewind(
 
 def rewind(site: Site, step: Rewind) -> None:
     """Run pg_rewind, then restore the configuration that it copied from the source."""
-    conninfo, passfile = private_conninfo(site.program_conninfo(step.source))
+    conninfo, passfile = _private_conninfo(site, step.source)
     site.controlled(step.node, lambda control: _rewind(control, conninfo, passfile))
+
+
+def _private_conninfo(site: Site, source: str) -> tuple[str, bytes | None]:
+    return private_conninfo(site.program_conninfo(source), site.servers[source])
 
 
 def _refusal(site: Site, node: str, source: str) -> str | None:
     """Return the error of pg_rewind --dry-run; None if it succeeds."""
-    conninfo, passfile = private_conninfo(site.program_conninfo(source))
+    conninfo, passfile = _private_conninfo(site, source)
     try:
         site.controlled(node, lambda control: _run(control, conninfo, passfile, "--dry-run"))
     except ControlFailed as error:
@@ -68,7 +72,7 @@ def _version(control: NodeControl) -> str | None:
 
 
 def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None:
-    action, kept = f"rewind the server in {control.data_dir}", kept_folder(control)
+    action, kept = f"rewind the server in {control.data_directory}", kept_folder(control)
     if control.is_running():
         raise ControlFailed(action, "it is running", remedy="stop it first")
     if control.read_file(f"{kept}/{_FAILED}") is not None:
@@ -104,10 +108,10 @@ def _recover(control: NodeControl) -> None:
 
     Unlike pg_rewind before 15, this finds a configuration outside of the data directory.
     """
-    options = ["--single", "-F", "-D", control.data_dir]
+    options = ["--single", "-F", "-D", control.data_directory]
     main_file = read_configuration(control).main_file
     if main_file != "postgresql.conf":
-        options += ["-c", f"config_file={normpath(join(control.data_dir, main_file))}"]
+        options += ["-c", f"config_file={normpath(join(control.data_directory, main_file))}"]
     control.run("postgres", [*options, "template1"])
 
 
@@ -116,5 +120,5 @@ def _run(control: NodeControl, conninfo: str, passfile: bytes | None, *options: 
         if passfile is not None:
             path = stack.enter_context(control.private_file(passfile))
             conninfo = make_conninfo(conninfo, passfile=path)
-        arguments = [f"--target-pgdata={control.data_dir}", f"--source-server={conninfo}"]
+        arguments = [f"--target-pgdata={control.data_directory}", f"--source-server={conninfo}"]
         control.run("pg_rewind", [*arguments, *options])

@@ -31,6 +31,7 @@ from pgreplkit.plans.cluster.failover import Reply
 from pgreplkit.plans.cluster.handover import UpstreamSettings
 from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+from pgreplkit.values.milliseconds import timeout_milliseconds
 
 T = TypeVar("T")
 ServerT = TypeVar("ServerT", bound=Server)
@@ -68,7 +69,7 @@ class Site:
         return self._limited(Standby.connect(self.servers[name]))
 
     def _limited(self, server: ServerT) -> ServerT:
-        limit = SQL(LIMIT_STATEMENTS).format(Literal(round(self.timeout * 1000)))
+        limit = SQL(LIMIT_STATEMENTS).format(Literal(timeout_milliseconds(self.timeout)))
         try:
             server._link.run("set statement_timeout", limit)
         except BaseException:

@@ -7,8 +7,14 @@ import attrs
 
 from pgreplkit._sync.cluster.hosts import alter_system_findings
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.cluster.upstream import (
+    Joining,
+    client_address,
+    ip_of,
+    read_again,
+    serving_findings,
+)
 from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.retention import ARCHIVER, IN_EXCLUSIVE_BACKUP, ready_files
 from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
@@ -23,7 +29,6 @@ from pgreplkit.plans.cluster.switchover import (
     switchover_steps,
 )
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
-from pgreplkit.plans.server.access import AccessVerdict
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.syncnames import SyncStandbyNames
 
@@ -97,15 +102,15 @@ class SwitchoverChecks:
                 max_lag=self.max_lag,
                 status=standby.replay_status(),
                 readiness=standby.check_readiness(primary),
-                settings=standby.settings(),
                 archiver=archiver,
                 ready_files=len(ready),
                 in_exclusive_backup=_in_exclusive_backup(primary),
                 controlled=read_controls(self.site),
-                verdicts=self._verdicts(standby),
             )
         altering = alter_system_findings(self.site, switchover_steps(handover))
-        return [*switchover_findings(facts), *altering, *self._host(handover.old.name)]
+        serving = self._serving(handover)
+        host = self._host(handover.old.name)
+        return [*switchover_findings(facts), *serving, *altering, *host]
 
     def _host(self, name: str) -> list[Finding]:
         """Check the host on which the old primary becomes a standby."""
@@ -117,24 +122,26 @@ class SwitchoverChecks:
             return []  # as above, that it does not work
         return [*standby_host_findings(host)]
 
-    def _verdicts(self, standby: Standby) -> dict[str, AccessVerdict | str]:
-        """Return whether the new primary's pg_hba.conf admits its standbys."""
-        handover, verdicts = self.handover, dict[str, AccessVerdict | str]()
-        senders = {sender.application_name: sender for sender in handover.old.senders}
-        own = standby.upstream()
-        user = own.user if own else None
-        for node in handover.followers:
-            source = node.receives_from
-            sender = senders.get(handover.upstream_settings[node.name].application_name)
-            verdicts[node.name] = _verdict(
-                standby,
-                (source.user if source else None) or user,
-                str(sender.client_addr) if sender and sender.client_addr else None,
-            )
-        # The client address of the old primary is known only if its host is an IP address.
+    def _serving(self, handover: Handover) -> list[Finding]:
+        """Check that the new primary can serve its standbys, the old primary included."""
         old = handover.old
-        verdicts[old.name] = _verdict(standby, user, old.host)
-        return verdicts
+        # The client address of the old primary is known only if its host is an IP address.
+        joining = [
+            *followers_joining(handover),
+            Joining(old.name, handover.old_name, ip_of(old.host)),
+        ]
+        return serving_findings(
+            self.site, handover.new, joining, handover.wanted_slots(with_old=True)
+        )
+
+
+def followers_joining(handover: Handover) -> list[Joining]:
+    """Return the standbys of the old primary that will follow the new one."""
+    names = [handover.upstream_settings[node.name].application_name for node in handover.followers]
+    return [
+        Joining(node.name, name, client_address(handover.old, name))
+        for node, name in zip(handover.followers, names, strict=True)
+    ]
 
 
 def _in_exclusive_backup(primary: Server) -> bool:
@@ -142,18 +149,3 @@ def _in_exclusive_backup(primary: Server) -> bool:
         return False
     row = primary._link.one("look for an exclusive backup", IN_EXCLUSIVE_BACKUP)
     return bool(row["is_so"])
-
-
-def read_again(node: ClusterNode, server: Server) -> ClusterNode:
-    """Return the node with the walsenders and slots that it has now."""
-    slots = tuple([slot.state for slot in server.slots()])
-    return attrs.evolve(node, senders=tuple(server.replicas()), slots=slots)
-
-
-def _verdict(standby: Standby, role: str | None, address: str | None) -> AccessVerdict | str:
-    if role is None:
-        return "its replication role is unknown"
-    try:
-        return standby.check_access(role, address=address)
-    except (Error, ValueError) as error:
-        return str(error)

@@ -122,7 +122,7 @@ class _Comparison:
         copied = {*map(table_in, records)} & {*tables}
         if copied:
             which = ", ".join(map(str, sorted(copied)))
-            raise ServerError("compare", f"{which} is not synchronized yet: wait_synced() first")
+            raise ServerError("compare", f"{which} is not synchronized yet: wait_for_sync() first")
         for link in (self._publisher, self._subscriber):
             insist_on_all_rows(link, "compare", tables)
 
@@ -329,7 +329,7 @@ class _Comparison:
                 slot = Slot(self._publisher, read_slot(self._publisher, name))
             except SlotNotFound:
                 continue  # The subscription has another publisher.
-            slot.wait_caught_up(lsn, timeout=self._timeout)
+            slot.wait_for_catchup(lsn, timeout=self._timeout)
 
 
 def _compared(

@@ -1,5 +1,5 @@
 # Generated from pgreplkit/_async/logical/orphans.py by `nox -s sync`. Do not edit.
-"""orphans: find slots and origins that no existing subscription owns."""
+"""find_orphans: find slots and origins that no existing subscription owns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
-from pgreplkit.plans.logical.orphans import Orphan, Subscriber, find_orphans
+from pgreplkit.plans.logical.orphans import Orphan, Subscriber, orphans_among
 from pgreplkit.values.several import several
 
 
-def orphans(servers: Iterable[Server]) -> list[Orphan]:
+def find_orphans(servers: Iterable[Server]) -> list[Orphan]:
     """Find slots and origins that no existing subscription of the servers owns.
 
     Pass all servers that publish or subscribe: a slot may belong to a subscription of a server
@@ -27,7 +27,7 @@ def orphans(servers: Iterable[Server]) -> list[Orphan]:
     given = several(servers, "servers", at_least=1)
     for server in given:
         insist_on_servers(server=server)
-    return find_orphans([_subscriber(server) for server in given])
+    return orphans_among([_subscriber(server) for server in given])
 
 
 def _subscriber(server: Server) -> Subscriber:

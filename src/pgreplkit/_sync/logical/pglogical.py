@@ -48,23 +48,25 @@ class PglogicalNode:
 
     @classmethod
     def create(
-        cls, server: Server, name: str, *, dsn: str | None = None, timeout: float = 30.0
+        cls, server: Server, name: str, *, conninfo: str | None = None, timeout: float = 30.0
     ) -> PglogicalNode:
         """Make the database of ``server`` a node.
 
-        ``dsn`` is the connection string for other nodes; by default that of this connection.
+        ``conninfo`` is the connection string for other nodes; by default that of this connection.
 
         Raises: ExtensionMissing; ServerError if it is a node already.
         Source: pglogical.create_node().
         """
         insist_on_servers(server=server)
         _insist_on_extension(server._link)
-        if dsn is None:
-            dsn = server_conninfo(
+        if conninfo is None:
+            conninfo = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
             )
         operation = f"create the pglogical node {name!r}"
-        server._link.one(operation, sql.CREATE_NODE, [name, dsn], grant=_GRANT, timeout=timeout)
+        server._link.one(
+            operation, sql.CREATE_NODE, [name, conninfo], grant=_GRANT, timeout=timeout
+        )
         return cls(server, name)
 
     @classmethod
@@ -148,7 +150,7 @@ class PglogicalNode:
                 params = [set_name, str(one.table), synchronize, columns, one.where]
                 link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
-    def remove_tables(
+    def drop_tables(
         self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
     ) -> None:
         """Remove tables from a set.
@@ -231,15 +233,15 @@ class PglogicalNode:
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
-        dsn = provider
-        if not isinstance(dsn, str):
-            insist_on_servers(provider=dsn)
-            dsn = server_conninfo(
-                dsn.connection, dsn._link.conninfo, major=self._link.version.major
+        conninfo = provider
+        if not isinstance(conninfo, str):
+            insist_on_servers(provider=conninfo)
+            conninfo = server_conninfo(
+                conninfo.connection, conninfo._link.conninfo, major=self._link.version.major
             )
         sets = [*several(replication_sets, "replication_sets", at_least=1)]
         origins = [*several(forward_origins, "forward_origins")]
-        params = [name, dsn, sets, copy_structure, copy_data, origins, apply_delay]
+        params = [name, conninfo, sets, copy_structure, copy_data, origins, apply_delay]
         self._call(f"create the subscription {name!r}", sql.SUBSCRIBE, params, timeout)
         return self.subscription(name)
 
@@ -284,7 +286,7 @@ class PglogicalSubscription:
         records = self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
         return [_table(record) for record in records]
 
-    def wait_synced(
+    def wait_for_sync(
         self, *, timeout: float = 600.0, provider: Server | None = None
     ) -> list[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.

@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.publication import read_published
+from pgreplkit._sync.logical.rowcopy import RowCopy
 from pgreplkit._sync.streams.changes import (
     MEMORY_LIMIT,
     ChangeStream,
@@ -24,6 +25,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
     COPY_OUT,
@@ -41,6 +43,7 @@ from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
+from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.plans.streams.slot import missing_publications
 from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
@@ -84,18 +87,19 @@ class SnapshotStream(ChangeStream[R]):
         tables: Iterable[AnyTable] | None,
         *,
         failover: bool,
-        create_timeout: float,
+        slot_timeout: float,
     ) -> None:
         super().__init__(stream, plugin)
         self._conninfo, self._database = conninfo, database
         self._tables = None
         if tables is not None:
             self._tables = [table_of(t) for t in several(tables, "tables", at_least=1)]
-        self._failover, self._create_timeout = failover, create_timeout
+        self._failover, self._create_timeout = failover, slot_timeout
         self._phase = _Phase.NEW
         self._has_unfinished_slot = False
         self._reader: Connection[object] | None = None
         self._rows: Generator[Change[R]] | None = None
+        self._silence = Silence.of_server(None)
         self._reading = Lock()
 
     @property
@@ -187,6 +191,8 @@ class SnapshotStream(ChangeStream[R]):
         with self._walsender() as walsender:
             # A limit of idle transactions would end the one that holds the snapshot.
             unlimited = without_timeouts(walsender.version.major)
+            limit = walsender._walsender.wal_sender_timeout()
+            self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 walsender.connection.execute(unlimited.encode(), prepare=False)
             created = walsender.create_slot(
@@ -213,11 +219,8 @@ class SnapshotStream(ChangeStream[R]):
 
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
-        operation, names = self._operation, [*self._plugin.publications]
-        existing = link.all(operation, PUBLICATION_NAMES, [names])
-        if missing := missing_publications(operation, names, existing):
-            raise missing
-        published = read_published(link, names)
+        operation = self._operation
+        published = published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
@@ -226,12 +229,7 @@ class SnapshotStream(ChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         insist_on_all_rows(link, operation, [one.table for one in published])
-        shape = table_shape(link.version.major)
-        copies = []
-        for one in published:
-            records = link.all(operation, shape, [one.table.schema, one.table.name])
-            copies.append(table_copy(one, records))
-        return copies
+        return table_copies(link, operation, published)
 
     def _copied(
         self,
@@ -241,12 +239,14 @@ class SnapshotStream(ChangeStream[R]):
         copies: Sequence[TableCopy],
     ) -> Generator[Change[R]]:
         reading = self._plugin.reading(reader)
+        copy = RowCopy(reader, self._conninfo, self._silence, lambda: self._phase is _Phase.COPYING)
         for one in copies:
             table_reader = self._table_reader(one, reading, link)
-            make = table_reader.make
-            grant = f"SELECT ON {one.table}"
-            with translate_errors(f"copy {one.table}", connection=reader, grant=grant):
-                for values in _rows(reader, one, table_reader):
+            make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
+            operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+            with translate_errors(operation, connection=reader, grant=grant):
+                for data in copy.rows(operation, _statement(one)):
+                    values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
         reader.close()
@@ -263,14 +263,28 @@ class SnapshotStream(ChangeStream[R]):
             return TableReader(one.table, reading)
 
 
-def _rows(
-    reader: Connection[object], one: TableCopy, table_reader: TableReader[R]
-) -> Generator[tuple[object, ...]]:
-    """Yield the values of each row, loaded as the stream loads them."""
-    count, load = len(one.table.columns), table_reader.load
-    with reader.cursor().copy(_statement(one)) as copy:
-        for data in copy:
-            yield load(copied_values(bytes(data), count))
+def published_in(link: Link, operation: str, publications: Sequence[str]) -> list[PublishedTable]:
+    """Return the tables of publications.
+
+    Raises: PublicationNotFound.
+    """
+    names = [*publications]
+    existing = link.all(operation, PUBLICATION_NAMES, [names])
+    if missing := missing_publications(operation, names, existing):
+        raise missing
+    return read_published(link, names)
+
+
+def table_copies(
+    link: Link, operation: str, published: Sequence[PublishedTable]
+) -> list[TableCopy]:
+    """Return the columns and the row filters of published tables."""
+    shape = table_shape(link.version.major)
+    copies = []
+    for one in published:
+        records = link.all(operation, shape, [one.table.schema, one.table.name])
+        copies.append(table_copy(one, records))
+    return copies
 
 
 def _statement(one: TableCopy) -> Composed:

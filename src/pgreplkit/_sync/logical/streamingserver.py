@@ -85,7 +85,7 @@ class StreamingServer(Server):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        create_timeout: float = 60.0,
+        slot_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[Row]: ...
     @overload
@@ -97,7 +97,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        create_timeout: float = 60.0,
+        slot_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -108,12 +108,12 @@ class StreamingServer(Server):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        create_timeout: float = 60.0,
+        slot_timeout: float = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R] | SnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.
 
-        Create the slot, which waits up to ``create_timeout`` seconds for the end of open
+        Create the slot, which waits up to ``slot_timeout`` seconds for the end of open
         transactions. Copy the published rows of ``tables`` (by default of all published tables) as
         the slot's snapshot shows them, one Insert for each row. SnapshotEnd follows, and then the
         changes as in ``changes``. If the stream ends before SnapshotEnd, the slot is dropped.
@@ -139,5 +139,5 @@ class StreamingServer(Server):
             plugin,
             tables,
             failover=failover,
-            create_timeout=create_timeout,
+            slot_timeout=slot_timeout,
         )

@@ -288,7 +288,7 @@ def drop_both(
     return DroppedSubscription(name=state.subname)
 
 
-_THEN = "; drop(publisher='gone') drops it without the publisher, and returns the leftovers"
+_THEN = "; drop(publisher_gone=True) drops it without the publisher, and returns the leftovers"
 
 
 def _has_slot(link: Link, state: SubscriptionState) -> bool | None:

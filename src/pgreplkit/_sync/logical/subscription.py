@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal as OneOf, Self
+from typing import Self
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -50,7 +50,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import PublicationNotFound, ServerError, SubscriptionStuck, WaitTimeout
 from pgreplkit.plans.logical.conflictlog import ConflictRecord, logged_conflicts
 from pgreplkit.plans.logical.failing import FailedTransaction
-from pgreplkit.plans.logical.stuck import Stuck
+from pgreplkit.plans.logical.stuck import SubscriptionProblem
 from pgreplkit.plans.logical.subscription import (
     ONLY_WHEN_CREATED,
     DroppedSubscription,
@@ -113,7 +113,7 @@ class Subscription:
     def stats(self) -> SubscriptionStats:
         """Return the numbers of its workers' errors, and of conflicts (18 on).
 
-        Workers report their counts about a second late, perhaps after ``wait_caught_up`` has
+        Workers report their counts about a second late, perhaps after ``wait_for_catchup`` has
         returned. Read again before you rely on a count of 0.
 
         Raises: UnsupportedByServer before 15.  Source: pg_stat_subscription_stats.
@@ -352,7 +352,7 @@ class Subscription:
         """
         self._alter(SQL(CHANGE_OWNER).format(Identifier(role)), timeout)
 
-    def wait_synced(
+    def wait_for_sync(
         self,
         *,
         timeout: float = 600.0,
@@ -390,7 +390,7 @@ class Subscription:
                 )
             sleep(backoff.next_pause())
 
-    def wait_caught_up(
+    def wait_for_catchup(
         self,
         lsn: LSN | None = None,
         *,
@@ -400,7 +400,8 @@ class Subscription:
         """Wait until the publisher's commits before ``lsn`` are applied and flushed.
 
         Without ``lsn``, wait for every commit until now; the publisher then writes a marker message
-        (``fence``). Tables that are being copied are awaited too. Return the awaited position.
+        (``write_marker``). Tables that are being copied are awaited too. Return the awaited
+        position.
 
         Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
@@ -417,14 +418,14 @@ class Subscription:
                 )
             slot = Slot(server._link, read_slot(server._link, self.state.subslotname))
             try:
-                slot.wait_caught_up(target, timeout=timeout if self.state.subenabled else 0)
+                slot.wait_for_catchup(target, timeout=timeout if self.state.subenabled else 0)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            self.wait_synced(timeout=backoff.left, publisher=server)
+            self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
-    def diagnose(self, publisher: Server | None = None) -> tuple[Stuck, ...]:
+    def diagnose(self, publisher: Server | None = None) -> tuple[SubscriptionProblem, ...]:
         """Return every reason why it makes no progress; UNKNOWN if none is found.
 
         Call it for a subscription that makes no progress: a healthy one is UNKNOWN, too.
@@ -434,25 +435,21 @@ class Subscription:
         """
         return find_reasons(self._link, self.status(), publisher)
 
-    def drop(
-        self, *, publisher: OneOf["reachable", "gone"] = "reachable", timeout: float = 30.0
-    ) -> DroppedSubscription:
+    def drop(self, *, publisher_gone: bool = False, timeout: float = 30.0) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.
 
-        With a "reachable" publisher, the server drops the slots there too. If the publisher no
-        longer has the slot, the subscription is still dropped, and ``slot_was_missing`` is set.
-        With a publisher that is "gone", the server does not connect to it; the leftovers come with
-        the SQL that removes them, should the publisher return.
+        The server drops the slots on the publisher too. If the publisher no longer has the slot,
+        the subscription is still dropped, and ``slot_was_missing`` is set. With
+        ``publisher_gone``, the server does not connect to it; the leftovers come with the SQL that
+        removes them, should the publisher return.
 
         Raises: PublisherUnreachable if it does not answer within ``timeout`` seconds, and nothing
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
-        if publisher not in {"reachable", "gone"}:
-            raise ValueError(f"publisher must be 'reachable' or 'gone', got {publisher!r}")
         self.refresh()
         tables = self.tables()
-        if publisher == "gone":
+        if publisher_gone:
             return subscribing.drop_here(self._link, self.state, tables, timeout=timeout)
         return subscribing.drop_both(self._link, self.state, tables, timeout=timeout)
 

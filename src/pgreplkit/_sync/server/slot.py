@@ -17,7 +17,6 @@ from pgreplkit.catalog.server.slot import (
     ONE_SLOT,
     PEEK,
     SlotChange,
-    SlotColumns,
     SlotState,
     SlotType,
 )
@@ -52,10 +51,9 @@ _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
-class Slot(SlotColumns):
-    """A replication slot, with the ``state`` that was last read.
+class Slot:
+    """A replication slot, with its ``state`` when it was last read.
 
-    Every column of the state is an attribute of the slot too; ``refresh`` reads the state again.
     Servers return slots from ``slot``, ``slots``, ``create_physical_slot`` and
     ``create_logical_slot``.
     """
@@ -141,18 +139,18 @@ class Slot(SlotColumns):
         Source: pg_copy_physical_replication_slot(), pg_copy_logical_replication_slot().
         """
         self._link.require("slot.copy")
-        is_logical = self.slot_type is SlotType.LOGICAL
+        is_logical = self.state.slot_type is SlotType.LOGICAL
         if plugin is not None and not is_logical:
             raise TypeError("a physical slot has no plugin")
-        temporary = self.temporary if temporary is None else temporary
+        temporary = self.state.temporary if temporary is None else temporary
         params: list[object] = [self.name, checked_slot_name(name), temporary]
         # Only the function for logical slots has a parameter for the plugin.
-        params += [plugin or self.plugin] if is_logical else []
+        params += [plugin or self.state.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
         self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
         return Slot(self._link, read_slot(self._link, name))
 
-    def wait_caught_up(self, lsn: LSN, *, timeout: float = 60.0) -> None:
+    def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
         """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
 
         The slot is polled after 10 ms at first, then less often.
@@ -166,14 +164,14 @@ class Slot(SlotColumns):
         # A lost slot never reaches the position, so it ends the wait at once.
         while True:
             reached = (self.refresh()).state.reached_lsn
-            if self.is_lost:
-                why = self.invalidation_reason or self.wal_status
+            if self.state.is_lost:
+                why = self.state.invalidation_reason or self.state.wal_status
                 raise SlotLost(f"wait for slot {self.name!r}", f"it is lost ({why})")
             if reached is not None and reached >= lsn:
                 return
             # An unused slot may catch up as well: its client can come back in time.
             if backoff.is_over:
-                user = f"used by process {self.active_pid}" if self.active else "unused"
+                user = f"used by process {self.state.active_pid}" if self.state.active else "unused"
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
                     f" it is at {reached}, {user}"
@@ -184,26 +182,26 @@ class Slot(SlotColumns):
         self,
         limit: int | None = None,
         *,
-        upto_lsn: LSN | None = None,
+        stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
     ) -> list[SlotChange]:
         """Return the changes in a logical slot, as its plugin writes them, without consuming them.
 
         Transactions are not cut: the result ends with the first commit after ``limit`` changes, or
-        after ``upto_lsn``. ``options`` are those of the plugin; pgoutput requires
+        after ``stop_at``. ``options`` are those of the plugin; pgoutput requires
         ``proto_version`` and ``publication_names``.
 
         Raises: SlotActive; SlotLost; SlotNotFound; ServerError for a physical slot, for a slot of
         another database, or if the plugin refuses.
         Needs: REPLICATION.  Source: pg_logical_slot_peek_binary_changes().
         """
-        return self._changes("peek at", PEEK, limit, upto_lsn, options)
+        return self._changes("peek at", PEEK, limit, stop_at, options)
 
     def consume(
         self,
         limit: int | None = None,
         *,
-        upto_lsn: LSN | None = None,
+        stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
     ) -> list[SlotChange]:
         """Return the changes in a logical slot and consume them: they are not returned again.
@@ -214,7 +212,7 @@ class Slot(SlotColumns):
         Needs: REPLICATION.  Source: pg_logical_slot_get_binary_changes().
         """
         # No further statement follows that could fail and lose the consumed changes.
-        return self._changes("consume", CONSUME, limit, upto_lsn, options)
+        return self._changes("consume", CONSUME, limit, stop_at, options)
 
     @overload
     def changes(
@@ -257,7 +255,7 @@ class Slot(SlotColumns):
         verb: str,
         view: View[SlotChange],
         limit: int | None,
-        upto_lsn: LSN | None,
+        stop_at: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
         """Return decoded changes by the function of that verb, "peek" or "get"."""
@@ -267,7 +265,7 @@ class Slot(SlotColumns):
         records = self._do(
             f"{verb} the changes of slot {self.name!r}",
             view.sql(self._link.version.major),
-            [self.name, upto_lsn, limit, listed],
+            [self.name, stop_at, limit, listed],
         )
         return [view.read(record) for record in records]
 
@@ -299,19 +297,19 @@ class Slot(SlotColumns):
         if error.sqlstate not in _WRONG_SLOT:
             return
         here = self._link.connection.info.dbname
-        if self.database not in {None, here}:
+        if self.state.database not in {None, here}:
             raise ServerError(
                 error.operation,
-                f"it belongs to database {self.database!r}, this is {here!r}",
+                f"it belongs to database {self.state.database!r}, this is {here!r}",
                 error.sqlstate,
-                remedy=f"connect to database {self.database!r}",
+                remedy=f"connect to database {self.state.database!r}",
             ) from error
-        if (self.refresh()).is_lost:
+        if (self.refresh()).state.is_lost:
             raise SlotLost(error.operation, f"it is lost: {error.found}", error.sqlstate) from error
 
     def __repr__(self) -> str:
         state = self.state
-        doing = "lost" if self.is_lost else "active" if state.active else "inactive"
+        doing = "lost" if self.state.is_lost else "active" if state.active else "inactive"
         return (
             f"<{type(self).__name__} {self.name!r}, {state.slot_type.value}, {doing},"
             f" retains {state.retained_bytes} bytes>"

@@ -46,6 +46,7 @@ from pgreplkit.protocol.basebackup import (
 )
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.seconds import checked_seconds
 
 _CHECKED_EVERY = 1.0
 """Seconds after which a wait checks the silence of the server."""
@@ -99,6 +100,8 @@ class BackupStream(Closing):
         incremental: bytes | str | os.PathLike[str] | None,
         timeout: float | None,
     ) -> None:
+        if timeout is not None:
+            checked_seconds(timeout, "timeout")
         self._walsender, self._options = walsender, options
         self._incremental, self._timeout = incremental, timeout
         self._out: CopyOut | None = None

@@ -65,6 +65,16 @@ class SlotReader(Closing, Generic[Item]):
         return self._stream.feedback.delivered
 
     @property
+    def socket(self) -> int | None:
+        """The socket on which messages arrive; None while there is none."""
+        return self._stream.socket
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything before ``stop_at`` was delivered: the iteration ends next."""
+        return self._feed is not None and self._feed.is_over
+
+    @property
     def acknowledged(self) -> LSN:
         """The acknowledged position: the slot keeps no WAL before it."""
         return self._stream.feedback.flushed
@@ -122,6 +132,40 @@ class SlotReader(Closing, Generic[Item]):
             if feed.is_over:
                 stream.close()
                 break
+            item = self._processed(feed)
+            if item is not None:
+                return item
+            if feed.asked:
+                stream.answer()
+                feed.asked = False
+            elif not feed.is_over:
+                stream.fill()
+        stream.raise_failure()
+        raise StopIteration
+
+    def received(self) -> Item | None:
+        """Return the next item if it has arrived; None, without waiting, if it has not.
+
+        An error or the end of the stream is left to the iteration.
+        """
+        stream, feed = self._stream, self._feed
+        if feed is None:
+            return None
+        while not (stream.state.is_over or feed.is_over):
+            item = self._processed(feed)
+            if item is not None:
+                return item
+            if feed.asked:
+                stream.answer()
+                feed.asked = False
+            elif not feed.is_over and not stream.receive():
+                return None
+        return None
+
+    def _processed(self, feed: ChangeFeed[Item]) -> Item | None:
+        """Process the received messages up to the next item, and return it."""
+        stream = self._stream
+        while True:
             try:
                 item = feed.next(stream.messages)
             except UnknownTypes as unknown:
@@ -133,14 +177,7 @@ class SlotReader(Closing, Generic[Item]):
                 raise
             if item is not None:
                 stream.delivered()
-                return item
-            if feed.asked:
-                stream.answer()
-                feed.asked = False
-            elif not feed.is_over:
-                stream.fill()
-        stream.raise_failure()
-        raise StopIteration
+            return item
 
     def __enter__(self) -> Self:
         self._stream.open()

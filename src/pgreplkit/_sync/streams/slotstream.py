@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Protocol
 
-from psycopg import Connection
+from psycopg import Connection, Error as PsycopgError
 
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.streams.reporter import Reporter
@@ -253,6 +253,32 @@ class SlotStream:
                 self._check_publications()
             except ServerError as error:
                 self._recover(error)
+
+    def receive(self) -> bool:
+        """Take messages that have arrived; return False, without waiting, if there are none."""
+        copy = self._copy
+        if copy is None or self.state is not StreamState.OPEN:
+            return False
+        self._reporter.report_soon()
+        try:
+            batch = copy.read()
+            if not batch:
+                copy.consume()
+                batch = copy.read()
+            self.messages = iter(batch)
+        except PsycopgError:
+            # The next wait meets the same error, and reports or recovers it.
+            return False
+        except BaseException as error:
+            self.fail(error)
+            raise
+        return bool(batch)
+
+    @property
+    def socket(self) -> int | None:
+        """The socket of the connection that streams."""
+        copy = self._copy
+        return None if copy is None or copy.is_over else copy.connection.pgconn.socket
 
     def _read(self) -> list[bytes]:
         copy = self._copy

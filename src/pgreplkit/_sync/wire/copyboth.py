@@ -96,12 +96,13 @@ class CopyBoth:
                 if not is_readable:
                     raise
             if is_readable:
-                self._consume()
+                self.consume()
                 return True
             if time.monotonic() >= deadline:
                 return False
 
-    def _consume(self) -> None:
+    def consume(self) -> None:
+        """Take what the socket has, without waiting."""
         with self.guard:
             if not self.is_over:
                 self.connection.pgconn.consume_input()

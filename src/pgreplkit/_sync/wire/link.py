@@ -19,6 +19,7 @@ from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
+    MAY_ALTER_SYSTEM,
     ONE_TEXT,
     READ_ONLY,
     RELOAD,
@@ -33,8 +34,8 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
-from pgreplkit.errors import ConnectionFailed, ServerError, WaitTimeout
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
+from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
@@ -42,7 +43,6 @@ _RELOADED_WITHIN = 10.0
 # One lock for each connection, shared by all objects bound to it: two concurrent transactions on
 # the same connection would roll back each other.
 _TURNS: WeakKeyDictionary[Connection[object], Lock] = WeakKeyDictionary()
-_LONGEST_TIMEOUT = (1 << 31) - 1
 
 
 class Link:
@@ -131,7 +131,7 @@ class Link:
         ``grant`` is the privilege that the statement needs, ``meaning`` the error class for each
         SQLSTATE, and ``timeout`` the limit in seconds.
         """
-        milliseconds = 0 if timeout is None else _milliseconds(timeout)
+        milliseconds = 0 if timeout is None else timeout_milliseconds(timeout)
         with self._turn:
             return self._all(operation, sql, params, grant, meaning, milliseconds)
 
@@ -171,7 +171,7 @@ class Link:
 
         An error in the block rolls it back; each statement may take ``timeout`` seconds.
         """
-        milliseconds = _milliseconds(timeout)
+        milliseconds = timeout_milliseconds(timeout)
         with self._turn:
             within = Link(self.connection)
             with self._translate_errors(operation, "pg_monitor", None):
@@ -227,10 +227,7 @@ class Link:
         such as the server's command line.
         """
         self._check_autocommit(operation)
-        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
-        privilege = f"ALTER SYSTEM ON PARAMETER {name}"
-        grant = privilege if self.has("settings.grantable") else "SUPERUSER"
-        self.run(operation, statement, grant=grant)
+        self.write_setting(operation, name, value)
         self.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
         # pg_reload_conf() only sends a signal: the setting changes some milliseconds later.
         backoff = Backoff(_RELOADED_WITHIN)
@@ -244,6 +241,22 @@ class Link:
                 )
             sleep(backoff.next_pause())
 
+    def write_setting(self, operation: str, name: str, value: str) -> None:
+        """Write a setting to postgresql.auto.conf, where it is in effect after a reload."""
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
+        is_grantable = self.has("settings.grantable")
+        grant = f"ALTER SYSTEM ON PARAMETER {name}" if is_grantable else "SUPERUSER"
+        try:
+            self.run(operation, statement, grant=grant)
+        except InsufficientPrivilege as error:
+            if not (error.grant and is_grantable):
+                raise
+            allowed = self.one(operation, MAY_ALTER_SYSTEM, [name])
+            if not allowed["is_allowed"]:
+                raise
+            # The same function of the server checks the privilege and opens the file.
+            raise InsufficientPrivilege(operation, error.role, "", error.found) from error.__cause__
+
     def run_alone(
         self,
         operation: str,
@@ -256,7 +269,7 @@ class Link:
         """Execute a statement that cannot run in a transaction, within ``timeout`` seconds."""
         self._check_autocommit(operation)
         with self._turn:
-            limit = _milliseconds(timeout)
+            limit = timeout_milliseconds(timeout)
             with self._translated(operation, grant, meaning):
                 [before] = self._fetch(STATEMENT_TIMEOUT.encode(), None)
                 limit = min(limit, before["ms"] or limit)
@@ -335,8 +348,3 @@ class Link:
             register_readable(cursor)
             cursor.execute(sql, params, prepare=False, binary=True)
             return cursor.fetchall()
-
-
-def _milliseconds(timeout: float) -> int:
-    seconds = checked_seconds(timeout, "a timeout")
-    return min(max(1, round(seconds * 1000)), _LONGEST_TIMEOUT)

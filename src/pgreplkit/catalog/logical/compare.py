@@ -19,24 +19,32 @@ class ColumnShape:
     type: str
     type_oid: int
     collation: str | None
-    """The name and version of its collation; None for a type without collation."""
+    """What decides the order of its texts: the provider, locale, rules and version of its
+    collation; None for a type without collation."""
     is_generated: bool
 
 
 def columns_of(major: int) -> str:
     """Return the SELECT that fills ColumnShape for one table."""
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
-    # Without datcollate where a provider such as ICU sorts: its locale decides the order then.
-    database = "datcollate"
+    # A name says nothing: CREATE COLLATION may give it any locale. Where a provider such as ICU
+    # sorts, its locale decides the order, and not collcollate.
+    locale, provider, rules = "{}collate", "'c'", "''"
     if has("database.locale", major):
-        database = "coalesce(datlocale, datcollate)"
+        locale, provider = "coalesce({0}locale, {0}collate)", "datlocprovider"
     elif has("database.icu_locale", major):
-        database = "coalesce(daticulocale, datcollate)"
+        locale, provider = "coalesce({0}iculocale, {0}collate)", "datlocprovider"
+    if has("collation.rules", major):
+        rules = "{}icurules"
+    deterministic = "collisdeterministic" if has("collation.deterministic", major) else "true"
+    database = f"{provider}, ' ', {locale.format('dat')}, ' ', {rules.format('dat')}, ' ', true"
+    own = f"collprovider, ' ', {locale.format('coll')}, ' ', {rules.format('coll')}, ' '"
     return f"""
         SELECT attname AS name, format_type(atttypid, atttypmod) AS type,
             atttypid::bigint AS type_oid,
             CASE WHEN attcollation = 0 THEN NULL
-                ELSE concat(CASE collname WHEN 'default' THEN {database} ELSE collname END,
+                ELSE concat(CASE collprovider WHEN 'd' THEN concat({database})
+                    ELSE concat({own}, {deterministic}) END,
                     ' ', pg_collation_actual_version(attcollation)) END AS collation,
             {generated} AS is_generated
         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace

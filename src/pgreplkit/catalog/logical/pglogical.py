@@ -32,7 +32,7 @@ class PglogicalSync(OpenEnum):
     CONSTRAINTS = "c"
     SYNC_WAIT = "w"
     CATCH_UP = "u"
-    """It waits for the provider's next commit; ``fence`` of the provider commits one."""
+    """It waits for the provider's next commit; ``write_marker`` of the provider commits one."""
     SYNC_DONE = "y"
     READY = "r"
 

@@ -145,5 +145,7 @@ SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
 SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
 # Statements that change settings; {} stand for a name and a value.
 ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"
+MAY_ALTER_SYSTEM = "SELECT has_parameter_privilege(%s, 'ALTER SYSTEM') AS is_allowed"
+"""From 15 on the right can be granted."""
 SET = "SET {} = {}"
 LIMIT_STATEMENTS = "SET statement_timeout = {}"

@@ -137,11 +137,11 @@ class CloneOptions:
             if not old.startswith("/") or not new.startswith("/"):
                 raise ValueError(f"tablespaces must have absolute paths, got {old!r}: {new!r}")
 
-    def arguments(self, data_dir: str, conninfo: str) -> list[str]:
+    def arguments(self, data_directory: str, conninfo: str) -> list[str]:
         """Return the arguments of pg_basebackup; ``conninfo`` must not contain a password."""
         arguments = [
             f"--dbname={conninfo}",
-            f"--pgdata={data_dir}",
+            f"--pgdata={data_directory}",
             "--no-password",
             "--progress",
             "--verbose",

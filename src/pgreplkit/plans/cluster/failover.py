@@ -243,7 +243,7 @@ def _commits(facts: FailoverFacts) -> Iterator[Finding]:
     names = handover.new_sync_names
     yield checked(
         "synchronous_standby_names",
-        ok=names.met_by(handover.follower_names),
+        ok=names.is_met_by(handover.follower_names),
         observed=f"{str(names)!r} on {handover.new.name}",
         needed="names that its future standbys meet, or every commit waits",
         remedy="ALTER SYSTEM SET synchronous_standby_names = '', once it accepts writes",

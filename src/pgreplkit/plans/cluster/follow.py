@@ -11,6 +11,7 @@ from pgreplkit.errors import ServerError
 from pgreplkit.plans.cluster.rewind import NEW_COPY
 from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
+from pgreplkit.plans.cluster.upstream import missing_slots
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.identity import SystemIdentity
@@ -30,6 +31,18 @@ class FollowFacts:
     used_slot: str | None
     """The slot that it uses now."""
     application_name: str | None
+    client_address: str | None = None
+    """The address from which it connects to its present upstream; None if that is unknown."""
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the standby streams from this upstream already."""
+        return self.standby.upstream == self.upstream.name
+
+    @property
+    def keeps_slot(self) -> bool:
+        """Whether the standby uses the slot already, so that it may be in use."""
+        return self.is_attached and self.used_slot == self.slot
 
     @property
     def left_slot(self) -> str | None:
@@ -58,7 +71,7 @@ def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
     if node not in topology.standbys or not above.is_reachable or node is above:
         found = f"they are not a standby and another server that runs ({node}; {above})"
         raise ServerError(operation, found)
-    if node in topology.above(upstream):
+    if node in topology.upstreams(upstream):
         found = f"{upstream} receives from {standby}: they would form a circle without a primary"
         raise ServerError(operation, found)
 
@@ -67,8 +80,8 @@ def follow_steps(facts: FollowFacts, address: str) -> tuple[Step, ...]:
     """Return the steps in order; ``address`` is the new upstream's."""
     standby, upstream = facts.standby, facts.upstream
     steps: list[Step] = []
-    if facts.slot and facts.slot not in {slot.slot_name for slot in upstream.slots}:
-        steps.append(MakeSlots(upstream.name, (facts.slot,)))
+    if missing := missing_slots([facts.slot], upstream.slots):
+        steps.append(MakeSlots(upstream.name, missing))
     link = (facts.slot, facts.application_name, standby.major)
     steps.append(Follow(standby.name, upstream.name, address, *link))
     return tuple(steps)

@@ -10,9 +10,9 @@ import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.replay import ReplayStatus
-from pgreplkit.catalog.server.slot import SlotType
 from pgreplkit.plans.cluster.steps import Follow, MakeSlots, Step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
+from pgreplkit.plans.cluster.upstream import missing_slots
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.syncnames import SyncStandbyNames
@@ -89,28 +89,19 @@ class Handover:
                 names.append(comes)
         swapped = attrs.evolve(self.sync_names, names=()).add(*names)
         expected = (comes, *self.follower_names)
-        if swapped.met_by(expected) or "*" in names:
+        if swapped.is_met_by(expected) or "*" in names:
             return swapped
         # The primary's own name in the list never counted: without it there may be fewer names.
         return attrs.evolve(swapped, count=min(swapped.count, max(1, len(swapped.names))))
 
+    def wanted_slots(self, *, with_old: bool) -> tuple[str | None, ...]:
+        """Return the slots that the standbys will use on the new primary; None for no slot."""
+        wanted = tuple(self._slot(node) for node in self.followers)
+        return (*wanted, self.old_slot) if with_old else wanted
+
     def missing_slots(self, *, with_old: bool) -> tuple[str, ...]:
         """Return the slots to create on the new primary."""
-        wanted = [self._slot(node) for node in self.followers]
-        wanted += [self.old_slot] if with_old else []
-        existing = {slot.slot_name for slot in self.new.slots}
-        return tuple(dict.fromkeys(slot for slot in wanted if slot and slot not in existing))
-
-    @property
-    def useless_slots(self) -> tuple[str, ...]:
-        """Slots on the new primary that have a needed name and cannot be used."""
-        wanted = {self.old_slot, *(self._slot(node) for node in self.followers)}
-        return tuple(
-            slot.slot_name
-            for slot in self.new.slots
-            if slot.slot_name in wanted
-            and (slot.slot_type is SlotType.LOGICAL or slot.is_lost or slot.active)
-        )
+        return missing_slots(self.wanted_slots(with_old=with_old), self.new.slots)
 
     @property
     def stale_slots(self) -> tuple[str, ...]:

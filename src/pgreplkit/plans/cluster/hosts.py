@@ -9,7 +9,7 @@ import attrs
 from pgreplkit.plans.cluster.rewind import NEW_COPY
 from pgreplkit.plans.cluster.steps import Follow, SetSyncNames, Step
 from pgreplkit.plans.server.readiness import checked
-from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 
 _SHOWN = 5
 """Number of files that a finding names; a directory tree with a wrong owner has thousands."""
@@ -20,7 +20,7 @@ class HostFacts:
     """The state of the host of a server that will become a standby."""
 
     node: str
-    data_dir: str
+    data_directory: str
     unwritable: tuple[str, ...]
     """Files and directories of the data directory that the server's account cannot write."""
     can_keep: bool
@@ -32,14 +32,15 @@ class HostFacts:
     """Whether the main configuration file was found."""
     starts_itself: bool
     """Whether the control uses pg_ctl to start the server, instead of a command of the user."""
-    fixed_targets: Mapping[str, str]
-    """Recovery targets on its last command line, which no file can override."""
+    fixed_settings: Mapping[str, str]
+    """Settings of a standby on its last command line, which no file can override; of those about
+    the recovery target only harmful values."""
 
 
 def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
     """Check that the server can be configured and started as a standby."""
     written = ("", "postgresql.auto.conf", "recovery.conf", "standby.signal", "recovery.signal")
-    ours = {f"{facts.data_dir}/{name}".rstrip("/") for name in written}
+    ours = {f"{facts.data_directory}/{name}".rstrip("/") for name in written}
     bad = [path for path in facts.unwritable if path in ours]
     yield checked(
         f"files of {facts.node}",
@@ -56,12 +57,17 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         remedy="LocalControl(config_file=…)",
         otherwise=Severity.CRITICAL if facts.starts_itself else Severity.INFO,
     )
-    targets = ", ".join(f"{name} = {value!r}" for name, value in facts.fixed_targets.items())
+    # A connection string may contain a password.
+    fixed = [
+        name if name == "primary_conninfo" else f"{name} = {value!r}"
+        for name, value in facts.fixed_settings.items()
+    ]
     yield checked(
-        f"recovery target of {facts.node}",
-        ok=not targets,
-        observed=targets or "none on its command line",
-        needed="none: a standby with a recovery target ends recovery and promotes itself",
+        f"command line of {facts.node}",
+        ok=not fixed,
+        observed=", ".join(fixed) or "no setting of a standby",
+        needed="no recovery target, with which a standby promotes itself or stays on its timeline,"
+        " and no other upstream",
         remedy="remove it from the command that starts the server",
     )
 
@@ -83,7 +89,7 @@ def rewind_host_findings(facts: HostFacts) -> Iterator[Finding]:
     yield checked(
         "place for its configuration files",
         ok=facts.can_keep,
-        observed=f"the parent directory of {facts.data_dir} "
+        observed=f"the parent directory of {facts.data_directory} "
         + ("is writable" if facts.can_keep else "is not writable by the server's account"),
         needed="a place outside the data directory, where pg_rewind removes nothing",
         remedy="let the server's account write there (the parent of a mount point often belongs to"
@@ -111,6 +117,10 @@ class AlterSystemFacts:
     """The settings that the role may not change."""
     is_writable: bool | None
     """Whether the server can write postgresql.auto.conf; None if that is not known."""
+    fixed: tuple[str, ...] = ()
+    """The settings that the server's command line sets, so that no file has an effect."""
+    target_timeline: str | None = None
+    """recovery_target_timeline; None before 12, where it is written with the upstream."""
 
 
 def altered_settings(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
@@ -137,6 +147,9 @@ def alter_system_finding(facts: AlterSystemFacts) -> Finding:
         observed = f"the role may not change {', '.join(facts.denied)}, or may not reload"
         remedy = "use a superuser; from 15 on GRANT ALTER SYSTEM ON PARAMETER, and EXECUTE on"
         remedy += " pg_reload_conf()"
+    elif facts.fixed:
+        observed = f"the command line of the server sets {', '.join(facts.fixed)}"
+        remedy = "remove it from the command that starts the server, and restart it"
     elif facts.is_writable is False:
         observed = "postgresql.auto.conf is not writable"
         remedy = "chmod u+w postgresql.auto.conf"
@@ -146,6 +159,33 @@ def alter_system_finding(facts: AlterSystemFacts) -> Finding:
         observed=observed,
         needed=f"{', '.join(facts.names)} can be changed",
         remedy=remedy,
+    )
+
+
+def target_timeline_finding(facts: AlterSystemFacts, *, otherwise: Severity) -> Finding:
+    """Check that a standby follows its upstream to a new timeline.
+
+    The setting is read when a server starts, so that no step can change it.
+    """
+    return checked(
+        f"recovery_target_timeline of {facts.node}",
+        ok=facts.target_timeline in {None, "latest"},
+        observed=facts.target_timeline or "set together with the upstream",
+        needed="latest: the standby does not follow a promotion otherwise",
+        remedy=f"ALTER SYSTEM SET recovery_target_timeline = 'latest' on {facts.node}",
+        effective_after=EffectiveAfter.RESTART,
+        otherwise=otherwise,
+    )
+
+
+def unasked_finding(node: str, names: tuple[str, ...], error: str) -> Finding:
+    """Return the finding about a server that did not answer, so that nothing is known of it."""
+    return checked(
+        f"ALTER SYSTEM on {node}",
+        ok=False,
+        observed=f"unknown: {' '.join(error.split())}",
+        needed=f"{', '.join(names)} can be changed",
+        remedy="plan again: a server that does not answer is left out",
     )
 
 

@@ -14,7 +14,7 @@ from pgreplkit.errors import Error
 from pgreplkit.plans.cluster.steps import Step, step_from
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 
 _UNCHANGED = "the operation does not change which servers accept writes"
 
@@ -51,7 +51,7 @@ class StepProgress:
 
 
 @attrs.frozen(kw_only=True)
-class Result:
+class PlanResult:
     """The result of an operation: its steps and their times.
 
     Times come from the clock of the machine that ran the operation.
@@ -79,7 +79,7 @@ class Result:
             return timedelta(0)
         return self.steps[-1].ended_at - self.steps[0].began_at
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the result as JSON types."""
         return {
             "operation": self.operation,
@@ -122,7 +122,7 @@ class LostPrimary:
     """
 
     primary: str
-    proofs: tuple[str, ...]
+    evidence: tuple[str, ...]
     standbys: tuple[str, ...]
     """Standbys that may stream from it; the candidate comes first."""
 
@@ -184,9 +184,9 @@ class Journal:
         return _UNCHANGED if self.writes is None else self.writes.states[len(self.done)]
 
     @property
-    def result(self) -> Result:
+    def result(self) -> PlanResult:
         """The result of the finished steps."""
-        return Result(
+        return PlanResult(
             operation=self.operation,
             steps=self.done,
             write_outage=self._write_outage,
@@ -240,7 +240,7 @@ class Journal:
 
     def to_json(self) -> str:
         """Return the journal as JSON; it holds names and positions, and no connection strings."""
-        content: dict[str, Plain] = {
+        content: dict[str, JSONValue] = {
             "operation": self.operation,
             "steps": [step.to_dict() for step in self.steps],
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
@@ -312,7 +312,7 @@ def _lost_primary(content: Mapping[str, Any] | None) -> LostPrimary | None:
         return None
     return LostPrimary(
         primary=content["primary"],
-        proofs=tuple(content["proofs"]),
+        evidence=tuple(content["evidence"]),
         standbys=tuple(content["standbys"]),
     )
 

@@ -25,6 +25,7 @@ from pgreplkit.plans.cluster.steps import (
     StopPrimary,
 )
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
+from pgreplkit.plans.cluster.upstream import missing_slots
 from pgreplkit.plans.server.readiness import checked
 from pgreplkit.values.controlfile import ControlFile
 from pgreplkit.values.finding import Finding, Severity
@@ -55,6 +56,10 @@ class RejoinFacts:
     """Slots that it has as a former primary."""
     primary_slot: str | None = None
     """The slot that the primary uses as a standby."""
+    client_address: str | None = None
+    """The address from which the server connects to the primary; None if that is unknown."""
+    is_attached: bool = False
+    """Whether the server streams from the primary already."""
 
     @property
     def divergence(self) -> Divergence:
@@ -90,8 +95,8 @@ def rejoin_steps(facts: RejoinFacts, address: str) -> tuple[Step, ...]:
     """Return the steps in order; ``address`` is the primary's."""
     name, primary = facts.name, facts.primary.name
     steps: list[Step] = [StopPrimary(name)] if facts.is_running else []
-    if facts.slot and facts.slot not in {slot.slot_name for slot in facts.primary.slots}:
-        steps.append(MakeSlots(primary, (facts.slot,)))
+    if missing := missing_slots([facts.slot], facts.primary.slots):
+        steps.append(MakeSlots(primary, missing))
     if facts.divergence.needs_rewind:
         # pg_rewind reads the primary's timeline from its control file, which a promotion changes
         # only with the next checkpoint.

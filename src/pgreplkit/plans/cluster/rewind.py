@@ -14,7 +14,7 @@ from pgreplkit.values.finding import Finding
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.timeline import TimelineHistory
 
-NEW_COPY = "make a new copy with clone_standby()"
+NEW_COPY = "make a new copy with plan_clone()"
 
 
 class RewindFailed(ControlFailed):

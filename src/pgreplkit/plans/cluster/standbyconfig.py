@@ -15,6 +15,7 @@ from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.version import ServerVersion, server_version
 
@@ -48,7 +49,6 @@ _OPTIONAL = {
 means any value. Omitting another parameter makes the connection less secure, or impossible."""
 _SIGNAL = "standby.signal"
 _OLD_FILE, _NEW_FILE = "recovery.conf", "postgresql.auto.conf"
-_LONGEST_DELAY = (1 << 31) - 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "''", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -252,12 +252,7 @@ def _check_types(kind: type, *values: object) -> None:
 
 
 def _milliseconds(delay: timedelta | None) -> str | None:
-    if delay is None:
-        return None
-    milliseconds = delay // timedelta(milliseconds=1)
-    if not 0 <= milliseconds <= _LONGEST_DELAY:
-        raise ValueError(f"apply_delay must be from 0 to {_LONGEST_DELAY} ms, got {delay}")
-    return str(milliseconds)
+    return None if delay is None else str(delay_milliseconds(delay, "apply_delay"))
 
 
 def _timeline_text(timeline: TargetTimeline, major: int) -> str | None:

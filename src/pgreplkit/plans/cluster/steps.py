@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from pgreplkit.catalog.features import has
-from pgreplkit.values.plain import Plain
+from pgreplkit.values.plain import JSONValue
 
 
 @attrs.frozen
@@ -29,22 +29,22 @@ class Step:
     """True if the operation cannot be undone after the step."""
     caution: ClassVar[str] = ""
     """What must never be done after a final step."""
-    _what: ClassVar[str] = ""
-    _does: ClassVar[str] = ""
+    _description: ClassVar[str] = ""
+    _action: ClassVar[str] = ""
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         """Description of the step in words."""
-        return self._what.format(**self._shown())
+        return self._description.format(**self._shown())
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         """SQL, command or files of the step, without passwords."""
-        return self._does.format(**self._shown())
+        return self._action.format(**self._shown())
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the kind and the fields of the step as JSON types."""
-        content: dict[str, Plain] = {"kind": type(self).__name__}
+        content: dict[str, JSONValue] = {"kind": type(self).__name__}
         for name, value in self._fields().items():
             content[name] = [*value] if isinstance(value, tuple) else value
         return content
@@ -59,7 +59,7 @@ class Step:
         }
 
     def __str__(self) -> str:
-        return f"{self.node}: {self.what}"
+        return f"{self.node}: {self.description}"
 
 
 def step_from(content: Mapping[str, Any]) -> Step:
@@ -85,8 +85,8 @@ class Fence(Step):
     """Prevent a lost server from writing, by the caller's own means (STONITH)."""
 
     check = "every requested kind of evidence says that the server is out of reach"
-    _what = "fence it, so that it can no longer write"
-    _does = "fence({node!r})"
+    _description = "fence it, so that it can no longer write"
+    _action = "fence({node!r})"
 
 
 @attrs.frozen
@@ -95,12 +95,12 @@ class MakeSlots(Step):
 
     check = "slots that already exist stay unchanged"
     undo = "drop the slots"
-    _what = "create the slots {slots}"
+    _description = "create the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         call = "SELECT pg_create_physical_replication_slot('{}', true)"
         return "; ".join(call.format(slot) for slot in self.slots)
 
@@ -110,12 +110,12 @@ class DropSlots(Step):
     """Drop slots that are no longer used, and would retain WAL without limit."""
 
     check = "none of the slots is in use"
-    _what = "drop the slots {slots}"
+    _description = "drop the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in self.slots)
 
 
@@ -123,8 +123,8 @@ class DropSlots(Step):
 class Checkpoint(Step):
     """Run a checkpoint: the shutdown gets shorter, and pg_rewind sees a promotion."""
 
-    _what = "checkpoint"
-    _does = "CHECKPOINT"
+    _description = "checkpoint"
+    _action = "CHECKPOINT"
 
 
 @attrs.frozen
@@ -132,13 +132,13 @@ class SetSyncNames(Step):
     """Set the standbys that commits wait for, as on the old primary."""
 
     undo = "restore synchronous_standby_names"
-    _what = "set synchronous_standby_names to {names!r}"
+    _description = "set synchronous_standby_names to {names!r}"
 
     names: str
     before: str
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         text = self.names.replace("'", "''")
         return f"ALTER SYSTEM SET synchronous_standby_names = '{text}'; SELECT pg_reload_conf()"
 
@@ -149,8 +149,8 @@ class StopPrimary(Step):
 
     check = "afterwards, its control file says that it was shut down cleanly"
     undo = "start it again"
-    _what = "shut it down cleanly"
-    _does = "control.stop(), as pg_ctl stop --mode=fast"
+    _description = "shut it down cleanly"
+    _action = "control.stop(), as pg_ctl stop --mode=fast"
 
 
 @attrs.frozen
@@ -159,7 +159,7 @@ class Demote(Step):
 
     check = "the server is not running"
     undo = "remove the file that makes it a standby"
-    _what = "make it a standby of {upstream}, from its next start on"
+    _description = "make it a standby of {upstream}, from its next start on"
 
     upstream: str
     address: str
@@ -168,7 +168,7 @@ class Demote(Step):
     major: int
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         settings = "; ".join(_settings(self.address, self.slot))
         if not has("standby.recovery_settings", self.major):
             return f"write standby_mode = 'on'; {settings} into recovery.conf"
@@ -180,8 +180,8 @@ class WaitForWal(Step):
     """Wait until the standby has replayed the last record of the stopped primary."""
 
     check = "the primary was shut down cleanly"
-    _what = "wait until it has replayed the shutdown checkpoint of {source}"
-    _does = "SELECT pg_last_wal_replay_lsn(), against global/pg_control of {source}"
+    _description = "wait until it has replayed the shutdown checkpoint of {source}"
+    _action = "SELECT pg_last_wal_replay_lsn(), against global/pg_control of {source}"
 
     source: str
 
@@ -190,8 +190,8 @@ class WaitForWal(Step):
 class WaitForReplay(Step):
     """Wait until the standby has replayed all WAL that it has received."""
 
-    _what = "wait until it has replayed all WAL that it has received"
-    _does = "SELECT pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()"
+    _description = "wait until it has replayed all WAL that it has received"
+    _action = "SELECT pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()"
 
 
 @attrs.frozen
@@ -201,12 +201,12 @@ class Promote(Step):
     check = "replay is not paused"
     is_final = True
     caution = "never start the old primary as a primary again"
-    _what = "promote it, and wait until it accepts writes"
+    _description = "promote it, and wait until it accepts writes"
 
     major: int
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         if not has("standby.promote", self.major):
             return "control.promote(), as pg_ctl promote"
         return "SELECT pg_promote()"
@@ -217,7 +217,7 @@ class Follow(Step):
     """Connect a running standby to another upstream."""
 
     check = "its WAL lies in the upstream's history"
-    _what = "follow {upstream}, and wait until it streams"
+    _description = "follow {upstream}, and wait until it streams"
 
     upstream: str
     address: str
@@ -226,7 +226,7 @@ class Follow(Step):
     major: int
 
     @property
-    def does(self) -> str:
+    def action(self) -> str:
         settings = _settings(self.address, self.slot)
         restart = "control.restart(), as pg_ctl restart"
         if not has("standby.recovery_settings", self.major):
@@ -246,8 +246,8 @@ class Rewind(Step):
     """Remove what a stopped server wrote after its history diverged, with pg_rewind."""
 
     check = "the server is not running; its own configuration files are kept"
-    _what = "rewind it to the point where it diverged from {source}"
-    _does = "pg_rewind --target-pgdata=… --source-server='… {address} …'"
+    _description = "rewind it to the point where it diverged from {source}"
+    _action = "pg_rewind --target-pgdata=… --source-server='… {address} …'"
 
     source: str
     address: str
@@ -258,7 +258,7 @@ class StartStandby(Step):
     """Start a server that is configured as a standby."""
 
     check = "it is configured as a standby"
-    _what = "start it, and wait until it streams from {upstream}"
-    _does = "control.start(), as pg_ctl start"
+    _description = "start it, and wait until it streams from {upstream}"
+    _action = "control.start(), as pg_ctl start"
 
     upstream: str

@@ -30,14 +30,7 @@ from pgreplkit.plans.cluster.steps import (
     WaitForWal,
 )
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
-from pgreplkit.plans.server.access import AccessVerdict
-from pgreplkit.plans.server.readiness import (
-    Readiness,
-    Settings,
-    checked,
-    free_places,
-    names_of,
-)
+from pgreplkit.plans.server.readiness import Readiness, checked, names_of
 from pgreplkit.values.finding import Finding, Severity
 
 _READY_LIMIT = 16
@@ -92,27 +85,21 @@ class SwitchoverFacts:
     status: ReplayStatus
     readiness: Readiness
     """Readiness of the new primary, compared with the old one."""
-    settings: Settings
-    """Settings of the new primary."""
     archiver: ArchiverStatus
     ready_files: int
     in_exclusive_backup: bool
     controlled: Mapping[str, int | str | None]
     """For each control, the system identifier in its data directory, or the error."""
-    verdicts: Mapping[str, AccessVerdict | str]
-    """Whether pg_hba.conf of the new primary admits each other server, or why that is unknown."""
 
 
 def switchover_findings(facts: SwitchoverFacts) -> list[Finding]:
-    """Return everything that a switchover needs, each with its limit."""
+    """Return what a switchover needs, except of the new primary as an upstream."""
     return [
         *_candidate_findings(facts),
-        *_room(facts),
         *_shutdown(facts),
         *_slots(facts.handover),
         _commits(facts.handover),
         *_other_servers(facts.handover),
-        *_access(facts),
         *control_findings(facts.handover, facts.controlled, old_too=True),
         *facts.readiness.problems,
     ]
@@ -154,24 +141,6 @@ def _candidate_findings(facts: SwitchoverFacts) -> Iterator[Finding]:
         observed=f"{status.apply_delay or 0}",
         needed="none: no server accepts writes during the delay",
         remedy="ALTER SYSTEM SET recovery_min_apply_delay = 0",
-    )
-
-
-def _room(facts: SwitchoverFacts) -> Iterator[Finding]:
-    """Check that the new primary has room for the walsenders and slots of its standbys."""
-    handover, new = facts.handover, facts.handover.new
-    attached = len(handover.followers) + 1
-    yield free_places(facts.settings, "max_wal_senders", used=len(new.senders), wanted=attached)
-    slots = len(handover.missing_slots(with_old=True))
-    yield free_places(facts.settings, "max_replication_slots", used=len(new.slots), wanted=slots)
-    useless = handover.useless_slots
-    yield checked(
-        "slots of the same names",
-        ok=not useless,
-        observed=names_of(useless),
-        needed=f"no such slot on {new.name} that is logical, lost, or in use: {handover.old.name}"
-        " and the other standbys will stream from slots of these names",
-        remedy="drop the slot, or let its consumer use another",
     )
 
 
@@ -228,7 +197,7 @@ def _commits(handover: Handover) -> Finding:
     names, standbys = handover.swapped_names, (handover.old_name, *handover.follower_names)
     return checked(
         "synchronous_standby_names",
-        ok=names.met_by(standbys),
+        ok=names.is_met_by(standbys),
         observed=f"{str(names)!r} on {handover.new.name}, whose standbys will be"
         f" {names_of(standbys)}",
         needed="names that those standbys meet, or every commit waits; other receivers do not move",
@@ -272,21 +241,3 @@ def _other_servers(handover: Handover) -> Iterator[Finding]:
         needed="none: they will still follow the old primary when they start",
         otherwise=Severity.WARNING,
     )
-
-
-def _access(facts: SwitchoverFacts) -> Iterator[Finding]:
-    """Check that pg_hba.conf of the new primary admits its standbys."""
-    for name, verdict in facts.verdicts.items():
-        allowed, line, rule = None, "", str(verdict)
-        if isinstance(verdict, AccessVerdict):
-            allowed, line = verdict.allowed, verdict.line
-            rule = f"by {verdict.rule or 'no line'}"
-        observed = {None: f"unknown: {rule}", True: "admitted", False: f"rejected {rule}"}
-        yield checked(
-            f"access of {name}",
-            ok=allowed is True,
-            observed=observed[allowed],
-            needed=f"pg_hba.conf of {facts.handover.new.name} admits it",
-            remedy=f"add to pg_hba.conf: {line}" if line else "",
-            otherwise=Severity.INFO if allowed is None else Severity.CRITICAL,
-        )

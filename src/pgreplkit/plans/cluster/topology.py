@@ -16,7 +16,7 @@ from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.timeline import TimelineHistory
 
 _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
@@ -24,7 +24,8 @@ _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
 @attrs.frozen(kw_only=True)
 class ClusterNode:
-    """One server of a cluster; if it did not answer, only ``error`` is set."""
+    """One server of a cluster; if it did not answer, only ``error`` is set, and ``repmgr`` if
+    another server knows it."""
 
     name: str
     host: str | None = None
@@ -48,7 +49,8 @@ class ClusterNode:
     history: TimelineHistory | None = None
     """History of its timeline; None if the role may not read it."""
     repmgr: RepmgrNode | None = None
-    """Its row in repmgr.nodes, if the connection's database is the one that repmgr uses."""
+    """Its row in repmgr.nodes, if the connection's database is the one that repmgr uses; of a
+    server that did not answer, as another server has it."""
     upstream: str | None = None
     """Name of the node that it receives from; None if that is not a node of this cluster."""
 
@@ -77,7 +79,8 @@ class ClusterNode:
         if self.error is not None:
             # libpq's texts have several lines.
             state = "refuses connections" if self.refuses else "down"
-            return f"{self.name}: {state} ({' '.join(str(self.error).split())})"
+            what = "witness of repmgr, " if self.is_witness else ""
+            return f"{self.name}: {what}{state} ({' '.join(str(self.error).split())})"
         if self.is_witness:
             return f"{self.name}: witness of repmgr"
         where = f"timeline {self.timeline}, {self.lsn}"
@@ -134,18 +137,18 @@ class Topology:
 
     @property
     def down(self) -> tuple[ClusterNode, ...]:
-        """Nodes that did not answer."""
-        return tuple(node for node in self.nodes if not node.is_reachable)
+        """Nodes that did not answer; no witnesses."""
+        return tuple(n for n in self.nodes if not n.is_reachable and not n.is_witness)
 
     @property
-    def strangers(self) -> tuple[ClusterNode, ...]:
+    def foreign_nodes(self) -> tuple[ClusterNode, ...]:
         """Nodes with another system identifier."""
         own = self.system_id
         return tuple(n for n in self._replicating if n.system_id != own)
 
     @property
     def witnesses(self) -> tuple[ClusterNode, ...]:
-        """Witnesses of repmgr: servers of their own, which take no part in replication."""
+        """Witnesses of repmgr, down or not: servers of their own, which are not replicated."""
         return tuple(node for node in self.nodes if node.is_witness)
 
     @property
@@ -177,7 +180,7 @@ class Topology:
         """Return the standbys that receive directly from a node."""
         return tuple(node for node in self.members if node.upstream == name)
 
-    def above(self, name: str) -> tuple[ClusterNode, ...]:
+    def upstreams(self, name: str) -> tuple[ClusterNode, ...]:
         """Return the upstreams of a node, direct and indirect, the nearest first."""
         found: list[ClusterNode] = []
         node = self[name]
@@ -215,7 +218,7 @@ class Topology:
         """Problems of the topology; empty if all nodes form one tree under one primary."""
         return tuple(self._findings())
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the nodes and findings as JSON types."""
         return {
             "system_id": self.system_id,
@@ -237,7 +240,8 @@ class Topology:
                 lines += self._tree(node, drawn)
         lines += [str(node) for node in (*self.witnesses, *self.down)]
         lines += [
-            f"{node.name}: other system identifier ({node.system_id})" for node in self.strangers
+            f"{node.name}: other system identifier ({node.system_id})"
+            for node in self.foreign_nodes
         ]
         return "\n".join(lines)
 
@@ -270,7 +274,11 @@ class Topology:
             yield _finding("primary", Severity.CRITICAL, "no primary answered", "one primary")
         for node in self.down:
             yield _finding(node.name, Severity.CRITICAL, str(node.error), "a server that answers")
-        for node in self.strangers:
+        for node in self.witnesses:
+            if not node.is_reachable:
+                needed = "a witness that answers: without it repmgr may fail over too early"
+                yield _finding(node.name, Severity.WARNING, str(node.error), needed)
+        for node in self.foreign_nodes:
             found = f"system identifier {node.system_id}"
             needed = f"{self.system_id}, as the other nodes"
             yield _finding(node.name, Severity.CRITICAL, found, needed)
@@ -285,9 +293,9 @@ def _finding(check: str, severity: Severity, found: str, needed: str) -> Finding
     return Finding(check=check, severity=severity, found=found, needed=needed)
 
 
-def _plain_node(node: ClusterNode) -> Plain:
+def _plain_node(node: ClusterNode) -> JSONValue:
     names = ("name", "host", "port", "error", "version", "system_id", "timeline", "is_primary")
-    identity: dict[str, Plain] = {name: plain(getattr(node, name)) for name in names}
+    identity: dict[str, JSONValue] = {name: plain(getattr(node, name)) for name in names}
     return {
         **identity,
         "lsn": plain(node.lsn),

@@ -13,7 +13,7 @@ from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,7 @@ class NodeSample:
         """WAL retained by slots, in bytes: that of the slot that is furthest behind."""
         return max((slot.retained_bytes for slot in self.slots), default=0)
 
-    def record(self) -> dict[str, Plain]:
+    def record(self) -> dict[str, JSONValue]:
         """Return the sample as one flat record of strings and numbers."""
         lag = self.lag
         replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
@@ -79,7 +79,7 @@ class WatchSample:
             raise NodeNotFound(name, (*self.nodes,))
         return self.nodes[name]
 
-    def to_records(self) -> list[dict[str, Plain]]:
+    def to_records(self) -> list[dict[str, JSONValue]]:
         """Return one flat record per server, as rows for pandas or polars."""
         return [
             {"taken_at": self.taken_at.isoformat(), **node.record()} for node in self.nodes.values()
@@ -108,7 +108,7 @@ class WatchSamples(Sequence[WatchSample]):
     def __iter__(self) -> Iterator[WatchSample]:
         return iter(self.samples)
 
-    def to_records(self) -> list[dict[str, Plain]]:
+    def to_records(self) -> list[dict[str, JSONValue]]:
         """Return the records of all samples, as in ``pandas.DataFrame(samples.to_records())``."""
         return [record for sample in self.samples for record in sample.to_records()]
 

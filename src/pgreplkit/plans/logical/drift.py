@@ -11,7 +11,7 @@ from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.plans.logical.typedrift import type_differences
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 from pgreplkit.values.tablename import TableName, quoted
 
 
@@ -89,7 +89,7 @@ class SchemaDrift:
         """Return the differences of one kind."""
         return tuple(drift for drift in self.drifts if drift.kind is kind)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the report in JSON types."""
         return plain_row(self)
 

@@ -48,7 +48,7 @@ class Orphan:
     """The statement that removes it there."""
 
 
-def find_orphans(servers: Sequence[Subscriber]) -> list[Orphan]:
+def orphans_among(servers: Sequence[Subscriber]) -> list[Orphan]:
     """Return the orphans, the one that retains the most WAL first."""
     by_system: dict[int, set[int]] = {}
     for server in servers:

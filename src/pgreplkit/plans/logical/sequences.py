@@ -8,7 +8,7 @@ import attrs
 
 from pgreplkit._text import quote_literal
 from pgreplkit.catalog.logical.sequences import SequenceState
-from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 _DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
@@ -119,5 +119,5 @@ def _finding(
         found=found,
         needed=needed,
         remedy=remedy,
-        takes=Takes.NOTHING,
+        effective_after=EffectiveAfter.NOTHING,
     )

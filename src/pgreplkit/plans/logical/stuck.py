@@ -59,7 +59,7 @@ class StuckReason(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Stuck:
+class SubscriptionProblem:
     """A reason why a subscription makes no progress, with its evidence and remedy."""
 
     reason: StuckReason
@@ -105,14 +105,14 @@ class SubscriptionFacts:
     publisher: PublisherFacts | None
 
 
-def stuck_reasons(facts: SubscriptionFacts) -> tuple[Stuck, ...]:
+def stuck_reasons(facts: SubscriptionFacts) -> tuple[SubscriptionProblem, ...]:
     """Return every reason that the facts show; only UNKNOWN if they show none."""
     reasons = tuple(_reasons(facts))
     # The counters only grow, so that old errors explain nothing where another reason is known.
     if not reasons and _uncopied(facts) and facts.stats and facts.stats.sync_error_count:
         count = facts.stats.sync_error_count
         return (
-            Stuck(
+            SubscriptionProblem(
                 reason=StuckReason.FAILING_COPY,
                 found=f"copies of its tables have failed {count} times",
                 remedy="read the subscriber's log; schema_drift() compares the tables",
@@ -121,7 +121,7 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[Stuck, ...]:
     if not reasons and facts.stats and facts.stats.apply_error_count:
         return (_failing(f"{_failures(facts)}, and may retry at the moment"),)
     return reasons or (
-        Stuck(
+        SubscriptionProblem(
             reason=StuckReason.UNKNOWN,
             found="no reason is visible to this role on either server",
             remedy="read the logs of the subscriber and of the publisher",
@@ -129,17 +129,17 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[Stuck, ...]:
     )
 
 
-def _reasons(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _reasons(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     yield from _of_subscription(facts)
     yield from _of_publisher(facts)
     yield from _of_tables(facts)
     yield from _of_workers(facts)
 
 
-def _of_subscription(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _of_subscription(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     state = facts.state
     if state.subslotname is None:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.DETACHED,
             found="the subscription has no slot (slot_name = NONE)",
             remedy="attach_slot() sets one",
@@ -147,7 +147,7 @@ def _of_subscription(facts: SubscriptionFacts) -> Iterator[Stuck]:
     if not state.subenabled:
         failed = facts.stats is not None and facts.stats.apply_error_count > 0
         by_error = " after an error" if state.subdisableonerr and failed else ""
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.DISABLED,
             found=f"the subscription is disabled{by_error}",
             remedy="failure() shows the transaction; resolve the cause, then enable()"
@@ -156,10 +156,10 @@ def _of_subscription(facts: SubscriptionFacts) -> Iterator[Stuck]:
         )
 
 
-def _of_publisher(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _of_publisher(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     name = facts.state.subslotname
     if facts.unreachable:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.PUBLISHER_UNREACHABLE,
             found=facts.unreachable,
             remedy="start the publisher, or set_connection() to its current address",
@@ -168,13 +168,13 @@ def _of_publisher(facts: SubscriptionFacts) -> Iterator[Stuck]:
     if publisher is None:
         return
     for publication in publisher.missing_publications:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.PUBLICATION_MISSING,
             found=f"the publisher has no publication {publication!r}",
             remedy="create the publication there, or set_publications() to others",
         )
     for table in publisher.unreadable:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.PERMISSION,
             found=f"the role that connects to the publisher may not SELECT from {table}",
             remedy=f"GRANT SELECT ON {table} TO that role, on the publisher",
@@ -182,55 +182,55 @@ def _of_publisher(facts: SubscriptionFacts) -> Iterator[Stuck]:
         )
     slot = publisher.slot
     if name is not None and slot is None:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.SLOT_MISSING,
             found=f"the publisher has no slot {name!r}",
             remedy="changes are lost: drop the subscription, and subscribe again with a copy",
         )
     elif slot is not None and slot.is_lost:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.SLOT_LOST,
             found=f"the slot {name!r} is {slot.invalidation_reason or slot.wal_status}",
             remedy="changes are lost: drop the subscription, and subscribe again with a copy",
         )
     elif slot is not None and publisher.slot_user is not None and not _receiving(facts, publisher):
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.SLOT_TAKEN,
             found=f"process {slot.active_pid} of the publisher uses the slot {name!r}",
             remedy="find out which client that is: two subscribers cannot share a slot",
         )
 
 
-def _of_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _of_tables(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     for table in facts.missing_tables:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.TABLE_MISSING,
             found=f"the subscriber has no table {table}",
             remedy="create the table: schema_drift() and copy_schema() help",
             table=table,
         )
     for table in facts.untaken_tables:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.TABLE_NOT_TAKEN,
             found=f"{table} is published, but not in the subscription",
             remedy="refresh_publications() adds it",
             table=table,
         )
     if not facts.tables and not facts.untaken_tables:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.TABLE_NOT_TAKEN,
             found="the subscription has no table",
             remedy="add tables to its publications, then refresh_publications()",
         )
     for table, columns in facts.missing_columns.items():
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.COLUMN_MISSING,
             found=f"{table} lacks the published columns {', '.join(columns)} on the subscriber",
             remedy="add the columns: schema_drift() has the DDL",
             table=table,
         )
     for table in facts.forbidden_tables:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.PERMISSION,
             found=f"the subscription's owner {facts.state.subowner} may not write to {table},"
             " or row level security prevents it",
@@ -241,7 +241,7 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
         )
     # A copy into a table that has rows fails at its primary key, again and again.
     for table in facts.filled_tables:
-        yield Stuck(
+        yield SubscriptionProblem(
             reason=StuckReason.ROWS_EXIST,
             found=f"{table} is not copied yet, and already has rows",
             remedy=f"TRUNCATE {table} on the subscriber, and the next attempt succeeds;"
@@ -250,7 +250,7 @@ def _of_tables(facts: SubscriptionFacts) -> Iterator[Stuck]:
         )
 
 
-def _of_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _of_workers(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     # A disabled subscription needs no workers, and a worker that cannot connect hits no limit.
     if not facts.state.subenabled or facts.unreachable:
         return
@@ -258,7 +258,7 @@ def _of_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
     yield from lacking
     if facts.publisher is not None and facts.publisher.slots_being_made:
         for old in facts.publisher.old_transactions[:_TRANSACTIONS_LISTED]:
-            yield Stuck(
+            yield SubscriptionProblem(
                 reason=StuckReason.OLD_TRANSACTION,
                 found=f"the publisher has an open transaction: {old}",
                 remedy="commit or roll back the transaction: the slot for a copy waits for its end",
@@ -267,15 +267,15 @@ def _of_workers(facts: SubscriptionFacts) -> Iterator[Stuck]:
         yield _failing(f"{failures}, and is not running")
 
 
-def _failing(found: str) -> Stuck:
-    return Stuck(
+def _failing(found: str) -> SubscriptionProblem:
+    return SubscriptionProblem(
         reason=StuckReason.FAILING_TRANSACTION,
         found=f"the apply worker {found}",
         remedy="failure() shows the transaction; resolve the conflict, or skip() the transaction",
     )
 
 
-def _limits_here(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _limits_here(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     """Yield the settings of the subscriber that prevent a worker from starting."""
     # The limits count the workers of all subscriptions, in all databases of the server.
     pool, waiting = facts.pool, [table for table in _uncopied(facts) if table.pid is None]
@@ -292,21 +292,21 @@ def _limits_here(facts: SubscriptionFacts) -> Iterator[Stuck]:
         yield _limit(pool.origins_setting, pool.most_origins, "more, for replication origins")
 
 
-def _limit(setting: str, most: int, more: str, then: str = "restart") -> Stuck:
-    return Stuck(
+def _limit(setting: str, most: int, more: str, then: str = "restart") -> SubscriptionProblem:
+    return SubscriptionProblem(
         reason=StuckReason.NO_WORKER_FREE,
         found=f"{setting} is {most}, all in use",
         remedy=f"ALTER SYSTEM SET {setting} to {more}; {then} the subscriber",
     )
 
 
-def _limits_there(facts: SubscriptionFacts) -> Iterator[Stuck]:
+def _limits_there(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     """Yield the settings of the publisher that allow no further slot or walsender."""
     waiting = any(table.pid is None for table in _uncopied(facts))
     for setting, most in facts.publisher.full.items() if facts.publisher else ():
         # The subscription's own slot exists; each copy needs another one.
         if waiting or (setting == "max_wal_senders" and not _applying(facts)):
-            yield Stuck(
+            yield SubscriptionProblem(
                 reason=StuckReason.PUBLISHER_FULL,
                 found=f"{setting} of the publisher is {most}, all in use",
                 remedy=f"increase {setting} on the publisher with ALTER SYSTEM and restart it; or"
@@ -350,9 +350,9 @@ class SubscriptionStuck(WaitTimeout):
     """
 
     waited_for: str
-    reasons: tuple[Stuck, ...]
+    reasons: tuple[SubscriptionProblem, ...]
 
-    def __init__(self, waited_for: str, reasons: tuple[Stuck, ...]) -> None:
+    def __init__(self, waited_for: str, reasons: tuple[SubscriptionProblem, ...]) -> None:
         super().__init__(waited_for, reasons)
         self.waited_for, self.reasons = waited_for, reasons
 

@@ -42,17 +42,17 @@ def subscriber_readiness(facts: SubscriberFacts, *, subscriptions: int) -> Readi
 
 def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
     settings = facts.settings
-    copies = number(settings, "max_sync_workers_per_subscription")
+    copies = number(settings, "max_sync_workers_per_subscription") or 0
     # An apply worker and the workers of its parallel copies, each with an origin of its own.
     wanted = subscriptions * (1 + copies)
     yield free_places(
         settings, "max_logical_replication_workers", used=facts.pool.running, wanted=wanted
     )
-    workers = number(settings, "max_logical_replication_workers")
+    workers = number(settings, "max_logical_replication_workers") or 0
     yield setting_found(
         settings,
         "max_worker_processes",
-        number(settings, "max_worker_processes") > workers,
+        (number(settings, "max_worker_processes") or 0) > workers,
         needed=f"more than max_logical_replication_workers ({workers}), which it includes",
         value=str(workers + 4),
     )

@@ -18,7 +18,7 @@ from pgreplkit.catalog.logical.subscription import (
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +124,7 @@ class SubscriptionStatus:
             return None
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the status in JSON types."""
         return plain_row(self)
 

@@ -22,10 +22,10 @@ from pgreplkit.plans.server.readiness import (
     shown,
     value_of,
 )
-from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.syncnames import SyncStandbyNames
 
-Replication: TypeAlias = Literal["physical", "logical"]
+ReplicationType: TypeAlias = Literal["physical", "logical"]
 """The kind of replication for which readiness is checked."""
 
 # WAL of wal_level minimal lacks what standbys need; decoding needs even more than they do.
@@ -45,31 +45,31 @@ class PrimaryFacts:
     """Sessions that currently wait for the confirmation of a standby."""
 
 
-def primary_readiness(facts: PrimaryFacts, *, for_: Replication, standbys: int) -> Readiness:
+def primary_readiness(facts: PrimaryFacts, *, kind: ReplicationType, standbys: int) -> Readiness:
     """Check whether the primary is ready for ``standbys`` receivers in total."""
-    if for_ not in ("physical", "logical"):
-        raise ValueError(f"for_ must be 'physical' or 'logical', not {for_!r}")
+    if kind not in ("physical", "logical"):
+        raise ValueError(f"kind must be 'physical' or 'logical', not {kind!r}")
     if not isinstance(standbys, int):
         raise TypeError(f"standbys must be an int, not {type(standbys).__name__}")
-    kind = SlotType(for_)
-    there = sum(slot.slot_type is kind and slot.active for slot in facts.slots)
-    if for_ == "physical":
+    slot_type = SlotType(kind)
+    there = sum(slot.slot_type is slot_type and slot.active for slot in facts.slots)
+    if kind == "physical":
         # A base backup uses its walsender only for a while. A receiver need not have a slot.
         streaming = [s for s in facts.senders if s.state is not SenderState.BACKUP]
         there = max(there, len(streaming))
     findings = [
-        *_wal_level(facts.settings, for_),
-        *_places(facts, for_, wanted=max(0, standbys - there)),
+        *_wal_level(facts.settings, kind),
+        *_places(facts, kind, wanted=max(0, standbys - there)),
         *_listening(facts.settings),
-        *(_physical(facts) if for_ == "physical" else ()),
+        *(_physical(facts) if kind == "physical" else ()),
         *_slot_limit(facts),
         *_synchronous(facts),
     ]
     return Readiness(findings=tuple(findings))
 
 
-def _wal_level(settings: Settings, for_: Replication) -> Iterator[Finding]:
-    levels = _LEVELS[for_]
+def _wal_level(settings: Settings, kind: ReplicationType) -> Iterator[Finding]:
+    levels = _LEVELS[kind]
     yield setting_found(
         settings,
         "wal_level",
@@ -79,14 +79,14 @@ def _wal_level(settings: Settings, for_: Replication) -> Iterator[Finding]:
     )
 
 
-def _places(facts: PrimaryFacts, for_: Replication, *, wanted: int) -> Iterator[Finding]:
+def _places(facts: PrimaryFacts, kind: ReplicationType, *, wanted: int) -> Iterator[Finding]:
     # pg_basebackup streams WAL on a second connection: one more walsender than the standby later.
-    spare = 1 if wanted and for_ == "physical" else 0
+    spare = 1 if wanted and kind == "physical" else 0
     yield free_places(
         facts.settings, "max_wal_senders", used=len(facts.senders), wanted=wanted, spare=spare
     )
     # An unused slot is already reserved for a receiver.
-    unused = sum(s.slot_type == for_ and not s.active and not s.is_lost for s in facts.slots)
+    unused = sum(s.slot_type == kind and not s.active and not s.is_lost for s in facts.slots)
     yield free_places(
         facts.settings,
         "max_replication_slots",
@@ -152,7 +152,7 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
             found="off: no point-in-time recovery, and no WAL for a standby that fell behind",
             needed="on, if an archive is wanted",
             remedy="ALTER SYSTEM SET archive_mode = on",
-            takes=Takes.RESTART,
+            effective_after=EffectiveAfter.RESTART,
         )
         return
     # SHOW displays "(disabled)" for the command while archive_mode is off. archive_library, from 15
@@ -170,7 +170,7 @@ def _archiving(facts: PrimaryFacts) -> Iterator[Finding]:
         remedy="see the server's log for the command's output"
         if has_way
         else "ALTER SYSTEM SET archive_command = '…'",
-        takes=Takes.RELOAD,
+        effective_after=EffectiveAfter.RELOAD,
     )
 
 
@@ -196,9 +196,9 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
         yield checked(check, ok=True, observed="empty", needed="no commit waits for a standby")
         return
     connected = [s.application_name for s in facts.senders if s.confirms_commits]
-    fitting = [name for name in connected if SyncStandbyNames((*names.names,)).met_by([name])]
+    fitting = [name for name in connected if SyncStandbyNames((*names.names,)).is_met_by([name])]
     # One spare standby, because the next failure or restart would make every commit wait.
-    met, spare = names.met_by(connected), len(fitting) - names.count
+    met, spare = names.is_met_by(connected), len(fitting) - names.count
     # With these two values commits return without waiting for standbys.
     waits = value_of(facts.settings, "synchronous_commit") not in {"off", "local"}
     severity = Severity.WARNING
@@ -214,6 +214,6 @@ def _synchronous(facts: PrimaryFacts) -> Iterator[Finding]:
         + ("one of them may disconnect" if met and spare > 0 else state),
         needed=f"{names.count + 1} of them connected, so that one may disconnect",
         remedy="connect another of them, or change the setting with set_sync_standby_names",
-        takes=Takes.RELOAD,
+        effective_after=EffectiveAfter.RELOAD,
         otherwise=severity,
     )

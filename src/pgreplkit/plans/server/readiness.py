@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from pgreplkit.catalog.server.settings import Setting, SettingContext, SettingValue
-from pgreplkit.values.finding import Finding, Severity, Takes, worst_of
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
+from pgreplkit.values.plain import JSONValue, plain_row
 
 Settings = Mapping[str, Setting]
 
@@ -48,7 +48,7 @@ class Readiness:
         checks = ", ".join(finding.check for finding in self.findings) or "none"
         raise KeyError(f"the report has no check {check!r}; its checks are {checks}")
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the findings as JSON types."""
         return plain_row(self)
 
@@ -60,7 +60,7 @@ def checked(
     observed: object,
     needed: str,
     remedy: str = "",
-    takes: Takes = Takes.NOTHING,
+    effective_after: EffectiveAfter = EffectiveAfter.NOTHING,
     otherwise: Severity = Severity.CRITICAL,
 ) -> Finding:
     """Return the finding of one check.
@@ -73,7 +73,7 @@ def checked(
         found=str(observed),
         needed=needed,
         remedy="" if ok else remedy,
-        takes=Takes.NOTHING if ok else takes,
+        effective_after=EffectiveAfter.NOTHING if ok else effective_after,
     )
 
 
@@ -88,18 +88,18 @@ def setting_found(
 ) -> Finding:
     """Return the finding about a setting; ``value`` is the right value."""
     setting = settings.get(name)
-    takes = Takes.NOTHING
+    takes = EffectiveAfter.NOTHING
     # Without a row in pg_settings, its context is unknown.
     if setting is not None:
         restart = setting.context is SettingContext.POSTMASTER
-        takes = Takes.RESTART if restart else Takes.RELOAD
+        takes = EffectiveAfter.RESTART if restart else EffectiveAfter.RELOAD
     return checked(
         name,
         ok=is_so,
         observed=shown(setting),
         needed=needed,
         remedy=f"ALTER SYSTEM SET {name} = {value}",
-        takes=takes,
+        effective_after=takes,
         otherwise=otherwise,
     )
 
@@ -118,10 +118,21 @@ def value_of(settings: Settings, name: str) -> SettingValue:
     return settings[name].value if name in settings else None
 
 
-def number(settings: Settings, name: str) -> int:
-    """Return the value of a numeric setting; 0 if it is missing, or has no limit."""
+def number(settings: Settings, name: str) -> int | None:
+    """Return the value of a numeric setting; None if it is missing, or has no limit."""
     value = value_of(settings, name)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) else None
+
+
+def unknown(check: str, setting: str, *, needed: str) -> Finding:
+    """Return the finding of a check that needs a setting which this role cannot read."""
+    return Finding(
+        check=check,
+        severity=Severity.WARNING,
+        found=f"unknown: {setting} is {shown(None)}",
+        needed=needed,
+        remedy="GRANT pg_monitor to the role, and check again",
+    )
 
 
 def rewindable(settings: Settings) -> Iterator[Finding]:
@@ -155,7 +166,10 @@ def free_places(
     settings: Settings, name: str, *, used: int, wanted: int, spare: int = 0
 ) -> Finding:
     """Check that a limit allows ``wanted`` more uses, and ``spare`` more during a clone."""
+    needed = f"{wanted} free" + (f", {spare} more during a clone" if spare else "")
     there = number(settings, name)
+    if there is None:
+        return unknown(name, name, needed=needed)
     free = there - used
     # The spare places only matter during a clone.
     severity = Severity.CRITICAL if free < wanted else Severity.WARNING
@@ -163,7 +177,7 @@ def free_places(
         settings,
         name,
         free >= wanted + spare,
-        needed=f"{wanted} free" + (f", {spare} more during a clone" if spare else ""),
+        needed=needed,
         value=str(used + wanted + spare),
         otherwise=severity,
     )

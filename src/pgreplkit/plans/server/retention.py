@@ -10,10 +10,10 @@ import attrs
 from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
-from pgreplkit.values.finding import Finding, Severity, Takes, worst_of
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
@@ -113,7 +113,7 @@ class WalRetention:
             return None
         return lasting(self.disk_size - self.directory_bytes, self.wal_rate)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the report as JSON types: LSNs as text, sizes in bytes, durations in seconds."""
         return plain_row(self)
 
@@ -312,7 +312,7 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
             found="unreserved: the next checkpoint removes WAL that it needs",
             needed="within max_slot_wal_keep_size",
             remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
-            takes=Takes.RELOAD,
+            effective_after=EffectiveAfter.RELOAD,
         )
     elif _is_ending(holder, slot) and holder.time_left is not None:
         yield Finding(
@@ -321,7 +321,7 @@ def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
             found=f"{holder.time_left} until it is lost, if it does not advance",
             needed="enough time to repair its receiver",
             remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
-            takes=Takes.RELOAD,
+            effective_after=EffectiveAfter.RELOAD,
         )
     elif not slot.active and holder.bytes:
         since = f" since {slot.inactive_since}" if slot.inactive_since else ""
@@ -367,7 +367,7 @@ def _of_limit(report: WalRetention) -> Iterator[Finding]:
             found="no limit: an unused slot fills the disk",
             needed="a limit, if a lost standby is better than a full disk",
             remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB' (13 on)",
-            takes=Takes.RELOAD,
+            effective_after=EffectiveAfter.RELOAD,
         )
 
 

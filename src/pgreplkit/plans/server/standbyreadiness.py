@@ -15,15 +15,16 @@ from pgreplkit.plans.server.readiness import (
     rewindable,
     setting_found,
     shown,
+    unknown,
     value_of,
 )
-from pgreplkit.values.finding import Finding, Severity, Takes
+from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.timeline import TimelineHistory
 
 # A standby keeps the primary's transactions and locks in shared memory of these sizes. From 12 on
 # walsenders are no longer part of max_connections.
-_NOT_LOWER = {
+_NOT_BELOW_PRIMARY = {
     "max_connections": 10,
     "max_worker_processes": 10,
     "max_prepared_transactions": 10,
@@ -80,7 +81,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
             observed="set" if sources[0] else "empty",
             needed="set, or a restore_command",
             remedy="ALTER SYSTEM SET primary_conninfo = '…'",
-            takes=Takes.RELOAD,
+            effective_after=EffectiveAfter.RELOAD,
         )
     from_archive = not value_of(settings, "primary_conninfo") and "primary_conninfo" in settings
     # Only a warning: a standby may be catching up from the archive before it streams.
@@ -113,7 +114,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
     yield setting_found(
         settings,
         "max_wal_senders",
-        number(settings, "max_wal_senders") > 0,
+        number(settings, "max_wal_senders") != 0,
         needed="more than 0, for the standbys that follow it after its promotion",
         value="10",
         otherwise=Severity.WARNING,
@@ -152,14 +153,18 @@ def _agreement(
                 needed=f"{shown(primary.settings[name])}, the primary's",
                 remedy="create the standby from a base backup of its primary",
             )
-    for name, since in _NOT_LOWER.items():
+    for name, since in _NOT_BELOW_PRIMARY.items():
         if standby.major >= since:
-            yield _not_lower(name, standby, primary)
+            yield _not_below_primary(name, standby, primary)
     yield _timeline(standby, status, primary, history)
 
 
-def _not_lower(name: str, standby: NodeFacts, primary: NodeFacts) -> Finding:
+def _not_below_primary(name: str, standby: NodeFacts, primary: NodeFacts) -> Finding:
     own, its = number(standby.settings, name), number(primary.settings, name)
+    check = f"{name} beside the primary"
+    if own is None or its is None:
+        side = "the standby's" if own is None else "the primary's"
+        return unknown(check, f"{side} {name}", needed="at least the primary's value")
     finding = setting_found(
         standby.settings,
         name,
@@ -169,7 +174,7 @@ def _not_lower(name: str, standby: NodeFacts, primary: NodeFacts) -> Finding:
         + " otherwise",
         value=str(its),
     )
-    return attrs.evolve(finding, check=f"{name} beside the primary")
+    return attrs.evolve(finding, check=check)
 
 
 def _timeline(

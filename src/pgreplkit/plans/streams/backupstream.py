@@ -82,7 +82,7 @@ class BackupOptions:
     label: str
     checkpoint: CheckpointMode
     wal: bool
-    wait: bool | None
+    wait_for_archiving: bool | None
     max_rate: int | None
     tablespace_map: bool | None
     verify_checksums: bool
@@ -123,7 +123,7 @@ class BackupOptions:
 
         A backup with its own WAL need not wait for that.
         """
-        return not self.wal if self.wait is None else self.wait
+        return not self.wal if self.wait_for_archiving is None else self.wait_for_archiving
 
     def has_manifest(self, major: int) -> bool:
         """Whether the backup has a manifest."""

@@ -150,8 +150,10 @@ class WalSettings:
             checked_slot_name(self.slot)
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
-        if not self.status_interval > 0:
+        if not checked_seconds(self.status_interval, "status_interval"):
             raise ValueError(f"status_interval must be > 0, got {self.status_interval}")
+        if self.timeout is not None:
+            checked_seconds(self.timeout, "timeout")
 
 
 @attrs.frozen

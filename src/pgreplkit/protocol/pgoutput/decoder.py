@@ -69,6 +69,13 @@ class Decoder(Generic[R]):
             raise InvalidChangeMessage(data[at:], "its length does not match its content")
         return change
 
+    def reader(self, oid: bytes) -> TableReader[R]:
+        """Return the reader of the table with that OID, as it was sent.
+
+        Raises: KeyError.
+        """
+        return self._tables[oid]
+
     def fork(self, *, streamed: bool) -> Decoder[R]:
         """Return an independent decoder that knows the same tables.
 

@@ -37,6 +37,47 @@ _COUNT, _SIZE = struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from
 _TEXT, _BINARY, _NULL, _UNCHANGED = b"tbnu"
 
 
+RawValues: TypeAlias = tuple[list[Octets], list[int]]
+"""The values of a row as they were sent, and the format of each: TEXT, BINARY or UNSENT."""
+TEXT, BINARY, UNSENT = 0, 1, -1
+"""UNSENT is the format of a large value that an UPDATE did not change."""
+
+
+def raw_values(data: bytes, at: int) -> tuple[list[Octets], list[int], int]:
+    """Return the values of the row that begins at ``at``, their formats, and the row's end.
+
+    Raises: Malformed; struct.error or IndexError for a truncated message.
+    """
+    [count] = _COUNT(data, at)
+    at += 2
+    values: list[Octets] = []
+    formats = [TEXT] * count
+    add = values.append
+    for position in range(count):
+        kind = data[at]
+        if kind == _TEXT:
+            start = at + 5
+            at = start + _SIZE(data, at + 1)[0]
+            add(data[start:at])
+        elif kind == _BINARY:
+            start = at + 5
+            at = start + _SIZE(data, at + 1)[0]
+            add(data[start:at])
+            formats[position] = BINARY
+        elif kind == _NULL:
+            at += 1
+            add(None)
+        elif kind == _UNCHANGED:
+            at += 1
+            add(None)
+            formats[position] = UNSENT
+        else:
+            raise Malformed("a value of an unknown kind")
+    if at > len(data):
+        raise Malformed("cut off")
+    return values, formats, at
+
+
 class Loading(Protocol):
     """Returns a function that loads column values, some of them sent in binary.
 

@@ -1,0 +1,175 @@
+"""Kill the applier, its source and its target at random: ``apply_kills.py [kills] [seed] [PG PG]``.
+
+Writers change rows all the time. At the end the rows of both servers are compared; a lost or
+doubled transaction makes the counters differ, or leaves a conflict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier
+from pgreplkit.lab import Lab, Node
+
+SETUP = (
+    "CREATE TABLE t (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0, pad text)",
+    "CREATE TABLE log (at bigint PRIMARY KEY, who int)",
+)
+WRITERS, KEYS = 3, 200
+
+
+class Writers:
+    """Sessions that change rows until they are stopped, across restarts of the source."""
+
+    def __init__(self, source: Node, seed: int) -> None:
+        self._source, self._stopped = source, threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write, args=(number, seed)) for number in range(WRITERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _write(self, number: int, seed: int) -> None:
+        chance, made = random.Random(seed * 100 + number), 0
+        while not self._stopped.is_set():
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect(self._source.conninfo, connect_timeout=5) as writer,
+            ):
+                while not self._stopped.is_set():
+                    for _ in range(chance.choice([1, 1, 3, 40])):
+                        self._change(writer, chance)
+                    made += 1
+                    writer.execute(
+                        "INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                        [time.time_ns(), number],
+                    )
+                    if chance.random() < 0.1:
+                        writer.rollback()
+                    else:
+                        writer.commit()
+                    time.sleep(0.001)
+            time.sleep(0.05)
+
+    @staticmethod
+    def _change(writer: psycopg.Connection, chance: random.Random) -> None:
+        key = chance.randrange(KEYS)
+        kind = chance.random()
+        if kind < 0.3:
+            writer.execute(
+                "INSERT INTO t VALUES (%s, 0, repeat('x', %s)) ON CONFLICT DO NOTHING",
+                [key, chance.choice([10, 5000])],
+            )
+        elif kind < 0.9:
+            writer.execute("UPDATE t SET n = n + 1 WHERE id = %s", [key])
+        else:
+            writer.execute("DELETE FROM t WHERE id = %s", [key])
+
+
+class Process:
+    """The applier as a process, started again whenever it has ended."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
+        self._log = log.open("w")
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stderr=self._log)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def ensure(self) -> None:
+        status = self._process.poll()
+        if status == 3:
+            raise SystemExit(f"the applier gave up: see {self._log.name}")
+        if status is not None:
+            self.start()
+
+
+def main() -> None:
+    kills, seed = (int(word) for word in [*sys.argv[1:3], *["50", "1"][len(sys.argv) - 1 :]])
+    versions = [int(word) for word in sys.argv[3:5]] or [18, 18]
+    chance = random.Random(seed)
+    with Lab() as lab, tempfile.TemporaryDirectory() as folder:
+        settings = {"wal_level": "logical", "restart_after_crash": "on"}
+        source = lab.primary(name="source", version=versions[0], settings=settings)
+        target = lab.primary(name="target", version=versions[-1], settings=settings)
+        for node in (source, target):
+            with psycopg.connect(node.conninfo, autocommit=True) as connection:
+                for statement in SETUP:
+                    connection.execute(statement.encode())
+        with psycopg.connect(source.conninfo, autocommit=True) as connection:
+            connection.execute("CREATE PUBLICATION p FOR TABLE t, log")
+        applier = Applier(source.conninfo, target.conninfo, "kills", publications=["p"])
+        applier.run(until=position(source), timeout=60)
+        config, log = Path(folder, "config.toml"), Path(folder, "log")
+        config.write_text(
+            f'name = "kills"\npublisher = "{source.conninfo}"\n'
+            f'subscriber = "{target.conninfo}"\npublications = ["p"]\nreconnect = 60\n'
+        )
+        writers, process = Writers(source, seed), Process(config, log)
+        killed = {"applier": 0, "source": 0, "target": 0}
+        try:
+            for _ in range(kills):
+                time.sleep(chance.uniform(0.1, 0.8))
+                who = chance.choice([*killed])
+                killed[who] += 1
+                if who == "applier":
+                    process.kill()
+                else:
+                    node = source if who == "source" else target
+                    node.stop("immediate")
+                    node.start()
+                process.ensure()
+        finally:
+            writers.stop()
+            process.kill()
+        report = applier.run(until=position(source), timeout=120)
+        insist_on_same_rows(source, target)
+        conflicts = applier.conflicts()
+        with psycopg.connect(target.conninfo) as connection:
+            [rows] = connection.execute("SELECT count(*) FROM log").fetchone() or [0]
+        print(f"{killed} seed {seed}: {rows} transactions, the same rows; {report}")
+        print(log.read_text()[-300:])
+        if conflicts:
+            raise SystemExit(f"conflicts: {conflicts[:3]}")
+
+
+def position(node: Node) -> LSN:
+    with psycopg.connect(node.conninfo) as connection:
+        [text] = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or [""]
+        return LSN(text)
+
+
+def insist_on_same_rows(source: Node, target: Node) -> None:
+    for table, key in (("t", "id"), ("log", "at")):
+        found = []
+        for node in (source, target):
+            with psycopg.connect(node.conninfo) as connection:
+                query = f"SELECT {table}::text FROM {table} ORDER BY {key}"
+                found.append(connection.execute(query.encode()).fetchall())
+        if found[0] != found[1]:
+            only = {*found[0]} ^ {*found[1]}
+            raise SystemExit(f"{len(only)} rows of {table} differ: {sorted(only)[:5]}")
+
+
+if __name__ == "__main__":
+    main()

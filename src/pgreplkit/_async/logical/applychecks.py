@@ -1,0 +1,96 @@
+"""The facts that an applier's readiness is decided by, and the statements that prepare a role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
+from pgreplkit._async.logical.publication import read_identities
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.shape import match
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.settings import SETTINGS, Setting
+from pgreplkit.driver.valuetext import text_of
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.plans.logical.applying import SetupStatements
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.values.tablename import TableName
+
+
+async def check_apply(
+    publisher: AsyncLink,
+    shapes: AsyncTargetShapes,
+    copies: Sequence[TableCopy],
+    settings: ApplySettings,
+) -> Readiness:
+    """Return the findings about both servers."""
+    link, operation = shapes.link, "check an applier"
+    major = link.version.major
+    rights = await link.one(operation, sql.RIGHTS)
+    if has("settings.grantable", major):
+        rights |= await link.one(operation, sql.MAY_SET_ROLE)
+    there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
+    source = await publisher.one(operation, sql.SAME_DATABASE)
+    tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
+    await shapes.read([*tables.values()])
+    return apply_readiness(
+        ApplyFacts(
+            major=major,
+            uses_origin=settings.uses_origin,
+            rights=ApplyRights(**rights),
+            settings=await _settings(link),
+            origins=origins["used"],
+            has_origin=origins["has_own"],
+            publisher=await _settings(publisher),
+            may_replicate=there["may_replicate"],
+            publisher_role=there["role"],
+            slots=there["slots"],
+            has_slot=there["has_slot"],
+            is_same_database=source == await link.one(operation, sql.SAME_DATABASE),
+            tables=tables,
+            identities=await read_identities(publisher, [*tables]),
+            targets=shapes.tables,
+            mismatches=_mismatches(copies, shapes, settings),
+            setup=f"run what setup_sql({rights['role']!r}) prints",
+            truncates=settings.truncate,
+        )
+    )
+
+
+async def _settings(link: AsyncLink) -> dict[str, Setting]:
+    records = await link.all("read the settings", SETTINGS.sql(link.version.major))
+    rows = [SETTINGS.read(record) for record in records]
+    return {row.name: row for row in rows}
+
+
+def _mismatches(
+    copies: Sequence[TableCopy], shapes: AsyncTargetShapes, settings: ApplySettings
+) -> dict[TableName, str]:
+    found = {}
+    dump = text_of(shapes.link.connection)
+    for copy in copies:
+        table = copy.table.table_name
+        rule = settings.rules.get(table, TableRule())
+        try:
+            match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+        except SchemaMismatch as error:
+            found[table] = error.found
+    return found
+
+
+def print_setup(
+    link: AsyncLink, role: str, tables: Sequence[TableName], settings: ApplySettings
+) -> SetupStatements:
+    """Return the statements that prepare a role."""
+    database = link.connection.info.dbname
+    targets = sorted({settings.target_of(table) for table in tables})
+    return SetupStatements(
+        publisher=tuple(sql.publisher_setup_sql(role, tables)),
+        subscriber=tuple(sql.setup_sql(role, link.version.major, database, targets)),
+    )

@@ -1,0 +1,342 @@
+"""AsyncApplyRun: applies the transactions of a stream, many at once on their way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from psycopg import Error as PsycopgError
+
+from pgreplkit._async._io import sleep, wait_sockets
+from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
+from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, missing, record
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
+from pgreplkit._async.streams.changes import AsyncTransactionStream
+from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ApplyFailed, ConnectionFailed, OriginLoop, SchemaMismatch, WaitTimeout
+from pgreplkit.plans.logical.applying import ConflictKind
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.transactions import RawChange, Transaction
+from pgreplkit.values.lsn import LSN
+
+_MOST_GROUPS = 256
+"""Transactions in flight: enough to hide every wait, few to send again after a failure."""
+_MOST_BYTES = 4 << 20
+"""Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_ACKNOWLEDGED_EVERY = 0.2
+"""Seconds between flushes, as often as the server's WAL writer flushes."""
+_YIELDS_EVERY = 128
+"""Transactions after which other tasks of the event loop get their turn."""
+_TRANSIENT = {"40P01", "40001", "55P03"}
+"""Deadlock, serialization failure and lock timeout: the transaction succeeds another time."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
+"""Seconds before a transaction is tried again; they double."""
+_LOGGED_PER_MINUTE = 100
+"""Conflicts of one kind and table that are recorded; others are only counted."""
+
+_log = logging.getLogger("pgreplkit")
+
+Stops: TypeAlias = Callable[[], bool]
+
+
+class Tally:
+    """The work of an applier, counted."""
+
+    def __init__(self) -> None:
+        self.transactions = 0
+        self.changes = 0
+        self.parked = 0
+        self.conflicts: Counter[ConflictKind] = Counter()
+        self.lag: timedelta | None = None
+
+
+class AsyncApplyRun:
+    """One stream, applied in one session of the subscriber."""
+
+    def __init__(
+        self,
+        stream: AsyncTransactionStream[Row],
+        target: AsyncApplyTarget,
+        shapes: AsyncTargetShapes,
+        planner: Planner,
+        settings: ApplySettings,
+        tally: Tally,
+        position: LSN,
+    ) -> None:
+        self._stream, self._target, self._shapes = stream, target, shapes
+        self._planner, self._settings, self._tally = planner, settings, tally
+        self._pending: deque[tuple[Transaction[Row], int]] = deque()
+        """The transactions in flight, each with the number of its changes."""
+        self._bytes = 0
+        self._committed: LSN | None = None
+        """The end of the last transaction that was committed here."""
+        self._taken = self._flushing = self.position = position
+        """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
+        self._flushed_at = 0.0
+        self._attempts = 0
+        self._has_ended = False
+        """Whether everything before the position to stop at was delivered."""
+        self._logged: Counter[tuple[str, ConflictKind, int]] = Counter()
+
+    async def run(self, stops: Stops, until: LSN | None, deadline: float | None) -> None:
+        """Apply transactions until the stream ends, or ``stops`` returns True.
+
+        Raises: ApplyFailed; SchemaMismatch; NotPortable; ConnectionFailed; WaitTimeout.
+        """
+        with translate_errors(self._target.operation, connection=self._target.connection):
+            await self._target.enter_pipeline(None)
+            turns = 0
+            while not stops():
+                transaction = await self._stream.received()
+                if transaction is None:
+                    transaction = await self._awaited(until, deadline)
+                    if transaction is None and self._has_ended:
+                        break
+                if transaction is not None:
+                    await self._take(transaction)
+                turns += 1
+                if turns % _YIELDS_EVERY == 0:
+                    await sleep(0)
+                    self._check_time(until, deadline)
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Wait until everything that was taken is flushed, and acknowledge it."""
+        await self._drain(0)
+        while self.position < self._taken:
+            await self._flush()
+            await self._drain(0)
+
+    async def _awaited(self, until: LSN | None, deadline: float | None) -> Transaction[Row] | None:
+        """Wait for a transaction or an outcome."""
+        pipeline = self._target.pipeline
+        is_blocked = pipeline.flush()
+        await self._settle(pipeline.outcomes())
+        if pipeline.in_flight:
+            sockets = [pipeline.socket]
+            if self._stream.socket is not None:
+                sockets.append(self._stream.socket)
+            writers = [pipeline.socket] if is_blocked else []
+            await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
+            return None
+        is_due = time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY
+        if self._flushing < self._taken and (is_due or self._stream.is_complete):
+            await self._flush()
+            return None
+        try:
+            return await self._stream.__anext__()
+        except StopAsyncIteration:
+            self._has_ended = True
+        except WaitTimeout:
+            self._check_time(until, deadline)
+        return None
+
+    def _check_time(self, until: LSN | None, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() >= deadline:
+            goal = "the end" if until is None else str(until)
+            raise WaitTimeout(
+                f"timed out waiting until the applier {self._settings.name!r} has applied"
+                f" everything before {goal}: it has applied everything before {self.position}"
+            )
+
+    # Sending
+
+    async def _take(self, transaction: Transaction[Row]) -> None:
+        """Send a transaction, unless it is filtered; make room for the next one."""
+        if self._is_wanted(transaction):
+            await self._send(transaction)
+        self._taken = transaction.end_lsn
+        pipeline = self._target.pipeline
+        if pipeline.in_flight >= _MOST_GROUPS:
+            await self._drain(_MOST_GROUPS // 2)
+        elif self._bytes > _MOST_BYTES:
+            await self._drain(0)
+        if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
+            await self._flush()
+
+    def _is_wanted(self, transaction: Transaction[Row]) -> bool:
+        if not transaction.xid:
+            return False
+        if transaction.origin is None:
+            return True
+        if transaction.origin.name == self._target.origin:
+            raise OriginLoop(self._target.operation, transaction.origin.name)
+        # Servers from 16 on filter by themselves.
+        return self._settings.origin == "any"
+
+    async def _send(self, transaction: Transaction[Row]) -> None:
+        target, planner = self._target, self._planner
+        send = target.pipeline.send
+        changes = 0
+        self._pending.append((transaction, 0))
+        try:
+            for change in transaction.raw():
+                changes += 1
+                try:
+                    steps = planner.steps(change)
+                except (UnknownTable, SchemaMismatch):
+                    steps = await self._plan(change)
+                for step in steps:
+                    statement, values, formats = step
+                    note = step if statement.needs_row else None
+                    await send(statement.name, statement.sql, values, formats, note)
+        except (SchemaMismatch, RuleFailed, NotPortable) as error:
+            await self._abandon(transaction, changes, error)
+            return
+        await target.end(transaction, checks=self._shapes.has_deferred)
+        self._pending[-1] = transaction, changes
+        self._bytes += transaction.size
+
+    async def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
+        """Return the steps of a change; read the subscriber's tables where that is needed."""
+        is_fresh = False
+        while True:
+            try:
+                return self._planner.steps(change)
+            except UnknownTable as unknown:
+                await self._shapes.read([unknown.table])
+            except SchemaMismatch:
+                # The subscriber's table may have been altered since it was read.
+                if is_fresh:
+                    raise
+                is_fresh = True
+                tables = [reader.table.table_name for reader in change[1]]
+                await self._shapes.read([self._settings.target_of(table) for table in tables])
+
+    async def _abandon(self, transaction: Transaction[Row], number: int, error: Exception) -> None:
+        """Roll the last transaction back, and raise the reason why it cannot be applied."""
+        await self._target.pipeline.cancel(transaction)
+        await self._target.pipeline.drain()
+        outcomes = self._target.pipeline.outcomes()
+        failed = next((o for o in outcomes if o.error is not None), None)
+        if failed is not None and failed.group is transaction:
+            await self._settle(outcomes[: outcomes.index(failed)])
+            if isinstance(error, RuleFailed):
+                end = str(transaction.end_lsn)
+                raise ApplyFailed(transaction.xid, end, None, number, str(error)) from error
+            raise error
+        # Another transaction has failed before: it comes first, and then this one again.
+        await self._settle(outcomes)
+
+    # Results
+
+    async def _drain(self, down_to: int) -> None:
+        pipeline = self._target.pipeline
+        while pipeline.in_flight > down_to:
+            await pipeline.drain(down_to=down_to)
+            await self._settle(pipeline.outcomes())
+
+    async def _settle(self, outcomes: Sequence[Outcome[Group]]) -> None:
+        for outcome in outcomes:
+            group = outcome.group
+            if outcome.error is not None:
+                # The transactions behind it were refused for that reason.
+                await self._recover(outcome.error)
+                return
+            if isinstance(group, LSN):
+                self._acknowledge(group)
+            elif group is not None:
+                transaction, changes = self._pending.popleft()
+                self._bytes -= transaction.size
+                self._count(transaction, changes)
+                await self._log(transaction, [missing(note) for note in _steps(outcome.notes)])
+
+    def _count(self, transaction: Transaction[Row], changes: int) -> None:
+        self._committed, self._attempts = transaction.end_lsn, 0
+        self._tally.transactions += 1
+        self._tally.changes += changes
+        if transaction.commit_time is not None:
+            self._tally.lag = max(datetime.now(UTC) - transaction.commit_time, timedelta(0))
+
+    async def _log(
+        self, transaction: Transaction[Row], conflicts: Sequence[Conflict], *, is_kept: bool = False
+    ) -> None:
+        """Count conflicts, and record those that are within the rate."""
+        for conflict in conflicts:
+            self._tally.conflicts[conflict.kind] += 1
+            minute = int(time.monotonic() // 60)
+            place = conflict.table, conflict.kind, minute
+            self._logged[place] += 1
+            if not is_kept and self._logged[place] <= _LOGGED_PER_MINUTE:
+                await record(self._shapes.link, self._target.name, conflict, transaction)
+
+    async def _flush(self) -> None:
+        """Let the subscriber flush what was taken."""
+        self._flushed_at = time.monotonic()
+        if self._flushing < self._taken:
+            self._flushing = self._taken
+            await self._target.flush(self._taken)
+
+    def _acknowledge(self, position: LSN) -> None:
+        self.position = position
+        if not self._stream.is_closed:
+            self._stream.acknowledge(position)
+
+    # Failures
+
+    async def _recover(self, error: PsycopgError) -> None:
+        """Apply the first pending transaction in another way, and send the others again."""
+        target = self._target
+        if (error.sqlstate or "08").startswith(("08", "57P")):
+            raise error
+        await target.leave_pipeline()
+        target.pipeline.outcomes()
+        transaction, _ = self._pending[0]
+        if error.sqlstate in _TRANSIENT and self._attempts < self._settings.retries:
+            pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
+            self._attempts += 1
+            _log.info(
+                "applier %s tries transaction %d again: SQLSTATE %s",
+                self._settings.name,
+                transaction.xid,
+                error.sqlstate,
+            )
+            await sleep(pause)
+        else:
+            await self._apply_slowly(transaction)
+            self._pending.popleft()
+        again = [transaction for transaction, _ in self._pending]
+        self._pending.clear()
+        self._bytes = 0
+        self._flushing = self.position
+        await target.enter_pipeline(self._committed)
+        for transaction in again:
+            await self._send(transaction)
+
+    async def _apply_slowly(self, transaction: Transaction[Row]) -> None:
+        slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
+        try:
+            conflicts, changes = await self._tried_slowly(slow, transaction)
+        except ApplyFailed as failure:
+            if self._settings.on_error != "park" or failure.sqlstate is None:
+                raise
+            await slow.park(transaction, failure)
+            _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
+            self._tally.parked += 1
+            self._committed = transaction.end_lsn
+            return
+        self._count(transaction, changes)
+        await self._log(transaction, conflicts, is_kept=True)
+
+    async def _tried_slowly(
+        self, slow: AsyncSlowPath, transaction: Transaction[Row]
+    ) -> tuple[list[Conflict], int]:
+        for attempt in range(self._settings.retries + 1):
+            try:
+                return await slow.apply(transaction)
+            except ApplyFailed as failure:
+                if failure.sqlstate not in _TRANSIENT or attempt == self._settings.retries:
+                    raise
+            await sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
+        raise ConnectionFailed(self._target.operation, "no attempt was made")
+
+
+def _steps(notes: Sequence[object]) -> list[Step]:
+    return [note for note in notes if isinstance(note, tuple)]

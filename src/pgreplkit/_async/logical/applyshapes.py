@@ -1,0 +1,68 @@
+"""AsyncTargetShapes: the definitions of the subscriber's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical.applytables import (
+    TARGET_TABLES,
+    TargetTable,
+    target_columns,
+    target_keys,
+    targets_in,
+)
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.values.tablename import TableName
+
+
+class AsyncTargetShapes(AsyncClosing):
+    """The subscriber's tables, read in a session beside the one that applies changes."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self.link = link
+        self.tables: dict[TableName, TargetTable | None] = {}
+        """By name; None for a table that does not exist."""
+        self.has_deferred = False
+        """Whether a constraint of one of them is checked at the commit."""
+
+    @classmethod
+    async def connect(cls, conninfo: str) -> AsyncTargetShapes:
+        """Open the session.
+
+        Raises: ConnectionFailed.
+        """
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = await AsyncConnection[object].connect(
+                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+            )
+        return cls(AsyncLink(connection))
+
+    async def read(self, names: Sequence[TableName]) -> None:
+        """Read tables, again if they are known."""
+        for name in names:
+            self.tables[name] = None
+        self.tables.update(await read_targets(self.link, names))
+        self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self.link.connection.close()
+
+
+async def read_targets(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TargetTable]:
+    """Return those of the tables that exist."""
+    operation, major = "read the subscriber's tables", link.version.major
+    asked = [[name.schema for name in names], [name.name for name in names]]
+    # The names of types are qualified then.
+    async with link.qualified(operation) as within:
+        return targets_in(
+            await within.all(operation, TARGET_TABLES, asked),
+            await within.all(operation, target_columns(major), asked),
+            await within.all(operation, target_keys(major), asked),
+        )

@@ -1,0 +1,41 @@
+"""Parked transactions: applied later, by the statements that were kept."""
+
+from __future__ import annotations
+
+from psycopg import Error as PsycopgError
+
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ApplyError, ApplyFailed
+from pgreplkit.plans.logical.applying import ParkedTransaction
+
+
+async def apply_parked(target: AsyncApplyTarget, parked: ParkedTransaction) -> None:
+    """Apply a parked transaction, and forget it.
+
+    Raises: ApplyFailed; ApplyError if it is parked no longer.
+    """
+    operation = f"apply the parked transaction {parked.xid}"
+    steps = await target.link.all(operation, sql.PARKED_STEPS, [parked.id])
+    number, table = 0, None
+    try:
+        await target.execute("BEGIN")
+        forgotten = await target.link.all(operation, sql.DROP_ONE_PARKED, [parked.id])
+        if not forgotten:
+            raise ApplyError(operation, "it is parked no longer")
+        for step in steps:
+            number, table = step["number"], step["table"]
+            await target.execute(step["statement"], step["parameters"], step["formats"])
+        table = None
+        await target.execute("COMMIT")
+    except PsycopgError as error:
+        with translate_errors(operation):
+            await target.execute("ROLLBACK")
+        found = error.diag.message_primary or str(error)
+        at = None if table is None else number
+        raise ApplyFailed(parked.xid, str(parked.lsn), table, at, found, error.sqlstate) from error
+    except BaseException:
+        with translate_errors(operation):
+            await target.execute("ROLLBACK")
+        raise

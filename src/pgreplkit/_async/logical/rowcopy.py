@@ -1,0 +1,86 @@
+"""AsyncRowCopy: the rows of a table by COPY, over a path that may fall silent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+from psycopg import AsyncConnection, Error as PsycopgError
+from psycopg.sql import Composed
+
+from pgreplkit._async._io import to_thread
+from pgreplkit._async.wire.copyout import AsyncCopyOut
+from pgreplkit.catalog.logical.snapshot import IS_COPYING
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ConnectionFailed, StreamClosed
+from pgreplkit.plans.streams.silence import Silence
+
+_BEAT = 1.0
+"""Seconds between two looks whether the rows are still wanted."""
+
+
+class AsyncRowCopy:
+    """Reads COPY data, and tells a server that is busy from a path that is cut.
+
+    A server sends nothing while it waits for a lock, or for rows that a filter accepts, and it
+    does not read what its client sends. So a second connection asks what it is doing.
+    """
+
+    def __init__(
+        self,
+        reader: AsyncConnection[object],
+        conninfo: str,
+        silence: Silence,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._reader, self._conninfo = reader, conninfo
+        self._silence, self._is_wanted = silence, is_wanted
+
+    async def rows(self, operation: str, statement: Composed) -> AsyncGenerator[memoryview]:
+        """Run the COPY, and yield each row.
+
+        Raises: ConnectionFailed when the path is cut; StreamClosed when the rows are no longer
+        wanted; psycopg's errors.
+        """
+        out = AsyncCopyOut(self._reader)
+        out.send(statement.as_bytes(self._reader))
+        self._silence.heard()
+        while not out.is_over:
+            messages = out.views()
+            for message in messages:
+                yield message
+            if out.result() is None and not messages and not out.is_over:
+                await self._listen(out, operation)
+
+    async def _listen(self, out: AsyncCopyOut, operation: str) -> None:
+        silence = self._silence
+        if await out.wait(_BEAT):
+            silence.heard()
+            return
+        if not self._is_wanted():
+            raise StreamClosed(operation, "the stream has ended", remedy="open another stream")
+        silence.listened(_BEAT)
+        if not silence.is_over:
+            return
+        found = await self._why_cut()
+        # What the server has just sent is on its way.
+        if found and not await out.wait(_BEAT):
+            found = f"the server sent nothing for {silence.limit:g} s, {found}"
+            raise ConnectionFailed(operation, found, remedy="check the network between")
+        silence.heard()
+
+    async def _why_cut(self) -> str | None:
+        """Return why the path to the server counts as cut; None if the server is busy."""
+        pid = self._reader.info.backend_pid
+        try:
+            async with await AsyncConnection.connect(self._conninfo, autocommit=True) as second:
+                cursor = await second.execute(IS_COPYING, [pid], prepare=False)
+                record = await cursor.fetchone()
+        except PsycopgError as error:
+            reply = await to_thread(lambda: probe(self._conninfo))
+            # A server that has no place for a second connection is alive.
+            if reply.is_alive:
+                return None
+            return f"and a second connection failed: {' '.join(str(error).split())}"
+        if record is None:
+            return "and its process has ended"
+        return None if record[0] else "and its process waits for this client"

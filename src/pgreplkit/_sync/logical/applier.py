@@ -1,0 +1,455 @@
+# Generated from pgreplkit/_async/logical/applier.py by `nox -s sync`. Do not edit.
+"""Applier: applies the changes of one server's publications to another server."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+import attrs
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow
+
+from pgreplkit._sync._io import sleep
+from pgreplkit._sync.logical.applychecks import check_apply, print_setup
+from pgreplkit._sync.logical.applycopy import ApplyCopy
+from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
+from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
+from pgreplkit._sync.logical.parked import apply_parked
+from pgreplkit._sync.logical.snapshot import published_in, table_copies
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.streams.changes import Pgoutput, TransactionStream
+from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.planner import NotPortable, Planner, is_portable
+from pgreplkit.apply.policies import ApplyRemote, Policy
+from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.driver.adapters import register
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.conninfo import address, complete
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.driver.valuetext import text_of
+from pgreplkit.errors import (
+    ApplyError,
+    ConnectionFailed,
+    ServerError,
+    SlotActive,
+    SlotNotFound,
+    TableNotFound,
+)
+from pgreplkit.plans.logical.applying import (
+    ApplierStatus,
+    ApplyConflict,
+    ApplyReport,
+    ConflictKind,
+    ParkedTransaction,
+    SetupStatements,
+)
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import checked_seconds
+
+_log = logging.getLogger("pgreplkit")
+
+AnyServer: TypeAlias = Server | str
+"""A server, or a connection string."""
+
+_WAITS = 0.2
+"""Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
+_MEMORY = 2 << 20
+"""Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_BINARY_SINCE = 14
+_DROPPED_WITHIN = 10.0
+"""Seconds for the walsender of a connection that was just closed to let go of its slot."""
+
+
+class Applier(Closing):
+    """Applies the changes of one server's publications to another server.
+
+    Each transaction of the publisher becomes one transaction of the subscriber, in the same order.
+    The position is recorded in the same transaction, and acknowledged once it is flushed: whichever
+    of the three processes is killed, no change is lost or applied twice.
+
+    ``publisher`` and ``subscriber`` are servers or connection strings; the applier opens
+    connections of its own. ``name`` identifies the applier on both servers: the slot is called
+    ``pgreplkit_NAME``.
+    """
+
+    def __init__(
+        self,
+        publisher: AnyServer,
+        subscriber: AnyServer,
+        name: str,
+        *,
+        publications: Iterable[str],
+        tables: Rules | None = None,
+        conflicts: Policy | None = None,
+        on_error: Literal["stop", "park"] = "stop",
+        copy: bool = True,
+        existing: Literal["refuse", "merge", "truncate"] = "refuse",
+        truncate: bool = True,
+        resume: Literal["origin", "table"] = "origin",
+        origin: Literal["any", "none"] = "any",
+        retries: int = 10,
+        reconnect: float | None = None,
+    ) -> None:
+        self._settings: ApplySettings = apply_settings(
+            name,
+            publications,
+            tables,
+            ApplyRemote() if conflicts is None else conflicts,
+            on_error=on_error,
+            copy=copy,
+            existing=existing,
+            truncate=truncate,
+            resume=resume,
+            origin=origin,
+            retries=retries,
+            reconnect=reconnect,
+        )
+        if reconnect is not None:
+            checked_seconds(reconnect, "reconnect")
+        self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
+        self._tally = Tally()
+        self._position = LSN.INVALID
+        self._is_running = self._is_stopping = False
+
+    @property
+    def name(self) -> str:
+        """The applier's name."""
+        return self._settings.name
+
+    @property
+    def slot(self) -> str:
+        """The name of its slot on the publisher."""
+        return sql.PREFIX + self.name
+
+    @property
+    def counters(self) -> Mapping[ConflictKind, int]:
+        """The number of conflicts that this object has met, by kind."""
+        return dict(self._tally.conflicts)
+
+    @property
+    def _operation(self) -> str:
+        return f"run the applier {self.name!r}"
+
+    # Running
+
+    def run(self, *, until: LSN | None = None, timeout: float | None = None) -> ApplyReport:
+        """Apply changes until everything committed before ``until`` is applied, or until stopped.
+
+        The first run creates the slot, the replication origin and the tables of the schema
+        ``pgreplkit``, and copies the existing rows. Without ``until`` it ends with ``stop()`` only.
+
+        Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
+        OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
+        ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
+        Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
+        """
+        if until is not None and not isinstance(until, LSN):
+            raise TypeError(f"until is an LSN, not a {type(until).__name__}")
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + checked_seconds(timeout, "timeout")
+        if self._is_running:
+            raise ServerError(self._operation, "it runs already")
+        self._is_running, self._is_stopping = True, False
+        before = attrs.evolve(self._report())
+        try:
+            self._run(until, deadline)
+        finally:
+            self._is_running = False
+        return self._report(before)
+
+    def stop(self) -> None:
+        """Let ``run`` end after the current transaction; may be called from a signal handler."""
+        self._is_stopping = True
+
+    def close(self) -> None:
+        """Let ``run`` end; another call of it continues."""
+        self.stop()
+
+    def _report(self, before: ApplyReport | None = None) -> ApplyReport:
+        tally = self._tally
+        conflicts = dict(tally.conflicts)
+        if before is not None:
+            conflicts = {
+                kind: number - before.conflicts.get(kind, 0)
+                for kind, number in conflicts.items()
+                if number > before.conflicts.get(kind, 0)
+            }
+        return ApplyReport(
+            transactions=tally.transactions - (before.transactions if before else 0),
+            changes=tally.changes - (before.changes if before else 0),
+            conflicts=conflicts,
+            parked=tally.parked - (before.parked if before else 0),
+            position=self._position,
+            lag=tally.lag,
+        )
+
+    def _run(self, until: LSN | None, deadline: float | None) -> None:
+        is_text = False
+        patience: Backoff | None = None
+        done = self._tally.transactions
+        while not self._is_stopping:
+            try:
+                self._run_once(until, deadline, is_text=is_text)
+                return
+            except NotPortable:
+                is_text = True
+            except (ConnectionFailed, SlotActive) as error:
+                if self._settings.reconnect is None:
+                    raise
+                if patience is None or self._tally.transactions > done:
+                    patience, done = Backoff(self._settings.reconnect), self._tally.transactions
+                if patience.is_over:
+                    raise
+                _log.info("applier %s connects again: %s", self.name, error)
+                sleep(patience.next_pause())
+
+    def _run_once(self, until: LSN | None, deadline: float | None, *, is_text: bool) -> None:
+        settings = self._settings
+        with (
+            self._publisher_link() as publisher,
+            TargetShapes.connect(self._subscriber) as shapes,
+            ApplyTarget.connect(
+                self._subscriber, self.name, uses_origin=settings.uses_origin
+            ) as target,
+        ):
+            target.lock()
+            target.ensure_schema()
+            state = target.read_state()
+            record = publisher.link.one(self._operation, sql.SAME_DATABASE)
+            system_id = int(str(record["system_id"]))
+            self._check_source(state, system_id)
+            copies = self._published(publisher.link)
+            tables = [copy.table for copy in copies]
+            shapes.read([settings.target_of(table.table_name) for table in tables])
+            dump = text_of(target.connection)
+            is_binary = (
+                not is_text
+                and publisher.link.version.major >= _BINARY_SINCE
+                and is_portable(tables, shapes.tables, settings.rules, dump)
+            )
+            plugin = self._plugin(is_binary=is_binary, until=until)
+            planner = Planner(
+                shapes.tables,
+                settings.rules,
+                dump,
+                truncate=settings.truncate,
+                is_binary=is_binary,
+            )
+            if state is None or state.state != "streaming":
+                for table in tables:
+                    planner.plan_of(table)
+                ApplyCopy(
+                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
+                ).create(copies, system_id, None if state is None else state.state)
+                state = target.read_state()
+            target.take_origin()
+            self._position = LSN.INVALID if state is None else state.position
+            self._stream(target, shapes, planner, plugin, until, deadline)
+
+    def _stream(
+        self,
+        target: ApplyTarget,
+        shapes: TargetShapes,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+        until: LSN | None,
+        deadline: float | None,
+    ) -> None:
+        slot_stream = SlotStream(
+            make_conninfo(self._publisher, client_encoding="UTF8"),
+            self.slot,
+            plugin,
+            start=None if self._position == LSN.INVALID else self._position,
+            settings=plugin.settings,
+        )
+        with TransactionStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+            run = ApplyRun(
+                stream, target, shapes, planner, self._settings, self._tally, self._position
+            )
+            try:
+                run.run(lambda: self._is_stopping, until, deadline)
+            finally:
+                self._position = run.position
+
+    def _plugin(self, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
+        settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
+        return Pgoutput(self._settings.publications, settings, named_rows, None)
+
+    def _publisher_link(self) -> _Session:
+        return _Session.connect(self._publisher)
+
+    def _check_source(self, state: ApplierState | None, system_id: int) -> None:
+        if state is not None and state.system_id != str(system_id):
+            raise ApplyError(
+                self._operation,
+                f"its position is of the cluster {state.system_id}, and the publisher is"
+                f" {system_id}",
+                remedy="choose another name for another publisher, or drop() the applier first",
+            )
+
+    def _published(self, link: Link) -> list[TableCopy]:
+        operation = self._operation
+        published = published_in(link, operation, self._settings.publications)
+        names = [one.table for one in published]
+        if unknown := {*self._settings.rules} - {*names}:
+            listed = ", ".join(map(str, sorted(unknown)))
+            known = ", ".join(map(str, names)) or "no table"
+            raise TableNotFound(operation, f"a rule is for {listed}, and published is: {known}")
+        return table_copies(link, operation, published)
+
+    # Looking
+
+    def check(self) -> Readiness:
+        """Check the rights, settings and tables of both servers.
+
+        Raises: ConnectionFailed; PublicationNotFound; TableNotFound.
+        """
+        with (
+            self._publisher_link() as publisher,
+            TargetShapes.connect(self._subscriber) as shapes,
+        ):
+            copies = self._published(publisher.link)
+            return check_apply(publisher.link, shapes, copies, self._settings)
+
+    def setup_sql(self, role: str) -> SetupStatements:
+        """Return the statements by which an administrator prepares ``role`` on both servers.
+
+        The role must exist. Nothing needs a superuser afterwards.
+        """
+        with (
+            self._publisher_link() as publisher,
+            TargetShapes.connect(self._subscriber) as shapes,
+        ):
+            copies = self._published(publisher.link)
+            tables = [copy.table.table_name for copy in copies]
+            return print_setup(shapes.link, role, tables, self._settings)
+
+    def status(self) -> ApplierStatus:
+        """Return the position that the subscriber has, and how far it is behind.
+
+        Raises: ConnectionFailed; ApplyError if the applier was never run.
+        """
+        with (
+            self._publisher_link() as publisher,
+            ApplyTarget.connect(
+                self._subscriber, self.name, uses_origin=self._settings.uses_origin
+            ) as target,
+        ):
+            state = target.read_state() if target.has_schema() else None
+            if state is None:
+                raise ApplyError(
+                    f"read the status of the applier {self.name!r}", "it was never run"
+                )
+            slots = publisher.link.all("read the slot", sql.SLOT_BEHIND, [self.slot])
+            slot = slots[0] if slots else None
+            return ApplierStatus(
+                state=state.state,
+                position=state.position,
+                is_active=bool(slot and slot["active"]),
+                confirmed=None if slot is None else slot["confirmed"],
+                behind=None if slot is None else slot["behind"],
+            )
+
+    def conflicts(self, *, since: datetime | None = None) -> list[ApplyConflict]:
+        """Return the recorded conflicts, oldest first."""
+        first = since or datetime.min.replace(tzinfo=UTC, year=1970)
+        records = self._asked(sql.CONFLICTS, [self.name, first])
+        return [ApplyConflict(**record) for record in records]
+
+    def parked(self) -> list[ParkedTransaction]:
+        """Return the transactions that were put aside, oldest first."""
+        records = self._asked(sql.PARKED, [self.name])
+        return [ParkedTransaction(**record) for record in records]
+
+    def _asked(self, statement: str, params: Sequence[object]) -> list[DictRow]:
+        with TargetShapes.connect(self._subscriber) as shapes:
+            exists = shapes.link.one(self._operation, sql.HAS_TABLES)
+            if not exists["has_tables"]:
+                return []
+            return shapes.link.all(self._operation, statement, params)
+
+    # Parked transactions
+
+    def apply_parked(self, parked: ParkedTransaction) -> None:
+        """Apply a transaction that was put aside, and forget it.
+
+        Raises: ApplyFailed, after which it is kept.
+        """
+        with ApplyTarget.connect(self._subscriber, self.name, uses_origin=False) as target:
+            apply_parked(target, parked)
+
+    def drop_parked(self, parked: ParkedTransaction) -> None:
+        """Forget a transaction that was put aside."""
+        self._asked(sql.DROP_ONE_PARKED, [parked.id])
+
+    # Removal
+
+    def drop(self) -> None:
+        """Drop the slot, the origin, and everything that is recorded of the applier.
+
+        The subscriber's rows stay.
+
+        Raises: ApplierActive; SlotActive.
+        """
+        with ApplyTarget.connect(
+            self._subscriber, self.name, uses_origin=self._settings.uses_origin
+        ) as target:
+            target.lock()
+            with self._publisher_link() as publisher:
+                database = publisher.link.connection.info.dbname
+            with ReplicationConnection.connect(self._publisher, database=database) as walsender:
+                # It may have been dropped before, or never created.
+                with suppress(SlotNotFound):
+                    walsender.drop_slot(self.slot, wait=True, timeout=_DROPPED_WITHIN)
+            if target.has_schema():
+                target.drop()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} at {self._position}>"
+
+
+class _Session(Closing):
+    """A session on the publisher, for queries."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    @classmethod
+    def connect(cls, conninfo: str) -> _Session:
+        """Open it."""
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = Connection[object].connect(
+                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+            )
+        register(connection)
+        return cls(Link(connection))
+
+    def close(self) -> None:
+        """Close it."""
+        self.link.connection.close()
+
+
+def _conninfo_of(server: AnyServer) -> str:
+    if isinstance(server, str):
+        return complete(server, {})
+    if not isinstance(server, Server):
+        raise TypeError(
+            f"a server is an AsyncServer or a connection string, not {type(server).__name__}"
+        )
+    return server._link.conninfo_for_another()

@@ -1,0 +1,97 @@
+# Generated from pgreplkit/_async/logical/applychecks.py by `nox -s sync`. Do not edit.
+"""The facts that an applier's readiness is decided by, and the statements that prepare a role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.publication import read_identities
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.shape import match
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.settings import SETTINGS, Setting
+from pgreplkit.driver.valuetext import text_of
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.plans.logical.applying import SetupStatements
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.values.tablename import TableName
+
+
+def check_apply(
+    publisher: Link,
+    shapes: TargetShapes,
+    copies: Sequence[TableCopy],
+    settings: ApplySettings,
+) -> Readiness:
+    """Return the findings about both servers."""
+    link, operation = shapes.link, "check an applier"
+    major = link.version.major
+    rights = link.one(operation, sql.RIGHTS)
+    if has("settings.grantable", major):
+        rights |= link.one(operation, sql.MAY_SET_ROLE)
+    there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
+    origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
+    source = publisher.one(operation, sql.SAME_DATABASE)
+    tables = {copy.table.table_name: settings.target_of(copy.table.table_name) for copy in copies}
+    shapes.read([*tables.values()])
+    return apply_readiness(
+        ApplyFacts(
+            major=major,
+            uses_origin=settings.uses_origin,
+            rights=ApplyRights(**rights),
+            settings=_settings(link),
+            origins=origins["used"],
+            has_origin=origins["has_own"],
+            publisher=_settings(publisher),
+            may_replicate=there["may_replicate"],
+            publisher_role=there["role"],
+            slots=there["slots"],
+            has_slot=there["has_slot"],
+            is_same_database=source == link.one(operation, sql.SAME_DATABASE),
+            tables=tables,
+            identities=read_identities(publisher, [*tables]),
+            targets=shapes.tables,
+            mismatches=_mismatches(copies, shapes, settings),
+            setup=f"run what setup_sql({rights['role']!r}) prints",
+            truncates=settings.truncate,
+        )
+    )
+
+
+def _settings(link: Link) -> dict[str, Setting]:
+    records = link.all("read the settings", SETTINGS.sql(link.version.major))
+    rows = [SETTINGS.read(record) for record in records]
+    return {row.name: row for row in rows}
+
+
+def _mismatches(
+    copies: Sequence[TableCopy], shapes: TargetShapes, settings: ApplySettings
+) -> dict[TableName, str]:
+    found = {}
+    dump = text_of(shapes.link.connection)
+    for copy in copies:
+        table = copy.table.table_name
+        rule = settings.rules.get(table, TableRule())
+        try:
+            match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
+        except SchemaMismatch as error:
+            found[table] = error.found
+    return found
+
+
+def print_setup(
+    link: Link, role: str, tables: Sequence[TableName], settings: ApplySettings
+) -> SetupStatements:
+    """Return the statements that prepare a role."""
+    database = link.connection.info.dbname
+    targets = sorted({settings.target_of(table) for table in tables})
+    return SetupStatements(
+        publisher=tuple(sql.publisher_setup_sql(role, tables)),
+        subscriber=tuple(sql.setup_sql(role, link.version.major, database, targets)),
+    )

@@ -1,0 +1,69 @@
+# Generated from pgreplkit/_async/logical/applyshapes.py by `nox -s sync`. Do not edit.
+"""TargetShapes: the definitions of the subscriber's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+
+from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical.applytables import (
+    TARGET_TABLES,
+    TargetTable,
+    target_columns,
+    target_keys,
+    targets_in,
+)
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.values.tablename import TableName
+
+
+class TargetShapes(Closing):
+    """The subscriber's tables, read in a session beside the one that applies changes."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.tables: dict[TableName, TargetTable | None] = {}
+        """By name; None for a table that does not exist."""
+        self.has_deferred = False
+        """Whether a constraint of one of them is checked at the commit."""
+
+    @classmethod
+    def connect(cls, conninfo: str) -> TargetShapes:
+        """Open the session.
+
+        Raises: ConnectionFailed.
+        """
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = Connection[object].connect(
+                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+            )
+        return cls(Link(connection))
+
+    def read(self, names: Sequence[TableName]) -> None:
+        """Read tables, again if they are known."""
+        for name in names:
+            self.tables[name] = None
+        self.tables.update(read_targets(self.link, names))
+        self.has_deferred = any(table and table.has_deferred for table in self.tables.values())
+
+    def close(self) -> None:
+        """Close the session."""
+        self.link.connection.close()
+
+
+def read_targets(link: Link, names: Sequence[TableName]) -> dict[TableName, TargetTable]:
+    """Return those of the tables that exist."""
+    operation, major = "read the subscriber's tables", link.version.major
+    asked = [[name.schema for name in names], [name.name for name in names]]
+    # The names of types are qualified then.
+    with link.qualified(operation) as within:
+        return targets_in(
+            within.all(operation, TARGET_TABLES, asked),
+            within.all(operation, target_columns(major), asked),
+            within.all(operation, target_keys(major), asked),
+        )

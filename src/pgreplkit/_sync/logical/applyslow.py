@@ -1,0 +1,202 @@
+# Generated from pgreplkit/_async/logical/applyslow.py by `nox -s sync`. Do not edit.
+"""Applying one transaction change by change: conflicts, the number of a refused change, parking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import attrs
+from psycopg import Error as PsycopgError, errors
+from psycopg.types.json import Jsonb
+
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.planner import Planner, RuleFailed, Step
+from pgreplkit.apply.policies import Decision, Policy
+from pgreplkit.apply.shown import shown_key
+from pgreplkit.apply.statements import Kind
+from pgreplkit.apply.versions import Version
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ApplyFailed
+from pgreplkit.plans.logical.applying import ConflictKind
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.transactions import RawChange, Transaction
+
+_MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
+_APPLIED, _SKIPPED = "applied", "skipped"
+_INSERT = ord("I")
+
+
+class StepsOf(Protocol):
+    """Returns the steps of a change, after it has looked up what the planner did not know."""
+
+    def __call__(self, change: RawChange[Row], /) -> Iterable[Step]: ...
+
+
+@attrs.frozen
+class Conflict:
+    """A conflict that was met, to be recorded."""
+
+    kind: ConflictKind
+    table: str
+    key_values: dict[str, str | None]
+    resolution: str
+
+
+def missing(step: Step) -> Conflict:
+    """Return the conflict of a step that found no row."""
+    statement, values, formats = step
+    key = shown_key(statement, values, formats)
+    return Conflict(_MISSING[statement.kind], statement.table, key, _SKIPPED)
+
+
+class SlowPath:
+    """Applies a transaction that the pipeline could not apply."""
+
+    def __init__(
+        self, target: ApplyTarget, planner: Planner, plan: StepsOf, policy: Policy
+    ) -> None:
+        self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
+
+    def apply(self, transaction: Transaction[Row]) -> tuple[list[Conflict], int]:
+        """Apply a transaction; return its conflicts and the number of its changes.
+
+        Raises: ApplyFailed, after which nothing of it is applied.
+        """
+        target, conflicts = self._target, list[Conflict]()
+        number, table = 0, None
+        try:
+            target.execute("BEGIN")
+            for change in transaction.raw():
+                number += 1
+                table = ", ".join(str(reader.table) for reader in change[1])
+                conflicts += self._change(change, transaction)
+            table = None
+            for conflict in conflicts:
+                record(target.link, target.name, conflict, transaction)
+            target.commit(transaction)
+        except PsycopgError as error:
+            self._roll_back()
+            raise _failed(transaction, table, number, error) from error
+        except RuleFailed as error:
+            self._roll_back()
+            raise ApplyFailed(
+                transaction.xid, str(transaction.end_lsn), table, number, str(error)
+            ) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return conflicts, number
+
+    def _roll_back(self) -> None:
+        if not self._target.connection.closed:
+            with translate_errors(self._target.operation):
+                self._target.execute("ROLLBACK")
+
+    def _change(self, change: RawChange[Row], transaction: Transaction[Row]) -> list[Conflict]:
+        conflicts = []
+        for step in self._plan(change):
+            statement = step[0]
+            if change[0] == _INSERT and statement.kind is Kind.INSERT:
+                conflicts += self._insert(step, change, transaction)
+            elif not self._target.step(step) and statement.needs_row:
+                conflicts.append(missing(step))
+        return conflicts
+
+    def _insert(
+        self, step: Step, change: RawChange[Row], transaction: Transaction[Row]
+    ) -> list[Conflict]:
+        """Insert a row; if it exists, ask the policy."""
+        target = self._target
+        target.execute("SAVEPOINT pgreplkit")
+        try:
+            target.step(step)
+        except errors.UniqueViolation as error:
+            target.execute("ROLLBACK TO pgreplkit")
+            resolution = self._resolve(change, transaction, error)
+            statement, values, formats = step
+            key = shown_key(statement, values, formats)
+            return [Conflict(ConflictKind.INSERT_EXISTS, statement.table, key, resolution)]
+        target.execute("RELEASE pgreplkit")
+        return []
+
+    def _resolve(
+        self, change: RawChange[Row], transaction: Transaction[Row], error: PsycopgError
+    ) -> str:
+        origin = None if transaction.origin is None else transaction.origin.name
+        remote = Version(transaction.commit_time, origin)
+        if self._policy.decide(Version(None, None), remote) is Decision.SKIP:
+            return _SKIPPED
+        _, [reader], _, _, new = change
+        plan = self._planner.plan(reader)
+        if new is None or not plan.match.key:
+            raise error
+        for step in plan.update(None, new):
+            # No row has the key: another unique index refused the row.
+            if not self._target.step(step):
+                raise error
+        return _APPLIED
+
+    def park(self, transaction: Transaction[Row], failure: ApplyFailed) -> None:
+        """Put a transaction aside, and move past it.
+
+        Raises: ServerError.
+        """
+        target = self._target
+        with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
+            target.execute("BEGIN")
+            try:
+                parked = target.link.one(
+                    target.operation,
+                    sql.ADD_PARKED,
+                    [
+                        target.name,
+                        transaction.xid,
+                        transaction.end_lsn,
+                        transaction.commit_time,
+                        failure.table,
+                        failure.change_number,
+                        failure.sqlstate,
+                        failure.found,
+                    ],
+                )
+                number = 0
+                for change in transaction.raw():
+                    for statement, values, formats in self._plan(change):
+                        number += 1
+                        row = [parked["id"], number, statement.table, statement.sql]
+                        row += [[*values], [*formats]]
+                        target.link.all(target.operation, sql.ADD_STEP, row)
+                target.commit(transaction)
+            except BaseException:
+                self._roll_back()
+                raise
+
+
+def record(link: Link, applier: str, conflict: Conflict, transaction: Transaction[Row]) -> None:
+    """Write a conflict into the log."""
+    link.all(
+        "record a conflict",
+        sql.ADD_CONFLICT,
+        [
+            applier,
+            str(conflict.kind.value),
+            conflict.table,
+            Jsonb(conflict.key_values),
+            conflict.resolution,
+            transaction.xid,
+            transaction.end_lsn,
+        ],
+    )
+
+
+def _failed(
+    transaction: Transaction[Row], table: str | None, number: int, error: PsycopgError
+) -> ApplyFailed:
+    found = "; ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
+    # A deferred constraint is checked at the commit, when no change is at fault alone.
+    at = None if table is None else number
+    end = str(transaction.end_lsn)
+    return ApplyFailed(transaction.xid, end, table, at, found or str(error), error.sqlstate)

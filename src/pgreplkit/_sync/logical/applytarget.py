@@ -1,0 +1,267 @@
+# Generated from pgreplkit/_async/logical/applytarget.py by `nox -s sync`. Do not edit.
+"""ApplyTarget: the subscriber's session in which an applier works, and its position."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import attrs
+from psycopg import Connection, generators
+from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGresult
+
+from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.pipeline import Pipeline
+from pgreplkit.apply.planner import Step
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
+from pgreplkit.driver.results import raise_failure
+from pgreplkit.errors import ApplierActive, ServerError
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
+from pgreplkit.protocol.transactions import Transaction
+from pgreplkit.values.lsn import LSN
+
+Group: TypeAlias = Transaction[Row] | LSN
+"""A transaction; or a position up to which the subscriber flushes its WAL."""
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIME = struct.Struct(">q").pack
+_END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
+_END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
+
+
+@attrs.frozen
+class ApplierState:
+    """The state of an applier that the subscriber has stored."""
+
+    state: str
+    system_id: str
+    position: LSN
+
+
+class ApplyTarget(Closing):
+    """The session of one applier on the subscriber.
+
+    A pipeline carries whole transactions, each with the position that it ends at. One session at a
+    time can have it.
+    """
+
+    def __init__(self, connection: Connection[object], name: str, *, uses_origin: bool) -> None:
+        self.connection = connection
+        self.name, self.uses_origin = name, uses_origin
+        self.origin: str = sql.PREFIX + name
+        self.link = Link(connection)
+        info = connection.info
+        is_superuser = info.parameter_status("is_superuser") == "on"
+        self.major: int = self.link.version.major
+        self._functions = sql.functions(self.major, is_superuser=is_superuser)
+        self._replica_role = sql.replica_role(self.major, is_superuser=is_superuser)
+        self.pipeline: Pipeline[Group] = Pipeline(connection)
+        self._mark = b""
+        """The mark of the last transaction that was sent."""
+        self._name_bytes = name.encode()
+        self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
+        self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
+
+    @classmethod
+    def connect(cls, conninfo: str, name: str, *, uses_origin: bool) -> ApplyTarget:
+        """Open the session; it applies nothing yet.
+
+        Raises: ConnectionFailed; InsufficientPrivilege.
+        """
+        whole = make_conninfo(conninfo, client_encoding="UTF8")
+        operation = f"connect to {address(conninfo)}"
+        with translate_errors(operation):
+            connection = Connection[object].connect(whole, autocommit=True)
+        target = cls(connection, name, uses_origin=uses_origin)
+        try:
+            target._prepare()
+        except BaseException:
+            connection.close()
+            raise
+        return target
+
+    @property
+    def operation(self) -> str:
+        """The operation, for errors."""
+        return f"run the applier {self.name!r}"
+
+    def _prepare(self) -> None:
+        operation = self.operation
+        with translate_errors(operation, connection=self.connection):
+            self.connection.execute(EXACT_TEXTS)
+            self.connection.execute(without_timeouts(self.major).encode())
+        self.link.all(operation, sql.session_settings(self.major))
+        shown = self.link.one(operation, sql.SHOWN_ROLE)
+        if shown["role"] != "replica":
+            grant = "SET ON PARAMETER session_replication_role"
+            self.link.all(operation, self._replica_role, grant=grant)
+
+    def lock(self) -> None:
+        """Take the applier's name, so that no other session applies the same changes.
+
+        Raises: ApplierActive.
+        """
+        locked = self.link.one(self.operation, sql.LOCK, [self.name])
+        if not locked["is_locked"]:
+            holders = self.link.all(self.operation, sql.LOCKED_BY, [self.name])
+            raise ApplierActive(self.name, holders[0]["pid"] if holders else None)
+
+    def has_schema(self) -> bool:
+        """Return whether the applier's tables exist."""
+        exists = self.link.one(self.operation, sql.HAS_TABLES)
+        return bool(exists["has_tables"])
+
+    def ensure_schema(self) -> None:
+        """Create the applier's tables, if they do not exist."""
+        if self.has_schema():
+            return
+        # Another applier may create them at the same time.
+        with self.link.transaction(self.operation, timeout=60.0) as within:
+            within.all(self.operation, sql.LOCK_SCHEMA)
+            schema = "CREATE ON DATABASE " + self.connection.info.dbname
+            for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
+                with translate_errors(self.operation, connection=self.connection, grant=schema):
+                    within.connection.execute(statement.encode())
+
+    def read_state(self) -> ApplierState | None:
+        """Return the state; None if the applier was never run."""
+        records = self.link.all(self.operation, sql.READ_APPLIER, [self.name])
+        if not records:
+            return None
+        record = records[0]
+        position = LSN(str(record["position"]))
+        if self.uses_origin and self._has_origin():
+            call = sql.ORIGIN_PROGRESS.format(self._functions)
+            progress = self.link.one(self.operation, call, [self.origin])
+            position = LSN(str(progress["position"]))
+        return ApplierState(record["state"], record["system_id"], position)
+
+    def _has_origin(self) -> bool:
+        return bool(self.link.all(self.operation, sql.ORIGIN_EXISTS, [self.origin]))
+
+    def create(self, system_id: int) -> None:
+        """Note the applier, and create its origin."""
+        self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id)])
+        if self.uses_origin and not self._has_origin():
+            self.link.all(self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin])
+
+    def set_state(self, state: str) -> None:
+        """Note how far the applier is."""
+        self.link.all(self.operation, sql.SET_STATE, [state, self.name])
+
+    def drop(self) -> None:
+        """Remove everything that is kept of the applier."""
+        for statement in (sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
+            self.link.all(self.operation, statement, [self.name])
+        if self._has_origin():
+            self.link.all(self.operation, sql.DROP_ORIGIN.format(self._functions), [self.origin])
+
+    def take_origin(self) -> None:
+        """Bind the session to the origin.
+
+        Raises: ApplierActive.
+        """
+        if not self.uses_origin:
+            return
+        statement = sql.SETUP_ORIGIN.format(self._functions)
+        try:
+            self.link.all(
+                self.operation,
+                statement,
+                [self.origin],
+                grant="EXECUTE ON FUNCTION pg_replication_origin_session_setup(text)",
+            )
+        except ServerError as error:
+            if error.sqlstate != OBJECT_IN_USE:
+                raise
+            raise ApplierActive(self.name, None) from error
+
+    # Transactions
+
+    def end(self, transaction: Transaction[Row], *, checks: bool) -> None:
+        """Send the end of a transaction, with its position.
+
+        With ``checks`` its deferred constraints are checked before.
+        """
+        if checks:
+            self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
+        mark = str(transaction.end_lsn).encode()
+        values, formats = self.position_of(transaction)
+        values += [self._mark, mark]
+        formats = [*_END_FORMATS]
+        if not self.uses_origin:
+            values.append(self._name_bytes)
+            formats.append(TEXT)
+        self.pipeline.send(_END, self._ending, values, formats)
+        self.pipeline.sync(transaction)
+        self._mark = mark
+
+    @staticmethod
+    def position_of(transaction: Transaction[Row]) -> tuple[list[Octets], list[int]]:
+        """Return the position and the commit time of a transaction as parameters."""
+        time = transaction.commit_time
+        at = None if time is None else _TIME((time - _EPOCH) // _MICROSECOND)
+        return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
+
+    def flush(self, position: LSN) -> None:
+        """Flush everything up to a position; its outcome says when that is done."""
+        values: list[Octets] = [] if self.uses_origin else [self._name_bytes]
+        self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values))
+        self.pipeline.sync(position)
+
+    def leave_pipeline(self) -> None:
+        """Wait for all outcomes, and return to single statements."""
+        self.pipeline.close()
+        with translate_errors(self.operation):
+            self.connection.execute("DEALLOCATE ALL")
+
+    def enter_pipeline(self, mark: LSN | None) -> None:
+        """Begin to send transactions, of which ``mark`` was the last one that was committed."""
+        self._mark = b"" if mark is None else str(mark).encode()
+        self.link.all(self.operation, sql.SET_MARK, [self._mark.decode()])
+        self.pipeline.open()
+
+    def execute(
+        self, text: str, values: Sequence[Octets] = (), formats: Sequence[int] = ()
+    ) -> PGresult:
+        """Execute one statement outside of the pipeline.
+
+        Raises: psycopg's errors.
+        """
+        pgconn = self.connection.pgconn
+        encoded = text.encode(self.connection.info.encoding)
+        pgconn.send_query_params(encoded, values, param_formats=formats, result_format=BINARY)
+        results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
+        raise_failure(results, self.connection.info.encoding)
+        return results[-1]
+
+    def step(self, step: Step) -> int:
+        """Execute one step outside of the pipeline; return the number of changed rows."""
+        statement, values, formats = step
+        return (self.execute(statement.sql, values, formats)).command_tuples or 0
+
+    def commit(self, transaction: Transaction[Row]) -> None:
+        """Record the position in the open transaction, and commit it."""
+        # The server moves an origin even if the transaction fails after that.
+        self.execute(sql.CHECK_DEFERRED)
+        values, formats = self.position_of(transaction)
+        if self.uses_origin:
+            text = sql.XACT_SETUP.format(self._functions)
+        else:
+            text = sql.MOVE_POSITION
+            values, formats = [*values, self._name_bytes], [*formats, TEXT]
+        self.execute(text, values, formats)
+        self.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection; an unfinished transaction is rolled back."""
+        self.connection.close()

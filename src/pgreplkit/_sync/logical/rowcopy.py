@@ -1,0 +1,87 @@
+# Generated from pgreplkit/_async/logical/rowcopy.py by `nox -s sync`. Do not edit.
+"""RowCopy: the rows of a table by COPY, over a path that may fall silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from psycopg import Connection, Error as PsycopgError
+from psycopg.sql import Composed
+
+from pgreplkit._sync._io import to_thread
+from pgreplkit._sync.wire.copyout import CopyOut
+from pgreplkit.catalog.logical.snapshot import IS_COPYING
+from pgreplkit.driver.probe import probe
+from pgreplkit.errors import ConnectionFailed, StreamClosed
+from pgreplkit.plans.streams.silence import Silence
+
+_BEAT = 1.0
+"""Seconds between two looks whether the rows are still wanted."""
+
+
+class RowCopy:
+    """Reads COPY data, and tells a server that is busy from a path that is cut.
+
+    A server sends nothing while it waits for a lock, or for rows that a filter accepts, and it
+    does not read what its client sends. So a second connection asks what it is doing.
+    """
+
+    def __init__(
+        self,
+        reader: Connection[object],
+        conninfo: str,
+        silence: Silence,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._reader, self._conninfo = reader, conninfo
+        self._silence, self._is_wanted = silence, is_wanted
+
+    def rows(self, operation: str, statement: Composed) -> Generator[memoryview]:
+        """Run the COPY, and yield each row.
+
+        Raises: ConnectionFailed when the path is cut; StreamClosed when the rows are no longer
+        wanted; psycopg's errors.
+        """
+        out = CopyOut(self._reader)
+        out.send(statement.as_bytes(self._reader))
+        self._silence.heard()
+        while not out.is_over:
+            messages = out.views()
+            for message in messages:
+                yield message
+            if out.result() is None and not messages and not out.is_over:
+                self._listen(out, operation)
+
+    def _listen(self, out: CopyOut, operation: str) -> None:
+        silence = self._silence
+        if out.wait(_BEAT):
+            silence.heard()
+            return
+        if not self._is_wanted():
+            raise StreamClosed(operation, "the stream has ended", remedy="open another stream")
+        silence.listened(_BEAT)
+        if not silence.is_over:
+            return
+        found = self._why_cut()
+        # What the server has just sent is on its way.
+        if found and not out.wait(_BEAT):
+            found = f"the server sent nothing for {silence.limit:g} s, {found}"
+            raise ConnectionFailed(operation, found, remedy="check the network between")
+        silence.heard()
+
+    def _why_cut(self) -> str | None:
+        """Return why the path to the server counts as cut; None if the server is busy."""
+        pid = self._reader.info.backend_pid
+        try:
+            with Connection.connect(self._conninfo, autocommit=True) as second:
+                cursor = second.execute(IS_COPYING, [pid], prepare=False)
+                record = cursor.fetchone()
+        except PsycopgError as error:
+            reply = to_thread(lambda: probe(self._conninfo))
+            # A server that has no place for a second connection is alive.
+            if reply.is_alive:
+                return None
+            return f"and a second connection failed: {' '.join(str(error).split())}"
+        if record is None:
+            return "and its process has ended"
+        return None if record[0] else "and its process waits for this client"

@@ -1,0 +1,311 @@
+"""Planner: turns the changes of a transaction into statements with their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TypeAlias
+
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.apply.shape import Dump, Match, match
+from pgreplkit.apply.statements import Statement, Statements, truncation
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
+from pgreplkit.protocol.pgoutput.tables import Table
+from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, Octets, RawValues, TableReader
+from pgreplkit.protocol.transactions import RawChange
+from pgreplkit.values.tablename import TableName
+
+Step: TypeAlias = tuple[Statement, Sequence[Octets], Sequence[int]]
+"""A statement, its parameters, and their formats."""
+_INSERT, _UPDATE, _DELETE, _TRUNCATE = b"IUDT"
+_DEFAULT = TableRule()
+_READERS = 1000
+"""Descriptions of tables that are remembered: the server may send one again at any time."""
+
+
+class UnknownTable(Exception):
+    """A table whose counterpart the subscriber must be asked about first."""
+
+    def __init__(self, table: TableName) -> None:
+        super().__init__(f"unknown table: {table}")
+        self.table = table
+
+
+class NotPortable(Exception):
+    """A table whose values must be sent as text."""
+
+
+class RuleFailed(Exception):
+    """A callable of a rule that failed."""
+
+
+class TablePlan:
+    """The statements for the changes of one table."""
+
+    def __init__(
+        self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
+    ) -> None:
+        self.match: Match = matched
+        self.rule: TableRule = rule
+        self.dump: Dump = dump
+        self.constants: list[Octets] = [*matched.constants]
+        self.constant_formats: list[int] = [TEXT] * len(self.constants)
+        self._statements = Statements(matched, name)
+        self._made: dict[object, Statement] = {}
+        self._upsert: Statement | None = None
+        self.has_constants: bool = bool(self.constants)
+        self._always = [one.position for one in matched.identity_always]
+
+    def _get(self, key: object, make: Callable[[], Statement]) -> Statement:
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = make()
+        return made
+
+    def insert(self, values: list[Octets], formats: list[int]) -> Step:
+        """Return the step that inserts a row."""
+        statement = self._get("insert", self._statements.insert)
+        return self._bound(statement, values, formats)
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the steps that update a row."""
+        values, formats = new
+        if old is not None and self.match.is_full:
+            values, formats = _merged(old, new)
+        if old is not None and any(old[0][at] != values[at] for at in self._always):
+            # UPDATE cannot set such a column.
+            return [self.delete(old), self.insert(values, formats)]
+        unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
+        has_old = old is not None
+        statement = self._get(
+            ("update", has_old, unsent, needs_row),
+            lambda: self._statements.update(unsent, has_old=has_old, needs_row=needs_row),
+        )
+        if old is not None:
+            values, formats = [*old[0], *values], [*old[1], *formats]
+        return [self._bound(statement, values, formats)]
+
+    def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
+        """Return the step that deletes a row."""
+        statement = self._get(
+            ("delete", needs_row), lambda: self._statements.delete(needs_row=needs_row)
+        )
+        return self._bound(statement, *old)
+
+    def upsert(self, new: RawValues) -> list[Step]:
+        """Return the steps after which a row exists with these values."""
+        values, formats = new
+        if UNSENT in formats:
+            return self.update(None, new)
+        self._upsert = statement = self._upsert or self._statements.upsert()
+        if statement is None:
+            # Without a unique key there is nothing that a second row would conflict with.
+            return [self.delete(new, needs_row=False), self.insert(values, formats)]
+        return [self._bound(statement, values, formats)]
+
+    def clear(self) -> Step:
+        """Return the step that deletes the rows of this source only."""
+        statement = self._get("clear", self._statements.delete_source)
+        return statement.bound(self.constants, self.constant_formats)
+
+    def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
+        if self.has_constants:
+            values, formats = values + self.constants, formats + self.constant_formats
+        return statement.bound(values, formats)
+
+
+class Planner:
+    """Plans the statements of transactions; prepared statements keep their names.
+
+    ``targets`` are the known tables of the subscriber; the caller may add others later.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[TableName, TargetTable | None],
+        rules: Mapping[TableName, TableRule],
+        dump: Dump,
+        *,
+        truncate: bool,
+        is_binary: bool,
+    ) -> None:
+        self._targets, self._rules, self._dump = targets, rules, dump
+        self._truncates, self._is_binary = truncate, is_binary
+        self._plans: dict[int, tuple[TableReader[Row], TablePlan]] = {}
+        self._by_table: dict[Table, TablePlan] = {}
+        self._truncations: dict[tuple[tuple[TablePlan, ...], bool], Statement] = {}
+        self._names = (b"pgreplkit_%d" % number for number in count(1))
+
+    def steps(self, change: RawChange[Row]) -> Iterable[Step]:
+        """Return the steps of a change.
+
+        Raises: UnknownTable; NotPortable; SchemaMismatch; RuleFailed.
+        """
+        kind, readers, flag, old, new = change
+        if kind == _TRUNCATE:
+            return self._truncation(readers, restarts=flag)
+        reader = readers[0]
+        known = self._plans.get(id(reader))
+        plan = known[1] if known is not None else self.plan(reader)
+        if plan.rule.needs_rows:
+            return _filtered(plan, reader, old, new, is_new=kind == _INSERT)
+        if kind == _INSERT and new is not None:
+            return (plan.insert(*new),)
+        if kind == _UPDATE and new is not None:
+            return plan.update(old, new)
+        if old is None:
+            raise RuleFailed("the publisher sent no old row")
+        return (plan.delete(old),)
+
+    def plan(self, reader: TableReader[Row]) -> TablePlan:
+        """Return the plan of a table, as a stream describes it."""
+        plan = self.plan_of(reader.table)
+        if len(self._plans) > _READERS:
+            self._plans.clear()
+        # The reader is kept, so that no other object gets its id.
+        self._plans[id(reader)] = reader, plan
+        return plan
+
+    def plan_of(self, table: Table) -> TablePlan:
+        """Return the plan of a table.
+
+        Raises: UnknownTable; NotPortable; SchemaMismatch.
+        """
+        # The server sends an unaltered table again, as after ANALYZE.
+        plan = self._by_table.get(table)
+        if plan is None:
+            plan = self._by_table[table] = self._planned(table)
+        return plan
+
+    def _planned(self, table: Table) -> TablePlan:
+        rule = self._rules.get(table.table_name, _DEFAULT)
+        name = rule.to or table.table_name
+        if name not in self._targets:
+            raise UnknownTable(name)
+        matched = match(table, self._targets[name], rule, self._dump)
+        if self._is_binary and not matched.is_portable:
+            raise NotPortable
+        return TablePlan(matched, rule, self._dump, lambda: next(self._names))
+
+    def _truncation(self, readers: Sequence[TableReader[Row]], *, restarts: bool) -> list[Step]:
+        if not self._truncates:
+            return []
+        plans = [self.plan(reader) for reader in readers]
+        steps = [plan.clear() for plan in plans if plan.has_constants]
+        whole = tuple(plan for plan in plans if not plan.has_constants)
+        if whole:
+            if (whole, restarts) not in self._truncations:
+                matches = [plan.match for plan in whole]
+                statement = truncation(matches, next(self._names), restarts=restarts)
+                self._truncations[whole, restarts] = statement
+            steps.append(self._truncations[whole, restarts].bound([], []))
+        return steps
+
+
+def _merged(old: RawValues, new: RawValues) -> RawValues:
+    """Return the new row with its unsent values taken from the whole old row."""
+    values, formats = [*new[0]], [*new[1]]
+    for at, how in enumerate(formats):
+        if how == UNSENT:
+            values[at], formats[at] = old[0][at], old[1][at]
+    return values, formats
+
+
+def _filtered(
+    plan: TablePlan,
+    reader: TableReader[Row],
+    old: RawValues | None,
+    new: RawValues | None,
+    *,
+    is_new: bool,
+) -> Iterator[Step]:
+    """Yield the steps of a change of a table whose rule has callables."""
+    if new is None:
+        if old is not None:
+            yield plan.delete(old, needs_row=plan.rule.where is None)
+        return
+    if old is not None and plan.match.is_full:
+        new = _merged(old, new)
+    kept = _kept(plan, reader, new)
+    if is_new:
+        if kept is not None:
+            yield plan.insert(*kept)
+        return
+    keys = [column.is_key for column in reader.table.columns]
+    is_moved = old is not None and any(
+        is_key and old[0][at] != new[0][at] for at, is_key in enumerate(keys)
+    )
+    if old is not None and (kept is None or (is_moved and not plan.match.is_full)):
+        yield plan.delete(old, needs_row=False)
+    elif kept is None:
+        yield plan.delete(new, needs_row=False)
+    elif old is not None and is_moved:
+        # All columns are the key: the old row may or may not have been kept.
+        yield plan.delete(old, needs_row=False)
+    if kept is not None:
+        yield from plan.upsert(kept)
+
+
+def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
+    """Return the values to write; None if the rule leaves the row out."""
+    rule = plan.rule
+    row = _row(reader, new)
+    if rule.where is not None and not _called(rule.where, "where", row):
+        return None
+    if rule.change is None:
+        return new
+    changed = _called(rule.change, "change", row)
+    if changed is None:
+        return None
+    if not isinstance(changed, Mapping):
+        raise RuleFailed(f"change returned a {type(changed).__name__}, not a mapping")
+    values, formats = [*new[0]], [*new[1]]
+    columns = {column.name: (at, column) for at, column in enumerate(reader.table.columns)}
+    for name, value in changed.items():
+        if name not in columns:
+            raise RuleFailed(f"change returned the column {name!r}, which is not published")
+        at, column = columns[name]
+        if column.is_key and not plan.match.is_full and value != row[name]:
+            raise RuleFailed(f"change altered the key column {name!r}")
+        if value is not row[name] and value != row[name]:
+            values[at], formats[at] = plan.dump(value), TEXT
+    return values, formats
+
+
+def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
+    try:
+        return call(row)
+    except Exception as error:
+        raise RuleFailed(f"{name} raised {type(error).__name__}: {error}, for {row!r}") from error
+
+
+def _row(reader: TableReader[Row], new: RawValues) -> Row:
+    values: list[object] = [*reader.load(new[0])]
+    for at, how in enumerate(new[1]):
+        if how == UNSENT:
+            values[at] = UNCHANGED
+    return reader.make(tuple(values))
+
+
+def is_portable(
+    tables: Iterable[Table],
+    targets: Mapping[TableName, TargetTable | None],
+    rules: Mapping[TableName, TableRule],
+    dump: Dump,
+) -> bool:
+    """Whether the values of all tables may be sent in binary."""
+    for table in tables:
+        rule = rules.get(table.table_name, _DEFAULT)
+        if rule.needs_rows:
+            return False
+        try:
+            matched = match(table, targets.get(rule.to or table.table_name), rule, dump)
+        except SchemaMismatch:
+            return False
+        if not matched.is_portable:
+            return False
+    return True

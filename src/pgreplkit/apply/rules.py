@@ -1,0 +1,73 @@
+"""TableRule: how the changes of one table are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.values.several import several
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
+
+Where: TypeAlias = Callable[[Row], bool]
+"""True for the rows that the subscriber has."""
+ChangeRow: TypeAlias = Callable[[Row], Mapping[str, object] | None]
+"""Values by column that replace those of a row; None leaves the row out."""
+
+
+def _target(table: AnyTable | None) -> TableName | None:
+    return None if table is None else table_of(table)
+
+
+def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
+    if not isinstance(columns, Mapping):
+        raise TypeError(f"columns is a mapping of names, not a {type(columns).__name__}")
+    return {**columns}
+
+
+def _constants(constants: Mapping[str, object]) -> dict[str, object]:
+    if not isinstance(constants, Mapping):
+        raise TypeError(f"constants is a mapping of values, not a {type(constants).__name__}")
+    return {**constants}
+
+
+def _key(key: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if key is None else several(key, "key", at_least=1)
+
+
+@attrs.frozen(kw_only=True)
+class TableRule:
+    """How the changes of one table are applied; by default, to the table of the same name.
+
+    With ``where`` or ``change``, each row is loaded as Python values, which is about ten times
+    slower.
+    """
+
+    to: TableName | None = attrs.field(default=None, converter=_target)
+    """The subscriber's table; None means the same name."""
+    columns: Mapping[str, str | None] = attrs.field(factory=dict, converter=_columns)
+    """The subscriber's column for a publisher's column, where the names differ; None drops it."""
+    constants: Mapping[str, object] = attrs.field(factory=dict, converter=_constants)
+    """Values for columns that only the subscriber has."""
+    where: Where | None = None
+    """The rows to apply. A row that no longer fits is deleted, one that fits again is inserted."""
+    change: ChangeRow | None = None
+    """Changes a row before it is applied; must not change the key."""
+    key: tuple[str, ...] | None = attrs.field(default=None, converter=_key)
+    """The subscriber's columns that identify a row; by default the replica identity's."""
+
+    def __attrs_post_init__(self) -> None:
+        taken = [name for name in self.columns.values() if name is not None]
+        twice = {name for name in taken if taken.count(name) > 1 or name in self.constants}
+        if twice:
+            raise ValueError(f"several values are mapped to the column {sorted(twice)[0]!r}")
+        for name in ("where", "change"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable")
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether a callable needs each row as Python values."""
+        return self.where is not None or self.change is not None

@@ -1,0 +1,111 @@
+"""ApplySettings: how an applier works, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.values.tablename import AnyTable, TableName, table_of
+
+_NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
+"""The slot's name is longer by a prefix, and has at most 63 characters."""
+
+Rules: TypeAlias = Mapping[AnyTable, TableRule]
+
+
+@attrs.frozen(kw_only=True)
+class ApplySettings:
+    """The arguments of an applier."""
+
+    name: str
+    publications: tuple[str, ...]
+    rules: Mapping[TableName, TableRule]
+    conflicts: Policy
+    on_error: str
+    copy: bool
+    existing: str
+    truncate: bool
+    resume: str
+    origin: str
+    retries: int
+    reconnect: float | None
+
+    @property
+    def uses_origin(self) -> bool:
+        """Whether the position is that of a replication origin."""
+        return self.resume == "origin"
+
+    def target_of(self, table: TableName) -> TableName:
+        """Return the subscriber's table to which a table's changes are applied."""
+        rule = self.rules.get(table)
+        return table if rule is None or rule.to is None else rule.to
+
+
+def apply_settings(
+    name: str,
+    publications: Iterable[str],
+    tables: Rules | None,
+    conflicts: Policy,
+    *,
+    on_error: str,
+    copy: bool,
+    existing: str,
+    truncate: bool,
+    resume: str,
+    origin: str,
+    retries: int,
+    reconnect: float | None,
+) -> ApplySettings:
+    """Return the settings, checked.
+
+    Raises: TypeError; ValueError.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"an applier's name is a str, not {type(name).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"an applier's name has 1 to 50 letters a-z, digits and underscores, got {name!r}"
+        )
+    choices = {
+        "on_error": (on_error, ("stop", "park")),
+        "existing": (existing, ("refuse", "merge", "truncate")),
+        "resume": (resume, ("origin", "table")),
+        "origin": (origin, ("any", "none")),
+    }
+    for argument, (given, known) in choices.items():
+        if given not in known:
+            raise ValueError(f"{argument} must be one of {', '.join(known)}, got {given!r}")
+    if not callable(getattr(conflicts, "decide", None)):
+        raise TypeError("conflicts is a policy such as ApplyRemote()")
+    return ApplySettings(
+        name=name,
+        publications=names_of(publications),
+        rules=_rules(tables or {}),
+        conflicts=conflicts,
+        on_error=on_error,
+        copy=copy,
+        existing=existing,
+        truncate=truncate,
+        resume=resume,
+        origin=origin,
+        retries=retries,
+        reconnect=reconnect,
+    )
+
+
+def _rules(tables: Rules) -> dict[TableName, TableRule]:
+    rules: dict[TableName, TableRule] = {}
+    for table, rule in tables.items():
+        if not isinstance(rule, TableRule):
+            raise TypeError(f"the rule of {table} is a TableRule, not {type(rule).__name__}")
+        name = table_of(table)
+        if name in rules:
+            raise ValueError(f"{name} has two rules")
+        rules[name] = rule
+    return rules

@@ -1,0 +1,208 @@
+"""Match: a published table, and the columns of the subscriber to which it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.apply.rules import TableRule
+from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.protocol.pgoutput.tables import RelationIdentity, Table
+from pgreplkit.protocol.pgoutput.tuples import Octets
+
+Dump = Callable[[object], Octets]
+"""Returns the text of a Python value, as the server reads it."""
+
+_SCALARS = {
+    *(16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 142, 700, 701, 829, 774, 869, 650),
+    *(1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266, 1560, 1562, 1700, 2950, 3802),
+}
+_ARRAYS = {
+    *(1000, 1001, 1002, 1003, 1016, 1005, 1007, 1009, 1028, 199, 143, 1021, 1022, 1040, 775),
+    *(1041, 651, 1014, 1015, 1182, 1183, 1115, 1185, 1187, 1270, 1561, 1563, 1231, 2951, 3807),
+}
+PORTABLE_TYPES = frozenset(_SCALARS | _ARRAYS)
+"""Built-in types whose binary form means the same on every server and major version.
+
+Others contain OIDs, as regclass and composites do, or depend on settings, as money does.
+"""
+_UNCOMPARABLE = {114, 142, 143, 199}
+"""json and xml, and arrays of them: they have no equality."""
+
+
+@attrs.frozen
+class Written:
+    """A column of the subscriber that gets a value."""
+
+    column: TargetColumn
+    position: int
+    """The position among the publisher's columns, followed by the constants."""
+
+
+@attrs.frozen(eq=False)
+class Match:
+    """A published table, and how its values are written to the subscriber's table."""
+
+    source: Table
+    target: TargetTable
+    written: tuple[Written, ...]
+    constants: tuple[Octets, ...]
+    """The texts of the constants, whose positions follow those of the publisher's columns."""
+    key: tuple[Written, ...]
+    """The columns that identify a row; empty if all of them do, or none."""
+    is_unique: bool
+    """Whether the key identifies one row at most."""
+
+    @property
+    def width(self) -> int:
+        """The number of the publisher's columns."""
+        return len(self.source.columns)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether old rows are sent whole."""
+        return self.source.replica_identity is RelationIdentity.FULL
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether all values may be sent in binary."""
+        return all(
+            one.position >= self.width
+            or (
+                one.column.type_oid == self.source.columns[one.position].type_oid
+                and one.column.type_oid in PORTABLE_TYPES
+            )
+            for one in self.written
+        )
+
+    @property
+    def identity_always(self) -> tuple[Written, ...]:
+        """The columns GENERATED ALWAYS AS IDENTITY, which UPDATE cannot set."""
+        return tuple(one for one in self.written if one.column.identity == "a")
+
+
+def is_comparable(column: TargetColumn) -> bool:
+    """Whether the column's type surely has an equality, so that it need not be compared as text."""
+    return column.type_oid in PORTABLE_TYPES and column.type_oid not in _UNCOMPARABLE
+
+
+def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump) -> Match:
+    """Return how the changes of a table are written.
+
+    Raises: SchemaMismatch.
+    """
+    name = rule.to or source.table_name
+    if target is None:
+        raise SchemaMismatch(str(source), (f"the subscriber has no table {name}",))
+    problems: list[str] = []
+    ddl: list[str] = []
+    written: list[Written] = []
+    for position, column in enumerate(source.columns):
+        own_name = rule.columns.get(column.name, column.name)
+        if own_name is None or own_name in rule.constants:
+            continue
+        own = target.column(own_name)
+        if own is None:
+            problems.append(f"{target.table} has no column {own_name!r}")
+            ddl.append(_added(target, own_name, column.type_oid))
+        elif not own.is_generated:
+            written.append(Written(own, position))
+    constants: list[Octets] = []
+    for constant, value in rule.constants.items():
+        own = target.column(constant)
+        if own is None:
+            problems.append(f"{target.table} has no column {constant!r}, which is a constant")
+        else:
+            written.append(Written(own, len(source.columns) + len(constants)))
+        constants.append(dump(value))
+    problems += _unknown(source, rule)
+    problems += _left_out(target, written)
+    key = _key(source, target, rule, written, problems)
+    if problems:
+        raise SchemaMismatch(str(source), tuple(problems), tuple(filter(None, ddl)))
+    is_unique = target.is_unique([one.column.name for one in key])
+    return Match(source, target, tuple(written), tuple(constants), key, is_unique)
+
+
+def _unknown(source: Table, rule: TableRule) -> Iterator[str]:
+    names = {column.name for column in source.columns}
+    for name in rule.columns:
+        if name not in names:
+            yield f"the rule maps the column {name!r}, which is not published"
+
+
+def _left_out(target: TargetTable, written: Sequence[Written]) -> Iterator[str]:
+    taken = {one.column.name for one in written}
+    for column in target.columns:
+        if column.needs_value and column.name not in taken:
+            yield (
+                f"{target.table} needs a value for {column.name!r}, which is NOT NULL without a"
+                " default and gets none"
+            )
+
+
+def _added(target: TargetTable, name: str, type_oid: int) -> str:
+    type_name = _TYPE_NAMES.get(type_oid)
+    # The types of others depend on modifiers and schemas: schema_drift() knows them.
+    if type_name is None:
+        return ""
+    return f"ALTER TABLE {target.table} ADD COLUMN {quote_identifier(name)} {type_name}"
+
+
+_TYPE_NAMES = {
+    16: "boolean",
+    17: "bytea",
+    20: "bigint",
+    21: "smallint",
+    23: "integer",
+    25: "text",
+    114: "json",
+    700: "real",
+    701: "double precision",
+    1082: "date",
+    1114: "timestamp",
+    1184: "timestamptz",
+    1700: "numeric",
+    2950: "uuid",
+    3802: "jsonb",
+    1043: "varchar",
+}
+
+
+def _key(
+    source: Table,
+    target: TargetTable,
+    rule: TableRule,
+    written: Sequence[Written],
+    problems: list[str],
+) -> tuple[Written, ...]:
+    """Return the columns that identify a row of the subscriber."""
+    by_name = {one.column.name: one for one in written}
+    width = len(source.columns)
+    is_full = source.replica_identity is RelationIdentity.FULL
+    sent = {
+        one.column.name
+        for one in written
+        if one.position >= width or is_full or source.columns[one.position].is_key
+    }
+    if rule.key is not None:
+        if missing := [name for name in rule.key if name not in sent]:
+            problems.append(f"the key column {missing[0]!r} is not part of the replica identity")
+        return tuple(by_name[name] for name in rule.key if name in by_name)
+    if is_full:
+        # Every old value is sent, so that any key of the subscriber will do.
+        fitting = [key for key in target.keys if {*key} <= sent]
+        return tuple(by_name[name] for name in fitting[0]) if fitting else ()
+    key = [one for one in written if one.position < width and source.columns[one.position].is_key]
+    published = [column for column in source.columns if column.is_key]
+    if len(key) < len(published):
+        # Without all of it, other rows could be hit.
+        problems.append("a column of the replica identity is dropped or generated")
+    if key:
+        # A constant in a key of the subscriber separates the rows of several sources.
+        own = {name for columns in target.keys for name in columns}
+        key += [one for one in written if one.position >= width and one.column.name in own]
+    return tuple(key)

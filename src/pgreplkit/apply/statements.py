@@ -1,0 +1,228 @@
+"""Statements: the SQL that applies one kind of change to one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import attrs
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.apply.shape import Match, Written, is_comparable
+from pgreplkit.protocol.pgoutput.tuples import Octets
+
+
+class Kind(Enum):
+    """The kind of a statement."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    UPSERT = "upsert"
+    TRUNCATE = "truncate"
+
+
+@attrs.frozen(eq=False)
+class Statement:
+    """A statement to prepare, and the values that it takes."""
+
+    kind: Kind
+    table: str
+    """The publisher's table, as SQL."""
+    name: bytes
+    sql: str
+    picks: tuple[int, ...] | None
+    """The positions of the parameters among all values; None means all values in their order."""
+    needs_row: bool = False
+    """Whether no changed row is a conflict: the row is missing."""
+    key: tuple[tuple[str, int, int], ...] = ()
+    """The columns that identify the row: their names, parameters and types."""
+
+    def bound(
+        self, values: list[Octets], formats: list[int]
+    ) -> tuple[Statement, Sequence[Octets], Sequence[int]]:
+        """Return the statement with its parameters and their formats."""
+        picks = self.picks
+        if picks is None:
+            return self, values, formats
+        return self, [values[at] for at in picks], [formats[at] for at in picks]
+
+
+class _Parameters:
+    """Numbers for the positions of the values that a statement uses."""
+
+    def __init__(self, used: set[int], width: int) -> None:
+        self._order = sorted(used)
+        self._numbers = {position: at for at, position in enumerate(self._order, 1)}
+        self.picks = None if len(used) == width else tuple(self._order)
+
+    def __getitem__(self, position: int) -> str:
+        return f"${self._numbers[position]}"
+
+    def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:
+        """Return the names of columns, with the places and types of their parameters."""
+        return tuple(
+            (one.column.name, self._numbers[at] - 1, one.column.type_oid) for one, at in where
+        )
+
+
+class Statements:
+    """Composes the statements for one table.
+
+    Values come in one list: the old row where there is one, the new row, the constants.
+    """
+
+    def __init__(self, match: Match, name: Callable[[], bytes]) -> None:
+        self._match, self._name = match, name
+        self._table = f"{match.target.table}"
+        only = "" if match.target.is_partitioned else "ONLY "
+        self._only = f"{only}{self._table}"
+
+    def insert(self) -> Statement:
+        """Return the INSERT of a row; values: the new row, the constants."""
+        sql, parameters = self._insert()
+        key = parameters.of(self._where(0))
+        return self._made(Kind.INSERT, sql, parameters, key=key)
+
+    def upsert(self) -> Statement | None:
+        """Return the INSERT of a row that may exist; None without a unique key of the subscriber.
+
+        Values: the new row, the constants.
+        """
+        names = {one.column.name for one in self._match.key}
+        key = next((key for key in self._match.target.keys if {*key} <= names), None)
+        if key is None:
+            return None
+        sql, parameters = self._insert()
+        columns = [
+            quote_identifier(one.column.name)
+            for one in self._match.written
+            if one.column.name not in key and one.column.identity != "a"
+        ]
+        sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in columns)
+        action = f"UPDATE SET {sets}" if sets else "NOTHING"
+        target = ", ".join(map(quote_identifier, key))
+        return self._made(Kind.UPSERT, f"{sql} ON CONFLICT ({target}) DO {action}", parameters)
+
+    def _insert(self) -> tuple[str, _Parameters]:
+        match = self._match
+        used = {one.position for one in match.written}
+        parameters = _Parameters(used, match.width + len(match.constants))
+        columns = ", ".join(quote_identifier(one.column.name) for one in match.written)
+        values = ", ".join(parameters[one.position] for one in match.written)
+        # A replicated value replaces the one that the identity column would get.
+        overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
+        if not columns:
+            return f"INSERT INTO {self._table} DEFAULT VALUES", parameters
+        return f"INSERT INTO {self._table} ({columns}) {overriding}VALUES ({values})", parameters
+
+    def update(
+        self, unsent: frozenset[int] = frozenset(), *, has_old: bool, needs_row: bool = True
+    ) -> Statement:
+        """Return the UPDATE of a row, without the new values at the positions ``unsent``.
+
+        Values: the old row if ``has_old``, the new row, the constants.
+        """
+        match = self._match
+        shift = match.width if has_old else 0
+        keys = {one.column.name for one in match.key}
+        changed = [
+            one
+            for one in match.written
+            if one.position not in unsent
+            and one.column.identity != "a"
+            # Without the old row the key is the same as before.
+            and (has_old or one.column.name not in keys)
+        ]
+        where = self._where(shift)
+        used = {one.position + shift for one in changed} | {at for _, at in where}
+        parameters = _Parameters(used, match.width + shift + len(match.constants))
+        sets = [
+            f"{quote_identifier(one.column.name)} = {parameters[one.position + shift]}"
+            for one in changed
+        ]
+        if not sets:
+            # Triggers fire, and the row's version is new, as after any UPDATE.
+            column = quote_identifier(self._settable())
+            sets = [f"{column} = t.{column}"]
+        condition = self._condition(where, parameters)
+        sql = f"UPDATE {self._only} AS t SET {', '.join(sets)} WHERE {condition}"
+        key = parameters.of(where)
+        return self._made(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
+
+    def delete(self, *, needs_row: bool = True) -> Statement:
+        """Return the DELETE of a row; values: the old row, the constants."""
+        match = self._match
+        where = self._where(0)
+        parameters = _Parameters({at for _, at in where}, match.width + len(match.constants))
+        sql = f"DELETE FROM {self._only} AS t WHERE {self._condition(where, parameters)}"
+        key = parameters.of(where)
+        return self._made(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
+
+    def delete_source(self) -> Statement:
+        """Return the DELETE of all rows with the constants; values: the constants."""
+        match = self._match
+        fixed = [one for one in match.written if one.position >= match.width]
+        parameters = _Parameters(
+            {one.position - match.width for one in fixed}, len(match.constants)
+        )
+        condition = " AND ".join(
+            f"t.{quote_identifier(one.column.name)} IS NOT DISTINCT FROM"
+            f" {parameters[one.position - match.width]}"
+            for one in fixed
+        )
+        sql = f"DELETE FROM {self._only} AS t WHERE {condition}"
+        return self._made(Kind.TRUNCATE, sql, parameters)
+
+    def _settable(self) -> str:
+        names = [one.column.name for one in self._match.written if one.column.identity != "a"]
+        return (names or [self._match.target.columns[0].name])[0]
+
+    def _where(self, shift: int) -> list[tuple[Written, int]]:
+        """Return the columns that identify a row, with the positions of their values."""
+        match = self._match
+        key = match.key or match.written
+        width = match.width
+        return [(one, one.position + (shift if one.position >= width else 0)) for one in key]
+
+    def _condition(self, where: Sequence[tuple[Written, int]], parameters: _Parameters) -> str:
+        match = self._match
+        if match.key and match.is_unique:
+            return " AND ".join(
+                f"t.{quote_identifier(one.column.name)} = {parameters[at]}" for one, at in where
+            )
+        # Of several rows that are alike, one is meant.
+        same = " AND ".join(_is_same(one, parameters[at]) for one, at in where)
+        place = "(tableoid, ctid)" if match.target.is_partitioned else "ctid"
+        own = "(t.tableoid, t.ctid)" if match.target.is_partitioned else "t.ctid"
+        columns = place.strip("()")
+        return f"{own} = (SELECT {columns} FROM {self._only} AS t WHERE {same} LIMIT 1)"
+
+    def _made(
+        self,
+        kind: Kind,
+        sql: str,
+        parameters: _Parameters,
+        *,
+        needs_row: bool = False,
+        key: tuple[tuple[str, int, int], ...] = (),
+    ) -> Statement:
+        table = str(self._match.source)
+        return Statement(kind, table, self._name(), sql, parameters.picks, needs_row, key)
+
+
+def _is_same(one: Written, parameter: str) -> str:
+    column = f"t.{quote_identifier(one.column.name)}"
+    if is_comparable(one.column):
+        return f"{column} IS NOT DISTINCT FROM {parameter}"
+    return f"{column}::text IS NOT DISTINCT FROM ({parameter}::{one.column.type})::text"
+
+
+def truncation(matches: Sequence[Match], name: bytes, *, restarts: bool) -> Statement:
+    """Return the TRUNCATE of tables; as by a subscription, never of others that refer to them."""
+    tables = ", ".join(
+        f"{'' if match.target.is_partitioned else 'ONLY '}{match.target.table}" for match in matches
+    )
+    sql = f"TRUNCATE {tables}{' RESTART IDENTITY' if restarts else ''}"
+    table = ", ".join(str(match.source) for match in matches)
+    return Statement(Kind.TRUNCATE, table, name, sql, None)

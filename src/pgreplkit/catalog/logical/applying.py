@@ -1,0 +1,338 @@
+"""The objects and statements by which an applier keeps its state on the subscriber."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.features import has
+from pgreplkit.values.tablename import TableName
+
+SCHEMA = "pgreplkit"
+"""The schema of all objects that appliers create on a subscriber."""
+PREFIX = "pgreplkit_"
+"""The names of slots and origins begin with it."""
+
+CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS pgreplkit"
+CREATE_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.applier (
+        name text PRIMARY KEY,
+        state text NOT NULL,
+        system_id text NOT NULL,
+        position pg_lsn NOT NULL DEFAULT '0/0',
+        commit_time timestamptz,
+        touched timestamptz
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.conflict (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        applier text NOT NULL,
+        kind text NOT NULL,
+        table_name text NOT NULL,
+        key_values jsonb,
+        resolution text NOT NULL,
+        xid bigint NOT NULL,
+        lsn pg_lsn NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.parked (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        applier text NOT NULL,
+        xid bigint NOT NULL,
+        lsn pg_lsn NOT NULL,
+        commit_time timestamptz,
+        table_name text,
+        change_number int,
+        sqlstate text,
+        found text NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.parked_step (
+        parked bigint NOT NULL REFERENCES pgreplkit.parked ON DELETE CASCADE,
+        number int NOT NULL,
+        table_name text NOT NULL,
+        statement text NOT NULL,
+        parameters bytea[] NOT NULL,
+        formats int[] NOT NULL,
+        PRIMARY KEY (parked, number)
+    )
+    """,
+)
+LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(1885697650)"
+"""Held while the tables are created: IF NOT EXISTS alone fails if two sessions do so at once."""
+HAS_TABLES = "SELECT to_regclass('pgreplkit.parked_step') IS NOT NULL AS has_tables"
+
+# The life of an applier.
+READ_APPLIER = """
+    SELECT state, system_id, position, commit_time FROM pgreplkit.applier WHERE name = %s
+"""
+ADD_APPLIER = """
+    INSERT INTO pgreplkit.applier (name, state, system_id) VALUES (%s, 'creating', %s)
+    RETURNING name
+"""
+SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
+DROP_APPLIER = "DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name"
+DROP_PARKED = "DELETE FROM pgreplkit.parked WHERE applier = %s RETURNING id"
+DROP_CONFLICTS = "DELETE FROM pgreplkit.conflict WHERE applier = %s RETURNING id"
+
+# The advisory lock that one session of an applier holds.
+LOCK = "SELECT pg_try_advisory_lock(1885697650, hashtext(%s)) AS is_locked"
+LOCKED_BY = """
+    SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+    AND classid = 1885697650 AND objid::bigint = hashtext(%s)::bit(32)::bigint AND objsubid = 2
+    AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+"""
+
+
+def functions(major: int, *, is_superuser: bool) -> str:
+    """Return the schema of the functions of origins that the applier calls.
+
+    Before 14 only superusers may call the server's own: wrappers are made for other roles.
+    """
+    return "pg_catalog" if is_superuser or has("origin.grantable", major) else SCHEMA
+
+
+ORIGIN_EXISTS = "SELECT FROM pg_catalog.pg_replication_origin WHERE roname = %s"
+CREATE_ORIGIN = "SELECT {}.pg_replication_origin_create(%s)"
+DROP_ORIGIN = "SELECT {}.pg_replication_origin_drop(%s)"
+SETUP_ORIGIN = "SELECT {}.pg_replication_origin_session_setup(%s)"
+ORIGIN_PROGRESS = "SELECT coalesce({}.pg_replication_origin_progress(%s, true), '0/0') AS position"
+REPLICA_ROLE = "SELECT {} AS role"
+_REPLICA_ROLE = "set_config('session_replication_role', 'replica', false)"
+SHOWN_ROLE = "SELECT current_setting('session_replication_role') AS role"
+
+
+def replica_role(major: int, *, is_superuser: bool) -> str:
+    """Return the statement that makes a session fire no ordinary triggers.
+
+    Before 15 the setting cannot be granted: a wrapper is made for other roles than superusers.
+    """
+    call = "pg_catalog." + _REPLICA_ROLE
+    if not is_superuser and not has("settings.grantable", major):
+        call = "pgreplkit.use_replica_role()"
+    return REPLICA_ROLE.format(call)
+
+
+def session_settings(major: int) -> str:
+    """Return the statement for the settings of a session that applies changes."""
+    settings = {
+        # Acknowledged is only what was flushed, so that no commit has to wait for it.
+        "synchronous_commit": "off",
+        "row_security": "off",
+        # In any other, a transaction can fail at its commit.
+        "default_transaction_isolation": "read committed",
+        "search_path": "pg_catalog",
+        # A plan that was made while a table was empty would read the whole table for ever.
+        "enable_seqscan": "off",
+        "pgreplkit.applied": "",
+    }
+    if major >= 11:
+        # The cost that stands for a disabled scan would have every such plan compiled.
+        settings["jit"] = "off"
+    if major >= 12:
+        settings["plan_cache_mode"] = "force_generic_plan"
+    return "SELECT " + ", ".join(
+        f"set_config('{name}', '{value}', false)" for name, value in settings.items()
+    )
+
+
+_GUARD = "WHERE 1 / (pg_catalog.current_setting('pgreplkit.applied') = $3::text)::int = 1"
+_NOTE = "pg_catalog.set_config('pgreplkit.applied', $4::text, false)"
+
+
+def ending(schema: str) -> str:
+    """Return the last statement of a transaction, which records its position by its origin.
+
+    It fails if the transaction before it did: it would else be committed without it. Parameters:
+    end LSN, commit time, the mark of the transaction before and the own one.
+
+    It is the last one because the server moves an origin even if the transaction is rolled back
+    after this call: a crash would then lose the transaction.
+    """
+    return (
+        f"SELECT {schema}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz), {_NOTE}"
+        f" {_GUARD}"
+    )
+
+
+ENDING_TABLE = f"""
+    WITH marked AS (SELECT {_NOTE} {_GUARD})
+    UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz
+    WHERE name = $5::text AND EXISTS (SELECT FROM marked)
+"""
+"""As ``ending``, with the position in a table; the last parameter is the applier's name."""
+CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
+"""Run before the position is recorded: nothing may fail between that and the commit."""
+SET_MARK = "SELECT set_config('pgreplkit.applied', %s, false)"
+XACT_SETUP = "SELECT {}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz)"
+MOVE_POSITION = """
+    UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz
+    WHERE name = $3::text
+"""
+FLUSH = "SELECT {}.pg_replication_origin_session_progress(true)"
+"""Flushes the WAL up to the last transaction that was applied."""
+FLUSH_TABLE = """
+    WITH waiting AS (SELECT set_config('synchronous_commit', 'on', true))
+    UPDATE pgreplkit.applier SET touched = clock_timestamp() FROM waiting WHERE name = $1::text
+"""
+"""Commits with a flush of the WAL, which covers all transactions before it."""
+
+ADD_CONFLICT = """
+    INSERT INTO pgreplkit.conflict
+        (applier, kind, table_name, key_values, resolution, xid, lsn)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
+"""
+CONFLICTS = """
+    SELECT id, at, kind, table_name AS table, key_values, resolution, xid, lsn
+    FROM pgreplkit.conflict WHERE applier = %s AND at >= %s ORDER BY id
+"""
+PRUNE_CONFLICTS = """
+    DELETE FROM pgreplkit.conflict WHERE applier = %s AND at < clock_timestamp() - %s::interval
+    RETURNING id
+"""
+ADD_PARKED = """
+    INSERT INTO pgreplkit.parked
+        (applier, xid, lsn, commit_time, table_name, change_number, sqlstate, found)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+"""
+ADD_STEP = """
+    INSERT INTO pgreplkit.parked_step (parked, number, table_name, statement, parameters, formats)
+    VALUES (%s, %s, %s, %s, %s, %s) RETURNING number
+"""
+PARKED = """
+    SELECT id, at, xid, lsn, commit_time, table_name AS table, change_number, sqlstate, found
+    FROM pgreplkit.parked WHERE applier = %s ORDER BY id
+"""
+PARKED_STEPS = """
+    SELECT number, table_name AS table, statement, parameters, formats
+    FROM pgreplkit.parked_step WHERE parked = %s ORDER BY number
+"""
+DROP_ONE_PARKED = "DELETE FROM pgreplkit.parked WHERE id = %s RETURNING id"
+
+RIGHTS = """
+    SELECT current_user AS role, rolsuper AS is_superuser,
+        to_regnamespace('pgreplkit') IS NOT NULL AS has_schema,
+        CASE WHEN to_regnamespace('pgreplkit') IS NULL
+            THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege('pgreplkit', 'CREATE') END AS may_create,
+        current_setting('session_replication_role') AS session_role,
+        to_regprocedure('pgreplkit.use_replica_role()') IS NOT NULL AS has_role_wrapper,
+        to_regprocedure('pgreplkit.pg_replication_origin_session_setup(text)') IS NOT NULL
+            AS has_origin_wrapper,
+        has_function_privilege('pg_catalog.pg_replication_origin_session_setup(text)', 'EXECUTE')
+            AS may_use_origins
+    FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
+MAY_SET_ROLE = """
+    SELECT has_parameter_privilege('session_replication_role', 'SET') AS may_set_role
+"""
+"""From 15 on."""
+ORIGINS_USED = """
+    SELECT count(*) AS used, coalesce(bool_or(roname = %s), false) AS has_own
+    FROM pg_catalog.pg_replication_origin
+"""
+PUBLISHER = """
+    SELECT current_user AS role, rolreplication OR rolsuper AS may_replicate,
+        (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,
+        EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s) AS has_slot
+    FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
+SLOT_BEHIND = """
+    SELECT active, confirmed_flush_lsn AS confirmed,
+        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_lsn() END - confirmed_flush_lsn)::bigint AS behind
+    FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+"""
+SAME_DATABASE = """
+    SELECT system_identifier::text AS system_id, current_database() AS database
+    FROM pg_catalog.pg_control_system()
+"""
+
+_ORIGIN_FUNCTIONS = (
+    ("pg_replication_origin_create", "name text", "oid", True),
+    ("pg_replication_origin_drop", "name text", "void", True),
+    ("pg_replication_origin_session_setup", "name text", "void", True),
+    ("pg_replication_origin_progress", "name text, flush boolean", "pg_lsn", True),
+    ("pg_replication_origin_session_progress", "flush boolean", "pg_lsn", False),
+    ("pg_replication_origin_xact_setup", "lsn pg_lsn, at timestamptz", "void", False),
+)
+
+
+def setup_sql(role: str, major: int, database: str, tables: Sequence[TableName]) -> list[str]:
+    """Return the statements by which an administrator lets a role apply changes."""
+    own = quote_identifier(role)
+    statements = [
+        f"GRANT CREATE ON DATABASE {quote_identifier(database)} TO {own}",
+        f"CREATE SCHEMA IF NOT EXISTS pgreplkit AUTHORIZATION {own}",
+    ]
+    calls = [
+        f"{name}({', '.join(part.split()[-1] for part in parameters.split(', '))})"
+        for name, parameters, _, _ in _ORIGIN_FUNCTIONS
+    ]
+    if has("origin.grantable", major):
+        statements += [f"GRANT EXECUTE ON FUNCTION pg_catalog.{call} TO {own}" for call in calls]
+    else:
+        statements += [_wrapper(*function) for function in _ORIGIN_FUNCTIONS]
+        statements += _granted_only(calls, own)
+    if has("settings.grantable", major):
+        statements.append(f"GRANT SET ON PARAMETER session_replication_role TO {own}")
+    else:
+        statements.append(
+            "CREATE OR REPLACE FUNCTION pgreplkit.use_replica_role() RETURNS text LANGUAGE sql"
+            f" SECURITY DEFINER AS 'SELECT pg_catalog.{_REPLICA_ROLE.replace(chr(39), chr(39) * 2)}"
+            "'"
+        )
+        statements += _granted_only(["use_replica_role()"], own)
+    for schema in sorted({table.schema for table in tables}):
+        statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
+    statements += [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {table} TO {own}"
+        for table in sorted(tables)
+    ]
+    return statements
+
+
+def publisher_setup_sql(role: str, tables: Sequence[TableName]) -> list[str]:
+    """Return the statements by which an administrator lets a role read the changes."""
+    own = quote_identifier(role)
+    statements = [f"ALTER ROLE {own} REPLICATION"]
+    for schema in sorted({table.schema for table in tables}):
+        statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
+    statements += [f"GRANT SELECT ON {table} TO {own}" for table in sorted(tables)]
+    return statements
+
+
+def _wrapper(name: str, parameters: str, returns: str, is_named: bool) -> str:
+    """Return the wrapper of a function for a role that may not call it; only for own origins."""
+    arguments = ", ".join(f"${at}" for at in range(1, len(parameters.split(", ")) + 1))
+    where = r" WHERE $1 LIKE ''pgreplkit\_%''" if is_named else ""
+    return (
+        f"CREATE OR REPLACE FUNCTION pgreplkit.{name}({parameters}) RETURNS {returns}"
+        f" LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_catalog.{name}({arguments}){where}'"
+    )
+
+
+def _granted_only(calls: Sequence[str], own: str) -> list[str]:
+    statements = []
+    for call in calls:
+        statements.append(f"REVOKE ALL ON FUNCTION pgreplkit.{call} FROM PUBLIC")
+        statements.append(f"GRANT EXECUTE ON FUNCTION pgreplkit.{call} TO {own}")
+    return statements
+
+
+# The first copy; {} stand for identifiers and queries.
+SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
+HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
+TRUNCATE = "TRUNCATE {}"
+STAGE = "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
+SELECT_ROWS = "SELECT {} FROM {}{}{}"
+COPY_ROWS = "COPY ({}) TO STDOUT {}"
+COPY_IN = "COPY {} ({}) FROM STDIN {}"
+BINARY_FORMAT = "(FORMAT binary)"
+MERGE = "INSERT INTO {} ({}) {}SELECT {} FROM {} ON CONFLICT {}"

@@ -1,0 +1,113 @@
+"""Errors of applying changes to another server."""
+
+from __future__ import annotations
+
+from pgreplkit.errors.server import ServerError
+
+
+class ApplyError(ServerError):
+    """Changes that could not be applied to the subscriber."""
+
+
+class SchemaMismatch(ApplyError):
+    """A table whose changes do not fit the subscriber's table.
+
+    Nothing of the transaction is applied. Align the tables, and run the applier again.
+
+    Attributes:
+        table: the publisher's table, as SQL.
+        problems: the differences, one text each.
+        sql: statements that align the subscriber's table; empty if the decision is yours.
+    """
+
+    table: str
+    problems: tuple[str, ...]
+    sql: tuple[str, ...]
+
+    def __init__(self, table: str, problems: tuple[str, ...], sql: tuple[str, ...] = ()) -> None:
+        self.table, self.problems, self.sql = table, problems, sql
+        remedy = "; ".join(sql) if sql else "align the tables, and run the applier again"
+        super().__init__(f"apply changes of {table}", "; ".join(problems), remedy=remedy)
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[SchemaMismatch], tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        return SchemaMismatch, (self.table, self.problems, self.sql)
+
+
+class ApplyFailed(ApplyError):
+    """A transaction of which one change was refused; nothing of it is applied.
+
+    Attributes:
+        xid: the transaction's ID on the publisher.
+        lsn: the end of the transaction on the publisher.
+        table: the publisher's table, as SQL; None if no single change was refused, as by a
+            constraint that is checked at the end.
+        change_number: the number of the refused change in its transaction, from 1; None likewise.
+    """
+
+    xid: int
+    lsn: str
+    table: str | None
+    change_number: int | None
+
+    def __init__(
+        self,
+        xid: int,
+        lsn: str,
+        table: str | None,
+        change_number: int | None,
+        found: str,
+        sqlstate: str | None = None,
+    ) -> None:
+        self.xid, self.lsn, self.table, self.change_number = xid, lsn, table, change_number
+        where = f", change {change_number} ({table})" if change_number is not None else ""
+        remedy = "remove the cause and run the applier again, or use on_error='park'"
+        super().__init__(f"apply transaction {xid} at {lsn}{where}", found, sqlstate, remedy=remedy)
+
+    def __reduce__(
+        self,
+    ) -> tuple[type[ApplyFailed], tuple[int, str, str | None, int | None, str, str | None]]:
+        facts = (self.xid, self.lsn, self.table, self.change_number, self.found, self.sqlstate)
+        return ApplyFailed, facts
+
+
+class ApplierActive(ApplyError):
+    """An applier whose name another session is using.
+
+    Attributes:
+        name: the applier's name.
+        pid: the subscriber's process that uses it; None if it is unknown.
+    """
+
+    remedy = "stop the other applier, or choose another name"
+
+    name: str
+    pid: int | None
+
+    def __init__(self, name: str, pid: int | None) -> None:
+        self.name, self.pid = name, pid
+        found = f"process {pid} of the subscriber applies it" if pid else "another session has it"
+        super().__init__(f"run the applier {name!r}", found, "55006")
+
+    def __reduce__(self) -> tuple[type[ApplierActive], tuple[str, int | None]]:
+        return ApplierActive, (self.name, self.pid)
+
+
+class OriginLoop(ApplyError):
+    """Changes that this applier itself has brought to the publisher, directly or by others.
+
+    Attributes:
+        origin: the replication origin that the publisher names.
+    """
+
+    remedy = "filter them with origin='none', or publish other tables"
+
+    origin: str
+
+    def __init__(self, operation: str, origin: str) -> None:
+        self.origin = origin
+        super().__init__(operation, f"the publisher got them from the origin {origin!r}")
+
+    def __reduce__(self) -> tuple[type[OriginLoop], tuple[str, str]]:
+        return OriginLoop, (self.operation, self.origin)

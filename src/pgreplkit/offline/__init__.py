@@ -1,0 +1,1 @@
+"""WAL files and archives, read without a server. Pure over files."""

@@ -1,0 +1,137 @@
+"""Compressed files: recognized by their content, and read in pieces."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from pgreplkit.errors import HostFileError
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.images import codec
+from pgreplkit.values.openenum import OpenEnum
+
+PIECE = 1 << 18
+"""Size of the pieces: small enough that reading needs little memory."""
+_HEAD = 8
+
+
+class FileForm(OpenEnum):
+    """The form in which a file is stored."""
+
+    PLAIN = "plain"
+    GZIP = "gz"
+    BZIP2 = "bz2"
+    XZ = "xz"
+    LZ4 = "lz4"
+    ZSTD = "zst"
+    BROTLI = "br"
+    ENCRYPTED = "encrypted"
+
+
+READABLE = {
+    FileForm.PLAIN,
+    FileForm.GZIP,
+    FileForm.BZIP2,
+    FileForm.XZ,
+    FileForm.LZ4,
+    FileForm.ZSTD,
+}
+_MAGIC = (
+    (b"\x1f\x8b", FileForm.GZIP),
+    (b"BZh", FileForm.BZIP2),
+    (b"\xfd7zXZ\x00", FileForm.XZ),
+    (b"\x04\x22\x4d\x18", FileForm.LZ4),
+    (b"\x28\xb5\x2f\xfd", FileForm.ZSTD),
+    (b"Salted__", FileForm.ENCRYPTED),  # OpenSSL, which pgBackRest uses
+    (b"-----BEG", FileForm.ENCRYPTED),  # GnuPG with armor
+    (b"age-encr", FileForm.ENCRYPTED),
+)
+_GPG_TAGS = {0x84, 0x85, 0x8C, 0xC1, 0xC3}
+"""First bytes of GnuPG's encrypted messages: a session key by public key or passphrase."""
+
+
+def form_of(path: Path) -> FileForm:
+    """Return the form of a file, by its first bytes; brotli has no mark but its suffix.
+
+    Raises: HostFileError.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    for magic, form in _MAGIC:
+        if head.startswith(magic):
+            return form
+    if path.suffix == ".br":
+        return FileForm.BROTLI
+    # A page of WAL has its magic number in the second byte, which cannot be a GnuPG tag's length.
+    if head[:1] and head[0] in _GPG_TAGS and head[1:2] != b"\xd1":
+        return FileForm.ENCRYPTED
+    return FileForm.PLAIN
+
+
+def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
+    """Read a file from ``start`` on, decompressed, in pieces.
+
+    Raises: HostFileError; InvalidWal if it is encrypted or its compression is damaged; ImportError
+    if an extra is missing.
+    """
+    try:
+        with _opened(path, form_of(path)) as file:
+            file.seek(start)
+            while piece := file.read(PIECE):
+                yield piece
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise InvalidWal(f"the compressed file is damaged: {error}", path=str(path)) from error
+    except OSError as error:
+        raise _refusal(path, error) from error
+    except RuntimeError as error:  # lz4
+        raise InvalidWal(f"the compressed file is damaged: {error}", path=str(path)) from error
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """Read the first bytes of a file, decompressed; fewer if it is shorter.
+
+    Raises: as read_pieces.
+    """
+    form = form_of(path)
+    if form is FileForm.PLAIN:
+        try:
+            with path.open("rb") as file:
+                return file.read(size)
+        except OSError as error:
+            raise _refusal(path, error) from error
+    pieces = read_pieces(path)
+    return next(pieces, b"")[:size]
+
+
+def _opened(path: Path, form: FileForm) -> IO[bytes]:
+    if form is FileForm.GZIP:
+        return gzip.open(path)  # type: ignore[return-value]
+    if form is FileForm.BZIP2:
+        return bz2.open(path)
+    if form is FileForm.XZ:
+        return lzma.open(path)
+    if form is FileForm.LZ4:
+        file: IO[bytes] = codec("lz4.frame", extra="lz4").open(path)
+        return file
+    if form is FileForm.ZSTD:
+        stream: IO[bytes] = codec("zstandard", extra="zstd").open(path)
+        return stream
+    if form is FileForm.ENCRYPTED:
+        raise InvalidWal("the file is encrypted", path=str(path), remedy="decrypt it first")
+    if form is FileForm.BROTLI:
+        raise InvalidWal(
+            "the file is compressed with brotli", path=str(path), remedy="decompress it first"
+        )
+    return path.open("rb")
+
+
+def _refusal(path: Path, error: OSError) -> HostFileError:
+    return HostFileError(f"read {path}", error.strerror or str(error))

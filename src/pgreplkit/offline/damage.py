@@ -1,0 +1,47 @@
+"""InvalidWal: the error for WAL that is damaged or does not belong where it was found."""
+
+from __future__ import annotations
+
+from pgreplkit.errors.base import Error
+from pgreplkit.values.lsn import LSN
+
+DAMAGED = "restore the file from another copy of the WAL"
+
+
+class InvalidWal(Error, ValueError):
+    """WAL that is damaged, or is not the WAL that its file name promises.
+
+    Attributes:
+        found: the problem.
+        path: the file; None for WAL that was not read from a file.
+        lsn: the position of the problem, if it is known.
+        remedy: what to do about it.
+    """
+
+    found: str
+    path: str | None
+    lsn: LSN | None
+    remedy: str
+
+    def __init__(
+        self,
+        found: str,
+        *,
+        path: str | None = None,
+        lsn: LSN | None = None,
+        remedy: str = DAMAGED,
+    ) -> None:
+        super().__init__(found, path, lsn, remedy)
+        self.found, self.path, self.lsn, self.remedy = found, path, lsn, remedy
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (self.found, self.path, self.lsn, self.remedy)
+
+    def __str__(self) -> str:
+        at = f" at {self.lsn}" if self.lsn is not None else ""
+        of = f" of {self.path}" if self.path else ""
+        return f"could not read the WAL{at}{of}: {self.found}; {self.remedy}"
+
+
+def _again(found: str, path: str | None, lsn: LSN | None, remedy: str) -> InvalidWal:
+    return InvalidWal(found, path=path, lsn=lsn, remedy=remedy)

@@ -1,0 +1,111 @@
+"""WalFolder: the WAL files in a directory, by timeline and number."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from pgreplkit.errors import HostFileError
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.segment import SegmentSize
+
+_COMPRESSION = "gz|bz2|xz|lz4|zst|br|lzma"
+_NAME = re.compile(
+    rf"""
+    (?: (?P<history>[0-9A-F]{{8}})\.history
+      | (?P<timeline>[0-9A-F]{{8}}) (?P<log>[0-9A-F]{{8}}) (?P<segment>[0-9A-F]{{8}})
+        (?:-(?P<checksum>[0-9a-f]{{40}}))?
+        (?: \.(?P<offset>[0-9A-F]{{8}})\.backup
+          | (?:\.(?:{_COMPRESSION}))? (?P<partial>\.partial)
+        )?
+    )
+    (?:\.(?:{_COMPRESSION}))?
+    """,
+    re.VERBOSE,
+)
+_HASHED = re.compile("[0-9A-F]{16}")
+_TEMPORARY = re.compile(r".*(\.tmp|\.pgbackrest\.tmp|\.ready|\.done|\.deleted|~)|\.tmp.*|tmp.*")
+
+
+class WalFileKind(OpenEnum):
+    """The kind of a file among WAL files, by its name."""
+
+    SEGMENT = "segment"
+    PARTIAL = "partial"
+    HISTORY = "history"
+    BACKUP = "backup"
+    TEMPORARY = "temporary"
+    OTHER = "other"
+
+
+@attrs.frozen
+class FoundFile:
+    """A file in a directory of WAL files, as far as its name and size tell."""
+
+    path: Path
+    kind: WalFileKind
+    size: int
+    """Size of the stored file in bytes."""
+    timeline: int = 0
+    log: int = 0
+    segment: int = 0
+    offset: int = 0
+    """Where the backup starts, in the name of a backup history file."""
+    checksum: str | None = None
+    """The SHA-1 that pgBackRest adds to names."""
+
+    def number(self, segment_size: SegmentSize) -> int | None:
+        """Return the segment's number; None if no segment of this size has such a name."""
+        if self.segment >= segment_size.per_log:
+            return None
+        return self.log * segment_size.per_log + self.segment
+
+
+def list_folder(folder: Path) -> list[FoundFile]:
+    """List a directory of WAL files, and its directories that are named for 16 digits of them.
+
+    Raises: HostFileError.
+    """
+    try:
+        return sorted(_listed(folder, is_top=True), key=lambda file: (file.path.name, file.path))
+    except OSError as error:
+        raise HostFileError(f"list {folder}", error.strerror or str(error)) from error
+
+
+def _listed(folder: Path, *, is_top: bool) -> Iterator[FoundFile]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if is_top and _HASHED.fullmatch(entry.name):
+                    yield from _listed(Path(entry.path), is_top=False)
+                continue
+            yield found_file(Path(entry.path), entry.stat().st_size)
+
+
+def found_file(path: Path, size: int) -> FoundFile:
+    """Interpret the name of a file."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        is_temporary = _TEMPORARY.fullmatch(path.name)
+        return FoundFile(path, WalFileKind.TEMPORARY if is_temporary else WalFileKind.OTHER, size)
+    if match["history"]:
+        return FoundFile(path, WalFileKind.HISTORY, size, int(match["history"], 16))
+    kind = WalFileKind.SEGMENT
+    if match["offset"]:
+        kind = WalFileKind.BACKUP
+    elif match["partial"]:
+        kind = WalFileKind.PARTIAL
+    return FoundFile(
+        path,
+        kind,
+        size,
+        int(match["timeline"], 16),
+        int(match["log"], 16),
+        int(match["segment"], 16),
+        int(match["offset"] or "0", 16),
+        match["checksum"],
+    )

@@ -1,0 +1,470 @@
+"""WalReader: the records in WAL files, across files and timelines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from pgreplkit.errors import InvalidWalRange
+from pgreplkit.offline.checkpoints import WalCheckpoint, checkpoint_of, is_checkpoint
+from pgreplkit.offline.columns import columns_of
+from pgreplkit.offline.compression import read_pieces
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.pages import SHORT, major_of
+from pgreplkit.offline.path import WalPath, find_path, header_of
+from pgreplkit.offline.records import Source, WalRecord
+from pgreplkit.offline.stats import WalBy, WalStats, stats_of
+from pgreplkit.offline.walk import RecordWalk, Stop, WalEnd
+from pgreplkit.offline.xacts import WalCommit, commit_of, end_time, is_end, subtransactions
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+_CLEAN_ENDS = {WalEnd.STOP, WalEnd.END_OF_WAL, WalEnd.RECYCLED}
+
+
+class WalReader:
+    """The records of a range of WAL, in order, as often as it is iterated over.
+
+    Created by ``open_wal``. Iteration ends where the WAL ends, and ``ended_by`` tells how. Damage
+    with valid WAL after it is not an end: it raises InvalidWal. In a directory to which a server
+    writes meanwhile, iteration ends at an earlier or later position, never with a wrong record.
+    """
+
+    def __init__(
+        self,
+        path: WalPath,
+        *,
+        start: LSN | None,
+        stop_at: LSN | None,
+        strict: bool,
+        verify_crc: bool,
+    ) -> None:
+        self._path = path
+        self._first = path.first if start is None else path.segment_of(start)
+        self._start = 0 if start is None else int(start)
+        self._stop_at = None if stop_at is None else int(stop_at)
+        self._strict = strict
+        self._verify_crc = verify_crc
+        self._ended: Stop | None = None
+        self._end: int | None = None
+        self._overwritten: tuple[LSN, ...] = ()
+
+    @property
+    def major(self) -> int:
+        """Major version of the server that wrote the WAL."""
+        return self._path.header.major
+
+    @property
+    def system_id(self) -> int:
+        """System identifier of the server that wrote the WAL."""
+        return self._path.header.system_id
+
+    @property
+    def segment_size(self) -> SegmentSize:
+        """Size of the WAL files."""
+        return self._path.header.segment_size
+
+    @property
+    def history(self) -> TimelineHistory:
+        """The history along which the WAL is read."""
+        return self._path.history
+
+    @property
+    def ended_by(self) -> WalEnd | None:
+        """The reason why the last iteration ended; None before that."""
+        return None if self._ended is None else self._ended.end
+
+    @property
+    def end_reason(self) -> str | None:
+        """The reason in words, such as the link that does not fit."""
+        return None if self._ended is None else self._ended.found
+
+    @property
+    def end_lsn(self) -> LSN | None:
+        """Position after the last record of the last iteration; None if there was no record."""
+        return None if self._end is None else LSN(self._end)
+
+    @property
+    def overwritten(self) -> tuple[LSN, ...]:
+        """Positions of the incomplete records in the last iteration that the server gave up.
+
+        A server does so after a crash in the middle of a record that crosses into another file.
+        """
+        return self._overwritten
+
+    def __iter__(self) -> Iterator[WalRecord]:
+        for records in self.batches():
+            yield from records
+
+    def batches(self) -> Iterator[list[WalRecord]]:
+        """Iterate over the records in lists, as they are decoded: faster than one by one."""
+        self._ended, self._end, self._overwritten = None, None, ()
+        last, passes = -1, 0
+        number, place = self._first, self._start
+        while True:
+            one = _Pass(self._path, number, place, verify_crc=self._verify_crc)
+            has_progress, is_over = False, False
+            for batch in one.batches():
+                records = batch
+                if records[0]._lsn <= last or records[0]._lsn < self._start:
+                    after = max(last + 1, self._start)
+                    records = [record for record in records if record._lsn >= after]
+                if self._stop_at is not None and records and records[-1]._lsn >= self._stop_at:
+                    records = [record for record in records if record._lsn < self._stop_at]
+                    is_over = True
+                if records:
+                    has_progress, last = True, records[-1]._lsn
+                    self._end = int(records[-1].end_lsn)
+                    yield records
+                if is_over:
+                    break
+            passes += 1
+            self._overwritten = tuple(
+                map(LSN, sorted({*map(int, self._overwritten), *one.overwritten}))
+            )
+            if is_over:
+                self._ended = Stop(WalEnd.STOP, self._stop_at or 0, "the requested end is reached")
+                return
+            if not one.is_contradicted:
+                break
+            if passes > 1 and not has_progress:
+                raise one.stop.error(one.file)
+            # A server may have written what follows after the end was read: read on from there.
+            # Or the position is in the empty rest of a segment that was switched: only a reading
+            # from the start of the file shows that.
+            number = one.number
+            place = last if last >= 0 else number * self.segment_size.bytes
+        self._conclude(one)
+
+    def _conclude(self, one: _Pass) -> None:
+        self._ended = one.stop
+        if self._strict and one.stop.end not in _CLEAN_ENDS:
+            raise one.stop.error(one.file)
+
+    def first_at(self, lsn: LSN) -> WalRecord | None:
+        """Return the first record at or after a position; None if there is none.
+
+        Raises: WalNotFound if the position is outside the files; InvalidWal.
+        """
+        part = self._between(lsn)
+        return next(iter(part), None)
+
+    def commits(self, *, include_aborts: bool = False) -> Iterator[WalCommit]:
+        """Iterate over the commits, in the order in which they become visible.
+
+        Raises: InvalidWal.
+        """
+        for records in self.batches():
+            for record in records:
+                if is_end(record):
+                    commit = commit_of(record)
+                    if include_aborts or not commit.is_abort:
+                        yield commit
+
+    def transaction(self, xid: int) -> Iterator[WalRecord]:
+        """Iterate over the records of a transaction, with those of its subtransactions.
+
+        The WAL is read twice: a subtransaction may become known only at the end. With wal_level
+        logical, from 14 on, those that were rolled back are always found; otherwise they are found
+        if the server assigned them, which it does after 64 subtransactions.
+
+        Raises: InvalidWal.
+        """
+        family = self._family(xid)
+        for records in self.batches():
+            for record in records:
+                if record.xid in family or (is_end(record) and commit_of(record).xid == xid):
+                    yield record
+
+    def _family(self, xid: int) -> set[int]:
+        family, seen = {xid}, {0}
+        for records in self.batches():
+            for record in records:
+                assigned = subtransactions(record)
+                if assigned is not None and assigned[0] == xid:
+                    family.update(assigned[1])
+                # Only the first record of a subtransaction names the top-level transaction.
+                if record.xid not in seen:
+                    seen.add(record.xid)
+                    if record.top_xid == xid:
+                        family.add(record.xid)
+        return family
+
+    def lsn_at(self, time: datetime) -> LSN | None:
+        """Return the end of what recovery to this recovery_target_time replays.
+
+        Recovery stops before the first commit, abort or restore point with a later time. The
+        result is the end of the last one before that; None if there is none.
+
+        Raises: InvalidWal; TypeError for a time without a time zone.
+        """
+        if not isinstance(time, datetime) or time.tzinfo is None:
+            raise TypeError("lsn_at() takes a datetime with a time zone")
+        found: LSN | None = None
+        for record, at in self._times():
+            if at > time:
+                break
+            found = record.end_lsn
+        return found
+
+    def time_at(self, lsn: LSN) -> datetime | None:
+        """Return the time of the last commit, abort or restore point that ends at or before a
+        position; None if there is none.
+
+        Raises: InvalidWal.
+        """
+        found: datetime | None = None
+        for record, at in self._times():
+            if record.end_lsn > lsn:
+                break
+            found = at
+        return found
+
+    def last_time(self) -> datetime | None:
+        """Return the time of the last commit, abort or restore point; None if there is none.
+
+        Raises: InvalidWal.
+        """
+        return max((at for _, at in self._times()), default=None)
+
+    def _times(self) -> Iterator[tuple[WalRecord, datetime]]:
+        for records in self.batches():
+            for record in records:
+                at = end_time(record)
+                if at is not None:
+                    yield record, at
+
+    def stats(self, *, by: WalBy = WalBy.KIND) -> WalStats:
+        """Sum up the volume of the WAL, by kind of record by default.
+
+        Raises: InvalidWal.
+        """
+        return stats_of(self.batches(), WalBy(by))
+
+    def columns(self) -> dict[str, NDArray[numpy.uint64]]:
+        """Return the numbers of all records as columns, for example for pandas.DataFrame.
+
+        The columns are lsn, end_lsn, length, fpi_bytes, xid, manager, info and timeline. Needs the
+        extra ``columns``.
+
+        Raises: InvalidWal; ImportError if numpy is missing.
+        """
+        return columns_of(self.batches())
+
+    def last_checkpoint(self) -> WalCheckpoint | None:
+        """Return the last checkpoint; None if there is none.
+
+        Raises: InvalidWal.
+        """
+        found: WalRecord | None = None
+        for records in self.batches():
+            for record in records:
+                if is_checkpoint(record):
+                    found = record
+        return None if found is None else checkpoint_of(found)
+
+    def _between(self, start: LSN) -> WalReader:
+        return WalReader(
+            self._path,
+            start=start,
+            stop_at=None if self._stop_at is None else LSN(self._stop_at),
+            strict=self._strict,
+            verify_crc=self._verify_crc,
+        )
+
+    def __enter__(self) -> WalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: files are open only during an iteration."""
+
+    def __repr__(self) -> str:
+        header, timeline = self._path.header, self._path.history.timeline
+        return (
+            f"<WalReader of {self._path.place}, timeline {timeline}, PostgreSQL {header.major},"
+            f" {len(self._path.files)} files of {header.segment_size}>"
+        )
+
+
+class _Pass:
+    """One reading of the files from a position on, until something is not a record."""
+
+    def __init__(self, path: WalPath, number: int, start: int, *, verify_crc: bool) -> None:
+        self._path = path
+        self.number: int = number
+        header = path.header
+        self._size: int = header.segment_size.bytes
+        begin = number * self._size
+        # Begin with the page of the position: its header tells where the next record begins.
+        self._offset: int = max(0, start - begin) // header.block_size * header.block_size
+        self._walk = RecordWalk(
+            begin + self._offset,
+            Source(None, header.major, 0, self._size, header.block_size),
+            newest_timeline=0,
+            system_id=header.system_id,
+            checks_crc=verify_crc,
+        )
+        self.stop: Stop = Stop(WalEnd.END_OF_WAL, begin, "there are no more files")
+        self.is_contradicted: bool = False
+        """True if valid WAL follows, so that this cannot be the end."""
+
+    @property
+    def file(self) -> str | None:
+        """The path of the file that was read last."""
+        return self._walk.source.path
+
+    @property
+    def overwritten(self) -> list[int]:
+        """The positions of records that were given up."""
+        return self._walk.overwritten
+
+    def batches(self) -> Iterator[list[WalRecord]]:
+        """Iterate over lists of records; none of them is empty."""
+        while self.number in self._path.files:
+            path, timeline = self._path.files[self.number]
+            self._walk.newest_timeline = timeline
+            self._walk.source = attrs.evolve(self._walk.source, path=str(path))
+            pages = _Pages(self._path, self.number, self._offset)
+            try:
+                for piece in pages.pieces(path):
+                    if records := self._walk.take(piece):
+                        yield records
+                    if self._walk.stop is not None:
+                        break
+            except InvalidWal as error:
+                self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+            if self._walk.stop is not None:
+                self._end(self._walk.stop, follows=pages.follow(path, self._walk.stop.lsn))
+                return
+            end = (self.number + 1) * self._size
+            if self._walk.position < end and not self._walk.skip_to(end):
+                self._cut(
+                    WalEnd.DAMAGE,
+                    f"the file ends at {LSN(self._walk.position)}, before the end of the segment",
+                )
+                return
+            self.number, self._offset = self.number + 1, 0
+        self._no_more_files()
+
+    def _no_more_files(self) -> None:
+        pending = self._walk.pending
+        if self._path.has_later(self.number):
+            lsn = self.number * self._size
+            self.stop = Stop(WalEnd.GAP, lsn, "its file is missing, and later files exist")
+        elif pending is not None:
+            found = "the record continues in a file that does not exist"
+            self.stop = Stop(WalEnd.PARTIAL_RECORD, pending, found)
+        else:
+            self.stop = Stop(WalEnd.END_OF_WAL, self._walk.position, "there are no more files")
+
+    def _cut(self, end: WalEnd, found: str, remedy: str = "") -> None:
+        stop = Stop(end, self._walk.position, found)
+        self._end(attrs.evolve(stop, remedy=remedy) if remedy else stop, follows=False)
+
+    def _end(self, stop: Stop, *, follows: bool) -> None:
+        """Record the end, and whether valid WAL follows in this file or the next ones."""
+        self.stop = stop
+        self.is_contradicted = follows or any(
+            _holds_its_wal(path, number * self._size)
+            for number, (path, _) in self._path.files.items()
+            if number > self.number
+        )
+
+
+class _Pages:
+    """The pieces of one file, and the pages after the place where records end."""
+
+    def __init__(self, path: WalPath, number: int, offset: int) -> None:
+        self._begin = number * path.header.segment_size.bytes
+        self._size = path.header.segment_size.bytes
+        self._block = path.header.block_size
+        self._offset = offset
+        self._rest: Iterator[bytes] = iter(())
+        self._piece = b""
+
+    def pieces(self, path: Path) -> Iterator[bytes]:
+        """Iterate over the content, no more than a segment."""
+        self._rest = read_pieces(path, start=self._offset)
+        for piece in self._rest:
+            self._piece = piece[: self._size - self._offset]
+            self._offset += len(self._piece)
+            yield self._piece
+
+    def follow(self, path: Path, lsn: int) -> bool:
+        """Return True if a page of this file after a position holds the WAL of its place."""
+        after = lsn - self._begin
+        try:
+            while self._piece:
+                first = self._offset - len(self._piece)
+                for offset in range(first, self._offset, self._block):
+                    header = self._piece[offset - first : offset - first + SHORT.size]
+                    if offset > after and _is_page(header, self._begin + offset):
+                        return True
+                self._piece = next(self._rest, b"")
+                self._offset += len(self._piece)
+        except InvalidWal:
+            pass
+        return False
+
+
+def _is_page(header: bytes, address: int) -> bool:
+    """Return True if a page's header names this address."""
+    if len(header) < SHORT.size:
+        return False
+    magic, _, _, found, _ = SHORT.unpack_from(header)
+    try:
+        return found == address and bool(major_of(magic))
+    except InvalidWal:
+        return False
+
+
+def _holds_its_wal(path: Path, address: int) -> bool:
+    """Return True if a file begins with the WAL that its name promises."""
+    try:
+        return int(header_of(path).lsn) == address
+    except InvalidWal:
+        return False
+
+
+def open_wal(
+    path: str | os.PathLike[str],
+    *,
+    start: LSN | None = None,
+    stop_at: LSN | None = None,
+    timeline: int | TimelineHistory | None = None,
+    strict: bool = False,
+    verify_crc: bool = False,
+) -> WalReader:
+    """Read the records in a WAL file, or in a directory such as pg_wal or an archive.
+
+    Files may be compressed (gzip, bzip2, xz; lz4 and zstd with the extras of that name), and an
+    archive may have a directory for each 4 GiB, as Barman and pgBackRest have. No server is needed,
+    and the major version (10 to 18) is that of the files.
+
+    Reading begins with the first record at or after ``start``, by default with the oldest file,
+    and ends before ``stop_at``. By default it follows the newest timeline, along its history file
+    if that exists. Each record is verified by its link to the previous one; with ``verify_crc``
+    also by its checksum, for which the extra ``crc32c`` is recommended.
+
+    With ``strict``, an end within a record, at a missing file or at damage raises InvalidWal.
+
+    Raises: WalNotFound if there is no WAL at ``start`` or on the timeline; InvalidWal;
+    InvalidWalRange; HostFileError.
+    """
+    for name, value in (("start", start), ("stop_at", stop_at)):
+        if value is not None and not isinstance(value, LSN):
+            raise TypeError(f"{name} is an LSN, not {type(value).__name__}")
+    if start is not None and stop_at is not None and stop_at < start:
+        raise InvalidWalRange(f"{start} to {stop_at}", "the end is before the start")
+    found = find_path(Path(path), timeline)
+    return WalReader(found, start=start, stop_at=stop_at, strict=strict, verify_crc=verify_crc)

@@ -1,0 +1,247 @@
+"""WalStats: the volume of WAL by kind, resource manager, relation, database, xid or second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from html import escape
+from typing import TypeAlias
+
+import attrs
+
+from pgreplkit.offline.kinds import kind_of, manager_name
+from pgreplkit.offline.records import RelationFile, WalRecord
+from pgreplkit.offline.xacts import commit_of, end_time, is_end
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.plain import JSONValue, plain_row
+
+StatsKey: TypeAlias = str | int | RelationFile | datetime | None
+"""What the records of a row have in common; None for records that have none of it."""
+
+_RECORDS, _BYTES, _IMAGES = 0, 1, 2
+Sums: TypeAlias = "dict[StatsKey, list[int]]"
+
+
+class WalBy(OpenEnum):
+    """What to group the volume of WAL by."""
+
+    KIND = "kind"
+    """Resource manager and kind, such as ``Heap/INSERT``: ``pg_waldump --stats=record``."""
+    RESOURCE_MANAGER = "resource manager"
+    """``pg_waldump --stats``."""
+    RELATION = "relation"
+    """The file of the relation, by the first block of each record; images by their own block."""
+    DATABASE = "database"
+    """The OID of the database, by the first block of each record or by its commit."""
+    XID = "xid"
+    SECOND = "second"
+    """The second of the commit or abort that follows; None for what follows the last one."""
+
+
+@attrs.frozen
+class WalStatsRow:
+    """The volume of the records with one key."""
+
+    key: StatsKey
+    records: int
+    record_bytes: int
+    """Length without full page images."""
+    fpi_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Length with full page images."""
+        return self.record_bytes + self.fpi_bytes
+
+    _also_plain = ("bytes",)
+
+
+@attrs.frozen
+class WalStats:
+    """The volume of WAL, the largest rows first.
+
+    >>> rows = (WalStatsRow("Heap", 2, 120, 8000), WalStatsRow("Btree", 1, 64, 0))
+    >>> stats = WalStats(WalBy.RESOURCE_MANAGER, rows)
+    >>> stats.records, stats.bytes, f"{stats.share(stats.rows[1]):.1%}"
+    (3, 8184, '0.8%')
+    >>> print(stats)
+    resource manager        records  record bytes     FPI bytes   share
+    Heap                          2           120          8000   99.2%
+    Btree                         1            64             0    0.8%
+    """
+
+    by: WalBy
+    rows: tuple[WalStatsRow, ...]
+
+    @property
+    def records(self) -> int:
+        """Number of records."""
+        return sum(row.records for row in self.rows)
+
+    @property
+    def record_bytes(self) -> int:
+        """Length of all records without full page images."""
+        return sum(row.record_bytes for row in self.rows)
+
+    @property
+    def fpi_bytes(self) -> int:
+        """Size of all full page images."""
+        return sum(row.fpi_bytes for row in self.rows)
+
+    @property
+    def bytes(self) -> int:
+        """Length of all records with full page images."""
+        return self.record_bytes + self.fpi_bytes
+
+    def share(self, row: WalStatsRow) -> float:
+        """Return the share of a row in all bytes, from 0 to 1."""
+        return row.bytes / self.bytes if self.bytes else 0.0
+
+    def to_records(self) -> list[dict[str, JSONValue]]:
+        """Convert the rows to dicts of JSON types, for example for pandas.DataFrame."""
+        return [plain_row(row) | {"key": _text(row.key)} for row in self.rows]
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Convert the statistics to JSON types."""
+        return {"by": str(self.by), "rows": [*self.to_records()]}
+
+    def __iter__(self) -> Iterator[WalStatsRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        lines = [f"{self.by:<20} {'records':>10} {'record bytes':>13} {'FPI bytes':>13}   share"]
+        for row in self.rows:
+            numbers = f"{row.records:>10} {row.record_bytes:>13} {row.fpi_bytes:>13}"
+            lines.append(f"{_text(row.key) or '-':<20} {numbers} {self.share(row):>7.1%}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        titles = (str(self.by), "records", "record bytes", "FPI bytes", "share")
+        head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+        body = ""
+        for row in self.rows:
+            cells = (_text(row.key) or "-", row.records, row.record_bytes, row.fpi_bytes)
+            shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
+            body += f"<tr>{shown}<td>{self.share(row):.1%}</td></tr>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(key: StatsKey) -> str | None:
+    return key.isoformat() if isinstance(key, datetime) else None if key is None else str(key)
+
+
+def stats_of(batches: Iterable[list[WalRecord]], by: WalBy) -> WalStats:
+    """Sum up the records.
+
+    Raises: InvalidWal.
+    """
+    sums = _SUMS[by](batches)
+    rows = [WalStatsRow(key, *numbers) for key, numbers in sums.items()]
+    rows.sort(key=lambda row: (-row.bytes, _text(row.key) or ""))
+    return WalStats(by, tuple(rows))
+
+
+def add(sums: Sums, key: StatsKey, records: int, size: int, images: int) -> None:
+    """Add to the sums of a key."""
+    if (row := sums.get(key)) is None:
+        row = sums[key] = [0, 0, 0]
+    row[_RECORDS] += records
+    row[_BYTES] += size
+    row[_IMAGES] += images
+
+
+def _by_number(batches: Iterable[list[WalRecord]]) -> tuple[dict[int, list[int]], int]:
+    """Sum up by the numbers of manager and kind: names for each record would take longer."""
+    sums: dict[int, list[int]] = {}
+    major = 0
+    for records in batches:
+        for record in records:
+            images, key = record.fpi_bytes, record.manager << 8 | record.info & 0xF0
+            try:
+                row = sums[key]
+            except KeyError:
+                row, major = sums.setdefault(key, [0, 0, 0]), record.major
+            row[_RECORDS] += 1
+            row[_BYTES] += record.length - images
+            row[_IMAGES] += images
+    return sums, major
+
+
+def _by_kind(batches: Iterable[list[WalRecord]]) -> Sums:
+    numbered, major = _by_number(batches)
+    sums: Sums = {}
+    for key, numbers in numbered.items():
+        add(sums, "/".join(kind_of(major, key >> 8, key & 0xF0)), *numbers)
+    return sums
+
+
+def _by_manager(batches: Iterable[list[WalRecord]]) -> Sums:
+    numbered, _ = _by_number(batches)
+    sums: Sums = {}
+    for key, numbers in numbered.items():
+        add(sums, manager_name(key >> 8), *numbers)
+    return sums
+
+
+def _by_xid(batches: Iterable[list[WalRecord]]) -> Sums:
+    sums: Sums = {}
+    for records in batches:
+        for record in records:
+            add(sums, record.xid or None, 1, record.record_bytes, record.fpi_bytes)
+    return sums
+
+
+def _by_relation(batches: Iterable[list[WalRecord]]) -> Sums:
+    sums: Sums = {}
+    for records in batches:
+        for record in records:
+            blocks = record.blocks
+            add(sums, blocks[0].relation if blocks else None, 1, record.record_bytes, 0)
+            for block in blocks:
+                if block.image is not None:
+                    add(sums, block.relation, 0, 0, block.image.size)
+    return sums
+
+
+def _by_database(batches: Iterable[list[WalRecord]]) -> Sums:
+    sums: Sums = {}
+    for records in batches:
+        for record in records:
+            key = None
+            if record.blocks:
+                key = record.blocks[0].relation.database
+            elif is_end(record):
+                key = commit_of(record).database
+            add(sums, key, 1, record.record_bytes, record.fpi_bytes)
+    return sums
+
+
+def _by_second(batches: Iterable[list[WalRecord]]) -> Sums:
+    sums: Sums = {}
+    waiting = [0, 0, 0]
+    for records in batches:
+        for record in records:
+            images = record.fpi_bytes
+            waiting[_RECORDS] += 1
+            waiting[_BYTES] += record.length - images
+            waiting[_IMAGES] += images
+            at = end_time(record)
+            if at is not None:
+                add(sums, at.replace(microsecond=0), *waiting)
+                waiting = [0, 0, 0]
+    if any(waiting):
+        add(sums, None, *waiting)
+    return sums
+
+
+_SUMS: dict[WalBy, Callable[[Iterable[list[WalRecord]]], Sums]] = {
+    WalBy.KIND: _by_kind,
+    WalBy.RESOURCE_MANAGER: _by_manager,
+    WalBy.RELATION: _by_relation,
+    WalBy.DATABASE: _by_database,
+    WalBy.XID: _by_xid,
+    WalBy.SECOND: _by_second,
+}

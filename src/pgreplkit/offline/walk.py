@@ -1,0 +1,325 @@
+"""RecordWalk: contiguous bytes of WAL to records, in pieces of any size."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from pgreplkit.offline.damage import DAMAGED, InvalidWal
+from pgreplkit.offline.kinds import FIRST_CUSTOM, MANAGERS, XLOG
+from pgreplkit.offline.pages import CONTINUES, LONG, OVERWRITES, SHORT, header_size, major_of
+from pgreplkit.offline.records import HEADER, HEADER_SIZE, LONGEST, Source, WalRecord
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+
+_SWITCH = 0x40
+_LAST_MANAGER = len(MANAGERS) - 1
+_CUSTOM_SINCE = 15
+
+
+class WalEnd(OpenEnum):
+    """The reason why reading WAL ended."""
+
+    STOP = "stop"
+    """The requested end was reached."""
+    END_OF_WAL = "end of WAL"
+    """Nothing follows the last record."""
+    PARTIAL_RECORD = "partial record"
+    """The rest of a record is not written yet, or is in a file that does not exist."""
+    RECYCLED = "recycled"
+    """What follows is left over from the former use of a recycled file."""
+    GAP = "gap"
+    """The next file is missing, although later files exist."""
+    DAMAGE = "damage"
+    """What follows is neither a record nor empty."""
+
+
+@attrs.frozen
+class Stop:
+    """The place where the walk cannot continue, and the reason."""
+
+    end: WalEnd
+    lsn: int
+    found: str
+    remedy: str = DAMAGED
+
+    def error(self, path: str | None) -> InvalidWal:
+        """Return the error that reports it."""
+        return InvalidWal(self.found, path=path, lsn=LSN(self.lsn), remedy=self.remedy)
+
+
+@attrs.frozen
+class _Page:
+    """A page whose content is in the buffer."""
+
+    start: int
+    """Where its content begins in the buffer; negative if that was consumed."""
+    shift: int
+    """The difference between an LSN in the page and the place in the buffer."""
+    remaining: int
+    """Bytes of the record that the page continues; 0 if it begins with a record."""
+    source: Source
+
+
+@attrs.define
+class RecordWalk:
+    """Converts contiguous WAL to records; stops at the first thing that is not a record.
+
+    The first page tells where the first record begins. WAL that begins within a page must begin
+    with a record.
+    """
+
+    position: int
+    """The end of the WAL that was taken."""
+    source: Source
+    newest_timeline: int
+    """The timeline in the file's name; no page of the file has a newer one."""
+    system_id: int | None = None
+    checks_crc: bool = False
+    stop: Stop | None = None
+    last: int | None = None
+    """The position of the last record."""
+    overwritten: list[int] = attrs.field(factory=list)
+    """The positions of incomplete records that the server gave up."""
+    _header: bytes = b""
+    """The beginning of a page header that is not complete yet."""
+    _is_aligned: bool = False
+    """True once the start of a record was found."""
+    _buffer: bytes = b""
+    """Content of pages, without their headers."""
+    _at: int = 0
+    """Where the next record begins in the buffer."""
+    _parts: list[memoryview] = attrs.field(factory=list)
+    """Content after the buffer: joined with it when the next record can be complete."""
+    _size: int = 0
+    """Size of the buffer and the parts."""
+    _needed: int = HEADER_SIZE
+    """The size at which the next record can be complete."""
+    _pages: list[_Page] = attrs.field(factory=list)
+    _skip_to: int = 0
+    """The end of a segment that was switched: the rest of it is empty."""
+
+    @property
+    def pending(self) -> int | None:
+        """The position of a record that is not complete; None if nothing of it was taken."""
+        if not self._is_aligned or self._size <= self._at:
+            return None
+        return self._at + self._page_at(self._at).shift
+
+    def skip_to(self, end: int) -> bool:
+        """Continue at ``end`` if the segment was switched, so that nothing is missing before it."""
+        if self._skip_to == end:
+            self.position = end
+        return self.position == end
+
+    def take(self, data: bytes) -> list[WalRecord]:
+        """Return the records that the data completes; nothing once the walk has stopped."""
+        records: list[WalRecord] = []
+        view = memoryview(self._header + data if self._header else data)
+        position, at, size = self.position - len(self._header), 0, len(view)
+        self._header = b""
+        block, segment = self.source.block_size, self.source.segment_size
+        if not self._pages and not self._is_aligned and position % block:
+            self._pages, self._is_aligned = [_Page(0, position, 0, self.source)], True
+        while at < size and self.stop is None:
+            if position < self._skip_to:
+                step = min(self._skip_to - position, size - at)
+                at, position = at + step, position + step
+                continue
+            if position % block == 0:
+                length = header_size(position, segment)
+                if size - at < length:
+                    self._header = bytes(view[at:])
+                    position += size - at
+                    break
+                self._begin_page(bytes(view[at : at + length]), position, records)
+                # A switch may have been found in what came before.
+                if self.stop is not None or position < self._skip_to:
+                    continue
+                at, position = at + length, position + length
+            step = min(size - at, block - position % block)
+            self._parts.append(view[at : at + step])
+            self._size += step
+            at, position = at + step, position + step
+            if position % segment == 0:
+                self._walk(records)
+        self._walk(records)
+        self.position = position
+        return records
+
+    def _begin_page(self, header: bytes, address: int, records: list[WalRecord]) -> None:
+        problem = self._page_problem(header, address)
+        flags = int.from_bytes(header[2:4], "little")
+        if problem is not None or flags & OVERWRITES or self._skip_to:
+            self._walk(records)
+            if address < self._skip_to or self.stop is not None:
+                return
+            if problem is not None:
+                self.stop = self._ended(problem)
+                return
+        _, flags, timeline, _, remaining = SHORT.unpack_from(header)
+        if timeline != self.source.timeline:
+            self.source = attrs.evolve(self.source, timeline=timeline)
+        remaining = remaining if flags & CONTINUES else 0
+        if flags & OVERWRITES and not remaining:
+            if self.pending is not None:
+                self.overwritten.append(self.pending)
+            self._restart(at=0)
+        elif not self._is_aligned:
+            self._restart(at=remaining + 7 & -8)
+            self._is_aligned = self._at < self.source.block_size - len(header)
+        page = _Page(self._size, address + len(header) - self._size, remaining, self.source)
+        if self._needed > HEADER_SIZE and page.start < self._needed:
+            self.stop = self._torn(page, self._needed)
+        self._pages.append(page)
+
+    def _restart(self, at: int) -> None:
+        """Drop the buffer; the next page begins it, and the next record is ``at`` in it."""
+        self._buffer, self._parts, self._pages, self._size = b"", [], [], 0
+        self._at, self._needed, self._is_aligned = at, HEADER_SIZE, True
+
+    def _page_problem(self, header: bytes, address: int) -> Stop | None:
+        """Return the reason why a page cannot follow; None if it can."""
+        magic, _, timeline, found, _ = SHORT.unpack_from(header)
+        if not any(header):
+            return Stop(WalEnd.END_OF_WAL, address, "the page is empty")
+        try:
+            major = major_of(magic)
+        except InvalidWal as error:
+            return Stop(WalEnd.DAMAGE, address, error.found, error.remedy)
+        if found != address:
+            what = f"the page holds the WAL of {LSN(found)}"
+            end = WalEnd.RECYCLED if found < address else WalEnd.DAMAGE
+            return Stop(end, address, what, "rename the file, or restore it from another copy")
+        what = ""
+        if major != self.source.major:
+            what = f"a page of version {major} follows pages of {self.source.major}"
+        elif not self.source.timeline <= timeline <= self.newest_timeline:
+            newest = self.newest_timeline
+            what = f"a page of timeline {timeline} is in a file of timeline {newest}"
+            if timeline < self.source.timeline:
+                what = f"a page of timeline {timeline} follows one of {self.source.timeline}"
+        elif len(header) == LONG.size and self.system_id is not None:
+            system_id = LONG.unpack_from(header)[5]
+            if system_id != self.system_id:
+                what = f"the page is of system {system_id}, and the others of {self.system_id}"
+        return Stop(WalEnd.DAMAGE, address, what) if what else None
+
+    def _ended(self, stop: Stop) -> Stop:
+        """Report an incomplete record, if the WAL ends within one."""
+        if self.pending is None or stop.end is WalEnd.DAMAGE:
+            return stop
+        found = f"the record is cut off at {LSN(stop.lsn)}, because {stop.found}"
+        return Stop(WalEnd.PARTIAL_RECORD, self.pending, found)
+
+    def _torn(self, page: _Page, end: int) -> Stop | None:
+        """Return a problem if the page does not continue the record that ends at ``end``."""
+        if page.remaining == end - page.start:
+            return None
+        lsn = page.start + page.shift
+        found = f"the page continues a record by {page.remaining} bytes, not {end - page.start}"
+        return Stop(WalEnd.DAMAGE, lsn, found)
+
+    def _page_at(self, at: int) -> _Page:
+        return next(page for page in reversed(self._pages) if page.start <= at)
+
+    def _walk(self, records: list[WalRecord]) -> None:
+        """Append the records that are complete in the buffer."""
+        if self._size < max(self._needed, self._at + HEADER_SIZE) or not self._is_aligned:
+            return
+        buffer = self._buffer = b"".join([self._buffer, *self._parts])
+        self._parts, self._needed = [], HEADER_SIZE
+        pages, number, at, size = self._pages, 0, self._at, len(buffer)
+        following = pages[1].start if len(pages) > 1 else math.inf
+        shift, source, last = pages[0].shift, pages[0].source, self.last
+        unpack, append, checks_crc = HEADER.unpack_from, records.append, self.checks_crc
+        while True:
+            if at >= following:
+                while number + 1 < len(pages) and pages[number + 1].start <= at:
+                    number += 1
+                page = pages[number]
+                shift, source = page.shift, page.source
+                following = pages[number + 1].start if number + 1 < len(pages) else math.inf
+                if at == page.start and page.remaining:
+                    self.stop = self._torn(page, at)
+                    break
+            if size - at < HEADER_SIZE:
+                break
+            length, xid, previous, info, manager, _ = unpack(buffer, at)
+            if previous != last or length < HEADER_SIZE or manager > _LAST_MANAGER:
+                self.last = last
+                self.stop = self._header_problem(at + shift, buffer, at)
+                if self.stop is not None:
+                    break
+            end = at + length
+            if end > following:
+                self.stop = self._crossing_problem(number + 1, end)
+                if self.stop is not None:
+                    break
+            if end > size:
+                self._needed = length
+                if length > LONGEST:
+                    self.stop = Stop(WalEnd.DAMAGE, at + shift, f"its length is {length} bytes")
+                break
+            last = at + shift
+            record = WalRecord(source, last, buffer[at:end], length, xid, info, manager)
+            if checks_crc and not record.is_crc_correct:
+                self.stop = _wrong_crc(record)
+                break
+            append(record)
+            at = end + 7 & -8
+            if manager == XLOG and info & 0xF0 == _SWITCH:
+                self._skip_to = last - last % source.segment_size + source.segment_size
+                break
+        self.last = last
+        self._drop(at)
+
+    def _drop(self, at: int) -> None:
+        """Drop what is before ``at`` from the buffer; after a switch, all of it."""
+        if self._skip_to > (self.last or 0):
+            self._restart(at=0)
+        elif at > self._size:
+            self._at = at  # the padding of the last record was not taken yet
+        else:
+            self._buffer, self._at, self._size = self._buffer[at:], 0, self._size - at
+            first = self._pages.index(self._page_at(at))
+            self._pages = [
+                attrs.evolve(page, start=page.start - at, shift=page.shift + at)
+                for page in self._pages[first:]
+            ]
+
+    def _crossing_problem(self, number: int, end: int) -> Stop | None:
+        """Check the pages from ``number`` on that a record ending at ``end`` covers."""
+        for page in self._pages[number:]:
+            if page.start >= end:
+                break
+            if problem := self._torn(page, end):
+                return problem
+        return None
+
+    def _header_problem(self, lsn: int, buffer: bytes, at: int) -> Stop | None:
+        """Return the reason why these bytes are no record's header."""
+        length, _, previous, _info, manager, _ = HEADER.unpack_from(buffer, at)
+        if not any(buffer[at : at + HEADER_SIZE]):
+            return Stop(WalEnd.END_OF_WAL, lsn, "the WAL is empty there")
+        found = ""
+        if length < HEADER_SIZE:
+            found = f"the record's length is {length} bytes, less than its header"
+        elif self.last is not None and previous != self.last:
+            found = (
+                f"the record names {LSN(previous)} as the previous one, which is {LSN(self.last)}"
+            )
+        elif previous >= lsn:
+            found = f"the record names {LSN(previous)} as the previous one, which comes later"
+        elif manager > _LAST_MANAGER and (
+            manager < FIRST_CUSTOM or self.source.major < _CUSTOM_SINCE
+        ):
+            found = f"no version {self.source.major} has a resource manager {manager}"
+        return Stop(WalEnd.DAMAGE, lsn, found) if found else None
+
+
+def _wrong_crc(record: WalRecord) -> Stop:
+    crc = int.from_bytes(record.content[20:24], "little")
+    found = f"the record's CRC is {record.computed_crc():08X}, and its header says {crc:08X}"
+    return Stop(WalEnd.DAMAGE, int(record.lsn), found)

@@ -1,0 +1,129 @@
+"""What an applier reports: conflicts, parked transactions, and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.plain import JSONValue, plain_row
+
+
+class ConflictKind(OpenEnum):
+    """The kind of a conflict, with PostgreSQL 18's names."""
+
+    INSERT_EXISTS = "insert_exists"
+    """An inserted row existed already."""
+    UPDATE_MISSING = "update_missing"
+    """An updated row did not exist."""
+    DELETE_MISSING = "delete_missing"
+    """A deleted row did not exist."""
+
+
+@attrs.frozen(kw_only=True)
+class ApplyConflict:
+    """A conflict that an applier met, and what it did.
+
+    Source: the table pgreplkit.conflict of the subscriber.
+    """
+
+    id: int
+    at: datetime
+    kind: ConflictKind = attrs.field(converter=ConflictKind)
+    table: str
+    """The publisher's table."""
+    key_values: Mapping[str, str | None] | None
+    """The key of the row, as texts; None where it was not recorded."""
+    resolution: str
+    """``applied`` or ``skipped``."""
+    xid: int
+    """The transaction's ID on the publisher."""
+    lsn: LSN
+    """The end of the transaction on the publisher."""
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the row in JSON types."""
+        return plain_row(self)
+
+
+@attrs.frozen(kw_only=True)
+class ParkedTransaction:
+    """A transaction that could not be applied, and was put aside.
+
+    Source: the table pgreplkit.parked of the subscriber.
+    """
+
+    id: int
+    at: datetime
+    xid: int
+    lsn: LSN
+    """The end of the transaction on the publisher."""
+    commit_time: datetime | None
+    table: str | None
+    """The table of the refused change."""
+    change_number: int | None
+    sqlstate: str | None
+    found: str
+    """The subscriber's error."""
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the row in JSON types."""
+        return plain_row(self)
+
+
+@attrs.frozen(kw_only=True)
+class ApplyReport:
+    """What one run of an applier did."""
+
+    transactions: int
+    changes: int
+    conflicts: Mapping[ConflictKind, int]
+    parked: int
+    position: LSN
+    """The end of the last transaction that was applied and flushed, or of what was skipped."""
+    lag: timedelta | None
+    """The age of the last applied commit when it was applied; None if none was."""
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the report in JSON types."""
+        return plain_row(self)
+
+
+@attrs.frozen(kw_only=True)
+class ApplierStatus:
+    """How far an applier is, as both servers know it.
+
+    Source: the origin or the table pgreplkit.applier of the subscriber; pg_replication_slots of
+    the publisher.
+    """
+
+    state: str
+    """``creating``, ``copying`` or ``streaming``."""
+    position: LSN
+    """The end of the last transaction that was applied."""
+    is_active: bool
+    """Whether the slot is in use."""
+    confirmed: LSN | None
+    """The position up to which the slot was acknowledged; None if the slot does not exist."""
+    behind: int | None
+    """The bytes of WAL that the publisher has written since."""
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the status in JSON types."""
+        return plain_row(self)
+
+
+@attrs.frozen(kw_only=True)
+class SetupStatements:
+    """What an administrator runs before an applier; ``str()`` returns it as a script."""
+
+    publisher: tuple[str, ...]
+    subscriber: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = ["-- on the publisher", *(f"{one};" for one in self.publisher)]
+        lines += ["-- on the subscriber", *(f"{one};" for one in self.subscriber)]
+        return "\n".join(lines)

@@ -1,0 +1,228 @@
+"""Findings on whether an applier can run: rights, settings and tables of both servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.replicaidentity import IdentityKind, ReplicaIdentity
+from pgreplkit.plans.server.readiness import (
+    Readiness,
+    Settings,
+    checked,
+    free_places,
+    setting_found,
+    value_of,
+)
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+_NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@attrs.frozen(kw_only=True)
+class ApplyRights:
+    """What the applier's role may do on the subscriber."""
+
+    role: str
+    is_superuser: bool
+    has_schema: bool
+    may_create: bool
+    session_role: str
+    has_role_wrapper: bool
+    has_origin_wrapper: bool
+    may_use_origins: bool
+    may_set_role: bool = False
+    """From 15 on; before, the setting cannot be granted."""
+
+
+@attrs.frozen(kw_only=True)
+class ApplyFacts:
+    """What the checks of an applier look at."""
+
+    major: int
+    """The subscriber's major version."""
+    uses_origin: bool
+    rights: ApplyRights
+    settings: Settings
+    """The subscriber's settings."""
+    origins: int
+    has_origin: bool
+    publisher: Settings
+    may_replicate: bool
+    """Whether the publisher's role may stream changes."""
+    publisher_role: str
+    slots: int
+    has_slot: bool
+    is_same_database: bool
+    tables: Mapping[TableName, TableName]
+    """The subscriber's table for each published one."""
+    identities: Sequence[ReplicaIdentity]
+    targets: Mapping[TableName, TargetTable | None]
+    mismatches: Mapping[TableName, str]
+    """By published table: why its rows cannot be written."""
+    setup: str
+    """The call that prints the statements that an administrator runs."""
+    truncates: bool
+
+
+def apply_readiness(facts: ApplyFacts) -> Readiness:
+    """Return the findings of all checks."""
+    return Readiness(
+        findings=(*_publisher(facts), *_rights(facts), *_subscriber(facts), *_tables(facts))
+    )
+
+
+def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
+    settings = facts.publisher
+    yield setting_found(
+        settings,
+        "wal_level",
+        value_of(settings, "wal_level") == "logical",
+        needed="logical, on the publisher",
+        value="logical",
+    )
+    if not facts.has_slot:
+        yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=1)
+    yield checked(
+        "role of the publisher",
+        ok=facts.may_replicate,
+        observed=f"{facts.publisher_role} may {'' if facts.may_replicate else 'not '}replicate",
+        needed="REPLICATION, to stream changes",
+        remedy=facts.setup,
+    )
+    yield checked(
+        "two databases",
+        ok=not facts.is_same_database or all(a != b for a, b in facts.tables.items()),
+        observed="publisher and subscriber are the same database"
+        if facts.is_same_database
+        else "publisher and subscriber are different databases",
+        needed="another database, or rules that map every table to another one: changes would"
+        " else be applied to the table that they come from, again and again",
+    )
+
+
+def _rights(facts: ApplyFacts) -> Iterator[Finding]:
+    rights = facts.rights
+    yield checked(
+        "schema pgreplkit",
+        ok=rights.may_create or rights.is_superuser,
+        observed=("it exists, " if rights.has_schema else "it does not exist, ")
+        + ("and the role may create in it" if rights.may_create else "and the role may not"),
+        needed="a schema in which the role can create tables",
+        remedy=facts.setup,
+    )
+    may_set_role = (
+        rights.is_superuser
+        or rights.session_role == "replica"
+        or rights.may_set_role
+        or rights.has_role_wrapper
+    )
+    yield checked(
+        "session_replication_role",
+        ok=may_set_role,
+        observed=f"{rights.role} may {'' if may_set_role else 'not '}set it",
+        needed="the right to set it, so that triggers and foreign keys do not fire twice",
+        remedy=facts.setup,
+    )
+    if not facts.uses_origin:
+        return
+    may_use = (
+        rights.is_superuser
+        or (rights.may_use_origins and has("origin.grantable", facts.major))
+        or (rights.has_origin_wrapper and not has("origin.grantable", facts.major))
+    )
+    yield checked(
+        "replication origins",
+        ok=may_use,
+        observed=f"{rights.role} may {'' if may_use else 'not '}use them",
+        needed="EXECUTE on the functions of origins (before 14, wrappers), or resume='table'",
+        remedy=facts.setup,
+    )
+
+
+def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
+    settings = facts.settings
+    if facts.uses_origin and not facts.has_origin:
+        is_own = has("subscription.origin_limit", facts.major)
+        limit = "max_active_replication_origins" if is_own else "max_replication_slots"
+        origins = free_places(settings, limit, used=facts.origins, wanted=1)
+        yield attrs.evolve(origins, check=f"{limit} of the subscriber")
+    yield setting_found(
+        settings,
+        "track_commit_timestamp",
+        value_of(settings, "track_commit_timestamp") is True,
+        needed="on, to know which commit wrote a row last",
+        value="on",
+        otherwise=Severity.INFO,
+    )
+
+
+def _tables(facts: ApplyFacts) -> Iterator[Finding]:
+    yield checked(
+        "published tables",
+        ok=bool(facts.tables),
+        observed=f"{len(facts.tables)} tables",
+        needed="at least one table in the publications",
+    )
+    identities = {identity.table: identity for identity in facts.identities}
+    for source, target in facts.tables.items():
+        check = f"table {source}"
+        if source in facts.mismatches:
+            yield checked(
+                check,
+                ok=False,
+                observed=facts.mismatches[source],
+                needed="a table of the subscriber that takes every published column",
+                remedy="align the tables, or use a TableRule",
+            )
+            continue
+        table = facts.targets.get(target)
+        if table is not None:
+            yield _table(check, table, identities.get(source), facts)
+
+
+def _table(
+    check: str, table: TargetTable, identity: ReplicaIdentity | None, facts: ApplyFacts
+) -> Finding:
+    wanted = (*_NEEDED, "TRUNCATE") if facts.truncates else _NEEDED
+    lacks = [privilege for privilege in table.lacks if privilege in wanted]
+    if lacks:
+        return checked(
+            check,
+            ok=False,
+            observed=f"{facts.rights.role} lacks {', '.join(lacks)} on {table.table}",
+            needed="the privileges to write the table, and to find its rows",
+            remedy=facts.setup,
+        )
+    if table.hides_rows:
+        return checked(
+            check,
+            ok=False,
+            observed=f"row level security of {table.table} applies to {facts.rights.role}",
+            needed="BYPASSRLS: changes of rows that are hidden would be lost",
+            remedy=f"ALTER ROLE {facts.rights.role} BYPASSRLS",
+        )
+    if identity is not None and not identity.is_usable:
+        return checked(
+            check,
+            ok=False,
+            observed="the publisher has no replica identity for it",
+            needed="a replica identity, unless only inserts are published",
+            remedy=f"on the publisher: {identity.remedy}",
+            otherwise=Severity.WARNING,
+        )
+    is_keyed = bool(table.keys)
+    is_full = identity is not None and identity.kind is IdentityKind.FULL
+    return checked(
+        check,
+        ok=is_keyed,
+        observed=f"{table.table} has {'a' if is_keyed else 'no'} unique key",
+        needed="a unique key on the subscriber; else each change reads the whole table"
+        + ("" if is_full else ", and rows can be duplicated"),
+        remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
+        otherwise=Severity.WARNING,
+    )

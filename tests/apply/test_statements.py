@@ -1,0 +1,187 @@
+"""Matching tables, and the statements that apply changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from applyfacts import INT, JSON, OWN, TEXT, USERS, column, dumped, source, target
+
+from pgreplkit.apply import TableRule
+from pgreplkit.apply.shape import Match, match
+from pgreplkit.apply.statements import Statements, truncation
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.errors import SchemaMismatch
+from pgreplkit.protocol.pgoutput.tables import Table
+from pgreplkit.values.tablename import TableName
+
+
+def matched(
+    table: Table = USERS, own: TargetTable | None = OWN, rule: TableRule | None = None
+) -> Match:
+    return match(table, own, rule or TableRule(), dumped)
+
+
+def names() -> Callable[[], bytes]:
+    numbers = count(1)
+    return lambda: b"s%d" % next(numbers)
+
+
+def statements(one: Match) -> Statements:
+    return Statements(one, names())
+
+
+def test_values_in_their_order_are_passed_as_they_are() -> None:
+    insert = statements(matched()).insert()
+    assert insert.sql == 'INSERT INTO public.t ("id", "name", "n") VALUES ($1, $2, $3)'
+    values: list[bytes | None] = [b"1", b"a", None]
+    assert insert.bound(values, [0, 0, 0])[1] is values
+
+
+def test_an_update_sets_what_is_not_the_key() -> None:
+    update = statements(matched()).update(has_old=False)
+    assert update.sql == ('UPDATE ONLY public.t AS t SET "name" = $2, "n" = $3 WHERE t."id" = $1')
+    assert update.picks is None
+    assert update.needs_row
+    assert update.key == (("id", 0, INT),)
+
+
+def test_an_update_of_the_key_finds_the_old_row() -> None:
+    update = statements(matched()).update(has_old=True)
+    assert update.sql == (
+        'UPDATE ONLY public.t AS t SET "id" = $2, "name" = $3, "n" = $4 WHERE t."id" = $1'
+    )
+    # The old key, and the new row behind the three old values.
+    assert update.picks == (0, 3, 4, 5)
+
+
+def test_an_unsent_value_is_left_out() -> None:
+    update = statements(matched()).update(frozenset({1}), has_old=False)
+    assert update.sql == 'UPDATE ONLY public.t AS t SET "n" = $2 WHERE t."id" = $1'
+    assert update.picks == (0, 2)
+    nothing = statements(matched()).update(frozenset({1, 2}), has_old=False)
+    assert nothing.sql == 'UPDATE ONLY public.t AS t SET "id" = t."id" WHERE t."id" = $1'
+
+
+def test_a_delete_takes_the_key_only() -> None:
+    delete = statements(matched()).delete()
+    assert delete.sql == 'DELETE FROM ONLY public.t AS t WHERE t."id" = $1'
+    assert delete.picks == (0,)
+
+
+def test_columns_are_renamed_dropped_and_added() -> None:
+    rule = TableRule(
+        columns={"name": "Full Name", "n": None}, constants={"node": "paris"}, to="crm.people"
+    )
+    own = target(
+        column("node", TEXT, not_null=True),
+        column("id", not_null=True),
+        column("Full Name", TEXT),
+        keys=(("node", "id"),),
+        name="people",
+    )
+    one = statements(matched(own=own, rule=rule))
+    assert one.insert().sql == (
+        'INSERT INTO public.people ("id", "Full Name", "node") VALUES ($1, $2, $3)'
+    )
+    assert one.insert().picks == (0, 1, 3)
+    # The constant is part of the key: another source may have the same number.
+    assert one.delete().sql == (
+        'DELETE FROM ONLY public.people AS t WHERE t."id" = $1 AND t."node" = $2'
+    )
+    assert one.delete_source().sql == (
+        'DELETE FROM ONLY public.people AS t WHERE t."node" IS NOT DISTINCT FROM $1'
+    )
+
+
+def test_an_identity_column_takes_the_publishers_value() -> None:
+    own = target(column("id", not_null=True, identity="a"), column("name", TEXT), column("n"))
+    one = statements(matched(own=own))
+    assert "OVERRIDING SYSTEM VALUE" in one.insert().sql
+    assert '"id" =' not in one.update(has_old=True).sql.split("WHERE")[0]
+
+
+def test_a_generated_column_is_computed_by_the_subscriber() -> None:
+    own = target(column("id", not_null=True), column("name", TEXT), column("n", is_generated=True))
+    assert statements(matched(own=own)).insert().picks == (0, 1)
+
+
+def test_without_a_key_one_of_the_alike_rows_is_meant() -> None:
+    table = source(("a", INT, True), ("b", JSON, True), identity="f")
+    own = target(column("a"), column("b", JSON), keys=())
+    assert statements(matched(table, own)).delete().sql == (
+        "DELETE FROM ONLY public.t AS t WHERE t.ctid = (SELECT ctid FROM ONLY public.t AS t WHERE"
+        ' t."a" IS NOT DISTINCT FROM $1 AND t."b"::text IS NOT DISTINCT FROM ($2::json)::text'
+        " LIMIT 1)"
+    )
+
+
+def test_with_whole_old_rows_any_key_of_the_subscriber_will_do() -> None:
+    table = source(("id", INT, True), ("name", TEXT, True), identity="f")
+    own = target(column("id"), column("name", TEXT), keys=(("name",),))
+    assert statements(matched(table, own)).delete().sql.endswith('WHERE t."name" = $1')
+
+
+def test_an_upsert_needs_a_unique_key() -> None:
+    upsert = statements(matched()).upsert()
+    assert upsert is not None
+    assert upsert.sql.endswith(
+        'ON CONFLICT ("id") DO UPDATE SET "name" = EXCLUDED."name", "n" = EXCLUDED."n"'
+    )
+    loose = target(column("id"), column("name", TEXT), column("n"), keys=())
+    assert statements(matched(own=loose)).upsert() is None
+
+
+def test_partitions_are_reached_through_their_root() -> None:
+    own = target(column("id"), column("name", TEXT), column("n"), is_partitioned=True)
+    one = matched(own=own)
+    assert statements(one).delete().sql.startswith("DELETE FROM public.t AS t")
+    assert truncation([one], b"x", restarts=True).sql == "TRUNCATE public.t RESTART IDENTITY"
+
+
+@pytest.mark.parametrize(
+    ("own", "rule", "problem"),
+    [
+        (None, TableRule(), r"no table public\.t"),
+        (target(column("id"), column("name", TEXT)), TableRule(), "no column 'n'"),
+        (OWN, TableRule(constants={"x": 1}), "no column 'x', which is a constant"),
+        (OWN, TableRule(columns={"nowhere": "n"}), "'nowhere', which is not published"),
+        (OWN, TableRule(columns={"id": None}), "'id'|replica identity"),
+        (OWN, TableRule(key=("n",)), "'n' is not part of the replica identity"),
+        (
+            target(*OWN.columns, column("extra", not_null=True)),
+            TableRule(),
+            "needs a value for 'extra'",
+        ),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(
+    own: TargetTable | None, rule: TableRule, problem: str
+) -> None:
+    with pytest.raises(SchemaMismatch, match=problem):
+        matched(own=own, rule=rule)
+
+
+def test_a_missing_column_comes_with_its_ddl() -> None:
+    with pytest.raises(SchemaMismatch) as caught:
+        matched(own=target(column("id"), column("name", TEXT)))
+    assert caught.value.sql == ('ALTER TABLE public.t ADD COLUMN "n" integer',)
+
+
+def test_only_values_that_mean_the_same_everywhere_are_sent_in_binary() -> None:
+    assert matched().is_portable
+    regclass = source(("id", INT, True), ("name", 2205, False), ("n", INT, False))
+    assert not matched(regclass).is_portable
+    wider = target(column("id", 20), column("name", TEXT), column("n"))
+    assert not matched(own=wider).is_portable
+
+
+def test_rules_are_checked() -> None:
+    with pytest.raises(ValueError, match="several values are mapped to the column 'x'"):
+        TableRule(columns={"a": "x", "b": "x"})
+    with pytest.raises(ValueError, match="'x'"):
+        TableRule(columns={"a": "x"}, constants={"x": 1})
+    with pytest.raises(TypeError, match="where must be callable"):
+        TableRule(where="a > 1")  # type: ignore[arg-type]
+    assert TableRule(to="Users").to == TableName("public", "users")

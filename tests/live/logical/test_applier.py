@@ -1,0 +1,445 @@
+"""Appliers: changes, mapping, conflicts, failures and rights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from clusters import Cluster
+from colours import Colour
+from databases import Database, Pair, make_database, remove_databases
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
+from pgreplkit.changes import Row
+from pgreplkit.errors import (
+    ApplierActive,
+    ApplyError,
+    ApplyFailed,
+    SchemaMismatch,
+    TableNotFound,
+    WaitTimeout,
+)
+
+NEWEST = pytest.mark.pg(">=18")
+"""What the subscriber's version does not change is tested on one."""
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
+
+
+@pytest.fixture
+def two(cluster: Cluster) -> Iterator[Pair]:
+    """Two databases with an empty table t, which the first one publishes."""
+    pair = Pair(make_database(cluster.primary), make_database(cluster.primary))
+    for each in (pair.publisher, pair.subscriber):
+        each.run(TABLE)
+    pair.publisher.run("CREATE PUBLICATION p FOR TABLE t")
+    yield pair
+    drop_origins(pair.subscriber)
+    remove_databases(pair.subscriber, pair.publisher)
+
+
+def drop_origins(database: Database) -> None:
+    """Drop the origins of appliers, which belong to the whole cluster."""
+    database.run(
+        "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
+        " WHERE roname LIKE 'pgreplkit_%'"
+    )
+
+
+def end(database: Database) -> LSN:
+    return LSN(str(database.one("SELECT pg_current_wal_lsn()::text")))
+
+
+def applier(pair: Pair, **options: Any) -> Applier:
+    options = {"publications": ["p"], **options}
+    return Applier(pair.publisher.conninfo, pair.subscriber.conninfo, "one", **options)
+
+
+def insist_on_same_rows(pair: Pair, table: str = "t") -> None:
+    query = f"SELECT to_jsonb({table})::text FROM {table} ORDER BY 1"
+    assert pair.subscriber.all(query) == pair.publisher.all(query)
+
+
+async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
+    two.publisher.run("INSERT INTO t SELECT i, 'name ' || i, i FROM generate_series(1, 20) AS i")
+    kind = AsyncApplier if colour.name == "async" else Applier
+    one = colour.bound(
+        kind(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
+    )
+    report = await one.run(until=end(two.publisher), timeout=20)
+    assert report.transactions == 0  # The rows were copied.
+    insist_on_same_rows(two)
+    two.publisher.run(
+        "INSERT INTO t VALUES (100, NULL, 1), (101, '\\x00 \"ü\"', NULL)",
+        "UPDATE t SET n = n + 1 WHERE id < 5",
+        "UPDATE t SET id = id + 1000 WHERE id = 7",
+        "DELETE FROM t WHERE id = 8",
+        "BEGIN; INSERT INTO t VALUES (200); ROLLBACK",
+    )
+    last = end(two.publisher)
+    report = await one.run(until=last, timeout=20)
+    assert (report.transactions, report.changes, report.conflicts) == (4, 8, {})
+    assert report.lag is not None
+    insist_on_same_rows(two)
+    status = await one.status()
+    assert status.state == "streaming"
+    assert status.position == report.position <= last
+    assert status.confirmed >= status.position
+    if two.publisher.node.major >= 11:
+        two.publisher.run("TRUNCATE t")
+        await one.run(until=end(two.publisher), timeout=20)
+        assert two.subscriber.all("SELECT * FROM t") == []
+    await one.drop()
+    assert (
+        two.publisher.all("SELECT 1 FROM pg_replication_slots WHERE slot_name ~ 'pgreplkit'") == []
+    )
+    assert two.subscriber.all("SELECT * FROM pgreplkit.applier") == []
+
+
+@NEWEST
+def test_applied_commits_have_the_publishers_times_and_an_origin(two: Pair) -> None:
+    one = applier(two, copy=False)
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    report = one.run(until=end(two.publisher), timeout=20)
+    [[name, position]] = two.subscriber.all(
+        "SELECT external_id, remote_lsn::text FROM pg_replication_origin_status"
+        " WHERE external_id LIKE 'pgreplkit%'"
+    )
+    assert name == "pgreplkit_one"
+    assert LSN(str(position)) == report.position
+
+
+def test_a_position_in_a_table_needs_no_origin(two: Pair) -> None:
+    one = applier(two, resume="table")
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)", "UPDATE t SET n = 2")
+    report = one.run(until=end(two.publisher), timeout=20)
+    assert report.transactions == 2
+    insist_on_same_rows(two)
+    stored = two.subscriber.one("SELECT position::text FROM pgreplkit.applier")
+    assert LSN(str(stored)) == report.position
+    assert not two.subscriber.all("SELECT 1 FROM pg_replication_origin WHERE roname ~ 'pgrepl'")
+
+
+def test_large_values_that_did_not_change_stay(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("ALTER TABLE t ALTER name SET STORAGE EXTERNAL")
+    one = applier(two)
+    two.publisher.run("INSERT INTO t VALUES (1, repeat('x', 50000), 1)")
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 2", "UPDATE t SET id = 3")
+    one.run(until=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_tables_and_columns_are_mapped(two: Pair) -> None:
+    two.subscriber.run(
+        "CREATE SCHEMA crm",
+        """CREATE TABLE crm.people (node text, number int GENERATED ALWAYS AS IDENTITY,
+        mail text, PRIMARY KEY (node, number))""",
+        "INSERT INTO crm.people OVERRIDING SYSTEM VALUE VALUES ('rome', 1, 'local')",
+    )
+    rule = TableRule(
+        to="crm.people",
+        columns={"id": "number", "name": "mail", "n": None},
+        constants={"node": "paris"},
+    )
+    two.publisher.run("INSERT INTO t VALUES (1, 'a@b', 1), (2, NULL, 2)")
+    one = applier(two, tables={"t": rule}, existing="merge")
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "INSERT INTO t VALUES (3, 'c', 1)",
+        "UPDATE t SET name = 'new', n = 7 WHERE id = 1",
+        "UPDATE t SET id = 20 WHERE id = 2",
+        "DELETE FROM t WHERE id = 3",
+    )
+    report = one.run(until=end(two.publisher), timeout=20)
+    assert not report.conflicts
+    assert two.subscriber.all("SELECT * FROM crm.people ORDER BY 1, 2") == [
+        ("paris", 1, "new"),
+        ("paris", 20, None),
+        ("rome", 1, "local"),
+    ]
+
+
+@NEWEST
+def test_rules_filter_and_change_rows(two: Pair) -> None:
+    def shouted(row: Row) -> dict[str, object]:
+        return {"name": str(row["name"]).upper()}
+
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 0)")
+    rule = TableRule(where=lambda row: bool(row["n"]), change=shouted)
+    one = applier(two, tables={"t": rule})
+    one.run(until=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT * FROM t") == [(1, "A", 1)]
+    two.publisher.run(
+        "UPDATE t SET n = 1 WHERE id = 2",
+        "UPDATE t SET n = 0 WHERE id = 1",
+        "INSERT INTO t VALUES (3, 'c', 3), (4, 'd', 0)",
+        "UPDATE t SET id = 30 WHERE id = 3",
+    )
+    one.run(until=end(two.publisher), timeout=20)
+    rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
+    assert rows == [(2, "B", 1), (30, "C", 3)]
+
+
+@NEWEST
+def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
+    one = applier(two, tables={"t": TableRule(where=lambda row: 1 / 0 > 0)})
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    with pytest.raises(ApplyFailed, match=r"where raised ZeroDivisionError.*id=1"):
+        one.run(until=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT * FROM t") == []
+
+
+@NEWEST
+def test_a_table_without_a_key_is_applied_row_by_row(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE loose (a int, b json)")
+    two.publisher.run(
+        "ALTER TABLE loose REPLICA IDENTITY FULL",
+        "ALTER PUBLICATION p ADD TABLE loose",
+        "INSERT INTO loose VALUES (1, '{}'), (1, '{}'), (NULL, NULL)",
+    )
+    one = applier(two)
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "DELETE FROM loose WHERE ctid = (SELECT min(ctid) FROM loose WHERE a = 1)",
+        "UPDATE loose SET a = 2, b = '[1]' WHERE a IS NULL",
+    )
+    assert not one.run(until=end(two.publisher), timeout=20).conflicts
+    insist_on_same_rows(two, "loose")
+
+
+@NEWEST
+def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
+    one = applier(two)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run("DELETE FROM t", "INSERT INTO t VALUES (3, 'local', 0)")
+    two.publisher.run(
+        "UPDATE t SET n = 5 WHERE id = 1",
+        "DELETE FROM t WHERE id = 2",
+        "INSERT INTO t VALUES (3, 'remote', 3)",
+        "INSERT INTO t VALUES (4, 'after', 4)",
+    )
+    report = one.run(until=end(two.publisher), timeout=20)
+    kinds = [ConflictKind.UPDATE_MISSING, ConflictKind.DELETE_MISSING, ConflictKind.INSERT_EXISTS]
+    assert report.conflicts == dict.fromkeys(kinds, 1) == one.counters
+    recorded = one.conflicts()
+    assert [conflict.kind for conflict in recorded] == kinds
+    assert [conflict.key_values for conflict in recorded] == [{"id": "1"}, {"id": "2"}, {"id": "3"}]
+    assert [conflict.resolution for conflict in recorded] == ["skipped", "skipped", "applied"]
+    rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
+    assert rows == [(3, "remote", 3), (4, "after", 4)]
+
+
+@NEWEST
+def test_the_local_row_can_win(two: Pair) -> None:
+    one = applier(two, conflicts=KeepLocal())
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run("INSERT INTO t VALUES (1, 'local', 0)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'remote', 1)", "INSERT INTO t VALUES (2, 'b', 2)")
+    one.run(until=end(two.publisher), timeout=20)
+    rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
+    assert rows == [(1, "local", 0), (2, "b", 2)]
+    assert [conflict.resolution for conflict in one.conflicts()] == ["skipped"]
+
+
+@NEWEST
+def test_a_refused_change_stops_before_its_transaction(two: Pair) -> None:
+    one = applier(two)
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    with psycopg.connect(two.publisher.conninfo) as writer:
+        writer.execute("INSERT INTO t VALUES (2, 'b', 2)")
+        writer.execute("INSERT INTO t VALUES (3, 'c', 300)")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
+    with pytest.raises(ApplyFailed, match="check constraint") as caught:
+        one.run(until=end(two.publisher), timeout=20)
+    failed = caught.value
+    assert (failed.table, failed.change_number, failed.sqlstate) == ("public.t", 2, "23514")
+    assert two.subscriber.all("SELECT id FROM t") == [(1,)]
+    # Once the cause is removed, everything follows.
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    assert one.run(until=end(two.publisher), timeout=20).transactions == 2
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
+    one = applier(two, on_error="park")
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
+    with psycopg.connect(two.publisher.conninfo) as writer:
+        writer.execute("INSERT INTO t VALUES (1, 'a', 1)")
+        writer.execute("INSERT INTO t VALUES (2, 'b', 200)")
+    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+    report = one.run(until=end(two.publisher), timeout=20)
+    assert (report.transactions, report.parked) == (1, 1)
+    assert two.subscriber.all("SELECT id FROM t") == [(3,)]
+    [parked] = one.parked()
+    assert (parked.table, parked.change_number, parked.sqlstate) == ("public.t", 2, "23514")
+    with pytest.raises(ApplyFailed, match="check constraint"):
+        one.apply_parked(parked)
+    two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
+    one.apply_parked(parked)
+    assert one.parked() == []
+    insist_on_same_rows(two)
+    with pytest.raises(ApplyError, match="parked no longer"):
+        one.apply_parked(parked)
+
+
+@NEWEST
+def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> None:
+    one = applier(two, on_error="park")
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF new.n = 1 THEN RAISE 'refused' USING ERRCODE = '23514'; END IF;
+            RETURN NULL; END $$""",
+        """CREATE CONSTRAINT TRIGGER late AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE PROCEDURE refuse()""",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER late",
+    )
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
+    two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
+    assert one.run(until=end(two.publisher), timeout=20).parked == 1
+    [parked] = one.parked()
+    assert (parked.table, parked.change_number, parked.sqlstate) == (None, None, "23514")
+    assert two.subscriber.all("SELECT id FROM t") == [(3,)]
+
+
+@NEWEST
+def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
+    one = applier(two)
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run(
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "ALTER TABLE t ADD COLUMN score int",
+        "INSERT INTO t VALUES (2, 'b', 2, 20)",
+    )
+    with pytest.raises(SchemaMismatch) as caught:
+        one.run(until=end(two.publisher), timeout=20)
+    assert two.subscriber.all("SELECT id FROM t") == [(1,)]
+    assert caught.value.sql == ('ALTER TABLE public.t ADD COLUMN "score" integer',)
+    two.subscriber.run(*caught.value.sql)
+    one.run(until=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_a_deadlock_is_tried_again(two: Pair) -> None:
+    one = applier(two)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        """CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('public.attempts') = 1 THEN RAISE 'deadlock' USING ERRCODE = '40P01'; END IF;
+            RETURN new; END $$""",
+        "CREATE SEQUENCE attempts",
+        "CREATE TRIGGER once BEFORE UPDATE ON t FOR EACH ROW EXECUTE PROCEDURE once()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER once",
+    )
+    two.publisher.run("UPDATE t SET n = n + 1", "UPDATE t SET n = n + 1")
+    report = one.run(until=end(two.publisher), timeout=20)
+    assert (report.transactions, report.conflicts) == (2, {})
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
+    one = applier(two)
+    one.run(until=end(two.publisher), timeout=20)
+    with psycopg.connect(two.subscriber.conninfo) as other:
+        other.execute("SELECT pg_advisory_lock(1885697650, hashtext('one'))")
+        with pytest.raises(ApplierActive) as caught:
+            one.run(timeout=1)
+        assert caught.value.pid == other.info.backend_pid
+
+
+@NEWEST
+def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> None:
+    two.subscriber.run("INSERT INTO t VALUES (1, 'local', 1), (9, 'local', 9)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'remote', 1)")
+    with pytest.raises(ApplyError, match=r"existing='truncate'"):
+        applier(two).run(timeout=5)
+    assert (
+        two.publisher.all("SELECT 1 FROM pg_replication_slots WHERE slot_name ~ 'pgreplkit'") == []
+    )
+    applier(two, existing="merge").run(until=end(two.publisher), timeout=20)
+    rows = two.subscriber.all("SELECT id, name FROM t ORDER BY id")
+    assert rows == [(1, "remote"), (9, "local")]
+    applier(two).drop()
+    applier(two, existing="truncate").run(until=end(two.publisher), timeout=20)
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_an_interrupted_copy_begins_again(two: Pair) -> None:
+    for each in (two.publisher, two.subscriber):
+        each.run("CREATE TABLE u (id int PRIMARY KEY, name varchar(3))")
+    two.publisher.run(
+        "ALTER PUBLICATION p ADD TABLE u",
+        "INSERT INTO t VALUES (1, 'a', 1)",
+        "INSERT INTO u VALUES (1, 'abc')",
+    )
+    two.subscriber.run("ALTER TABLE u ADD CHECK (name <> 'abc')")
+    one = applier(two)
+    with pytest.raises(Exception, match="check constraint"):
+        one.run(timeout=20)
+    assert two.subscriber.all("SELECT id FROM t") == [(1,)]
+    two.subscriber.run("ALTER TABLE u DROP CONSTRAINT u_name_check")
+    two.publisher.run("UPDATE t SET n = 2")
+    one.run(until=end(two.publisher), timeout=20)
+    for table in ("t", "u"):
+        insist_on_same_rows(two, table)
+
+
+@NEWEST
+def test_a_run_ends_after_its_timeout(two: Pair) -> None:
+    one = applier(two)
+    with pytest.raises(WaitTimeout, match="has applied everything before"):
+        one.run(timeout=0.5)
+
+
+@NEWEST
+def test_a_rule_for_an_unpublished_table_is_refused(two: Pair) -> None:
+    with pytest.raises(TableNotFound, match=r"public\.nowhere"):
+        applier(two, tables={"nowhere": TableRule()}).run(timeout=5)
+
+
+@pytest.fixture
+def mover(two: Pair) -> Iterator[str]:
+    """A role without any right."""
+    two.subscriber.run("CREATE ROLE mover LOGIN PASSWORD 'mover'")
+    yield "mover"
+    for database in (two.publisher, two.subscriber):
+        database.run("DROP OWNED BY mover CASCADE")
+    two.subscriber.run("DROP ROLE mover")
+
+
+@pytest.mark.parametrize("resume", ["origin", "table"])
+def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resume: str) -> None:
+    conninfos = two.publisher.as_role(mover), two.subscriber.as_role(mover)
+    one = Applier(*conninfos, "one", publications=["p"], resume=resume)  # type: ignore[arg-type]
+    problems = {finding.check for finding in one.check().problems}
+    assert {"role of the publisher", "schema pgreplkit", "table public.t"} <= problems
+    assert "session_replication_role" in problems
+    assert ("replication origins" in problems) == (resume == "origin")
+    setup = applier(two, resume=resume).setup_sql(mover)
+    two.publisher.run(*setup.publisher)
+    two.subscriber.run(*setup.subscriber)
+    assert one.check().is_ready
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one.run(until=end(two.publisher), timeout=20)
+    two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
+    assert one.run(until=end(two.publisher), timeout=20).transactions == 2
+    insist_on_same_rows(two)
+    one.drop()

@@ -1,0 +1,100 @@
+"""Statistics and columns of recorded WAL."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+from recordedwal import WITH_DUMPS, Recorded
+
+from pgreplkit.offline.stats import WalBy, WalStats
+
+
+def sums_of(stats: WalStats) -> tuple[int, int, int]:
+    return stats.records, stats.record_bytes, stats.fpi_bytes
+
+
+@pytest.mark.parametrize("version", WITH_DUMPS)
+def test_statistics_by_kind_are_the_sums_of_pg_waldump(
+    unpacked: Callable[[int], Recorded], version: int
+) -> None:
+    recorded = unpacked(version)
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for line in (recorded.folder / "waldump.txt").read_text().split("\n")[:-1]:
+        if not line.startswith("-"):
+            manager, size, total, *_, kind = line.split()
+            name = f"{manager}/{kind}"
+            counts[name] += 1
+            sizes[name] += int(size)
+            images[name] += int(total) - int(size)
+    stats = recorded.open().stats(by=WalBy.KIND)
+    rows = {row.key: (row.records, row.record_bytes, row.fpi_bytes) for row in stats}
+    assert rows == {name: (counts[name], sizes[name], images[name]) for name in counts}
+    managers = recorded.open().stats(by=WalBy.RESOURCE_MANAGER)
+    by_manager: Counter[str] = Counter()
+    for name, count in counts.items():
+        by_manager[name.partition("/")[0]] += count
+    assert {row.key: row.records for row in managers} == by_manager
+
+
+def test_all_statistics_have_the_same_totals(recorded: Recorded) -> None:
+    wal = recorded.open()
+    records = recorded.records
+    length = sum(record.length for record in records)
+    images = sum(
+        block.image.size for record in records for block in record.blocks if block.image is not None
+    )
+    for by in WalBy:
+        stats = wal.stats(by=by)
+        assert sums_of(stats) == (len(records), length - images, images)
+        assert sum(map(stats.share, stats)) == pytest.approx(1)
+        sizes = [row.bytes for row in stats]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_statistics_by_transaction_and_second_find_what_they_group(recorded: Recorded) -> None:
+    wal, xids = recorded.open(), recorded.xids
+    by_xid = {row.key: row.records for row in wal.stats(by=WalBy.XID)}
+    assert by_xid[xids["aborted"]] == 2
+    assert None in by_xid  # records outside transactions
+    seconds = [row.key for row in wal.stats(by=WalBy.SECOND) if row.key is not None]
+    commits = {commit.time.replace(microsecond=0) for commit in wal.commits(include_aborts=True)}
+    assert {*seconds} == commits
+    databases = {row.key for row in wal.stats(by=WalBy.DATABASE)}
+    assert {None, 0} < databases  # shared relations have database 0
+    relation = wal.stats(by=WalBy.RELATION).rows[0].key
+    assert str(relation).startswith("1663/")
+
+
+def test_statistics_are_shown_as_text_html_and_records(recorded: Recorded) -> None:
+    stats = recorded.open().stats()
+    assert str(stats).split("\n")[1].startswith(str(stats.rows[0].key))
+    assert len(str(stats).split("\n")) == len(stats) + 1
+    tags: Counter[str] = Counter()
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.update([tag])  # type: ignore[method-assign]
+    parser.feed(stats._repr_html_())
+    assert (tags["table"], tags["tr"]) == (1, len(stats) + 1)
+    first = stats.to_records()[0]
+    assert first["bytes"] == stats.rows[0].bytes
+    assert stats.to_dict()["by"] == "kind"
+
+
+def test_columns_are_the_numbers_of_the_records(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numpy")
+    wal = recorded.open()
+    columns, records = wal.columns(), recorded.records
+    assert columns["lsn"].tolist() == [int(record.lsn) for record in records]
+    assert columns["end_lsn"].tolist() == [int(record.end_lsn) for record in records]
+    for name in ("length", "fpi_bytes", "xid", "manager", "info", "timeline"):
+        assert columns[name].tolist() == [getattr(record, name) for record in records]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(ImportError, match=r"pip install 'pgreplkit\[columns\]'"):
+        wal.columns()

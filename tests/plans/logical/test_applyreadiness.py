@@ -1,0 +1,139 @@
+"""Whether an applier can run: each missing right, setting and table is a finding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from applyfacts import OWN
+from serverfacts import settings
+
+from pgreplkit.catalog.logical.replicaidentity import identity_in
+from pgreplkit.plans.logical.applyreadiness import ApplyFacts, ApplyRights, apply_readiness
+from pgreplkit.rows import Readiness, Severity
+from pgreplkit.values.tablename import TableName
+
+T = TableName("public", "t")
+RIGHTS = ApplyRights(
+    role="mover",
+    is_superuser=False,
+    has_schema=True,
+    may_create=True,
+    session_role="origin",
+    has_role_wrapper=False,
+    has_origin_wrapper=False,
+    may_use_origins=True,
+    may_set_role=True,
+)
+IDENTITY = identity_in(
+    {
+        "schema": "public",
+        "name": "t",
+        "kind": "d",
+        "index": "t_pkey",
+        "columns": ["id"],
+        "remedy": "",
+    }
+)
+FACTS = ApplyFacts(
+    major=18,
+    uses_origin=True,
+    rights=RIGHTS,
+    settings=settings(
+        max_active_replication_origins=10, max_replication_slots=10, track_commit_timestamp="on"
+    ),
+    origins=0,
+    has_origin=False,
+    publisher=settings(wal_level="logical", max_replication_slots=10),
+    may_replicate=True,
+    publisher_role="mover",
+    slots=0,
+    has_slot=False,
+    is_same_database=False,
+    tables={T: T},
+    identities=[IDENTITY],
+    targets={T: OWN},
+    mismatches={},
+    setup="run what setup_sql('mover') prints",
+    truncates=True,
+)
+
+
+def readiness(**changes: Any) -> Readiness:
+    rights = {name: changes.pop(name) for name in [*changes] if hasattr(RIGHTS, name)}
+    return apply_readiness(attrs.evolve(FACTS, rights=attrs.evolve(RIGHTS, **rights), **changes))
+
+
+def test_everything_is_found() -> None:
+    found = readiness()
+    assert found.severity is Severity.OK
+    assert {finding.check for finding in found.findings} == {
+        *("wal_level", "max_replication_slots", "role of the publisher", "two databases"),
+        *("schema pgreplkit", "session_replication_role", "replication origins"),
+        *("max_active_replication_origins of the subscriber", "track_commit_timestamp"),
+        *("published tables", "table public.t"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"publisher": settings(wal_level="replica", max_replication_slots=10)}, "wal_level"),
+        ({"slots": 10}, "max_replication_slots"),
+        ({"may_replicate": False}, "role of the publisher"),
+        ({"is_same_database": True}, "two databases"),
+        ({"may_create": False}, "schema pgreplkit"),
+        ({"may_set_role": False}, "session_replication_role"),
+        ({"may_use_origins": False}, "replication origins"),
+        ({"origins": 10}, "max_active_replication_origins of the subscriber"),
+        ({"tables": {}}, "published tables"),
+        ({"mismatches": {T: "no column 'n'"}}, "table public.t"),
+        ({"targets": {T: attrs.evolve(OWN, lacks=("DELETE",))}}, "table public.t"),
+        ({"targets": {T: attrs.evolve(OWN, hides_rows=True)}}, "table public.t"),
+    ],
+)
+def test_what_is_missing_is_critical(changes: dict[str, Any], check: str) -> None:
+    finding = readiness(**changes)[check]
+    assert finding.severity is Severity.CRITICAL
+    assert finding.needed
+
+
+def test_rights_can_be_had_in_several_ways() -> None:
+    assert readiness(major=14, may_set_role=False, has_role_wrapper=True).is_ready
+    assert readiness(may_set_role=False, session_role="replica").is_ready
+    assert readiness(is_superuser=True, may_create=False, may_use_origins=False).is_ready
+    # Before 14 a grant on the functions has no effect.
+    assert not readiness(major=13, has_role_wrapper=True).is_ready
+    assert readiness(major=13, has_origin_wrapper=True).is_ready
+
+
+def test_a_position_in_a_table_needs_no_origin() -> None:
+    found = readiness(uses_origin=False, may_use_origins=False, origins=10)
+    assert found.is_ready
+    assert "replication origins" not in {finding.check for finding in found.findings}
+
+
+def test_an_existing_applier_needs_no_other_places() -> None:
+    assert readiness(slots=10, has_slot=True, origins=10, has_origin=True).is_ready
+
+
+def test_a_privilege_to_truncate_matters_only_if_truncate_is_applied() -> None:
+    own = {T: attrs.evolve(OWN, lacks=("TRUNCATE",))}
+    assert not readiness(targets=own).is_ready
+    assert readiness(targets=own, truncates=False).is_ready
+
+
+def test_one_database_can_be_both_if_every_table_is_mapped() -> None:
+    other = TableName("copy", "t")
+    found = readiness(is_same_database=True, tables={T: other}, targets={other: OWN})
+    assert found.is_ready
+
+
+def test_a_table_without_a_key_is_a_warning() -> None:
+    loose = attrs.evolve(OWN, keys=(), primary_key=())
+    assert readiness(targets={T: loose})["table public.t"].severity is Severity.WARNING
+    without = attrs.evolve(IDENTITY, index=None, columns=(), remedy="ALTER TABLE t …")
+    finding = readiness(identities=[without])["table public.t"]
+    assert finding.severity is Severity.WARNING
+    assert "ALTER TABLE t …" in finding.remedy
