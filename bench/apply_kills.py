@@ -148,7 +148,6 @@ def main() -> None:
         with psycopg.connect(target.conninfo) as connection:
             [rows] = connection.execute("SELECT count(*) FROM log").fetchone() or [0]
         print(f"{killed} seed {seed}: {rows} transactions, the same rows; {report}")
-        print(log.read_text()[-300:])
         if conflicts:
             raise SystemExit(f"conflicts: {conflicts[:3]}")
 

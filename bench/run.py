@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from timeit import repeat
 
 import attrs
@@ -80,6 +81,24 @@ def import_line() -> Line:
         f"import pgreplkit and make an LSN: {ours:.1f} ms; of attrs and psycopg it loads {loaded}"
     )
     return Line(what, ours / 1000, theirs / 1000, "import attrs", 25 / (theirs or 1))
+
+
+def connect_line() -> Line:
+    """Measure the imports of a first ``connect`` in fresh interpreters, beside those of psycopg."""
+
+    def seconds(code: str) -> float:
+        def once() -> float:
+            start = getrusage(RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-c", code], check=True)
+            end = getrusage(RUSAGE_CHILDREN)
+            return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
+
+        return min(once() for _ in range(15))
+
+    bare = seconds("pass")
+    theirs = seconds("import psycopg") - bare
+    ours = seconds("import pgreplkit; pgreplkit.connect") - bare
+    return Line("import for a first connect, CPU", ours, theirs, "import psycopg", 1.3)
 
 
 def value_lines() -> list[Line]:
@@ -159,7 +178,7 @@ def shown(seconds: float) -> str:
 
 def main() -> None:
     table = Table("what", "ours", "theirs", "ratio", "limit", "beside")
-    lines = [import_line(), *value_lines(), *load_lines()]
+    lines = [import_line(), connect_line(), *value_lines(), *load_lines()]
     for line in lines:
         cells = (shown(line.ours), shown(line.theirs), f"{line.ratio:.2f}")
         table.add_row(line.what, *cells, f"{line.limit:.2f}", line.beside)

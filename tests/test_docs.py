@@ -14,6 +14,7 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 LAYERS = {path.name for path in SOURCE.iterdir() if path.is_dir()}
 # A path as the pages write it: a file with a suffix, or a folder with a slash at its end.
 FILE_NAME = re.compile(r"`([\w.-]+(?:/[\w.-]+)*(?:\.py|\.md|\.toml|/))`")
+REPOSITORY = "https://github.com/pgreplkit/pgreplkit/blob/main/"
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)")
 
 
@@ -36,3 +37,11 @@ def test_every_path_on_a_page_for_contributors_exists(name: str) -> None:
 def test_every_link_to_a_file_has_a_target(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_has_absolute_links_to_files_that_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert LINK.findall(text) == []
+    paths = re.findall(rf"{re.escape(REPOSITORY)}(\S+)", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []

@@ -20,6 +20,7 @@ NO_SLOT = SubscriptionProblem(
 SAMPLES: list[Error] = [
     *(kind("x" * 500, "it is too long") for kind in REFUSALS),
     Error("something"),
+    errors.ExtraMissing("lab", "psutil", "No module named 'psutil'"),
     errors.TimelineNotInHistory(7, (1, 2, 5)),
     errors.NodeNotFound("db3", ("db1", "db2")),
     *(
@@ -84,6 +85,7 @@ ALSO = {
     "SlotNotFound": LookupError,
     "RoleNotFound": LookupError,
     "WaitTimeout": TimeoutError,
+    "ExtraMissing": ImportError,
 }
 
 every_error = pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)

@@ -150,6 +150,7 @@ ROOMS = {
             "SchemaMismatch",
         ],
         "errors.base": ["Error"],
+        "errors.extras": ["ExtraMissing"],
         "errors.host": ["ControlFailed", "HostFileError"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
         "errors.logical": [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.errors import ApplyError, Error
+from pgreplkit.errors import ApplierActive, ApplyError, Error
 from pgreplkit.values.finding import Severity
 
 DONE, FAILED, MISCONFIGURED, STUCK = 0, 1, 2, 3
@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.check:
             return _check(applier)
         return _run(applier)
+    except ApplierActive as error:
+        _log.error("%s", error)
+        return FAILED
     except ApplyError as error:
         _log.error("%s", error)
         return STUCK

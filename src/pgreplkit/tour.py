@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.table import Table
-
 from pgreplkit import LSN, Primary, Standby, WalRange
 from pgreplkit.changes import Commit, Delete, Insert, Update
 from pgreplkit.errors import LabError
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import LagReason, WalSender
+
+with needs_extra("lab", "rich"):
+    from rich import box
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Table
 
 SLOT = "tour"
 BATCHES = 50

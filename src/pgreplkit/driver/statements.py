@@ -16,6 +16,7 @@ from pgreplkit.catalog.logical.publication import (
     published,
 )
 from pgreplkit.driver.conninfo import complete
+from pgreplkit.driver.statementlog import Secret
 from pgreplkit.plans.logical.rowfilters import FilterTrial
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.values.several import several
@@ -134,4 +135,4 @@ def connection(conninfo: str) -> Composed:
     the string, which may contain a password.
     """
     complete(conninfo, {})
-    return SQL("CONNECTION {}").format(Literal(conninfo))
+    return SQL("CONNECTION {}").format(Secret(conninfo))

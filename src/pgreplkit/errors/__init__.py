@@ -42,8 +42,9 @@
     ├── PlanRefused                    PlanFailed
     ├── PatroniError
     │   └── PatroniUnreachable         PatroniRefused
-    └── LabError
-        └── ServerNotFound             ServerStartFailed
+    ├── LabError
+    │   └── ServerNotFound             ServerStartFailed
+    └── ExtraMissing (also an ImportError)
 
 An argument of a wrong type raises ``TypeError``.
 """
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from pgreplkit.errors.base import (
         Error as Error,
     )
+    from pgreplkit.errors.extras import ExtraMissing as ExtraMissing
     from pgreplkit.errors.host import ControlFailed as ControlFailed, HostFileError as HostFileError
     from pgreplkit.errors.lab import (
         LabError as LabError,

@@ -13,6 +13,13 @@ removed when the Lab is closed or when this Python process ends, however it ends
 ``lab`` to use this module.
 """
 
+# First, because they explain a missing libpq and a missing psutil.
+from pgreplkit import driver as driver
+from pgreplkit.errors.extras import needs_extra
+
+with needs_extra("lab", "psutil"):
+    import psutil as psutil
+
 from pgreplkit.lab.installs import Installation, find_servers
 from pgreplkit.lab.lab import Lab
 from pgreplkit.lab.node import Node

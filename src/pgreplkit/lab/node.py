@@ -12,16 +12,19 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Literal, TypeAlias
 
-import psutil
 from packaging.version import Version
 from pgtoolkit import conf, ctl
 from psycopg.conninfo import make_conninfo
 
 from pgreplkit import Primary, Standby, connect, standby_config
 from pgreplkit.errors import ServerStartFailed, WaitTimeout
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
+
+with needs_extra("lab", "psutil"):
+    import psutil
 
 SettingText: TypeAlias = str | int | float | bool
 

@@ -18,6 +18,11 @@ from pgreplkit.values.openenum import OpenEnum
 PIECE = 1 << 18
 """Size of the pieces: small enough that reading needs little memory."""
 _HEAD = 8
+_COMPRESSED_HEAD = 1024
+"""Enough compressed bytes for the first header."""
+_GZIP_BITS = 31
+_ISIZE = 4
+"""A gzip file ends with the size of its content, modulo 2³²."""
 
 
 class FileForm(OpenEnum):
@@ -33,14 +38,6 @@ class FileForm(OpenEnum):
     ENCRYPTED = "encrypted"
 
 
-READABLE = {
-    FileForm.PLAIN,
-    FileForm.GZIP,
-    FileForm.BZIP2,
-    FileForm.XZ,
-    FileForm.LZ4,
-    FileForm.ZSTD,
-}
 _MAGIC = (
     (b"\x1f\x8b", FileForm.GZIP),
     (b"BZh", FileForm.BZIP2),
@@ -60,11 +57,10 @@ def form_of(path: Path) -> FileForm:
 
     Raises: HostFileError.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise _refusal(path, error) from error
+    return _form(path, _first_bytes(path, _HEAD))
+
+
+def _form(path: Path, head: bytes) -> FileForm:
     for magic, form in _MAGIC:
         if head.startswith(magic):
             return form
@@ -74,6 +70,15 @@ def form_of(path: Path) -> FileForm:
     if head[:1] and head[0] in _GPG_TAGS and head[1:2] != b"\xd1":
         return FileForm.ENCRYPTED
     return FileForm.PLAIN
+
+
+def _first_bytes(path: Path, size: int) -> bytes:
+    try:
+        # Unbuffered: of thousands of files, only the first bytes are read.
+        with path.open("rb", buffering=0) as file:
+            return file.read(size) or b""
+    except OSError as error:
+        raise _refusal(path, error) from error
 
 
 def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
@@ -88,27 +93,45 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
             while piece := file.read(PIECE):
                 yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise InvalidWal(f"the compressed file is damaged: {error}", path=str(path)) from error
+        raise _damaged(path, error) from error
     except OSError as error:
         raise _refusal(path, error) from error
     except RuntimeError as error:  # lz4
-        raise InvalidWal(f"the compressed file is damaged: {error}", path=str(path)) from error
+        raise _damaged(path, error) from error
 
 
-def read_head(path: Path, size: int) -> bytes:
-    """Read the first bytes of a file, decompressed; fewer if it is shorter.
+def read_head(path: Path, size: int) -> tuple[FileForm, bytes]:
+    """Return a file's form and its first bytes, decompressed; fewer if it is shorter.
 
     Raises: as read_pieces.
     """
-    form = form_of(path)
+    head = _first_bytes(path, _COMPRESSED_HEAD)
+    form = _form(path, head)
     if form is FileForm.PLAIN:
+        return form, head[:size]
+    if form is FileForm.GZIP:
         try:
-            with path.open("rb") as file:
-                return file.read(size)
-        except OSError as error:
-            raise _refusal(path, error) from error
-    pieces = read_pieces(path)
-    return next(pieces, b"")[:size]
+            return form, zlib.decompressobj(_GZIP_BITS).decompress(head, size)
+        except zlib.error as error:
+            raise _damaged(path, error) from error
+    return form, next(read_pieces(path), b"")[:size]
+
+
+def content_size(path: Path, form: FileForm, size: int) -> int | None:
+    """Return the size of the content of a file of ``size`` bytes; None if only reading it tells.
+
+    Raises: HostFileError.
+    """
+    if form is FileForm.PLAIN:
+        return size
+    if form is not FileForm.GZIP:
+        return None
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, size - _ISIZE))
+            return int.from_bytes(file.read(), "little")
+    except OSError as error:
+        raise _refusal(path, error) from error
 
 
 def _opened(path: Path, form: FileForm) -> IO[bytes]:
@@ -135,3 +158,7 @@ def _opened(path: Path, form: FileForm) -> IO[bytes]:
 
 def _refusal(path: Path, error: OSError) -> HostFileError:
     return HostFileError(f"read {path}", error.strerror or str(error))
+
+
+def _damaged(path: Path, error: Exception) -> InvalidWal:
+    return InvalidWal(f"the compressed file is damaged: {error}", path=str(path))

@@ -43,6 +43,8 @@ class WalDecoder:
     def feed(self, chunk: WalChunk) -> list[WalRecord]:
         """Return the records that the chunk completes.
 
+        Records before damage are returned first; the next call raises.
+
         Raises: InvalidWal for damage; InvalidWalMessage for a chunk that does not follow.
         """
         walk = self._walk
@@ -55,12 +57,14 @@ class WalDecoder:
                 self._source.block_size,
             )
             walk = self._walk = RecordWalk(int(chunk.lsn), source, chunk.timeline)
+        if walk.stop is not None:
+            raise walk.stop.error(None)
         if int(chunk.lsn) != walk.position:
             raise InvalidWalMessage(
                 str(chunk.lsn), f"the preceding WAL ends at {LSN(walk.position)}"
             )
         walk.newest_timeline = max(walk.newest_timeline, chunk.timeline)
         records = walk.take(chunk.data)
-        if walk.stop is not None:
+        if walk.stop is not None and not records:
             raise walk.stop.error(None)
         return records

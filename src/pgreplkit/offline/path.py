@@ -64,7 +64,7 @@ def header_of(path: Path) -> WalFileHeader:
     Raises: InvalidWal; HostFileError; ImportError.
     """
     try:
-        return file_header(read_head(path, LONG.size))
+        return file_header(read_head(path, LONG.size)[1])
     except InvalidWal as error:
         raise InvalidWal(error.found, path=str(path), remedy=error.remedy) from None
 

@@ -230,13 +230,6 @@ class WalReader:
             found = at
         return found
 
-    def last_time(self) -> datetime | None:
-        """Return the time of the last commit, abort or restore point; None if there is none.
-
-        Raises: InvalidWal.
-        """
-        return max((at for _, at in self._times()), default=None)
-
     def _times(self) -> Iterator[tuple[WalRecord, datetime]]:
         for records in self.batches():
             for record in records:

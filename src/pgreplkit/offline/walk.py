@@ -226,7 +226,9 @@ class RecordWalk:
 
     def _walk(self, records: list[WalRecord]) -> None:
         """Append the records that are complete in the buffer."""
-        if self._size < max(self._needed, self._at + HEADER_SIZE) or not self._is_aligned:
+        if self.stop is not None or not self._is_aligned:
+            return
+        if self._size < max(self._needed, self._at + HEADER_SIZE):
             return
         buffer = self._buffer = b"".join([self._buffer, *self._parts])
         self._parts, self._needed = [], HEADER_SIZE
@@ -262,12 +264,12 @@ class RecordWalk:
                 if length > LONGEST:
                     self.stop = Stop(WalEnd.DAMAGE, at + shift, f"its length is {length} bytes")
                 break
-            last = at + shift
-            record = WalRecord(source, last, buffer[at:end], length, xid, info, manager)
+            record = WalRecord(source, at + shift, buffer[at:end], length, xid, info, manager)
             if checks_crc and not record.is_crc_correct:
                 self.stop = _wrong_crc(record)
                 break
             append(record)
+            last = at + shift
             at = end + 7 & -8
             if manager == XLOG and info & 0xF0 == _SWITCH:
                 self._skip_to = last - last % source.segment_size + source.segment_size

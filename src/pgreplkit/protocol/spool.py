@@ -34,11 +34,6 @@ class Spool:
         if self._size > self._limit:
             self._write()
 
-    @property
-    def size(self) -> int:
-        """The bytes of memory that the messages take; those in the file do not count."""
-        return self._size
-
     def _write(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Set as AbstractSet
 from datetime import datetime
 from typing import Generic, NoReturn, TypeAlias, TypeVar
@@ -14,7 +13,6 @@ from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
-from pgreplkit.protocol.pgoutput.tuples import Malformed, RawValues, TableReader, raw_values
 from pgreplkit.protocol.spool import Spool
 from pgreplkit.values.lsn import LSN
 
@@ -23,17 +21,6 @@ R = TypeVar("R")
 _ROWS = frozenset(b"IUDTM")
 """Kinds that are stored undecoded until the transaction is iterated over."""
 _TABLES = frozenset(b"RY")
-
-_COUNT = struct.Struct(">I").unpack_from
-_DELETE, _TRUNCATE = b"DT"
-_ROW_CHANGES = frozenset(b"IUDT")
-_NEW, _KEY = b"NK"
-
-RawChange: TypeAlias = tuple[
-    int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
-]
-"""The letter of the message; its table, or the tables of a TRUNCATE; whether the old values are
-those of the key only, or whether a TRUNCATE restarts sequences; the old values; the new values."""
 
 Contained: TypeAlias = m.Insert[R] | m.Update[R] | m.Delete[R] | m.Truncate | m.Message
 """The changes of which a transaction consists."""
@@ -67,29 +54,6 @@ class Transaction(Generic[R]):
             change = decoder.decode(data, lsn)
             if isinstance(change, m.Insert | m.Update | m.Delete | m.Truncate | m.Message):
                 yield change
-
-    def raw(self) -> Iterator[RawChange[R]]:
-        """Yield the changes of rows, and TRUNCATE, without loading their values.
-
-        Raises: InvalidChangeMessage.
-        """
-        decoder = self._decoder.fork(streamed=self._is_streamed)
-        start = 5 if self._is_streamed else 1
-        for lsn, data in self._spool:
-            if self._aborted and int.from_bytes(data[1:5], "big") in self._aborted:
-                continue
-            if data[0] in _ROW_CHANGES:
-                try:
-                    yield _raw_change(decoder, data, start)
-                except (struct.error, IndexError, KeyError, Malformed):
-                    raise InvalidChangeMessage(data, "it is truncated or malformed") from None
-            else:
-                decoder.decode(data, lsn)
-
-    @property
-    def size(self) -> int:
-        """The bytes of memory that its changes take."""
-        return self._spool.size
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -131,27 +95,6 @@ class _Assembly(Generic[R]):
             self.is_streamed,
             self.aborted,
         )
-
-
-def _raw_change(decoder: Decoder[R], data: bytes, at: int) -> RawChange[R]:
-    kind = data[0]
-    if kind == _TRUNCATE:
-        [count] = _COUNT(data, at)
-        oids = range(at + 5, at + 5 + 4 * count, 4)
-        readers = tuple(decoder.reader(data[oid : oid + 4]) for oid in oids)
-        return kind, readers, bool(data[at + 4] & 2), None, None
-    reader = decoder.reader(data[at : at + 4])
-    at += 4
-    part = data[at]
-    old: RawValues | None = None
-    is_key = part == _KEY
-    if part != _NEW:
-        values, formats, at = raw_values(data, at + 1)
-        old = values, formats
-        if kind == _DELETE:
-            return kind, (reader,), is_key, old, None
-    values, formats, _ = raw_values(data, at + 1)
-    return kind, (reader,), is_key, old, (values, formats)
 
 
 class TransactionFeed(ChangeFeed[Transaction[R]]):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
-
 from pgreplkit import (
     LSN,
     BackupHistoryFileName,
@@ -21,7 +18,12 @@ from pgreplkit import (
     WalName,
     WalRange,
 )
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.values.segment import AnySegmentSize, segment_size_of
+
+with needs_extra("testing", "hypothesis"):
+    from hypothesis import strategies as st
+    from hypothesis.strategies import SearchStrategy
 
 _COMPRESSIONS = ("gz", "lz4", "zst", "bz2", "xz")
 

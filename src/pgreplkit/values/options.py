@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def insist_on_known(function: str, what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -15,6 +14,8 @@ def insist_on_known(function: str, what: str, given: Iterable[str], known: Itera
     choices = sorted(known)
     for name in given:
         if name not in choices:
+            from difflib import get_close_matches
+
             close = get_close_matches(name, choices, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it takes {', '.join(choices)}"
             raise TypeError(f"{function} has no {what} {name!r}; {hint}")

@@ -93,8 +93,9 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
 
 @pytest.mark.one_colour
 async def test_an_unreachable_server_is_a_sample_with_an_error_and_returns(
-    clusters: Clusters, cluster: Cluster, colour: Colour
+    clusters: Clusters, cluster: Cluster, colour: Colour, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "pgreplkit.watch")
     node = clusters.lab.primary(version=cluster.major)
     try:
         servers = {"p": cluster.primary.conninfo, "away": node.conninfo}
@@ -112,6 +113,10 @@ async def test_an_unreachable_server_is_a_sample_with_an_error_and_returns(
             )
             node.start()
             assert (await anext(watching))["away"].error is None
+        # A gap is logged at its begin and its end, and not in each round.
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert caplog.records[0].getMessage().startswith("away does not answer: ")
+        assert caplog.records[1].getMessage().startswith("away answers again after a gap of ")
     finally:
         node.stop()
 

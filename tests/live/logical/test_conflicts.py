@@ -11,7 +11,7 @@ from databases import Pair, both, make_pair, remove_databases, subscribed
 
 import pgreplkit
 from pgreplkit import SubscriptionOptions, TableName
-from pgreplkit.rows import ConflictType, Severity
+from pgreplkit.rows import ConflictType, Severity, SubscriptionStats
 
 pytestmark = pytest.mark.one_colour
 
@@ -53,8 +53,15 @@ async def test_conflicts_are_counted_and_read_from_the_log(
         assert found[0].finish_lsn is not None
         assert found[0].finish_lsn < (found[1].finish_lsn or found[0].finish_lsn)
         assert "(id)=(1)" in found[0].detail
+
+        async def stats_after_a_commit() -> SubscriptionStats:
+            # The apply worker reports its counters after a commit, or when the publisher sends
+            # nothing for a second; a busy publisher sends something all the time.
+            pair.publisher.run("INSERT INTO two (id) SELECT max(id) + 1 FROM two")
+            return await subscription.stats()
+
         stats = await soon(
-            subscription.stats, lambda stats: bool(stats.confl_update_origin_differs)
+            stats_after_a_commit, lambda stats: bool(stats.confl_update_origin_differs)
         )
         assert stats.confl_delete_missing == 1
         assert stats.confl_update_missing == 1

@@ -193,8 +193,9 @@ def test_a_lost_connection_raises_or_is_reopened_on_request(source: Database) ->
 
 
 def test_a_server_shutdown_raises_or_is_waited_for_on_request(
-    clusters: Clusters, major: int
+    clusters: Clusters, major: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "pgreplkit")
     with a_primary(clusters, major) as node:
         with (
             Primary.connect(node.conninfo) as primary,
@@ -221,6 +222,9 @@ def test_a_server_shutdown_raises_or_is_waited_for_on_request(
                 seen += read_until(stream, number * 10)
                 restarting.join()
         assert seen == [1, 10, 2, 20]
+        logged = [r.getMessage() for r in caplog.records if r.name == "pgreplkit.streams"]
+        assert sum("the connection is lost, reconnecting for up to 30 s" in m for m in logged) == 2
+        assert sum("slot s: reconnected after" in message for message in logged) == 2
 
 
 def restart(node: Node, end: Callable[[], None], number: int) -> None:

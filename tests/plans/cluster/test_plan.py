@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import attrs
@@ -139,3 +140,18 @@ def test_a_resumed_failover_needs_a_primary_that_is_still_lost() -> None:
     actor.alive, actor.failing = "", None
     plan.resume()
     assert actor.performed == [steps[0], *steps]
+
+
+def test_steps_refusals_and_failures_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pgreplkit.plans")
+    with pytest.raises(PlanRefused):
+        Plan(Recorder(), JOURNAL, Checks(Severity.CRITICAL), None).run()
+    with pytest.raises(PlanFailed):
+        Plan(Recorder(failing=STEPS[1]), JOURNAL, Checks(), None).run()
+    found = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert found[0] == ("WARNING", "promotion of b: refused because of disk")
+    assert [level for level, _ in found] == ["WARNING", "INFO", "INFO", "INFO", "WARNING"]
+    assert found[1][1].startswith("promotion of b, step 1 of 3 begins: ")
+    assert found[2][1].startswith("promotion of b, step 1 of 3 is done after 0.0 s")
+    assert found[4][1].startswith("promotion of b: failed in ")
+    assert "out of order" in found[4][1]

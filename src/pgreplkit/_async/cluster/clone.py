@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from datetime import timedelta
+from logging import getLogger
 from pathlib import PurePath
 from posixpath import normpath
 from queue import Empty, SimpleQueue
@@ -47,6 +48,8 @@ from pgreplkit.plans.cluster.clone import (
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.values.applicationname import application_name_for
+
+_LOGGER = getLogger("pgreplkit.plans")
 
 _PROGRESS_INTERVAL = 0.1
 """Seconds between two reports: often enough for a progress bar."""
@@ -193,11 +196,14 @@ class AsyncClonePlan(AsyncClosing):
                 is_over, now = job.done(), time.monotonic()
                 if progress.phase is ClonePhase.WAITING_FOR_CHECKPOINT:
                     copying_since = now
+                phase = progress.phase
                 progress = attrs.evolve(
                     _read(progress, lines),
                     elapsed=timedelta(seconds=now - began),
                     copying_for=timedelta(seconds=now - copying_since),
                 )
+                if progress.phase is not phase:
+                    _LOGGER.info("clone into %s: %s", control.data_directory, progress.phase)
                 yield progress
                 if is_over:
                     break

@@ -19,11 +19,12 @@ from pgreplkit._async.logical.applychecks import check_apply, print_setup
 from pgreplkit._async.logical.applycopy import AsyncApplyCopy
 from pgreplkit._async.logical.applyrun import AsyncApplyRun, Tally
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
+from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
 from pgreplkit._async.server.server import AsyncServer
-from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncTransactionStream
+from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -164,21 +165,24 @@ class AsyncApplier(AsyncClosing):
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         if self._is_running:
             raise ServerError(self._operation, "it runs already")
-        self._is_running, self._is_stopping = True, False
+        self._is_running = True
         before = attrs.evolve(self._report())
         try:
             await self._run(until, deadline)
         finally:
-            self._is_running = False
+            self._is_running = self._is_stopping = False
         return self._report(before)
 
     def stop(self) -> None:
-        """Let ``run`` end after the current transaction; may be called from a signal handler."""
+        """Let ``run`` end after the current transaction; may be called from a signal handler.
+
+        If it does not run, the next call ends at once.
+        """
         self._is_stopping = True
 
     async def close(self) -> None:
-        """Let ``run`` end; another call of it continues."""
-        self.stop()
+        """Let ``run`` end, if another task or thread runs it."""
+        self._is_stopping = self._is_running
 
     def _report(self, before: ApplyReport | None = None) -> ApplyReport:
         tally = self._tally
@@ -277,7 +281,7 @@ class AsyncApplier(AsyncClosing):
             start=None if self._position == LSN.INVALID else self._position,
             settings=plugin.settings,
         )
-        async with AsyncTransactionStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+        async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = AsyncApplyRun(
                 stream, target, shapes, planner, self._settings, self._tally, self._position
             )

@@ -14,28 +14,29 @@ from psycopg import Error as PsycopgError
 from pgreplkit._async._io import sleep, wait_sockets
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, missing, record
+from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
-from pgreplkit._async.streams.changes import AsyncTransactionStream
 from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, ConnectionFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
-from pgreplkit.protocol.transactions import RawChange, Transaction
+from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 from pgreplkit.values.lsn import LSN
 
 _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_LARGE = 8 << 10
+"""Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
 """Seconds between flushes, as often as the server's WAL writer flushes."""
 _YIELDS_EVERY = 128
 """Transactions after which other tasks of the event loop get their turn."""
-_TRANSIENT = {"40P01", "40001", "55P03"}
-"""Deadlock, serialization failure and lock timeout: the transaction succeeds another time."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 """Seconds before a transaction is tried again; they double."""
 _LOGGED_PER_MINUTE = 100
@@ -54,7 +55,16 @@ class Tally:
         self.changes = 0
         self.parked = 0
         self.conflicts: Counter[ConflictKind] = Counter()
-        self.lag: timedelta | None = None
+        self.last: tuple[RawTransaction[Row], float] | None = None
+        """The last transaction that was applied, and the time of that."""
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last applied commit when it was applied."""
+        if self.last is None:
+            return None
+        transaction, at = self.last
+        return max(datetime.fromtimestamp(at, UTC) - transaction.commit_time, timedelta(0))
 
 
 class AsyncApplyRun:
@@ -62,7 +72,7 @@ class AsyncApplyRun:
 
     def __init__(
         self,
-        stream: AsyncTransactionStream[Row],
+        stream: AsyncRawStream,
         target: AsyncApplyTarget,
         shapes: AsyncTargetShapes,
         planner: Planner,
@@ -72,8 +82,8 @@ class AsyncApplyRun:
     ) -> None:
         self._stream, self._target, self._shapes = stream, target, shapes
         self._planner, self._settings, self._tally = planner, settings, tally
-        self._pending: deque[tuple[Transaction[Row], int]] = deque()
-        """The transactions in flight, each with the number of its changes."""
+        self._pending: deque[RawTransaction[Row]] = deque()
+        """The transactions in flight."""
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
@@ -114,7 +124,9 @@ class AsyncApplyRun:
             await self._flush()
             await self._drain(0)
 
-    async def _awaited(self, until: LSN | None, deadline: float | None) -> Transaction[Row] | None:
+    async def _awaited(
+        self, until: LSN | None, deadline: float | None
+    ) -> RawTransaction[Row] | None:
         """Wait for a transaction or an outcome."""
         pipeline = self._target.pipeline
         is_blocked = pipeline.flush()
@@ -148,7 +160,7 @@ class AsyncApplyRun:
 
     # Sending
 
-    async def _take(self, transaction: Transaction[Row]) -> None:
+    async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
         if self._is_wanted(transaction):
             await self._send(transaction)
@@ -161,24 +173,24 @@ class AsyncApplyRun:
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             await self._flush()
 
-    def _is_wanted(self, transaction: Transaction[Row]) -> bool:
-        if not transaction.xid:
-            return False
+    def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
-        if transaction.origin.name == self._target.origin:
-            raise OriginLoop(self._target.operation, transaction.origin.name)
+        if transaction.origin == self._target.origin:
+            raise OriginLoop(self._target.operation, transaction.origin)
         # Servers from 16 on filter by themselves.
         return self._settings.origin == "any"
 
-    async def _send(self, transaction: Transaction[Row]) -> None:
+    async def _send(self, transaction: RawTransaction[Row]) -> None:
         target, planner = self._target, self._planner
         send = target.pipeline.send
-        changes = 0
-        self._pending.append((transaction, 0))
+        self._pending.append(transaction)
+        self._bytes += transaction.size
+        number = 0
+        weight = 1 + transaction.total // transaction.rows // _LARGE
         try:
-            for change in transaction.raw():
-                changes += 1
+            for change in transaction.changes():
+                number += 1
                 try:
                     steps = planner.steps(change)
                 except (UnknownTable, SchemaMismatch):
@@ -186,13 +198,11 @@ class AsyncApplyRun:
                 for step in steps:
                     statement, values, formats = step
                     note = step if statement.needs_row else None
-                    await send(statement.name, statement.sql, values, formats, note)
+                    await send(statement.name, statement.sql, values, formats, note, weight)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
-            await self._abandon(transaction, changes, error)
+            await self._abandon(transaction, number, error)
             return
         await target.end(transaction, checks=self._shapes.has_deferred)
-        self._pending[-1] = transaction, changes
-        self._bytes += transaction.size
 
     async def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change; read the subscriber's tables where that is needed."""
@@ -210,7 +220,9 @@ class AsyncApplyRun:
                 tables = [reader.table.table_name for reader in change[1]]
                 await self._shapes.read([self._settings.target_of(table) for table in tables])
 
-    async def _abandon(self, transaction: Transaction[Row], number: int, error: Exception) -> None:
+    async def _abandon(
+        self, transaction: RawTransaction[Row], number: int, error: Exception
+    ) -> None:
         """Roll the last transaction back, and raise the reason why it cannot be applied."""
         await self._target.pipeline.cancel(transaction)
         await self._target.pipeline.drain()
@@ -243,20 +255,25 @@ class AsyncApplyRun:
             if isinstance(group, LSN):
                 self._acknowledge(group)
             elif group is not None:
-                transaction, changes = self._pending.popleft()
-                self._bytes -= transaction.size
-                self._count(transaction, changes)
-                await self._log(transaction, [missing(note) for note in _steps(outcome.notes)])
+                self._pending.popleft()
+                self._bytes -= group.size
+                self._count(group)
+                if outcome.notes:
+                    await self._log(group, [missing(note) for note in _steps(outcome.notes)])
 
-    def _count(self, transaction: Transaction[Row], changes: int) -> None:
+    def _count(self, transaction: RawTransaction[Row]) -> None:
         self._committed, self._attempts = transaction.end_lsn, 0
-        self._tally.transactions += 1
-        self._tally.changes += changes
-        if transaction.commit_time is not None:
-            self._tally.lag = max(datetime.now(UTC) - transaction.commit_time, timedelta(0))
+        tally = self._tally
+        tally.transactions += 1
+        tally.changes += transaction.rows
+        tally.last = transaction, time.time()
 
     async def _log(
-        self, transaction: Transaction[Row], conflicts: Sequence[Conflict], *, is_kept: bool = False
+        self,
+        transaction: RawTransaction[Row],
+        conflicts: Sequence[Conflict],
+        *,
+        is_kept: bool = False,
     ) -> None:
         """Count conflicts, and record those that are within the rate."""
         for conflict in conflicts:
@@ -284,12 +301,12 @@ class AsyncApplyRun:
     async def _recover(self, error: PsycopgError) -> None:
         """Apply the first pending transaction in another way, and send the others again."""
         target = self._target
-        if (error.sqlstate or "08").startswith(("08", "57P")):
+        if is_lost(error.sqlstate):
             raise error
         await target.leave_pipeline()
         target.pipeline.outcomes()
-        transaction, _ = self._pending[0]
-        if error.sqlstate in _TRANSIENT and self._attempts < self._settings.retries:
+        transaction = self._pending[0]
+        if is_transient(error.sqlstate) and self._attempts < self._settings.retries:
             pause = min(_FIRST_PAUSE * 2**self._attempts, _LONGEST_PAUSE)
             self._attempts += 1
             _log.info(
@@ -302,7 +319,7 @@ class AsyncApplyRun:
         else:
             await self._apply_slowly(transaction)
             self._pending.popleft()
-        again = [transaction for transaction, _ in self._pending]
+        again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
         self._flushing = self.position
@@ -310,29 +327,29 @@ class AsyncApplyRun:
         for transaction in again:
             await self._send(transaction)
 
-    async def _apply_slowly(self, transaction: Transaction[Row]) -> None:
+    async def _apply_slowly(self, transaction: RawTransaction[Row]) -> None:
         slow = AsyncSlowPath(self._target, self._planner, self._plan, self._settings.conflicts)
         try:
-            conflicts, changes = await self._tried_slowly(slow, transaction)
+            conflicts = await self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
-            if self._settings.on_error != "park" or failure.sqlstate is None:
+            if self._settings.on_error != "park" or not is_of_a_change(failure.sqlstate):
                 raise
             await slow.park(transaction, failure)
             _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
             self._tally.parked += 1
             self._committed = transaction.end_lsn
             return
-        self._count(transaction, changes)
+        self._count(transaction)
         await self._log(transaction, conflicts, is_kept=True)
 
     async def _tried_slowly(
-        self, slow: AsyncSlowPath, transaction: Transaction[Row]
-    ) -> tuple[list[Conflict], int]:
+        self, slow: AsyncSlowPath, transaction: RawTransaction[Row]
+    ) -> list[Conflict]:
         for attempt in range(self._settings.retries + 1):
             try:
                 return await slow.apply(transaction)
             except ApplyFailed as failure:
-                if failure.sqlstate not in _TRANSIENT or attempt == self._settings.retries:
+                if not is_transient(failure.sqlstate) or attempt == self._settings.retries:
                     raise
             await sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
         raise ConnectionFailed(self._target.operation, "no attempt was made")

@@ -21,7 +21,7 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
-from pgreplkit.protocol.transactions import RawChange, Transaction
+from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
 _MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
 _APPLIED, _SKIPPED = "applied", "skipped"
@@ -59,8 +59,8 @@ class AsyncSlowPath:
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
 
-    async def apply(self, transaction: Transaction[Row]) -> tuple[list[Conflict], int]:
-        """Apply a transaction; return its conflicts and the number of its changes.
+    async def apply(self, transaction: RawTransaction[Row]) -> list[Conflict]:
+        """Apply a transaction; return its conflicts.
 
         Raises: ApplyFailed, after which nothing of it is applied.
         """
@@ -68,7 +68,7 @@ class AsyncSlowPath:
         number, table = 0, None
         try:
             await target.execute("BEGIN")
-            for change in transaction.raw():
+            for change in transaction.changes():
                 number += 1
                 table = ", ".join(str(reader.table) for reader in change[1])
                 conflicts += await self._change(change, transaction)
@@ -87,7 +87,7 @@ class AsyncSlowPath:
         except BaseException:
             await self._roll_back()
             raise
-        return conflicts, number
+        return conflicts
 
     async def _roll_back(self) -> None:
         if not self._target.connection.closed:
@@ -95,7 +95,7 @@ class AsyncSlowPath:
                 await self._target.execute("ROLLBACK")
 
     async def _change(
-        self, change: RawChange[Row], transaction: Transaction[Row]
+        self, change: RawChange[Row], transaction: RawTransaction[Row]
     ) -> list[Conflict]:
         conflicts = []
         for step in await self._plan(change):
@@ -107,7 +107,7 @@ class AsyncSlowPath:
         return conflicts
 
     async def _insert(
-        self, step: Step, change: RawChange[Row], transaction: Transaction[Row]
+        self, step: Step, change: RawChange[Row], transaction: RawTransaction[Row]
     ) -> list[Conflict]:
         """Insert a row; if it exists, ask the policy."""
         target = self._target
@@ -124,10 +124,9 @@ class AsyncSlowPath:
         return []
 
     async def _resolve(
-        self, change: RawChange[Row], transaction: Transaction[Row], error: PsycopgError
+        self, change: RawChange[Row], transaction: RawTransaction[Row], error: PsycopgError
     ) -> str:
-        origin = None if transaction.origin is None else transaction.origin.name
-        remote = Version(transaction.commit_time, origin)
+        remote = Version(transaction.commit_time, transaction.origin)
         if self._policy.decide(Version(None, None), remote) is Decision.SKIP:
             return _SKIPPED
         _, [reader], _, _, new = change
@@ -140,7 +139,7 @@ class AsyncSlowPath:
                 raise error
         return _APPLIED
 
-    async def park(self, transaction: Transaction[Row], failure: ApplyFailed) -> None:
+    async def park(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> None:
         """Put a transaction aside, and move past it.
 
         Raises: ServerError.
@@ -164,7 +163,7 @@ class AsyncSlowPath:
                     ],
                 )
                 number = 0
-                for change in transaction.raw():
+                for change in transaction.changes():
                     for statement, values, formats in await self._plan(change):
                         number += 1
                         row = [parked["id"], number, statement.table, statement.sql]
@@ -177,7 +176,7 @@ class AsyncSlowPath:
 
 
 async def record(
-    link: AsyncLink, applier: str, conflict: Conflict, transaction: Transaction[Row]
+    link: AsyncLink, applier: str, conflict: Conflict, transaction: RawTransaction[Row]
 ) -> None:
     """Write a conflict into the log."""
     await link.all(
@@ -196,7 +195,7 @@ async def record(
 
 
 def _failed(
-    transaction: Transaction[Row], table: str | None, number: int, error: PsycopgError
+    transaction: RawTransaction[Row], table: str | None, number: int, error: PsycopgError
 ) -> ApplyFailed:
     found = "; ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
     # A deferred constraint is checked at the commit, when no change is at fault alone.

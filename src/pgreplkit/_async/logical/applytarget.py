@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import attrs
@@ -12,27 +11,30 @@ from psycopg import AsyncConnection, generators
 from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGresult
 
+from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit.apply.planner import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
 from pgreplkit.driver.results import raise_failure
-from pgreplkit.errors import ApplierActive, ServerError
+from pgreplkit.errors import ApplierActive, ApplyError, ServerError
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
-from pgreplkit.protocol.transactions import Transaction
+from pgreplkit.protocol.rawtransactions import RawTransaction
 from pgreplkit.values.lsn import LSN
 
-Group: TypeAlias = Transaction[Row] | LSN
+Group: TypeAlias = RawTransaction[Row] | LSN
 """A transaction; or a position up to which the subscriber flushes its WAL."""
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _TIME = struct.Struct(">q").pack
+_STREAMING = "streaming"
+_RELEASED_WITHIN = 3.0
+"""Seconds for the session of an applier that was killed to notice it, and to end."""
 _END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
 _END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
@@ -111,8 +113,11 @@ class AsyncApplyTarget(AsyncClosing):
 
         Raises: ApplierActive.
         """
-        locked = await self.link.one(self.operation, sql.LOCK, [self.name])
-        if not locked["is_locked"]:
+        backoff = Backoff(_RELEASED_WITHIN)
+        while not (await self.link.one(self.operation, sql.LOCK, [self.name]))["is_locked"]:
+            if not backoff.is_over:
+                await sleep(backoff.next_pause())
+                continue
             holders = await self.link.all(self.operation, sql.LOCKED_BY, [self.name])
             raise ApplierActive(self.name, holders[0]["pid"] if holders else None)
 
@@ -140,18 +145,37 @@ class AsyncApplyTarget(AsyncClosing):
             return None
         record = records[0]
         position = LSN(str(record["position"]))
-        if self.uses_origin and await self._has_origin():
-            call = sql.ORIGIN_PROGRESS.format(self._functions)
-            progress = await self.link.one(self.operation, call, [self.origin])
-            position = LSN(str(progress["position"]))
+        self._insist_on_resume(record["resume"])
+        if self.uses_origin:
+            if await self._has_origin():
+                call = sql.ORIGIN_PROGRESS.format(self._functions)
+                progress = await self.link.one(self.operation, call, [self.origin])
+                position = LSN(str(progress["position"]))
+            elif record["state"] == _STREAMING:
+                raise ApplyError(
+                    self.operation,
+                    f"its replication origin {self.origin!r} does not exist, as after a restore of"
+                    " the subscriber: its position is unknown",
+                    remedy="drop() the applier, and copy the tables again",
+                )
         return ApplierState(record["state"], record["system_id"], position)
+
+    def _insist_on_resume(self, stored: str) -> None:
+        resume = "origin" if self.uses_origin else "table"
+        if stored != resume:
+            raise ApplyError(
+                self.operation,
+                f"its position is kept by resume={stored!r}, not by {resume!r}",
+                remedy=f"use resume={stored!r}",
+            )
 
     async def _has_origin(self) -> bool:
         return bool(await self.link.all(self.operation, sql.ORIGIN_EXISTS, [self.origin]))
 
     async def create(self, system_id: int) -> None:
         """Note the applier, and create its origin."""
-        await self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id)])
+        resume = "origin" if self.uses_origin else "table"
+        await self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
         if self.uses_origin and not await self._has_origin():
             await self.link.all(
                 self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin]
@@ -192,7 +216,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     # Transactions
 
-    async def end(self, transaction: Transaction[Row], *, checks: bool) -> None:
+    async def end(self, transaction: RawTransaction[Row], *, checks: bool) -> None:
         """Send the end of a transaction, with its position.
 
         With ``checks`` its deferred constraints are checked before.
@@ -211,10 +235,9 @@ class AsyncApplyTarget(AsyncClosing):
         self._mark = mark
 
     @staticmethod
-    def position_of(transaction: Transaction[Row]) -> tuple[list[Octets], list[int]]:
+    def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
         """Return the position and the commit time of a transaction as parameters."""
-        time = transaction.commit_time
-        at = None if time is None else _TIME((time - _EPOCH) // _MICROSECOND)
+        at = _TIME(transaction.microseconds)
         return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
 
     async def flush(self, position: LSN) -> None:
@@ -254,7 +277,7 @@ class AsyncApplyTarget(AsyncClosing):
         statement, values, formats = step
         return (await self.execute(statement.sql, values, formats)).command_tuples or 0
 
-    async def commit(self, transaction: Transaction[Row]) -> None:
+    async def commit(self, transaction: RawTransaction[Row]) -> None:
         """Record the position in the open transaction, and commit it."""
         # The server moves an origin even if the transaction fails after that.
         await self.execute(sql.CHECK_DEFERRED)

@@ -311,8 +311,7 @@ class _Comparison:
         try:
             async with link.transaction(operation, timeout=self._timeout) as within:
                 await within.one(operation, UNIFORM_OUTPUT)
-                text = statement.as_string(link.connection)
-                return await within.all(operation, text, grant=grant)
+                return await within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
             await insist_on_all_rows(link, operation, [scan.table])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.server.access import allow_access, check_access
+from pgreplkit._async.server.relationfiles import relation_names
 from pgreplkit._async.server.retention import read_retention
 from pgreplkit._async.server.senders import read_senders
 from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
@@ -31,12 +33,15 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.offline.records import RelationFile
+from pgreplkit.offline.stats import WalStats
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
 
 
@@ -324,6 +329,19 @@ class AsyncServer(AsyncClosing):
         """
         records = await self._link.all("list pg_wal", WAL_FILES)
         return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+
+    async def relation_names(
+        self, relations: WalStats | Iterable[RelationFile]
+    ) -> dict[RelationFile, TableName]:
+        """Return the names of the relations to which files in the WAL belong.
+
+        ``relations`` are files, or WAL statistics by relation. Only relations of the connected
+        database, and those that all databases share, have names. A file that no longer exists has
+        none: its table was dropped, truncated or rewritten.
+
+        Source: pg_filenode_relation().
+        """
+        return await relation_names(self._link, relations)
 
     async def checkpoint_status(self) -> CheckpointStatus:
         """Return the last checkpoint (on a standby: restartpoint) and the triggers of the next.

@@ -16,6 +16,7 @@ from pgreplkit._async.streams.changes import (
     AsyncPayloadStream,
     change_stream,
 )
+from pgreplkit._async.streams.recordstream import AsyncWalRecordStream
 from pgreplkit._async.streams.segmentstream import AsyncSegmentStream
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.streams.walsource import AsyncWalSource
@@ -309,6 +310,34 @@ class AsyncReplicationConnection(AsyncClosing):
             status_interval=status_interval,
         )
         return AsyncWalStream(AsyncWalSource(self._walsender, start, settings))
+
+    def read_wal(
+        self,
+        start: LSN,
+        *,
+        timeline: int | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> AsyncWalRecordStream:
+        """Iterate over the records of the WAL, from the first one at or after ``start``.
+
+        With ``stop_at``, the last record is the last one that is complete before that position;
+        otherwise the stream never ends. The keywords are those of ``start_physical``.
+
+        Raises: InvalidWal; when it is entered or a record is requested, the errors of
+        ``start_physical``.
+        Source: START_REPLICATION … PHYSICAL.
+        """
+        settings = WalSettings(
+            timeline=timeline,
+            slot=slot,
+            stop_at=stop_at,
+            timeout=timeout,
+            status_interval=status_interval,
+        )
+        return AsyncWalRecordStream(self._walsender, start, settings)
 
     def receive_wal(
         self,

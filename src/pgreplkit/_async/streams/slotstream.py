@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
+from logging import getLogger
 from typing import Protocol
 
 from psycopg import AsyncConnection, Error as PsycopgError
@@ -48,6 +49,8 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.tuples import UnknownTypes
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
+
+_LOGGER = getLogger("pgreplkit.streams")
 
 
 class AsyncPlugin(Protocol):
@@ -373,6 +376,10 @@ class AsyncSlotStream:
             if walsender is not None and isinstance(self._source, str):
                 self._lost_pid = walsender.pid
             await self._release()
+        _LOGGER.warning(
+            "slot %s: the connection is lost, reconnecting for up to %g s: %s",
+            *(self.slot, self.settings.reconnect, error),
+        )
         await self._reconnect()
 
     async def _reconnect(self) -> None:
@@ -381,6 +388,7 @@ class AsyncSlotStream:
         while self.state is StreamState.CUT:
             try:
                 await self.open()
+                _LOGGER.info("slot %s: reconnected after %s", self.slot, self.feedback.delivered)
             except Error as error:
                 if self.state.is_over:
                     return
@@ -390,6 +398,7 @@ class AsyncSlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     await self._end_lost_process(error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
                 await sleep(backoff.next_pause())
 
     async def _end_lost_process(self, active: SlotActive) -> None:

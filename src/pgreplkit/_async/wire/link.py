@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from pgreplkit._async._io import Lock, sleep
+from pgreplkit._async.wire.cursors import cursor_class
 from pgreplkit.catalog.features import has, require
 from pgreplkit.catalog.server.settings import (
     ALTER_SYSTEM,
@@ -33,12 +34,15 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
+from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.version import server_version
 
 _RELOADED_WITHIN = 10.0
 """Seconds: the postmaster and this session reread the configuration within milliseconds."""
+_SECRET_SETTINGS = {"primary_conninfo"}
+"""Settings whose values may contain a password."""
 # One lock for each connection, shared by all objects bound to it: two concurrent transactions on
 # the same connection would roll back each other.
 _TURNS: WeakKeyDictionary[AsyncConnection[object], Lock] = WeakKeyDictionary()
@@ -104,7 +108,7 @@ class AsyncLink:
     async def one(
         self,
         operation: str,
-        sql: str,
+        sql: str | Composed,
         params: Sequence[object] | None = None,
         *,
         grant: str = "pg_monitor",
@@ -120,7 +124,7 @@ class AsyncLink:
     async def all(
         self,
         operation: str,
-        sql: str,
+        sql: str | Composed,
         params: Sequence[object] | None = None,
         *,
         grant: str = "pg_monitor",
@@ -139,18 +143,20 @@ class AsyncLink:
     async def _all(
         self,
         operation: str,
-        sql: str,
+        sql: str | Composed,
         params: Sequence[object] | None,
         grant: str,
         meaning: Meaning | None,
         milliseconds: int,
     ) -> list[DictRow]:
         async with self._translated(operation, grant, meaning):
+            log_statement(operation, sql)
+            text = sql if isinstance(sql, str) else sql.as_string(self.connection)
             if self.is_autocommit and not milliseconds:
-                return await self._fetch(sql.encode(), params)
+                return await self._fetch(text.encode(), params)
             # A savepoint in the caller's transaction, or a transaction of its own.
             async with self.connection.transaction(), self._limited(milliseconds):
-                return await self._fetch(sql.encode(), params)
+                return await self._fetch(text.encode(), params)
 
     @asynccontextmanager
     async def _limited(self, milliseconds: int) -> AsyncIterator[None]:
@@ -206,18 +212,20 @@ class AsyncLink:
         self, operation: str, statements: Sequence[Composed], grant: str, meaning: Meaning | None
     ) -> None:
         async with self._translated(operation, grant, meaning):
-            texts = [statement.as_bytes(self.connection) for statement in statements]
-            if self.is_autocommit and len(texts) == 1:
-                await self._execute(texts[0])
+            if self.is_autocommit and len(statements) == 1:
+                await self._execute(operation, statements[0])
                 return
             async with self.connection.transaction():
-                for text in texts:
-                    await self._execute(text)
+                for statement in statements:
+                    await self._execute(operation, statement)
 
-    async def _execute(self, text: bytes) -> None:
-        async with AsyncCursor(self.connection) as cursor:
+    async def _execute(self, operation: str, statement: Composed) -> None:
+        log_statement(operation, statement)
+        # Traces contain statements as they are sent.
+        kind = AsyncCursor if has_secret(statement) else cursor_class(self.connection)
+        async with kind(self.connection, row_factory=dict_row) as cursor:
             # A prepared statement would stay in the caller's session.
-            await cursor.execute(text, prepare=False)
+            await cursor.execute(statement.as_bytes(self.connection), prepare=False)
 
     async def alter_system(self, operation: str, name: str, value: str) -> None:
         """Change a setting of the server with ALTER SYSTEM, and wait until it is in effect.
@@ -244,7 +252,8 @@ class AsyncLink:
 
     async def write_setting(self, operation: str, name: str, value: str) -> None:
         """Write a setting to postgresql.auto.conf, where it is in effect after a reload."""
-        statement = SQL(ALTER_SYSTEM).format(Identifier(name), Literal(value))
+        literal = (Secret if name in _SECRET_SETTINGS else Literal)(value)
+        statement = SQL(ALTER_SYSTEM).format(Identifier(name), literal)
         is_grantable = self.has("settings.grantable")
         grant = f"ALTER SYSTEM ON PARAMETER {name}" if is_grantable else "SUPERUSER"
         try:
@@ -277,7 +286,7 @@ class AsyncLink:
                 # SET and not SET LOCAL: no transaction would end it.
                 await self._fetch(SET_SESSION_TIMEOUT.encode(), [limit])
                 try:
-                    await self._execute(statement.as_bytes(self.connection))
+                    await self._execute(operation, statement)
                 finally:
                     await self._restore_timeout(before["ms"])
 
@@ -344,9 +353,10 @@ class AsyncLink:
                 raise ServerError(operation, found) from None
 
     async def _fetch(self, sql: bytes, params: Sequence[object] | None) -> list[DictRow]:
-        # A plain cursor, whatever the connection's cursor_factory is. Binary results, because texts
-        # of times depend on the session's DateStyle and IntervalStyle.
-        async with AsyncCursor(self.connection, row_factory=dict_row) as cursor:
+        # Binary results, because texts of times depend on the session's DateStyle and
+        # IntervalStyle.
+        kind = cursor_class(self.connection)
+        async with kind(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
             register_readable(cursor)
             await cursor.execute(sql, params, prepare=False, binary=True)

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, Error as PsycopgError, OperationalError, er
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._async._io import wait_sockets
+from pgreplkit._async._io import sleep, wait_sockets
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -18,8 +18,6 @@ T = TypeVar("T")
 _SENT_AT_ONCE = 100
 """Statements after which the socket is served: fewer cost system calls, more let libpq's buffers
 grow, and the server wait."""
-_LARGE = 8 << 10
-"""Bytes of a value that count as one statement more."""
 _BINARY = 1
 _FAILING = b"pgreplkit_failing"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -66,10 +64,12 @@ class AsyncPipeline(Generic[T]):
         values: Sequence[Octets],
         formats: Sequence[int],
         note: object = None,
+        weight: int = 1,
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
-        The group's outcome has ``note``, unless it is None, if the statement changes no row.
+        The group's outcome has ``note``, unless it is None, if the statement changes no row. A
+        statement with large values has the ``weight`` of several.
         """
         pgconn = self._pgconn
         if name not in self._prepared:
@@ -79,11 +79,7 @@ class AsyncPipeline(Generic[T]):
             self._expected.append((False, None))
         pgconn.send_query_prepared(name, values, formats, _BINARY)
         self._expected.append((False, note))
-        self._unserved += 1
-        for value in values:
-            if value is not None and len(value) > _LARGE:
-                # libpq keeps what the socket does not take.
-                self._unserved += len(value) // _LARGE
+        self._unserved += weight
         if self._unserved >= _SENT_AT_ONCE:
             await self._serve()
 
@@ -109,6 +105,8 @@ class AsyncPipeline(Generic[T]):
             await wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
+        # Other tasks of an event loop get their turn.
+        await sleep(0)
 
     def _read(self) -> None:
         pgconn = self._pgconn

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from logging import getLogger
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,8 @@ from pgreplkit.plans.cluster.rewind import RewindFailed
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
+
+_LOGGER = getLogger("pgreplkit.plans")
 
 
 class Checks(Protocol):
@@ -128,6 +131,8 @@ class Plan:
         readiness = self.check()
         if not readiness.is_ready and not force:
             critical = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
+            checks = ", ".join(finding.check for finding in critical)
+            _LOGGER.warning("%s: refused because of %s", self.operation, checks)
             raise PlanRefused(self.operation, tuple(critical))
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
@@ -168,6 +173,7 @@ class Plan:
             except Error as error:
                 raise self._failure(f"undo: {step}", str(error)) from error
             undone.append(step)
+            _LOGGER.info("%s: undone: %s", self.operation, step)
         self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
         return tuple(undone)
@@ -185,6 +191,8 @@ class Plan:
         while self.remaining:
             step, number = self.remaining[0], len(self._journal.done) + 1
             began_at = datetime.now(UTC)
+            where = f"{self.operation}, step {number} of {len(self.steps)}"
+            _LOGGER.info("%s begins: %s", where, step)
             _report(on_progress, step, number, len(self.steps), None)
             self._begun = step
             try:
@@ -196,6 +204,7 @@ class Plan:
             self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             self._keep(self._journal.with_done(done, promotion))
+            _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
 
@@ -205,6 +214,7 @@ class Plan:
             replace_file(self._journal_file, journal.to_json().encode())
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
+        _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from logging import getLogger
 from typing import Self
 
 from pgreplkit._sync._io import Job, TaskGroup
@@ -18,6 +19,8 @@ from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, compared
 from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.several import several
+
+_LOGGER = getLogger("pgreplkit.watch")
 
 _GIVEN_UP_AFTER = 3
 """Rounds without an answer after which a connection counts as dead and is opened again. One or two
@@ -122,6 +125,7 @@ class _Watched:
         self.job: Job[NodeSample] | None = None
         self._missed = 0
         self._generation = 0
+        self._silent_since: float | None = None
         if not isinstance(server, str | Server):
             raise TypeError(f"servers must be connection strings or servers, got {server!r}")
         self._conninfo = server if isinstance(server, str) else None
@@ -140,7 +144,18 @@ class _Watched:
             self.job = group.start(self._ask)
 
     def answer(self, timeout: float) -> NodeSample:
-        """Return the sample, or the error that there is none."""
+        """Return the sample, or the error that there is none; log where a gap begins and ends."""
+        sample = self._answer(timeout)
+        now, since = time.monotonic(), self._silent_since
+        if sample.error is None and since is not None:
+            self._silent_since = None
+            _LOGGER.info("%s answers again after a gap of %.1f s", self.name, now - since)
+        elif sample.error is not None and since is None:
+            self._silent_since = now
+            _LOGGER.warning("%s does not answer: %s", self.name, sample.error)
+        return sample
+
+    def _answer(self, timeout: float) -> NodeSample:
         if self.job is None or not self.job.done():
             self._missed += 1
             error = WaitTimeout(

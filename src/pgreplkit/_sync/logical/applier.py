@@ -20,11 +20,12 @@ from pgreplkit._sync.logical.applychecks import check_apply, print_setup
 from pgreplkit._sync.logical.applycopy import ApplyCopy
 from pgreplkit._sync.logical.applyrun import ApplyRun, Tally
 from pgreplkit._sync.logical.applyshapes import TargetShapes
+from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
 from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.streams.changes import Pgoutput, TransactionStream
+from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
@@ -165,21 +166,24 @@ class Applier(Closing):
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
         if self._is_running:
             raise ServerError(self._operation, "it runs already")
-        self._is_running, self._is_stopping = True, False
+        self._is_running = True
         before = attrs.evolve(self._report())
         try:
             self._run(until, deadline)
         finally:
-            self._is_running = False
+            self._is_running = self._is_stopping = False
         return self._report(before)
 
     def stop(self) -> None:
-        """Let ``run`` end after the current transaction; may be called from a signal handler."""
+        """Let ``run`` end after the current transaction; may be called from a signal handler.
+
+        If it does not run, the next call ends at once.
+        """
         self._is_stopping = True
 
     def close(self) -> None:
-        """Let ``run`` end; another call of it continues."""
-        self.stop()
+        """Let ``run`` end, if another task or thread runs it."""
+        self._is_stopping = self._is_running
 
     def _report(self, before: ApplyReport | None = None) -> ApplyReport:
         tally = self._tally
@@ -278,7 +282,7 @@ class Applier(Closing):
             start=None if self._position == LSN.INVALID else self._position,
             settings=plugin.settings,
         )
-        with TransactionStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
+        with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = ApplyRun(
                 stream, target, shapes, planner, self._settings, self._tally, self._position
             )

@@ -22,7 +22,7 @@ from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
-from pgreplkit.protocol.transactions import RawChange, Transaction
+from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
 _MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
 _APPLIED, _SKIPPED = "applied", "skipped"
@@ -60,8 +60,8 @@ class SlowPath:
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
 
-    def apply(self, transaction: Transaction[Row]) -> tuple[list[Conflict], int]:
-        """Apply a transaction; return its conflicts and the number of its changes.
+    def apply(self, transaction: RawTransaction[Row]) -> list[Conflict]:
+        """Apply a transaction; return its conflicts.
 
         Raises: ApplyFailed, after which nothing of it is applied.
         """
@@ -69,7 +69,7 @@ class SlowPath:
         number, table = 0, None
         try:
             target.execute("BEGIN")
-            for change in transaction.raw():
+            for change in transaction.changes():
                 number += 1
                 table = ", ".join(str(reader.table) for reader in change[1])
                 conflicts += self._change(change, transaction)
@@ -88,14 +88,14 @@ class SlowPath:
         except BaseException:
             self._roll_back()
             raise
-        return conflicts, number
+        return conflicts
 
     def _roll_back(self) -> None:
         if not self._target.connection.closed:
             with translate_errors(self._target.operation):
                 self._target.execute("ROLLBACK")
 
-    def _change(self, change: RawChange[Row], transaction: Transaction[Row]) -> list[Conflict]:
+    def _change(self, change: RawChange[Row], transaction: RawTransaction[Row]) -> list[Conflict]:
         conflicts = []
         for step in self._plan(change):
             statement = step[0]
@@ -106,7 +106,7 @@ class SlowPath:
         return conflicts
 
     def _insert(
-        self, step: Step, change: RawChange[Row], transaction: Transaction[Row]
+        self, step: Step, change: RawChange[Row], transaction: RawTransaction[Row]
     ) -> list[Conflict]:
         """Insert a row; if it exists, ask the policy."""
         target = self._target
@@ -123,10 +123,9 @@ class SlowPath:
         return []
 
     def _resolve(
-        self, change: RawChange[Row], transaction: Transaction[Row], error: PsycopgError
+        self, change: RawChange[Row], transaction: RawTransaction[Row], error: PsycopgError
     ) -> str:
-        origin = None if transaction.origin is None else transaction.origin.name
-        remote = Version(transaction.commit_time, origin)
+        remote = Version(transaction.commit_time, transaction.origin)
         if self._policy.decide(Version(None, None), remote) is Decision.SKIP:
             return _SKIPPED
         _, [reader], _, _, new = change
@@ -139,7 +138,7 @@ class SlowPath:
                 raise error
         return _APPLIED
 
-    def park(self, transaction: Transaction[Row], failure: ApplyFailed) -> None:
+    def park(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> None:
         """Put a transaction aside, and move past it.
 
         Raises: ServerError.
@@ -163,7 +162,7 @@ class SlowPath:
                     ],
                 )
                 number = 0
-                for change in transaction.raw():
+                for change in transaction.changes():
                     for statement, values, formats in self._plan(change):
                         number += 1
                         row = [parked["id"], number, statement.table, statement.sql]
@@ -175,7 +174,7 @@ class SlowPath:
                 raise
 
 
-def record(link: Link, applier: str, conflict: Conflict, transaction: Transaction[Row]) -> None:
+def record(link: Link, applier: str, conflict: Conflict, transaction: RawTransaction[Row]) -> None:
     """Write a conflict into the log."""
     link.all(
         "record a conflict",
@@ -193,7 +192,7 @@ def record(link: Link, applier: str, conflict: Conflict, transaction: Transactio
 
 
 def _failed(
-    transaction: Transaction[Row], table: str | None, number: int, error: PsycopgError
+    transaction: RawTransaction[Row], table: str | None, number: int, error: PsycopgError
 ) -> ApplyFailed:
     found = "; ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
     # A deferred constraint is checked at the commit, when no change is at fault alone.

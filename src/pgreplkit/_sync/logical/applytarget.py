@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import attrs
@@ -13,27 +12,30 @@ from psycopg import Connection, generators
 from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGresult
 
+from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
 from pgreplkit.apply.planner import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
 from pgreplkit.driver.results import raise_failure
-from pgreplkit.errors import ApplierActive, ServerError
+from pgreplkit.errors import ApplierActive, ApplyError, ServerError
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
-from pgreplkit.protocol.transactions import Transaction
+from pgreplkit.protocol.rawtransactions import RawTransaction
 from pgreplkit.values.lsn import LSN
 
-Group: TypeAlias = Transaction[Row] | LSN
+Group: TypeAlias = RawTransaction[Row] | LSN
 """A transaction; or a position up to which the subscriber flushes its WAL."""
 
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _TIME = struct.Struct(">q").pack
+_STREAMING = "streaming"
+_RELEASED_WITHIN = 3.0
+"""Seconds for the session of an applier that was killed to notice it, and to end."""
 _END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
 _END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
@@ -110,8 +112,11 @@ class ApplyTarget(Closing):
 
         Raises: ApplierActive.
         """
-        locked = self.link.one(self.operation, sql.LOCK, [self.name])
-        if not locked["is_locked"]:
+        backoff = Backoff(_RELEASED_WITHIN)
+        while not (self.link.one(self.operation, sql.LOCK, [self.name]))["is_locked"]:
+            if not backoff.is_over:
+                sleep(backoff.next_pause())
+                continue
             holders = self.link.all(self.operation, sql.LOCKED_BY, [self.name])
             raise ApplierActive(self.name, holders[0]["pid"] if holders else None)
 
@@ -139,18 +144,37 @@ class ApplyTarget(Closing):
             return None
         record = records[0]
         position = LSN(str(record["position"]))
-        if self.uses_origin and self._has_origin():
-            call = sql.ORIGIN_PROGRESS.format(self._functions)
-            progress = self.link.one(self.operation, call, [self.origin])
-            position = LSN(str(progress["position"]))
+        self._insist_on_resume(record["resume"])
+        if self.uses_origin:
+            if self._has_origin():
+                call = sql.ORIGIN_PROGRESS.format(self._functions)
+                progress = self.link.one(self.operation, call, [self.origin])
+                position = LSN(str(progress["position"]))
+            elif record["state"] == _STREAMING:
+                raise ApplyError(
+                    self.operation,
+                    f"its replication origin {self.origin!r} does not exist, as after a restore of"
+                    " the subscriber: its position is unknown",
+                    remedy="drop() the applier, and copy the tables again",
+                )
         return ApplierState(record["state"], record["system_id"], position)
+
+    def _insist_on_resume(self, stored: str) -> None:
+        resume = "origin" if self.uses_origin else "table"
+        if stored != resume:
+            raise ApplyError(
+                self.operation,
+                f"its position is kept by resume={stored!r}, not by {resume!r}",
+                remedy=f"use resume={stored!r}",
+            )
 
     def _has_origin(self) -> bool:
         return bool(self.link.all(self.operation, sql.ORIGIN_EXISTS, [self.origin]))
 
     def create(self, system_id: int) -> None:
         """Note the applier, and create its origin."""
-        self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id)])
+        resume = "origin" if self.uses_origin else "table"
+        self.link.all(self.operation, sql.ADD_APPLIER, [self.name, str(system_id), resume])
         if self.uses_origin and not self._has_origin():
             self.link.all(self.operation, sql.CREATE_ORIGIN.format(self._functions), [self.origin])
 
@@ -187,7 +211,7 @@ class ApplyTarget(Closing):
 
     # Transactions
 
-    def end(self, transaction: Transaction[Row], *, checks: bool) -> None:
+    def end(self, transaction: RawTransaction[Row], *, checks: bool) -> None:
         """Send the end of a transaction, with its position.
 
         With ``checks`` its deferred constraints are checked before.
@@ -206,10 +230,9 @@ class ApplyTarget(Closing):
         self._mark = mark
 
     @staticmethod
-    def position_of(transaction: Transaction[Row]) -> tuple[list[Octets], list[int]]:
+    def position_of(transaction: RawTransaction[Row]) -> tuple[list[Octets], list[int]]:
         """Return the position and the commit time of a transaction as parameters."""
-        time = transaction.commit_time
-        at = None if time is None else _TIME((time - _EPOCH) // _MICROSECOND)
+        at = _TIME(transaction.microseconds)
         return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
 
     def flush(self, position: LSN) -> None:
@@ -249,7 +272,7 @@ class ApplyTarget(Closing):
         statement, values, formats = step
         return (self.execute(statement.sql, values, formats)).command_tuples or 0
 
-    def commit(self, transaction: Transaction[Row]) -> None:
+    def commit(self, transaction: RawTransaction[Row]) -> None:
         """Record the position in the open transaction, and commit it."""
         # The server moves an origin even if the transaction fails after that.
         self.execute(sql.CHECK_DEFERRED)

@@ -308,8 +308,7 @@ class _Comparison:
         try:
             with link.transaction(operation, timeout=self._timeout) as within:
                 within.one(operation, UNIFORM_OUTPUT)
-                text = statement.as_string(link.connection)
-                return within.all(operation, text, grant=grant)
+                return within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
             # The server reports a policy created after the check like a missing privilege.
             insist_on_all_rows(link, operation, [scan.table])

@@ -26,6 +26,7 @@ from pgreplkit.driver.failures import (
     UNDEFINED_OBJECT,
     translate_errors,
 )
+from pgreplkit.driver.statementlog import Secret
 from pgreplkit.errors import AlreadyExists, NotAPrimary, RoleNotFound
 from pgreplkit.values.rolename import checked_role_name
 
@@ -141,4 +142,4 @@ def _password(link: Link, name: str, password: str | None) -> list[Composable]:
         raise ValueError("password must not contain a lone surrogate") from None
     with translate_errors(f"hash the password of {name!r}"):
         verifier = link.connection.pgconn.encrypt_password(secret, name.encode(), b"scram-sha-256")
-    return [SQL(WITH_VERIFIER).format(Literal(verifier.decode()))]
+    return [SQL(WITH_VERIFIER).format(Secret(verifier.decode()))]

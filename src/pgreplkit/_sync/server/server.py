@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.server.access import allow_access, check_access
+from pgreplkit._sync.server.relationfiles import relation_names
 from pgreplkit._sync.server.retention import read_retention
 from pgreplkit._sync.server.senders import read_senders
 from pgreplkit._sync.server.slot import Slot, make_logical_slot, make_physical_slot, read_slot
@@ -32,12 +34,15 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.offline.records import RelationFile
+from pgreplkit.offline.stats import WalStats
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
 
 
@@ -323,6 +328,19 @@ class Server(Closing):
         """
         records = self._link.all("list pg_wal", WAL_FILES)
         return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+
+    def relation_names(
+        self, relations: WalStats | Iterable[RelationFile]
+    ) -> dict[RelationFile, TableName]:
+        """Return the names of the relations to which files in the WAL belong.
+
+        ``relations`` are files, or WAL statistics by relation. Only relations of the connected
+        database, and those that all databases share, have names. A file that no longer exists has
+        none: its table was dropped, truncated or rewritten.
+
+        Source: pg_filenode_relation().
+        """
+        return relation_names(self._link, relations)
 
     def checkpoint_status(self) -> CheckpointStatus:
         """Return the last checkpoint (on a standby: restartpoint) and the triggers of the next.

@@ -17,6 +17,7 @@ from pgreplkit._sync.streams.changes import (
     PayloadStream,
     change_stream,
 )
+from pgreplkit._sync.streams.recordstream import WalRecordStream
 from pgreplkit._sync.streams.segmentstream import SegmentStream
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.streams.walsource import WalSource
@@ -310,6 +311,34 @@ class ReplicationConnection(Closing):
             status_interval=status_interval,
         )
         return WalStream(WalSource(self._walsender, start, settings))
+
+    def read_wal(
+        self,
+        start: LSN,
+        *,
+        timeline: int | None = None,
+        slot: str | None = None,
+        stop_at: LSN | None = None,
+        timeout: float | None = None,
+        status_interval: float = 10.0,
+    ) -> WalRecordStream:
+        """Iterate over the records of the WAL, from the first one at or after ``start``.
+
+        With ``stop_at``, the last record is the last one that is complete before that position;
+        otherwise the stream never ends. The keywords are those of ``start_physical``.
+
+        Raises: InvalidWal; when it is entered or a record is requested, the errors of
+        ``start_physical``.
+        Source: START_REPLICATION … PHYSICAL.
+        """
+        settings = WalSettings(
+            timeline=timeline,
+            slot=slot,
+            stop_at=stop_at,
+            timeout=timeout,
+            status_interval=status_interval,
+        )
+        return WalRecordStream(self._walsender, start, settings)
 
     def receive_wal(
         self,

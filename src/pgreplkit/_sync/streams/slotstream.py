@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from logging import getLogger
 from typing import Protocol
 
 from psycopg import Connection, Error as PsycopgError
@@ -49,6 +50,8 @@ from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.tuples import UnknownTypes
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.slotname import checked_slot_name
+
+_LOGGER = getLogger("pgreplkit.streams")
 
 
 class Plugin(Protocol):
@@ -374,6 +377,10 @@ class SlotStream:
             if walsender is not None and isinstance(self._source, str):
                 self._lost_pid = walsender.pid
             self._release()
+        _LOGGER.warning(
+            "slot %s: the connection is lost, reconnecting for up to %g s: %s",
+            *(self.slot, self.settings.reconnect, error),
+        )
         self._reconnect()
 
     def _reconnect(self) -> None:
@@ -382,6 +389,7 @@ class SlotStream:
         while self.state is StreamState.CUT:
             try:
                 self.open()
+                _LOGGER.info("slot %s: reconnected after %s", self.slot, self.feedback.delivered)
             except Error as error:
                 if self.state.is_over:
                     return
@@ -391,6 +399,7 @@ class SlotStream:
                 if isinstance(error, SlotActive):
                     # The lost connection has not ended on the server yet.
                     self._end_lost_process(error)
+                _LOGGER.info("slot %s: could not reconnect yet: %s", self.slot, error)
                 sleep(backoff.next_pause())
 
     def _end_lost_process(self, active: SlotActive) -> None:

@@ -11,7 +11,7 @@ from psycopg import Connection, Error as PsycopgError, OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._sync._io import wait_sockets
+from pgreplkit._sync._io import sleep, wait_sockets
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -19,8 +19,6 @@ T = TypeVar("T")
 _SENT_AT_ONCE = 100
 """Statements after which the socket is served: fewer cost system calls, more let libpq's buffers
 grow, and the server wait."""
-_LARGE = 8 << 10
-"""Bytes of a value that count as one statement more."""
 _BINARY = 1
 _FAILING = b"pgreplkit_failing"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -67,10 +65,12 @@ class Pipeline(Generic[T]):
         values: Sequence[Octets],
         formats: Sequence[int],
         note: object = None,
+        weight: int = 1,
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
-        The group's outcome has ``note``, unless it is None, if the statement changes no row.
+        The group's outcome has ``note``, unless it is None, if the statement changes no row. A
+        statement with large values has the ``weight`` of several.
         """
         pgconn = self._pgconn
         if name not in self._prepared:
@@ -80,11 +80,7 @@ class Pipeline(Generic[T]):
             self._expected.append((False, None))
         pgconn.send_query_prepared(name, values, formats, _BINARY)
         self._expected.append((False, note))
-        self._unserved += 1
-        for value in values:
-            if value is not None and len(value) > _LARGE:
-                # libpq keeps what the socket does not take.
-                self._unserved += len(value) // _LARGE
+        self._unserved += weight
         if self._unserved >= _SENT_AT_ONCE:
             self._serve()
 
@@ -110,6 +106,8 @@ class Pipeline(Generic[T]):
             wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
+        # Other tasks of an event loop get their turn.
+        sleep(0)
 
     def _read(self) -> None:
         pgconn = self._pgconn

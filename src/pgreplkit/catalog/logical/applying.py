@@ -20,6 +20,7 @@ CREATE_TABLES = (
         name text PRIMARY KEY,
         state text NOT NULL,
         system_id text NOT NULL,
+        resume text NOT NULL,
         position pg_lsn NOT NULL DEFAULT '0/0',
         commit_time timestamptz,
         touched timestamptz
@@ -70,11 +71,11 @@ HAS_TABLES = "SELECT to_regclass('pgreplkit.parked_step') IS NOT NULL AS has_tab
 
 # The life of an applier.
 READ_APPLIER = """
-    SELECT state, system_id, position, commit_time FROM pgreplkit.applier WHERE name = %s
+    SELECT state, system_id, resume, position FROM pgreplkit.applier WHERE name = %s
 """
 ADD_APPLIER = """
-    INSERT INTO pgreplkit.applier (name, state, system_id) VALUES (%s, 'creating', %s)
-    RETURNING name
+    INSERT INTO pgreplkit.applier (name, state, system_id, resume)
+    VALUES (%s, 'creating', %s, %s) RETURNING name
 """
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
 DROP_APPLIER = "DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name"

@@ -69,20 +69,20 @@ class Decoder(Generic[R]):
             raise InvalidChangeMessage(data[at:], "its length does not match its content")
         return change
 
-    def reader(self, oid: bytes) -> TableReader[R]:
-        """Return the reader of the table with that OID, as it was sent.
+    @property
+    def tables(self) -> Mapping[bytes, TableReader[R]]:
+        """The readers of the known tables, by the bytes of their OIDs; never changed in place."""
+        return self._tables
 
-        Raises: KeyError.
-        """
-        return self._tables[oid]
-
-    def fork(self, *, streamed: bool) -> Decoder[R]:
-        """Return an independent decoder that knows the same tables.
+    def fork(
+        self, *, streamed: bool, tables: Mapping[bytes, TableReader[R]] | None = None
+    ) -> Decoder[R]:
+        """Return an independent decoder that knows the same tables, or the given ones.
 
         ``streamed`` is for messages of a transaction that is streamed while it runs.
         """
         twin = Decoder(self._reading)
-        twin._tables, twin._types = self._tables, {**self._types}
+        twin._tables, twin._types = self._tables if tables is None else tables, {**self._types}
         twin._xid, twin._stream = self._xid, 0 if streamed else None
         return twin
 

@@ -1,0 +1,245 @@
+"""ArchiveReport: what a WAL archive contains, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from pgreplkit.errors.host import WalNotFound
+from pgreplkit.offline.files import FoundFile
+from pgreplkit.offline.layouts import ArchiveLayout
+from pgreplkit.offline.pages import WalFileHeader
+from pgreplkit.offline.path import WalPath
+from pgreplkit.values.finding import Severity
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.walfile import WalFileName
+from pgreplkit.values.walrange import WalRange
+
+if TYPE_CHECKING:
+    from pgreplkit.offline.backups import Backup
+    from pgreplkit.offline.windows import PitrWindow
+
+
+class ArchiveProblem(OpenEnum):
+    """The kind of an ArchiveFinding."""
+
+    MISSING = "missing"
+    """Files between others are missing."""
+    WRONG_SIZE = "wrong size"
+    OTHER_ADDRESS = "other address"
+    """A file holds other WAL than its name promises: it was recycled or renamed."""
+    OTHER_SYSTEM = "other system"
+    OTHER_VERSION = "other version"
+    DAMAGED = "damaged"
+    DUPLICATE = "duplicate"
+    """A segment is there twice, with different contents."""
+    PARTIAL = "partial"
+    HISTORY_MISSING = "history missing"
+    HISTORY_CONTRADICTS = "history contradicts"
+    UNREADABLE = "unreadable"
+    """A file cannot be checked: it is encrypted, or its compression is not supported here."""
+    TEMPORARY = "temporary"
+    FOREIGN = "foreign"
+    """A file that does not belong into an archive."""
+
+
+@attrs.frozen
+class ArchiveFinding:
+    """A problem of an archive."""
+
+    problem: ArchiveProblem
+    severity: Severity
+    found: str
+    remedy: str
+    path: Path | None = None
+    timeline: int | None = None
+    wal: WalRange | None = None
+    """The range of WAL that cannot be restored because of it."""
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.found}; {self.remedy}"
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Convert the finding to JSON types."""
+        return {
+            "problem": str(self.problem),
+            "severity": str(self.severity),
+            "found": self.found,
+            "remedy": self.remedy,
+            "path": None if self.path is None else str(self.path),
+            "timeline": self.timeline,
+            "wal": None if self.wal is None else plain_row(self.wal),
+        }
+
+
+@attrs.frozen
+class ArchiveRange:
+    """Consecutive files of one timeline."""
+
+    timeline: int
+    first: WalFileName
+    last: WalFileName
+    files: int
+
+    @property
+    def wal(self) -> WalRange:
+        """The range of WAL in the files."""
+        return WalRange(self.first.first_lsn, self.last.end_lsn)
+
+    def __str__(self) -> str:
+        return f"timeline {self.timeline}: {self.first} to {self.last} ({self.files} files)"
+
+
+@attrs.frozen(kw_only=True)
+class ArchiveReport:
+    """The WAL in an archive, by timeline, with all problems that were found.
+
+    Created by ``scan_archive``.
+    """
+
+    folder: Path
+    layout: ArchiveLayout
+    major: int
+    system_id: int
+    segment_size: SegmentSize
+    ranges: tuple[ArchiveRange, ...]
+    """The consecutive files of each timeline, without those that cannot be used."""
+    findings: tuple[ArchiveFinding, ...]
+    """The problems, the worst first."""
+    histories: tuple[TimelineHistory, ...]
+    """The history of each timeline with WAL files, oldest first."""
+    header: WalFileHeader = attrs.field(repr=False)
+    segments: dict[tuple[int, int], FoundFile] = attrs.field(repr=False)
+    """The usable file of each timeline and segment number."""
+
+    @property
+    def gaps(self) -> tuple[ArchiveFinding, ...]:
+        """The findings about missing files."""
+        return tuple(f for f in self.findings if f.problem is ArchiveProblem.MISSING)
+
+    @property
+    def worst(self) -> Severity:
+        """The highest severity among the findings."""
+        return max((finding.severity for finding in self.findings), default=Severity.OK)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if nothing is wrong that would stop a recovery: no finding is critical."""
+        return self.worst < Severity.CRITICAL
+
+    def history(self, timeline: int | None = None) -> TimelineHistory:
+        """Return the history of a timeline, by default of the newest one.
+
+        Raises: WalNotFound if the archive has no WAL of the timeline.
+        """
+        for history in reversed(self.histories):
+            if timeline in (None, history.timeline):
+                return history
+        there = ", ".join(str(history.timeline) for history in self.histories)
+        raise WalNotFound(
+            f"follow timeline {timeline} in {self.folder}", f"it holds WAL of timeline {there}"
+        )
+
+    def path(self, history: TimelineHistory) -> WalPath:
+        """Return the files to read along a history."""
+        chosen: dict[int, tuple[Path, int]] = {}
+        size = self.segment_size.bytes
+        for section in history.sections:
+            begin = int(section.start) // size
+            end = None if section.end is None else int(section.end) // size
+            for (timeline, number), file in self.segments.items():
+                if (
+                    timeline == section.timeline
+                    and begin <= number
+                    and (end is None or number < end)
+                ):
+                    chosen[number] = file.path, timeline
+        return WalPath(self.folder, self.header, history, chosen)
+
+    def files(
+        self, wal: WalRange, history: TimelineHistory | int | None = None
+    ) -> tuple[Path, ...]:
+        """Return the files that recovery reads for a range, along a history.
+
+        Raises: WalNotFound if one of them is missing or cannot be used.
+        """
+        if not isinstance(history, TimelineHistory):
+            history = self.history(history)
+        there = self.path(history).files
+        names = [*history.files(wal, segment_size=self.segment_size)]
+        missing = [name for name in names if name.number not in there]
+        if missing:
+            raise WalNotFound(
+                f"find the WAL from {wal.start} to {wal.end} in {self.folder}",
+                f"{counted(missing)} missing or cannot be used",
+            )
+        return tuple(there[name.number][0] for name in names)
+
+    def covers(self, wal: WalRange, history: TimelineHistory | int | None = None) -> bool:
+        """Return True if the archive holds a whole range, along a history."""
+        try:
+            self.files(wal, history)
+        except WalNotFound:
+            return False
+        return True
+
+    def windows(self, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
+        """Return the points in time to which each backup can be restored, in the given order.
+
+        The end of each window is read from the last segments before the archive ends or has a gap.
+        Damage inside earlier files is known only if the archive was scanned with ``verify``.
+
+        Raises: HostFileError.
+        """
+        from pgreplkit.offline.windows import windows_of
+
+        return windows_of(self, backups)
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Convert the report to JSON types."""
+        return {
+            "folder": str(self.folder),
+            "layout": str(self.layout),
+            "major": self.major,
+            "system_id": str(self.system_id),
+            "segment_size": self.segment_size.bytes,
+            "ranges": [
+                {
+                    "timeline": one.timeline,
+                    "first": str(one.first),
+                    "last": str(one.last),
+                    "files": one.files,
+                }
+                for one in self.ranges
+            ],
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    def __str__(self) -> str:
+        head = f"{self.folder} ({self.layout}, PostgreSQL {self.major}, system {self.system_id})"
+        return "\n".join([head, *map(str, self.ranges), *map(str, self.findings)])
+
+
+def counted(names: Iterable[WalFileName]) -> str:
+    """Name missing files as the subject of a sentence.
+
+    >>> counted([WalFileName(1, 2), WalFileName(1, 3)])
+    '2 files from 000000010000000000000002 to 000000010000000000000003 are'
+    """
+    names = [*names]
+    if len(names) == 1:
+        return f"{names[0]} is"
+    return f"{len(names)} files from {names[0]} to {names[-1]} are"
+
+
+def range_of(first: int, last: int, segment_size: SegmentSize) -> WalRange:
+    """Return the WAL of consecutive segments."""
+    size = segment_size.bytes
+    return WalRange(LSN(first * size), LSN((last + 1) * size))

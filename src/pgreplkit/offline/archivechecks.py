@@ -1,0 +1,273 @@
+"""The checks of an archive: file names, headers and histories to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from pgreplkit.errors import InvalidTimelineHistory
+from pgreplkit.offline.archive import (
+    ArchiveFinding,
+    ArchiveProblem,
+    ArchiveRange,
+    counted,
+    range_of,
+)
+from pgreplkit.offline.compression import content_size, read_pieces
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.files import FoundFile, WalFileKind
+from pgreplkit.offline.headers import Headers
+from pgreplkit.offline.pages import WalFileHeader
+from pgreplkit.offline.path import read_history
+from pgreplkit.values.finding import Severity
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.walfile import WalFileName
+
+Segments = Mapping[tuple[int, int], FoundFile]
+"""Files by timeline and number."""
+
+RESTORE = "restore the file from another copy of the WAL"
+_KNOWN_NAMES = {"archive.info", "archive.info.copy", "xlog.db"}
+
+
+def segment_problem(
+    file: FoundFile, headers: Headers, reference: WalFileHeader
+) -> ArchiveFinding | None:
+    """Return the reason why recovery could not use a segment; None if nothing is wrong."""
+    size, name = reference.segment_size, file.path.name
+    number, header = file.number(size), headers.read.get(file.path)
+    problem, found = ArchiveProblem.OTHER_SYSTEM, ""
+    if header is None:
+        problem = ArchiveProblem.DAMAGED
+        found = f"{name} is damaged: {headers.broken[file.path]}"
+    elif header.system_id != reference.system_id:
+        found = f"{name} is of system {header.system_id}"
+    elif header.major != reference.major:
+        problem, found = ArchiveProblem.OTHER_VERSION, f"{name} is of version {header.major}"
+    elif header.segment_size != size or number is None:
+        found = f"{name} is of a system with segments of {header.segment_size}"
+    elif int(header.lsn) != number * size.bytes:
+        problem, found = ArchiveProblem.OTHER_ADDRESS, f"{name} holds the WAL of {header.lsn}"
+    elif header.timeline > file.timeline:
+        problem = ArchiveProblem.OTHER_ADDRESS
+        found = f"{name} holds the WAL of timeline {header.timeline}"
+    else:
+        content = content_size(file.path, headers.forms[file.path], file.size)
+        if content not in (None, size.bytes):
+            problem = ArchiveProblem.WRONG_SIZE
+            found = f"{name} has {content} bytes, not {size.bytes}"
+    if not found:
+        return None
+    wal = None if number is None else range_of(number, number, size)
+    return ArchiveFinding(problem, Severity.CRITICAL, found, RESTORE, file.path, file.timeline, wal)
+
+
+def duplicate(first: FoundFile, second: FoundFile, *, are_readable: bool) -> ArchiveFinding:
+    """Report two files of one segment; they are compared if they can be read."""
+    names = f"{first.path.name} and {second.path.name} are the same segment"
+    if are_readable and not _are_equal(first.path, second.path):
+        return ArchiveFinding(
+            ArchiveProblem.DUPLICATE,
+            Severity.CRITICAL,
+            f"{names} with different contents",
+            "find out which one is right, and move the other away",
+            second.path,
+            second.timeline,
+        )
+    return ArchiveFinding(
+        ArchiveProblem.DUPLICATE,
+        Severity.INFO,
+        names,
+        "one of them can be removed",
+        second.path,
+        second.timeline,
+    )
+
+
+def _are_equal(first: Path, second: Path) -> bool:
+    try:
+        return b"".join(read_pieces(first)) == b"".join(read_pieces(second))
+    except InvalidWal:
+        return False
+
+
+def partials(
+    listed: Iterable[FoundFile], segments: Segments, size: SegmentSize
+) -> Iterator[ArchiveFinding]:
+    """Report incomplete segments, with or without their complete twin."""
+    for file in listed:
+        if file.kind is not WalFileKind.PARTIAL:
+            continue
+        is_twin = (file.timeline, file.number(size)) in segments
+        found = f"{file.path.name} is an incomplete segment"
+        yield ArchiveFinding(
+            ArchiveProblem.PARTIAL,
+            Severity.INFO,
+            f"{found}, and the complete one is there too" if is_twin else found,
+            "it can be removed" if is_twin else "recovery does not read it under this name",
+            file.path,
+            file.timeline,
+        )
+
+
+def other_files(listed: Iterable[FoundFile]) -> Iterator[ArchiveFinding]:
+    """Report the files that are neither WAL nor a tool's own."""
+    for file in listed:
+        name = file.path.name
+        if file.kind is WalFileKind.TEMPORARY:
+            yield ArchiveFinding(
+                ArchiveProblem.TEMPORARY,
+                Severity.INFO,
+                f"{name} is a temporary file",
+                "remove it if nothing is writing it",
+                file.path,
+            )
+        elif file.kind is WalFileKind.OTHER and not name.endswith(tuple(_KNOWN_NAMES)):
+            yield ArchiveFinding(
+                ArchiveProblem.FOREIGN,
+                Severity.INFO,
+                f"{name} is not a WAL file",
+                "move it away if it does not belong there",
+                file.path,
+            )
+
+
+@attrs.frozen
+class Histories:
+    """The history of each timeline, and the problems with them."""
+
+    histories: tuple[TimelineHistory, ...]
+    findings: tuple[ArchiveFinding, ...]
+
+
+def read_histories(listed: Iterable[FoundFile], segments: Segments, size: SegmentSize) -> Histories:
+    """Read the history of each timeline that has segments."""
+    files = {file.timeline: file.path for file in listed if file.kind is WalFileKind.HISTORY}
+    histories, findings = [], []
+    for timeline in sorted({timeline for timeline, _ in segments}):
+        history = TimelineHistory(timeline)
+        if timeline in files:
+            try:
+                history = read_history(files[timeline], timeline)
+            except (InvalidTimelineHistory, InvalidWal, ImportError) as error:
+                findings.append(
+                    ArchiveFinding(
+                        ArchiveProblem.HISTORY_CONTRADICTS,
+                        Severity.CRITICAL,
+                        f"{files[timeline].name} is not a history: {error}",
+                        RESTORE,
+                        files[timeline],
+                        timeline,
+                    )
+                )
+        elif timeline > 1:
+            findings.append(
+                ArchiveFinding(
+                    ArchiveProblem.HISTORY_MISSING,
+                    Severity.CRITICAL,
+                    f"{timeline:08X}.history is missing",
+                    "copy it from the pg_wal of a server",
+                    timeline=timeline,
+                )
+            )
+        histories.append(history)
+        findings += _too_early(history, segments, size)
+    return Histories(tuple(histories), tuple(findings))
+
+
+def _too_early(
+    history: TimelineHistory, segments: Segments, size: SegmentSize
+) -> Iterator[ArchiveFinding]:
+    timeline = history.timeline
+    start = history.section(timeline).start
+    early = [n for of, n in segments if of == timeline and n < int(start) // size.bytes]
+    if early:
+        yield ArchiveFinding(
+            ArchiveProblem.HISTORY_CONTRADICTS,
+            Severity.CRITICAL,
+            f"{WalFileName(timeline, min(early), size)} is older than its timeline, which began"
+            f" at {start}",
+            "check whether files of several systems are mixed",
+            timeline=timeline,
+        )
+
+
+def gaps(
+    segments: Segments,
+    histories: Iterable[TimelineHistory],
+    present: set[tuple[int, int]],
+    size: SegmentSize,
+) -> Iterator[ArchiveFinding]:
+    """Report the files missing between others, along the history of each timeline.
+
+    Files that are present but cannot be used have findings of their own.
+    """
+    reported: set[tuple[int, int]] = set()
+    for history in histories:
+        last = max(number for timeline, number in segments if timeline == history.timeline)
+        missing = [
+            key
+            for key in _expected(history, segments, last, size)
+            if key not in present and key not in reported
+        ]
+        reported.update(missing)
+        for run in runs(missing):
+            names = [WalFileName(timeline, number, size) for timeline, number in run]
+            yield ArchiveFinding(
+                ArchiveProblem.MISSING,
+                Severity.CRITICAL,
+                f"{counted(names)} missing",
+                "restore from another copy, or take a new base backup",
+                timeline=run[0][0],
+                wal=range_of(run[0][1], run[-1][1], size),
+            )
+
+
+def _expected(
+    history: TimelineHistory, segments: Segments, last: int, size: SegmentSize
+) -> Iterator[tuple[int, int]]:
+    """Return the segments along a history, from the first one that exists."""
+    limits = [
+        (
+            section.timeline,
+            int(section.start) // size.bytes,
+            last + 1 if section.end is None else min(last + 1, int(section.end) // size.bytes),
+        )
+        for section in history.sections
+    ]
+    known = [
+        number
+        for timeline, number in segments
+        for of, begin, end in limits
+        if timeline == of and begin <= number < end
+    ]
+    first = min(known, default=last)
+    for timeline, begin, end in limits:
+        yield from ((timeline, number) for number in range(max(first, begin), end))
+
+
+def runs(keys: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Group consecutive numbers of one timeline.
+
+    >>> [len(run) for run in runs([(1, 4), (1, 5), (1, 7), (2, 8)])]
+    [2, 1, 1]
+    """
+    run: list[tuple[int, int]] = []
+    for timeline, number in keys:
+        if run and run[-1] != (timeline, number - 1):
+            yield run
+            run = []
+        run.append((timeline, number))
+    if run:
+        yield run
+
+
+def ranges(segments: Segments, size: SegmentSize) -> Iterator[ArchiveRange]:
+    """Group the usable segments of each timeline."""
+    for run in runs(sorted(segments)):
+        (timeline, first), (_, last) = run[0], run[-1]
+        names = WalFileName(timeline, first, size), WalFileName(timeline, last, size)
+        yield ArchiveRange(timeline, *names, len(run))

@@ -1,0 +1,177 @@
+"""scan_archive: find out what a WAL archive contains, and what recovery would miss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import attrs
+
+from pgreplkit.errors.host import WalNotFound
+from pgreplkit.offline import archivechecks as checks
+from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.files import FoundFile, WalFileKind, list_folder
+from pgreplkit.offline.headers import Headers
+from pgreplkit.offline.layouts import ArchiveLayout, Place, find_place
+from pgreplkit.offline.pages import WalFileHeader
+from pgreplkit.offline.path import WalPath
+from pgreplkit.offline.reader import WalReader
+from pgreplkit.offline.walk import WalEnd
+from pgreplkit.values.finding import Severity
+from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.timeline import TimelineHistory
+
+_WITH_WAL = (WalFileKind.SEGMENT, WalFileKind.PARTIAL)
+
+
+def scan_archive(
+    folder: str | os.PathLike[str],
+    *,
+    layout: ArchiveLayout | str = ArchiveLayout.AUTO,
+    verify: bool = False,
+) -> ArchiveReport:
+    """Find out what a WAL archive contains, and what recovery would miss.
+
+    It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records and
+    checks their CRC. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
+    plain directory of WAL files, compressed or not.
+
+    Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError.
+    """
+    place = find_place(Path(folder), ArchiveLayout(layout))
+    listed = list_folder(place.folder)
+    headers = Headers(file for file in listed if file.kind in _WITH_WAL)
+    reference = headers.reference()
+    if reference is None:
+        why = next(iter([*headers.unreadable.values(), *headers.broken.values()]), "")
+        found = f"none of its WAL files can be read: {why}" if why else "it holds no WAL files"
+        raise WalNotFound(f"scan the archive {place.folder}", found)
+    report = _report(place, listed, headers, reference)
+    return _verified(report) if verify else report
+
+
+def _report(
+    place: Place, listed: list[FoundFile], headers: Headers, reference: WalFileHeader
+) -> ArchiveReport:
+    size = reference.segment_size
+    findings = [*_older_systems(place.others), *_unreadable(headers)]
+    segments: dict[tuple[int, int], FoundFile] = {}
+    present = set()
+    for file in listed:
+        if file.kind is not WalFileKind.SEGMENT:
+            continue
+        number = file.number(size)
+        key = file.timeline, -1 if number is None else number
+        present.add(key)
+        if file.path not in headers.unreadable:
+            problem = checks.segment_problem(file, headers, reference)
+            if problem is not None:
+                findings.append(problem)
+                continue
+        first = segments.setdefault(key, file)
+        if first is not file:
+            are_readable = {first.path, file.path} <= {*headers.read}
+            findings.append(checks.duplicate(first, file, are_readable=are_readable))
+    known = checks.read_histories(listed, segments, size)
+    findings += known.findings
+    findings += checks.partials(listed, segments, size)
+    findings += checks.other_files(listed)
+    findings += checks.gaps(segments, known.histories, present, size)
+    return ArchiveReport(
+        folder=place.folder,
+        layout=place.layout,
+        major=reference.major,
+        system_id=reference.system_id,
+        segment_size=size,
+        ranges=tuple(checks.ranges(segments, size)),
+        findings=_sorted(findings),
+        histories=known.histories,
+        header=reference,
+        segments=segments,
+    )
+
+
+def _sorted(findings: Iterable[ArchiveFinding]) -> tuple[ArchiveFinding, ...]:
+    return tuple(sorted(findings, key=lambda finding: finding.severity, reverse=True))
+
+
+def _older_systems(others: Iterable[Path]) -> Iterator[ArchiveFinding]:
+    for path in others:
+        yield ArchiveFinding(
+            ArchiveProblem.OTHER_SYSTEM,
+            Severity.INFO,
+            f"{path} holds the WAL of an older system",
+            "scan it by its own path",
+            path,
+        )
+
+
+def _unreadable(headers: Headers) -> Iterator[ArchiveFinding]:
+    for path, reason in headers.unreadable.items():
+        yield ArchiveFinding(
+            ArchiveProblem.UNREADABLE,
+            Severity.WARNING,
+            f"{path.name} cannot be checked: {reason}",
+            "check a decrypted or decompressed copy",
+            path,
+        )
+
+
+def _verified(report: ArchiveReport) -> ArchiveReport:
+    """Read all records; segments with damage become unusable."""
+    segments = dict(report.segments)
+    damaged: list[ArchiveFinding] = []
+    for run in [*checks.runs(sorted(segments))]:
+        rest = run
+        while rest:
+            finding, read = _read(report, rest)
+            if finding is not None:
+                damaged.append(finding)
+                segments.pop(rest[read], None)
+            rest = rest[read + 1 :]
+    return attrs.evolve(
+        report,
+        segments=segments,
+        ranges=tuple(checks.ranges(segments, report.segment_size)),
+        findings=_sorted([*report.findings, *damaged]),
+    )
+
+
+def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFinding | None, int]:
+    """Read consecutive segments up to the first damage; return it, and the place of the segment."""
+    timeline, first = run[0]
+    files = {number: (report.segments[timeline, number].path, timeline) for _, number in run}
+    path = WalPath(report.folder, report.header, TimelineHistory(timeline), files)
+    reader = WalReader(path, start=None, stop_at=None, strict=False, verify_crc=True)
+    lsn = found = None
+    try:
+        for _ in reader.batches():
+            pass
+    except ImportError:
+        return None, len(run)
+    except InvalidWal as error:
+        lsn, found = error.lsn, error.found
+    if found is None and reader.ended_by in (WalEnd.DAMAGE, WalEnd.RECYCLED):
+        lsn, found = reader.end_lsn, reader.end_reason
+    if found is None:
+        return None, len(run)
+    size = report.segment_size
+    number = min(max(first if lsn is None else int(lsn) // size.bytes, first), run[-1][1])
+    file = report.segments[timeline, number]
+    return _damage(file, number, size, f"{file.path.name} is damaged at {lsn}: {found}"), (
+        number - first
+    )
+
+
+def _damage(file: FoundFile, number: int, size: SegmentSize, found: str) -> ArchiveFinding:
+    return ArchiveFinding(
+        ArchiveProblem.DAMAGED,
+        Severity.CRITICAL,
+        found,
+        checks.RESTORE,
+        file.path,
+        file.timeline,
+        range_of(number, number, size),
+    )

@@ -1,0 +1,1 @@
+"""Catalogues of backup tools, as Backup rows."""

@@ -1,0 +1,61 @@
+"""pgBackRest's catalogue: the output of ``pgbackrest info --output=json``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
+from pgreplkit.offline.catalogs.json import Fields, catalog
+
+_TYPES = {
+    "full": BackupType.FULL,
+    "diff": BackupType.DIFFERENTIAL,
+    "incr": BackupType.INCREMENTAL,
+}
+
+
+def pgbackrest_backups(text: str | bytes, *, stanza: str | None = None) -> tuple[Backup, ...]:
+    """Read the backups in the output of ``pgbackrest info --output=json``, the oldest first.
+
+    Without ``stanza``, the backups of all stanzas are returned.
+
+    Raises: InvalidBackupCatalog.
+    """
+    backups = []
+    for entry in catalog(text).items():
+        if stanza is not None and entry.text("name") != stanza:
+            continue
+        systems = {
+            system.whole("id"): system
+            for system in entry.field("db").items()
+        }  # fmt: skip
+        backups += [_backup(one, systems) for one in entry.field("backup").items()]
+    return tuple(backups)
+
+
+def _backup(entry: Fields, systems: dict[int, Fields]) -> Backup:
+    system = systems.get(entry.field("database").whole("id"))
+    times = entry.field("timestamp")
+    positions = entry.optional("lsn")
+    archive = entry.field("archive")
+    first = archive.wal_file("start")
+    start, stop = first.first_lsn, archive.wal_file("stop").end_lsn
+    if positions is not None:  # missing before pgBackRest 2.42
+        start, stop = positions.lsn("start"), positions.lsn("stop")
+    kind = entry.text("type")
+    has_failed = entry.optional("error")
+    return Backup(
+        id=entry.text("label"),
+        tool=BackupTool.PGBACKREST,
+        type=_TYPES.get(kind) or BackupType(kind),
+        status=BackupStatus.FAILED if has_failed and has_failed.value else BackupStatus.DONE,
+        timeline=first.timeline,
+        start_lsn=start,
+        stop_lsn=stop,
+        start_time=datetime.fromtimestamp(times.whole("start"), tz=UTC),
+        stop_time=datetime.fromtimestamp(times.whole("stop"), tz=UTC),
+        system_id=system.whole("system-id") if system else None,
+        major=int(system.text("version").partition(".")[0]) if system else None,
+        parent=entry.optional_text("prior"),
+        size=entry.field("info").whole("size"),
+    )

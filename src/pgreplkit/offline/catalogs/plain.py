@@ -1,0 +1,103 @@
+"""Base backups without a catalogue: a data directory with backup_label, or ``.backup`` files."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pgreplkit.errors import HostFileError
+from pgreplkit.errors.host import WalNotFound
+from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
+from pgreplkit.offline.compression import read_pieces
+from pgreplkit.offline.files import WalFileKind, list_folder
+from pgreplkit.values.backup import BackupLabel
+from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.segment import SegmentSize
+
+_UTC = " UTC"
+
+
+def base_backup(folder: str | os.PathLike[str]) -> Backup:
+    """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
+
+    The end of the backup is in its manifest (13 and later).
+
+    Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
+    HostFileError.
+    """
+    place = Path(folder)
+    if not (place / "backup_label").is_file():
+        raise WalNotFound(
+            f"read the backup in {place}", "it has no backup_label, so it was started or is not"
+            " a base backup", remedy="give the directory of a base backup"
+        )  # fmt: skip
+    try:
+        label = BackupLabel.parse((place / "backup_label").read_text(errors="replace"))
+        path = place / "backup_manifest"
+        manifest = BackupManifest.parse(path.read_bytes()) if path.is_file() else None
+        version = (place / "PG_VERSION").read_text().strip()
+    except OSError as error:
+        raise HostFileError(f"read the backup in {place}", error.strerror or str(error)) from error
+    stop = manifest.wal_ranges[-1].wal.end if manifest and manifest.wal_ranges else None
+    timeline = label.start_timeline or label.start_wal_file.timeline
+    is_incremental = label.incremental_from_lsn is not None
+    return Backup(
+        id=place.name,
+        tool=BackupTool.PG_BASEBACKUP,
+        type=BackupType.INCREMENTAL if is_incremental else BackupType.FULL,
+        status=BackupStatus.DONE,
+        timeline=timeline,
+        start_lsn=label.start_lsn,
+        stop_lsn=stop or label.stop_lsn,
+        start_time=_time(label.start_time),
+        stop_time=_time(label.stop_time),
+        system_id=manifest.system_id if manifest else None,
+        major=int(version.partition(".")[0]),
+        size=sum(file.size for file in manifest.files) if manifest else None,
+        path=place,
+    )
+
+
+def archived_backups(
+    folder: str | os.PathLike[str], *, segment_size: SegmentSize | int = SegmentSize.DEFAULT
+) -> tuple[Backup, ...]:
+    """Read the backups that the ``.backup`` files of an archive describe, the oldest first.
+
+    Servers archive such a file at the end of each base backup. It does not name the place of the
+    backup.
+
+    Raises: InvalidBackupLabel; HostFileError; InvalidWal for a damaged compressed file.
+    """
+    size = segment_size if isinstance(segment_size, SegmentSize) else SegmentSize(segment_size)
+    backups = []
+    for file in list_folder(Path(folder)):
+        if file.kind is not WalFileKind.BACKUP:
+            continue
+        text = b"".join(read_pieces(file.path)).decode(errors="replace")
+        label = BackupLabel.parse(text, segment_size=size)
+        backups.append(
+            Backup(
+                id=f"{label.start_wal_file}.{file.offset:08X}",
+                tool=BackupTool.PG_BASEBACKUP,
+                type=BackupType.FULL,
+                status=BackupStatus.DONE,
+                timeline=label.start_timeline or label.start_wal_file.timeline,
+                start_lsn=label.start_lsn,
+                stop_lsn=label.stop_lsn,
+                start_time=_time(label.start_time),
+                stop_time=_time(label.stop_time),
+                segment_size=size,
+            )
+        )
+    return tuple(sorted(backups, key=lambda backup: int(backup.start_lsn)))
+
+
+def _time(text: str | None) -> datetime | None:
+    """Parse a label's time if it is in UTC: other abbreviations of zones are ambiguous."""
+    if text is None or not text.endswith(_UTC):
+        return None
+    try:
+        return datetime.fromisoformat(text.removesuffix(_UTC)).replace(tzinfo=UTC)
+    except ValueError:
+        return None

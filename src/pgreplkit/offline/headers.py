@@ -1,0 +1,51 @@
+"""Headers: the headers of all files in an archive, and the files that have none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from pgreplkit.offline.compression import FileForm, read_head
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.files import FoundFile
+from pgreplkit.offline.pages import LONG, WalFileHeader, file_header
+
+
+class Headers:
+    """The headers of files, by path."""
+
+    def __init__(self, files: Iterable[FoundFile]) -> None:
+        self.read: dict[Path, WalFileHeader] = {}
+        self.forms: dict[Path, FileForm] = {}
+        self.broken: dict[Path, str] = {}
+        """The problem of each file that is damaged."""
+        self.unreadable: dict[Path, str] = {}
+        """The reason why a file cannot be checked."""
+        for file in files:
+            self._add(file.path)
+
+    def _add(self, path: Path) -> None:
+        try:
+            form, head = read_head(path, LONG.size)
+        except ImportError as error:
+            self.unreadable[path] = str(error)
+            return
+        except InvalidWal as error:
+            is_opaque = error.remedy.startswith("decrypt") or error.remedy.startswith("decompress")
+            (self.unreadable if is_opaque else self.broken)[path] = error.found
+            return
+        self.forms[path] = form
+        try:
+            self.read[path] = file_header(head)
+        except InvalidWal as error:
+            self.broken[path] = error.found
+
+    def reference(self) -> WalFileHeader | None:
+        """Return a header of the system that wrote most of the files; None without headers."""
+        systems = Counter((header.system_id, header.major) for header in self.read.values())
+        if not systems:
+            return None
+        [(system, _)] = systems.most_common(1)
+        headers = self.read.values()
+        return next(one for one in headers if (one.system_id, one.major) == system)

@@ -1,0 +1,236 @@
+"""PitrWindow: the points in time to which a backup can be restored with an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import attrs
+
+from pgreplkit.offline.archive import ArchiveReport
+from pgreplkit.offline.backups import Backup
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.path import WalPath
+from pgreplkit.offline.reader import WalReader
+from pgreplkit.offline.walk import WalEnd
+from pgreplkit.offline.xacts import end_time
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.walfile import WalFileName
+
+
+class WindowEnd(OpenEnum):
+    """The reason why a window ends."""
+
+    END = "end of the archive"
+    GAP = "gap"
+    """A file is missing or cannot be used, and later files exist."""
+    DAMAGE = "damage"
+    NOT_RESTORABLE = "not restorable"
+    """The backup cannot be restored at all."""
+
+
+@attrs.frozen(kw_only=True)
+class PitrWindow:
+    """From when until when a backup can be restored.
+
+    Recovery can stop at any position from ``from_lsn`` to ``to_lsn``; both are None if the backup
+    cannot be restored.
+    """
+
+    backup: Backup
+    timeline: int
+    """The timeline along whose history the archive is read."""
+    from_lsn: LSN | None
+    """The position at which the backup is consistent."""
+    to_lsn: LSN | None
+    """The last complete record before the archive ends: the highest recovery_target_lsn."""
+    until: datetime | None
+    """The latest recovery_target_time that is reached; None if no commit follows the backup.
+
+    It is a microsecond before the last commit, because recovery to a time stops when it meets a
+    later commit. To restore that commit too, use ``to_lsn``.
+    """
+    last_commit: datetime | None
+    """The time of the last commit in the window."""
+    ended_by: WindowEnd
+    reason: str
+    """What stops recovery, in words."""
+
+    @property
+    def is_restorable(self) -> bool:
+        """True if the backup can be restored at least to its own end."""
+        return self.to_lsn is not None
+
+    def __contains__(self, target: LSN | datetime) -> bool:
+        """Return True if recovery can stop at a position, or at a time."""
+        if self.from_lsn is None or self.to_lsn is None:
+            return False
+        if isinstance(target, datetime):
+            begin = self.backup.stop_time or self.backup.start_time
+            is_late_enough = begin is None or begin <= target
+            return is_late_enough and self.until is not None and target <= self.until
+        return self.from_lsn <= target <= self.to_lsn
+
+    def __str__(self) -> str:
+        if self.to_lsn is None:
+            return f"{self.backup.id}: cannot be restored: {self.reason}"
+        last = self.last_commit
+        until = f" (last commit {last:%Y-%m-%d %H:%M:%S%z})" if last else ""
+        return f"{self.backup.id}: from {self.from_lsn} to {self.to_lsn}{until}, then {self.reason}"
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Convert the window to JSON types."""
+        names = ("timeline", "from_lsn", "to_lsn", "until", "last_commit", "ended_by", "reason")
+        values = {name: plain(getattr(self, name)) for name in names}
+        return {"backup": self.backup.id, **values}
+
+
+@attrs.define
+class _Run:
+    """The last records of consecutive segments."""
+
+    searched: int
+    """The first segment that was read."""
+    last: LSN | None = None
+    """The last record."""
+    end: LSN | None = None
+    commit: tuple[LSN, datetime] | None = None
+    """The end and the time of the latest commit."""
+    damage: str = ""
+
+
+def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
+    """Return the window of each backup, in the given order.
+
+    Raises: HostFileError.
+    """
+    everything = [*backups]
+    names = {backup.id for backup in everything}
+    finder = _Finder(report)
+    return tuple(finder.window(backup, names) for backup in everything)
+
+
+class _Finder:
+    """Finds the windows of backups; what was read of the archive is kept for the next one."""
+
+    def __init__(self, report: ArchiveReport) -> None:
+        self._report = report
+        self._size = report.segment_size
+        self._paths: dict[int, WalPath] = {}
+        self._runs: dict[tuple[int, int], _Run] = {}
+
+    def window(self, backup: Backup, names: set[str]) -> PitrWindow:
+        """Return the window of one backup."""
+        if problem := self._problem(backup, names):
+            return self._none(backup, backup.timeline, problem)
+        history = self._history(backup)
+        path = self._paths.setdefault(history.timeline, self._report.path(history))
+        first = int(backup.start_lsn) // self._size.bytes
+        last = first - 1
+        while last + 1 in path.files:
+            last += 1
+        needed = int(backup.stop_lsn or backup.start_lsn) - 1
+        if last * self._size.bytes + self._size.bytes <= needed:
+            name = self._name(history, last + 1)
+            until = f"{name} is missing or cannot be used, and the backup needs WAL up to"
+            return self._none(backup, history.timeline, f"{until} {backup.stop_lsn}")
+        run = self._run(path, first, last)
+        stop = backup.stop_lsn or backup.start_lsn
+        if run.last is None or run.end is None or run.end < stop:
+            why = run.damage or f"the WAL ends at {run.end}, and the backup needs it up to {stop}"
+            return self._none(backup, history.timeline, why)
+        ended_by, reason = WindowEnd.END, "the archive ends"
+        if run.damage:
+            ended_by, reason = WindowEnd.DAMAGE, run.damage
+        elif path.has_later(last):
+            ended_by = WindowEnd.GAP
+            reason = f"{self._name(history, last + 1)} is missing or cannot be used"
+        at = run.commit[1] if run.commit is not None and run.commit[0] > stop else None
+        return PitrWindow(
+            backup=backup,
+            timeline=history.timeline,
+            from_lsn=stop,
+            to_lsn=max(run.last, stop),
+            until=None if at is None else at - timedelta(microseconds=1),
+            last_commit=at,
+            ended_by=ended_by,
+            reason=reason,
+        )
+
+    def _problem(self, backup: Backup, names: set[str]) -> str:
+        """Return what is wrong with the backup itself; empty if nothing is."""
+        if not backup.is_complete:
+            return f"the backup is not complete (status {backup.status})"
+        if backup.parent is not None and backup.parent not in names:
+            return f"the backup {backup.parent}, on which it is based, is missing"
+        if backup.system_id not in (None, self._report.system_id):
+            return f"the backup is of system {backup.system_id}"
+        if backup.major not in (None, self._report.major):
+            return f"the backup is of version {backup.major}"
+        return ""
+
+    def _none(self, backup: Backup, timeline: int, reason: str) -> PitrWindow:
+        return PitrWindow(
+            backup=backup,
+            timeline=timeline,
+            from_lsn=None,
+            to_lsn=None,
+            until=None,
+            last_commit=None,
+            ended_by=WindowEnd.NOT_RESTORABLE,
+            reason=reason,
+        )
+
+    def _history(self, backup: Backup) -> TimelineHistory:
+        """Return the newest history that contains the backup: recovery_target_timeline latest."""
+        end = backup.stop_lsn or backup.start_lsn
+        for history in reversed(self._report.histories):
+            if history.can_follow(backup.timeline, end):
+                return history
+        return TimelineHistory(backup.timeline)
+
+    def _name(self, history: TimelineHistory, number: int) -> WalFileName:
+        size = self._size.bytes
+        begun = [s.timeline for s in history.sections if int(s.start) // size <= number]
+        return WalFileName(begun[-1], number, self._size)
+
+    def _run(self, path: WalPath, first: int, last: int) -> _Run:
+        """Return the last records of segments, and the latest commit.
+
+        Only the last segments are read, back to one with a commit.
+        """
+        key = path.history.timeline, last
+        run = self._runs.setdefault(key, _Run(last + 1))
+        while run.searched > first and run.commit is None:
+            run.searched -= 1
+            self._read(path, run, last)
+        return run
+
+    def _read(self, path: WalPath, run: _Run, last: int) -> None:
+        """Read segments from ``run.searched`` on."""
+        files = {number: path.files[number] for number in range(run.searched, last + 1)}
+        reader = WalReader(
+            WalPath(path.place, path.header, path.history, files),
+            start=None,
+            stop_at=None,
+            strict=False,
+            verify_crc=False,
+        )
+        found: str | None = None
+        try:
+            for records in reader.batches():
+                run.last = records[-1].lsn
+                for record in records:
+                    at = end_time(record)
+                    if at is not None and (run.commit is None or at >= run.commit[1]):
+                        run.commit = record.end_lsn, at
+        except InvalidWal as error:
+            found = error.found
+        run.end = reader.end_lsn
+        if found is None and reader.ended_by is WalEnd.DAMAGE:
+            found = reader.end_reason
+        if found is not None:
+            run.damage = f"the WAL is damaged after {reader.end_lsn}: {found}"

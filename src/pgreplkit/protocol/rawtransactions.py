@@ -1,0 +1,285 @@
+"""RawTransaction: a committed transaction whose values are passed on as they were sent."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import IO, Generic, TypeAlias, TypeVar
+from weakref import finalize
+
+from pgreplkit.errors import InvalidChangeMessage
+from pgreplkit.protocol.changefeed import ChangeFeed
+from pgreplkit.protocol.copydata import DATA_AT, WAL_DATA
+from pgreplkit.protocol.feedback import Feedback
+from pgreplkit.protocol.pgoutput.decoder import Decoder
+from pgreplkit.protocol.pgoutput.messages import Origin
+from pgreplkit.protocol.pgoutput.tuples import Malformed, RawValues, TableReader, raw_values
+from pgreplkit.values.lsn import LSN, trusted_lsn
+
+R = TypeVar("R")
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_BEGIN, _COMMIT = struct.Struct(">8sqI").unpack_from, struct.Struct(">x8s8sq").unpack_from
+_SIZE = struct.Struct(">I")
+_COUNT = _SIZE.unpack_from
+_INSERT, _UPDATE, _DELETE, _TRUNCATE = b"IUDT"
+_ROWS = frozenset(b"IUDT")
+_TABLES = frozenset(b"RY")
+_BEGINS, _COMMITS, _ORIGIN, _MESSAGE = b"BCOM"
+_NEW, _KEY = b"NK"
+_BODY = DATA_AT + 1
+"""The start of a message's content, behind its kind."""
+_OVERHEAD = 80
+"""Python's own memory for a message."""
+_BLOCK = 1 << 18
+"""Bytes that are read from a temporary file at once."""
+
+RawChange: TypeAlias = tuple[
+    int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
+]
+"""The letter of the message; its table, or the tables of a TRUNCATE; whether the old values are
+those of the key only, or whether a TRUNCATE restarts sequences; the old values; the new values."""
+
+
+class RawTransaction(Generic[R]):
+    """A committed transaction; ``changes`` may be read any number of times.
+
+    One that is larger than the limit of its stream is kept in a temporary file.
+    """
+
+    # One is made for each transaction of the stream, so that its attributes are few and plain.
+    __slots__ = (
+        *("_decoder", "_messages", "_tables", "end_lsn"),
+        *("microseconds", "origin", "rows", "xid"),
+    )
+
+    def __init__(self, xid: int, microseconds: int, decoder: Decoder[R], limit: int) -> None:
+        self.xid: int = xid
+        self.microseconds: int = microseconds
+        """The commit time, in microseconds since 2000-01-01 UTC."""
+        self.end_lsn: LSN = LSN.INVALID
+        self.origin: str | None = None
+        """The replication origin, if the publisher itself received it by replication."""
+        self.rows: int = 0
+        """The number of its changes."""
+        self._decoder = decoder
+        self._tables = decoder.tables
+        self._messages = _Messages(limit)
+
+    def add(self, data: bytes) -> None:
+        """Add the message of a change."""
+        self.rows += 1
+        self._messages.add(data)
+
+    def describe(self, data: bytes) -> None:
+        """Add the message that describes a table."""
+        self._messages.add(data)
+
+    @property
+    def commit_time(self) -> datetime:
+        """The time of the commit."""
+        return _EPOCH + timedelta(microseconds=self.microseconds)
+
+    @property
+    def size(self) -> int:
+        """The bytes of memory that its changes take; those in a file do not count."""
+        return self._messages.size
+
+    @property
+    def total(self) -> int:
+        """The bytes of its changes, in memory and in the file."""
+        return self._messages.total
+
+    def changes(self) -> Iterator[RawChange[R]]:
+        """Yield the changes of rows, and TRUNCATE, without loading their values.
+
+        Raises: InvalidChangeMessage.
+        """
+        tables = self._tables
+        for data in self._messages:
+            kind = data[DATA_AT]
+            try:
+                if kind == _INSERT:
+                    reader = tables[data[_BODY : _BODY + 4]]
+                    values, formats, end = raw_values(data, _BODY + 5)
+                    if end != len(data):
+                        raise Malformed
+                    yield kind, (reader,), False, None, (values, formats)
+                elif kind in _TABLES:
+                    tables = self._described(data, tables)
+                else:
+                    yield _other_change(data, kind, tables)
+            except (struct.error, IndexError, KeyError, Malformed):
+                raise InvalidChangeMessage(data[DATA_AT:], "it is truncated or malformed") from None
+
+    def _described(
+        self, data: bytes, tables: Mapping[bytes, TableReader[R]]
+    ) -> Mapping[bytes, TableReader[R]]:
+        """Return the tables after a message that describes one."""
+        fork = self._decoder.fork(streamed=False, tables=tables)
+        fork.decode(data, LSN.INVALID, DATA_AT)
+        return fork.tables
+
+    def __repr__(self) -> str:
+        return f"<RawTransaction {self.xid} up to {self.end_lsn}>"
+
+
+def _other_change(data: bytes, kind: int, tables: Mapping[bytes, TableReader[R]]) -> RawChange[R]:
+    """Return the change of a message that is no INSERT."""
+    at = _BODY
+    if kind == _TRUNCATE:
+        [count] = _COUNT(data, at)
+        oids = range(at + 5, at + 5 + 4 * count, 4)
+        readers = tuple(tables[data[oid : oid + 4]] for oid in oids)
+        return kind, readers, bool(data[at + 4] & 2), None, None
+    reader = tables[data[at : at + 4]]
+    at += 4
+    part = data[at]
+    old: RawValues | None = None
+    if part != _NEW:
+        values, formats, at = raw_values(data, at + 1)
+        old = values, formats
+        if kind == _DELETE:
+            if at != len(data):
+                raise Malformed
+            return kind, (reader,), part == _KEY, old, None
+    if data[at] != _NEW:
+        raise Malformed
+    values, formats, end = raw_values(data, at + 1)
+    if end != len(data):
+        raise Malformed
+    return kind, (reader,), part == _KEY, old, (values, formats)
+
+
+class _Messages:
+    """Messages in their order; beyond ``limit`` bytes they are in a temporary file."""
+
+    __slots__ = ("__weakref__", "_file", "_kept", "_length", "_limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.size: int = 0
+        self._kept: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self._length = 0
+
+    def add(self, data: bytes) -> None:
+        """Add a message."""
+        self._kept.append(data)
+        self.size += len(data) + _OVERHEAD
+        if self.size > self._limit:
+            self._write()
+
+    @property
+    def total(self) -> int:
+        """The bytes of all messages."""
+        return self._length + self.size
+
+    def _write(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115
+            finalize(self, self._file.close)
+        block = b"".join(part for data in self._kept for part in (_SIZE.pack(len(data)), data))
+        self._file.write(block)
+        self._file.flush()
+        self._length += len(block)
+        self._kept, self.size = [], 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._file is not None:
+            yield from self._read(self._file.fileno())
+        yield from self._kept
+
+    def _read(self, descriptor: int) -> Iterator[bytes]:
+        # Positions are given with each read: there may be several iterators at once.
+        place, block, at = 0, b"", 0
+        while place < self._length or at < len(block):
+            left = len(block) - at
+            if left < 4 or left < 4 + _COUNT(block, at)[0]:
+                wanted = max(_BLOCK, 4 + _COUNT(block, at)[0] if left >= 4 else 0)
+                more = os.pread(descriptor, min(wanted, self._length - place), place)
+                place += len(more)
+                block, at = block[at:] + more, 0
+                continue
+            [size] = _COUNT(block, at)
+            yield block[at + 4 : at + 4 + size]
+            at += 4 + size
+
+
+class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
+    """Assembles raw transactions of a stream that does not send transactions in progress."""
+
+    def __init__(
+        self,
+        make_decoder: Callable[[], Decoder[R]],
+        feedback: Feedback,
+        *,
+        stop_at: LSN | None,
+        memory_limit: int,
+    ) -> None:
+        super().__init__(feedback, stop_at=stop_at)
+        self._make_decoder, self._limit = make_decoder, memory_limit
+        self._decoder: Decoder[R] | None = None
+        self._current: RawTransaction[R] | None = None
+
+    def restart(self) -> None:
+        """Discard an unfinished transaction: the server sends it again."""
+        self._decoder = self._current = None
+
+    def next(self, messages: Iterator[bytes]) -> RawTransaction[R] | None:
+        """Process messages up to the end of the next transaction, and return it."""
+        for data in messages:
+            current = self._current
+            if (
+                current is not None
+                and len(data) > DATA_AT
+                and data[0] == WAL_DATA
+                and data[DATA_AT] in _ROWS
+            ):
+                current.add(data)
+                continue
+            transaction = super().next(iter((data,)))
+            if transaction is not None or self.asked or self.is_over:
+                return transaction
+        return None
+
+    def decode(self, data: bytes, lsn: LSN, at: int) -> RawTransaction[R] | None:
+        """Return the transaction that this message completes, if it completes one."""
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._make_decoder()
+        kind, current = data[at], self._current
+        try:
+            if kind == _COMMITS and current is not None:
+                return self._complete(current, data)
+            if kind == _BEGINS and current is None:
+                _, time, xid = _BEGIN(data, at + 1)
+                self._current = RawTransaction(xid, time, decoder, self._limit)
+                self._feedback.is_within = True
+                return None
+        except struct.error:
+            raise InvalidChangeMessage(data[at:], "it is truncated or malformed") from None
+        change = decoder.decode(data, lsn, at)
+        if kind in _TABLES:
+            if current is not None:
+                current.describe(data)
+        elif kind == _ORIGIN and current is not None and isinstance(change, Origin):
+            current.origin = change.name
+        elif kind != _MESSAGE:
+            raise InvalidChangeMessage(data[at:], "the stream is not one of whole transactions")
+        return None
+
+    def _complete(self, current: RawTransaction[R], data: bytes) -> RawTransaction[R] | None:
+        """Return the transaction that a commit ends; None if it is empty."""
+        _, end, _ = _COMMIT(data, _BODY)
+        current.end_lsn = trusted_lsn(end)
+        self._current = None
+        if not current.rows:
+            self._feedback.is_within = False
+            self._feedback.reach(current.end_lsn)
+            return None
+        self._feedback.deliver(current.end_lsn)
+        return current

@@ -1,0 +1,29 @@
+"""Whether a failed transaction is tried again, parked, or neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "verdicts"),
+    [
+        ("40P01", (True, False, False)),
+        ("55P03", (True, False, False)),
+        (None, (False, True, False)),
+        ("08006", (False, True, False)),
+        ("57P01", (False, True, False)),
+        ("23505", (False, False, True)),
+        ("22003", (False, False, True)),
+        ("P0001", (False, False, True)),
+        # Every other transaction would be refused, too.
+        ("53100", (False, False, False)),
+        ("42501", (False, False, False)),
+        ("25006", (False, False, False)),
+        ("57014", (False, False, False)),
+    ],
+)
+def test_the_sqlstate_decides(sqlstate: str | None, verdicts: tuple[bool, bool, bool]) -> None:
+    assert (is_transient(sqlstate), is_lost(sqlstate), is_of_a_change(sqlstate)) == verdicts

@@ -1,0 +1,256 @@
+"""scan_archive: each fault, made by hand in an archive of two timelines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from walpages import SWITCH, WalWriter, wal_of
+
+from pgreplkit import LSN, SegmentSize, TimelineHistory, WalRange
+from pgreplkit.errors.host import WalNotFound
+from pgreplkit.offline.archive import ArchiveProblem, ArchiveReport
+from pgreplkit.offline.archivescan import scan_archive
+from pgreplkit.offline.layouts import ArchiveLayout
+from pgreplkit.values.finding import Severity
+
+SIZE = SegmentSize.parse("1MB")
+MIB = 1 << 20
+FORK = LSN(5 * MIB + 8192)
+
+
+def name_of(number: int, timeline: int = 1) -> str:
+    return str(LSN(number * MIB).wal_file(timeline=timeline, segment_size=SIZE))
+
+
+def content_of(number: int, timeline: int = 1, *, major: int = 18) -> bytes:
+    """A segment with a few records, which ends with a switch."""
+    writer = WalWriter(number * MIB, timeline=timeline, major=major)
+    writer.previous = 0 if number == 3 else (number - 1) * MIB + 40
+    writer.add(*SWITCH) if number % 2 else wal_of([100] * 3, writer).add(*SWITCH)
+    return writer.padded()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Segments 3 to 6 of timeline 1, and 5 to 8 of timeline 2, which began in segment 5."""
+    for number in range(3, 7):
+        (tmp_path / name_of(number)).write_bytes(content_of(number))
+    for number in range(5, 9):
+        (tmp_path / name_of(number, 2)).write_bytes(content_of(number, 2))
+    (tmp_path / "00000002.history").write_text(f"1\t{FORK}\tno recovery target specified\n")
+    return tmp_path
+
+
+def found(report: ArchiveReport, *, at_least: Severity = Severity.INFO) -> list[str]:
+    return [f.problem for f in report.findings if f.severity >= at_least]
+
+
+def wal(first: int, end: int) -> WalRange:
+    return WalRange(LSN(first * MIB), LSN(end * MIB))
+
+
+def test_a_complete_archive_has_ranges_and_no_findings(archive: Path) -> None:
+    report = scan_archive(archive)
+    assert report.findings == ()
+    assert report.is_complete
+    assert [str(one) for one in report.ranges] == [
+        f"timeline 1: {name_of(3)} to {name_of(6)} (4 files)",
+        f"timeline 2: {name_of(5, 2)} to {name_of(8, 2)} (4 files)",
+    ]
+    assert report.ranges[1].wal == wal(5, 9)
+    assert (report.major, report.segment_size, report.layout) == (18, SIZE, ArchiveLayout.PLAIN)
+    assert report.history().timelines == (1, 2)
+    assert report.covers(wal(3, 9))
+    assert report.covers(wal(3, 7), 1)
+    assert not report.covers(wal(3, 8), 1)
+    assert [path.name for path in report.files(wal(4, 6))] == [name_of(4), name_of(5, 2)]
+    assert [path.name for path in report.files(wal(4, 6), TimelineHistory(1))] == [
+        name_of(4),
+        name_of(5),
+    ]
+    assert json.loads(json.dumps(report.to_dict()))["ranges"][0]["files"] == 4
+
+
+@pytest.mark.parametrize("number", [4, 6, 7])
+def test_a_gap_is_found_wherever_it_is(archive: Path, number: int) -> None:
+    timeline = 1 if number == 4 else 2
+    (archive / name_of(number, timeline)).unlink()
+    report = scan_archive(archive)
+    [gap] = report.gaps
+    assert (gap.timeline, gap.wal) == (timeline, wal(number, number + 1))
+    assert (gap.severity, report.is_complete) == (Severity.CRITICAL, False)
+    assert gap.found == f"{name_of(number, timeline)} is missing"
+    assert not report.covers(wal(3, 9))
+    assert report.covers(wal(number + 1, 9))
+    with pytest.raises(WalNotFound, match=f"{name_of(number, timeline)} is missing"):
+        report.files(wal(3, 9))
+
+
+def test_the_first_segment_of_a_timeline_may_be_the_gap(archive: Path) -> None:
+    (archive / name_of(5, 2)).unlink()
+    (archive / name_of(6, 2)).unlink()
+    [gap] = scan_archive(archive).gaps
+    assert gap.found == f"2 files from {name_of(5, 2)} to {name_of(6, 2)} are missing"
+    assert gap.wal == wal(5, 7)
+
+
+Fault = Callable[[Path], object]
+
+
+def rewrite(name: str, content: bytes) -> Fault:
+    return lambda archive: (archive / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem", "words"),
+    [
+        (
+            rewrite(name_of(4), content_of(4)[:500_000]),
+            "wrong size",
+            "has 500000 bytes, not",
+        ),
+        (rewrite(name_of(4), content_of(3)), "other address", "holds the WAL of 0/300000"),
+        (rewrite(name_of(4), content_of(4, 2)), "other address", "holds the WAL of timeline 2"),
+        (rewrite(name_of(4), content_of(4, major=17)), "other version", "is of version 17"),
+        (rewrite(name_of(4), bytes(MIB)), "damaged", "the page is empty"),
+        (rewrite(name_of(4), b""), "damaged", "fewer than its header"),
+        (rewrite(name_of(4), b"\x1f\x8b" + bytes(90)), "damaged", "compressed file is damaged"),
+        (
+            rewrite(name_of(4), gzip.compress(content_of(4)[:-8])),
+            "wrong size",
+            "has 1048568 bytes",
+        ),
+        (
+            rewrite(name_of(4), content_of(4)[:24] + bytes(7) + b"\x01" + content_of(4)[32:]),
+            "other system",
+            "is of system 72057594037927936",
+        ),
+    ],
+)
+def test_a_file_that_recovery_could_not_use_is_found(
+    archive: Path, fault: Fault, problem: str, words: str
+) -> None:
+    fault(archive)
+    report = scan_archive(archive)
+    [finding] = report.findings
+    assert (finding.problem, finding.severity) == (problem, Severity.CRITICAL)
+    assert words in finding.found
+    assert (finding.path, finding.wal) == (archive / name_of(4), wal(4, 5))
+    assert not report.covers(wal(4, 5))
+    assert [one.files for one in report.ranges] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem", "severity"),
+    [
+        (rewrite(f"{name_of(4)}.gz", gzip.compress(content_of(4))), "duplicate", "info"),
+        (
+            rewrite(f"{name_of(4)}.gz", gzip.compress(content_of(4)[:-1] + b"x")),
+            "duplicate",
+            "critical",
+        ),
+        (rewrite(f"{name_of(4)}.partial", content_of(4)), "partial", "info"),
+        (rewrite(f"{name_of(7)}.partial", content_of(7)), "partial", "info"),
+        (rewrite(f"{name_of(4)}.tmp", b""), "temporary", "info"),
+        (rewrite("README", b""), "foreign", "info"),
+        (rewrite(f"{name_of(9, 2)}", b"Salted__" + bytes(90)), "unreadable", "warning"),
+        (rewrite(f"{name_of(9, 2)}.br", b"anything"), "unreadable", "warning"),
+        (rewrite("00000002.history", b"two words\n"), "history contradicts", "critical"),
+        (rewrite("00000002.history", b"1\t0/700000\n"), "history contradicts", "critical"),
+        (lambda archive: (archive / "00000002.history").unlink(), "history missing", "critical"),
+    ],
+)
+def test_other_faults_have_findings_of_their_own(
+    archive: Path, fault: Fault, problem: str, severity: str
+) -> None:
+    fault(archive)
+    report = scan_archive(archive)
+    assert (report.findings[0].problem, report.findings[0].severity) == (problem, severity)
+    assert report.worst == severity
+    assert str(report.findings[0]) in str(report)
+
+
+def test_an_encrypted_file_is_not_taken_for_damaged_or_missing(archive: Path) -> None:
+    (archive / name_of(7, 2)).write_bytes(b"\x85\x01" + bytes(90))
+    report = scan_archive(archive)
+    assert found(report, at_least=Severity.WARNING) == ["unreadable"]
+    assert report.covers(wal(3, 9))
+
+
+def test_damage_inside_files_is_found_when_all_records_are_read(archive: Path) -> None:
+    path = archive / name_of(4)
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    assert scan_archive(archive).findings == ()
+    report = scan_archive(archive, verify=True)
+    [finding] = report.findings
+    assert (finding.problem, finding.path) == (ArchiveProblem.DAMAGED, path)
+    assert "CRC is" in finding.found
+    assert not report.covers(wal(4, 5))
+    assert scan_archive(archive, verify=True).ranges == report.ranges
+
+
+def moved(archive: Path, target: Callable[[str], str]) -> None:
+    for path in [*archive.iterdir()]:
+        if path.is_file():
+            new = archive / target(path.name)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(new)
+
+
+SHA = "0123456789012345678901234567890123456789"
+
+
+def test_the_layouts_of_backup_tools_are_recognized(archive: Path) -> None:
+    moved(archive, lambda name: f"wals/{name[:16] + '/' if len(name) == 24 else ''}{name}")
+    (archive / "wals" / "main-xlog.db").write_text("")
+    report = scan_archive(archive)
+    assert (report.layout, report.findings, len(report.segments)) == (ArchiveLayout.BARMAN, (), 8)
+    with pytest.raises(WalNotFound, match="not laid out as an archive of wal-g"):
+        scan_archive(archive, layout="wal-g")
+
+
+def test_a_pgbackrest_repository_is_recognized(archive: Path) -> None:
+    moved(
+        archive,
+        lambda name: (
+            f"archive/main/18-2/{name[:16]}/{name}-{SHA}"
+            if len(name) == 24
+            else f"archive/main/18-2/{name}"
+        ),
+    )
+    stanza = archive / "archive" / "main"
+    (stanza / "archive.info").write_text("")
+    (stanza / "16-1").mkdir()
+    for folder in (archive, stanza, stanza / "18-2"):
+        report = scan_archive(folder)
+        assert (report.layout, len(report.segments)) == (ArchiveLayout.PGBACKREST, 8)
+        assert report.folder == stanza / "18-2"
+        assert found(report) == ([] if folder.name == "18-2" else ["other system"])
+    (archive / "archive" / "other").mkdir()
+    with pytest.raises(WalNotFound, match=r"2 stanzas \(main, other\)"):
+        scan_archive(archive)
+
+
+def test_a_walg_storage_is_recognized(archive: Path) -> None:
+    for path in archive.iterdir():
+        path.write_bytes(lzma.compress(path.read_bytes()))
+    moved(archive, lambda name: f"wal_005/{name}.xz")
+    report = scan_archive(archive)
+    assert (report.layout, report.findings, len(report.segments)) == (ArchiveLayout.WALG, (), 8)
+
+
+def test_a_directory_without_wal_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WalNotFound, match="it holds no WAL files"):
+        scan_archive(tmp_path)
+    (tmp_path / name_of(3)).write_bytes(b"Salted__" + bytes(90))
+    with pytest.raises(WalNotFound, match=r"none .* can be read: the file is encrypted"):
+        scan_archive(tmp_path)
+    with pytest.raises(WalNotFound, match="it is not a directory"):
+        scan_archive(tmp_path / "missing")
