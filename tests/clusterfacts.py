@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import attrs
+import logicalfacts
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from pgreplkit import LSN, ControlFile, SegmentSize, SyncStandbyNames
+from pgreplkit import LSN, ControlFile, SyncStandbyNames
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.handover import Handover, UpstreamSettings
 from pgreplkit.plans.cluster.steps import Step
@@ -20,7 +21,6 @@ from pgreplkit.rows import (
     ReceiverState,
     ReplayStatus,
     SlotState,
-    SlotType,
     Topology,
 )
 from pgreplkit.testing import strategies as ours
@@ -111,23 +111,10 @@ def slot_state(name: str, **changed: object) -> SlotState:
     """A logical slot with failover that its consumer has confirmed up to 0/3000000."""
     facts: dict[str, object] = {
         "slot_name": name,
-        "plugin": "pgoutput",
-        "slot_type": SlotType.LOGICAL,
-        "datoid": 5,
-        "database": "app",
-        "temporary": False,
-        "active": False,
-        "active_pid": None,
-        "xmin": None,
-        "catalog_xmin": 700,
         "restart_lsn": LSN("0/2000000"),
         "confirmed_flush_lsn": LSN("0/3000000"),
         "failover": True,
         "synced": False,
-        "xmin_age": None,
-        "catalog_xmin_age": 1,
         "current_lsn": LSN("0/4000000"),
-        "segment_size": SegmentSize(1 << 24),
-        "observed_at": NOW,
     }
-    return SlotState(**facts | changed)  # type: ignore[arg-type]
+    return logicalfacts.slot_state(**facts | changed)

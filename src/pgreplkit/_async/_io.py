@@ -134,7 +134,7 @@ async def _beating(beat: WeakMethod[Callable[[], None]], interval: float) -> Non
         if call is None:
             return
         call()
-        # During the sleep, this reference would do the same.
+        # Held during the sleep, this reference would keep the object alive.
         del call
 
 

@@ -188,6 +188,7 @@ class AsyncStandby(AsyncStreamingServer):
                 "the connection is not in autocommit mode, or has an open transaction",
                 remedy="use an autocommit connection",
             )
+        # A pause of someone else's must survive the block.
         found = await self._position(operation)
         try:
             await self.pause(timeout=timeout)

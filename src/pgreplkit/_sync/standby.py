@@ -189,6 +189,7 @@ class Standby(StreamingServer):
                 "the connection is not in autocommit mode, or has an open transaction",
                 remedy="use an autocommit connection",
             )
+        # A pause of someone else's must survive the block.
         found = self._position(operation)
         try:
             self.pause(timeout=timeout)

@@ -12,7 +12,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import (
+    BY_ROLE,
+    PARAMETER_SINCE,
+    format_conninfo,
+    parse_conninfo,
+)
 from pgreplkit.values.options import insist_on_known
 
 _PORT = 5432
@@ -45,6 +50,7 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     insist_on_known("libpq", "connection parameter", params, known)
     try:
         parts = conninfo_to_dict(conninfo, **params)
+        # Only a fallback: a name in the environment or a service file comes first.
         defaults = {"fallback_application_name": "pgreplkit"}
         if "service" not in parts and "PGCONNECT_TIMEOUT" not in os.environ:
             defaults["connect_timeout"] = "10"
@@ -225,8 +231,8 @@ def handed_on(
     if is_list:
         parts.pop("hostaddr", None)
     if is_pinned:
-        parts.pop("target_session_attrs", None)
-        parts.pop("load_balance_hosts", None)
+        for name in BY_ROLE:
+            parts.pop(name, None)
     return {**parts, **reached}
 
 

@@ -24,6 +24,7 @@ _SEND = {
 
 def has_floats(oid: int, types: Types) -> bool:
     """Return whether values of a type hold floats, at any depth."""
+    # A composite type may contain an array of itself.
     waiting, seen = [oid], {oid}
     while waiting:
         shape = types.get(waiting.pop())

@@ -36,7 +36,7 @@ Meaning: TypeAlias = Mapping[str, type[ServerError]]
 
 @contextmanager
 def translate_errors(
-    tried: str,
+    operation: str,
     *,
     connection: BaseConnection[object] | None = None,
     grant: str = "pg_monitor",
@@ -54,19 +54,19 @@ def translate_errors(
         # superuser passes every check of privileges.
         needed = "" if is_superuser or _is_file_access(error) else grant
         found = "; ".join(filter(None, [_said(error), error.diag.message_detail]))
-        raise InsufficientPrivilege(tried, role, needed, found) from error
+        raise InsufficientPrivilege(operation, role, needed, found) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-        raise StatementTimeout(tried, _said(error), error.sqlstate) from error
+        raise StatementTimeout(operation, _said(error), error.sqlstate) from error
     except psycopg.Error as error:
         ours = (meaning or {}).get(error.sqlstate or "")
         if ours:
-            raise ours(tried, _said(error), error.sqlstate) from error
+            raise ours(operation, _said(error), error.sqlstate) from error
         operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         # Class 08 stands for lost connections, 57P for a server that shuts down or starts up;
         # libpq's own errors have no code.
         lost = operational and (error.sqlstate or "08").startswith(("08", "57P"))
         kind = ConnectionFailed if lost else ServerError
-        raise kind(tried, _said(error), error.sqlstate) from error
+        raise kind(operation, _said(error), error.sqlstate) from error
 
 
 def _role(connection: BaseConnection[object] | None) -> tuple[str | None, bool]:

@@ -53,6 +53,7 @@ def server_error(given: object, wanted: str, argument: str) -> TypeError:
 
 def _described(given: object) -> str:
     kind = type(given)
+    # By name: the other library need not be installed here.
     package = kind.__module__.partition(".")[0]
     name = kind.__name__ if package == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     advice = _ADVICE.get(package)

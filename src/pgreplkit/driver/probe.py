@@ -10,9 +10,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PGconn, Ping
 
 from pgreplkit.plans.cluster.failover import Reply
+from pgreplkit.values.conninfosyntax import BY_ROLE
 
-_CHOICE = ("target_session_attrs", "load_balance_hosts")
-"""A server that answers is alive, whichever role it has."""
 _ENCRYPTION = (
     "sslmode",
     "sslnegotiation",
@@ -45,6 +44,7 @@ def probe(conninfo: str) -> Reply:
 
     Source: PQping().
     """
+    # One after another: of several hosts, libpq reports only one.
     replies = {_ping(single) for single in single_hosts(conninfo)}
     return next((reply for reply in _MOST_ALIVE if reply in replies), Reply.NOT_ASKED)
 
@@ -56,7 +56,7 @@ def single_hosts(conninfo: str) -> Iterator[str]:
     ['host=a port=1', 'host=b port=2']
     """
     parts = conninfo_to_dict(conninfo)
-    for name in (*_CHOICE, *_ENCRYPTION):
+    for name in (*BY_ROLE, *_ENCRYPTION):
         parts.pop(name, None)
     hosts, addresses, ports = (
         str(parts.pop(name)).split(",") if parts.get(name) else []

@@ -56,6 +56,7 @@ class Api:
             with opener.open(request, timeout=timeout) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
+            # The status and the text of a refusal are the answer.
             with error:
                 return error.code, error.read()
         except HTTPException as error:

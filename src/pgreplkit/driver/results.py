@@ -50,6 +50,7 @@ def cancelled_after(
         # psycopg's waits return after an interval even if nothing is ready.
         ready = yield wanted
         if not ready and time.monotonic() >= deadline:
+            # The request to cancel was sent on a connection of its own: nothing answers at all.
             if is_cancelled:
                 raise errors.ConnectionTimeout("the server does not respond")
             pgconn.get_cancel().cancel()

@@ -57,6 +57,7 @@ class RowLoading:
         oids = [self._loaded_as(column.type_oid) for column in columns]
         transformer = Transformer(self)
         if not binary:
+            # psycopg's C code loads a whole row at once.
             transformer.set_loader_types(oids, Format.TEXT)
             return transformer.load_sequence
         loads = [
@@ -102,6 +103,7 @@ class RowLoading:
         if self._has_binary_loader(oid):
             return transformer.get_loader(oid, Format.BINARY).load
         if self._is_enum(oid):
+            # An enum is the same text in both formats.
             return transformer.get_loader(oid, Format.TEXT).load
         return _refuse_binary
 
@@ -116,6 +118,7 @@ class RowLoading:
         info = self.adapters.types.get(oid)
         if info is None:
             return True
+        # psycopg knows an array by the entry of its element.
         if info.oid != oid:
             return self._agrees(info.oid)  # An array's element.
         if isinstance(info, RangeInfo):

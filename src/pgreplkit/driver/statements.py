@@ -40,6 +40,7 @@ def published_list(require: Require, tables: Iterable[AnyPublished]) -> Composed
     """Return the list of tables of CREATE and ALTER PUBLICATION, with columns and filters."""
     parts = []
     for one in map(published, tables):
+        # Tables that inherit from it are published only when they are named.
         part = SQL("ONLY {}").format(table(one.table))
         if one.columns is not None:
             require("publication.columns")
@@ -103,6 +104,7 @@ def publication_options(
                 raise ValueError(
                     f"unknown operation {str(operation)!r}: use {', '.join(Operation)}"
                 )
+        # The server's own error would not name the version.
         if Operation.TRUNCATE in operations:
             require("publication.truncate")
         options.append(SQL("publish = {}").format(Literal(", ".join(operations))))

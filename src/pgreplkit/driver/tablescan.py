@@ -148,6 +148,7 @@ class TableScan:
         name = Identifier(self.table.schema, self.table.name, column.name)
         if column.collation is None or self.is_ordered_alike:
             return name
+        # Both servers sort by bytes then, whatever their locales.
         return SQL('{} COLLATE "C"').format(name)
 
     def _literal(self, key: Key) -> Composed:
@@ -163,6 +164,7 @@ class TableScan:
         row = SQL("ROW({})::text").format(values)
         if self.has_hash64:
             return SQL('hashtextextended({} COLLATE "C", 0)').format(row)
+        # Before 11 the server has no hash function of 64 bits.
         return SQL("('x' || substr(md5({}), 1, 16))::bit(64)::bigint").format(row)
 
     def _value(self, column: ColumnShape) -> Composable:

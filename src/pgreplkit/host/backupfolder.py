@@ -12,7 +12,7 @@ from tarfile import TarInfo
 from pgreplkit.errors import BackupDamaged, HostFileError, InvalidBackupMessage
 from pgreplkit.host.checksums import Checksum, checksum
 from pgreplkit.host.configfiles import sync_folder, translate_os_errors
-from pgreplkit.plans.streams.backupstream import MANIFEST, FoundFile, differences
+from pgreplkit.plans.streams.backupstream import MANIFEST, FoundFile, differences, file_name
 from pgreplkit.protocol.basebackup import BackupArchive
 from pgreplkit.protocol.tarstream import TarStream
 from pgreplkit.values.manifest import BackupManifest
@@ -30,15 +30,15 @@ class DataFolder:
         self,
         path: Path,
         *,
-        tried: str,
+        operation: str,
         locations: Mapping[str, Path],
         mode: int,
         algorithm: str | None,
     ) -> None:
-        self._tried = tried
+        self._operation = operation
         self._algorithm = checksum(algorithm) if algorithm else None
         self._locations = locations
-        self._fresh = [FreshFolder(path, tried)]
+        self._fresh = [FreshFolder(path, operation)]
         self._root = self._folder = path
         path.chmod(mode)
         self._prefix = ""
@@ -64,7 +64,8 @@ class DataFolder:
         if archive.oid is not None and archive.location is not None:
             self._prefix = f"{_TABLESPACES}/{archive.oid}/"
             self._folder = self._located(archive.location)
-            self._fresh.append(FreshFolder(self._folder, self._tried))
+            # Tablespaces are removed as well if the backup fails.
+            self._fresh.append(FreshFolder(self._folder, self._operation))
             self._own(self._folder)
 
     def _located(self, location: str) -> Path:
@@ -83,6 +84,7 @@ class DataFolder:
             while unpacked := self._gzip.decompress(data, _AT_ONCE):
                 self._tar.feed(memoryview(unpacked))
                 data = memoryview(self._gzip.unconsumed_tail)
+            # A server sends one stream for each archive.
             if self._gzip.unused_data:
                 raise InvalidBackupMessage(
                     self._gzip.unused_data[:32], "data after the end of the gzip stream"
@@ -109,12 +111,14 @@ class DataFolder:
             path.chmod(info.mode & 0o7777)
             self._own(path)
         elif info.issym():
+            # Servers archive links in pg_tblspc only.
             if self._prefix or PurePosixPath(name).parent.name != _TABLESPACES:
                 raise InvalidBackupMessage(name, "a link that is not a tablespace")
             path.symlink_to(self._located(info.linkname))
             self._links.add(name)
             self._own(path)
         else:
+            # A file that exists, or a link, would lead the data elsewhere.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
             os.fchmod(self._file, info.mode & 0o7777)
@@ -128,6 +132,7 @@ class DataFolder:
 
         Raises: InvalidBackupMessage.
         """
+        # The archive comes from the network: it must not write outside of the directory.
         parts = PurePosixPath(name).parts
         is_within = not name.startswith("/") and ".." not in parts and "\0" not in name
         through = "/".join(parts[:2])
@@ -160,7 +165,7 @@ class DataFolder:
         if self._manifest:
             wrong = tuple(differences(BackupManifest.parse(bytes(self._manifest)), self.found))
             if wrong:
-                raise BackupDamaged(self._tried, wrong)
+                raise BackupDamaged(self._operation, wrong)
 
     def finish(self) -> None:
         """Flush all files to disk."""
@@ -204,10 +209,10 @@ def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
     Raises: BackupDamaged, which lists the differences; InvalidBackupManifest; HostFileError if
     there is no manifest, as before 13.  Source: the file backup_manifest.
     """
-    root, tried = Path(directory), f"verify the backup in {directory}"
-    with translate_os_errors(tried):
+    root, operation = Path(directory), f"verify the backup in {directory}"
+    with translate_os_errors(operation):
         manifest = BackupManifest.parse((root / MANIFEST).read_bytes())
-        algorithms = {_name(file.path): file.checksum_algorithm for file in manifest.files}
+        algorithms = {file_name(file.path): file.checksum_algorithm for file in manifest.files}
         found = {
             name: _found(path, algorithms.get(name)) for name, path in _files(root, root).items()
         }
@@ -217,18 +222,15 @@ def verify_backup(directory: str | os.PathLike[str]) -> BackupManifest:
         if not difference.startswith(tuple(f"{name} " for name in _NOT_LISTED))
     )
     if wrong:
-        raise BackupDamaged(tried, wrong)
+        raise BackupDamaged(operation, wrong)
     return manifest
-
-
-def _name(path: str | bytes) -> str:
-    return path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
 
 
 def _files(root: Path, folder: Path) -> dict[str, Path]:
     """Return the files of a data directory and its tablespaces, by their names in the manifest."""
     files: dict[str, Path] = {}
     for path in folder.iterdir():
+        # Links of tablespaces are followed: the manifest names their files, too.
         if path.is_dir():
             files |= _files(root, path)
         else:
@@ -260,15 +262,16 @@ class FreshFolder:
     Raises: HostFileError if the directory is not empty.
     """
 
-    def __init__(self, path: Path, tried: str) -> None:
+    def __init__(self, path: Path, operation: str) -> None:
         self.path = path
         self._was_there = path.exists()
         if self._was_there and any(path.iterdir()):
-            raise HostFileError(tried, f"{path} is not empty; it is unchanged")
+            raise HostFileError(operation, f"{path} is not empty; it is unchanged")
         path.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Remove all created files."""
+        # A directory of the user's stays, with the permissions that it has.
         if not self._was_there:
             shutil.rmtree(self.path, ignore_errors=True)
             return
@@ -291,6 +294,7 @@ class TarFolder:
 
     def begin(self, archive: BackupArchive) -> None:
         """Start an archive."""
+        # Only the last part of a name that came from the network.
         path = self._folder.path / Path(archive.name).name
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._file = os.open(path, flags, 0o600)
@@ -303,6 +307,7 @@ class TarFolder:
 
     def end(self) -> None:
         """Complete the current archive."""
+        # Before 15 the server leaves out the two blocks of zeros that end an archive.
         if not self._is_terminated:
             self.write(memoryview(_TERMINATOR))
         self._close()

@@ -72,11 +72,11 @@ class CommandControl:
 
         Raises: ControlFailed for an exit status that means neither yes nor no.
         """
-        tried = "read the status of the server"
-        asked = self._done(tried, self._is_running)
+        operation = "read the status of the server"
+        asked = self._done(operation, self._is_running)
         if asked.returncode and asked.returncode not in self._not_running:
             found = f"{shlex.join(self._is_running)} ended with status {asked.returncode}"
-            raise ControlFailed(tried, f"{found}, which means neither yes nor no: {asked.text}")
+            raise ControlFailed(operation, f"{found}, which means neither yes nor no: {asked.text}")
         # systemctl is-active ends with 3 for these as well. A server is activating during crash
         # recovery.
         is_changing = asked.output.strip() in _SYSTEMD_CHANGING
@@ -111,6 +111,7 @@ class CommandControl:
         """Return a file's content by its path in the data directory; None if it does not exist."""
         path = self._path(name)
         there = self._done(f"look for {path}", self._at_host(["test", "-e", path]))
+        # test ends with 1 for no, and with more for an error.
         if there.returncode == 1:
             return None
         return self._must(f"read {path}", self._at_host(["cat", path])).output
@@ -174,13 +175,14 @@ class CommandControl:
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Run one of the server's own programs, and report each line of its output."""
-        tried = f"run {program}"
+        operation = f"run {program}"
         command = self._at_host(
+            # The output is parsed; ssh and sudo do not pass the environment on.
             ["env", "LC_ALL=C", self._program(program), *several(arguments, "arguments")]
         )
-        run = self._programs.follow(tried, command, on_line, is_wanted)
+        run = self._programs.follow(operation, command, on_line, is_wanted)
         if run.returncode:
-            raise ControlFailed(tried, run.text)
+            raise ControlFailed(operation, run.text)
 
     def __repr__(self) -> str:
         return f"<CommandControl of {self._data_dir} by {shlex.join(self._prefix) or 'this host'}>"
@@ -200,11 +202,11 @@ class CommandControl:
         command = ["dd", f"of={path}", "status=none", "conv=fsync"]
         self._must(f"write {path}", self._at_host(command), content)
 
-    def _done(self, tried: str, command: Sequence[str], given: bytes = b"") -> Run:
-        return self._programs.run(tried, command, given=given, timeout=self._timeout)
+    def _done(self, operation: str, command: Sequence[str], given: bytes = b"") -> Run:
+        return self._programs.run(operation, command, given=given, timeout=self._timeout)
 
-    def _must(self, tried: str, command: Sequence[str], given: bytes = b"") -> Run:
-        run = self._done(tried, command, given)
+    def _must(self, operation: str, command: Sequence[str], given: bytes = b"") -> Run:
+        run = self._done(operation, command, given)
         if run.returncode:
-            raise ControlFailed(f"{tried} by {shlex.join(command)}", run.text)
+            raise ControlFailed(f"{operation} by {shlex.join(command)}", run.text)
         return run

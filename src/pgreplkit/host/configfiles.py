@@ -52,6 +52,7 @@ def insert_line(path: Path, line: str, *, before: int | None) -> Path:
         shutil.copy2(path, backup)
         lines = text.splitlines(keepends=True)
         at = len(lines) if before is None else before - 1
+        # The new line must not continue the last one.
         if lines and not lines[-1].endswith(b"\n"):
             lines[-1] += b"\n"
         lines.insert(at, f"{line}\n".encode())
@@ -79,6 +80,7 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None
                 os.fchmod(file.fileno(), found.st_mode if mode is None else mode)
             file.write(content)
             file.flush()
+            # The rename may reach the disk before the content.
             os.fsync(file.fileno())
         new.replace(path)
     except BaseException:
@@ -168,9 +170,9 @@ def _is_after(other: PassEntry | None, key: object) -> bool:
 
 
 @contextmanager
-def translate_os_errors(tried: str) -> Iterator[None]:
+def translate_os_errors(operation: str) -> Iterator[None]:
     """Translate OSError in the block into HostFileError."""
     try:
         yield
     except OSError as error:
-        raise HostFileError(tried, error.strerror or str(error)) from error
+        raise HostFileError(operation, error.strerror or str(error)) from error

@@ -58,6 +58,7 @@ class Configuration:
 
     def get(self, name: str) -> str | None:
         """Return the value of a setting; None if it is written nowhere."""
+        # In the server's order of precedence.
         for place in (self.command_line, self.auto, self.written):
             if name in place:
                 return place[name].value
@@ -95,6 +96,7 @@ class Launch:
         for argument in rest:
             if argument.startswith("--"):
                 yield "--", argument[2:]
+            # The only options that set something; a value may be joined or follow.
             elif argument[:2] in {"-c", "-D", "-p", "-k", "-h"}:
                 yield argument[:2], argument[2:] or next(rest, "")
 
@@ -161,6 +163,7 @@ class _Reader:
 
     def read(self, name: str, depth: int = 0) -> bool:
         """Read a file; return whether it exists."""
+        # Files may include each other.
         content = None if depth > _DEEPEST else self._control.read_file(name)
         if content is None:
             return False
@@ -184,6 +187,7 @@ class _Reader:
         names = self._control.list_folder(folder)
         if names is not None:
             self.directories.append(_inside(self._control, path))
+        # As the server: later names override earlier ones.
         for name in sorted(names or []):
             if name.endswith(".conf") and not name.startswith("."):
                 self.read(_inside(self._control, join(path, name)), depth + 1)

@@ -56,9 +56,9 @@ class LocalControl:
             self._ctl = PGCtl(Path(bindir) if bindir is not None else None)
             self._pg_ctl = self._ctl.pg_ctl
         except OSError as error:
-            tried = f"control the server in {self._data_dir}"
+            operation = f"control the server in {self._data_dir}"
             raise ControlFailed(
-                tried, f"{error}", remedy="pass its directory as bindir="
+                operation, f"{error}", remedy="pass its directory as bindir="
             ) from error
 
     @property
@@ -71,11 +71,11 @@ class LocalControl:
 
         Source: pg_ctl status.
         """
-        tried = f"read the status of the server in {self._data_dir}"
+        operation = f"read the status of the server in {self._data_dir}"
         command = self._ctl.status_cmd(self._data_dir)
-        run = self._programs.run(tried, command, timeout=self._timeout)
+        run = self._programs.run(operation, command, timeout=self._timeout)
         if run.returncode not in {Status.running, Status.not_running}:
-            raise ControlFailed(tried, run.text)
+            raise ControlFailed(operation, run.text)
         return run.returncode == Status.running
 
     def start(self) -> None:
@@ -124,6 +124,7 @@ class LocalControl:
                 missing = [path.parent, *path.parent.parents]
                 for folder in reversed([folder for folder in missing if not folder.exists()]):
                     folder.mkdir(mode=0o700)
+                    # Made by root, they must belong to the server's account.
                     self._give(folder)
             replace_file(path, content)
             self._give(path)
@@ -143,6 +144,7 @@ class LocalControl:
         """Remove a directory with its content, or only the content."""
         folder = Path(path)
         try:
+            # Links are removed, and not what they lead to: a tablespace is somewhere else.
             for entry in [*folder.iterdir()] if folder.exists() else []:
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -186,11 +188,11 @@ class LocalControl:
         is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Run one of the server's own programs, and report each line of its output."""
-        tried = f"run {program} on the server in {self._data_dir}"
+        operation = f"run {program} on the server in {self._data_dir}"
         command = [str(self._ctl.bindir / program), *several(arguments, "arguments")]
-        run = self._programs.follow(tried, command, on_line, is_wanted)
+        run = self._programs.follow(operation, command, on_line, is_wanted)
         if run.returncode:
-            raise ControlFailed(tried, run.text)
+            raise ControlFailed(operation, run.text)
 
     def __repr__(self) -> str:
         return f"<LocalControl of {self._data_dir}>"
@@ -227,13 +229,15 @@ class LocalControl:
             os.chown(path, self._home.stat().st_uid, self._home.stat().st_gid)
 
     def _pg_ctl_does(self, what: str, command: Sequence[str]) -> None:
-        tried = f"{what} the server in {self._data_dir}"
-        run = self._programs.run(tried, command, timeout=self._timeout + 10)
+        operation = f"{what} the server in {self._data_dir}"
+        # pg_ctl has a limit of its own; this one is for a pg_ctl that hangs.
+        run = self._programs.run(operation, command, timeout=self._timeout + 10)
         if run.returncode:
-            raise ControlFailed(tried, f"{run.text}{self._log_tail()}")
+            raise ControlFailed(operation, f"{run.text}{self._log_tail()}")
 
     def _log_tail(self) -> str:
         try:
+            # pg_ctl only says "could not start server; examine the log output".
             lines = self._log_file.read_text(errors="replace").splitlines()[-8:]
         except OSError:
             return ""

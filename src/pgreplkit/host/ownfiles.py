@@ -40,6 +40,7 @@ def own_files(control: NodeControl) -> list[str]:
         if name.endswith(_SUFFIXES)
     ]
     names = dict.fromkeys([*_ALWAYS, *configuration.files, *named, *there])
+    # It says what the server is now, and is written again by a step.
     recovery = {"recovery.conf", ""}
     return [name for name in names if name not in recovery and _is_inside(name)]
 
@@ -59,6 +60,7 @@ def keep_files(control: NodeControl, folder: str) -> None:
         content = control.read_file(name)
         if content is not None:
             control.write_file(f"{folder}/{quote(name, safe='')}", content)
+    # Last: an attempt that was interrupted before copies everything again.
     directories = filter(_is_inside, read_configuration(control).directories)
     listed = "".join(f"{quote(name)}\n" for name in directories)
     control.write_file(f"{folder}/{_COMPLETE}", listed.encode())
@@ -68,6 +70,7 @@ def restore_files(control: NodeControl, folder: str) -> None:
     """Put the kept files back, remove the source's of the same kind, and remove the folder."""
     kept = control.list_folder(folder) or []
     for name in _ALWAYS:
+        # The server had no such file: pg_rewind copied the source's.
         if quote(name, safe="") not in kept:
             control.write_file(name, None)
     for name in kept:

@@ -47,24 +47,24 @@ class Programs:
     environment: Mapping[str, str] | None = attrs.field(default=None, repr=False)
 
     def run(
-        self, tried: str, arguments: Sequence[str], *, given: bytes = b"", timeout: float
+        self, operation: str, arguments: Sequence[str], *, given: bytes = b"", timeout: float
     ) -> Run:
         """Run a program for at most ``timeout`` seconds, with ``given`` as its input.
 
         Raises: ControlFailed if it cannot be started, or does not end in time.
         """
         pipe = subprocess.PIPE
-        with self._started(tried, arguments, stdin=pipe, stderr=pipe) as process:
+        with self._started(operation, arguments, stdin=pipe, stderr=pipe) as process:
             try:
                 output, errors = process.communicate(given, timeout)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise ControlFailed(tried, f"it did not end in {timeout:g} s") from None
+                raise ControlFailed(operation, f"it did not end in {timeout:g} s") from None
             return Run(process.returncode, output, errors)
 
     def follow(
         self,
-        tried: str,
+        operation: str,
         arguments: Sequence[str],
         on_line: Callable[[str], None] | None,
         is_wanted: Callable[[], bool] | None,
@@ -80,13 +80,13 @@ class Programs:
         # pg_basebackup would receive WAL without end.
         with (
             self._started(
-                tried, arguments, stdin=null, stderr=same, restore_signals=False
+                operation, arguments, stdin=null, stderr=same, restore_signals=False
             ) as process,
             _terminated_on_error(process),
         ):
             for line in _lines(process):
                 if is_wanted is not None and not is_wanted():
-                    raise ControlFailed(tried, "it is no longer wanted, and was terminated")
+                    raise ControlFailed(operation, "it is no longer wanted, and was terminated")
                 kept = [*kept[-_KEPT_LINES:], line] if line else kept
                 if line and on_line:
                     on_line(line)
@@ -94,7 +94,7 @@ class Programs:
 
     def _started(
         self,
-        tried: str,
+        operation: str,
         arguments: Sequence[str],
         *,
         stdin: int,
@@ -122,7 +122,7 @@ class Programs:
             found = f"{arguments[0]}: {error.strerror or error}"
             if self.cwd is not None and not Path(self.cwd).exists():
                 found = f"there is no folder {self.cwd}"
-            raise ControlFailed(tried, found) from error
+            raise ControlFailed(operation, found) from error
 
 
 @contextlib.contextmanager

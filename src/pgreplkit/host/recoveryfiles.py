@@ -14,7 +14,7 @@ from pgreplkit.plans.cluster.standbyconfig import (
     StandbyConfig,
     quoted,
 )
-from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import BY_ROLE, format_conninfo, parse_conninfo
 from pgreplkit.values.controlfile import ControlFile
 
 SIGNAL_FILES = ("standby.signal", "recovery.conf")
@@ -22,15 +22,14 @@ SIGNAL_FILES = ("standby.signal", "recovery.conf")
 _RECOVERY_FILES = ("recovery.conf", "recovery.done")
 """Before 12 they hold the settings of a standby; a promotion renames the first to the second."""
 _ADDRESS = ("host", "hostaddr", "port")
-_WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
 
 
 def major_of(control: NodeControl) -> int:
     """Return the major version of a data directory."""
     text = (control.read_file("PG_VERSION") or b"").decode()
     if not text.strip().isdecimal():
-        tried = f"read the version of the server in {control.data_directory}"
-        raise ControlFailed(tried, "PG_VERSION is missing, or from before version 10")
+        operation = f"read the version of the server in {control.data_directory}"
+        raise ControlFailed(operation, "PG_VERSION is missing, or from before version 10")
     return int(text)
 
 
@@ -41,8 +40,8 @@ def control_file(control: NodeControl) -> ControlFile:
     """
     content = control.read_file("global/pg_control")
     if content is None:
-        tried = f"read the control file of the server in {control.data_directory}"
-        raise ControlFailed(tried, "there is no global/pg_control")
+        operation = f"read the control file of the server in {control.data_directory}"
+        raise ControlFailed(operation, "there is no global/pg_control")
     return ControlFile.from_bytes(content)
 
 
@@ -72,8 +71,10 @@ def written_slot(control: NodeControl) -> str | None:
 def _written(control: NodeControl, setting: str) -> str | None:
     if major_of(control) >= 12:
         return read_configuration(control).get(setting) or None
+    # A primary that was a standby before still has the second.
     for name in _RECOVERY_FILES:
         content = control.read_file(name) or b""
+        # The last of several lines counts.
         for line in reversed(content.decode(errors="surrogateescape").splitlines()):
             pair = parse_line(line)
             if pair is not None and pair[0] == setting and pair[1]:
@@ -97,6 +98,8 @@ def write_standby_files(control: NodeControl, config: StandbyConfig) -> None:
         configuration = read_configuration(control)
         for name in RECOVERY_TARGETS:
             written = configuration.written.get(name)
+            # An empty value is no target. Where the file cannot be read, it is assumed that it has
+            # one.
             if not configuration.is_found or (written is not None and written.value):
                 settings[name] = ""
     before = control.read_file(config.settings_file) or b""
@@ -125,7 +128,7 @@ def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
 def pointed_at(conninfo: str, target: Mapping[str, str]) -> str:
     """Return the connection string with another address, and no condition on the server's role."""
     parts = parse_conninfo(conninfo)
-    kept = {name: value for name, value in parts.items() if name not in {*_ADDRESS, *_WRONG_ROLE}}
+    kept = {name: value for name, value in parts.items() if name not in {*_ADDRESS, *BY_ROLE}}
     return format_conninfo({**kept, **target})
 
 

@@ -34,11 +34,13 @@ def copy_section(
     dump = [
         _program("pg_dump", bindir),
         *("--format=custom", "--schema-only", f"--section={section.value}"),
+        # A copied subscription would use the slot of the original.
         *("--no-publications", "--no-subscriptions"),
         *(f"--table={_pattern(table)}" for table in tables or ()),
     ]
     restore = [
         _program("pg_restore", bindir),
+        # A section that is restored in part could not be restored again.
         *("--single-transaction", "--exit-on-error"),
         *(() if owners else ("--no-owner", "--no-privileges")),
     ]
@@ -47,10 +49,10 @@ def copy_section(
         _run("restore the schema", [*restore, f"--dbname={there}"], dumped, timeout)
 
 
-def _run(tried: str, arguments: Sequence[str], given: bytes, timeout: float) -> bytes:
-    run = Programs().run(tried, arguments, given=given, timeout=timeout)
+def _run(operation: str, arguments: Sequence[str], given: bytes, timeout: float) -> bytes:
+    run = Programs().run(operation, arguments, given=given, timeout=timeout)
     if run.returncode:
-        raise ControlFailed(tried, run.text)
+        raise ControlFailed(operation, run.text)
     return run.output
 
 

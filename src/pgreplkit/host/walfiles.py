@@ -49,7 +49,7 @@ class WalFiles:
         self._file = -1
 
     @property
-    def _tried(self) -> str:
+    def _operation(self) -> str:
         return f"receive WAL into {self.folder}"
 
     def resume(self) -> WalFileName | None:
@@ -59,10 +59,11 @@ class WalFiles:
 
         Raises: HostFileError for segments of another size.
         """
-        with translate_os_errors(self._tried), os.scandir(self.folder) as entries:
+        with translate_os_errors(self._operation), os.scandir(self.folder) as entries:
             found = [place for entry in entries if (place := self._place(entry))]
         if not found:
             return None
+        # A whole segment counts more than a partial one of the same number.
         number, timeline, is_whole = max(found)
         return WalFileName(timeline, number + is_whole, self._segment_size)
 
@@ -71,8 +72,9 @@ class WalFiles:
         try:
             name: WalName = parse_wal_name(entry.name, segment_size=self._segment_size)
         except InvalidWalFileName as error:
+            # Beginning elsewhere would leave a gap between this file and the new ones.
             if _SEGMENT.match(entry.name):
-                raise HostFileError(self._tried, f"{error}; move it away") from error
+                raise HostFileError(self._operation, f"{error}; move it away") from error
             return None
         is_compressed = isinstance(name, CompressedWalName)
         if isinstance(name, CompressedWalName):
@@ -90,7 +92,8 @@ class WalFiles:
         if sizes is not None and size not in sizes:
             found = f"{entry.name} has {size} bytes, and the server's segments have"
             raise HostFileError(
-                self._tried, f"{found} {self._segment_size.bytes}: move it away, or take another"
+                self._operation,
+                f"{found} {self._segment_size.bytes}: move it away, or take another",
             )
 
     def write(self, chunks: Iterable[WalChunk]) -> list[ReceivedSegment]:
@@ -98,7 +101,7 @@ class WalFiles:
 
         Raises: HostFileError.
         """
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             return [done for chunk in chunks for done in self._write_chunk(chunk)]
 
     def _write_chunk(self, chunk: WalChunk) -> Iterator[ReceivedSegment]:
@@ -114,6 +117,7 @@ class WalFiles:
             self._begin(name)
         data, offset = piece.data, piece.offset
         while data:
+            # At its place: WAL that is received again after a restart replaces itself.
             count = os.pwrite(self._file, data, offset)
             data, offset = data[count:], offset + count
 
@@ -141,6 +145,7 @@ class WalFiles:
     def _finish(self, name: WalFileName) -> ReceivedSegment:
         self._leave()
         path = self.folder / str(name)
+        # After the flush: a complete name means complete WAL, also after a crash.
         (self.folder / f"{name}.partial").rename(path)
         sync_folder(self.folder)
         return ReceivedSegment(name, path)
@@ -160,7 +165,7 @@ class WalFiles:
         Raises: HostFileError.
         """
         path = self.folder / str(TimelineHistoryFileName(history.timeline))
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             if not path.exists():
                 replace_file(path, history.content)
                 sync_folder(self.folder)
@@ -170,11 +175,11 @@ class WalFiles:
 
         Raises: HostFileError.
         """
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             if self._name is not None:
                 os.fsync(self._file)
 
     def close(self) -> None:
         """Flush all files to disk, and close them."""
-        with translate_os_errors(self._tried):
+        with translate_os_errors(self._operation):
             self._leave()

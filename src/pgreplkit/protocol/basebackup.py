@@ -119,6 +119,7 @@ class BackupFraming:
         """Note that a COPY has started."""
         self.is_within_copy = True
         number, self._copies = self._copies, self._copies + 1
+        # The last COPY, after those of the tablespaces, is the manifest.
         if not self._has_letters and number < len(self.tablespaces):
             oid = self.tablespaces[number].oid
             self._begin(number, _BASE if oid is None else f"{oid}.tar")
@@ -133,19 +134,23 @@ class BackupFraming:
 
         Raises: InvalidBackupMessage.
         """
+        take = self._take_lettered if self._has_letters else self._take
         for message in messages:
-            if not self._has_letters:
-                self._take(message)
-            elif not message:
-                raise InvalidBackupMessage(b"", "it is empty")
-            elif message[0] != _DATA:
-                self._turn(message)
-            elif self._at is None and not self._has_manifest:
-                raise InvalidBackupMessage(bytes(message[:32]), "no archive has started")
-            else:
-                self._take(message[1:])
+            take(message)
+
+    def _take_lettered(self, message: memoryview) -> None:
+        """Process a message whose first byte is its kind."""
+        if not message:
+            raise InvalidBackupMessage(b"", "it is empty")
+        if message[0] != _DATA:
+            self._turn(message)
+            return
+        if self._at is None and not self._has_manifest:
+            raise InvalidBackupMessage(bytes(message[:32]), "no archive has started")
+        self._take(message[1:])
 
     def _turn(self, message: memoryview) -> None:
+        """Begin an archive or the manifest, or note the progress."""
         kind, content = message[0], bytes(message[1:])
         if kind == _ARCHIVE and not self._has_manifest:
             name, location, *_ = [*content.split(b"\0"), b"", b""]
@@ -155,8 +160,10 @@ class BackupFraming:
         elif kind == _MANIFEST:
             self._end()
             self._has_manifest = True
+        # Uncompressed archives are counted here, which is exact at each moment.
         elif kind == _PROGRESS and len(content) == 8:
             if self._is_compressed and self._at is not None:
+                # The server counts over all archives, before it compresses them.
                 [whole] = struct.unpack(">q", content)
                 self.done[self._at] = whole - sum(self.done[: self._at])
         else:

@@ -43,6 +43,7 @@ class ChangeFeed(ABC, Generic[Item]):
 
         Raises: InvalidChangeMessage; UnknownTypes, after which ``current`` may be processed again.
         """
+        # One look-up for all messages: this loop runs for each change.
         decode = self.decode
         for data in messages:
             if len(data) >= DATA_AT and data[0] == WAL_DATA:
@@ -54,6 +55,7 @@ class ChangeFeed(ABC, Generic[Item]):
                     return item
             else:
                 self._note_keepalive(data)
+            # The server waits for an answer, and ends the client if it waits too long.
             if self.asked or self.is_over:
                 break
         return None
@@ -68,6 +70,7 @@ class ChangeFeed(ABC, Generic[Item]):
         position, self.asked = keepalive(data)
         self._feedback.reach(position)
         if self._stop_at is not None and not self._feedback.is_within:
+            # An idle server sends no change beyond stop_at, only its position.
             self.is_over = position >= self._stop_at
 
     @abstractmethod

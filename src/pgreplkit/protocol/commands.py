@@ -62,6 +62,7 @@ def create_logical_slot(
     kind = f"{'TEMPORARY ' if temporary else ''}LOGICAL {identifier(plugin)}"
     command = f"CREATE_REPLICATION_SLOT {checked_slot_name(name)} {kind}"
     if major < _PARENTHESES_SINCE:
+        # Without a word the snapshot would be exported.
         words = {"export": "EXPORT_SNAPSHOT", "use": "USE_SNAPSHOT", "nothing": "NOEXPORT_SNAPSHOT"}
         return f"{command} {words[snapshot]}".encode()
     options: dict[str, Option] = {"SNAPSHOT": snapshot}

@@ -19,6 +19,7 @@ def copied_values(row: bytes, count: int) -> list[bytes | None]:
     fields = line.split(b"\t") if count else []
     if len(fields) != count or (not count and line):
         raise InvalidChangeMessage(row, f"the copied row has not {count} columns")
+    # Most rows have nothing to unescape.
     if b"\\" not in line:
         return [*fields]
     return [None if field == b"\\N" else _ESCAPED.sub(_unescaped, field) for field in fields]

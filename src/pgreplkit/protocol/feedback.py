@@ -46,6 +46,7 @@ class Feedback:
             if position > self.delivered:
                 delivered = f"the last delivered item ends at {self.delivered}"
                 raise InvalidAcknowledgement(str(position), delivered)
+        # What is flushed is written, whatever the caller says.
         self.written = max(self.written, written, flushed)
         self.flushed = max(self.flushed, flushed)
         self.applied = max(self.applied, applied)
@@ -59,6 +60,7 @@ class Feedback:
 
     def reach(self, position: LSN) -> None:
         """Record that the server has no more changes before ``position``."""
+        # Otherwise a change would count as confirmed that the client has not processed.
         is_idle = self.delivered <= min(self.flushed, self.applied) and not self.is_within
         if self._advances and is_idle and position > self.flushed:
             self.written = self.flushed = self.applied = self.delivered = position

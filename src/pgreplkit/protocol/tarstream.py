@@ -65,16 +65,19 @@ class TarStream:
             raise InvalidBackupMessage(b"", f"the archive ends {self._left} bytes too early")
 
     def _begin(self, block: bytes) -> None:
+        # Blocks of zeros end an archive; before 15 the server leaves them out.
         if block == _NOTHING:
             return
         try:
             info = TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except HeaderError as error:
             raise InvalidBackupMessage(block, f"invalid header of a tar archive: {error}") from None
+        # Servers write no hard links and no devices: extracting one could harm this machine.
         if info.type not in _TYPES or (info.size and not info.isreg()):
             raise InvalidBackupMessage(info.name, f"it is a member of type {info.type!r}")
         if info.size < 0:
             raise InvalidBackupMessage(info.name, f"its size is {info.size}")
+        # Content is padded to whole blocks.
         self._left, self._padding = info.size, -info.size % _BLOCK
         self._sink.member(info)
         if info.isreg() and not info.size:

@@ -76,6 +76,7 @@ class WalFeed:
                 _, asks = keepalive(message)
                 self.asked |= asks
             elif kind == WAL_DATA and len(message) >= DATA_AT:
+                # Chunks end where the server likes: the rest after stop_at is not wanted.
                 if not self.is_over:
                     chunks.append(self._chunk(message))
             else:
@@ -86,8 +87,10 @@ class WalFeed:
 
     def _chunk(self, message: memoryview) -> WalChunk:
         lsn = LSN.from_bytes(message[1:9])
+        # A gap would be noticed only when the WAL is replayed.
         if lsn != self.position:
             raise InvalidWalMessage(str(lsn), f"the preceding WAL ends at {self.position}")
+        # A copy: the caller may keep a chunk for long.
         data = bytes(message[DATA_AT:])
         if len(data) > LSN.MAX - lsn:
             raise InvalidWalMessage(

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
+BY_ROLE = ("target_session_attrs", "load_balance_hosts")
+"""Parameters that choose a server by its role: a walreceiver, and a check whether a server is
+alive, mean a server of any role."""
 PARAMETER_SINCE = {
     **dict.fromkeys(("gssencmode", "tcp_user_timeout"), 12),
     **dict.fromkeys(("channel_binding", "sslpassword"), 13),

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import attrs
 import pytest
+import serverfacts
 from hypothesis import given, strategies as st
 
-from pgreplkit.rows import Setting, SettingContext, VarType
+from pgreplkit.rows import Setting, VarType
 
 
 def setting(text: str | None, unit: str | None = None, vartype: str = "integer") -> Setting:
-    return Setting(
-        name="x",
-        setting=text,
-        unit=unit,
-        category="",
-        short_desc="",
-        extra_desc=None,
-        context=SettingContext.USER,
-        vartype=VarType(vartype),
-        source="default",
-        min_val=None,
-        max_val=None,
-        enumvals=None,
-        boot_val=None,
-        reset_val=None,
-        sourcefile=None,
-        sourceline=None,
-        pending_restart=False,
-    )
+    return attrs.evolve(serverfacts.setting("x", text, unit=unit), vartype=VarType(vartype))
 
 
 @given(st.integers(0, 0o777))

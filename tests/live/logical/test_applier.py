@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from clusters import Cluster
+from clusters import Cluster, wait_until
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
 from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
+from pgreplkit.applycommand import DONE, MISCONFIGURED, main
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
     ApplierActive,
@@ -443,3 +447,64 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
     assert one.run(until=end(two.publisher), timeout=20).transactions == 2
     insist_on_same_rows(two)
     one.drop()
+
+
+@NEWEST
+def test_a_connection_that_is_cut_within_a_transaction_loses_and_doubles_nothing(
+    two: Pair,
+) -> None:
+    one = applier(two, reconnect=20)
+    two.publisher.run("INSERT INTO t SELECT i, '', 0 FROM generate_series(1, 50) AS i")
+    one.run(until=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        "CREATE SEQUENCE rows",
+        """CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('public.rows') IN (7, 80) THEN
+                PERFORM pg_terminate_backend(pg_backend_pid());
+            END IF;
+            RETURN new; END $$""",
+        "CREATE TRIGGER cut BEFORE UPDATE ON t FOR EACH ROW EXECUTE PROCEDURE cut()",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER cut",
+    )
+    two.publisher.run(*["UPDATE t SET n = n + 1 WHERE id <= 30"] * 5)
+    report = one.run(until=end(two.publisher), timeout=30)
+    assert not report.conflicts
+    insist_on_same_rows(two)
+
+
+@NEWEST
+def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
+    one = applier(two)
+    one.run(until=end(two.publisher), timeout=20)
+    with pytest.raises(ApplyError, match="use resume='origin'"):
+        applier(two, resume="table").run(timeout=5)
+    # A dump does not contain replication origins.
+    drop_origins(two.subscriber)
+    with pytest.raises(ApplyError, match="position is unknown"):
+        one.run(timeout=5)
+
+
+@NEWEST
+def test_the_command_runs_until_it_is_told_to_stop(
+    two: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'name = "one"\npublisher = "{two.publisher.conninfo}"\n'
+        f'subscriber = "{two.subscriber.conninfo}"\npublications = ["p"]\n'
+    )
+    assert main([str(config), "--check"]) == DONE
+    assert main([str(config), "--setup-sql", "mover"]) == DONE
+    assert 'ALTER ROLE "mover" REPLICATION;' in capsys.readouterr().out
+    command = [sys.executable, "-m", "pgreplkit.apply", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: two.subscriber.all("SELECT id FROM t") == [(1,)])
+        two.publisher.run("INSERT INTO t VALUES (2, 'b', 2)")
+        wait_until(lambda: two.subscriber.all("SELECT id FROM t ORDER BY 1") == [(1,), (2,)])
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "was stopped at" in errors
+    config.write_text("nonsense = 1")
+    assert main([str(config)]) == MISCONFIGURED

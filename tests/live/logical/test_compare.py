@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+from typing import Any
 
 import psycopg
 import pytest
@@ -76,20 +78,16 @@ async def test_planted_differences_are_found(pair: Pair, colour: Colour) -> None
 
 
 @contextmanager
-def writing(pair: Pair) -> Iterator[None]:
-    """Write to the first hundred rows of the publisher until the block ends."""
+def repeating(pair: Pair, turn: Callable[[psycopg.Connection[Any], int], object]) -> Iterator[None]:
+    """Call a function with a connection to the publisher until the block ends."""
     stop = threading.Event()
 
     def write() -> None:
         with psycopg.connect(pair.publisher.conninfo, autocommit=True) as connection:
-            turn = 0
-            while not stop.is_set():
-                turn += 1
-                connection.execute(
-                    "UPDATE one SET name = %s WHERE id = %s", [f"turn {turn}", turn % 100]
-                )
-                if turn % 10 == 0:
-                    connection.execute("INSERT INTO two VALUES (%s)", [turn + 1000])
+            for number in count(1):
+                if stop.is_set():
+                    return
+                turn(connection, number)
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -100,6 +98,14 @@ def writing(pair: Pair) -> Iterator[None]:
         thread.join()
 
 
+def write_once(connection: psycopg.Connection[Any], number: int) -> None:
+    """Write to the first hundred rows of one table, and now and then to the other."""
+    values = [f"turn {number}", number % 100]
+    connection.execute("UPDATE one SET name = %s WHERE id = %s", values)
+    if number % 10 == 0:
+        connection.execute("INSERT INTO two VALUES (%s)", [number + 1000])
+
+
 async def test_writes_during_a_comparison_are_no_differences(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         subscription = await subscribed(pair, subscriber)
@@ -107,7 +113,7 @@ async def test_writes_during_a_comparison_are_no_differences(pair: Pair, colour:
         pair.subscriber.run(
             "UPDATE one SET name = 'odd' WHERE id = 300", "DELETE FROM two WHERE id = 1"
         )
-        with writing(pair):
+        with repeating(pair, write_once):
             found = await compared(publisher, subscriber, "one", "two")
         reported = {(str(d.table), d.key["id"], d.kind) for d in diffs(found)}
         assert reported == {
@@ -211,28 +217,12 @@ async def test_rows_only_on_the_subscriber_are_read_in_batches(pair: Pair, colou
         assert (found[-1].rows_done, found[-1].tables_done) == (10, 1)
 
 
-@contextmanager
-def coming_and_going(pair: Pair) -> Iterator[None]:
-    """Insert and delete rows, and switch one row between two values, until the block ends."""
-    stop = threading.Event()
-
-    def write() -> None:
-        with psycopg.connect(pair.publisher.conninfo, autocommit=True) as connection:
-            turn = 2000
-            while not stop.is_set():
-                turn += 1
-                connection.execute("INSERT INTO two VALUES (%s)", [turn])
-                connection.execute("UPDATE one SET name = 'fro' WHERE id = 1")
-                connection.execute("DELETE FROM two WHERE id = %s", [turn])
-                connection.execute("UPDATE one SET name = 'to' WHERE id = 1")
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+def come_and_go(connection: psycopg.Connection[Any], number: int) -> None:
+    """Insert and delete a row, and switch another between two values."""
+    connection.execute("INSERT INTO two VALUES (%s)", [number + 2000])
+    connection.execute("UPDATE one SET name = 'fro' WHERE id = 1")
+    connection.execute("DELETE FROM two WHERE id = %s", [number + 2000])
+    connection.execute("UPDATE one SET name = 'to' WHERE id = 1")
 
 
 async def test_short_lived_rows_are_no_differences(pair: Pair, colour: Colour) -> None:
@@ -240,7 +230,7 @@ async def test_short_lived_rows_are_no_differences(pair: Pair, colour: Colour) -
         subscription = await subscribed(pair, subscriber)
         await subscription.wait_for_sync(timeout=60)
         pair.subscriber.run("DELETE FROM two WHERE id = 1")
-        with coming_and_going(pair):
+        with repeating(pair, come_and_go):
             for _ in range(5):
                 [diff] = diffs(await compared(publisher, subscriber, "one", "two"))
                 assert (diff.kind, diff.key) == (DiffKind.MISSING, {"id": "1"})

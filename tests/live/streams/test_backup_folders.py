@@ -23,7 +23,7 @@ BASE = BackupArchive("base.tar", None, None)
 
 
 def data_folder(path: Path, algorithm: str | None = "SHA256") -> DataFolder:
-    return DataFolder(path, tried="extract", locations={}, mode=0o700, algorithm=algorithm)
+    return DataFolder(path, operation="extract", locations={}, mode=0o700, algorithm=algorithm)
 
 
 def archive(*members: tuple[str, bytes | str | None]) -> memoryview:

@@ -39,6 +39,7 @@ async def make_slots(site: AsyncSite, step: steps.MakeSlots) -> None:
     async with await site.server(step.node) as server:
         for slot in step.slots:
             try:
+                # WAL that is written before the standby first uses the slot must not be removed.
                 await server.create_physical_slot(slot, reserve_wal=True)
             except AlreadyExists:
                 continue
@@ -76,6 +77,7 @@ async def stop_primary(site: AsyncSite, step: steps.StopPrimary) -> None:
         control.stop()
         return control_file(control)
 
+    # A server that was killed may have WAL that it sent to no standby.
     _insist_on_shutdown(step.node, await site.controlled(step.node, stop))
 
 
@@ -148,6 +150,7 @@ async def _past_promotion(server: AsyncServer, node: str) -> Promotion:
     """Return the last promotion in the timeline history of a primary."""
     timeline = await server.timeline()
     history = await server._history(timeline)
+    # No history of a promotion: somebody else changed the server.
     if history is None or not history.switches:
         raise ServerError(f"promote {node}", "it is a primary that was never promoted")
     last = history.switches[-1]

@@ -181,6 +181,7 @@ class AsyncClonePlan(AsyncClosing):
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
             )
+            # Raises early if the password cannot be stored in a file.
             private_conninfo(self._source, self._conninfo)
             config = self._config(server.version.major)
             folders = {control.data_directory, *await self._tablespaces(server)}
@@ -190,6 +191,7 @@ class AsyncClonePlan(AsyncClosing):
             progress = CloneProgress(checkpoint_limit=await self._prepare(server))
         lines = SimpleQueue[str]()
         group = TaskGroup(1)
+        # pg_basebackup runs in a thread, which passes its output through a queue.
         job, copying_since = group.start(lambda: self._copied(lines)), began
         try:
             while True:
@@ -212,6 +214,7 @@ class AsyncClonePlan(AsyncClosing):
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
             await to_thread(lambda: self._configure(config))
         except BaseException as error:
+            # The program is terminated; its files can be removed when it has ended.
             self._given_up.set()
             await group.wait([job], _STOP_TIMEOUT)
             if job.done():
@@ -268,9 +271,10 @@ class AsyncClonePlan(AsyncClosing):
             await self._insist_on_configuration(server)
         status = await server.checkpoint_status()
         if options.slot is not None:
-            self._made_slot = await _claim(server, options.slot)
+            self._made_slot = await _ensure_slot(server, options.slot)
         if options.checkpoint == "fast":
             return None
+        # A spread checkpoint aims at this share of the interval.
         return status.checkpoint_timeout * status.checkpoint_completion_target
 
     async def _insist_on_configuration(self, server: AsyncServer) -> None:
@@ -282,6 +286,8 @@ class AsyncClonePlan(AsyncClosing):
             config_file = str((await server.setting("config_file")).value)
             data_directory = str((await server.setting("data_directory")).value)
         except InsufficientPrivilege:
+            # The role may not see the settings: the start itself will show whether a file is
+            # missing.
             return
         if not config_file.startswith(f"{normpath(data_directory)}/"):
             raise ControlFailed(
@@ -318,6 +324,8 @@ class AsyncClonePlan(AsyncClosing):
     def _configure(self, config: StandbyConfig) -> None:
         write_standby_files(self._control, config)
         if self._settings:
+            # Before 12 the settings of a standby are in recovery.conf, and these are no such
+            # settings.
             name = AUTO_FILE if config.signal_file is not None else "postgresql.conf"
             before = (self._control.read_file(name) or b"").decode(errors="surrogateescape")
             changed = with_settings(before, self._settings)
@@ -326,6 +334,7 @@ class AsyncClonePlan(AsyncClosing):
     async def _start(self, timeout: float) -> None:
         """Start the standby, and wait until it streams."""
         async with await self._server() as server:
+            # Another standby may have the same name, and must not be taken for the new one.
             others = {sender.pid for sender in await self._senders(server)}
         await to_thread(self._control.start)
         backoff = Backoff(timeout)
@@ -363,16 +372,17 @@ class AsyncClonePlan(AsyncClosing):
         return f"<{type(self).__name__} into {self._control.data_directory}>"
 
 
-async def _claim(server: AsyncServer, name: str) -> bool:
+async def _ensure_slot(server: AsyncServer, name: str) -> bool:
     """Ensure that the slot exists and is free; return whether it was created."""
     try:
         slot = await server.slot(name)
     except SlotNotFound:
+        # The WAL from the start of the copy on must still be there at its end.
         await server.create_physical_slot(name, reserve_wal=True)
         return True
     if slot.state.active:
-        action = f"clone a standby with the slot {name!r}"
-        raise SlotActive(action, name, slot.state.active_pid, None, None)
+        operation = f"clone a standby with the slot {name!r}"
+        raise SlotActive(operation, name, slot.state.active_pid, None, None)
     return False
 
 

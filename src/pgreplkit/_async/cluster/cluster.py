@@ -103,6 +103,8 @@ class AsyncCluster:
 
     async def refresh(self) -> None:
         """Read the state of all servers again."""
+        # All servers at once: the states of a cluster should be of one time, and one that is down
+        # would hold up the others.
         group = TaskGroup(len(self._servers))
         questions = {name: AsyncQuestion(name, where) for name, where in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
@@ -117,6 +119,7 @@ class AsyncCluster:
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
+                # A thread that waits for an answer ends only when its connection is closed.
                 await questions[name].give_up()
         await group.close()
         self._update(nodes)
@@ -156,6 +159,7 @@ class AsyncCluster:
         Source:
             repmgr.events of the primary, else of any node that answers.
         """
+        # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             async with await AsyncServer.connect(self._servers[node.name]) as server:
@@ -366,6 +370,7 @@ class AsyncCluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
+        # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:
             raise ValueError(

@@ -76,6 +76,7 @@ async def missing_evidence(site: AsyncSite, lost: LostPrimary) -> str:
     It is empty, too, if the candidate is promoted already: nothing is left to decide then.
     """
     async with await site.server(lost.standbys[0]) as candidate:
+        # Promoted by the step that was interrupted: too late to find out that the primary is back.
         if not await candidate.is_in_recovery():
             return ""
     evidence = await read_evidence(site, lost)

@@ -89,11 +89,11 @@ async def history_finding(standby: AsyncServer, upstream: AsyncServer) -> Findin
 
 async def follow(site: AsyncSite, step: Follow) -> None:
     """Connect a running standby to the upstream, and wait until it streams from there."""
-    action = f"let {step.node} follow {step.upstream}"
+    operation = f"let {step.node} follow {step.upstream}"
     needs_restart = not has("standby.reloaded_upstream", step.major)
     if needs_restart and not await site.controlled(step.node, lambda c: c.is_running()):
         # An interrupted attempt stopped the server and did not start it.
-        await _start(site, action, step.node)
+        await _start(site, operation, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
 
     def is_requested(source: Upstream) -> bool:
@@ -101,15 +101,17 @@ async def follow(site: AsyncSite, step: Follow) -> None:
 
     async with await site.standby(step.node) as standby:
         major = standby.version.major
+        # A standby that already streams from there needs no check: the upstream has accepted it.
         if await _receiver(standby, partial(_is_at, conninfo=conninfo)) is None:
             async with await site.server(step.upstream) as upstream:
                 finding = await history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
-                raise ServerError(action, f"{finding.found}: {finding.remedy}")
+                raise ServerError(operation, f"{finding.found}: {finding.remedy}")
         config = _config(conninfo, step.slot, major)
         by_sql = has("standby.recovery_settings", major)
+        # By SQL no access to the host is needed; before 12 the setting is in recovery.conf.
         if by_sql:
-            await _set_by_sql(action, standby, config.settings["primary_conninfo"], step.slot)
+            await _set_by_sql(operation, standby, config.settings["primary_conninfo"], step.slot)
     if not by_sql:
         await site.controlled(step.node, lambda control: write_standby_files(control, config))
     if needs_restart:
@@ -121,8 +123,8 @@ async def demote(site: AsyncSite, step: Demote) -> None:
     """Write the files that make a stopped server a standby."""
     control = site.control(step.node)
     if await site.controlled(step.node, lambda control: control.is_running()):
-        action = f"make {step.node} a standby of {step.upstream}"
-        raise ControlFailed(action, "the server is running; stop it first")
+        operation = f"make {step.node} a standby of {step.upstream}"
+        raise ControlFailed(operation, "the server is running; stop it first")
     major = await site.controlled(step.node, major_of)
     conninfo = await site.conninfo_for(step.node, step.upstream, step.application_name)
     config = _config(conninfo, step.slot, major)
@@ -131,25 +133,27 @@ async def demote(site: AsyncSite, step: Demote) -> None:
 
 async def start_standby(site: AsyncSite, step: StartStandby) -> None:
     """Start a server that is configured as a standby, and wait until it streams."""
-    action = f"start {step.node} as a standby"
-    await _start(site, action, step.node)
+    operation = f"start {step.node} as a standby"
+    await _start(site, operation, step.node)
     conninfo = await site.conninfo_for(step.node, step.upstream, None)
     await _until_streaming(site, step.node, partial(_is_at, conninfo=conninfo))
 
 
-async def _start(site: AsyncSite, action: str, node: str) -> None:
+async def _start(site: AsyncSite, operation: str, node: str) -> None:
     if not await site.controlled(node, is_standby):
-        raise ControlFailed(action, "it is configured as a primary, and was not started")
+        raise ControlFailed(operation, "it is configured as a primary, and was not started")
     await site.controlled(node, lambda control: control.start())
 
 
-async def _set_by_sql(action: str, standby: AsyncStandby, conninfo: str, slot: str | None) -> None:
+async def _set_by_sql(
+    operation: str, standby: AsyncStandby, conninfo: str, slot: str | None
+) -> None:
     with contextlib.suppress(InsufficientPrivilege):
         # Only a superuser may turn off logging; other roles continue with it.
-        await standby._link.run(action, *_QUIET)
+        await standby._link.run(operation, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        await standby._link.write_setting(action, name, value)
-    await standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        await standby._link.write_setting(operation, name, value)
+    await standby._link.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 
 def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
@@ -161,6 +165,7 @@ def _is_at(source: Upstream, conninfo: str) -> bool:
     target = parse_conninfo(conninfo)
     addresses, names = (target.get(key, "").split(",") for key in ("hostaddr", "host"))
     ports = [port or "5432" for port in target.get("port", "5432").split(",")]
+    # libpq uses one port for all hosts.
     ports *= max(len(names), len(addresses)) if len(ports) == 1 else 1
     places = [
         (host, port)
@@ -168,6 +173,7 @@ def _is_at(source: Upstream, conninfo: str) -> bool:
         for host, port in zip(hosts, ports, strict=False)
         if host
     ]
+    # Without a host libpq chose a Unix socket, and there is nothing to compare with.
     return not places or (source.host, str(source.port or 5432)) in places
 
 

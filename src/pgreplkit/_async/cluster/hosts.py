@@ -43,14 +43,15 @@ async def alter_system_findings(
 
 
 async def _read(site: AsyncSite, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
-    action = f"read whether {node} permits ALTER SYSTEM"
+    operation = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     async with await site.server(node) as server:
-        record = await server._link.one(action, ALLOWED, [[*names]])
+        record = await server._link.one(operation, ALLOWED, [[*names]])
         if not record["is_superuser"]:
             denied = names
+            # Before 15 only superusers may use ALTER SYSTEM.
             if server.version.major >= 15:
-                rows = await server._link.all(action, PRIVILEGES, [[*names]])
+                rows = await server._link.all(operation, PRIVILEGES, [[*names]])
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(
         node=node,

@@ -49,15 +49,18 @@ class AsyncQuestion:
         return await to_thread(lambda: probe(complete(self.conninfo, {})))
 
     async def _node(self, server: AsyncStandby) -> ClusterNode:
-        action = f"read the state of {self.name}"
+        operation = f"read the state of {self.name}"
         state = NODE_STATE.read(
-            await server._link.one(action, NODE_STATE.sql(server.version.major))
+            await server._link.one(operation, NODE_STATE.sql(server.version.major))
         )
         lsn, lag, source, timeline = state.lsn, None, None, state.timeline
         if state.in_recovery:
+            # The control file has the timeline of the last restartpoint, which may be an older one.
             timeline = await server._reached_timeline()
             status = await server.replay_status()
             lag, source = status.lag(), await server.upstream()
+            # A standby that restarted has received nothing yet, but has replayed WAL; one that
+            # reads an archive receives nothing at all.
             known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
             lsn = max(known, default=None)
         address = (server.connection.info.host, server.connection.info.port)
@@ -82,21 +85,21 @@ class AsyncQuestion:
 
 async def read_repmgr_nodes(server: AsyncServer) -> list[RepmgrNode]:
     """Return the rows of repmgr.nodes; none without repmgr, or if the role may not read them."""
-    action, major = "read the nodes of repmgr", server.version.major
-    installed = await server._link.one(action, HAS_REPMGR)
+    operation, major = "read the nodes of repmgr", server.version.major
+    installed = await server._link.one(operation, HAS_REPMGR)
     if not installed["is_so"]:
         return []
-    records = await server._link.all(action, REPMGR_NODES.sql(major))
+    records = await server._link.all(operation, REPMGR_NODES.sql(major))
     return [REPMGR_NODES.read(record) for record in records]
 
 
 async def read_repmgr_events(server: AsyncServer, limit: int) -> list[RepmgrEvent]:
     """Return the newest repmgr events; none without repmgr, or if the role may not read them."""
-    action, major = "read the events of repmgr", server.version.major
-    installed = await server._link.one(action, HAS_REPMGR)
+    operation, major = "read the events of repmgr", server.version.major
+    installed = await server._link.one(operation, HAS_REPMGR)
     if not installed["is_so"]:
         return []
-    records = await server._link.all(action, REPMGR_EVENTS.sql(major), [limit])
+    records = await server._link.all(operation, REPMGR_EVENTS.sql(major), [limit])
     return [REPMGR_EVENTS.read(record) for record in records]
 
 

@@ -44,6 +44,7 @@ class AsyncPatroniCluster:
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = 10.0,
     ) -> None:
+        # Any member answers for the whole cluster.
         urls = (url,) if isinstance(url, str) else tuple(url)
         self._api = Api(urls, username, password, ssl_context)
         self._timeout = checked_seconds(timeout, "a timeout")
@@ -111,7 +112,7 @@ class AsyncPatroniCluster:
 
     async def _change(
         self,
-        action: str,
+        operation: str,
         path: str,
         body: Mapping[str, object],
         before: PatroniStatus,
@@ -119,7 +120,7 @@ class AsyncPatroniCluster:
     ) -> PatroniChange:
         backoff, began = Backoff(timeout), time.monotonic()
         # Patroni responds when the change is done, or has failed.
-        await self._ask(action, "POST", path, body, timeout)
+        await self._ask(operation, "POST", path, body, timeout)
         old = before.leader
         while True:
             now = (await self.status()).leader
@@ -140,7 +141,7 @@ class AsyncPatroniCluster:
 
     async def _ask(
         self,
-        action: str,
+        operation: str,
         method: str,
         path: str,
         body: Mapping[str, object] | None,
@@ -158,9 +159,9 @@ class AsyncPatroniCluster:
                     break
                 continue
             if status != _OK:
-                raise PatroniRefused(action, content.decode(errors="replace").strip(), status)
+                raise PatroniRefused(operation, content.decode(errors="replace").strip(), status)
             return content
-        raise PatroniUnreachable(action, f"no member responds ({'; '.join(silent)})")
+        raise PatroniUnreachable(operation, f"no member responds ({'; '.join(silent)})")
 
     async def _answer(
         self,

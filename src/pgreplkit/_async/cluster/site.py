@@ -72,6 +72,7 @@ class AsyncSite:
         try:
             await server._link.run("set statement_timeout", limit)
         except BaseException:
+            # No one else has the connection yet.
             await server.close()
             raise
         return server
@@ -102,13 +103,13 @@ class AsyncSite:
         Raises:
             ControlFailed: If the function raises any exception, or none was given.
         """
-        fence, action = self.fence, f"fence {name}"
+        fence, operation = self.fence, f"fence {name}"
         if fence is None:
-            raise ControlFailed(action, "no function to call was given; pass it in fence=")
+            raise ControlFailed(operation, "no function to call was given; pass it in fence=")
         try:
             await completed(await to_thread(lambda: fence(name)))
         except Exception as error:
-            raise ControlFailed(action, f"{type(error).__name__}: {error}") from error
+            raise ControlFailed(operation, f"{type(error).__name__}: {error}") from error
 
     async def address(self, name: str) -> str:
         """Return the address at which other servers reach a server."""
@@ -156,6 +157,7 @@ class AsyncSite:
         conninfo = await self._known_conninfo(node)
         if conninfo is not None:
             return pointed_at(conninfo, await self._place(upstream))
+        # A former primary has no primary_conninfo of its own.
         conninfo = await self._known_conninfo(upstream)
         if conninfo is None:
             return None

@@ -95,9 +95,10 @@ class AsyncSwitchoverChecks:
                 old=await read_again(handover.old, primary),
                 new=await read_again(handover.new, standby),
             )
-            major, action = primary.version.major, "read the state of the archiver"
-            archiver = ARCHIVER.read(await primary._link.one(action, ARCHIVER.sql(major)))
-            ready = await primary._link.all(action, ready_files(major))
+            major, operation = primary.version.major, "read the state of the archiver"
+            archiver = ARCHIVER.read(await primary._link.one(operation, ARCHIVER.sql(major)))
+            # The shutdown waits until these files are archived.
+            ready = await primary._link.all(operation, ready_files(major))
             facts = SwitchoverFacts(
                 handover=handover,
                 max_lag=self.max_lag,

@@ -91,6 +91,7 @@ async def acompare(
     insist_on_servers(publisher=publisher, subscriber=subscriber)
     comparison = _Comparison(publisher._link, subscriber._link, range_rows, timeout)
     covered = await tables_between(publisher._link, subscriber._link, tables, "compare")
+    # Before anything is read: a comparison that fails in its last table has taken hours.
     await comparison.insist_on_ready([published.table for published in covered])
     scans = [await comparison.scan(published) for published in covered]
     estimated = await comparison.estimate([scan.table for scan in scans])
@@ -137,6 +138,7 @@ class _Comparison:
         ours = await self._shapes(self._subscriber, published.table, "subscriber")
         names = _compared(published, theirs, ours, operation)
         key = await self._key(published.table)
+        # Rows are matched by the key, which a column list may leave out.
         if not {*key} <= {*names}:
             raise KeyMissing(operation, f"its key ({', '.join(key)}) is not among the columns")
         collations = {shape.name: shape.collation for shape in ours}
@@ -201,6 +203,7 @@ class _Comparison:
                 is_last = part.high == whole.high
                 rows = published.rows if is_last else 0
                 is_end = is_last and whole.high is None
+                # Hashes of a whole range: only ranges that differ cost more than one row each.
                 if published == replicated:
                     yield ComparedPart(rows, is_end)
                 else:
@@ -212,15 +215,16 @@ class _Comparison:
     ) -> AsyncIterator[tuple[KeyRange, Digest, Digest]]:
         """Yield the ranges of the publisher's keys, with the digests of both sides."""
         low: Key | None = None
-        high = await self._boundary(self._publisher, scan, KeyRange(low, None))
+        high = await self._last_key(self._publisher, scan, KeyRange(low, None))
         while True:
             whole = KeyRange(low, high)
+            # Both servers read the range at the same time.
             job = group.start(partial(self._digest, self._subscriber, scan, whole))
             published = await self._digest(self._publisher, scan, whole)
             following = None
             if high is not None:
-                # The next boundary is searched while the subscriber still reads this range.
-                following = await self._boundary(self._publisher, scan, KeyRange(high, None))
+                # The next last key is searched while the subscriber still reads this range.
+                following = await self._last_key(self._publisher, scan, KeyRange(high, None))
             # Two statements: one may have waited for the other's end.
             await group.wait([job], 2 * self._timeout)
             yield whole, published, job.result()
@@ -234,14 +238,14 @@ class _Comparison:
         """Yield a range in parts, if the subscriber has many rows where the publisher has few."""
         low = whole.low
         while replicated > 2 * self._range_rows:
-            end = await self._boundary(self._subscriber, scan, KeyRange(low, whole.high))
+            end = await self._last_key(self._subscriber, scan, KeyRange(low, whole.high))
             if end is None or end == whole.high:
                 break
             yield KeyRange(low, end)
             low = end
         yield KeyRange(low, whole.high)
 
-    async def _boundary(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Key | None:
+    async def _last_key(self, link: AsyncLink, scan: TableScan, within: KeyRange) -> Key | None:
         """Return the last key of the next ``range_rows`` rows; None if there are fewer."""
         records = await self._read(link, scan, scan.last_key(within, self._range_rows))
         return scan.key_in(records[0]) if records else None
@@ -260,6 +264,8 @@ class _Comparison:
             # After the first look only the rows in doubt are of interest.
             few = len(verdict.doubtful) <= _KEYS_AT_ONCE
             statement = scan.hashes(within, verdict.doubtful if few else ())
+            # Publisher, subscriber, publisher again: a row that has one version in both looks was
+            # the same while the subscriber was read.
             before = await self._observe(scan, statement)
             await self._catch_up()
             records = await self._read(self._subscriber, scan, statement)
@@ -310,6 +316,7 @@ class _Comparison:
         operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
         try:
             async with link.transaction(operation, timeout=self._timeout) as within:
+                # Texts depend on settings of the session, which may differ between the servers.
                 await within.one(operation, UNIFORM_OUTPUT)
                 return await within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
@@ -322,6 +329,7 @@ class _Comparison:
 
         Raises: WaitTimeout.
         """
+        # On an idle publisher no commit would move the slot.
         lsn = await write_marker(self._publisher)
         if self._slots is None:
             states = await read_subscriptions(self._subscriber)
@@ -348,6 +356,7 @@ def _compared(
     wanted = published.columns
     if wanted is None:
         wanted = tuple(shape.name for shape in theirs)
+    # A generated column may be computed differently on each side.
     generated = {shape.name for shape in (*theirs, *ours) if shape.is_generated}
     names = [name for name in wanted if name not in generated]
     if lacking := [name for name in names if name not in there & here]:

@@ -39,6 +39,7 @@ async def tables_between(
     """
     if tables is not None:
         return [published(table) for table in several(tables, "tables", at_least=1)]
+    # What nothing replicates need not be equal.
     states = await read_subscriptions(subscriber)
     records = await publisher.all("read the publications", ALL_PUBLICATION_NAMES)
     names = publications_covered(
@@ -64,6 +65,7 @@ def insist_on_all(
 async def insist_on_all_rows(link: AsyncLink, operation: str, tables: Sequence[TableName]) -> None:
     """Raise InsufficientPrivilege when row security hides rows of a table from this role."""
     columns = [[table.schema for table in tables], [table.name for table in tables]]
+    # A row that the role cannot see would count as missing.
     if records := await link.all(operation, FILTERED_TABLES, columns):
         which = ", ".join(str(table_in(record)) for record in records)
         found = f"row level security hides rows of {which} from this role"

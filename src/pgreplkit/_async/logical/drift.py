@@ -99,6 +99,7 @@ async def acopy_schema(
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
+    # One program after another: indexes need the tables.
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, SchemaSection(section), names)
         await to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
@@ -118,6 +119,7 @@ async def _read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[Tabl
         return await link.all("read the tables", statement, asked)
 
     major = link.version.major
+    # Before the tables, which refer to them.
     types = {record["oid"]: TypeShape(**record) for record in await ask(types_of_tables(major))}
     shapes = {}
     for record in await ask(sql.TABLES):

@@ -36,6 +36,7 @@ async def _subscriber(server: AsyncServer) -> Subscriber:
     origins = await server._link.all("read the origins", ORIGINS)
     slots = await server.slots()
     identity = await server.identity()
+    # Two standbys of one cluster have the same identifier, but not the same start.
     started = await server._link.one("read the start time of the server", STARTED)
     return Subscriber(
         where=f"{info.host}:{info.port}",

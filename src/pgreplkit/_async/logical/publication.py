@@ -252,6 +252,7 @@ class AsyncPublication:
         self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool
     ) -> None:
         self._link.require("publication.schemas")
+        # Later tables of a schema may have any owner, so that only a superuser may publish them.
         grant = None if verb == "DROP" else "SUPERUSER"
         await self._alter(
             f"{verb} TABLES IN SCHEMA", parts.names(schemas), timeout, force=force, grant=grant
@@ -282,6 +283,7 @@ class AsyncPublication:
                 if not force:
                     await insist_on_identity(link, self.state, operation)
             except ReplicaIdentityMissing:
+                # The transaction rolls the change back.
                 self.state = before
                 raise
 
@@ -323,6 +325,7 @@ async def make_publication(
 ) -> AsyncPublication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""
     operation = f"create the publication {name!r}"
+    # The server would only report a syntax error.
     if everything and (tables or schemas):
         raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
     scope = [*everything]
@@ -336,6 +339,7 @@ async def make_publication(
         statement += SQL(FOR_SCOPE).format(SQL(", ").join(scope))
     if options:
         statement += SQL(WITH_OPTIONS).format(SQL(", ").join(options))
+    # Only for the text of an error.
     database = f"CREATE ON DATABASE {link.connection.info.dbname}"
     grant = "SUPERUSER" if everything or schemas else database
     async with link.transaction(operation, timeout=timeout) as within:
@@ -355,6 +359,7 @@ async def insist_on_identity(link: AsyncLink, state: PublicationState, operation
     records = await link.all(operation, identities(major, written), [state.pubname])
     verdicts = [identity_in(record) for record in records]
     remedies = {str(v.table): v.remedy for v in verdicts if not v.is_usable}
+    # A table without an identity fails whatever its filter.
     if not remedies and has("publication.columns", major):
         remedies = await _refused_filters(link, state, operation)
     if remedies:

@@ -36,10 +36,12 @@ async def publisher_of(
 
     Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.
     """
+    # The caller's connection stays open.
     if publisher is not None:
         insist_on_servers(publisher=publisher)
         yield publisher
         return
+    # As the subscriber connects: a name that only the subscriber resolves fails here.
     conninfo = await read_conninfo(link, oid)
     async with await AsyncServer.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as opened:
         yield opened

@@ -78,6 +78,8 @@ class AsyncSequencePlan:
     async def refresh(self) -> AsyncSequencePlan:
         """Read both sides again, and return the plan."""
         sources = await read_sequences(self._publisher._link, self._names)
+        # The publisher first: a sequence of the subscriber that moves in between is only further
+        # ahead.
         targets = await read_sequences(self._subscriber._link, [*sources])
         missing = {*(self._names or ())} - sources.keys()
         if missing:
@@ -101,6 +103,7 @@ class AsyncSequencePlan:
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
         """
+        # The positions that were shown may be old.
         await self.refresh()
         due = tuple(change for change in self.changes if change.sql)
         operation = "set the sequences"

@@ -194,6 +194,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
+            # The snapshot is valid until the next command on this connection.
             created = await walsender.create_slot(
                 self.slot,
                 plugin="pgoutput",
@@ -202,11 +203,13 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 failover=self._failover,
                 timeout=self._create_timeout,
             )
+            # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
             with translate_errors("take over the snapshot of the slot"):
                 reader = await AsyncConnection[object].connect(
                     in_utf8(self._conninfo), autocommit=True
                 )
+                # Copied values must load as the streamed ones do.
                 await read_exactly(reader, self._conninfo)
                 await reader.execute(unlimited.encode())
                 await reader.execute(ROW_SECURITY_OFF)
@@ -223,6 +226,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         operation = self._operation
         published = await published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
+            # The slot would never send a change of them.
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
                 listed = ", ".join(map(str, sorted(unpublished)))
@@ -230,6 +234,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         await insist_on_all_rows(link, operation, [one.table for one in published])
+        # In the transaction of the snapshot: the columns are those of its rows.
         return await table_copies(link, operation, published)
 
     async def _copied(
@@ -252,6 +257,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                     values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
+        # The transaction would hold back VACUUM.
         await reader.close()
         self._has_unfinished_slot = False
         if self._phase is _Phase.COPYING:

@@ -72,6 +72,8 @@ class AsyncStreamingServer(AsyncServer):
             publications,
             cast(RowFactory[R], row_factory or named_rows),
             start=start,
+            # The loaders that the user registered on this connection, on the stream's own
+            # connection too.
             adapters=self.connection.adapters,
             options=options,
         )

@@ -90,6 +90,7 @@ async def _filled(link: AsyncLink, status: SubscriptionStatus, operation: str) -
     for table in waiting[:_TABLES_PROBED]:
         sql = HAS_ROWS.format(parts.table(table).as_string(link.connection))
         try:
+            # A table that someone has locked would hold up the diagnosis.
             record = await link.one(operation, sql, timeout=1.0)
         except ServerError:
             continue  # The role may not read the table, or it is locked: nothing is known of it.

@@ -155,18 +155,30 @@ async def make_subscription(
         # Without its subscription, the slot would retain WAL until someone finds it.
         if slot_name is not None:
             await AsyncSlot(link, await read_slot(link, slot_name)).drop()
-        elif isinstance(error, StatementTimeout) and not answers:
-            found = f"no answer in {timeout:g} s"
-            raise PublisherUnreachable(operation, found, error.sqlstate) from None
-        elif isinstance(error, StatementTimeout) and (open_now := await _open_on(conninfo)):
-            found = f"{error.found}; the slot waits for the publisher's transactions: {open_now}"
-            raise StatementTimeout(operation, found, error.sqlstate) from None
+        elif isinstance(error, StatementTimeout):
+            raise await _why_late(error, conninfo, timeout, answers=answers) from None
         elif isinstance(error, ServerError) and await _is_taken(
             error, theirs or conninfo, options.slot_name or name
         ):
             raise AlreadyExists(operation, error.found, error.sqlstate) from None
         raise
     return await read_subscription(link, name)
+
+
+async def _why_late(
+    error: StatementTimeout, conninfo: str, timeout: float, *, answers: bool
+) -> ServerError:
+    """Return the error of a CREATE SUBSCRIPTION that did not end in time, with the reason.
+
+    ``answers`` says whether the publisher answered this program before.
+    """
+    if not answers:
+        return PublisherUnreachable(error.operation, f"no answer in {timeout:g} s", error.sqlstate)
+    transactions = await _open_on(conninfo)
+    if not transactions:
+        return error
+    found = f"{error.found}; the slot waits for the publisher's transactions: {transactions}"
+    return StatementTimeout(error.operation, found, error.sqlstate)
 
 
 async def _is_taken(error: ServerError, publisher: str | AsyncServer, slot_name: str) -> bool:

@@ -141,6 +141,7 @@ class AsyncSubscription:
         Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
         """
         await self.refresh()
+        # The counters do not exist before 15, and all else does.
         has_stats = has("subscription.stats", self._link.version.major)
         slot = None
         if publisher is not None and self.state.subslotname is not None:
@@ -264,6 +265,7 @@ class AsyncSubscription:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
+        # The server changes both in the publisher's slot too.
         if given & {"failover", "two_phase"}:
             await self._alter_by_publisher(what, None, timeout)
         else:
@@ -283,6 +285,7 @@ class AsyncSubscription:
 
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
+        # The server refuses to remove the slot of an enabled subscription.
         await self.disable(timeout=timeout)
         await self._alter(SQL(DETACH_SLOT), timeout)
 
@@ -338,9 +341,15 @@ class AsyncSubscription:
         origin = f"pg_{self.state.oid}"
         try:
             await self._link.one(
-                operation, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER"
+                # The worker continues after the commit record that begins at this position.
+                operation,
+                ADVANCE_ORIGIN,
+                [origin, finish_lsn + 1],
+                grant="SUPERUSER",
             )
         finally:
+            # Also after an error: a disabled subscription retains WAL, and no one would look for
+            # it.
             if was_enabled:
                 await self.enable(timeout=timeout)
 
@@ -417,6 +426,7 @@ class AsyncSubscription:
         await self.refresh()
         backoff = Backoff(timeout)
         async with publisher_of(self._link, self.state.oid, publisher) as server:
+            # After all commits until now, those included that change no published table.
             target = await write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
@@ -459,6 +469,7 @@ class AsyncSubscription:
         Source: DROP SUBSCRIPTION.
         """
         await self.refresh()
+        # Which slots of copies may be left is known only before the DROP.
         tables = await self.tables()
         if publisher_gone:
             return await subscribing.drop_here(self._link, self.state, tables, timeout=timeout)

@@ -43,6 +43,7 @@ async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> W
     given = [[t.schema for t in tables], [t.name for t in tables]]
     records = await link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
+    # A misspelt table would have no writers.
     insist_on_all(operation, "this database", tables, covered)
     schemas, names = [t.schema for t in covered], [t.name for t in covered]
 

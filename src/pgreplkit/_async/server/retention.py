@@ -36,6 +36,7 @@ async def read_retention(
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:
     operation = "measure the WAL rate"
+    # The server's clock, and not this one's: the answers take different times.
     before = await link.one(operation, POSITION_NOW)
     await sleep(window)
     after = await link.one(operation, POSITION_NOW)

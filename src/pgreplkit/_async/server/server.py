@@ -372,8 +372,8 @@ class AsyncServer(AsyncClosing):
             record = await self._link.one(
                 operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile}
             )
-        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
+            # A caller that lacks the history says so in a finding.
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

@@ -87,7 +87,7 @@ class AsyncSlot:
         backoff, was_ended = Backoff(timeout), False
         while True:
             try:
-                await self._do(f"drop slot {self.name!r}", sql.DROP, [self.name])
+                await self._run(f"drop slot {self.name!r}", sql.DROP, [self.name])
             except SlotActive as error:
                 if not force or backoff.is_over:
                     raise
@@ -122,7 +122,7 @@ class AsyncSlot:
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         operation = f"advance slot {self.name!r} to {lsn}"
         # The server moves the slot at most to its own position, and returns where that is.
-        [record] = await self._do(operation, sql.ADVANCE, [self.name, lsn])
+        [record] = await self._run(operation, sql.ADVANCE, [self.name, lsn])
         await self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -148,7 +148,7 @@ class AsyncSlot:
         # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.state.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
-        await self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
+        await self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return AsyncSlot(self._link, await read_slot(self._link, name))
 
     async def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
@@ -259,18 +259,18 @@ class AsyncSlot:
         stop_at: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
-        """Return decoded changes by the function of that verb, "peek" or "get"."""
+        """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]
-        records = await self._do(
+        records = await self._run(
             f"{verb} the changes of slot {self.name!r}",
             view.sql(self._link.version.major),
             [self.name, stop_at, limit, listed],
         )
         return [view.read(record) for record in records]
 
-    async def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    async def _run(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
             return await self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
@@ -333,7 +333,7 @@ async def make_physical_slot(
 ) -> AsyncSlot:
     """Create a physical slot, and return it."""
     params = [checked_slot_name(name), bool(reserve_wal), bool(temporary)]
-    return await _made(link, name, sql.CREATE_PHYSICAL, params, f"create slot {name!r}", None)
+    return await _create(link, name, sql.CREATE_PHYSICAL, params, f"create slot {name!r}", None)
 
 
 async def make_logical_slot(
@@ -362,10 +362,10 @@ async def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return await _made(link, name, sql.create_logical(len(flags)), params, operation, timeout)
+    return await _create(link, name, sql.create_logical(len(flags)), params, operation, timeout)
 
 
-async def _made(
+async def _create(
     link: AsyncLink,
     name: str,
     statement: str,

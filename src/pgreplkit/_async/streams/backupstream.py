@@ -285,8 +285,8 @@ class AsyncBackupStream(AsyncClosing):
                 messages = await self._next()
                 if messages is not None and self._framing is not None:
                     self._framing.feed(messages)
-            # The stream stays as it is: the next call continues to wait.
             except WaitTimeout:
+                # The stream stays as it is: the next call continues to wait.
                 raise
             except BaseException:
                 await self._end(StreamState.FAILED)
@@ -363,7 +363,7 @@ class AsyncBackupStream(AsyncClosing):
         with translate_os_errors(self._operation):
             folder = DataFolder(
                 Path(directory).absolute(),
-                tried=self._operation,
+                operation=self._operation,
                 locations=moved,
                 mode=int(mode, 8),
                 algorithm=checksums,

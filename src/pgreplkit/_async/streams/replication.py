@@ -156,7 +156,7 @@ class AsyncReplicationConnection(AsyncClosing):
         StatementTimeout; AlreadyExists; InvalidSlotName; ServerError.
         Source: CREATE_REPLICATION_SLOT.
         """
-        major, walsender = self.version.major, self._walsender
+        walsender, major = self._walsender, self.version.major
         if plugin is None:
             if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
                 raise TypeError("a physical slot has no plugin, snapshot, two_phase or failover")
@@ -166,26 +166,18 @@ class AsyncReplicationConnection(AsyncClosing):
         else:
             if reserve_wal:
                 raise TypeError("a logical slot always reserves WAL")
-            if two_phase:
-                walsender.require("protocol.two_phase")
-            if failover:
-                walsender.require("slot.failover")
+            self._require_slot_options(two_phase=two_phase, failover=failover)
+            flags = {"temporary": temporary, "two_phase": two_phase, "failover": failover}
             command = commands.create_logical_slot(
-                major,
-                name,
-                plugin,
-                temporary=temporary,
-                snapshot=Snapshot(snapshot),
-                two_phase=two_phase,
-                failover=failover,
+                major, name, plugin, snapshot=Snapshot(snapshot), **flags
             )
         meaning = {DUPLICATE_OBJECT: AlreadyExists}
         operation = f"create the slot {name!r}"
         try:
             [record] = await walsender.ask(operation, command, meaning=meaning, timeout=timeout)
-        # The server itself waits without limit. On a standby it waits for the primary to log its
-        # running transactions, and not only for their ends.
         except StatementTimeout as error:
+            # The server itself waits without limit. On a standby it waits for the primary to log
+            # its running transactions, and not only for their ends.
             if plugin is not None and await walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
             raise
@@ -195,6 +187,12 @@ class AsyncReplicationConnection(AsyncClosing):
             snapshot_name=record["snapshot_name"],
             plugin=record["output_plugin"],
         )
+
+    def _require_slot_options(self, *, two_phase: bool, failover: bool) -> None:
+        if two_phase:
+            self._walsender.require("protocol.two_phase")
+        if failover:
+            self._walsender.require("slot.failover")
 
     async def drop_slot(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
         """Drop a slot; with ``wait``, wait up to ``timeout`` seconds until it is no longer used.

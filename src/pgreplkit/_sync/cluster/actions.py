@@ -40,6 +40,7 @@ def make_slots(site: Site, step: steps.MakeSlots) -> None:
     with site.server(step.node) as server:
         for slot in step.slots:
             try:
+                # WAL that is written before the standby first uses the slot must not be removed.
                 server.create_physical_slot(slot, reserve_wal=True)
             except AlreadyExists:
                 continue
@@ -75,6 +76,7 @@ def stop_primary(site: Site, step: steps.StopPrimary) -> None:
         control.stop()
         return control_file(control)
 
+    # A server that was killed may have WAL that it sent to no standby.
     _insist_on_shutdown(step.node, site.controlled(step.node, stop))
 
 
@@ -147,6 +149,7 @@ def _past_promotion(server: Server, node: str) -> Promotion:
     """Return the last promotion in the timeline history of a primary."""
     timeline = server.timeline()
     history = server._history(timeline)
+    # No history of a promotion: somebody else changed the server.
     if history is None or not history.switches:
         raise ServerError(f"promote {node}", "it is a primary that was never promoted")
     last = history.switches[-1]

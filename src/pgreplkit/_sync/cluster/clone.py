@@ -180,6 +180,7 @@ class ClonePlan(Closing):
             self._source = standby_conninfo(
                 server.connection, self._conninfo, major=server.version.major
             )
+            # Raises early if the password cannot be stored in a file.
             private_conninfo(self._source, self._conninfo)
             config = self._config(server.version.major)
             folders = {control.data_directory, *self._tablespaces(server)}
@@ -187,6 +188,7 @@ class ClonePlan(Closing):
             progress = CloneProgress(checkpoint_limit=self._prepare(server))
         lines = SimpleQueue[str]()
         group = TaskGroup(1)
+        # pg_basebackup runs in a thread, which passes its output through a queue.
         job, copying_since = group.start(lambda: self._copied(lines)), began
         try:
             while True:
@@ -209,6 +211,7 @@ class ClonePlan(Closing):
             yield attrs.evolve(progress, phase=ClonePhase.CONFIGURING)
             to_thread(lambda: self._configure(config))
         except BaseException as error:
+            # The program is terminated; its files can be removed when it has ended.
             self._given_up.set()
             group.wait([job], _STOP_TIMEOUT)
             if job.done():
@@ -265,9 +268,10 @@ class ClonePlan(Closing):
             self._insist_on_configuration(server)
         status = server.checkpoint_status()
         if options.slot is not None:
-            self._made_slot = _claim(server, options.slot)
+            self._made_slot = _ensure_slot(server, options.slot)
         if options.checkpoint == "fast":
             return None
+        # A spread checkpoint aims at this share of the interval.
         return status.checkpoint_timeout * status.checkpoint_completion_target
 
     def _insist_on_configuration(self, server: Server) -> None:
@@ -279,6 +283,8 @@ class ClonePlan(Closing):
             config_file = str((server.setting("config_file")).value)
             data_directory = str((server.setting("data_directory")).value)
         except InsufficientPrivilege:
+            # The role may not see the settings: the start itself will show whether a file is
+            # missing.
             return
         if not config_file.startswith(f"{normpath(data_directory)}/"):
             raise ControlFailed(
@@ -315,6 +321,8 @@ class ClonePlan(Closing):
     def _configure(self, config: StandbyConfig) -> None:
         write_standby_files(self._control, config)
         if self._settings:
+            # Before 12 the settings of a standby are in recovery.conf, and these are no such
+            # settings.
             name = AUTO_FILE if config.signal_file is not None else "postgresql.conf"
             before = (self._control.read_file(name) or b"").decode(errors="surrogateescape")
             changed = with_settings(before, self._settings)
@@ -323,6 +331,7 @@ class ClonePlan(Closing):
     def _start(self, timeout: float) -> None:
         """Start the standby, and wait until it streams."""
         with self._server() as server:
+            # Another standby may have the same name, and must not be taken for the new one.
             others = {sender.pid for sender in self._senders(server)}
         to_thread(self._control.start)
         backoff = Backoff(timeout)
@@ -360,16 +369,17 @@ class ClonePlan(Closing):
         return f"<{type(self).__name__} into {self._control.data_directory}>"
 
 
-def _claim(server: Server, name: str) -> bool:
+def _ensure_slot(server: Server, name: str) -> bool:
     """Ensure that the slot exists and is free; return whether it was created."""
     try:
         slot = server.slot(name)
     except SlotNotFound:
+        # The WAL from the start of the copy on must still be there at its end.
         server.create_physical_slot(name, reserve_wal=True)
         return True
     if slot.state.active:
-        action = f"clone a standby with the slot {name!r}"
-        raise SlotActive(action, name, slot.state.active_pid, None, None)
+        operation = f"clone a standby with the slot {name!r}"
+        raise SlotActive(operation, name, slot.state.active_pid, None, None)
     return False
 
 

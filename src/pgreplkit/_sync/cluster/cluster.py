@@ -104,6 +104,8 @@ class Cluster:
 
     def refresh(self) -> None:
         """Read the state of all servers again."""
+        # All servers at once: the states of a cluster should be of one time, and one that is down
+        # would hold up the others.
         group = TaskGroup(len(self._servers))
         questions = {name: Question(name, where) for name, where in self._servers.items()}
         jobs: dict[str, Job[ClusterNode]] = {
@@ -118,6 +120,7 @@ class Cluster:
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
             if not job.done():
+                # A thread that waits for an answer ends only when its connection is closed.
                 questions[name].give_up()
         group.close()
         self._update(nodes)
@@ -157,6 +160,7 @@ class Cluster:
         Source:
             repmgr.events of the primary, else of any node that answers.
         """
+        # A standby may lag behind: its events may not be the newest.
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             with Server.connect(self._servers[node.name]) as server:
@@ -367,6 +371,7 @@ class Cluster:
         """
         path = Path(journal)
         kept = Journal.from_json(path.read_text())
+        # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:
             raise ValueError(

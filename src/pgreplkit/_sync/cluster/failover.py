@@ -77,6 +77,7 @@ def missing_evidence(site: Site, lost: LostPrimary) -> str:
     It is empty, too, if the candidate is promoted already: nothing is left to decide then.
     """
     with site.server(lost.standbys[0]) as candidate:
+        # Promoted by the step that was interrupted: too late to find out that the primary is back.
         if not candidate.is_in_recovery():
             return ""
     evidence = read_evidence(site, lost)

@@ -90,11 +90,11 @@ def history_finding(standby: Server, upstream: Server) -> Finding:
 
 def follow(site: Site, step: Follow) -> None:
     """Connect a running standby to the upstream, and wait until it streams from there."""
-    action = f"let {step.node} follow {step.upstream}"
+    operation = f"let {step.node} follow {step.upstream}"
     needs_restart = not has("standby.reloaded_upstream", step.major)
     if needs_restart and not site.controlled(step.node, lambda c: c.is_running()):
         # An interrupted attempt stopped the server and did not start it.
-        _start(site, action, step.node)
+        _start(site, operation, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
 
     def is_requested(source: Upstream) -> bool:
@@ -102,15 +102,17 @@ def follow(site: Site, step: Follow) -> None:
 
     with site.standby(step.node) as standby:
         major = standby.version.major
+        # A standby that already streams from there needs no check: the upstream has accepted it.
         if _receiver(standby, partial(_is_at, conninfo=conninfo)) is None:
             with site.server(step.upstream) as upstream:
                 finding = history_finding(standby, upstream)
             if finding.severity is Severity.CRITICAL:
-                raise ServerError(action, f"{finding.found}: {finding.remedy}")
+                raise ServerError(operation, f"{finding.found}: {finding.remedy}")
         config = _config(conninfo, step.slot, major)
         by_sql = has("standby.recovery_settings", major)
+        # By SQL no access to the host is needed; before 12 the setting is in recovery.conf.
         if by_sql:
-            _set_by_sql(action, standby, config.settings["primary_conninfo"], step.slot)
+            _set_by_sql(operation, standby, config.settings["primary_conninfo"], step.slot)
     if not by_sql:
         site.controlled(step.node, lambda control: write_standby_files(control, config))
     if needs_restart:
@@ -122,8 +124,8 @@ def demote(site: Site, step: Demote) -> None:
     """Write the files that make a stopped server a standby."""
     control = site.control(step.node)
     if site.controlled(step.node, lambda control: control.is_running()):
-        action = f"make {step.node} a standby of {step.upstream}"
-        raise ControlFailed(action, "the server is running; stop it first")
+        operation = f"make {step.node} a standby of {step.upstream}"
+        raise ControlFailed(operation, "the server is running; stop it first")
     major = site.controlled(step.node, major_of)
     conninfo = site.conninfo_for(step.node, step.upstream, step.application_name)
     config = _config(conninfo, step.slot, major)
@@ -132,25 +134,25 @@ def demote(site: Site, step: Demote) -> None:
 
 def start_standby(site: Site, step: StartStandby) -> None:
     """Start a server that is configured as a standby, and wait until it streams."""
-    action = f"start {step.node} as a standby"
-    _start(site, action, step.node)
+    operation = f"start {step.node} as a standby"
+    _start(site, operation, step.node)
     conninfo = site.conninfo_for(step.node, step.upstream, None)
     _until_streaming(site, step.node, partial(_is_at, conninfo=conninfo))
 
 
-def _start(site: Site, action: str, node: str) -> None:
+def _start(site: Site, operation: str, node: str) -> None:
     if not site.controlled(node, is_standby):
-        raise ControlFailed(action, "it is configured as a primary, and was not started")
+        raise ControlFailed(operation, "it is configured as a primary, and was not started")
     site.controlled(node, lambda control: control.start())
 
 
-def _set_by_sql(action: str, standby: Standby, conninfo: str, slot: str | None) -> None:
+def _set_by_sql(operation: str, standby: Standby, conninfo: str, slot: str | None) -> None:
     with contextlib.suppress(InsufficientPrivilege):
         # Only a superuser may turn off logging; other roles continue with it.
-        standby._link.run(action, *_QUIET)
+        standby._link.run(operation, *_QUIET)
     for name, value in {"primary_conninfo": conninfo, "primary_slot_name": slot or ""}.items():
-        standby._link.write_setting(action, name, value)
-    standby._link.one(action, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
+        standby._link.write_setting(operation, name, value)
+    standby._link.one(operation, RELOAD, grant="EXECUTE ON FUNCTION pg_reload_conf()")
 
 
 def _config(conninfo: str, slot: str | None, major: int) -> StandbyConfig:
@@ -162,6 +164,7 @@ def _is_at(source: Upstream, conninfo: str) -> bool:
     target = parse_conninfo(conninfo)
     addresses, names = (target.get(key, "").split(",") for key in ("hostaddr", "host"))
     ports = [port or "5432" for port in target.get("port", "5432").split(",")]
+    # libpq uses one port for all hosts.
     ports *= max(len(names), len(addresses)) if len(ports) == 1 else 1
     places = [
         (host, port)
@@ -169,6 +172,7 @@ def _is_at(source: Upstream, conninfo: str) -> bool:
         for host, port in zip(hosts, ports, strict=False)
         if host
     ]
+    # Without a host libpq chose a Unix socket, and there is nothing to compare with.
     return not places or (source.host, str(source.port or 5432)) in places
 
 

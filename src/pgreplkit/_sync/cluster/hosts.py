@@ -44,14 +44,15 @@ def alter_system_findings(
 
 
 def _read(site: Site, node: str, names: tuple[str, ...]) -> AlterSystemFacts:
-    action = f"read whether {node} permits ALTER SYSTEM"
+    operation = f"read whether {node} permits ALTER SYSTEM"
     denied: tuple[str, ...] = ()
     with site.server(node) as server:
-        record = server._link.one(action, ALLOWED, [[*names]])
+        record = server._link.one(operation, ALLOWED, [[*names]])
         if not record["is_superuser"]:
             denied = names
+            # Before 15 only superusers may use ALTER SYSTEM.
             if server.version.major >= 15:
-                rows = server._link.all(action, PRIVILEGES, [[*names]])
+                rows = server._link.all(operation, PRIVILEGES, [[*names]])
                 denied = tuple(row["name"] for row in rows)
     return AlterSystemFacts(
         node=node,

@@ -45,6 +45,7 @@ class PatroniCluster:
         ssl_context: ssl.SSLContext | None = None,
         timeout: float = 10.0,
     ) -> None:
+        # Any member answers for the whole cluster.
         urls = (url,) if isinstance(url, str) else tuple(url)
         self._api = Api(urls, username, password, ssl_context)
         self._timeout = checked_seconds(timeout, "a timeout")
@@ -112,7 +113,7 @@ class PatroniCluster:
 
     def _change(
         self,
-        action: str,
+        operation: str,
         path: str,
         body: Mapping[str, object],
         before: PatroniStatus,
@@ -120,7 +121,7 @@ class PatroniCluster:
     ) -> PatroniChange:
         backoff, began = Backoff(timeout), time.monotonic()
         # Patroni responds when the change is done, or has failed.
-        self._ask(action, "POST", path, body, timeout)
+        self._ask(operation, "POST", path, body, timeout)
         old = before.leader
         while True:
             now = (self.status()).leader
@@ -141,7 +142,7 @@ class PatroniCluster:
 
     def _ask(
         self,
-        action: str,
+        operation: str,
         method: str,
         path: str,
         body: Mapping[str, object] | None,
@@ -159,9 +160,9 @@ class PatroniCluster:
                     break
                 continue
             if status != _OK:
-                raise PatroniRefused(action, content.decode(errors="replace").strip(), status)
+                raise PatroniRefused(operation, content.decode(errors="replace").strip(), status)
             return content
-        raise PatroniUnreachable(action, f"no member responds ({'; '.join(silent)})")
+        raise PatroniUnreachable(operation, f"no member responds ({'; '.join(silent)})")
 
     def _answer(
         self,

@@ -123,6 +123,7 @@ class Plan:
                 f"could not run the {self.operation}: it was already started; call resume()"
             )
         kept = self._journal_file
+        # Overwriting it would lose what is known about that operation.
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
@@ -198,11 +199,13 @@ class Plan:
             try:
                 promotion = self._actor.perform(step)
             except RewindFailed as error:
+                # The data directory is half written: repeating the step cannot help.
                 raise self._failure(str(step), str(error), way_on=error.remedy) from error
             except Error as error:
                 raise self._failure(str(step), str(error)) from error
             self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
+            # After each step: a process that is killed repeats at most one, which is idempotent.
             self._keep(self._journal.with_done(done, promotion))
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)

@@ -53,6 +53,8 @@ def read_rejoin(
 def _slots_of_a_primary(control: NodeControl) -> tuple[str, ...]:
     if is_standby(control):
         return ()
+    # A standby's slots are in use by its own receivers; those of a former primary retain WAL until
+    # they are dropped.
     return tuple(control.list_folder(f"{control.data_directory}/pg_replslot") or ())
 
 

@@ -72,12 +72,12 @@ def _version(control: NodeControl) -> str | None:
 
 
 def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None:
-    action, kept = f"rewind the server in {control.data_directory}", kept_folder(control)
+    operation, kept = f"rewind the server in {control.data_directory}", kept_folder(control)
     if control.is_running():
-        raise ControlFailed(action, "it is running", remedy="stop it first")
+        raise ControlFailed(operation, "it is running", remedy="stop it first")
     if control.read_file(f"{kept}/{_FAILED}") is not None:
         found = "an earlier pg_rewind failed after it began to write, and left a mixture"
-        raise RewindFailed(action, f"{found}; its configuration files are in {kept}")
+        raise RewindFailed(operation, f"{found}; its configuration files are in {kept}")
     keep_files(control, kept)
     signals = {name: control.read_file(name) for name in SIGNAL_FILES}
     for name in SIGNAL_FILES:
@@ -99,7 +99,7 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         # If it is started nevertheless, it does not accept writes.
         mark_standby(control)
         found = f"{error.found}; its configuration files are in {kept}"
-        raise RewindFailed(action, found) from error
+        raise RewindFailed(operation, found) from error
     restore_files(control, kept)
 
 

@@ -73,6 +73,7 @@ class Site:
         try:
             server._link.run("set statement_timeout", limit)
         except BaseException:
+            # No one else has the connection yet.
             server.close()
             raise
         return server
@@ -103,13 +104,13 @@ class Site:
         Raises:
             ControlFailed: If the function raises any exception, or none was given.
         """
-        fence, action = self.fence, f"fence {name}"
+        fence, operation = self.fence, f"fence {name}"
         if fence is None:
-            raise ControlFailed(action, "no function to call was given; pass it in fence=")
+            raise ControlFailed(operation, "no function to call was given; pass it in fence=")
         try:
             completed(to_thread(lambda: fence(name)))
         except Exception as error:
-            raise ControlFailed(action, f"{type(error).__name__}: {error}") from error
+            raise ControlFailed(operation, f"{type(error).__name__}: {error}") from error
 
     def address(self, name: str) -> str:
         """Return the address at which other servers reach a server."""
@@ -157,6 +158,7 @@ class Site:
         conninfo = self._known_conninfo(node)
         if conninfo is not None:
             return pointed_at(conninfo, self._place(upstream))
+        # A former primary has no primary_conninfo of its own.
         conninfo = self._known_conninfo(upstream)
         if conninfo is None:
             return None

@@ -94,9 +94,10 @@ class SwitchoverChecks:
                 old=read_again(handover.old, primary),
                 new=read_again(handover.new, standby),
             )
-            major, action = primary.version.major, "read the state of the archiver"
-            archiver = ARCHIVER.read(primary._link.one(action, ARCHIVER.sql(major)))
-            ready = primary._link.all(action, ready_files(major))
+            major, operation = primary.version.major, "read the state of the archiver"
+            archiver = ARCHIVER.read(primary._link.one(operation, ARCHIVER.sql(major)))
+            # The shutdown waits until these files are archived.
+            ready = primary._link.all(operation, ready_files(major))
             facts = SwitchoverFacts(
                 handover=handover,
                 max_lag=self.max_lag,

@@ -105,6 +105,7 @@ class Watch(Closing):
     def close(self) -> None:
         """Stop the watch, and close the connections that it opened."""
         self._is_closed = True
+        # Connections first: closing one ends the query that a thread waits for.
         for watched in self._watched:
             watched.close()
         self._group.close()
@@ -113,6 +114,7 @@ class Watch(Closing):
         for watched in self._watched:
             watched.start(self._group)
         self._group.wait([w.job for w in self._watched if w.job], self.timeout)
+        # Rates come from two samples of the same server.
         nodes = [compared(watched.answer(self.timeout), self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
@@ -167,6 +169,7 @@ class _Watched:
 
     def close(self) -> None:
         """Close the connection if the watch opened it, or is opening it."""
+        # A connection that is being opened at this moment belongs to the generation before.
         self._generation += 1
         if self._conninfo is not None and self._server is not None:
             server, self._server = self._server, None
@@ -193,8 +196,8 @@ class _Watched:
 
 
 def _sampled(name: str, server: Standby) -> NodeSample:
-    action, sql = f"read the state of {name}", NODE_STATE.sql(server.version.major)
-    state = NODE_STATE.read(server._link.one(action, sql))
+    operation, sql = f"read the state of {name}", NODE_STATE.sql(server.version.major)
+    state = NODE_STATE.read(server._link.one(operation, sql))
     return NodeSample(
         name=name,
         is_primary=not state.in_recovery,

@@ -92,6 +92,7 @@ def compare(
     insist_on_servers(publisher=publisher, subscriber=subscriber)
     comparison = _Comparison(publisher._link, subscriber._link, range_rows, timeout)
     covered = tables_between(publisher._link, subscriber._link, tables, "compare")
+    # Before anything is read: a comparison that fails in its last table has taken hours.
     comparison.insist_on_ready([published.table for published in covered])
     scans = [comparison.scan(published) for published in covered]
     estimated = comparison.estimate([scan.table for scan in scans])
@@ -136,6 +137,7 @@ class _Comparison:
         ours = self._shapes(self._subscriber, published.table, "subscriber")
         names = _compared(published, theirs, ours, operation)
         key = self._key(published.table)
+        # Rows are matched by the key, which a column list may leave out.
         if not {*key} <= {*names}:
             raise KeyMissing(operation, f"its key ({', '.join(key)}) is not among the columns")
         collations = {shape.name: shape.collation for shape in ours}
@@ -200,6 +202,7 @@ class _Comparison:
                 is_last = part.high == whole.high
                 rows = published.rows if is_last else 0
                 is_end = is_last and whole.high is None
+                # Hashes of a whole range: only ranges that differ cost more than one row each.
                 if published == replicated:
                     yield ComparedPart(rows, is_end)
                 else:
@@ -211,15 +214,16 @@ class _Comparison:
     ) -> Iterator[tuple[KeyRange, Digest, Digest]]:
         """Yield the ranges of the publisher's keys, with the digests of both sides."""
         low: Key | None = None
-        high = self._boundary(self._publisher, scan, KeyRange(low, None))
+        high = self._last_key(self._publisher, scan, KeyRange(low, None))
         while True:
             whole = KeyRange(low, high)
+            # Both servers read the range at the same time.
             job = group.start(partial(self._digest, self._subscriber, scan, whole))
             published = self._digest(self._publisher, scan, whole)
             following = None
             if high is not None:
-                # The next boundary is searched while the subscriber still reads this range.
-                following = self._boundary(self._publisher, scan, KeyRange(high, None))
+                # The next last key is searched while the subscriber still reads this range.
+                following = self._last_key(self._publisher, scan, KeyRange(high, None))
             # Two statements: one may have waited for the other's end.
             group.wait([job], 2 * self._timeout)
             yield whole, published, job.result()
@@ -231,14 +235,14 @@ class _Comparison:
         """Yield a range in parts, if the subscriber has many rows where the publisher has few."""
         low = whole.low
         while replicated > 2 * self._range_rows:
-            end = self._boundary(self._subscriber, scan, KeyRange(low, whole.high))
+            end = self._last_key(self._subscriber, scan, KeyRange(low, whole.high))
             if end is None or end == whole.high:
                 break
             yield KeyRange(low, end)
             low = end
         yield KeyRange(low, whole.high)
 
-    def _boundary(self, link: Link, scan: TableScan, within: KeyRange) -> Key | None:
+    def _last_key(self, link: Link, scan: TableScan, within: KeyRange) -> Key | None:
         """Return the last key of the next ``range_rows`` rows; None if there are fewer."""
         records = self._read(link, scan, scan.last_key(within, self._range_rows))
         return scan.key_in(records[0]) if records else None
@@ -257,6 +261,8 @@ class _Comparison:
             # After the first look only the rows in doubt are of interest.
             few = len(verdict.doubtful) <= _KEYS_AT_ONCE
             statement = scan.hashes(within, verdict.doubtful if few else ())
+            # Publisher, subscriber, publisher again: a row that has one version in both looks was
+            # the same while the subscriber was read.
             before = self._observe(scan, statement)
             self._catch_up()
             records = self._read(self._subscriber, scan, statement)
@@ -307,6 +313,7 @@ class _Comparison:
         operation, grant = f"compare {scan.table}", f"SELECT ON {scan.table}"
         try:
             with link.transaction(operation, timeout=self._timeout) as within:
+                # Texts depend on settings of the session, which may differ between the servers.
                 within.one(operation, UNIFORM_OUTPUT)
                 return within.all(operation, statement, grant=grant)
         except InsufficientPrivilege:
@@ -319,6 +326,7 @@ class _Comparison:
 
         Raises: WaitTimeout.
         """
+        # On an idle publisher no commit would move the slot.
         lsn = write_marker(self._publisher)
         if self._slots is None:
             states = read_subscriptions(self._subscriber)
@@ -345,6 +353,7 @@ def _compared(
     wanted = published.columns
     if wanted is None:
         wanted = tuple(shape.name for shape in theirs)
+    # A generated column may be computed differently on each side.
     generated = {shape.name for shape in (*theirs, *ours) if shape.is_generated}
     names = [name for name in wanted if name not in generated]
     if lacking := [name for name in names if name not in there & here]:

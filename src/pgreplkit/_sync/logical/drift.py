@@ -100,6 +100,7 @@ def copy_schema(
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
+    # One program after another: indexes need the tables.
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, SchemaSection(section), names)
         to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
@@ -119,6 +120,7 @@ def _read_shapes(link: Link, names: Sequence[TableName]) -> dict[TableName, Tabl
         return link.all("read the tables", statement, asked)
 
     major = link.version.major
+    # Before the tables, which refer to them.
     types = {record["oid"]: TypeShape(**record) for record in ask(types_of_tables(major))}
     shapes = {}
     for record in ask(sql.TABLES):

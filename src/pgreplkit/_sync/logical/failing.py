@@ -68,7 +68,9 @@ def _applied(link: Link, state: SubscriptionState) -> LSN:
 
 def _peek(slot: Slot, state: SubscriptionState, applied: LSN) -> FailedTransaction | None:
     publications = ",".join(quote_identifier(name) for name in state.subpublications)
+    # The oldest version has all that is needed: commits and their positions.
     options = {"proto_version": "1", "publication_names": publications}
+    # The worker never sees what the publisher left out.
     if state.suborigin == "none" and has("changes.origin", slot._link.version.major):
         options["origin"] = "none"
     # Transactions can be large: each look reads more only if the one before found nothing.

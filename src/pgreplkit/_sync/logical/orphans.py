@@ -37,6 +37,7 @@ def _subscriber(server: Server) -> Subscriber:
     origins = server._link.all("read the origins", ORIGINS)
     slots = server.slots()
     identity = server.identity()
+    # Two standbys of one cluster have the same identifier, but not the same start.
     started = server._link.one("read the start time of the server", STARTED)
     return Subscriber(
         where=f"{info.host}:{info.port}",

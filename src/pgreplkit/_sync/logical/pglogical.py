@@ -32,6 +32,7 @@ from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _GRANT = "SUPERUSER"
+# The sets that pglogical makes in each node.
 _DEFAULT_SETS = ("default", "default_insert_only", "ddl_sql")
 
 
@@ -59,6 +60,7 @@ class PglogicalNode:
         """
         insist_on_servers(server=server)
         _insist_on_extension(server._link)
+        # Other servers use it: an address that only this process understands would not do.
         if conninfo is None:
             conninfo = server_conninfo(
                 server.connection, server._link.conninfo, major=server.version.major
@@ -144,6 +146,7 @@ class PglogicalNode:
         Source: pglogical.replication_set_add_table().
         """
         operation = f"add tables to the replication set {set_name!r}"
+        # All of them or none.
         with self._link.transaction(operation, timeout=timeout) as link:
             for one in map(published, tables):
                 columns = None if one.columns is None else [*one.columns]
@@ -329,6 +332,7 @@ class PglogicalSubscription:
         """
         backoff = Backoff(timeout)
         self._call("disable", sql.DISABLE, [], timeout)
+        # The function returns before the worker ends, and until then the slot is in use.
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(

@@ -35,10 +35,12 @@ def publisher_of(link: Link, oid: int, publisher: Server | None) -> Iterator[Ser
 
     Raises: ConnectionFailed; InsufficientPrivilege if the role may not read the connection string.
     """
+    # The caller's connection stays open.
     if publisher is not None:
         insist_on_servers(publisher=publisher)
         yield publisher
         return
+    # As the subscriber connects: a name that only the subscriber resolves fails here.
     conninfo = read_conninfo(link, oid)
     with Server.connect(conninfo, connect_timeout=_CONNECT_TIMEOUT) as opened:
         yield opened

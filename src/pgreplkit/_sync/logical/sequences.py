@@ -79,6 +79,8 @@ class SequencePlan:
     def refresh(self) -> SequencePlan:
         """Read both sides again, and return the plan."""
         sources = read_sequences(self._publisher._link, self._names)
+        # The publisher first: a sequence of the subscriber that moves in between is only further
+        # ahead.
         targets = read_sequences(self._subscriber._link, [*sources])
         missing = {*(self._names or ())} - sources.keys()
         if missing:
@@ -102,6 +104,7 @@ class SequencePlan:
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
         """
+        # The positions that were shown may be old.
         self.refresh()
         due = tuple(change for change in self.changes if change.sql)
         operation = "set the sequences"

@@ -195,6 +195,7 @@ class SnapshotStream(ChangeStream[R]):
             self._silence = Silence.of_server(limit)
             with translate_errors(self._operation):
                 walsender.connection.execute(unlimited.encode(), prepare=False)
+            # The snapshot is valid until the next command on this connection.
             created = walsender.create_slot(
                 self.slot,
                 plugin="pgoutput",
@@ -203,9 +204,11 @@ class SnapshotStream(ChangeStream[R]):
                 failover=self._failover,
                 timeout=self._create_timeout,
             )
+            # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
             with translate_errors("take over the snapshot of the slot"):
                 reader = Connection[object].connect(in_utf8(self._conninfo), autocommit=True)
+                # Copied values must load as the streamed ones do.
                 read_exactly(reader, self._conninfo)
                 reader.execute(unlimited.encode())
                 reader.execute(ROW_SECURITY_OFF)
@@ -222,6 +225,7 @@ class SnapshotStream(ChangeStream[R]):
         operation = self._operation
         published = published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
+            # The slot would never send a change of them.
             unpublished = {*self._tables} - {one.table for one in published}
             if unpublished:
                 listed = ", ".join(map(str, sorted(unpublished)))
@@ -229,6 +233,7 @@ class SnapshotStream(ChangeStream[R]):
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
         insist_on_all_rows(link, operation, [one.table for one in published])
+        # In the transaction of the snapshot: the columns are those of its rows.
         return table_copies(link, operation, published)
 
     def _copied(
@@ -249,6 +254,7 @@ class SnapshotStream(ChangeStream[R]):
                     values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
+        # The transaction would hold back VACUUM.
         reader.close()
         self._has_unfinished_slot = False
         if self._phase is _Phase.COPYING:

@@ -142,6 +142,7 @@ class Subscription:
         Raises: SubscriptionNotFound.  Source: as of ``tables``, ``workers`` and ``stats``.
         """
         self.refresh()
+        # The counters do not exist before 15, and all else does.
         has_stats = has("subscription.stats", self._link.version.major)
         slot = None
         if publisher is not None and self.state.subslotname is not None:
@@ -259,6 +260,7 @@ class Subscription:
             self._link.require("subscription.alter_two_phase")
         listed = SQL(", ").join(parts.subscription_options(self._link.require, options))
         what = SQL(SET_OPTIONS).format(listed)
+        # The server changes both in the publisher's slot too.
         if given & {"failover", "two_phase"}:
             self._alter_by_publisher(what, None, timeout)
         else:
@@ -278,6 +280,7 @@ class Subscription:
 
         Source: ALTER SUBSCRIPTION … SET (slot_name = NONE).
         """
+        # The server refuses to remove the slot of an enabled subscription.
         self.disable(timeout=timeout)
         self._alter(SQL(DETACH_SLOT), timeout)
 
@@ -332,8 +335,16 @@ class Subscription:
         operation = f"skip a transaction of {self.name!r}"
         origin = f"pg_{self.state.oid}"
         try:
-            self._link.one(operation, ADVANCE_ORIGIN, [origin, finish_lsn + 1], grant="SUPERUSER")
+            self._link.one(
+                # The worker continues after the commit record that begins at this position.
+                operation,
+                ADVANCE_ORIGIN,
+                [origin, finish_lsn + 1],
+                grant="SUPERUSER",
+            )
         finally:
+            # Also after an error: a disabled subscription retains WAL, and no one would look for
+            # it.
             if was_enabled:
                 self.enable(timeout=timeout)
 
@@ -410,6 +421,7 @@ class Subscription:
         self.refresh()
         backoff = Backoff(timeout)
         with publisher_of(self._link, self.state.oid, publisher) as server:
+            # After all commits until now, those included that change no published table.
             target = write_marker(server._link) if lsn is None else lsn
             if self.state.subslotname is None:
                 raise ServerError(
@@ -448,6 +460,7 @@ class Subscription:
         Source: DROP SUBSCRIPTION.
         """
         self.refresh()
+        # Which slots of copies may be left is known only before the DROP.
         tables = self.tables()
         if publisher_gone:
             return subscribing.drop_here(self._link, self.state, tables, timeout=timeout)

@@ -44,6 +44,7 @@ def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
     given = [[t.schema for t in tables], [t.name for t in tables]]
     records = link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
+    # A misspelt table would have no writers.
     insist_on_all(operation, "this database", tables, covered)
     schemas, names = [t.schema for t in covered], [t.name for t in covered]
 

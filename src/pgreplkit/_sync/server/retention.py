@@ -35,6 +35,7 @@ def read_retention(link: Link, *, window: float | None, disk_size: int | None) -
 
 def _wal_rate(link: Link, window: float) -> float | None:
     operation = "measure the WAL rate"
+    # The server's clock, and not this one's: the answers take different times.
     before = link.one(operation, POSITION_NOW)
     sleep(window)
     after = link.one(operation, POSITION_NOW)

@@ -369,8 +369,8 @@ class Server(Closing):
         operation = "read the timeline's history"
         try:
             record = self._link.one(operation, HISTORY, [timeline], meaning={FILE_MISSING: _NoFile})
-        # A caller that lacks the history says so in a finding.
         except (InsufficientPrivilege, _NoFile):
+            # A caller that lacks the history says so in a finding.
             return None
         return TimelineHistory.parse(record["text"], timeline=timeline)
 

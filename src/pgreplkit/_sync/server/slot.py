@@ -88,7 +88,7 @@ class Slot:
         backoff, was_ended = Backoff(timeout), False
         while True:
             try:
-                self._do(f"drop slot {self.name!r}", sql.DROP, [self.name])
+                self._run(f"drop slot {self.name!r}", sql.DROP, [self.name])
             except SlotActive as error:
                 if not force or backoff.is_over:
                     raise
@@ -123,7 +123,7 @@ class Slot:
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         operation = f"advance slot {self.name!r} to {lsn}"
         # The server moves the slot at most to its own position, and returns where that is.
-        [record] = self._do(operation, sql.ADVANCE, [self.name, lsn])
+        [record] = self._run(operation, sql.ADVANCE, [self.name, lsn])
         self.refresh()
         reached: LSN = record["end_lsn"]
         return reached
@@ -147,7 +147,7 @@ class Slot:
         # Only the function for logical slots has a parameter for the plugin.
         params += [plugin or self.state.plugin] if is_logical else []
         statement = sql.COPY_LOGICAL if is_logical else sql.COPY_PHYSICAL
-        self._do(f"copy slot {self.name!r} to {name!r}", statement, params)
+        self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return Slot(self._link, read_slot(self._link, name))
 
     def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
@@ -258,18 +258,18 @@ class Slot:
         stop_at: LSN | None,
         options: Mapping[str, str] | None,
     ) -> list[SlotChange]:
-        """Return decoded changes by the function of that verb, "peek" or "get"."""
+        """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
         listed = [text for option in (options or {}).items() for text in option]
-        records = self._do(
+        records = self._run(
             f"{verb} the changes of slot {self.name!r}",
             view.sql(self._link.version.major),
             [self.name, stop_at, limit, listed],
         )
         return [view.read(record) for record in records]
 
-    def _do(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
+    def _run(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
         try:
             return self._link.all(operation, statement, params, grant=_GRANT, meaning=meaning)
@@ -330,7 +330,7 @@ def read_slot(link: Link, name: str) -> SlotState:
 def make_physical_slot(link: Link, name: str, *, reserve_wal: bool, temporary: bool) -> Slot:
     """Create a physical slot, and return it."""
     params = [checked_slot_name(name), bool(reserve_wal), bool(temporary)]
-    return _made(link, name, sql.CREATE_PHYSICAL, params, f"create slot {name!r}", None)
+    return _create(link, name, sql.CREATE_PHYSICAL, params, f"create slot {name!r}", None)
 
 
 def make_logical_slot(
@@ -359,10 +359,10 @@ def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _made(link, name, sql.create_logical(len(flags)), params, operation, timeout)
+    return _create(link, name, sql.create_logical(len(flags)), params, operation, timeout)
 
 
-def _made(
+def _create(
     link: Link,
     name: str,
     statement: str,

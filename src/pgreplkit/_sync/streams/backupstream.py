@@ -284,8 +284,8 @@ class BackupStream(Closing):
                 messages = self._next()
                 if messages is not None and self._framing is not None:
                     self._framing.feed(messages)
-            # The stream stays as it is: the next call continues to wait.
             except WaitTimeout:
+                # The stream stays as it is: the next call continues to wait.
                 raise
             except BaseException:
                 self._end(StreamState.FAILED)
@@ -362,7 +362,7 @@ class BackupStream(Closing):
         with translate_os_errors(self._operation):
             folder = DataFolder(
                 Path(directory).absolute(),
-                tried=self._operation,
+                operation=self._operation,
                 locations=moved,
                 mode=int(mode, 8),
                 algorithm=checksums,

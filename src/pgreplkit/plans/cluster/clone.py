@@ -34,6 +34,7 @@ class ClonePhase(OpenEnum):
 
 
 _PHASES = {
+    # pg_basebackup runs with LC_ALL=C: its messages are not translated.
     "waiting for checkpoint to complete": ClonePhase.WAITING_FOR_CHECKPOINT,
     "checkpoint completed": ClonePhase.COPYING,
     "write-ahead log end point": ClonePhase.FINISHING_WAL,
@@ -62,6 +63,7 @@ class CloneProgress:
         """The copied share, from 0 to 1; None until the total is known."""
         if not self.bytes_total:
             return None
+        # Files may grow while they are copied.
         return min(1.0, self.bytes_done / self.bytes_total)
 
     @property
@@ -69,6 +71,7 @@ class CloneProgress:
         """Estimated remaining time at the average speed; None if unknown."""
         if self.phase is not ClonePhase.COPYING or (self.share or 0) < _MIN_SHARE or not self.share:
             return None
+        # From the end of the checkpoint: nothing was copied while it lasted.
         return self.copying_for * (1 / self.share - 1)
 
     @property
@@ -133,6 +136,7 @@ class CloneOptions:
             raise ValueError(
                 f"compression must be gzip, lz4 or zstd, as in 'zstd:3', got {self.compression!r}"
             )
+        # pg_basebackup refuses them too, but only after the checkpoint.
         for old, new in self.tablespaces.items():
             if not old.startswith("/") or not new.startswith("/"):
                 raise ValueError(f"tablespaces must have absolute paths, got {old!r}: {new!r}")
@@ -148,11 +152,14 @@ class CloneOptions:
             f"--checkpoint={self.checkpoint}",
             f"--wal-method={self.wal_method}",
         ]
+        # With fetch, pg_basebackup uses no slot; the standby still does.
         if self.slot and self.wal_method == "stream":
             arguments.append(f"--slot={self.slot}")
         if self.max_rate is not None:
             arguments.append(f"--max-rate={self.max_rate >> 10}")
         if self.compression is not None:
+            # Compressed by the client, the data would be sent uncompressed, and stored in tar
+            # files.
             arguments.append(f"--compress=server-{self.compression}")
         for old, new in self.tablespaces.items():
             arguments.append(f"--tablespace-mapping={_escaped(old)}={_escaped(new)}")

@@ -88,11 +88,13 @@ def standbys_evidence(primary: str, reports: Sequence[StandbyReport]) -> Finding
     """
     streaming = [report.name for report in reports if report.streams]
     unknown = [report for report in reports if report.streams is None]
+    # A standby that answers, but not this question, may be a primary by now.
     unclear = [report for report in unknown if report.reply is not Reply.SILENT]
     silent = [report.name for report in unknown if report.reply is Reply.SILENT]
     parts = [f"{', '.join(streaming) or 'none'} streams from it"]
     parts += [f"{report.name} does not say: {report.said}" for report in unclear]
     parts += [f"{', '.join(silent)} did not answer"] if silent else []
+    # No answer at all is no evidence: perhaps this machine is cut off.
     asked_none = len(unknown) == len(reports)
     is_lost = not streaming and not unclear and not asked_none
     return Finding(
@@ -130,6 +132,7 @@ def lost_primary(
         return topology[name]
     down, primaries = topology.down, topology.primaries
     possible = {node.name for node in (*down, *primaries)}
+    # If other nodes are down, but not the one that was seen last, that one was replaced since.
     if last_primary is not None and (not down or last_primary.name in possible):
         return last_primary
     if primaries:
@@ -235,11 +238,13 @@ def _slots(facts: FailoverFacts) -> Finding:
 
 def _position(status: ReplayStatus) -> LSN:
     known = [lsn for lsn in (status.received_lsn, status.replayed_lsn) if lsn is not None]
+    # A standby that restarted reports nothing received, but replays WAL from its pg_wal.
     return max(known, default=LSN.INVALID)
 
 
 def _commits(facts: FailoverFacts) -> Iterator[Finding]:
     handover = facts.handover
+    # The old primary's names cannot be read any more; the standby has its own.
     names = handover.new_sync_names
     yield checked(
         "synchronous_standby_names",

@@ -71,6 +71,7 @@ def insist_on_follow(topology: Topology, standby: str, upstream: str) -> None:
     if node not in topology.standbys or not above.is_reachable or node is above:
         found = f"they are not a standby and another server that runs ({node}; {above})"
         raise ServerError(operation, found)
+    # Each would wait for WAL of the other.
     if node in topology.upstreams(upstream):
         found = f"{upstream} receives from {standby}: they would form a circle without a primary"
         raise ServerError(operation, found)
@@ -100,6 +101,7 @@ def _connection(facts: FollowFacts, *, has_control: bool) -> Iterator[Finding]:
             observed="given" if has_control else "no control was given",
             needed="a control that restarts the standby, as versions before 13 require",
         )
+    # Only a warning: the standby streams, and the slot may be meant for another.
     if facts.left_slot is not None:
         yield checked(
             "slot",
@@ -123,6 +125,7 @@ def can_follow(
     ``own`` must have been read before ``upstream``, which may have written more WAL since.
     ``history`` is the upstream's; None if it cannot be read.
     """
+    # WAL of different clusters has nothing in common, though its positions may look alike.
     if own.system_id != upstream.system_id:
         return checked(
             "history",

@@ -61,6 +61,7 @@ class Handover:
         """Slot of the old primary on the new one; None if the standbys use no slots."""
         if self._slot(self.new) is None:
             return None
+        # Names of nodes have characters that names of slots may not have.
         name = re.sub("[^a-z0-9_]", "_", self.old.name.lower())[:_LONGEST_SLOT_NAME]
         taken = {self._slot(node) for node in self.followers}
         # "db-3" and the follower "db_3" would share a slot, which serves one standby only.
@@ -106,6 +107,7 @@ class Handover:
     @property
     def stale_slots(self) -> tuple[str, ...]:
         """Slots on the old primary that are unused after all standbys have left it."""
+        # Slots of other receivers stay: they are not moved.
         used = [self._slot(node) for node in (self.new, *self.followers)]
         existing = {slot.slot_name for slot in self.old.slots}
         return tuple(dict.fromkeys(slot for slot in used if slot and slot in existing))
@@ -181,6 +183,7 @@ def control_findings(
 
 def lost_bytes(handover: Handover, statuses: Sequence[ReplayStatus]) -> int | None:
     """Return how much WAL the old primary is known to have had and the new one lacks."""
+    # The walreceivers know the end of WAL that the primary reported with its last message.
     reported = [status.latest_end_lsn for status in statuses]
     known = [lsn for lsn in (handover.old.lsn, *reported) if lsn is not None]
     if not known or handover.new.lsn is None:

@@ -39,8 +39,10 @@ class HostFacts:
 
 def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
     """Check that the server can be configured and started as a standby."""
+    # The directory itself too, in which files are replaced.
     written = ("", "postgresql.auto.conf", "recovery.conf", "standby.signal", "recovery.signal")
     ours = {f"{facts.data_directory}/{name}".rstrip("/") for name in written}
+    # Other files may belong to an administrator: they are not changed.
     bad = [path for path in facts.unwritable if path in ours]
     yield checked(
         f"files of {facts.node}",
@@ -55,6 +57,7 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         observed=facts.main_file if facts.is_configured else f"there is no {facts.main_file}",
         needed="the main configuration file of the server",
         remedy="LocalControl(config_file=…)",
+        # A command of the user knows its configuration; pg_ctl is told by us.
         otherwise=Severity.CRITICAL if facts.starts_itself else Severity.INFO,
     )
     # A connection string may contain a password.
@@ -130,6 +133,7 @@ def altered_settings(steps: Iterable[Step]) -> dict[str, tuple[str, ...]]:
         names: tuple[str, ...] = ()
         if isinstance(step, SetSyncNames):
             names = ("synchronous_standby_names",)
+        # Before 12 they are in recovery.conf, which no SQL changes.
         elif isinstance(step, Follow) and step.major >= 12:
             names = ("primary_conninfo", "primary_slot_name")
         if names:

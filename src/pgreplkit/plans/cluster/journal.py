@@ -154,6 +154,7 @@ class Journal:
     def servers(self) -> tuple[str, ...]:
         """Names of the servers that the operation acts on or relies on."""
         lost = self.lost_primary
+        # A resumed failover asks them again, though no step acts on them.
         others = () if lost is None else (lost.primary, *lost.standbys)
         return tuple(dict.fromkeys([*(step.node for step in self.steps), *others]))
 
@@ -199,8 +200,10 @@ class Journal:
         if self.writes is None or self.writes.outage is None:
             return None
         first, last = self.writes.outage
+        # Not over yet: its duration is not known.
         if last >= len(self.done):
             return None
+        # The shutdown may refuse writes from its first moment on.
         return self.done[last].ended_at - self.done[first].began_at
 
     def with_done(self, done: StepResult, promotion: Promotion | None) -> Journal:
@@ -230,6 +233,7 @@ class Journal:
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
             way_on += f", or from another process the cluster's resume({journal_file!r})"
+        # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"
         final = self.final_step(next_is_begun=True)
@@ -249,6 +253,7 @@ class Journal:
             "lost_bytes": self.lost_bytes,
             "lost_primary": plain(self.lost_primary),
         }
+        # Indented: in an emergency someone may read the file itself.
         return json.dumps(content, indent=1)
 
     @classmethod
@@ -271,6 +276,7 @@ class Journal:
                 lost_primary=_lost_primary(content["lost_primary"]),
             )
         except (KeyError, TypeError) as error:
+            # A journal of another version, or a file that is none.
             raise ValueError(
                 f"could not read the journal: {error}; the file is not an operation's journal"
             ) from error
@@ -283,6 +289,7 @@ def _done(steps: Sequence[Step], times: Sequence[Sequence[str]]) -> tuple[StepRe
             began_at=datetime.fromisoformat(began_at),
             ended_at=datetime.fromisoformat(ended_at),
         )
+        # A journal has times only for the steps that are done.
         for step, (began_at, ended_at) in zip(steps, times, strict=False)
     )
 
@@ -291,6 +298,7 @@ def _writes(content: Mapping[str, Any] | None, steps: int) -> WriteStates | None
     if content is None:
         return None
     states = tuple(content["states"])
+    # One for each step, and one after the last.
     if len(states) != steps + 1:
         raise TypeError(f"{len(states)} states for {steps} steps")
     outage = content["outage"]

@@ -57,6 +57,7 @@ def _reason(slot: SlotState, copy: SlotState | None, position: LSN | None) -> st
     if copy.temporary:
         return "its synchronization to the standby is not finished"
     confirmed = slot.confirmed_flush_lsn
+    # Its next changes would come a second time with other contents, or never.
     if position is not None and confirmed is not None and confirmed > position:
         return (
             f"its consumer has confirmed changes up to {confirmed}, which the standby at {position}"
@@ -86,6 +87,7 @@ def failover_slots(handover: Handover, position: LSN | None) -> Finding:
     if old.version is not None:
         losses = slot_losses(old.slots, new.slots, position=position)
         return _finding(handover, losses, Severity.WARNING)
+    # Copies that are not usable are known, whatever the primary had.
     reasons = [(slot, _reason(slot, slot, None)) for slot in new.slots if slot.synced]
     losses = [SlotLoss(slot=slot, reason=reason) for slot, reason in reasons if reason]
     if losses:

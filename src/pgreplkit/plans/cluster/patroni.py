@@ -91,6 +91,7 @@ def read_status(text: bytes) -> PatroniStatus:
         PatroniError: If the response does not describe a cluster.
     """
     try:
+        # Fields that a version of Patroni lacks are None; unknown ones are passed over.
         content: Mapping[str, Any] = json.loads(text)
         return PatroniStatus(
             scope=content.get("scope"),
@@ -98,6 +99,7 @@ def read_status(text: bytes) -> PatroniStatus:
             is_paused=bool(content.get("pause")),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # A proxy in front of Patroni may answer with anything.
         found = f"the response does not describe a cluster ({type(error).__name__}: {error})"
         raise PatroniError("read the state of the Patroni cluster", found) from error
 

@@ -10,6 +10,7 @@ from pgreplkit.plans.cluster.steps import Promote, Step, StopPrimary
 
 def promotion_writes(steps: Sequence[Step]) -> WriteStates:
     """Describe which server accepts writes during each step; one step must be a promotion."""
+    # By the kinds of steps: the operations differ in all else.
     promoted = next(n for n, step in enumerate(steps) if isinstance(step, Promote))
     stopped = next((n for n, step in enumerate(steps) if isinstance(step, StopPrimary)), None)
     return WriteStates(
@@ -23,6 +24,7 @@ def _state(steps: Sequence[Step], number: int, stopped: int | None, promoted: in
     new = steps[promoted].node
     if number > promoted:
         return f"{new} accepts writes"
+    # The process may have been killed after the request, and before the answer.
     if number == promoted:
         return f"{new} may accept writes already; if not, no server does"
     if stopped is None:

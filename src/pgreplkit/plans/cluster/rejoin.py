@@ -72,6 +72,7 @@ class RejoinFacts:
 
         The new primary used one of them, or has slots of the same names that are in use.
         """
+        # Slots of consumers that did not move are left alone.
         moved = {slot.slot_name for slot in self.primary.slots if slot.active}
         return tuple(slot for slot in self.slots if slot in moved or slot == self.primary_slot)
 

@@ -48,9 +48,11 @@ def divergence(
     belongs to the primary's history, and so does all WAL before it. After a crash, the end of WAL
     is known only to recovery.
     """
+    # It was promoted, too, and has a timeline of its own.
     if control.timeline not in history.timelines:
         return Divergence.DIVERGED
     if control.state is ControlState.SHUT_DOWN_IN_RECOVERY and not is_running:
+        # A standby stops after the last record that it replayed, which min_recovery_lsn covers.
         last = max(control.checkpoint_lsn, control.min_recovery_lsn)
         timeline = max(control.timeline, control.min_recovery_timeline)
         return Divergence.NONE if history.can_follow(timeline, last) else Divergence.DIVERGED
@@ -106,11 +108,13 @@ def rewind_findings(facts: RewindFacts) -> Iterator[Finding]:
     )
     yield checked(
         "shutdown",
+        # A running server is shut down cleanly by the plan.
         ok=has("rewind.recovery", facts.major) or control.is_clean or facts.is_running,
         observed=f"the server is {control.state}",
         needed="a clean shutdown; from version 13 on pg_rewind recovers the server itself",
         remedy=f"start it where no client can reach it and stop it, or {NEW_COPY}",
     )
+    # pg_rewind tries a server only after it was shut down cleanly.
     assumed = "it would succeed" if facts.was_tried else "possible only after a clean shutdown"
     yield checked(
         "pg_rewind --dry-run",

@@ -13,7 +13,12 @@ from packaging.version import Version
 from pgreplkit.catalog.features import has
 from pgreplkit.errors import UnsupportedByServer
 from pgreplkit.values.applicationname import checked_application_name
-from pgreplkit.values.conninfosyntax import PARAMETER_SINCE, format_conninfo, parse_conninfo
+from pgreplkit.values.conninfosyntax import (
+    BY_ROLE,
+    PARAMETER_SINCE,
+    format_conninfo,
+    parse_conninfo,
+)
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.slotname import checked_slot_name
@@ -32,8 +37,6 @@ RECOVERY_TARGETS = (
 """Settings that end recovery at some point, after which a server is no longer a standby."""
 AT_TARGET = ("recovery_target_action", "recovery_target_inclusive")
 """Settings about the end of recovery, without effect if there is no recovery target."""
-_WRONG_ROLE = ("target_session_attrs", "load_balance_hosts")
-"""Parameters that choose a server by its role: a walreceiver must follow a server of any role."""
 _OPTIONAL = {
     "gssencmode": ("disable", "prefer"),
     "channel_binding": ("disable", "prefer"),
@@ -159,12 +162,13 @@ def fit_conninfo(conninfo: str, version: Version) -> str:
         since = PARAMETER_SINCE.get(name, 10)
         if (name, value) == ("sslrootcert", "system"):
             since = 16  # Before version 16, "system" is the name of a file.
-        if name in _WRONG_ROLE:
+        if name in BY_ROLE:
             continue
         if since <= version.major:
             kept[name] = value
         elif name not in _OPTIONAL or value not in (_OPTIONAL[name] or (value,)):
             raise UnsupportedByServer(f"the connection parameter {name}", since, str(version))
+    # An unchanged string stays as the user wrote it, URI or not.
     return conninfo if kept == parts else format_conninfo(kept)
 
 
@@ -189,6 +193,7 @@ def named(conninfo: str, application_name: str | None) -> str:
     """
     if application_name is None:
         return conninfo
+    # libpq uses the last of several values, so that an earlier name need not be removed.
     if conninfo.startswith(("postgresql://", "postgres://")):
         mark = "&" if "?" in conninfo else "?"
         return f"{conninfo}{mark}application_name={quote(application_name, safe='')}"
@@ -256,6 +261,7 @@ def _milliseconds(delay: timedelta | None) -> str | None:
 
 
 def _timeline_text(timeline: TargetTimeline, major: int) -> str | None:
+    # bool is a subclass of int.
     is_number = type(timeline) is int and 0 < timeline < 1 << 32
     if not is_number and timeline not in ("latest", "current"):
         raise ValueError(

@@ -46,12 +46,14 @@ class Step:
         """Return the kind and the fields of the step as JSON types."""
         content: dict[str, JSONValue] = {"kind": type(self).__name__}
         for name, value in self._fields().items():
+            # JSON has no tuples; the converters make them again.
             content[name] = [*value] if isinstance(value, tuple) else value
         return content
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}
 
+    # Texts are formatted from the fields: a step that is read from a journal has no others.
     def _shown(self) -> dict[str, object]:
         return {
             name: ", ".join(value) if isinstance(value, tuple) else value
@@ -68,6 +70,7 @@ def step_from(content: Mapping[str, Any]) -> Step:
     Raises:
         ValueError: If the content does not describe a step.
     """
+    # By the class: a step of a later version is refused, and not guessed.
     kinds = {kind.__name__: kind for kind in Step.__subclasses__()}
     values = {name: value for name, value in content.items() if name != "kind"}
     try:
@@ -101,6 +104,7 @@ class MakeSlots(Step):
 
     @property
     def action(self) -> str:
+        # true reserves WAL at once: the standby connects only later.
         call = "SELECT pg_create_physical_replication_slot('{}', true)"
         return "; ".join(call.format(slot) for slot in self.slots)
 
@@ -139,6 +143,7 @@ class SetSyncNames(Step):
 
     @property
     def action(self) -> str:
+        # For display: the statement itself is composed by psycopg.
         text = self.names.replace("'", "''")
         return f"ALTER SYSTEM SET synchronous_standby_names = '{text}'; SELECT pg_reload_conf()"
 
@@ -200,6 +205,7 @@ class Promote(Step):
 
     check = "replay is not paused"
     is_final = True
+    # It would accept writes that no other server has.
     caution = "never start the old primary as a primary again"
     _description = "promote it, and wait until it accepts writes"
 

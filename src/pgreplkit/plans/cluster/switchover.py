@@ -47,6 +47,7 @@ def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterN
     """
     new, old, operation = topology[to], topology.primary, f"switch over to {to}"
     if old is None:
+        # A primary that recovers comes back: a failover would make two.
         refusing = [str(node) for node in topology.down if node.refuses]
         if refusing:
             found = f"no primary accepts connections at present ({'; '.join(refusing)})"
@@ -60,8 +61,10 @@ def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterN
 def switchover_steps(handover: Handover) -> tuple[Step, ...]:
     """Return the steps in order; those before the promotion can be undone."""
     old, new = handover.old.name, handover.new.name
+    # The checkpoint here shortens the one at the shutdown, during which no server accepts writes.
     steps: list[Step] = [*slot_steps(handover, with_old=True), Checkpoint(old)]
     names = handover.swapped_names
+    # Before the promotion: the first commit must wait for the right standbys.
     if names != handover.new_sync_names:
         steps.append(SetSyncNames(new, str(names), str(handover.new_sync_names)))
     # The old primary becomes a standby before the promotion: if it is started in between, it does
@@ -120,6 +123,7 @@ def _candidate_findings(facts: SwitchoverFacts) -> Iterator[Finding]:
         observed=f"{new.name} is {status.lag_reason}",
         needed="it streams",
     )
+    # Replayed, not only received: the promotion waits for the replay.
     lag = status.bytes_behind
     yield checked(
         "lag",
@@ -153,6 +157,7 @@ def _shutdown(facts: SwitchoverFacts) -> Iterator[Finding]:
         for sender in node.senders
         if sender.state is SenderState.BACKUP
     ]
+    # Exclusive backups exist before 15 only, and have no walsender.
     running += [f"an exclusive backup on {old.name}"] if facts.in_exclusive_backup else []
     yield checked(
         "base backups",
@@ -180,6 +185,7 @@ def _slots(handover: Handover) -> Iterator[Finding]:
     others = [
         slot.slot_name
         for slot in handover.old.slots
+        # Logical slots have a finding of their own.
         if slot.slot_type is not SlotType.LOGICAL and slot.slot_name not in moved
     ]
     yield checked(
@@ -209,6 +215,7 @@ def _other_servers(handover: Handover) -> Iterator[Finding]:
     """Check for receivers, standbys and nodes that the switchover does not move."""
     names = {node.name for node in handover.topology.members}
     names |= {settings.application_name for settings in handover.upstream_settings.values()}
+    # A base backup has a finding of its own.
     receivers = [s for s in handover.old.senders if s.state is not SenderState.BACKUP]
     unknown = [s.application_name or "" for s in receivers if s.application_name not in names]
     yield checked(

@@ -121,6 +121,7 @@ class Topology:
         in replication, then that of the first node. Witnesses of repmgr do not count.
         """
         nodes = [node for node in self.nodes if node.system_id is not None and not node.is_witness]
+        # A node that was given by mistake must not make strangers of the others.
         count = Counter(node.system_id for node in nodes)
         linked = Counter(node.system_id for node in nodes for _ in _links(node))
 
@@ -184,6 +185,7 @@ class Topology:
         """Return the upstreams of a node, direct and indirect, the nearest first."""
         found: list[ClusterNode] = []
         node = self[name]
+        # Standbys may form a circle.
         while node.upstream is not None and self[node.upstream] not in found:
             node = self[node.upstream]
             found.append(node)
@@ -205,6 +207,7 @@ class Topology:
         }
 
         def rank(node: ClusterNode) -> tuple[int, int, bool, int, bool, str]:
+            # A synchronous standby has every commit that a client knows of.
             confirms = node.name in confirming or _application_name(node) in confirming
             lsn = 0 if node.lsn is None else int(node.lsn)
             direct = node.upstream in writers
@@ -259,6 +262,7 @@ class Topology:
 
     def split_brain(self) -> SplitBrain:
         """Return the error that names the primaries, and where their histories diverged."""
+        # The lowest timeline first: the others were promoted later.
         first, *others = sorted(self.primaries, key=lambda node: (node.timeline or 0, node.name))
         fork = None
         for other in others:
@@ -329,12 +333,14 @@ def _upstream(node: ClusterNode, nodes: Sequence[ClusterNode]) -> str | None:
     if source is None:
         return None
     others = [n for n in nodes if n is not node and n.is_reachable]
+    # The same private address may exist in two networks.
     others = [other for other in others if other.system_id == node.system_id]
     for found in (
         [other for other in others if (other.host, other.port) == (source.host, source.port)],
         [other for other in others if source.slot_name in _slots_in_use(other)],
         [other for other in others if source.application_name in _receivers_of(other)],
     ):
+        # Two candidates are no answer: a wrong upstream is worse than none.
         if len(found) == 1:
             return found[0].name
     return None
@@ -347,6 +353,7 @@ def _slots_in_use(node: ClusterNode) -> set[str | None]:
 
 def _receivers_of(node: ClusterNode) -> set[str | None]:
     backup = SenderState.BACKUP
+    # A base backup may carry the name of the standby that it will become.
     return {sender.application_name for sender in node.senders if sender.state is not backup}
 
 

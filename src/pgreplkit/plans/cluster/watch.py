@@ -119,6 +119,7 @@ def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:
     A standby that has all WAL of its upstream has not caught up if that upstream is itself
     a standby, and has less WAL than the primary had one round ago.
     """
+    # The first round has nothing to compare with.
     if before is None or node.error is not None:
         return node
     node = attrs.evolve(node, wal_rate=_rate(before.nodes.get(node.name), node))
@@ -130,6 +131,7 @@ def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:
     lag = node.lag
     if lag is None or lag.reason is not LagReason.CAUGHT_UP or node.lsn is None or not primaries:
         return node
+    # The primary is of the round before: what it wrote since cannot have arrived.
     missing = max(primaries) - node.lsn
     if missing <= 0:
         return node
@@ -143,4 +145,5 @@ def _rate(before: NodeSample | None, now: NodeSample) -> float | None:
     if before.observed_at is None or now.observed_at is None:
         return None
     seconds = (now.observed_at - before.observed_at) / timedelta(seconds=1)
+    # A position may go back, after pg_rewind or another server at the same address.
     return max(0, now.lsn - before.lsn) / seconds if seconds > 0 else None

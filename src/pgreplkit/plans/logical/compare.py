@@ -111,6 +111,7 @@ class Tally:
             table=table,
             rows=part.rows,
             rows_done=self.rows_done,
+            # Statistics may be old: a progress beyond its end would look like an error.
             rows_estimated=max(self.estimated, self.rows_done),
             tables_done=self.tables_done,
             tables=self.tables,
@@ -161,13 +162,16 @@ def classify(
         # The publisher changed the row between its two reads: the subscriber may have either state.
         if before.versions.get(key) != after.versions.get(key):
             changing.add(key)
-        elif there is None:
-            diffs[key] = DiffKind.MISSING
-        elif here is None:
-            diffs[key] = DiffKind.EXTRA
         else:
-            diffs[key] = DiffKind.DIFFERENT
+            diffs[key] = _kind(here, there)
     return diffs, changing
+
+
+def _kind(here: object, there: object) -> DiffKind:
+    """Return how two hashes differ; None stands for a row that a side does not have."""
+    if there is None:
+        return DiffKind.MISSING
+    return DiffKind.EXTRA if here is None else DiffKind.DIFFERENT
 
 
 @attrs.define
@@ -187,5 +191,6 @@ class Verdict:
         """Take the outcome of one look into account."""
         again = {key: kind for key, kind in diffs.items() if self._seen.get(key) == kind}
         self.confirmed |= again
+        # Two looks in a row: a difference that was gone in between is a new one.
         self._seen = {**diffs}
         self.doubtful = sorted({*changing, *diffs} - self.confirmed.keys())

@@ -53,6 +53,7 @@ class ConflictRecord:
 
 
 _TYPES = "|".join(kind.value for kind in ConflictType)
+# The word "conflict" is translated in the log, the name of the type is not.
 _CONFLICT = re.compile(rf"conflict=(\w+)|(?<![0-9A-Za-z_])({_TYPES})(?![0-9A-Za-z_])")
 
 
@@ -66,6 +67,7 @@ def logged_conflicts(log: str, oid: int) -> list[ConflictRecord]:
             continue
         # The server writes schema.name without quotes of SQL.
         schema, _, name = relation[1].partition(".")
+        # The end of the entry is not written yet, or the log's format leaves it out.
         if not name or context.xid is None or context.finish_lsn is None:
             continue
         records.append(

@@ -25,6 +25,7 @@ def publications_covered(
     for subscription, names in sorted(subscribed.items()):
         existing = {*names} & {*published}
         missing = {*names} - existing
+        # A part of a subscription would be compared, and the rest passed over silently.
         if existing and missing:
             raise PublicationNotFound(
                 operation,

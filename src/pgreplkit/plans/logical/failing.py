@@ -70,9 +70,12 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
     for lsn, data in messages:
         change = decoder.decode(data, lsn)
         if isinstance(change, Begin | BeginPrepare):
+            # Everything up to here belongs to the first transaction.
             if changes:
                 break
             begun = _begun(change)
+        # The worker stores the end of what it has applied; the transaction that ends there or later
+        # is not.
         elif begun is not None and begun.finish_lsn >= after:
             changes += _failed_changes(change)
     if begun is None or not changes:
@@ -134,5 +137,6 @@ def logged_error(log: str, oid: int, finish_lsn: LSN) -> str | None:
     for entry in log_entries(log):
         context = apply_context(entry.context)
         if entry.is_error and context and (context.oid, context.finish_lsn) == (oid, finish_lsn):
+            # The last one: the reason may have changed between two attempts.
             error = "; ".join(filter(None, [entry.message, entry.detail, entry.context]))
     return error

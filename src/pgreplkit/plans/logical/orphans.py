@@ -54,6 +54,7 @@ def orphans_among(servers: Sequence[Subscriber]) -> list[Orphan]:
     for server in servers:
         by_system.setdefault(server.system_id, set()).update(server.subscriptions)
     used = {slot for server in servers for slot in server.subscriptions.values() if slot}
+    # A server that was given twice counts once.
     each = {(server.system_id, server.started): server for server in servers}
     found = [
         orphan
@@ -70,6 +71,8 @@ def _slots(server: Subscriber, by_system: dict[int, set[int]], used: set[str]) -
         sync = _SYNC_SLOT.fullmatch(slot.slot_name)
         if sync:
             oid, system_id = int(sync[1]), int(sync[3])
+            # The name of such a slot has the OID and the system of its subscription, so that it can
+            # be certain.
             owner = by_system.get(system_id)
             if owner is None or oid not in owner:
                 yield _slot(

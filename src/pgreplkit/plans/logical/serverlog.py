@@ -66,6 +66,7 @@ class ApplyContext:
 
 def is_understood(language: str | None) -> bool:
     """Return whether log entries of a language (the value of lc_messages) can be parsed."""
+    # Names such as de_DE.UTF-8 and C.UTF-8.
     return re.split(r"[_.@]", language or "", maxsplit=1)[0] in _LANGUAGES
 
 
@@ -74,12 +75,14 @@ def log_entries(log: str) -> Iterator[LogEntry]:
     entry: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in log.splitlines() if log.endswith("\n") else log.splitlines()[:-1]:
+        # The server begins each further line of a text with a tab.
         if line.startswith("\t"):
             lines.append(line.strip())
             continue
         match = _LABEL.search(line)
         kind = _KINDS[match[1]] if match else ""
         lines = [match[2].strip()] if match else []
+        # Details and context follow the message that they belong to.
         if kind in {"error", "other"}:
             if entry:
                 yield _entry(entry)

@@ -129,6 +129,7 @@ def stuck_reasons(facts: SubscriptionFacts) -> tuple[SubscriptionProblem, ...]:
     )
 
 
+# Every reason is listed, not only the first: removing one would only show the next.
 def _reasons(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     yield from _of_subscription(facts)
     yield from _of_publisher(facts)
@@ -145,6 +146,7 @@ def _of_subscription(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             remedy="attach_slot() sets one",
         )
     if not state.subenabled:
+        # Only the counters tell the server's own disabling from the user's.
         failed = facts.stats is not None and facts.stats.apply_error_count > 0
         by_error = " after an error" if state.subdisableonerr and failed else ""
         yield SubscriptionProblem(
@@ -193,6 +195,7 @@ def _of_publisher(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             found=f"the slot {name!r} is {slot.invalidation_reason or slot.wal_status}",
             remedy="changes are lost: drop the subscription, and subscribe again with a copy",
         )
+    # The own worker uses the slot too.
     elif slot is not None and publisher.slot_user is not None and not _receiving(facts, publisher):
         yield SubscriptionProblem(
             reason=StuckReason.SLOT_TAKEN,
@@ -281,11 +284,13 @@ def _limits_here(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
     pool, waiting = facts.pool, [table for table in _uncopied(facts) if table.pid is None]
     if not waiting and _applying(facts):
         return
+    # max_worker_processes includes these workers and those of parallel queries.
     if pool.running >= pool.most:
         more = f"more, and max_worker_processes (now {pool.most_processes}) to more than that"
         yield _limit("max_logical_replication_workers", pool.most, more)
     if pool.processes >= pool.most_processes:
         yield _limit("max_worker_processes", pool.most_processes, "more")
+    # With 0 no table is ever copied, though no worker is missing.
     if waiting and not pool.most_copies:
         yield _limit("max_sync_workers_per_subscription", 0, "1 or more", "reload")
     if pool.most_origins is not None and pool.origins >= pool.most_origins:

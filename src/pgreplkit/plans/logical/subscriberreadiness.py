@@ -72,8 +72,6 @@ def _server(facts: SubscriberFacts, subscriptions: int) -> Iterator[Finding]:
 
 def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
     for identity in facts.publisher:
-        own = facts.subscriber.get(identity.table)
-        check = f"table {identity.table}"
         if identity.table in facts.relayed:
             yield checked(
                 f"origin of {identity.table}",
@@ -83,36 +81,40 @@ def _tables(facts: SubscriberFacts) -> Iterator[Finding]:
                 " filters changes, but copies all rows",
                 otherwise=Severity.WARNING,
             )
-        if own is None:
-            yield checked(
-                check, ok=False, observed="the subscriber does not have it", needed="the table"
-            )
-        elif not identity.is_usable:
-            yield checked(
-                check,
-                ok=False,
-                observed="the publisher has no replica identity for it",
-                needed="a replica identity, or a publication without UPDATE and DELETE",
-                remedy=f"on the publisher: {identity.remedy}",
-            )
-        # From 16 on, the apply worker uses any suitable index to find the row of a FULL identity.
-        elif identity.kind is IdentityKind.FULL:
-            yield checked(
-                check,
-                ok=own.index is not None and has("subscription.full_index", facts.major),
-                observed="its replica identity is FULL",
-                needed="an index on the subscriber (16 on); else each change reads the whole table",
-                remedy="add a primary key on both sides",
-                otherwise=Severity.WARNING,
-            )
-        else:
-            yield checked(
-                check,
-                ok={*own.columns} == {*identity.columns},
-                observed=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
-                needed=f"a unique key of ({', '.join(identity.columns)}), as on the"
-                " publisher; else rows can be duplicated",
-                remedy=f"ALTER TABLE {identity.table} ADD PRIMARY KEY"
-                f" ({', '.join(identity.columns)})",
-                otherwise=Severity.WARNING,
-            )
+        yield _table(identity, facts.subscriber.get(identity.table), facts.major)
+
+
+def _table(identity: ReplicaIdentity, own: ReplicaIdentity | None, major: int) -> Finding:
+    """Check that the subscriber finds the rows that the publisher's identity names."""
+    check = f"table {identity.table}"
+    if own is None:
+        return checked(
+            check, ok=False, observed="the subscriber does not have it", needed="the table"
+        )
+    if not identity.is_usable:
+        return checked(
+            check,
+            ok=False,
+            observed="the publisher has no replica identity for it",
+            needed="a replica identity, or a publication without UPDATE and DELETE",
+            remedy=f"on the publisher: {identity.remedy}",
+        )
+    if identity.kind is IdentityKind.FULL:
+        # From 16 on, the apply worker uses any suitable index to find the row.
+        return checked(
+            check,
+            ok=own.index is not None and has("subscription.full_index", major),
+            observed="its replica identity is FULL",
+            needed="an index on the subscriber (16 on); else each change reads the whole table",
+            remedy="add a primary key on both sides",
+            otherwise=Severity.WARNING,
+        )
+    return checked(
+        check,
+        ok={*own.columns} == {*identity.columns},
+        observed=f"a key of ({', '.join(own.columns)})" if own.columns else "no key",
+        needed=f"a unique key of ({', '.join(identity.columns)}), as on the publisher; else rows"
+        " can be duplicated",
+        remedy=f"ALTER TABLE {identity.table} ADD PRIMARY KEY ({', '.join(identity.columns)})",
+        otherwise=Severity.WARNING,
+    )

@@ -72,6 +72,7 @@ class SubscriptionOptions:
             if value is not None:
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 parallel = (field.name, text) == ("streaming", "parallel")
+                # One value of an option is newer than the option.
                 feature = "parallel" if parallel else field.name
                 yield field.name, text, f"subscription.{feature}"
 
@@ -107,6 +108,7 @@ class SubscriptionStatus:
     @property
     def is_synced(self) -> bool:
         """Whether it has tables, and all of them are ready."""
+        # Without tables nothing was copied, which is no success.
         return bool(self.tables) and len(self.ready_tables) == len(self.tables)
 
     @property

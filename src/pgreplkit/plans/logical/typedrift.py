@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from pgreplkit._text import quote_literal
 from pgreplkit.catalog.logical.types import DomainCheck, TypeAttribute, Types, TypeShape
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.tablename import quoted
@@ -27,6 +28,7 @@ def type_differences(there: int, theirs: Types, here: int, ours: Types) -> Itera
     ``there`` and ``here`` are the OIDs on the publisher and on the subscriber. Types with different
     names are not compared further: the column or the attribute has another type then.
     """
+    # Types may refer to each other, directly or through arrays.
     waiting, seen = [(there, here)], {(there, here)}
     while waiting:
         own, other = waiting.pop(0)
@@ -56,6 +58,7 @@ def _differences(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
             found = f"type {here.name} is {kinds[0]}, on the publisher {kinds[1]}"
             yield TypeDifference(Severity.WARNING, found)
         return
+    # The definitions of other types are compared by their parts.
     if there.definition != here.definition and there.name == here.name:
         found = f"{_KINDS[here.kind][2:]} {here.name} is over {here.definition}"
         yield TypeDifference(Severity.WARNING, f"{found}, on the publisher over {there.definition}")
@@ -73,12 +76,12 @@ def _labels(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
         if label not in here.labels:
             yield TypeDifference(
                 Severity.CRITICAL,
-                f"enum {here.name} lacks the label {_literal(label)}, so that a row with it cannot"
-                " be applied",
+                f"enum {here.name} lacks the label {quote_literal(label)}, so that a row with it"
+                " cannot be applied",
                 (_adding_label(there, here, place),),
             )
     if extra := [label for label in here.labels if label not in there.labels]:
-        which = ", ".join(map(_literal, extra))
+        which = ", ".join(map(quote_literal, extra))
         yield TypeDifference(
             Severity.INFO, f"only the subscriber's enum {here.name} has the labels {which}"
         )
@@ -91,10 +94,13 @@ def _labels(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
 
 def _adding_label(there: TypeShape, here: TypeShape, place: int) -> str:
     """Return the statement that adds a label in its place; those before it were added before."""
-    statement = f"ALTER TYPE {here.name} ADD VALUE IF NOT EXISTS {_literal(there.labels[place])}"
+    statement = (
+        f"ALTER TYPE {here.name} ADD VALUE IF NOT EXISTS {quote_literal(there.labels[place])}"
+    )
     if place:
-        return f"{statement} AFTER {_literal(there.labels[place - 1])}"
-    return f"{statement} BEFORE {_literal(here.labels[0])}" if here.labels else statement
+        # The order of labels is the order in which values sort.
+        return f"{statement} AFTER {quote_literal(there.labels[place - 1])}"
+    return f"{statement} BEFORE {quote_literal(here.labels[0])}" if here.labels else statement
 
 
 def _domain(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
@@ -145,6 +151,7 @@ def _attributes(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
     is_shorter = len(other) < len(own) and own[: len(other)] == other
     names, other_names = [name for name, _ in own], [name for name, _ in other]
     is_moved = names != other_names and sorted(names) == sorted(other_names)
+    # Only attributes at the end can be added in place.
     added = there.attributes[len(other) :] if is_shorter and here.kind == "c" else ()
     yield TypeDifference(
         Severity.CRITICAL if len(own) != len(other) or is_moved else Severity.WARNING,
@@ -159,7 +166,3 @@ def _attributes(there: TypeShape, here: TypeShape) -> Iterator[TypeDifference]:
 
 def _listed(attributes: tuple[TypeAttribute, ...]) -> str:
     return f"({', '.join(f'{quoted(a.name)} {a.type}' for a in attributes)})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

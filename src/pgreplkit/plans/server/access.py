@@ -14,6 +14,7 @@ from pgreplkit.catalog.server.access import HbaRule
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _METHOD = re.compile("[a-z0-9-]+")
+# PostgreSQL and Python agree on these few constructs; backslashes and lookahead differ.
 _PLAIN_REGEX = re.compile(r"[\w .^$|*+?()-]*|[\w .^$|*+?()-]*\[[\w-]+\][\w .^$|*+?()-]*", re.ASCII)
 _KEYWORDS = {"all", "sameuser", "samerole", "samegroup"}
 PHYSICAL = "replication"
@@ -95,6 +96,7 @@ def decide_access(
     undecided = []
     decided = None
     for rule in rules:
+        # The server skips these too: it has never loaded them.
         if rule.error is not None:
             continue
         matches = _all_of(
@@ -200,5 +202,6 @@ def _fits_address(rule: HbaRule, network: Network | None) -> bool | None:
 def _network(address: str, netmask: str | None) -> Network:
     if netmask is None:
         return ip_network(address)
+    # Netmasks of IPv6 addresses too, which ip_network() does not take.
     length = int(ip_address(netmask)).bit_count()
     return ip_network(f"{address}/{length}", strict=False)

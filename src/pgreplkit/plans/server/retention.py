@@ -142,6 +142,7 @@ def wal_retention(
 
     ``ready`` are the names of the files that wait to be archived, oldest first.
     """
+    # The slot of a receiver retains its WAL, so that such a receiver is no holder of its own.
     found = _Holders(kept, wal_rate)
     holders = [
         *map(found.slot, slots),
@@ -208,6 +209,7 @@ class _Holders:
             slot.slot_name,
             oldest,
             slot=slot,
+            # The server computes the room until max_slot_wal_keep_size (13 on).
             time_left=None if safe is None else lasting(safe, self.wal_rate),
         )
 
@@ -223,6 +225,7 @@ class _Holders:
         # The server counts whole segments back from the current one; they need not exist yet.
         if kept.wal_keep_bytes:
             first = int(kept.current_lsn) // size - kept.wal_keep_bytes // size
+            # Segments from before the setting was raised are gone.
             oldest = LSN(max(first, self._oldest_there()) * size)
         return self._holder(HolderKind.WAL_KEEP, "wal_keep", oldest)
 
@@ -240,6 +243,7 @@ class _Holders:
         return self._holder(HolderKind.ARCHIVER, "archiver", oldest)
 
     def checkpoint(self) -> WalHolder:
+        # Crash recovery would begin at the redo position, not at the checkpoint's own record.
         return self._holder(HolderKind.CHECKPOINT, "last checkpoint", self.kept.redo_lsn)
 
     def _oldest_there(self) -> int:
@@ -294,44 +298,66 @@ def findings_of(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
 
 
 def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
-    check = f"slot {slot.slot_name}"
+    """Yield the worst finding about a slot, if any: the others would follow from it."""
     drop = f"SELECT pg_drop_replication_slot('{slot.slot_name}')"
     if slot.is_lost:
         why = slot.invalidation_reason or slot.wal_status or "conflicting"
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL,
-            found=f"lost ({why}): its receiver cannot continue",
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL,
+            f"lost ({why}): its receiver cannot continue",
             needed="a slot whose WAL is available",
             remedy=f"create its receiver again (a standby from a new base backup), and {drop}",
         )
-    elif slot.wal_status is WalStatus.UNRESERVED:
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL,
-            found="unreserved: the next checkpoint removes WAL that it needs",
+        return
+    if slot.wal_status is WalStatus.UNRESERVED:
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL,
+            "unreserved: the next checkpoint removes WAL that it needs",
             needed="within max_slot_wal_keep_size",
             remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
             effective_after=EffectiveAfter.RELOAD,
         )
-    elif _is_ending(holder, slot) and holder.time_left is not None:
-        yield Finding(
-            check=check,
-            severity=Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
-            found=f"{holder.time_left} until it is lost, if it does not advance",
+        return
+    if _is_ending(holder, slot) and holder.time_left is not None:
+        yield _slot_finding(
+            slot,
+            Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
+            f"{holder.time_left} until it is lost, if it does not advance",
             needed="enough time to repair its receiver",
             remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
             effective_after=EffectiveAfter.RELOAD,
         )
-    elif not slot.active and holder.bytes:
+        return
+    if not slot.active and holder.bytes:
         since = f" since {slot.inactive_since}" if slot.inactive_since else ""
-        yield Finding(
-            check=check,
-            severity=Severity.WARNING,
-            found=f"unused{since}, and retains {holder.bytes} bytes of WAL",
+        yield _slot_finding(
+            slot,
+            Severity.WARNING,
+            f"unused{since}, and retains {holder.bytes} bytes of WAL",
             needed="a receiver",
             remedy=f"start its receiver; if it no longer exists: {drop}",
         )
+
+
+def _slot_finding(
+    slot: SlotState,
+    severity: Severity,
+    found: str,
+    *,
+    needed: str,
+    remedy: str,
+    effective_after: EffectiveAfter = EffectiveAfter.NOTHING,
+) -> Finding:
+    return Finding(
+        check=f"slot {slot.slot_name}",
+        severity=severity,
+        found=found,
+        needed=needed,
+        remedy=remedy,
+        effective_after=effective_after,
+    )
 
 
 def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
@@ -348,10 +374,10 @@ def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
     # freeze rows newer than the slot's xmin. Half of it leaves time to react.
     for name, age in ages.items():
         if age is not None and age > freeze_max_age // 2:
-            yield Finding(
-                check=f"slot {slot.slot_name}",
-                severity=Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
-                found=f"{name} is {age} transactions old: VACUUM removes nothing newer",
+            yield _slot_finding(
+                slot,
+                Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
+                f"{name} is {age} transactions old: VACUUM removes nothing newer",
                 needed=f"less than half of autovacuum_freeze_max_age ({freeze_max_age})",
                 remedy="let its receiver catch up, or drop the slot",
             )
@@ -390,6 +416,7 @@ def _of_disk(report: WalRetention) -> Iterator[Finding]:
     left = report.time_left
     if report.disk_size is None:
         return
+    # Without a rate only a full disk is known.
     full = report.directory_bytes >= report.disk_size
     if full or (left is not None and left < _TODAY):
         worst = report.worst

@@ -32,6 +32,7 @@ _NOT_BELOW_PRIMARY = {
     "max_wal_senders": 12,
 }
 """Settings that must not be lower than on the primary, and the first major version for each."""
+# Before 11 the segment size is fixed by the build, from 11 on by initdb.
 _SIZES = ("wal_segment_size", "block_size", "wal_block_size")
 
 
@@ -56,14 +57,14 @@ def standby_readiness(
     ``history`` is the history of the primary's timeline, if it could be read.
     """
     findings = [
-        *_itself(standby.settings, status),
+        *_own_state(standby.settings, status),
         *rewindable(standby.settings),
-        *(_agreement(standby, status, primary, history) if primary else _unknown()),
+        *(_agreement(standby, status, primary, history) if primary else _primary_not_given()),
     ]
     return Readiness(findings=tuple(findings))
 
 
-def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
+def _own_state(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
     yield setting_found(
         settings,
         "hot_standby",
@@ -101,6 +102,7 @@ def _itself(settings: Settings, status: ReplayStatus) -> Iterator[Finding]:
         remedy="SELECT pg_wal_replay_resume()",
         otherwise=Severity.WARNING,
     )
+    # From 12 on it is latest by default; a clone of a restored server may have another.
     if "recovery_target_timeline" in settings:
         yield setting_found(
             settings,
@@ -201,7 +203,7 @@ def _timeline(
     )
 
 
-def _unknown() -> Iterator[Finding]:
+def _primary_not_given() -> Iterator[Finding]:
     yield Finding(
         check="primary",
         severity=Severity.INFO,

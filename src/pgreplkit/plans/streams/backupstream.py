@@ -10,12 +10,13 @@ import attrs
 
 from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.protocol.commands import Option
-from pgreplkit.values.manifest import BackupManifest
+from pgreplkit.values.manifest import BackupManifest, ManifestFile
 from pgreplkit.values.openenum import OpenEnum
 
 BackupCompression: TypeAlias = Literal["gzip", "lz4", "zstd"]
 ManifestChecksums: TypeAlias = Literal["NONE", "CRC32C", "SHA224", "SHA256", "SHA384", "SHA512"]
 MANIFEST = "backup_manifest"
+# The limits of BASE_BACKUP itself, which reports another unit.
 _SLOWEST, _FASTEST = 32 << 10, 1 << 30
 _MANIFEST_SINCE = 13
 _WAL = "pg_wal/"
@@ -67,6 +68,7 @@ class BackupProgress:
     @property
     def share(self) -> float | None:
         """The received share, from 0 to 1; None while the total is not known."""
+        # Files may grow after the server has estimated the total.
         return min(1.0, self.bytes_done / self.bytes_total) if self.bytes_total else None
 
     def __str__(self) -> str:
@@ -137,6 +139,7 @@ class BackupOptions:
         if self.wal:
             asked["WAL"] = True
         if self.max_rate is not None:
+            # The command takes kilobytes.
             asked["MAX_RATE"] = self.max_rate >> 10
         if with_map:
             asked["TABLESPACE_MAP"] = True
@@ -164,20 +167,32 @@ class FoundFile:
     """In hex digits; None where it was not computed."""
 
 
+def file_name(path: str | bytes) -> str:
+    """Return a path of a manifest as this machine's file system names the file."""
+    # A path that is not valid UTF-8 is bytes in the manifest.
+    return path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
+
+
 def differences(manifest: BackupManifest, found: Mapping[str, FoundFile]) -> Iterator[str]:
     """Yield the differences between a manifest and files by path; no manifest lists WAL."""
     listed = set()
     for file in manifest.files:
-        path = file.path
-        name = path if isinstance(path, str) else path.decode("utf-8", "surrogateescape")
+        name = file_name(file.path)
         listed.add(name)
-        here = found.get(name)
-        if here is None:
-            yield f"{name} is missing"
-        elif here.size != file.size:
-            yield f"{name} has {here.size} bytes instead of {file.size}"
-        elif file.checksum and here.checksum and file.checksum.lower() != here.checksum:
-            yield f"{name} has another {file.checksum_algorithm} checksum"
+        if difference := _difference(file, found.get(name)):
+            yield f"{name} {difference}"
     for name in sorted(found.keys() - listed):
+        # WAL is received beside the backup, and the manifest cannot list itself.
         if not name.startswith(_WAL) and name != MANIFEST:
             yield f"{name} is not in the manifest"
+
+
+def _difference(file: ManifestFile, here: FoundFile | None) -> str:
+    if here is None:
+        return "is missing"
+    if here.size != file.size:
+        return f"has {here.size} bytes instead of {file.size}"
+    # Without a checksum on either side the size has to be enough: NONE is an algorithm, too.
+    if file.checksum and here.checksum and file.checksum.lower() != here.checksum:
+        return f"has another {file.checksum_algorithm} checksum"
+    return ""

@@ -39,6 +39,7 @@ class FeedbackTiming:
 
     def must_report(self, now: float) -> bool:
         """Return True if the server should hear from the client, even without news."""
+        # Half of it: the next check comes a beat later, which must still be in time.
         return now - self._sent_at >= self.interval / 2
 
     @property

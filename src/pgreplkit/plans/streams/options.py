@@ -89,6 +89,7 @@ class StreamSettings:
     def __attrs_post_init__(self) -> None:
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
+        # 0 is allowed: FeedbackTiming has a lower limit of its own.
         checked_seconds(self.status_interval, "status_interval")
         for name in ("timeout", "reconnect"):
             if (seconds := getattr(self, name)) is not None:

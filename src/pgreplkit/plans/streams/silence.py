@@ -32,6 +32,7 @@ def backup_silence(
     limit = Silence.of_server(wal_sender_timeout).limit
     if stage is BackupStage.WAITING_FOR_CHECKPOINT:
         return limit + _CHECKPOINTS_AWAITED * checkpoint_timeout
+    # The wait comes at the end of the stage of copying, which no message announces.
     return limit + _LONGEST_ARCHIVING if waits_for_archive else limit
 
 
@@ -67,6 +68,7 @@ class Silence:
     def listened(self, seconds: float) -> bool:
         """Add time in which nothing was received; return whether to probe the server now."""
         self.seconds += seconds
+        # Once for each silence: an answer to the first would end it.
         probes = not self._is_probed and self.seconds >= self.limit * _PROBED_AFTER
         self._is_probed = self._is_probed or probes
         return probes

@@ -54,6 +54,7 @@ def slot_refusal(
     if slot["database"] != slot["here"]:
         found = f"it belongs to the database {slot['database']!r}, this is {slot['here']!r}"
         return ServerError(operation, found, sqlstate, remedy="connect to that database")
+    # wal_status is lost from 13 on; invalidation_reason names other causes from 17 on.
     if slot["status"] == "lost" or slot["reason"]:
         why = slot["reason"] or "its WAL is removed"
         return SlotLost(operation, f"it is lost ({why})", sqlstate)
@@ -78,9 +79,12 @@ def start_refusal(
 
     ``system_id`` is the cluster's that was streamed before, None on the first connection.
     """
+    # After a reconnection, for example through a load balancer: positions of two clusters have
+    # nothing in common.
     if system_id is not None and identity.system_id != system_id:
         found = f"another cluster answers: its system identifier is {identity.system_id}"
         return ServerError(operation, found)
+    # The server itself would pass over all transactions before the start, silently.
     if start > identity.position:
         return AheadOfServer(operation, str(start), str(identity.position))
     return None

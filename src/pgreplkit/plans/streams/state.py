@@ -36,6 +36,7 @@ class StreamState(Enum):
 
 
 TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = {
+    # A stream may be closed before it was opened, or fail while it is.
     StreamState.NEW: frozenset({StreamState.OPEN, StreamState.FAILED, StreamState.CLOSED}),
     StreamState.OPEN: frozenset({StreamState.CUT, StreamState.FAILED, StreamState.CLOSED}),
     StreamState.CUT: frozenset({StreamState.OPEN, StreamState.FAILED, StreamState.CLOSED}),

@@ -95,6 +95,7 @@ class Decoder(Generic[R]):
     # Tables
 
     def _relation(self, data: bytes, at: int, lsn: LSN) -> tuple[None, int]:
+        # The four bytes are the key of the table: a row needs no conversion to find its reader.
         oid = data[at : at + 4]
         schema, at = self._text(data, at + 4)
         name, at = self._text(data, at)
@@ -201,6 +202,7 @@ class Decoder(Generic[R]):
 
     def _stream_start(self, data: bytes, at: int, lsn: LSN) -> tuple[m.StreamStart, int]:
         self._xid, first = _STREAM_START.unpack_from(data, at)
+        # Other transactions do not see the tables that this one altered.
         self._committed, self._stream = self._tables, self._xid
         self._tables = self._streamed.get(self._xid, {})
         return m.StreamStart(self._xid, bool(first)), at + _STREAM_START.size

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pgreplkit.protocol.commands import identifier
 from pgreplkit.values.several import several
 
+# A newer protocol changes nothing unless one of the options asks for it.
 _PROTOCOLS = ((16, 4), (15, 3), (14, 2))
 
 

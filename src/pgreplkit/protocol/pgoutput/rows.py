@@ -105,6 +105,7 @@ def checked_row_factory(factory: RowFactory[R]) -> RowFactory[R]:
 def named_rows(names: tuple[str, ...]) -> type[Row]:
     """Return a row maker for Row objects; the default row factory."""
     positions = {name: position for position, name in enumerate(names)}
+    # A class for each table: names and positions are stored once, and not in each row.
     return type(
         "Row", (Row,), {"__slots__": (), "_positions": positions, "__module__": "pgreplkit"}
     )
