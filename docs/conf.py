@@ -35,7 +35,14 @@ python_use_unqualified_type_names = True
 # Every type in a signature is a link. These have no target: type variables, aliases that are not
 # public, and types of projects without an inventory.
 nitpicky = True
-_WITHOUT_TARGET = "R|Item|Default|AnySegmentSize|Converter|Where|ChangeRow|TableReader|Axes|SearchStrategy"
+_WITHOUT_TARGET = "|".join(
+    [
+        *("R", "Item", "Default"),
+        *("AnySegmentSize", "ChangeRow", "Converter", "TableReader", "Where"),
+        *("AsyncWalRecordStream", "RelationFile", "WalRecordStream", "WalStats"),
+        *("Axes", "SearchStrategy"),
+    ]
+)
 nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]
 # Fields that are called bytes make the builtin type ambiguous as the target of a link.
 suppress_warnings = ["ref.python"]
