@@ -12,7 +12,10 @@ import pgreplkit
 from pgreplkit import AsyncPrimary, AsyncReplicationConnection, AsyncStandby
 from pgreplkit._sync.streams.changes import SlotReader
 
-PLAIN = {"acknowledge", "changes", "snapshot_then_changes", "start_logical", "transactions"}
+PLAIN = {
+    *("acknowledge", "changes", "snapshot_then_changes", "start_logical"),
+    *("transactions", "to_dict", "_repr_html_"),
+}
 """Methods that are awaited in neither colour."""
 
 
@@ -57,7 +60,9 @@ class Pending:
     def __await__(self) -> Generator[None, None, object]:
         yield from ()
         result = self._call()
-        return [wrapped(one) for one in result] if isinstance(result, list) else wrapped(result)
+        if isinstance(result, list):
+            return type(result)(wrapped(one) for one in result)
+        return wrapped(result)
 
     async def __aenter__(self) -> object:
         self._entered = self._call()

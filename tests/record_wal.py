@@ -86,7 +86,14 @@ def dump(node: Node, first: object, last: object) -> bytes | None:
     program = node.installation.bindir / "pg_waldump"
     if not program.exists():
         return None
-    command = [str(program), "-b", "-p", str(node.data_directory / "pg_wal"), str(first), str(last)]
+    command = [
+        str(program),
+        "-b",
+        "-p",
+        str(node.data_directory / "pg_wal"),
+        str(first),
+        str(last),
+    ]
     text = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
     return "".join(f"{line}\n" for line in normalized(text.split("\n"))).encode()
 

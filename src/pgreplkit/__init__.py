@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from pgreplkit.plans.logical.subscription import SubscriptionOptions as SubscriptionOptions
     from pgreplkit.values.backup import BackupLabel as BackupLabel
     from pgreplkit.values.controlfile import ControlFile as ControlFile
+    from pgreplkit.values.flat import to_records as to_records
     from pgreplkit.values.identity import SystemIdentity as SystemIdentity
     from pgreplkit.values.lsn import LSN as LSN
     from pgreplkit.values.manifest import BackupManifest as BackupManifest
@@ -90,7 +91,10 @@ if TYPE_CHECKING:
         TimelineSection as TimelineSection,
         TimelineSwitch as TimelineSwitch,
     )
-    from pgreplkit.values.version import ServerVersion as ServerVersion
+    from pgreplkit.values.version import (
+        AnyServerVersion as AnyServerVersion,
+        ServerVersion as ServerVersion,
+    )
     from pgreplkit.values.walfile import WalFileName as WalFileName
     from pgreplkit.values.walnames import (
         BackupHistoryFileName as BackupHistoryFileName,

@@ -155,6 +155,8 @@ if TYPE_CHECKING:
         Severity as Severity,
     )
     from pgreplkit.values.plain import JSONValue as JSONValue
+    from pgreplkit.values.record import asdict as asdict
+    from pgreplkit.values.rows import Rows as Rows
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from walpages import SWITCH, WalWriter, wal_of
 
 from pgreplkit import LSN, SegmentSize, TimelineHistory, WalRange
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.archive import ArchiveProblem, ArchiveReport
 from pgreplkit.offline.archivescan import scan_archive
 from pgreplkit.offline.layouts import ArchiveLayout
@@ -89,6 +89,14 @@ def test_a_gap_is_found_wherever_it_is(archive: Path, number: int) -> None:
     assert report.covers(wal(number + 1, 9))
     with pytest.raises(WalNotFound, match=f"{name_of(number, timeline)} is missing"):
         report.files(wal(3, 9))
+
+
+def test_an_incomplete_segment_shows_that_the_one_before_is_missing(archive: Path) -> None:
+    (archive / f"{name_of(9, 2)}.partial").write_bytes(content_of(9, 2))
+    assert scan_archive(archive).gaps == ()
+    (archive / name_of(8, 2)).unlink()
+    [gap] = scan_archive(archive).gaps
+    assert gap.found == f"{name_of(8, 2)} is missing"
 
 
 def test_the_first_segment_of_a_timeline_may_be_the_gap(archive: Path) -> None:
@@ -211,7 +219,7 @@ def test_the_layouts_of_backup_tools_are_recognized(archive: Path) -> None:
     moved(archive, lambda name: f"wals/{name[:16] + '/' if len(name) == 24 else ''}{name}")
     (archive / "wals" / "main-xlog.db").write_text("")
     report = scan_archive(archive)
-    assert (report.layout, report.findings, len(report.segments)) == (ArchiveLayout.BARMAN, (), 8)
+    assert (report.layout, report.findings, len(report._segments)) == (ArchiveLayout.BARMAN, (), 8)
     with pytest.raises(WalNotFound, match="not laid out as an archive of wal-g"):
         scan_archive(archive, layout="wal-g")
 
@@ -230,7 +238,7 @@ def test_a_pgbackrest_repository_is_recognized(archive: Path) -> None:
     (stanza / "16-1").mkdir()
     for folder in (archive, stanza, stanza / "18-2"):
         report = scan_archive(folder)
-        assert (report.layout, len(report.segments)) == (ArchiveLayout.PGBACKREST, 8)
+        assert (report.layout, len(report._segments)) == (ArchiveLayout.PGBACKREST, 8)
         assert report.folder == stanza / "18-2"
         assert found(report) == ([] if folder.name == "18-2" else ["other system"])
     (archive / "archive" / "other").mkdir()
@@ -243,7 +251,7 @@ def test_a_walg_storage_is_recognized(archive: Path) -> None:
         path.write_bytes(lzma.compress(path.read_bytes()))
     moved(archive, lambda name: f"wal_005/{name}.xz")
     report = scan_archive(archive)
-    assert (report.layout, report.findings, len(report.segments)) == (ArchiveLayout.WALG, (), 8)
+    assert (report.layout, report.findings, len(report._segments)) == (ArchiveLayout.WALG, (), 8)
 
 
 def test_a_directory_without_wal_is_refused(tmp_path: Path) -> None:

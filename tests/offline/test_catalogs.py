@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgreplkit import LSN, SegmentSize, WalRange
-from pgreplkit.errors import HostFileError, InvalidBackupLabel
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import HostFileError, InvalidBackupLabel, WalNotFound
 from pgreplkit.offline.backups import (
     BackupStatus,
     BackupTool,
@@ -19,7 +18,7 @@ from pgreplkit.offline.backups import (
 )
 from pgreplkit.offline.catalogs.barman import barman_backups
 from pgreplkit.offline.catalogs.pgbackrest import pgbackrest_backups
-from pgreplkit.offline.catalogs.plain import archived_backups, base_backup
+from pgreplkit.offline.catalogs.plain import archived_backups, read_base_backup
 from pgreplkit.offline.catalogs.walg import walg_backups
 
 BARMAN = """backup_label='START WAL LOCATION: 0/4000028 (file 000000010000000000000004)\\n'
@@ -212,17 +211,17 @@ START TIMELINE: 1
 
 def test_a_base_backup_is_read_from_its_label_and_manifest(tmp_path: Path) -> None:
     with pytest.raises(WalNotFound, match="it has no backup_label"):
-        base_backup(tmp_path)
+        read_base_backup(tmp_path)
     (tmp_path / "backup_label").write_text(LABEL)
     (tmp_path / "PG_VERSION").write_text("18\n")
-    backup = base_backup(tmp_path)
+    backup = read_base_backup(tmp_path)
     assert (backup.start_lsn, backup.stop_lsn, backup.major) == (LSN("0/2000028"), None, 18)
     assert backup.start_time == datetime(2026, 11, 27, 20, tzinfo=UTC)
     assert not backup.is_complete  # without a manifest, the end is not known
     (tmp_path / "backup_label").write_text(
         LABEL.replace("UTC", "CET") + "INCREMENTAL FROM LSN: 0/1\n"
     )
-    backup = base_backup(tmp_path)
+    backup = read_base_backup(tmp_path)
     assert (backup.start_time, backup.type) == (None, BackupType.INCREMENTAL)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 from recordedwal import Recorded
 
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.errors import InvalidWal
 from pgreplkit.offline.images import PAGE_SIZE, PageCompression, PageImage, decompress_pglz
 
 SIZE_AND_VERSION = PAGE_SIZE | 4

@@ -13,9 +13,7 @@ import pytest
 from walpages import SWITCH, WalWriter, wal_of
 
 from pgreplkit import LSN, SegmentSize, TimelineHistory
-from pgreplkit.errors import HostFileError, InvalidWalRange
-from pgreplkit.errors.host import WalNotFound
-from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.errors import HostFileError, InvalidWal, InvalidWalRange, WalNotFound
 from pgreplkit.offline.reader import WalReader, open_wal
 from pgreplkit.offline.walk import WalEnd
 

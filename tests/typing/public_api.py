@@ -37,6 +37,7 @@ from pgreplkit.rows import (
     LagReason,
     ReplayLag,
     ReplayStatus,
+    Rows,
     SlotChange,
     SlotState,
     Upstream,
@@ -91,18 +92,20 @@ def sync() -> None:
     with Primary.connect() as primary:
         assert_type(primary, Primary)
         assert_type(primary.wal_position(), WalPosition)
-        assert_type(primary.replicas(), list[WalSender])
+        assert_type(primary.replicas(), Rows[WalSender])
+        assert_type(primary.replicas()[:2], Rows[WalSender])
+        assert_type(pgreplkit.to_records(primary.slots()), list[dict[str, object]])
         assert_type(primary.replicas()[0].lag, ByteLag)
         assert_type(primary.replicas()[0].lag.replay_bytes, int | None)
         slot = primary.create_physical_slot("a")
         assert_type(slot.refresh(), Slot)
         assert_type(slot.state.restart_lsn, LSN | None)
         assert_type(slot.state, SlotState)
-        assert_type(primary.create_logical_slot("b").peek(), list[SlotChange])
+        assert_type(primary.create_logical_slot("b").peek(), Rows[SlotChange])
         assert_type(primary.wal_retention().worst, WalHolder | None)
         assert_type(primary.check_readiness("logical").problems, tuple[Finding, ...])
         assert_type(primary.check_access("r", address=None).rule, HbaRule | None)
-        assert_type(primary.base_backups(), list[BaseBackup])
+        assert_type(primary.base_backups(), Rows[BaseBackup])
         assert_type(primary.sync_standby_names().remove("a"), SyncStandbyNames)
     with Standby.connect() as standby:
         assert_type(standby.replay_status(), ReplayStatus)
@@ -187,7 +190,7 @@ async def asynchronous() -> None:
     async with await AsyncPrimary.connect() as primary:
         assert_type(primary, AsyncPrimary)
         assert_type(await primary.current_wal_file(), WalFileName)
-        assert_type(await primary.slots(), list[AsyncSlot])
+        assert_type(await primary.slots(), Rows[AsyncSlot])
     async with await AsyncStandby.connect() as standby, standby.paused() as nothing:
         assert_type(nothing, None)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import MappingProxyType
 
 import attrs
@@ -11,20 +13,27 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pgreplkit import LSN, SegmentSize, TableName, WalFileName
+from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.rows import Severity
 from pgreplkit.testing.strategies import lsns
-from pgreplkit.values.plain import plain, plain_row
+from pgreplkit.values.plain import plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.unchanged import UNCHANGED
+
+
+@dataclass
+class Own:
+    id: int
+    data: bytes
 
 
 @attrs.frozen
-class Inner:
+class Inner(Record):
     lsn: LSN
 
 
 @attrs.frozen
-class Sample:
-    _also_plain = ("double",)
-
+class Sample(Record):
     number: int
     inner: Inner | None
     parts: tuple[Inner, ...] = ()
@@ -51,6 +60,15 @@ class Sample:
         (timedelta(milliseconds=1500), 1.5),
         (MappingProxyType({1: LSN(1)}), {"1": "0/1"}),
         ([LSN(1), (LSN(2),)], ["0/1", ["0/2"]]),
+        (b"\x00\xff", "\\x00ff"),
+        (memoryview(b"ab"), "\\x6162"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
+        (Decimal("1.50"), "1.50"),
+        (date(2026, 1, 2), "2026-01-02"),
+        ({"id": 1, "large": UNCHANGED}, {"id": 1}),
+        (named_rows(("id",))((LSN(1),)), {"id": "0/1"}),
+        (Own(3, b"a"), {"id": 3, "data": "\\x61"}),
     ],
 )
 def test_each_kind_of_value_has_its_json_form(value: object, expected: object) -> None:
@@ -59,15 +77,15 @@ def test_each_kind_of_value_has_its_json_form(value: object, expected: object) -
     assert type(found) is type(expected)
 
 
-def test_a_row_becomes_its_fields_and_listed_properties() -> None:
+def test_a_row_becomes_its_fields_and_properties() -> None:
     row = Sample(3, Inner(LSN(1)), (Inner(LSN(2)),))
-    assert plain_row(row) == {
+    assert row.to_dict() == {
         "number": 3,
         "inner": {"lsn": "0/1"},
         "parts": [{"lsn": "0/2"}],
         "double": 6,
     }
-    assert plain_row(Sample(0, None))["inner"] is None
+    assert Sample(0, None).to_dict()["inner"] is None
 
 
 values = st.recursive(

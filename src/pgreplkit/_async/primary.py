@@ -54,6 +54,8 @@ from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -193,7 +195,7 @@ class AsyncPrimary(AsyncStreamingServer):
         )
         return primary_readiness(facts, kind=kind, standbys=standbys)
 
-    async def base_backups(self) -> list[BaseBackup]:
+    async def base_backups(self) -> Rows[BaseBackup]:
         """Return the running base backups with their progress.
 
         Raises: UnsupportedByServer before 13; InsufficientPrivilege.
@@ -205,14 +207,14 @@ class AsyncPrimary(AsyncStreamingServer):
         # Without pg_monitor the rows of other roles have only their process ids.
         if any(record["phase"] is None for record in records):
             raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
-        return [BASE_BACKUPS.read(record) for record in records]
+        return Rows(BASE_BACKUPS.read(record) for record in records)
 
-    async def replication_roles(self) -> list[ReplicationRole]:
+    async def replication_roles(self) -> Rows[ReplicationRole]:
         """Return the roles that may replicate, including superusers, by name.
 
         Source: pg_roles.
         """
-        return await roles.read_roles(self._link)
+        return Rows(await roles.read_roles(self._link))
 
     async def create_replication_role(
         self,
@@ -270,14 +272,14 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         await roles.drop_role(self._link, name)
 
-    async def publications(self) -> list[AsyncPublication]:
+    async def publications(self) -> Rows[AsyncPublication]:
         """Return the publications of the database, by name.
 
         Source: pg_publication.
         """
         sql = PUBLICATIONS.sql(self.version.major)
         records = await self._link.all("read pg_publication", sql)
-        return [AsyncPublication(self._link, PUBLICATIONS.read(record)) for record in records]
+        return Rows(AsyncPublication(self._link, PUBLICATIONS.read(record)) for record in records)
 
     async def publication(self, name: str) -> AsyncPublication:
         """Return the publication of that name.
@@ -299,7 +301,7 @@ class AsyncPrimary(AsyncStreamingServer):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> AsyncPublication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
@@ -345,13 +347,13 @@ class AsyncPrimary(AsyncStreamingServer):
         """
         return await write_marker(self._link)
 
-    async def subscriptions(self) -> list[AsyncSubscription]:
+    async def subscriptions(self) -> Rows[AsyncSubscription]:
         """Return the subscriptions of the database, by name.
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
         states = await read_subscriptions(self._link)
-        return [AsyncSubscription(self._link, state) for state in states]
+        return Rows(AsyncSubscription(self._link, state) for state in states)
 
     async def subscription(self, name: str) -> AsyncSubscription:
         """Return the subscription of that name.
@@ -368,7 +370,7 @@ class AsyncPrimary(AsyncStreamingServer):
         publications: Sequence[str],
         options: SubscriptionOptions | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSubscription:
         """Subscribe to publications of another database, and start to copy their tables.
 
@@ -471,7 +473,7 @@ class AsyncPrimary(AsyncStreamingServer):
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return await read_writers(self._link, asked)
 
-    async def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def revoke_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
         Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
@@ -486,7 +488,7 @@ class AsyncPrimary(AsyncStreamingServer):
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
         )
 
-    async def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def restore_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
         Raises: the errors of ``revoke_writes``.

@@ -55,6 +55,8 @@ from pgreplkit.plans.logical.subscription import SubscriptionOptions
 from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -190,7 +192,7 @@ class Primary(StreamingServer):
         )
         return primary_readiness(facts, kind=kind, standbys=standbys)
 
-    def base_backups(self) -> list[BaseBackup]:
+    def base_backups(self) -> Rows[BaseBackup]:
         """Return the running base backups with their progress.
 
         Raises: UnsupportedByServer before 13; InsufficientPrivilege.
@@ -202,14 +204,14 @@ class Primary(StreamingServer):
         # Without pg_monitor the rows of other roles have only their process ids.
         if any(record["phase"] is None for record in records):
             raise InsufficientPrivilege(operation, self._link.role, "pg_monitor")
-        return [BASE_BACKUPS.read(record) for record in records]
+        return Rows(BASE_BACKUPS.read(record) for record in records)
 
-    def replication_roles(self) -> list[ReplicationRole]:
+    def replication_roles(self) -> Rows[ReplicationRole]:
         """Return the roles that may replicate, including superusers, by name.
 
         Source: pg_roles.
         """
-        return roles.read_roles(self._link)
+        return Rows(roles.read_roles(self._link))
 
     def create_replication_role(
         self,
@@ -267,14 +269,14 @@ class Primary(StreamingServer):
         """
         roles.drop_role(self._link, name)
 
-    def publications(self) -> list[Publication]:
+    def publications(self) -> Rows[Publication]:
         """Return the publications of the database, by name.
 
         Source: pg_publication.
         """
         sql = PUBLICATIONS.sql(self.version.major)
         records = self._link.all("read pg_publication", sql)
-        return [Publication(self._link, PUBLICATIONS.read(record)) for record in records]
+        return Rows(Publication(self._link, PUBLICATIONS.read(record)) for record in records)
 
     def publication(self, name: str) -> Publication:
         """Return the publication of that name.
@@ -296,7 +298,7 @@ class Primary(StreamingServer):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> Publication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
@@ -342,13 +344,13 @@ class Primary(StreamingServer):
         """
         return write_marker(self._link)
 
-    def subscriptions(self) -> list[Subscription]:
+    def subscriptions(self) -> Rows[Subscription]:
         """Return the subscriptions of the database, by name.
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
         states = read_subscriptions(self._link)
-        return [Subscription(self._link, state) for state in states]
+        return Rows(Subscription(self._link, state) for state in states)
 
     def subscription(self, name: str) -> Subscription:
         """Return the subscription of that name.
@@ -365,7 +367,7 @@ class Primary(StreamingServer):
         publications: Sequence[str],
         options: SubscriptionOptions | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Subscription:
         """Subscribe to publications of another database, and start to copy their tables.
 
@@ -466,7 +468,7 @@ class Primary(StreamingServer):
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return read_writers(self._link, asked)
 
-    def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    def revoke_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
         Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
@@ -479,7 +481,7 @@ class Primary(StreamingServer):
         # With half of the privileges revoked, neither state would be known.
         execute_all(self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout)
 
-    def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    def restore_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
         Raises: the errors of ``revoke_writes``.

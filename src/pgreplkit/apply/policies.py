@@ -1,7 +1,5 @@
 """Conflict policies: which of two versions of a row stays."""
 
-from __future__ import annotations
-
 from enum import Enum
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """TableRule: how the changes of one table are applied."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 

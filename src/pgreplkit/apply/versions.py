@@ -1,14 +1,14 @@
 """Version: the commit of which a row is, as far as it is known."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
 
+from pgreplkit.values.record import Record
+
 
 @attrs.frozen
-class Version:
+class Version(Record):
     """The commit that wrote a row last."""
 
     commit_time: datetime | None

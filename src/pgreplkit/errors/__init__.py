@@ -12,9 +12,12 @@
     │   ├── InvalidSlotName            InvalidRoleName
     │   ├── InvalidControlFile         InvalidTableName
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
-    │   └── InvalidWalMessage          InvalidBackupMessage
+    │   ├── InvalidWalMessage          InvalidBackupMessage
+    │   └── InvalidBackupCatalog
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
+    ├── CheckNotFound (also a KeyError)
+    ├── ColumnNotFound (also a KeyError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
     │   ├── NotAPrimary                NotAStandby
@@ -37,6 +40,8 @@
     ├── WaitTimeout (also a TimeoutError)
     │   └── SubscriptionStuck
     ├── HostFileError                  SplitBrain
+    ├── WalNotFound (also a LookupError)
+    ├── InvalidWal (also a ValueError)
     ├── ValueNotLoadable               BackupDamaged
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
@@ -63,7 +68,11 @@ if TYPE_CHECKING:
         Error as Error,
     )
     from pgreplkit.errors.extras import ExtraMissing as ExtraMissing
-    from pgreplkit.errors.host import ControlFailed as ControlFailed, HostFileError as HostFileError
+    from pgreplkit.errors.host import (
+        ControlFailed as ControlFailed,
+        HostFileError as HostFileError,
+        WalNotFound as WalNotFound,
+    )
     from pgreplkit.errors.lab import (
         LabError as LabError,
         ServerNotFound as ServerNotFound,
@@ -112,6 +121,8 @@ if TYPE_CHECKING:
         WalRemoved as WalRemoved,
     )
     from pgreplkit.errors.values import (
+        CheckNotFound as CheckNotFound,
+        ColumnNotFound as ColumnNotFound,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
         InvalidChangeMessage as InvalidChangeMessage,
@@ -131,6 +142,8 @@ if TYPE_CHECKING:
         NodeNotFound as NodeNotFound,
         TimelineNotInHistory as TimelineNotInHistory,
     )
+    from pgreplkit.offline.backups import InvalidBackupCatalog as InvalidBackupCatalog
+    from pgreplkit.offline.damage import InvalidWal as InvalidWal
     from pgreplkit.plans.cluster.journal import PlanFailed as PlanFailed, PlanRefused as PlanRefused
     from pgreplkit.plans.cluster.topology import SplitBrain as SplitBrain
     from pgreplkit.plans.logical.stuck import SubscriptionStuck as SubscriptionStuck

@@ -1,7 +1,5 @@
 """WalFiles: received WAL in the files of a directory, as pg_receivewal writes them."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -13,6 +11,7 @@ from pgreplkit.errors import HostFileError, InvalidWalFileName
 from pgreplkit.host.configfiles import replace_file, sync_folder, translate_os_errors
 from pgreplkit.plans.streams.options import HistoryFile
 from pgreplkit.protocol.walfeed import Piece, WalChunk, pieces
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import (
@@ -28,7 +27,7 @@ _SEGMENT = re.compile("[0-9A-Fa-f]{24}")
 
 
 @attrs.frozen
-class ReceivedSegment:
+class ReceivedSegment(Record):
     """A complete segment, flushed to disk."""
 
     name: WalFileName

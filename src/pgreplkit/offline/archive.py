@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.files import FoundFile
 from pgreplkit.offline.layouts import ArchiveLayout
 from pgreplkit.offline.pages import WalFileHeader
@@ -16,7 +16,7 @@ from pgreplkit.offline.path import WalPath
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
@@ -66,7 +66,7 @@ class ArchiveFinding:
     def __str__(self) -> str:
         return f"{self.severity}: {self.found}; {self.remedy}"
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the finding to JSON types."""
         return {
             "problem": str(self.problem),
@@ -115,8 +115,8 @@ class ArchiveReport:
     """The problems, the worst first."""
     histories: tuple[TimelineHistory, ...]
     """The history of each timeline with WAL files, oldest first."""
-    header: WalFileHeader = attrs.field(repr=False)
-    segments: dict[tuple[int, int], FoundFile] = attrs.field(repr=False)
+    _header: WalFileHeader = attrs.field(repr=False)
+    _segments: dict[tuple[int, int], FoundFile] = attrs.field(repr=False)
     """The usable file of each timeline and segment number."""
 
     @property
@@ -147,21 +147,21 @@ class ArchiveReport:
             f"follow timeline {timeline} in {self.folder}", f"it holds WAL of timeline {there}"
         )
 
-    def path(self, history: TimelineHistory) -> WalPath:
+    def _path(self, history: TimelineHistory) -> WalPath:
         """Return the files to read along a history."""
         chosen: dict[int, tuple[Path, int]] = {}
         size = self.segment_size.bytes
         for section in history.sections:
             begin = int(section.start) // size
             end = None if section.end is None else int(section.end) // size
-            for (timeline, number), file in self.segments.items():
+            for (timeline, number), file in self._segments.items():
                 if (
                     timeline == section.timeline
                     and begin <= number
                     and (end is None or number < end)
                 ):
                     chosen[number] = file.path, timeline
-        return WalPath(self.folder, self.header, history, chosen)
+        return WalPath(self.folder, self._header, history, chosen)
 
     def files(
         self, wal: WalRange, history: TimelineHistory | int | None = None
@@ -172,7 +172,7 @@ class ArchiveReport:
         """
         if not isinstance(history, TimelineHistory):
             history = self.history(history)
-        there = self.path(history).files
+        there = self._path(history).files
         names = [*history.files(wal, segment_size=self.segment_size)]
         missing = [name for name in names if name.number not in there]
         if missing:
@@ -202,7 +202,7 @@ class ArchiveReport:
 
         return windows_of(self, backups)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the report to JSON types."""
         return {
             "folder": str(self.folder),

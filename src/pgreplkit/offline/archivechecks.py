@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory
+from pgreplkit.errors import ExtraMissing, InvalidTimelineHistory
 from pgreplkit.offline.archive import (
     ArchiveFinding,
     ArchiveProblem,
@@ -152,7 +152,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
         if timeline in files:
             try:
                 history = read_history(files[timeline], timeline)
-            except (InvalidTimelineHistory, InvalidWal, ImportError) as error:
+            except (InvalidTimelineHistory, InvalidWal, ExtraMissing) as error:
                 findings.append(
                     ArchiveFinding(
                         ArchiveProblem.HISTORY_CONTRADICTS,
@@ -199,15 +199,21 @@ def gaps(
     segments: Segments,
     histories: Iterable[TimelineHistory],
     present: set[tuple[int, int]],
+    incomplete: set[tuple[int, int]],
     size: SegmentSize,
 ) -> Iterator[ArchiveFinding]:
     """Report the files missing between others, along the history of each timeline.
 
-    Files that are present but cannot be used have findings of their own.
+    Files that are present but cannot be used have findings of their own. An incomplete segment
+    shows that the ones before it were written.
     """
     reported: set[tuple[int, int]] = set()
     for history in histories:
-        last = max(number for timeline, number in segments if timeline == history.timeline)
+        last = max(
+            *(number for timeline, number in segments if timeline == history.timeline),
+            *(number - 1 for timeline, number in incomplete if timeline == history.timeline),
+            -1,
+        )
         missing = [
             key
             for key in _expected(history, segments, last, size)

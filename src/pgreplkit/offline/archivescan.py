@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import ExtraMissing, WalNotFound
 from pgreplkit.offline import archivechecks as checks
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
 from pgreplkit.offline.damage import InvalidWal
@@ -78,7 +78,12 @@ def _report(
     findings += known.findings
     findings += checks.partials(listed, segments, size)
     findings += checks.other_files(listed)
-    findings += checks.gaps(segments, known.histories, present, size)
+    incomplete = {
+        (file.timeline, number)
+        for file in listed
+        if file.kind is WalFileKind.PARTIAL and (number := file.number(size)) is not None
+    }
+    findings += checks.gaps(segments, known.histories, present, incomplete, size)
     return ArchiveReport(
         folder=place.folder,
         layout=place.layout,
@@ -121,7 +126,7 @@ def _unreadable(headers: Headers) -> Iterator[ArchiveFinding]:
 
 def _verified(report: ArchiveReport) -> ArchiveReport:
     """Read all records; segments with damage become unusable."""
-    segments = dict(report.segments)
+    segments = dict(report._segments)
     damaged: list[ArchiveFinding] = []
     for run in [*checks.runs(sorted(segments))]:
         rest = run
@@ -142,14 +147,14 @@ def _verified(report: ArchiveReport) -> ArchiveReport:
 def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFinding | None, int]:
     """Read consecutive segments up to the first damage; return it, and the place of the segment."""
     timeline, first = run[0]
-    files = {number: (report.segments[timeline, number].path, timeline) for _, number in run}
-    path = WalPath(report.folder, report.header, TimelineHistory(timeline), files)
+    files = {number: (report._segments[timeline, number].path, timeline) for _, number in run}
+    path = WalPath(report.folder, report._header, TimelineHistory(timeline), files)
     reader = WalReader(path, start=None, stop_at=None, strict=False, verify_crc=True)
     lsn = found = None
     try:
         for _ in reader.batches():
             pass
-    except ImportError:
+    except ExtraMissing:
         return None, len(run)
     except InvalidWal as error:
         lsn, found = error.lsn, error.found
@@ -159,7 +164,7 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
         return None, len(run)
     size = report.segment_size
     number = min(max(first if lsn is None else int(lsn) // size.bytes, first), run[-1][1])
-    file = report.segments[timeline, number]
+    file = report._segments[timeline, number]
     return _damage(file, number, size, f"{file.path.name} is damaged at {lsn}: {found}"), (
         number - first
     )

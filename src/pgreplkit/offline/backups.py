@@ -12,7 +12,7 @@ import attrs
 from pgreplkit.errors.values import InvalidValue
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain_row
+from pgreplkit.values.plain import JSONValue, plain_row
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walrange import WalRange
 
@@ -88,6 +88,6 @@ class Backup:
         complete = (BackupStatus.DONE, BackupStatus.WAITING_FOR_WALS)
         return self.status in complete and self.stop_lsn is not None
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the backup to JSON types."""
         return plain_row(self)

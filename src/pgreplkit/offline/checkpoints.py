@@ -65,7 +65,7 @@ def checkpoint_of(record: WalRecord) -> WalCheckpoint:
 
     Raises: InvalidWal.
     """
-    return record.decoded("checkpoint", _checkpoint)
+    return record._apply("checkpoint", _checkpoint)
 
 
 def _checkpoint(record: WalRecord) -> WalCheckpoint:

@@ -19,7 +19,7 @@ NAMES = ("lsn", "end_lsn", "length", "fpi_bytes", "xid", "manager", "info", "tim
 def columns_of(batches: Iterable[list[WalRecord]]) -> dict[str, NDArray[numpy.uint64]]:
     """Collect the numbers of all records.
 
-    Raises: ImportError without numpy.
+    Raises: ExtraMissing without numpy.
     """
     frombuffer = codec("numpy", extra="columns").frombuffer
     columns = [array("Q") for _ in NAMES]

@@ -84,7 +84,7 @@ def _first_bytes(path: Path, size: int) -> bytes:
 def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
     """Read a file from ``start`` on, decompressed, in pieces.
 
-    Raises: HostFileError; InvalidWal if it is encrypted or its compression is damaged; ImportError
+    Raises: HostFileError; InvalidWal if it is encrypted or its compression is damaged; ExtraMissing
     if an extra is missing.
     """
     try:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from pgreplkit.errors import ExtraMissing
 from pgreplkit.offline.compression import FileForm, read_head
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile
@@ -28,7 +29,7 @@ class Headers:
     def _add(self, path: Path) -> None:
         try:
             form, head = read_head(path, LONG.size)
-        except ImportError as error:
+        except ExtraMissing as error:
             self.unreadable[path] = str(error)
             return
         except InvalidWal as error:

@@ -7,6 +7,8 @@ from types import ModuleType
 
 import attrs
 
+from pgreplkit.errors import ExtraMissing
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.values.openenum import OpenEnum
 
@@ -66,7 +68,7 @@ class PageImage:
 
         Images with lz4 or zstd need the extra of that name: ``pip install 'pgreplkit[lz4]'``.
 
-        Raises: InvalidWal; ImportError if the extra is missing.
+        Raises: InvalidWal; ExtraMissing if the extra is missing.
         """
         size = PAGE_SIZE - self.hole_length
         rest = self.stored
@@ -85,7 +87,7 @@ def _decompressed(method: PageCompression, stored: bytes, size: int) -> bytes:
             return bytes(codec("lz4.block", extra="lz4").decompress(stored, uncompressed_size=size))
         zstd = codec("zstandard", extra="zstd").ZstdDecompressor()
         return bytes(zstd.decompress(stored, max_output_size=size))
-    except ImportError:
+    except ExtraMissing:
         raise
     except Exception as error:  # each codec has errors of its own
         raise InvalidWal(f"a page image is not valid {method}: {error}") from None
@@ -94,15 +96,10 @@ def _decompressed(method: PageCompression, stored: bytes, size: int) -> bytes:
 def codec(module: str, *, extra: str) -> ModuleType:
     """Import the module of an extra.
 
-    Raises: ImportError.
+    Raises: ExtraMissing.
     """
-    try:
+    with needs_extra(extra, module.partition(".")[0]):
         return import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"could not decompress {extra}: the module {module.partition('.')[0]!r} is missing;"
-            f" install it with pip install 'pgreplkit[{extra}]'"
-        ) from error
 
 
 def decompress_pglz(stored: bytes, size: int) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.values.openenum import OpenEnum
 
 

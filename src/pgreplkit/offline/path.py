@@ -7,8 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from pgreplkit.errors import InvalidTimelineHistory
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import InvalidTimelineHistory, WalNotFound
 from pgreplkit.offline.compression import read_head, read_pieces
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile, WalFileKind, found_file, list_folder
@@ -61,7 +60,7 @@ class WalPath:
 def header_of(path: Path) -> WalFileHeader:
     """Read the header of a WAL file, compressed or not.
 
-    Raises: InvalidWal; HostFileError; ImportError.
+    Raises: InvalidWal; HostFileError; ExtraMissing.
     """
     try:
         return file_header(read_head(path, LONG.size)[1])

@@ -250,7 +250,7 @@ class WalReader:
         The columns are lsn, end_lsn, length, fpi_bytes, xid, manager, info and timeline. Needs the
         extra ``columns``.
 
-        Raises: InvalidWal; ImportError if numpy is missing.
+        Raises: InvalidWal; ExtraMissing if numpy is missing.
         """
         return columns_of(self.batches())
 

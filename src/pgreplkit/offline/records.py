@@ -264,7 +264,7 @@ class WalRecord:
             ],
         }
 
-    def decoded(self, what: str, decode: Callable[[WalRecord], T]) -> T:
+    def _apply(self, what: str, decode: Callable[[WalRecord], T]) -> T:
         """Apply a function that decodes the record; raise InvalidWal if it cannot."""
         try:
             return decode(self)
@@ -278,7 +278,7 @@ class WalRecord:
 
     def _decoded(self) -> _Parts:
         if self._parts is None:
-            self._parts = self.decoded("structure", _decode)
+            self._parts = self._apply("structure", _decode)
         return self._parts
 
     def __eq__(self, other: object) -> bool:

@@ -16,7 +16,7 @@ from pgreplkit.offline.walk import WalEnd
 from pgreplkit.offline.xacts import end_time
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import Plain, plain
+from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
 
@@ -81,7 +81,7 @@ class PitrWindow:
         until = f" (last commit {last:%Y-%m-%d %H:%M:%S%z})" if last else ""
         return f"{self.backup.id}: from {self.from_lsn} to {self.to_lsn}{until}, then {self.reason}"
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Convert the window to JSON types."""
         names = ("timeline", "from_lsn", "to_lsn", "until", "last_commit", "ended_by", "reason")
         values = {name: plain(getattr(self, name)) for name in names}
@@ -127,7 +127,7 @@ class _Finder:
         if problem := self._problem(backup, names):
             return self._none(backup, backup.timeline, problem)
         history = self._history(backup)
-        path = self._paths.setdefault(history.timeline, self._report.path(history))
+        path = self._paths.setdefault(history.timeline, self._report._path(history))
         first = int(backup.start_lsn) // self._size.bytes
         last = first - 1
         while last + 1 in path.files:

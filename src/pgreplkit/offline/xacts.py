@@ -123,13 +123,13 @@ def commit_of(record: WalRecord) -> WalCommit:
 
     Raises: InvalidWal.
     """
-    return record.decoded("transaction", _commit)
+    return record._apply("transaction", _commit)
 
 
 def end_time(record: WalRecord) -> datetime | None:
     """Return the time that recovery_target_time is compared with; None if the record has none."""
     has_time = is_end(record) or (record.manager == XLOG and record.info & 0xF0 == _RESTORE_POINT)
-    return record.decoded("time", _first_time) if has_time else None
+    return record._apply("time", _first_time) if has_time else None
 
 
 def subtransactions(record: WalRecord) -> tuple[int, tuple[int, ...]] | None:
@@ -137,7 +137,7 @@ def subtransactions(record: WalRecord) -> tuple[int, tuple[int, ...]] | None:
     if record.manager != TRANSACTION:
         return None
     if record.info & _MASK == _ASSIGNMENT:
-        return record.decoded("assignment", _assignment)
+        return record._apply("assignment", _assignment)
     if is_end(record):
         commit = commit_of(record)
         return commit.xid, commit.subxids

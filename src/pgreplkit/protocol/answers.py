@@ -1,12 +1,11 @@
 """Answers of a walsender to commands about slots."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 import attrs
 
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 
 class Snapshot(StrEnum):
@@ -20,7 +19,7 @@ class Snapshot(StrEnum):
 
 
 @attrs.frozen
-class CreatedSlot:
+class CreatedSlot(Record):
     """A newly created slot.
 
     Source: CREATE_REPLICATION_SLOT.
@@ -35,7 +34,7 @@ class CreatedSlot:
 
 
 @attrs.frozen
-class SlotPosition:
+class SlotPosition(Record):
     """The position of a physical slot.
 
     Source: READ_REPLICATION_SLOT.

@@ -1,7 +1,5 @@
 """The messages of BASE_BACKUP: tar archives and a manifest, in the framing of each version."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
@@ -9,6 +7,7 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from pgreplkit.errors import InvalidBackupMessage
+from pgreplkit.values.record import Record
 
 _LETTERS_SINCE = 15
 _ARCHIVE, _DATA, _PROGRESS, _MANIFEST = b"ndpm"
@@ -16,7 +15,7 @@ _BASE = "base.tar"
 
 
 @attrs.frozen
-class BackupArchive:
+class BackupArchive(Record):
     """The start of an archive, of the data directory or of a tablespace."""
 
     name: str
@@ -28,7 +27,7 @@ class BackupArchive:
 
 
 @attrs.frozen
-class BackupChunk:
+class BackupChunk(Record):
     """A piece of an archive."""
 
     archive: BackupArchive
@@ -36,7 +35,7 @@ class BackupChunk:
 
 
 @attrs.frozen
-class ManifestChunk:
+class ManifestChunk(Record):
     """A piece of the manifest, which follows all archives (13 on)."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -56,7 +55,7 @@ class BackupTablespace:
     """The server's estimate in bytes."""
 
     @classmethod
-    def from_record(cls, record: dict[str, str | None]) -> BackupTablespace:
+    def from_record(cls, record: dict[str, str | None]) -> "BackupTablespace":
         """Return the tablespace of one row of the server's list."""
         oid, kilobytes = record["spcoid"], record["size"]
         return cls(

@@ -1,7 +1,5 @@
 """ChangeFeed: turns the messages of one slot's stream into items, and tracks what was delivered."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
@@ -15,6 +13,7 @@ from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import ENDS, Change
 from pgreplkit.values.lsn import LSN, trusted_lsn
+from pgreplkit.values.record import Record
 
 Item = TypeVar("Item")
 R = TypeVar("R")
@@ -84,7 +83,7 @@ class ChangeFeed(ABC, Generic[Item]):
 
 
 @attrs.frozen
-class Payload:
+class Payload(Record):
     """A message of an output plugin, as the plugin wrote it.
 
     ``lsn`` is the position that the plugin gave it; the message of a commit has the transaction's

@@ -1,7 +1,5 @@
 """Transaction: all changes of a committed transaction, assembled from a stream."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Set as AbstractSet
 from datetime import datetime
 from typing import Generic, NoReturn, TypeAlias, TypeVar
@@ -15,6 +13,7 @@ from pgreplkit.protocol.pgoutput import messages as m
 from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.spool import Spool
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 R = TypeVar("R")
 
@@ -27,7 +26,7 @@ Contained: TypeAlias = m.Insert[R] | m.Update[R] | m.Delete[R] | m.Truncate | m.
 
 
 @attrs.frozen(eq=False, repr=False)
-class Transaction(Generic[R]):
+class Transaction(Record, Generic[R]):
     """A committed transaction; iterating over it yields its changes, any number of times.
 
     A large one is kept in a temporary file. ``end_lsn`` acknowledges it. A logical message outside

@@ -1,7 +1,5 @@
 """WalFeed: the WAL in the messages of a physical stream, across timelines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -9,10 +7,11 @@ import attrs
 from pgreplkit.errors import InvalidWalMessage
 from pgreplkit.protocol.copydata import DATA_AT, KEEPALIVE, KEEPALIVE_SIZE, WAL_DATA, keepalive
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen
-class WalChunk:
+class WalChunk(Record):
     """A piece of WAL as the server sent it, of any length up to 128 KiB.
 
     Source: XLogData of the replication protocol.

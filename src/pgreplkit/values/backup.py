@@ -1,13 +1,12 @@
 """BackupLabel: the start position of a base backup, parsed from its backup_label."""
 
-from __future__ import annotations
-
 import re
 
 import attrs
 
 from pgreplkit.errors import InvalidBackupLabel, InvalidValue
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 
@@ -16,7 +15,7 @@ _LAST_FIELDS = ("START TIMELINE", "STOP TIME", "STOP TIMELINE", "INCREMENTAL FRO
 
 
 @attrs.frozen(kw_only=True)
-class BackupLabel:
+class BackupLabel(Record):
     """Contents of a backup_label, or of the ``….backup`` file written when a backup ends.
 
     >>> label = BackupLabel.parse('''START WAL LOCATION: 0/2000028 (file 000000010000000000000002)
@@ -54,7 +53,9 @@ class BackupLabel:
     incremental_from_timeline: int | None = None
 
     @classmethod
-    def parse(cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> BackupLabel:
+    def parse(
+        cls, text: str, *, segment_size: AnySegmentSize = SegmentSize.DEFAULT
+    ) -> "BackupLabel":
         """Parse the text of a backup_label or ``….backup`` file.
 
         Raises:

@@ -1,7 +1,5 @@
 """ControlFile: the state and last checkpoint recorded in ``global/pg_control``."""
 
-from __future__ import annotations
-
 import struct
 from typing import Self
 
@@ -10,6 +8,7 @@ import attrs
 from pgreplkit.errors import InvalidControlFile
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class ControlState(OpenEnum):
@@ -47,7 +46,7 @@ _SHORTEST = 256
 
 
 @attrs.frozen(kw_only=True)
-class ControlFile:
+class ControlFile(Record):
     """Contents of ``global/pg_control``, readable while the server is stopped.
 
     Source:

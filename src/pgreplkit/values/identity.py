@@ -1,15 +1,14 @@
 """SystemIdentity: a server's system identifier, timeline and position."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.errors import InvalidSystemIdentity
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen
-class SystemIdentity:
+class SystemIdentity(Record):
     """A server's system identifier, timeline, WAL position and connected database.
 
     initdb generates the ``system_id``; physical replication requires that it is equal on both

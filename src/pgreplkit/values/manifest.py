@@ -1,7 +1,5 @@
 """BackupManifest: the list of files in a base backup of version 13 or later."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json
@@ -13,6 +11,7 @@ import attrs
 
 from pgreplkit.errors import InvalidBackupManifest, InvalidValue
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.walrange import WalRange
 
 _Json: TypeAlias = "Mapping[str, _Json] | list[_Json] | str | int | float | bool | None"
@@ -20,7 +19,7 @@ _LAST_LINE = b'"Manifest-Checksum"'
 
 
 @attrs.frozen(kw_only=True)
-class ManifestFile:
+class ManifestFile(Record):
     """A file of a base backup; ``path`` is bytes if it is not valid UTF-8."""
 
     path: str | bytes
@@ -31,7 +30,7 @@ class ManifestFile:
 
 
 @attrs.frozen
-class ManifestWalRange:
+class ManifestWalRange(Record):
     """A range of WAL required to make a backup consistent, and its timeline."""
 
     timeline: int
@@ -39,7 +38,7 @@ class ManifestWalRange:
 
 
 @attrs.frozen(kw_only=True)
-class BackupManifest:
+class BackupManifest(Record):
     """Contents of a backup_manifest whose own checksum has been verified.
 
     ``system_id`` is None before 17 (manifest version 1).
@@ -55,7 +54,7 @@ class BackupManifest:
     system_id: int | None = None
 
     @classmethod
-    def parse(cls, data: bytes | str) -> BackupManifest:
+    def parse(cls, data: bytes | str) -> "BackupManifest":
         """Parse the bytes of a backup_manifest, or their UTF-8 text.
 
         Raises:

@@ -1,7 +1,5 @@
 """TimelineHistory: the ancestors of a timeline and the positions where the WAL switched."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ import attrs
 from pgreplkit.errors import InvalidLSN, InvalidTimelineHistory, TimelineNotInHistory
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.modelfield import ModelField
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walrange import WalRange
@@ -43,7 +42,7 @@ class TimelineSwitch(ModelField):
 
 
 @attrs.frozen
-class TimelineSection:
+class TimelineSection(Record):
     """The range of WAL that a history reads from one timeline; ``end`` is None for the last."""
 
     timeline: int
@@ -103,7 +102,7 @@ class TimelineHistory(ModelField):
             )
 
     @classmethod
-    def parse(cls, text: str, *, timeline: int) -> TimelineHistory:
+    def parse(cls, text: str, *, timeline: int) -> "TimelineHistory":
         """Parse the ``.history`` file of ``timeline``, skipping comments and blank lines.
 
         Raises:
@@ -168,7 +167,7 @@ class TimelineHistory(ModelField):
                 return section
         raise TimelineNotInHistory(timeline, self.timelines)
 
-    def fork_from(self, other: TimelineHistory) -> tuple[int, LSN]:
+    def fork_from(self, other: "TimelineHistory") -> tuple[int, LSN]:
         """Return the timeline and LSN up to which both histories are identical.
 
         The LSN is ``LSN.MAX`` if the histories do not diverge.

@@ -1,7 +1,5 @@
 """WalRange: a contiguous range of WAL."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +7,7 @@ import attrs
 
 from pgreplkit.errors import InvalidWalRange
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.walfile import WalFileName
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class WalRange:
+class WalRange(Record):
     """WAL from ``start`` (inclusive) to ``end`` (exclusive).
 
     >>> range = WalRange(LSN("0/2000028"), LSN("0/5000000"))
@@ -45,14 +44,14 @@ class WalRange:
         """Size in bytes."""
         return self.end - self.start
 
-    def __contains__(self, item: LSN | WalRange) -> bool:
+    def __contains__(self, item: "LSN | WalRange") -> bool:
         if isinstance(item, WalRange):
             return self.start <= item.start and item.end <= self.end
         if isinstance(item, LSN):
             return self.start <= item < self.end
         raise TypeError(f"a WAL range contains LSNs and ranges, not {type(item).__name__}")
 
-    def intersection(self, other: WalRange) -> WalRange | None:
+    def intersection(self, other: "WalRange") -> "WalRange | None":
         """Return the WAL that both ranges contain, or None if they do not overlap.
 
         >>> a, b, c, d = map(LSN, (100, 200, 300, 400))
@@ -72,7 +71,7 @@ class WalRange:
 
     def files(
         self,
-        timeline: int | TimelineHistory,
+        timeline: "int | TimelineHistory",
         *,
         segment_size: AnySegmentSize = SegmentSize.DEFAULT,
     ) -> Iterator[WalFileName]:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, conninfo_as, run, soon, wait_until
 from colours import Awaited, Colour
+from htmlchecks import words_of
 
 import pgreplkit
 from pgreplkit import AsyncCluster, Cluster
@@ -62,7 +63,7 @@ async def test_a_cascade_is_drawn_as_a_tree(
         assert lines[1].startswith("└── two: standby, ")
         assert lines[2].startswith("    └── three: standby, ")
         assert lines[3].startswith("gone: down (")
-        assert lines[4].startswith("other: other system identifier (")
+        assert lines[-1].startswith("other: other system identifier (")
         critical = [f.check for f in found.findings if f.severity is Severity.CRITICAL]
         assert critical == ["gone", "other"]
         told = json.loads(json.dumps(found.topology.to_dict()))
@@ -107,7 +108,7 @@ async def test_two_primaries_are_reported_with_their_point_of_divergence(
         error = caught.value
         assert error.primaries == {"a": 1, "b": 2}
         assert (error.timeline, error.lsn) == (1, history.switchpoint(1))
-        assert str(found).splitlines()[0] == f"!! {error}"
+        assert " ".join(str(found).split()).startswith(f"!! {error}")
         assert f"diverged on timeline 1 at {error.lsn}" in str(error)
         [finding] = found.findings
         assert finding.severity is Severity.CRITICAL
@@ -158,7 +159,7 @@ def test_servers_are_named_by_their_address(cluster: Pair) -> None:
     [node] = found.nodes
     assert node.name == f"127.0.0.1:{cluster.primary.port}"
     assert repr(found) == f"<Cluster of {node.name}>"
-    assert found._repr_html_().startswith(f"<pre>{node.name}: primary, timeline ")
+    assert f"{node.name} primary" in words_of(found._repr_html_())
     assert found.to_dict() == found.topology.to_dict()
     assert found.best_candidate() is None
     with pytest.raises(ValueError, match="same address"):

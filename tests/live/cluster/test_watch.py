@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,8 +85,8 @@ async def test_samples_are_records_for_a_table(cluster: Cluster, colour: Colour)
         records = samples.to_records()
     assert len(records) == 6
     assert len({tuple(record) for record in records}) == 1
-    assert all(isinstance(v, str | int | float | None) for r in records for v in r.values())
-    assert json.loads(json.dumps(records)) == records
+    values = [value for record in records for value in record.values()]
+    assert all(isinstance(v, str | int | float | datetime | timedelta | None) for v in values)
     assert [record["name"] for record in records] == ["p", "s"] * 3
     assert samples[1:].to_records() == records[2:]
 

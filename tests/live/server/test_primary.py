@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 
 import pytest
-from clusters import Cluster, Clusters, conninfo_as, one, reads_twice, rows, run
+from clusters import SLOT, Cluster, Clusters, conninfo_as, one, reads_twice, rows, run
 from colours import Colour, close
+from htmlchecks import words_of
 
 import pgreplkit
 from pgreplkit import LSN, WalFileName
@@ -44,6 +46,24 @@ async def test_the_file_of_a_position_is_the_one_that_the_server_names(
         name = await primary.wal_file(LSN(lsn))
     assert str(name) == one(cluster.primary, f"SELECT pg_walfile_name('{lsn}')")
     assert name == pgreplkit.wal.pg_walfile_name(LSN(lsn), server_version=cluster.major)
+
+
+async def test_rows_and_server_objects_are_tables_and_json(
+    cluster: Cluster, colour: Colour
+) -> None:
+    async with await colour.primary(cluster.primary.conninfo) as primary:
+        replicas, slots = await primary.replicas(), await primary.slots()
+        assert "lag_replay_bytes" in pgreplkit.to_records(replicas)[0]
+        [slot] = [slot for slot in slots if slot.name == SLOT]
+        [record] = [r for r in slots.to_records() if r["slot_name"] == SLOT]
+        assert slot.state.restart_lsn is not None
+        assert record["restart_lsn"] == int(slot.state.restart_lsn)
+        assert json.loads(json.dumps(slot.to_dict()))["slot_name"] == SLOT
+        assert f"slot name {SLOT}" in words_of(slot._repr_html_())
+        assert SLOT in words_of(slots._repr_html_())
+        assert SLOT in str(slots)
+        assert (await primary.wal_files())._repr_html_()
+        assert words_of((await primary.wal_retention())._repr_html_()).startswith("retained WAL")
 
 
 @reads_twice

@@ -98,7 +98,7 @@ def test_reading_follows_a_promotion(clusters: Clusters, major: int) -> None:
     primary = clusters.lab.primary(version=major)
     standby = clusters.lab.standby(primary)
     run(primary, "CREATE TABLE before_it AS SELECT 1 AS id")
-    standby.wait_until_streaming()
+    standby.wait_for_streaming()
     primary.stop()
     standby.promote()
     run(standby, "CREATE TABLE after_it AS SELECT 1 AS id")

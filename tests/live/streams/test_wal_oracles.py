@@ -34,7 +34,7 @@ def test_every_record_of_a_large_workload_is_what_pg_waldump_prints(
     for compression in COMPRESSION.get(major, ["off"]):
         write_workload(node, compression=compression, rows=1000)
     node.stop()
-    folder = node.data_dir / "pg_wal"
+    folder = node.data_directory / "pg_wal"
     wal = open_wal(folder, verify_crc=True)
     records = [*wal]
     assert wal.ended_by in (WalEnd.END_OF_WAL, WalEnd.RECYCLED)
@@ -49,7 +49,7 @@ def test_every_record_of_a_large_workload_is_what_pg_waldump_prints(
 def dumped(node: Node, records: list[WalRecord], size: SegmentSize) -> list[str]:
     """Return the lines of pg_waldump for the files that hold the records."""
     ends = [records[number].lsn.wal_file(timeline=1, segment_size=size) for number in (0, -1)]
-    program, folder = node.installation.bindir / "pg_waldump", node.data_dir / "pg_wal"
+    program, folder = node.installation.bindir / "pg_waldump", node.data_directory / "pg_wal"
     command = [str(program), "-b", "-p", str(folder), *map(str, ends)]
     run = subprocess.run(command, capture_output=True, text=True, errors="replace")
     return run.stdout.split("\n")
@@ -82,7 +82,7 @@ def images_are_the_pages(node: Node, records: list[WalRecord]) -> None:
 def page_on_disk(node: Node, relation: RelationFile, number: int) -> bytes | None:
     """Read a page of a relation; None if it does not exist."""
     folder = f"base/{relation.database}" if relation.database else "global"
-    path = node.data_dir / folder / str(relation.number)
+    path = node.data_directory / folder / str(relation.number)
     if not path.exists() or path.stat().st_size < (number + 1) * PAGE_SIZE:
         return None
     with path.open("rb") as file:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from htmlchecks import words_of
 
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
@@ -65,6 +66,13 @@ def test_a_plan_performs_its_steps_once_and_in_order() -> None:
     with pytest.raises(ValueError, match=r"already started; call resume\(\)"):
         plan.run()
     assert str(plan).count("done") == 3
+
+
+def test_a_plan_is_shown_and_stored_as_its_journal() -> None:
+    plan = Plan(Recorder(), JOURNAL, Checks(), None)
+    assert Journal.from_dict(plan.to_dict()) == JOURNAL
+    assert [line.split()[0] for line in str(plan).splitlines()[1::2]] == ["1.", "2.", "3."]
+    assert "promotion of b 0 of 3 steps done" in words_of(plan._repr_html_())
 
 
 def test_a_critical_finding_stops_a_plan_before_its_first_step() -> None:

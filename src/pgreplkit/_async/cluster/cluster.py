@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +25,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.cluster.switchover import AsyncSwitchoverChecks, read_handover
 from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
@@ -39,7 +39,8 @@ from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 GivenT = TypeVar("GivenT")
@@ -72,7 +73,7 @@ class AsyncCluster:
         *,
         controls: Mapping[str, NodeControl] | None = None,
         replication: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> AsyncCluster:
         """Discover the roles and upstreams of several servers at the same time.
 
@@ -150,7 +151,7 @@ class AsyncCluster:
         self._replication = {names[name]: text for name, text in self._replication.items()}
         self._update([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
 
-    async def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+    async def repmgr_events(self, *, limit: int = 100) -> Rows[RepmgrEvent]:
         """Return repmgr's events, newest first; none in a cluster without repmgr.
 
         Needs:
@@ -163,8 +164,8 @@ class AsyncCluster:
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             async with await AsyncServer.connect(self._servers[node.name]) as server:
-                return await read_repmgr_events(server, limit)
-        return []
+                return Rows(await read_repmgr_events(server, limit))
+        return Rows()
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
@@ -197,7 +198,7 @@ class AsyncCluster:
         to: str,
         *,
         max_lag: int = 1 << 24,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a switchover to the standby ``to``, which must follow the primary directly.
@@ -236,7 +237,7 @@ class AsyncCluster:
         primary: str | None = None,
         evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
@@ -287,7 +288,7 @@ class AsyncCluster:
         upstream: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan that a running standby follows another server of the cluster.
@@ -327,7 +328,7 @@ class AsyncCluster:
         name: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan that a former primary, or a diverged standby, becomes a standby of the primary.
@@ -360,7 +361,7 @@ class AsyncCluster:
         journal: str | os.PathLike[str],
         *,
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncPlan:
         """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
@@ -379,7 +380,7 @@ class AsyncCluster:
             )
         return AsyncPlan(AsyncClusterActor(self._site(timeout, fence)), kept, None, path)
 
-    def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> AsyncSite:
+    def _site(self, timeout: Timeout, fence: Callable[[str], object] | None = None) -> AsyncSite:
         seconds = checked_seconds(timeout, "timeout")
         return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
 
@@ -388,7 +389,22 @@ class AsyncCluster:
         return self.topology.to_dict()
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         return self.topology[name]
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.topology)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the cluster."""
+        return node in self.topology
+
+    def __len__(self) -> int:
+        return len(self.topology)
 
     def __str__(self) -> str:
         return str(self.topology)
@@ -397,7 +413,7 @@ class AsyncCluster:
         return f"<{type(self).__name__} of {', '.join(self._servers) or 'no servers'}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return html_of(self.topology)
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import attrs
 
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import Error
 from pgreplkit.host.configfiles import replace_file
@@ -26,6 +27,7 @@ from pgreplkit.plans.cluster.rewind import RewindFailed
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.plain import JSONValue
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -220,13 +222,18 @@ class AsyncPlan:
         file = None if self._journal_file is None else str(self._journal_file)
         return self._journal.failure(step, found, file, way_on=way_on)
 
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the steps, and the times of those that are done, as JSON types.
+
+        This is the content of the journal file, from which ``Cluster.plan_resume`` continues.
+        """
+        return self._journal.to_dict()
+
     def __str__(self) -> str:
-        lines = [f"{self.operation}:"]
-        for number, step in enumerate(self.steps, 1):
-            mark = "done" if number <= len(self._journal.done) else "    "
-            lines.append(f"  {mark} {number:>2}. {step}")
-            lines.append(f"           {step.action}")
-        return "\n".join(lines)
+        return str(self._journal)
+
+    def _repr_html_(self) -> str:
+        return html_of(self._journal)
 
     def __repr__(self) -> str:
         done = len(self._journal.done)

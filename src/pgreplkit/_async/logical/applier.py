@@ -59,7 +59,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _log = logging.getLogger("pgreplkit")
 
@@ -147,19 +147,22 @@ class AsyncApplier(AsyncClosing):
 
     # Running
 
-    async def run(self, *, until: LSN | None = None, timeout: float | None = None) -> ApplyReport:
-        """Apply changes until everything committed before ``until`` is applied, or until stopped.
+    async def run(
+        self, *, stop_at: LSN | None = None, timeout: Timeout | None = None
+    ) -> ApplyReport:
+        """Apply changes until everything committed before ``stop_at`` is applied, or until stopped.
 
         The first run creates the slot, the replication origin and the tables of the schema
-        ``pgreplkit``, and copies the existing rows. Without ``until`` it ends with ``stop()`` only.
+        ``pgreplkit``, and copies the existing rows. Without ``stop_at`` it ends with ``stop()``
+        only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
         ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
-        if until is not None and not isinstance(until, LSN):
-            raise TypeError(f"until is an LSN, not a {type(until).__name__}")
+        if stop_at is not None and not isinstance(stop_at, LSN):
+            raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
         deadline = None
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
@@ -168,7 +171,7 @@ class AsyncApplier(AsyncClosing):
         self._is_running = True
         before = attrs.evolve(self._report())
         try:
-            await self._run(until, deadline)
+            await self._run(stop_at, deadline)
         finally:
             self._is_running = self._is_stopping = False
         return self._report(before)

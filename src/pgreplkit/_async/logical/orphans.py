@@ -8,10 +8,11 @@ from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
 from pgreplkit.plans.logical.orphans import Orphan, Subscriber, orphans_among
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.several import several
 
 
-async def afind_orphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
+async def afind_orphans(servers: Iterable[AsyncServer]) -> Rows[Orphan]:
     """Find slots and origins that no existing subscription of the servers owns.
 
     Pass all servers that publish or subscribe: a slot may belong to a subscription of a server
@@ -26,7 +27,7 @@ async def afind_orphans(servers: Iterable[AsyncServer]) -> list[Orphan]:
     given = several(servers, "servers", at_least=1)
     for server in given:
         insist_on_servers(server=server)
-    return orphans_among([await _subscriber(server) for server in given])
+    return Rows(orphans_among([await _subscriber(server) for server in given]))
 
 
 async def _subscriber(server: AsyncServer) -> Subscriber:

@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Literal
 
 from pgreplkit._async.server.server import AsyncServer, insist_on_servers
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.logical.sequences import (
     DEFINITIONS,
     POSITION_OF,
@@ -21,6 +22,9 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION
 from pgreplkit.errors import NotAPrimary, TableNotFound
 from pgreplkit.plans.logical.sequences import SequenceChange, planned
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -94,7 +98,7 @@ class AsyncSequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    async def run(self, *, timeout: float = 60.0) -> tuple[SequenceChange, ...]:
+    async def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         Either all of them are set or none. Sequences that the subscriber lacks are left out;
@@ -117,6 +121,16 @@ class AsyncSequencePlan:
                     meaning={READ_ONLY_TRANSACTION: NotAPrimary},
                 )
         return due
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the changes as JSON types."""
+        return {"changes": plain(self.changes)}
+
+    def __str__(self) -> str:
+        return str(Rows(self.changes))
+
+    def _repr_html_(self) -> str:
+        return html_of(Rows(self.changes))
 
     def __repr__(self) -> str:
         due = sum(1 for change in self.changes if change.sql)

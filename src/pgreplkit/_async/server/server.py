@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.server.access import allow_access, check_access
@@ -40,9 +39,12 @@ from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 
 class _NoFile(ServerError):
@@ -106,8 +108,8 @@ class AsyncServer(AsyncClosing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -184,21 +186,21 @@ class AsyncServer(AsyncClosing):
         await self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
         raise SettingNotFound(operation, "the setting is not in pg_settings")
 
-    async def replicas(self) -> list[WalSender]:
+    async def replicas(self) -> Rows[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        return await read_senders(self._link)
+        return Rows(await read_senders(self._link))
 
-    async def slots(self) -> list[AsyncSlot]:
+    async def slots(self) -> Rows[AsyncSlot]:
         """Return all replication slots, by name.
 
         Source: pg_replication_slots.
         """
         sql = SLOTS.sql(self.version.major)
         records = await self._link.all("read pg_replication_slots", sql)
-        return [AsyncSlot(self._link, SLOTS.read(record)) for record in records]
+        return Rows(AsyncSlot(self._link, SLOTS.read(record)) for record in records)
 
     async def slot(self, name: str) -> AsyncSlot:
         """Return the replication slot of that name.
@@ -230,7 +232,7 @@ class AsyncServer(AsyncClosing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSlot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -263,7 +265,7 @@ class AsyncServer(AsyncClosing):
             raise
 
     async def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 
@@ -322,13 +324,13 @@ class AsyncServer(AsyncClosing):
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await allow_access(self._link, asked)
 
-    async def wal_files(self) -> list[WalFile]:
+    async def wal_files(self) -> Rows[WalFile]:
         """Return the segments in pg_wal, by name.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
         records = await self._link.all("list pg_wal", WAL_FILES)
-        return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+        return Rows(WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records)
 
     async def relation_names(
         self, relations: WalStats | Iterable[RelationFile]

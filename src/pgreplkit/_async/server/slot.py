@@ -39,6 +39,9 @@ from pgreplkit.errors import (
 from pgreplkit.plans.streams.options import ChangeOptions
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -50,7 +53,7 @@ _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
-class AsyncSlot:
+class AsyncSlot(Stateful):
     """A replication slot, with its ``state`` when it was last read.
 
     Servers return slots from ``slot``, ``slots``, ``create_physical_slot`` and
@@ -74,7 +77,7 @@ class AsyncSlot:
         self.state = await read_slot(self._link, self.name)
         return self
 
-    async def drop(self, *, force: bool = False, timeout: float = 10.0) -> None:
+    async def drop(self, *, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Drop the slot. The next checkpoint removes the WAL that it retained.
 
         With ``force`` the process that uses the slot is terminated first, which breaks the
@@ -151,7 +154,7 @@ class AsyncSlot:
         await self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return AsyncSlot(self._link, await read_slot(self._link, name))
 
-    async def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
+    async def wait_for_catchup(self, lsn: LSN, *, timeout: Timeout = 60.0) -> None:
         """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
 
         The slot is polled after 10 ms at first, then less often.
@@ -174,8 +177,8 @@ class AsyncSlot:
             if backoff.is_over:
                 user = f"used by process {self.state.active_pid}" if self.state.active else "unused"
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
-                    f" it is at {reached}, {user}"
+                    f"timed out after {backoff.limit:g} s waiting for slot {self.name!r} to reach"
+                    f" {lsn}: it is at {reached}, {user}"
                 )
             await sleep(backoff.next_pause())
 
@@ -185,7 +188,7 @@ class AsyncSlot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot, as its plugin writes them, without consuming them.
 
         Transactions are not cut: the result ends with the first commit after ``limit`` changes, or
@@ -204,7 +207,7 @@ class AsyncSlot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot and consume them: they are not returned again.
 
         ``refresh`` then reads the slot's new position.
@@ -258,7 +261,7 @@ class AsyncSlot:
         limit: int | None,
         stop_at: LSN | None,
         options: Mapping[str, str] | None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
@@ -268,7 +271,7 @@ class AsyncSlot:
             view.sql(self._link.version.major),
             [self.name, stop_at, limit, listed],
         )
-        return [view.read(record) for record in records]
+        return Rows(view.read(record) for record in records)
 
     async def _run(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
@@ -344,7 +347,7 @@ async def make_logical_slot(
     two_phase: bool,
     failover: bool,
     temporary: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> AsyncSlot:
     """Create a logical slot, and return it."""
     checked_slot_name(name)
@@ -371,7 +374,7 @@ async def _create(
     statement: str,
     params: Sequence[object],
     operation: str,
-    timeout: float | None,
+    timeout: Timeout | None,
 ) -> AsyncSlot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
     await link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)

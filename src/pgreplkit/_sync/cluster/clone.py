@@ -49,6 +49,7 @@ from pgreplkit.plans.cluster.clone import (
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.values.applicationname import application_name_for
+from pgreplkit.values.seconds import Timeout
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -73,7 +74,7 @@ def plan_clone(
     compression: str | None = None,
     settings: Mapping[str, str] | None = None,
     start_server: bool = True,
-    timeout: float = 60.0,
+    timeout: Timeout = 60.0,
 ) -> ClonePlan:
     """Plan a new standby that is a copy of a server; iterate the plan or run it to make the copy.
 
@@ -127,7 +128,7 @@ class ClonePlan(Closing):
         control: NodeControl,
         options: CloneOptions,
         settings: Mapping[str, str],
-        start_timeout: float | None,
+        start_timeout: Timeout | None,
     ) -> None:
         self._conninfo = conninfo
         self._source = ""
@@ -328,7 +329,7 @@ class ClonePlan(Closing):
             changed = with_settings(before, self._settings)
             self._control.write_file(name, changed.encode(errors="surrogateescape"))
 
-    def _start(self, timeout: float) -> None:
+    def _start(self, timeout: Timeout) -> None:
         """Start the standby, and wait until it streams."""
         with self._server() as server:
             # Another standby may have the same name, and must not be taken for the new one.
@@ -338,7 +339,7 @@ class ClonePlan(Closing):
         while (found := self._why_not_streaming(others)) is not None:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the new standby in"
+                    f"timed out after {backoff.limit:g} s waiting for the new standby in"
                     f" {self._control.data_directory}: the copy is complete and was started, but"
                     f" {found}; see its server log"
                 )

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
 
+from pgreplkit._hooks import html_of
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.cluster.actions import ClusterActor
 from pgreplkit._sync.cluster.failover import (
@@ -40,7 +40,8 @@ from pgreplkit.plans.cluster.switchover import switchover_nodes, switchover_step
 from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 GivenT = TypeVar("GivenT")
@@ -73,7 +74,7 @@ class Cluster:
         *,
         controls: Mapping[str, NodeControl] | None = None,
         replication: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> Cluster:
         """Discover the roles and upstreams of several servers at the same time.
 
@@ -151,7 +152,7 @@ class Cluster:
         self._replication = {names[name]: text for name, text in self._replication.items()}
         self._update([attrs.evolve(node, name=names[node.name]) for node in self.nodes])
 
-    def repmgr_events(self, *, limit: int = 100) -> list[RepmgrEvent]:
+    def repmgr_events(self, *, limit: int = 100) -> Rows[RepmgrEvent]:
         """Return repmgr's events, newest first; none in a cluster without repmgr.
 
         Needs:
@@ -164,8 +165,8 @@ class Cluster:
         members = sorted(self.topology.members, key=lambda node: not node.is_primary)
         for node in members:
             with Server.connect(self._servers[node.name]) as server:
-                return read_repmgr_events(server, limit)
-        return []
+                return Rows(read_repmgr_events(server, limit))
+        return Rows()
 
     @property
     def nodes(self) -> tuple[ClusterNode, ...]:
@@ -198,7 +199,7 @@ class Cluster:
         to: str,
         *,
         max_lag: int = 1 << 24,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan a switchover to the standby ``to``, which must follow the primary directly.
@@ -237,7 +238,7 @@ class Cluster:
         primary: str | None = None,
         evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
@@ -288,7 +289,7 @@ class Cluster:
         upstream: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan that a running standby follows another server of the cluster.
@@ -328,7 +329,7 @@ class Cluster:
         name: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan that a former primary, or a diverged standby, becomes a standby of the primary.
@@ -361,7 +362,7 @@ class Cluster:
         journal: str | os.PathLike[str],
         *,
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
@@ -380,7 +381,7 @@ class Cluster:
             )
         return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
 
-    def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> Site:
+    def _site(self, timeout: Timeout, fence: Callable[[str], object] | None = None) -> Site:
         seconds = checked_seconds(timeout, "timeout")
         return Site(self._servers, self._controls, self._replication, seconds, fence=fence)
 
@@ -389,7 +390,22 @@ class Cluster:
         return self.topology.to_dict()
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         return self.topology[name]
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.topology)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the cluster."""
+        return node in self.topology
+
+    def __len__(self) -> int:
+        return len(self.topology)
 
     def __str__(self) -> str:
         return str(self.topology)
@@ -398,7 +414,7 @@ class Cluster:
         return f"<{type(self).__name__} of {', '.join(self._servers) or 'no servers'}>"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return html_of(self.topology)
 
 
 def _of(servers: Mapping[str, str], given: Mapping[str, GivenT] | None) -> Mapping[str, GivenT]:

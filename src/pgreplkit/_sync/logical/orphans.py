@@ -9,10 +9,11 @@ from pgreplkit._sync.server.server import Server, insist_on_servers
 from pgreplkit.catalog.logical.subscription import ALL_SUBSCRIPTIONS, ORIGINS
 from pgreplkit.catalog.server.identity import STARTED
 from pgreplkit.plans.logical.orphans import Orphan, Subscriber, orphans_among
+from pgreplkit.values.rows import Rows
 from pgreplkit.values.several import several
 
 
-def find_orphans(servers: Iterable[Server]) -> list[Orphan]:
+def find_orphans(servers: Iterable[Server]) -> Rows[Orphan]:
     """Find slots and origins that no existing subscription of the servers owns.
 
     Pass all servers that publish or subscribe: a slot may belong to a subscription of a server
@@ -27,7 +28,7 @@ def find_orphans(servers: Iterable[Server]) -> list[Orphan]:
     given = several(servers, "servers", at_least=1)
     for server in given:
         insist_on_servers(server=server)
-    return orphans_among([_subscriber(server) for server in given])
+    return Rows(orphans_among([_subscriber(server) for server in given]))
 
 
 def _subscriber(server: Server) -> Subscriber:

@@ -28,6 +28,9 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -49,7 +52,7 @@ class PglogicalNode:
 
     @classmethod
     def create(
-        cls, server: Server, name: str, *, conninfo: str | None = None, timeout: float = 30.0
+        cls, server: Server, name: str, *, conninfo: str | None = None, timeout: Timeout = 60.0
     ) -> PglogicalNode:
         """Make the database of ``server`` a node.
 
@@ -83,21 +86,21 @@ class PglogicalNode:
             return cls(server, record["name"])
         return None
 
-    def drop(self, *, timeout: float = 30.0) -> None:
+    def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop the node. Drop its subscriptions first.
 
         Source: pglogical.drop_node().
         """
         self._call(f"drop the node {self.name!r}", sql.DROP_NODE, [self.name], timeout)
 
-    def replication_sets(self) -> list[ReplicationSet]:
+    def replication_sets(self) -> Rows[ReplicationSet]:
         """Return the replication sets, by name.
 
         Source: pglogical.replication_set.
         """
         statement = SETS.sql(self._link.version.major)
         records = self._link.all("read the replication sets", statement, grant=_GRANT)
-        return [SETS.read(record) for record in records]
+        return Rows(SETS.read(record) for record in records)
 
     def create_replication_set(
         self,
@@ -107,7 +110,7 @@ class PglogicalNode:
         update: bool = True,
         delete: bool = True,
         truncate: bool = True,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Create a replication set that replicates these changes.
 
@@ -116,28 +119,28 @@ class PglogicalNode:
         flags = [name, insert, update, delete, truncate]
         self._call(f"create the replication set {name!r}", sql.CREATE_SET, flags, timeout)
 
-    def drop_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def drop_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Drop a replication set. Its tables stay.
 
         Source: pglogical.drop_replication_set().
         """
         self._call(f"drop the replication set {name!r}", sql.DROP_SET, [name], timeout)
 
-    def tables(self, set_name: str = "default") -> list[PublishedTable]:
+    def tables(self, set_name: str = "default") -> Rows[PublishedTable]:
         """Return the tables of a set with their columns and row filters, by name.
 
         Source: pglogical.replication_set_table.
         """
         operation = f"read the replication set {set_name!r}"
         records = self._link.all(operation, sql.SET_TABLES, [set_name], grant=_GRANT)
-        return [PublishedTable(table_in(r), r["columns"], r["where"]) for r in records]
+        return Rows(PublishedTable(table_in(r), r["columns"], r["where"]) for r in records)
 
     def add_tables(
         self,
         *tables: AnyPublished,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add tables to a set; with ``synchronize``, subscribers copy their rows at once.
 
@@ -154,7 +157,7 @@ class PglogicalNode:
                 link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
     def drop_tables(
-        self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
+        self, *tables: AnyTable, set_name: str = "default", timeout: Timeout = 60.0
     ) -> None:
         """Remove tables from a set.
 
@@ -180,7 +183,7 @@ class PglogicalNode:
         *sequences: AnyTable,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add sequences to a set; subscribers regularly get a value ahead of the sequence.
 
@@ -192,7 +195,7 @@ class PglogicalNode:
                 params = [set_name, str(table_of(sequence)), synchronize]
                 link.one(operation, sql.ADD_SEQUENCE, params, grant=_GRANT)
 
-    def synchronize_sequence(self, sequence: AnyTable, *, timeout: float = 30.0) -> None:
+    def synchronize_sequence(self, sequence: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Send subscribers a value ahead of a sequence at once, for example before a cutover.
 
         Source: pglogical.synchronize_sequence().
@@ -200,14 +203,14 @@ class PglogicalNode:
         name = str(table_of(sequence))
         self._call(f"synchronize {name}", sql.SYNC_SEQUENCE, [name], timeout)
 
-    def subscriptions(self) -> list[PglogicalSubscription]:
+    def subscriptions(self) -> Rows[PglogicalSubscription]:
         """Return the subscriptions, by name.
 
         Source: pglogical.subscription.
         """
         statement = STATES.sql(self._link.version.major)
         records = self._link.all("read the subscriptions", statement, grant=_GRANT)
-        return [PglogicalSubscription(self._link, STATES.read(r)) for r in records]
+        return Rows(PglogicalSubscription(self._link, STATES.read(r)) for r in records)
 
     def subscription(self, name: str) -> PglogicalSubscription:
         """Return the subscription of that name.
@@ -226,7 +229,7 @@ class PglogicalNode:
         copy_data: bool = True,
         forward_origins: Iterable[str] = ("all",),
         apply_delay: timedelta = timedelta(0),
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> PglogicalSubscription:
         """Subscribe to replication sets of another node.
 
@@ -249,7 +252,7 @@ class PglogicalNode:
         return self.subscription(name)
 
     def _call(
-        self, operation: str, statement: str, params: Sequence[object], timeout: float
+        self, operation: str, statement: str, params: Sequence[object], timeout: Timeout
     ) -> None:
         self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)
 
@@ -257,7 +260,7 @@ class PglogicalNode:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-class PglogicalSubscription:
+class PglogicalSubscription(Stateful):
     """A pglogical subscription, with its ``state`` when it was last read.
 
     A node returns it.
@@ -280,17 +283,17 @@ class PglogicalSubscription:
         self.state = _read_state(self._link, self.name)
         return self
 
-    def tables(self) -> list[PglogicalTable]:
+    def tables(self) -> Rows[PglogicalTable]:
         """Return the state of the whole subscription, and of each table.
 
         Source: pglogical.local_sync_status.
         """
         operation = f"read the tables of {self.name!r}"
         records = self._link.all(operation, sql.SYNC, [self.name], grant=_GRANT)
-        return [_table(record) for record in records]
+        return Rows(_table(record) for record in records)
 
     def wait_for_sync(
-        self, *, timeout: float = 600.0, provider: Server | None = None
+        self, *, timeout: Timeout = 600.0, provider: Server | None = None
     ) -> list[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.
 
@@ -309,22 +312,22 @@ class PglogicalSubscription:
             if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
-                    f" tables that are not ready: {which or 'none'}"
+                    f"timed out after {backoff.limit:g} s waiting for {self.name!r}: it is"
+                    f" {status}, tables that are not ready: {which or 'none'}"
                 )
             # On an idle provider no commit comes that would end CATCH_UP.
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 write_marker(provider._link)
             sleep(backoff.next_pause())
 
-    def enable(self, *, timeout: float = 30.0) -> None:
+    def enable(self, *, timeout: Timeout = 60.0) -> None:
         """Enable it.
 
         Source: pglogical.alter_subscription_enable().
         """
         self._call("enable", sql.ENABLE, [], timeout)
 
-    def disable(self, *, timeout: float = 30.0) -> None:
+    def disable(self, *, timeout: Timeout = 60.0) -> None:
         """Disable it, and wait until its worker has ended. Its slot still retains WAL.
 
         Raises: WaitTimeout; SubscriptionNotFound.
@@ -336,32 +339,33 @@ class PglogicalSubscription:
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the worker of {self.name!r} to end"
+                    f"timed out after {backoff.limit:g} s waiting for the worker of {self.name!r}"
+                    " to end"
                 )
             sleep(backoff.next_pause())
 
-    def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def add_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Subscribe to a further set; existing rows are not copied.
 
         Source: pglogical.alter_subscription_add_replication_set().
         """
         self._call("alter", sql.ADD_SET, [name], timeout)
 
-    def remove_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def remove_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Unsubscribe from a set.
 
         Source: pglogical.alter_subscription_remove_replication_set().
         """
         self._call("alter", sql.REMOVE_SET, [name], timeout)
 
-    def resynchronize(self, table: AnyTable, *, timeout: float = 30.0) -> None:
+    def resynchronize(self, table: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Truncate a table on the subscriber, and copy it again.
 
         Source: pglogical.alter_subscription_resynchronize_table().
         """
         self._call("resynchronize", sql.RESYNC, [str(table_of(table))], timeout)
 
-    def drop(self, *, timeout: float = 60.0) -> None:
+    def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop it, and its slot if the provider answers.
 
         pglogical does not drop a slot that is in use: ``disable`` the subscription first.
@@ -371,7 +375,7 @@ class PglogicalSubscription:
         """
         self._call("drop", sql.DROP, [], timeout)
 
-    def _call(self, verb: str, statement: str, more: Sequence[object], timeout: float) -> None:
+    def _call(self, verb: str, statement: str, more: Sequence[object], timeout: Timeout) -> None:
         operation = f"{verb} the subscription {self.name!r}"
         params = [self.name, *more]
         self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)

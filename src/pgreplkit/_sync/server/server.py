@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.server.access import allow_access, check_access
@@ -41,9 +40,12 @@ from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 
 class _NoFile(ServerError):
@@ -107,8 +109,8 @@ class Server(Closing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -185,21 +187,21 @@ class Server(Closing):
         self._link.all(operation, CURRENT_SETTING, [name], grant=grant, meaning=meaning)
         raise SettingNotFound(operation, "the setting is not in pg_settings")
 
-    def replicas(self) -> list[WalSender]:
+    def replicas(self) -> Rows[WalSender]:
         """Return the rows of pg_stat_replication: the receivers of this server's WAL.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
-        return read_senders(self._link)
+        return Rows(read_senders(self._link))
 
-    def slots(self) -> list[Slot]:
+    def slots(self) -> Rows[Slot]:
         """Return all replication slots, by name.
 
         Source: pg_replication_slots.
         """
         sql = SLOTS.sql(self.version.major)
         records = self._link.all("read pg_replication_slots", sql)
-        return [Slot(self._link, SLOTS.read(record)) for record in records]
+        return Rows(Slot(self._link, SLOTS.read(record)) for record in records)
 
     def slot(self, name: str) -> Slot:
         """Return the replication slot of that name.
@@ -229,7 +231,7 @@ class Server(Closing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Slot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -262,7 +264,7 @@ class Server(Closing):
             raise
 
     def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 
@@ -321,13 +323,13 @@ class Server(Closing):
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return allow_access(self._link, asked)
 
-    def wal_files(self) -> list[WalFile]:
+    def wal_files(self) -> Rows[WalFile]:
         """Return the segments in pg_wal, by name.
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
         records = self._link.all("list pg_wal", WAL_FILES)
-        return [WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records]
+        return Rows(WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records)
 
     def relation_names(
         self, relations: WalStats | Iterable[RelationFile]

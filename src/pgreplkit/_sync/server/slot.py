@@ -40,6 +40,9 @@ from pgreplkit.errors import (
 from pgreplkit.plans.streams.options import ChangeOptions
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -51,7 +54,7 @@ _GRANT = "REPLICATION"
 _MISSING = {UNDEFINED_OBJECT: SlotNotFound}
 
 
-class Slot:
+class Slot(Stateful):
     """A replication slot, with its ``state`` when it was last read.
 
     Servers return slots from ``slot``, ``slots``, ``create_physical_slot`` and
@@ -75,7 +78,7 @@ class Slot:
         self.state = read_slot(self._link, self.name)
         return self
 
-    def drop(self, *, force: bool = False, timeout: float = 10.0) -> None:
+    def drop(self, *, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Drop the slot. The next checkpoint removes the WAL that it retained.
 
         With ``force`` the process that uses the slot is terminated first, which breaks the
@@ -150,7 +153,7 @@ class Slot:
         self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return Slot(self._link, read_slot(self._link, name))
 
-    def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
+    def wait_for_catchup(self, lsn: LSN, *, timeout: Timeout = 60.0) -> None:
         """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
 
         The slot is polled after 10 ms at first, then less often.
@@ -173,8 +176,8 @@ class Slot:
             if backoff.is_over:
                 user = f"used by process {self.state.active_pid}" if self.state.active else "unused"
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
-                    f" it is at {reached}, {user}"
+                    f"timed out after {backoff.limit:g} s waiting for slot {self.name!r} to reach"
+                    f" {lsn}: it is at {reached}, {user}"
                 )
             sleep(backoff.next_pause())
 
@@ -184,7 +187,7 @@ class Slot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot, as its plugin writes them, without consuming them.
 
         Transactions are not cut: the result ends with the first commit after ``limit`` changes, or
@@ -203,7 +206,7 @@ class Slot:
         *,
         stop_at: LSN | None = None,
         options: Mapping[str, str] | None = None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the changes in a logical slot and consume them: they are not returned again.
 
         ``refresh`` then reads the slot's new position.
@@ -257,7 +260,7 @@ class Slot:
         limit: int | None,
         stop_at: LSN | None,
         options: Mapping[str, str] | None,
-    ) -> list[SlotChange]:
+    ) -> Rows[SlotChange]:
         """Return the decoded changes of a view; ``verb`` is for the text of errors."""
         if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit must be an int >= 1, not {limit!r}")
@@ -267,7 +270,7 @@ class Slot:
             view.sql(self._link.version.major),
             [self.name, stop_at, limit, listed],
         )
-        return [view.read(record) for record in records]
+        return Rows(view.read(record) for record in records)
 
     def _run(self, operation: str, statement: str, params: Sequence[object]) -> list[DictRow]:
         meaning = {**_MISSING, DUPLICATE_OBJECT: AlreadyExists}
@@ -341,7 +344,7 @@ def make_logical_slot(
     two_phase: bool,
     failover: bool,
     temporary: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> Slot:
     """Create a logical slot, and return it."""
     checked_slot_name(name)
@@ -368,7 +371,7 @@ def _create(
     statement: str,
     params: Sequence[object],
     operation: str,
-    timeout: float | None,
+    timeout: Timeout | None,
 ) -> Slot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
     link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)

@@ -1,13 +1,12 @@
 """RepmgrNode and RepmgrEvent: rows of the tables in which repmgr describes a cluster."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
 
 from pgreplkit.catalog.view import View
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class RepmgrType(OpenEnum):
@@ -19,7 +18,7 @@ class RepmgrType(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class RepmgrNode:
+class RepmgrNode(Record):
     """One row of repmgr.nodes: the registration of a node, which may be out of date.
 
     Source:
@@ -40,7 +39,7 @@ class RepmgrNode:
 
 
 @attrs.frozen(kw_only=True)
-class RepmgrEvent:
+class RepmgrEvent(Record):
     """One row of repmgr.events: an action or an observation of repmgr.
 
     Source:

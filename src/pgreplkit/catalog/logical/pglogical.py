@@ -1,7 +1,5 @@
 """Rows of pglogical 2.4: replication sets, subscriptions, and the state of their tables."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -38,7 +37,7 @@ class PglogicalSync(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ReplicationSet:
+class ReplicationSet(Record):
     """A set of tables and sequences to which subscriptions subscribe.
 
     Source: pglogical.replication_set.
@@ -59,7 +58,7 @@ SETS = View(
 
 
 @attrs.frozen(kw_only=True)
-class PglogicalState:
+class PglogicalState(Record):
     """A pglogical subscription when it was last read.
 
     It omits the provider's connection string, which may hold a password.
@@ -87,7 +86,7 @@ ONE_STATE = View(PglogicalState, f"{_SHOWN} WHERE sub_name = %s::name")
 
 
 @attrs.frozen(kw_only=True)
-class PglogicalTable:
+class PglogicalTable(Record):
     """A table of a pglogical subscription, with its state.
 
     Source: pglogical.local_sync_status.

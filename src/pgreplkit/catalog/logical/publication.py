@@ -1,7 +1,5 @@
 """PublicationState and PublishedTable: the publications of a database."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -39,7 +38,7 @@ def _table_names(pairs: Iterable[tuple[str, str]]) -> tuple[TableName, ...]:
 
 
 @attrs.frozen
-class PublishedTable:
+class PublishedTable(Record):
     """A table of a publication, with its columns and row filter.
 
     >>> PublishedTable("users", columns=["id", "name"], where="id > 0")
@@ -63,7 +62,7 @@ def published(table: AnyPublished) -> PublishedTable:
 
 
 @attrs.frozen(kw_only=True)
-class PublicationState:
+class PublicationState(Record):
     """A publication when it was last read; a column that the server's version lacks is None.
 
     Source: pg_publication.

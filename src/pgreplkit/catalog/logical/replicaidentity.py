@@ -1,12 +1,11 @@
 """ReplicaIdentity: the columns that identify a table's old rows to subscribers."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import ASKED_TABLES
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -24,7 +23,7 @@ class IdentityKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ReplicaIdentity:
+class ReplicaIdentity(Record):
     """The replica identity of a table: the old values that UPDATE and DELETE publish.
 
     Source: pg_class.relreplident, pg_index.

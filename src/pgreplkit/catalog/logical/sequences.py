@@ -1,15 +1,14 @@
 """SequenceState: a sequence's definition and its last value."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.catalog.view import table_in
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName, quoted
 
 
 @attrs.frozen(kw_only=True)
-class SequenceState:
+class SequenceState(Record):
     """A sequence when it was read.
 
     Source: pg_sequence, and the sequence itself.

@@ -1,7 +1,5 @@
 """SubscriptionState, with the workers, tables and counters of a subscription."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
@@ -10,6 +8,7 @@ from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import View, column, table_in
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -33,7 +32,7 @@ class TwoPhaseState(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionState:
+class SubscriptionState(Record):
     """A subscription when it was last read; a column that the server's version lacks is None.
 
     It omits the connection string, which may hold a password, and which only superusers may read.
@@ -115,7 +114,7 @@ class WorkerType(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionWorker:
+class SubscriptionWorker(Record):
     """A running worker of a subscription.
 
     Source: pg_stat_subscription.
@@ -167,7 +166,7 @@ class TableState(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class SubscribedTable:
+class SubscribedTable(Record):
     """A table of a subscription.
 
     Source: pg_subscription_rel, and from 14 on pg_stat_progress_copy.
@@ -208,7 +207,7 @@ def subscribed_table_in(record: dict[str, object]) -> SubscribedTable:
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionStats:
+class SubscriptionStats(Record):
     """The numbers of errors of a subscription's workers, and of their conflicts (18 on).
 
     A conflict that is an error counts in both. Changes that 15 to 17 skip are not counted.

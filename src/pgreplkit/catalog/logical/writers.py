@@ -1,18 +1,17 @@
 """Writers: the roles that may write to tables, and the sessions that do."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.view import ASKED_TABLES
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName, quoted
 
 
 @attrs.frozen(kw_only=True)
-class WriteGrant:
+class WriteGrant(Record):
     """A write privilege of a role on a table, which can be revoked."""
 
     table: TableName
@@ -48,7 +47,7 @@ class WriteGrant:
 
 
 @attrs.frozen(kw_only=True)
-class WritingSession:
+class WritingSession(Record):
     """A session that holds a write lock on one of the tables."""
 
     table: TableName
@@ -60,7 +59,7 @@ class WritingSession:
 
 
 @attrs.frozen(kw_only=True)
-class Writers:
+class Writers(Record):
     """The roles that may write to tables, and the sessions that are writing.
 
     Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.

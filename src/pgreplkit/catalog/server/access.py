@@ -1,10 +1,9 @@
 """HbaRule: a line of pg_hba.conf, as parsed by the server."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.catalog.view import View, column
+from pgreplkit.values.record import Record
 
 
 def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -12,7 +11,7 @@ def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class HbaRule:
+class HbaRule(Record):
     """A line of pg_hba.conf as the file is now; the server may not have loaded it yet.
 
     Source: pg_hba_file_rules.

@@ -1,7 +1,5 @@
 """BaseBackup: the progress of a base backup, and the reason for a wait."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.catalog.server.expressions import setting_of
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class BackupPhase(OpenEnum):
@@ -23,7 +22,7 @@ class BackupPhase(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class BaseBackup:
+class BaseBackup(Record):
     """A running base backup, as its walsender reports it (13 on).
 
     Source: pg_stat_progress_basebackup, pg_stat_activity, and the checkpoint's settings.

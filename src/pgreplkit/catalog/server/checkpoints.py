@@ -1,7 +1,5 @@
 """CheckpointStatus: the last checkpoint, and when the next one is due."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import attrs
@@ -9,11 +7,12 @@ import attrs
 from pgreplkit.catalog.server.expressions import MAJOR, SEGMENT_BYTES, setting_of
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 
 
 @attrs.frozen(kw_only=True)
-class CheckpointStatus:
+class CheckpointStatus(Record):
     """The last checkpoint (on a standby: restartpoint), and the triggers of the next one.
 
     Source: pg_control_checkpoint(), and the settings that are fields here.

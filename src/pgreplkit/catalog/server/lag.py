@@ -1,13 +1,13 @@
 """ReplayLag: the lag of a standby as it sees it; WalSender.lag is what its upstream sees."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import duration_text, size_text
 
 
 class LagReason(OpenEnum):
@@ -42,7 +42,7 @@ class LagStage(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ReplayLag:
+class ReplayLag(Record):
     """The lag of a standby behind its upstream: how much, where, and why.
 
     The upstream of a cascading standby is a standby that may itself be behind.
@@ -62,6 +62,14 @@ class ReplayLag:
     """The time since ``heard_at``."""
     clock_difference: timedelta | None
     """The upstream's clock minus the standby's, minus the transfer time of the last message."""
+
+    def __str__(self) -> str:
+        parts = [str(self.reason)]
+        if self.bytes:
+            parts.append(f"{size_text(self.bytes)} behind")
+        if self.time:
+            parts.append(duration_text(self.time))
+        return ", ".join(parts)
 
 
 @attrs.frozen(kw_only=True)

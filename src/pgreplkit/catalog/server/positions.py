@@ -1,15 +1,14 @@
 """WalPosition: the WAL positions of a primary."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen(kw_only=True)
-class WalPosition:
+class WalPosition(Record):
     """The positions up to which a primary has inserted, written and flushed its WAL."""
 
     # Read from the last to the first, so that a busy server cannot show flush ahead of insert.

@@ -1,7 +1,5 @@
 """WalReceiver and Upstream: the source of a standby's WAL."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class ReceiverState(OpenEnum):
@@ -23,7 +22,7 @@ class ReceiverState(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class WalReceiver:
+class WalReceiver(Record):
     """The row of pg_stat_wal_receiver. Columns that the server's version lacks are None.
 
     Source: pg_stat_wal_receiver.
@@ -55,7 +54,7 @@ DEFAULT_NAME = "walreceiver"
 
 
 @attrs.frozen(kw_only=True)
-class Upstream:
+class Upstream(Record):
     """The server that a standby receives from; for a Unix socket ``host`` is a directory."""
 
     host: str | None

@@ -1,7 +1,5 @@
 """ReplayStatus: a standby's received and replayed WAL; and the SQL that controls replay."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import attrs
@@ -11,6 +9,7 @@ from pgreplkit.catalog.server.receivers import ReceiverState
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class PauseState(OpenEnum):
@@ -33,7 +32,7 @@ PAUSE_STATE = column(
 
 
 @attrs.frozen(kw_only=True)
-class ReplayStatus:
+class ReplayStatus(Record):
     """The received and replayed WAL of a standby, read in one statement.
 
     Source: pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp(),
@@ -186,7 +185,7 @@ PROMOTED = """
 
 
 @attrs.frozen(kw_only=True)
-class Promotion:
+class Promotion(Record):
     """The result of a promotion.
 
     Source: pg_promote(), and the history file of the new timeline.

@@ -1,14 +1,13 @@
 """DatabaseConflicts: queries that replay has cancelled on a standby."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.catalog.view import View, column
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen(kw_only=True)
-class DatabaseConflicts:
+class DatabaseConflicts(Record):
     """Queries cancelled in a database of a standby because they conflicted with replay.
 
     Source: pg_stat_database_conflicts.

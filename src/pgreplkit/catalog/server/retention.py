@@ -1,7 +1,5 @@
 """Facts about the WAL that a server retains: limits, the archiver, and the files in pg_wal."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
@@ -10,11 +8,12 @@ from pgreplkit.catalog.server.expressions import CURRENT_LSN, MAJOR, SEGMENT_BYT
 from pgreplkit.catalog.server.identity import TIMELINE
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 
 
 @attrs.frozen(kw_only=True)
-class ArchiverStatus:
+class ArchiverStatus(Record):
     """The state of the archiver.
 
     Source: pg_stat_archiver, pg_ls_archive_statusdir() (before 12 pg_ls_dir()).

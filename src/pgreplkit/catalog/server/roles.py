@@ -1,16 +1,15 @@
 """ReplicationRole: a role that may replicate, and the statements about roles."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
 
 from pgreplkit.catalog.view import View, column
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen(kw_only=True)
-class ReplicationRole:
+class ReplicationRole(Record):
     """A role that may open replication connections.
 
     Source: pg_roles and pg_auth_members.

@@ -1,7 +1,5 @@
 """WalSender: the receivers of a server's WAL, and their positions."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 
@@ -10,6 +8,7 @@ import attrs
 from pgreplkit.catalog.view import View, column
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class SenderState(OpenEnum):
@@ -32,7 +31,7 @@ class SyncState(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ByteLag:
+class ByteLag(Record):
     """The lag of a receiver behind the sender's position, in bytes of WAL for each stage.
 
     None for a stage that the receiver has not reported yet, as during a base backup.
@@ -45,7 +44,7 @@ class ByteLag:
 
 
 @attrs.frozen(kw_only=True)
-class WalSender:
+class WalSender(Record):
     """A row of pg_stat_replication, with the sender's own position at that moment.
 
     ``write_lag``, ``flush_lag`` and ``replay_lag`` are measured by the server. They are None if it
@@ -54,6 +53,11 @@ class WalSender:
 
     Source: pg_stat_replication.
     """
+
+    _first = (
+        *("application_name", "client_addr", "state", "sync_state", "replay_lsn"),
+        *("lag_replay_bytes", "replay_lag", "pid"),
+    )
 
     pid: int
     usesysid: int | None

@@ -1,7 +1,5 @@
 """Setting: a row of pg_settings, with its value as a Python object."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import TypeAlias
@@ -10,6 +8,7 @@ import attrs
 
 from pgreplkit.catalog.view import View
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 SettingValue: TypeAlias = bool | int | float | timedelta | str | None
 """The types of ``Setting.value``, by the setting's type and unit."""
@@ -56,7 +55,7 @@ def _words(words: list[str] | tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 @attrs.frozen(kw_only=True)
-class Setting:
+class Setting(Record):
     """A row of pg_settings, with the server's texts and the typed ``value``.
 
     Source: pg_settings.

@@ -1,7 +1,5 @@
 """SlotState: a row of pg_replication_slots; and the SQL that creates, reads and drops slots."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import attrs
@@ -10,6 +8,7 @@ from pgreplkit.catalog.server.expressions import CURRENT_LSN, SEGMENT_BYTES
 from pgreplkit.catalog.view import View, column, sized
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walrange import WalRange
 
@@ -48,11 +47,16 @@ class InvalidationReason(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class SlotState:
+class SlotState(Record):
     """The state of a slot at ``observed_at``. Columns that the server's version lacks are None.
 
     Source: pg_replication_slots, and the server's position in the same statement.
     """
+
+    _first = (
+        *("slot_name", "slot_type", "active", "wal_status", "retained_bytes", "safe_wal_size"),
+        *("restart_lsn", "confirmed_flush_lsn", "database", "plugin", "is_lost"),
+    )
 
     slot_name: str
     plugin: str | None
@@ -180,7 +184,7 @@ def create_logical(flags: int) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class SlotChange:
+class SlotChange(Record):
     """A change as the output plugin wrote it."""
 
     lsn: LSN

@@ -1,19 +1,18 @@
 """WalFile: the segments in pg_wal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from pgreplkit.catalog.server.expressions import SEGMENT_BYTES
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walfile import WalFileName
 
 
 @attrs.frozen
-class WalFile:
+class WalFile(Record):
     """A segment in pg_wal: its name, its size in bytes, and the time of its last change.
 
     Recycled segments have names ahead of the current one.

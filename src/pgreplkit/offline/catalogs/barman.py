@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pgreplkit.errors import HostFileError, InvalidSegmentSize, InvalidValue
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import HostFileError, InvalidSegmentSize, InvalidValue, WalNotFound
 from pgreplkit.offline.backups import (
     Backup,
     BackupStatus,

@@ -6,8 +6,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgreplkit.errors import HostFileError
-from pgreplkit.errors.host import WalNotFound
+from pgreplkit.errors import HostFileError, WalNotFound
 from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
 from pgreplkit.offline.compression import read_pieces
 from pgreplkit.offline.files import WalFileKind, list_folder
@@ -18,7 +17,7 @@ from pgreplkit.values.segment import SegmentSize
 _UTC = " UTC"
 
 
-def base_backup(folder: str | os.PathLike[str]) -> Backup:
+def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
     """Read the backup in a directory that pg_basebackup or ``base_backup().extract()`` has filled.
 
     The end of the backup is in its manifest (13 and later).

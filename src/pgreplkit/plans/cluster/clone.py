@@ -1,7 +1,5 @@
 """Clone of a standby: the options of pg_basebackup, and the progress in its output."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,6 +9,8 @@ import attrs
 
 from pgreplkit.values.applicationname import checked_application_name
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 
 WalMethod: TypeAlias = Literal["stream", "fetch"]
 CheckpointMode: TypeAlias = Literal["spread", "fast"]
@@ -44,7 +44,7 @@ _PHASES = {
 
 
 @attrs.frozen(kw_only=True)
-class CloneProgress:
+class CloneProgress(Record):
     """The progress of a clone."""
 
     phase: ClonePhase = ClonePhase.WAITING_FOR_CHECKPOINT
@@ -91,7 +91,7 @@ class CloneProgress:
         return str(self.phase)
 
     def __str__(self) -> str:
-        return f"{_whole(self.elapsed)} {self.explanation}"
+        return "\n".join(wrapped(f"{_whole(self.elapsed)} {self.explanation}", then="    "))
 
 
 def after(progress: CloneProgress, line: str) -> CloneProgress:

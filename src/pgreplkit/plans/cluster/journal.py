@@ -1,7 +1,5 @@
 """Journal: how far an operation is, how to resume it, and how to undo it; stored as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,12 +13,14 @@ from pgreplkit.plans.cluster.steps import Step, step_from
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 
 _UNCHANGED = "the operation does not change which servers accept writes"
 
 
 @attrs.frozen(kw_only=True)
-class StepResult:
+class StepResult(Record):
     """A finished step with its start and end times."""
 
     step: Step
@@ -34,7 +34,7 @@ class StepResult:
 
 
 @attrs.frozen(kw_only=True)
-class StepProgress:
+class StepProgress(Record):
     """A step that starts, or has just finished."""
 
     step: Step
@@ -47,17 +47,15 @@ class StepProgress:
 
     def __str__(self) -> str:
         state = "…" if self.elapsed is None else f"done in {_seconds(self.elapsed)}"
-        return f"{self.number}/{self.count} {self.step} {state}"
+        return "\n".join(wrapped(f"{self.number}/{self.count} {self.step} {state}", then="    "))
 
 
 @attrs.frozen(kw_only=True)
-class PlanResult:
+class PlanResult(Record):
     """The result of an operation: its steps and their times.
 
     Times come from the clock of the machine that ran the operation.
     """
-
-    _also_plain = ("elapsed",)
 
     operation: str
     steps: tuple[StepResult, ...]
@@ -79,27 +77,10 @@ class PlanResult:
             return timedelta(0)
         return self.steps[-1].ended_at - self.steps[0].began_at
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the result as JSON types."""
-        return {
-            "operation": self.operation,
-            "steps": [
-                {
-                    "step": str(done.step),
-                    "began_at": plain(done.began_at),
-                    "elapsed": plain(done.elapsed),
-                }
-                for done in self.steps
-            ],
-            "elapsed": plain(self.elapsed),
-            "write_outage": plain(self.write_outage),
-            "promotion": plain(self.promotion),
-            "lost_bytes": self.lost_bytes,
-        }
-
     def __str__(self) -> str:
-        lines = [f"{self.operation}: done in {_seconds(self.elapsed)}"]
-        lines += [f"  {_seconds(done.elapsed):>8}  {done.step}" for done in self.steps]
+        lines = wrapped(f"{self.operation}: done in {_seconds(self.elapsed)}")
+        for done in self.steps:
+            lines += wrapped(str(done.step), first=f"  {_seconds(done.elapsed):>8}  ")
         if self.write_outage is not None:
             lines.append(f"  no server accepted writes for {_seconds(self.write_outage)}")
         if self.lost_bytes is not None:
@@ -206,7 +187,7 @@ class Journal:
         # The shutdown may refuse writes from its first moment on.
         return self.done[last].ended_at - self.done[first].began_at
 
-    def with_done(self, done: StepResult, promotion: Promotion | None) -> Journal:
+    def with_done(self, done: StepResult, promotion: Promotion | None) -> "Journal":
         """Return the journal after one more step."""
         return attrs.evolve(self, done=(*self.done, done), promotion=promotion or self.promotion)
 
@@ -225,7 +206,7 @@ class Journal:
 
     def failure(
         self, step: str, found: str, journal_file: str | None, *, way_on: str = ""
-    ) -> PlanFailed:
+    ) -> "PlanFailed":
         """Return the error for a failed step: the state, how to continue, how to go back.
 
         ``way_on`` says how to continue where the step cannot be repeated.
@@ -242,9 +223,9 @@ class Journal:
         done = tuple(str(result.step) for result in self.done)
         return PlanFailed(self.operation, step, found, done, self.state, way_on, way_back)
 
-    def to_json(self) -> str:
-        """Return the journal as JSON; it holds names and positions, and no connection strings."""
-        content: dict[str, JSONValue] = {
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the journal as JSON types; it has names and positions, no connection strings."""
+        return {
             "operation": self.operation,
             "steps": [step.to_dict() for step in self.steps],
             "done": [[done.began_at.isoformat(), done.ended_at.isoformat()] for done in self.done],
@@ -253,17 +234,36 @@ class Journal:
             "lost_bytes": self.lost_bytes,
             "lost_primary": plain(self.lost_primary),
         }
+
+    def __str__(self) -> str:
+        lines = wrapped(f"{self.operation}:")
+        for number, step in enumerate(self.steps, 1):
+            mark = "done" if number <= len(self.done) else ""
+            lines += wrapped(str(step), first=f"  {mark:<4} {number:>2}. ")
+            lines += wrapped(step.action, first=" " * 11)
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """Return the journal as JSON."""
         # Indented: in an emergency someone may read the file itself.
-        return json.dumps(content, indent=1)
+        return json.dumps(self.to_dict(), indent=1)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Journal:
+    def from_json(cls, text: str | bytes) -> "Journal":
         """Return the journal that ``to_json`` wrote.
 
         Raises:
             ValueError: If the text is not a journal.
         """
-        content: Mapping[str, Any] = json.loads(text)
+        return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Journal":
+        """Return the journal that ``to_dict`` described.
+
+        Raises:
+            ValueError: If the content is not a journal.
+        """
         try:
             steps = tuple(step_from(step) for step in content["steps"])
             return cls(

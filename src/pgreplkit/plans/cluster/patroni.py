@@ -1,9 +1,7 @@
 """PatroniStatus: the members of a cluster, as Patroni reports them."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +10,7 @@ import attrs
 from pgreplkit.errors import NodeNotFound, PatroniError
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 
 class PatroniRole(OpenEnum):
@@ -28,7 +27,7 @@ _WRITES = {PatroniRole.LEADER, PatroniRole.STANDBY_LEADER}
 
 
 @attrs.frozen(kw_only=True)
-class PatroniMember:
+class PatroniMember(Record):
     """One member of a Patroni cluster, as Patroni last saw it."""
 
     name: str
@@ -47,7 +46,7 @@ class PatroniMember:
 
 
 @attrs.frozen(kw_only=True)
-class PatroniStatus:
+class PatroniStatus(Record):
     """The members of a Patroni cluster.
 
     Source:
@@ -66,14 +65,29 @@ class PatroniStatus:
         return next((member for member in self.members if member.role in _WRITES), None)
 
     def __getitem__(self, name: str) -> PatroniMember:
+        """Return the member of that name.
+
+        Raises:
+            NodeNotFound: If there is no such member.
+        """
         for member in self.members:
             if member.name == name:
                 return member
         raise NodeNotFound(name, tuple(member.name for member in self.members))
 
+    def __iter__(self) -> Iterator[PatroniMember]:
+        return iter(self.members)
+
+    def __contains__(self, member: object) -> bool:
+        """Return whether a member, or a member of that name, belongs to the cluster."""
+        return any(member in (each, each.name) for each in self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
 
 @attrs.frozen(kw_only=True)
-class PatroniChange:
+class PatroniChange(Record):
     """A change of the leader by Patroni."""
 
     old_leader: str | None

@@ -1,7 +1,5 @@
 """Step: one action of an operation on one server, as data that can be shown and stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,14 +7,17 @@ import attrs
 
 from pgreplkit.catalog.features import has
 from pgreplkit.values.plain import JSONValue
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen
-class Step:
+class Step(Record):
     """One action of an operation on one server.
 
     Every step is idempotent, which makes an operation resumable.
     """
+
+    _is_named = True
 
     node: str
     """Name of the server in the cluster."""

@@ -1,12 +1,9 @@
 """Topology: the upstream of each server of a cluster, from the reports of all."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
-from packaging.version import Version
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode, RepmgrType
 from pgreplkit.catalog.server.lag import ReplayLag
@@ -16,16 +13,20 @@ from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
 
 @attrs.frozen(kw_only=True)
-class ClusterNode:
+class ClusterNode(Record):
     """One server of a cluster; if it did not answer, only ``error`` is set, and ``repmgr`` if
     another server knows it."""
+
+    _left_out = ("major",)
 
     name: str
     host: str | None = None
@@ -34,7 +35,7 @@ class ClusterNode:
     refuses: bool = False
     """Whether a server answered there that accepted no connection: it may start up, recover after
     a crash, shut down, or refuse this role."""
-    version: Version | None = None
+    version: ServerVersion | None = None
     system_id: int | None = None
     timeline: int | None = None
     is_primary: bool | None = None
@@ -76,42 +77,67 @@ class ClusterNode:
         return self.version.major
 
     def __str__(self) -> str:
+        return "\n".join(wrapped(self._line, then="    "))
+
+    @property
+    def _line(self) -> str:
         if self.error is not None:
-            # libpq's texts have several lines.
             state = "refuses connections" if self.refuses else "down"
             what = "witness of repmgr, " if self.is_witness else ""
-            return f"{self.name}: {what}{state} ({' '.join(str(self.error).split())})"
+            return f"{self.name}: {what}{state} ({self.error})"
         if self.is_witness:
             return f"{self.name}: witness of repmgr"
         where = f"timeline {self.timeline}, {self.lsn}"
         if self.is_primary:
             return f"{self.name}: primary, {where}"
-        behind = ""
-        if self.lag is not None:
-            size = "" if self.lag.bytes is None else f", {self.lag.bytes} bytes behind"
-            behind = f", {self.lag.reason}{size}"
+        behind = "" if self.lag is None else f", {self.lag}"
         return f"{self.name}: standby, {where}{behind}"
 
 
 @attrs.frozen
-class Topology:
+class Topology(Record):
     """The replication topology of several servers; ``str()`` draws the tree."""
+
+    _left_out = (
+        "members",
+        "down",
+        "foreign_nodes",
+        "witnesses",
+        "primaries",
+        "standbys",
+        "primary",
+    )
 
     nodes: tuple[ClusterNode, ...]
     known_system_id: int | None = attrs.field(default=None, kw_only=True)
     """System identifier of the cluster from an earlier discovery, which decides a tie."""
 
     @classmethod
-    def of(cls, nodes: Sequence[ClusterNode], *, known_system_id: int | None = None) -> Topology:
+    def of(cls, nodes: Sequence[ClusterNode], *, known_system_id: int | None = None) -> "Topology":
         """Return the topology of nodes, and find the upstream of each."""
         resolved = tuple(attrs.evolve(node, upstream=_upstream(node, nodes)) for node in nodes)
         return cls(resolved, known_system_id=known_system_id)
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         for node in self.nodes:
             if node.name == name:
                 return node
         raise NodeNotFound(name, tuple(node.name for node in self.nodes))
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.nodes)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the topology."""
+        return any(node in (each, each.name) for each in self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
 
     @property
     def system_id(self) -> int | None:
@@ -121,7 +147,7 @@ class Topology:
         in replication, then that of the first node. Witnesses of repmgr do not count.
         """
         nodes = [node for node in self.nodes if node.system_id is not None and not node.is_witness]
-        # A node that was given by mistake must not make strangers of the others.
+        # A node that was given by mistake must not make foreign_nodes of the others.
         count = Counter(node.system_id for node in nodes)
         linked = Counter(node.system_id for node in nodes for _ in _links(node))
 
@@ -221,31 +247,21 @@ class Topology:
         """Problems of the topology; empty if all nodes form one tree under one primary."""
         return tuple(self._findings())
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the nodes and findings as JSON types."""
-        return {
-            "system_id": self.system_id,
-            "nodes": [_plain_node(node) for node in self.nodes],
-            "findings": plain(self.findings),
-        }
-
     def __str__(self) -> str:
         lines = []
         if len(self.primaries) > 1:
-            lines.append(f"!! {self.split_brain()}")
+            lines += wrapped(f"!! {self.split_brain()}", then="   ")
         drawn: set[str] = set()
         roots = [node for node in self.members if node.upstream is None]
         for root in sorted(roots, key=lambda node: (not node.is_primary, node.name)):
             lines += self._tree(root, drawn)
         for node in self.members:
             if node.name not in drawn:
-                lines += [f"!! a circle of standbys without a primary, from {node.name}"]
+                lines += wrapped(f"!! a circle of standbys without a primary, from {node.name}")
                 lines += self._tree(node, drawn)
         lines += [str(node) for node in (*self.witnesses, *self.down)]
-        lines += [
-            f"{node.name}: other system identifier ({node.system_id})"
-            for node in self.foreign_nodes
-        ]
+        for node in self.foreign_nodes:
+            lines += wrapped(f"{node.name}: other system identifier ({node.system_id})")
         return "\n".join(lines)
 
     def _tree(self, root: ClusterNode, drawn: set[str]) -> list[str]:
@@ -257,10 +273,13 @@ class Topology:
         for number, node in enumerate(sorted(followers, key=lambda node: node.name), 1):
             drawn.add(node.name)
             last = number == len(followers)
-            yield f"{indent}{'└── ' if last else '├── '}{node}"
-            yield from self._branches(node.name, indent + ("    " if last else "│   "), drawn)
+            below = indent + ("    " if last else "│   ")
+            yield from wrapped(
+                node._line, first=f"{indent}{'└── ' if last else '├── '}", then=below
+            )
+            yield from self._branches(node.name, below, drawn)
 
-    def split_brain(self) -> SplitBrain:
+    def split_brain(self) -> "SplitBrain":
         """Return the error that names the primaries, and where their histories diverged."""
         # The lowest timeline first: the others were promoted later.
         first, *others = sorted(self.primaries, key=lambda node: (node.timeline or 0, node.name))
@@ -295,18 +314,6 @@ class Topology:
 
 def _finding(check: str, severity: Severity, found: str, needed: str) -> Finding:
     return Finding(check=check, severity=severity, found=found, needed=needed)
-
-
-def _plain_node(node: ClusterNode) -> JSONValue:
-    names = ("name", "host", "port", "error", "version", "system_id", "timeline", "is_primary")
-    identity: dict[str, JSONValue] = {name: plain(getattr(node, name)) for name in names}
-    return {
-        **identity,
-        "lsn": plain(node.lsn),
-        "upstream": node.upstream,
-        "lag": plain(node.lag),
-        "priority": None if node.repmgr is None else node.repmgr.priority,
-    }
 
 
 def _links(node: ClusterNode) -> list[object]:

@@ -1,23 +1,26 @@
 """WatchSample: the state of several servers at about the same time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import attrs
 
+from pgreplkit._hooks import plot
 from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import size_text, table_text, value_text, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @attrs.frozen(kw_only=True)
-class NodeSample:
+class NodeSample(Record):
     """The state of one server; if it did not answer, only ``error`` is set."""
 
     name: str
@@ -42,32 +45,45 @@ class NodeSample:
         """WAL retained by slots, in bytes: that of the slot that is furthest behind."""
         return max((slot.retained_bytes for slot in self.slots), default=0)
 
-    def record(self) -> dict[str, JSONValue]:
-        """Return the sample as one flat record of strings and numbers."""
+    @property
+    def role(self) -> str | None:
+        """The role, "primary" or "standby"; None if the server did not answer."""
+        return {True: "primary", False: "standby", None: None}[self.is_primary]
+
+    def _to_record(self) -> dict[str, object]:
         lag = self.lag
         replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
-        roles = {True: "primary", False: "standby", None: None}
+        is_down = self.error is not None
         return {
             "name": self.name,
-            "role": roles[self.is_primary],
+            "role": self.role,
             "timeline": self.timeline,
-            "lsn": plain(self.lsn),
-            "lsn_bytes": None if self.lsn is None else int(self.lsn),
+            "lsn": None if self.lsn is None else int(self.lsn),
             "wal_rate": self.wal_rate,
             "lag_bytes": lag.bytes if lag else None,
-            "lag_seconds": plain(lag.time) if lag else None,
-            "lag_stage": plain(lag.stage) if lag else None,
-            "lag_reason": plain(lag.reason) if lag else None,
-            "senders": None if self.error else len(self.senders),
+            "lag_time": lag.time if lag else None,
+            "lag_stage": lag.stage.value if lag and lag.stage else None,
+            "lag_reason": lag.reason.value if lag else None,
+            "senders": None if is_down else len(self.senders),
             "senders_lag_bytes": max(replays, default=None),
-            "slots": None if self.error else len(self.slots),
-            "retained_bytes": None if self.error else self.retained_bytes,
+            "slots": None if is_down else len(self.slots),
+            "retained_bytes": None if is_down else self.retained_bytes,
             "error": None if self.error is None else str(self.error),
         }
 
+    def __str__(self) -> str:
+        if self.error is not None:
+            return "\n".join(wrapped(f"{self.name}: no answer ({self.error})", then="    "))
+        text = f"{self.name}: {self.role}, timeline {self.timeline}, {self.lsn}"
+        if self.lag is not None:
+            text += f", {self.lag}"
+        if self.slots:
+            text += f", slots retain {size_text(self.retained_bytes)}"
+        return "\n".join(wrapped(text, then="    "))
+
 
 @attrs.frozen(kw_only=True)
-class WatchSample:
+class WatchSample(Record):
     """The state of all servers in one round, by name."""
 
     taken_at: datetime
@@ -75,19 +91,38 @@ class WatchSample:
     nodes: Mapping[str, NodeSample]
 
     def __getitem__(self, name: str) -> NodeSample:
+        """Return the sample of the server of that name.
+
+        Raises:
+            NodeNotFound: If there is no such server.
+        """
         if name not in self.nodes:
             raise NodeNotFound(name, (*self.nodes,))
         return self.nodes[name]
 
-    def to_records(self) -> list[dict[str, JSONValue]]:
-        """Return one flat record per server, as rows for pandas or polars."""
-        return [
-            {"taken_at": self.taken_at.isoformat(), **node.record()} for node in self.nodes.values()
-        ]
+    def __iter__(self) -> Iterator[NodeSample]:
+        return iter(self.nodes.values())
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether the sample has this server, or a server of that name."""
+        return any(node in item for item in self.nodes.items())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def to_records(self) -> list[dict[str, object]]:
+        """Return one flat record per server, as rows for pandas or polars.
+
+        The columns have the types of ``pgreplkit.to_records``.
+        """
+        return [{"taken_at": self.taken_at, **node._to_record()} for node in self.nodes.values()]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{value_text(self.taken_at)}:", *map(str, self.nodes.values())])
 
 
 @attrs.frozen
-class WatchSamples(Sequence[WatchSample]):
+class WatchSamples(Record, Sequence[WatchSample]):
     """A sequence of samples, oldest first."""
 
     samples: tuple[WatchSample, ...]
@@ -95,8 +130,8 @@ class WatchSamples(Sequence[WatchSample]):
     @overload
     def __getitem__(self, index: int) -> WatchSample: ...
     @overload
-    def __getitem__(self, index: slice) -> WatchSamples: ...
-    def __getitem__(self, index: int | slice) -> WatchSample | WatchSamples:
+    def __getitem__(self, index: slice) -> "WatchSamples": ...
+    def __getitem__(self, index: int | slice) -> "WatchSample | WatchSamples":
         """Return the sample at an index, or the samples of a slice."""
         if isinstance(index, slice):
             return WatchSamples(self.samples[index])
@@ -108,9 +143,47 @@ class WatchSamples(Sequence[WatchSample]):
     def __iter__(self) -> Iterator[WatchSample]:
         return iter(self.samples)
 
-    def to_records(self) -> list[dict[str, JSONValue]]:
+    def to_records(self) -> list[dict[str, object]]:
         """Return the records of all samples, as in ``pandas.DataFrame(samples.to_records())``."""
         return [record for sample in self.samples for record in sample.to_records()]
+
+    def plot(self, y: str = "lag_bytes", *, ax: "Axes | None" = None) -> "Axes":
+        """Draw a column of ``to_records()`` over time with matplotlib, one line for each server.
+
+        Return the axes, for titles and limits; by default they are those of a new figure. Lines
+        have gaps where the value is unknown.
+
+        >>> axes = samples.plot("retained_bytes")  # doctest: +SKIP
+
+        Raises:
+            ValueError: If no column of numbers or durations has that name.
+            ImportError: If matplotlib is not installed: ``pip install 'pgreplkit[notebook]'``.
+        """
+        return plot(self, y, ax)
+
+    def __str__(self) -> str:
+        if not self.samples:
+            return "no samples"
+        first, last = self.samples[0], self.samples[-1]
+        taken = f"{value_text(first.taken_at)} to {value_text(last.taken_at)}"
+        rows = [self._summary_of(name, node) for name, node in last.nodes.items()]
+        return "\n".join([f"{len(self.samples)} samples, {taken}", *table_text(rows)])
+
+    def _summary_of(self, name: str, last: NodeSample) -> dict[str, object]:
+        """Return the last state of a server, and the extremes of all samples."""
+        own = [sample.nodes[name] for sample in self.samples if name in sample.nodes]
+        lags = [node.lag.bytes for node in own if node.lag and node.lag.bytes is not None]
+        lag = last.lag
+        return {
+            "name": name,
+            "role": last.role,
+            "no answer": sum(node.error is not None for node in own),
+            "lag": size_text(lag.bytes) if lag and lag.bytes is not None else None,
+            "time": lag.time if lag else None,
+            "reason": lag.reason if lag else None,
+            "highest lag": size_text(max(lags)) if lags else None,
+            "slots retain": size_text(last.retained_bytes) if last.slots else None,
+        }
 
 
 def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:

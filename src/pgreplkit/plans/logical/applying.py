@@ -1,7 +1,5 @@
 """What an applier reports: conflicts, parked transactions, and its result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -9,7 +7,7 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 
 
 class ConflictKind(OpenEnum):
@@ -24,7 +22,7 @@ class ConflictKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ApplyConflict:
+class ApplyConflict(Record):
     """A conflict that an applier met, and what it did.
 
     Source: the table pgreplkit.conflict of the subscriber.
@@ -44,13 +42,9 @@ class ApplyConflict:
     lsn: LSN
     """The end of the transaction on the publisher."""
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the row in JSON types."""
-        return plain_row(self)
-
 
 @attrs.frozen(kw_only=True)
-class ParkedTransaction:
+class ParkedTransaction(Record):
     """A transaction that could not be applied, and was put aside.
 
     Source: the table pgreplkit.parked of the subscriber.
@@ -69,13 +63,9 @@ class ParkedTransaction:
     found: str
     """The subscriber's error."""
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the row in JSON types."""
-        return plain_row(self)
-
 
 @attrs.frozen(kw_only=True)
-class ApplyReport:
+class ApplyReport(Record):
     """What one run of an applier did."""
 
     transactions: int
@@ -87,13 +77,9 @@ class ApplyReport:
     lag: timedelta | None
     """The age of the last applied commit when it was applied; None if none was."""
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the report in JSON types."""
-        return plain_row(self)
-
 
 @attrs.frozen(kw_only=True)
-class ApplierStatus:
+class ApplierStatus(Record):
     """How far an applier is, as both servers know it.
 
     Source: the origin or the table pgreplkit.applier of the subscriber; pg_replication_slots of
@@ -111,13 +97,9 @@ class ApplierStatus:
     behind: int | None
     """The bytes of WAL that the publisher has written since."""
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the status in JSON types."""
-        return plain_row(self)
-
 
 @attrs.frozen(kw_only=True)
-class SetupStatements:
+class SetupStatements(Record):
     """What an administrator runs before an applier; ``str()`` returns it as a script."""
 
     publisher: tuple[str, ...]

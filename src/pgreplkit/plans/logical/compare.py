@@ -1,13 +1,13 @@
 """CompareProgress and RowDiff: the results of comparing two databases, and when rows differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import attrs
 
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.text import items_text, wrapped
 
 Key = tuple[str, ...]
 """The values of a key's columns, as text."""
@@ -45,7 +45,7 @@ class DiffKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class RowDiff:
+class RowDiff(Record):
     """A row that differs after the subscriber has applied all that was written before."""
 
     table: TableName
@@ -62,11 +62,20 @@ class RowDiff:
         """The columns whose values differ; empty if only one side has the row."""
         if self.publisher is None or self.subscriber is None:
             return ()
-        return tuple(c for c, v in self.publisher.items() if self.subscriber[c] != v)
+        return tuple(c for c, v in self.publisher.items() if self.subscriber.get(c) != v)
+
+    def __str__(self) -> str:
+        key = ", ".join(f"{name}={value}" for name, value in self.key.items())
+        publisher, subscriber = self.publisher or {}, self.subscriber or {}
+        differing = [
+            f"{name}: {publisher.get(name)!r} and {subscriber.get(name)!r}" for name in self.columns
+        ]
+        text = "; ".join([f"{self.table}: {self.kind}: {key}", *differing])
+        return "\n".join(wrapped(text, then="    "))
 
 
 @attrs.frozen(kw_only=True)
-class CompareProgress:
+class CompareProgress(Record):
     """The result for one range of keys, and the progress of the comparison."""
 
     table: TableName
@@ -81,6 +90,20 @@ class CompareProgress:
     diffs: tuple[RowDiff, ...] = ()
     undecided: tuple[dict[str, str], ...] = ()
     """Keys of rows that changed at each look, so that nothing is known of them."""
+
+    @property
+    def share(self) -> float:
+        """The compared share of all rows, from 0 to 1; an estimate."""
+        return min(1.0, self.rows_done / max(1, self.rows_estimated))
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.table}: {self.share:.0%} of about {self.rows_estimated} rows are compared,"
+            f" {self.tables_done} of {self.tables} tables; {len(self.diffs)} rows differ"
+        )
+        if self.undecided:
+            text += f", {len(self.undecided)} changed at each look"
+        return "\n".join([*wrapped(text), *items_text(self.diffs, indent=2)])
 
 
 @attrs.frozen

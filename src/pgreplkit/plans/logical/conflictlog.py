@@ -1,7 +1,5 @@
 """ConflictRecord: the conflicts of a subscription in the subscriber's log."""
 
-from __future__ import annotations
-
 import re
 
 import attrs
@@ -9,6 +7,7 @@ import attrs
 from pgreplkit.plans.logical.serverlog import QUOTED, apply_context, log_entries
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -34,7 +33,7 @@ class ConflictType(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class ConflictRecord:
+class ConflictRecord(Record):
     """A conflict of a subscription.
 
     Source: the server's log (18 on), in English or another language with known labels.

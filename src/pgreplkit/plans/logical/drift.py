@@ -1,7 +1,5 @@
 """SchemaDrift: the differences between a subscriber's tables and its publisher's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -9,10 +7,11 @@ import attrs
 from pgreplkit.catalog.logical.drift import TableColumn, TableConstraint, TableShape
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.plans.logical.typedrift import type_differences
-from pgreplkit.values.finding import Severity
+from pgreplkit.values.finding import Severity, tally
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName, quoted
+from pgreplkit.values.text import wrapped
 
 
 class DriftKind(OpenEnum):
@@ -43,7 +42,7 @@ class SchemaSection(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Drift:
+class Drift(Record):
     """One difference between a table of the subscriber and the publisher's.
 
     A CRITICAL difference stops the replication, now or with the next change that meets it; a
@@ -59,12 +58,18 @@ class Drift:
     ddl: tuple[str, ...] = ()
     """The DDL that aligns the subscriber; empty if the decision is yours."""
 
+    def __str__(self) -> str:
+        severity = f"{self.severity:<8}  "
+        what = f"{self.table}: {self.kind}: {self.name}: {self.found}"
+        lines = wrapped(what, first=severity)
+        for statement in self.ddl:
+            lines += wrapped(f"→ {statement}", first=" " * len(severity))
+        return "\n".join(lines)
+
 
 @attrs.frozen(kw_only=True)
-class SchemaDrift:
+class SchemaDrift(Record):
     """All differences between the compared tables, table by table."""
-
-    _also_plain = ("severity",)
 
     drifts: tuple[Drift, ...]
 
@@ -86,12 +91,25 @@ class SchemaDrift:
         return tuple(dict.fromkeys(statement for drift in ordered for statement in drift.ddl))
 
     def __getitem__(self, kind: DriftKind) -> tuple[Drift, ...]:
-        """Return the differences of one kind."""
+        """Return the differences of one kind; empty if there are none."""
         return tuple(drift for drift in self.drifts if drift.kind is kind)
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the report in JSON types."""
-        return plain_row(self)
+    def __iter__(self) -> Iterator[Drift]:
+        return iter(self.drifts)
+
+    def __contains__(self, drift: object) -> bool:
+        """Return whether the report has this difference, or a difference of this kind."""
+        return any(drift in (each, each.kind) for each in self.drifts)
+
+    def __len__(self) -> int:
+        return len(self.drifts)
+
+    def __str__(self) -> str:
+        if not self.drifts:
+            return "no drift"
+        ordered = sorted(self.drifts, key=lambda drift: drift.severity, reverse=True)
+        count = tally(drift.severity for drift in ordered)
+        return "\n".join([f"drift: {count}", *map(str, ordered)])
 
 
 Shapes = Mapping[TableName, TableShape]

@@ -1,7 +1,5 @@
 """FailedTransaction: the transaction that a subscription cannot apply."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import cast
@@ -24,11 +22,12 @@ from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row, dict_rows
 from pgreplkit.protocol.pgoutput.tables import Column, Table
 from pgreplkit.protocol.pgoutput.tuples import LoadValues, RowReading
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
 @attrs.frozen(kw_only=True)
-class FailedChange:
+class FailedChange(Record):
     """One change of a failed transaction, with its values as text.
 
     A large value that did not change is not sent, and is missing in ``new``.
@@ -42,7 +41,7 @@ class FailedChange:
 
 
 @attrs.frozen(kw_only=True)
-class FailedTransaction:
+class FailedTransaction(Record):
     """The first transaction that the publisher has and the subscriber could not apply.
 
     Source: pg_logical_slot_peek_binary_changes() on the publisher; the subscriber's log.

@@ -1,7 +1,5 @@
 """Orphans: slots and origins that no existing subscription owns, over a set of servers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,6 +8,7 @@ import attrs
 
 from pgreplkit.catalog.server.slot import SlotState, SlotType
 from pgreplkit.plans.logical.subscription import LeftoverKind
+from pgreplkit.values.record import Record
 
 _SYNC_SLOT = re.compile(r"pg_(\d+)_sync_(\d+)_(\d+)")
 _ORIGIN = re.compile(r"pg_(\d+)(?:_\d+)?")
@@ -32,7 +31,7 @@ class Subscriber:
 
 
 @attrs.frozen(kw_only=True)
-class Orphan:
+class Orphan(Record):
     """A slot or an origin that no existing subscription of the servers owns."""
 
     kind: LeftoverKind

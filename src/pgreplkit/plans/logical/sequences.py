@@ -1,7 +1,5 @@
 """SequenceChange: the value to which a subscriber's sequence is set, so that none repeats."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import attrs
@@ -9,13 +7,14 @@ import attrs
 from pgreplkit._text import quote_literal
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.values.finding import EffectiveAfter, Finding, Severity
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 _DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
 
 
 @attrs.frozen(kw_only=True)
-class SequenceChange:
+class SequenceChange(Record):
     """A sequence of the publisher, and the change to the subscriber's."""
 
     name: TableName

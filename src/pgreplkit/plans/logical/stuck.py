@@ -1,7 +1,5 @@
 """Stuck: the reasons why a subscription makes no progress, from what both servers report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -18,6 +16,7 @@ from pgreplkit.catalog.logical.subscription import (
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import WaitTimeout
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 _TRANSACTIONS_LISTED = 5
@@ -59,7 +58,7 @@ class StuckReason(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionProblem:
+class SubscriptionProblem(Record):
     """A reason why a subscription makes no progress, with its evidence and remedy."""
 
     reason: StuckReason

@@ -1,7 +1,5 @@
 """Subscriptions: their options, their status, and leftovers of dropped ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import attrs
@@ -18,11 +16,11 @@ from pgreplkit.catalog.logical.subscription import (
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionOptions:
+class SubscriptionOptions(Record):
     """The options of a subscription; None leaves an option to the server's default.
 
     An option that the server's major version lacks is refused before anything is sent.
@@ -82,10 +80,8 @@ ONLY_WHEN_CREATED = {"copy_data", "create_slot", "enabled", "connect"}
 
 
 @attrs.frozen(kw_only=True)
-class SubscriptionStatus:
+class SubscriptionStatus(Record):
     """The state, workers, tables and counters of a subscription at one time."""
-
-    _also_plain = ("is_synced", "is_applying", "received_lsn", "lag_bytes")
 
     state: SubscriptionState
     workers: tuple[SubscriptionWorker, ...]
@@ -126,10 +122,6 @@ class SubscriptionStatus:
             return None
         return max(0, self.slot.current_lsn - self.slot.confirmed_flush_lsn)
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the status in JSON types."""
-        return plain_row(self)
-
 
 class LeftoverKind(OpenEnum):
     """The kind of an object that a dropped subscription may leave behind."""
@@ -143,7 +135,7 @@ class LeftoverKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Leftover:
+class Leftover(Record):
     """An object that may be left behind on a server, with the SQL that removes it."""
 
     kind: LeftoverKind
@@ -154,7 +146,7 @@ class Leftover:
 
 
 @attrs.frozen(kw_only=True)
-class DroppedSubscription:
+class DroppedSubscription(Record):
     """A subscription that was dropped."""
 
     name: str

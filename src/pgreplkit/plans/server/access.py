@@ -1,7 +1,5 @@
 """decide_access: find the line of pg_hba.conf that decides about a connection."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.catalog.server.access import HbaRule
+from pgreplkit.values.record import Record
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -22,7 +21,7 @@ PHYSICAL = "replication"
 
 
 @attrs.frozen(kw_only=True)
-class AccessVerdict:
+class AccessVerdict(Record):
     """The decision of pg_hba.conf about a connection, and the line to add if it is refused."""
 
     allowed: bool | None

@@ -1,23 +1,30 @@
 """Readiness: whether a server meets the requirements of replication, as findings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
 from pgreplkit.catalog.server.settings import Setting, SettingContext, SettingValue
-from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.errors import CheckNotFound
+from pgreplkit.values.finding import (
+    EffectiveAfter,
+    Finding,
+    Severity,
+    finding_lines,
+    tally,
+    worst_first,
+    worst_of,
+)
+from pgreplkit.values.record import Record
 
 Settings = Mapping[str, Setting]
 
 
 @attrs.frozen(kw_only=True)
-class Readiness:
+class Readiness(Record):
     """The findings of all checks, passed ones included."""
 
-    _also_plain = ("severity", "is_ready")
+    _left_out = ("problems",)
 
     findings: tuple[Finding, ...]
 
@@ -35,22 +42,37 @@ class Readiness:
     def problems(self) -> tuple[Finding, ...]:
         """The warnings and critical findings, worst first."""
         bad = [finding for finding in self.findings if finding.severity >= Severity.WARNING]
-        return tuple(sorted(bad, key=lambda finding: finding.severity, reverse=True))
+        return tuple(worst_first(bad))
+
+    def __str__(self) -> str:
+        verdict = "ready" if self.is_ready else "not ready"
+        count = tally(finding.severity for finding in self.findings) or "no findings"
+        return "\n".join([f"{verdict}: {count}", *finding_lines(worst_first(self.findings))])
 
     def __getitem__(self, check: str) -> Finding:
         """Return the finding of a check, as in ``readiness["wal_level"]``.
 
-        Raises: KeyError.
+        Raises:
+            CheckNotFound: If there is no such check.
         """
         for finding in self.findings:
             if finding.check == check:
                 return finding
-        checks = ", ".join(finding.check for finding in self.findings) or "none"
-        raise KeyError(f"the report has no check {check!r}; its checks are {checks}")
+        raise CheckNotFound(check, tuple(finding.check for finding in self.findings))
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the findings as JSON types."""
-        return plain_row(self)
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __contains__(self, check: object) -> bool:
+        """Return whether the report has this finding, or a finding of that check."""
+        return any(check in (each, each.check) for each in self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __bool__(self) -> bool:
+        """Return whether the server is ready, as ``is_ready``."""
+        return self.is_ready
 
 
 def checked(

@@ -1,7 +1,5 @@
 """WalRetention: the WAL retained by each holder, and the time left until the limit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -10,11 +8,19 @@ import attrs
 from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
-from pgreplkit.values.finding import EffectiveAfter, Finding, Severity, worst_of
+from pgreplkit.values.finding import (
+    EffectiveAfter,
+    Finding,
+    Severity,
+    finding_lines,
+    worst_first,
+    worst_of,
+)
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.text import duration_text, size_text, table_text, wrapped
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
 
@@ -37,10 +43,8 @@ class HolderKind(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class WalHolder:
+class WalHolder(Record):
     """A holder of WAL, or a receiver that needs it."""
-
-    _also_plain = ("is_binding",)
 
     kind: HolderKind
     name: str
@@ -65,14 +69,14 @@ class WalHolder:
 
 
 @attrs.frozen(kw_only=True)
-class WalRetention:
+class WalRetention(Record):
     """The WAL retained by each holder, and the time left until the limit.
 
     Source: pg_replication_slots, pg_stat_replication, pg_stat_archiver, pg_ls_waldir(),
     pg_ls_archive_statusdir(), pg_control_checkpoint() and pg_settings.
     """
 
-    _also_plain = ("severity", "time_left")
+    _left_out = ("worst", "summary")
 
     observed_at: datetime
     current_lsn: LSN
@@ -113,9 +117,35 @@ class WalRetention:
             return None
         return lasting(self.disk_size - self.directory_bytes, self.wal_rate)
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return the report as JSON types: LSNs as text, sizes in bytes, durations in seconds."""
-        return plain_row(self)
+    @property
+    def summary(self) -> str:
+        """The size of pg_wal, and its limits, in one line."""
+        parts = [f"pg_wal has {size_text(self.directory_bytes)}"]
+        if self.disk_size is not None:
+            parts.append(f"of {size_text(self.disk_size)}")
+        if self.wal_rate is not None:
+            parts.append(f"and grows by {size_text(self.wal_rate)}/s")
+        text = " ".join(parts)
+        if self.time_left is not None:
+            text += f"; {duration_text(self.time_left)} left"
+        if self.max_slot_wal_keep_size is not None:
+            text += f"; slots retain at most {size_text(self.max_slot_wal_keep_size)}"
+        return text
+
+    def __str__(self) -> str:
+        rows = [
+            {
+                "holder": f"{holder.kind} {holder.name}",
+                "oldest": holder.oldest_lsn,
+                "retained": size_text(holder.bytes),
+                "alone": size_text(holder.freed_bytes),
+                "time left": holder.time_left,
+            }
+            for holder in self.holders
+        ]
+        problems = [finding for finding in self.findings if finding.severity > Severity.OK]
+        lines = [*wrapped(self.summary), *table_text(rows), *finding_lines(worst_first(problems))]
+        return "\n".join(lines)
 
 
 def lasting(size: int, rate: float | None) -> timedelta | None:

@@ -1,7 +1,5 @@
 """The options, the progress and the verification of a base backup."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -12,6 +10,7 @@ from pgreplkit.plans.cluster.clone import CheckpointMode
 from pgreplkit.protocol.commands import Option
 from pgreplkit.values.manifest import BackupManifest, ManifestFile
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 BackupCompression: TypeAlias = Literal["gzip", "lz4", "zstd"]
 ManifestChecksums: TypeAlias = Literal["NONE", "CRC32C", "SHA224", "SHA256", "SHA384", "SHA512"]
@@ -33,7 +32,7 @@ class BackupStage(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class TablespaceProgress:
+class TablespaceProgress(Record):
     """The progress of a tablespace; with None as ``oid``, of the data directory."""
 
     oid: int | None
@@ -44,7 +43,7 @@ class TablespaceProgress:
 
 
 @attrs.frozen(kw_only=True)
-class BackupProgress:
+class BackupProgress(Record):
     """The progress of a backup."""
 
     stage: BackupStage = BackupStage.WAITING_FOR_CHECKPOINT

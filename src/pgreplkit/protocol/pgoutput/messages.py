@@ -1,7 +1,5 @@
 """The messages of a stream of changes, as pgoutput sends them."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar
 
@@ -10,12 +8,20 @@ import attrs
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
 
 R = TypeVar("R")
 
 
+class _Item(Record):
+    """Base of the items of a stream, which name their kind in ``to_dict()`` and in tables."""
+
+    __slots__ = ()
+    _has_kind = True
+
+
 @attrs.frozen
-class Begin:
+class Begin(_Item):
     """The start of a transaction; all messages up to its Commit belong to it."""
 
     commit_lsn: LSN
@@ -25,7 +31,7 @@ class Begin:
 
 
 @attrs.frozen
-class Commit:
+class Commit(_Item):
     """The end of a transaction; ``end_lsn`` acknowledges it and all earlier ones."""
 
     commit_lsn: LSN
@@ -34,7 +40,7 @@ class Commit:
 
 
 @attrs.frozen
-class Origin:
+class Origin(_Item):
     """Replication origin, if the publisher itself received the transaction by replication."""
 
     origin_lsn: LSN
@@ -43,7 +49,7 @@ class Origin:
 
 
 @attrs.frozen
-class Insert(Generic[R]):
+class Insert(_Item, Generic[R]):
     """An inserted row."""
 
     lsn: LSN
@@ -54,7 +60,7 @@ class Insert(Generic[R]):
 
 
 @attrs.frozen
-class Update(Generic[R]):
+class Update(_Item, Generic[R]):
     """An updated row.
 
     ``new`` has UNCHANGED for large values that did not change and are not in ``old``. ``old`` is
@@ -70,7 +76,7 @@ class Update(Generic[R]):
 
 
 @attrs.frozen
-class Delete(Generic[R]):
+class Delete(_Item, Generic[R]):
     """A deleted row.
 
     ``old`` is the whole row with REPLICA IDENTITY FULL, otherwise a Row of the key columns.
@@ -83,7 +89,7 @@ class Delete(Generic[R]):
 
 
 @attrs.frozen
-class Truncate:
+class Truncate(_Item):
     """Tables emptied by one TRUNCATE."""
 
     lsn: LSN
@@ -94,7 +100,7 @@ class Truncate:
 
 
 @attrs.frozen
-class Message:
+class Message(_Item):
     """A message of pg_logical_emit_message(); from 14 on.
 
     A message that is not transactional is outside of any transaction: ``end_lsn`` acknowledges it.
@@ -115,7 +121,7 @@ class Message:
 
 
 @attrs.frozen
-class StreamStart:
+class StreamStart(_Item):
     """The start of changes of a transaction in progress, up to StreamStop."""
 
     xid: int
@@ -124,14 +130,14 @@ class StreamStart:
 
 
 @attrs.frozen
-class StreamStop:
+class StreamStop(_Item):
     """The end of changes of a transaction in progress."""
 
     xid: int
 
 
 @attrs.frozen
-class StreamCommit:
+class StreamCommit(_Item):
     """The commit of a transaction streamed in progress; ``end_lsn`` acknowledges it."""
 
     xid: int
@@ -141,7 +147,7 @@ class StreamCommit:
 
 
 @attrs.frozen
-class StreamAbort:
+class StreamAbort(_Item):
     """The rollback of a transaction streamed in progress, or of one of its subtransactions.
 
     ``subxid`` equals ``xid`` for the whole transaction. The position and the time are sent only
@@ -155,7 +161,7 @@ class StreamAbort:
 
 
 @attrs.frozen
-class BeginPrepare:
+class BeginPrepare(_Item):
     """The start of a transaction that is prepared; all messages up to its Prepare belong to it."""
 
     prepare_lsn: LSN
@@ -167,7 +173,7 @@ class BeginPrepare:
 
 
 @attrs.frozen
-class Prepare:
+class Prepare(_Item):
     """The end of a prepared transaction: CommitPrepared or RollbackPrepared follows later.
 
     ``end_lsn`` acknowledges it.
@@ -183,7 +189,7 @@ class Prepare:
 
 
 @attrs.frozen
-class CommitPrepared:
+class CommitPrepared(_Item):
     """The commit of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     commit_lsn: LSN
@@ -194,7 +200,7 @@ class CommitPrepared:
 
 
 @attrs.frozen
-class RollbackPrepared:
+class RollbackPrepared(_Item):
     """The rollback of a prepared transaction; ``end_lsn`` acknowledges it."""
 
     prepare_end_lsn: LSN
@@ -206,7 +212,7 @@ class RollbackPrepared:
 
 
 @attrs.frozen
-class SnapshotEnd:
+class SnapshotEnd(_Item):
     """The end of the copied rows, which are of ``lsn``; later changes follow.
 
     Only ``snapshot_then_changes`` yields it.

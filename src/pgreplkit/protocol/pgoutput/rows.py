@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
-from typing import ClassVar, Final, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import ClassVar, SupportsIndex, TypeAlias, TypeVar, overload
+
+from pgreplkit.errors import ColumnNotFound
+from pgreplkit.values.plain import JSONValue, plain_dict
+from pgreplkit.values.unchanged import UNCHANGED as UNCHANGED, Unchanged as Unchanged
 
 R = TypeVar("R")
 Default = TypeVar("Default")
-
-
-class Unchanged(Enum):
-    """The type of ``UNCHANGED``."""
-
-    UNCHANGED = "unchanged"
-
-    def __repr__(self) -> str:
-        return "UNCHANGED"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-"""The value of a large column (TOAST) that an UPDATE did not change: the server does not send it.
-
-It is neither NULL nor missing: leave the column as it is. A value that the old row of the same
-Update has is taken from there instead.
-"""
 
 
 class Row(tuple[object, ...]):
@@ -53,13 +39,20 @@ class Row(tuple[object, ...]):
         """Return the values by column name."""
         return dict(zip(self._positions, self, strict=True))
 
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the values by column name as JSON types; UNCHANGED values are left out."""
+        return plain_dict(self.as_dict())
+
     @overload
     def __getitem__(self, key: str | SupportsIndex, /) -> object: ...
     @overload
     def __getitem__(self, key: slice, /) -> tuple[object, ...]: ...
     def __getitem__(self, key: str | SupportsIndex | slice, /) -> object:
         if isinstance(key, str):
-            return tuple.__getitem__(self, self._positions[key])
+            try:
+                return tuple.__getitem__(self, self._positions[key])
+            except KeyError:
+                raise ColumnNotFound(key, self.keys()) from None
         return tuple.__getitem__(self, key)
 
     def __repr__(self) -> str:

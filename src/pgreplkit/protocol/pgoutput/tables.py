@@ -1,10 +1,9 @@
 """Table and Column: the tables of a stream of changes."""
 
-from __future__ import annotations
-
 import attrs
 
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.tablename import TableName
 
 
@@ -21,7 +20,7 @@ class RelationIdentity(OpenEnum):
 
 
 @attrs.frozen
-class Column:
+class Column(Record):
     """A column of a table whose changes are streamed.
 
     Source: the message Relation of pgoutput.
@@ -38,7 +37,7 @@ class Column:
 
 
 @attrs.frozen(repr=False)
-class Table:
+class Table(Record):
     """A table as it was at the time of its changes.
 
     After ALTER TABLE the stream continues with another Table; changes keep their own. The server
@@ -46,6 +45,8 @@ class Table:
 
     Source: the message Relation of pgoutput.
     """
+
+    _is_named = True
 
     oid: int
     schema: str

@@ -1,0 +1,95 @@
+"""Findings: readiness, differences of schemas, and findings of any report, worst first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pgreplkit.display.markup import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    Markup,
+    badge,
+    block,
+    code,
+    join,
+    muted,
+    panel,
+)
+from pgreplkit.display.table import table
+from pgreplkit.plans.logical.drift import SchemaDrift
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.values.finding import Finding, Severity
+
+_COLOURS = {
+    Severity.OK: GREEN,
+    Severity.INFO: BLUE,
+    Severity.WARNING: AMBER,
+    Severity.CRITICAL: RED,
+}
+
+
+def severity_badge(severity: Severity) -> Markup:
+    """Return a severity as a word in its colour."""
+    return badge(severity.value, _COLOURS.get(severity, GREY))
+
+
+def _tally(severities: Iterable[Severity]) -> Markup:
+    count = Counter(severities)
+    order = sorted(count, reverse=True)
+    return join(
+        [Markup("&ensp;")]
+        + [join([severity_badge(severity), muted(f" {count[severity]} ")]) for severity in order]
+    )
+
+
+def findings_table(findings: Sequence[Finding]) -> Markup:
+    """Return a table of findings, worst first."""
+    if not findings:
+        return block(muted("no findings"))
+    ordered = sorted(findings, key=lambda finding: finding.severity, reverse=True)
+    rows = [[severity_badge(f.severity), f.check, f.found, f.needed, _remedy(f)] for f in ordered]
+    return table(["severity", "check", "found", "needed", "remedy"], rows)
+
+
+def _remedy(finding: Finding) -> Markup:
+    if not finding.remedy:
+        return muted("–")
+    after = finding.effective_after.value
+    note = muted(f" ({after})") if after != "nothing" else Markup("")
+    return join([code(finding.remedy), note])
+
+
+def readiness_panel(readiness: Readiness) -> Markup:
+    """Return the verdict of a readiness check, and its findings."""
+    word, colour = ("ready", GREEN) if readiness.is_ready else ("not ready", RED)
+    title = join([badge(word, colour), _tally(f.severity for f in readiness.findings)])
+    return panel(title, findings_table(readiness.findings))
+
+
+def drift_panel(report: SchemaDrift) -> Markup:
+    """Return the differences between the tables of two databases, with the DDL."""
+    if not report.drifts:
+        return panel(join([badge("no drift", GREEN)]))
+    ordered = sorted(report.drifts, key=lambda drift: drift.severity, reverse=True)
+    rows = [
+        [
+            severity_badge(drift.severity),
+            str(drift.table),
+            drift.kind.value,
+            drift.name,
+            drift.found,
+            code(";\n".join(drift.ddl)) if drift.ddl else muted("–"),
+        ]
+        for drift in ordered
+    ]
+    title = join(
+        [
+            badge("drift", _COLOURS.get(report.severity, GREY)),
+            _tally(drift.severity for drift in ordered),
+        ]
+    )
+    return panel(title, table(["severity", "table", "kind", "name", "found", "DDL"], rows))

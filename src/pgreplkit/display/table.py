@@ -1,0 +1,100 @@
+"""Tables: lists of rows, and the values of one row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from pgreplkit.display.markup import LINE, MUTED, Markup, block, join, muted, panel, tag, text
+from pgreplkit.values.flat import shown_records
+from pgreplkit.values.record import Record, names_of
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.text import is_size, size_text, value_text
+
+_SHORT = 34
+_TAG = re.compile("<[^>]*>")
+_MOST_ROWS = 100
+"""Rows of a table; the rest is counted, so that a notebook stays small."""
+_CELL = f"padding:.15em .7em .15em 0;text-align:left;vertical-align:top;border-bottom:{LINE}"
+_NUMBER = _CELL.replace("text-align:left", "text-align:right")
+_TABLE = "border-collapse:collapse;border:none;margin:0;font-size:inherit"
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[object]], *, total: int = 0) -> Markup:
+    """Return a table; ``total`` is the number of rows if not all are in it."""
+    head = tag("tr", *(tag("th", name, style=f"{_CELL};{MUTED}") for name in names))
+    body = (tag("tr", *map(_cell, row)) for row in rows)
+    drawn = tag("table", tag("thead", head), tag("tbody", *body), style=_TABLE)
+    more = total - len(rows)
+    return join([drawn, block(muted(f"… and {more} more"))]) if more > 0 else drawn
+
+
+def _cell(value: object) -> Markup:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    content = shown(value)
+    style = _NUMBER if is_number else _CELL
+    # Short values keep their line, so that wide tables scroll instead of breaking each value.
+    if len(_TAG.sub("", content)) <= _SHORT:
+        style += ";white-space:nowrap"
+    return tag("td", content, style=style)
+
+
+def shown(value: object, name: str = "") -> Markup:
+    """Return a value as people read it; ``name`` is that of its field."""
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return muted("–")
+    if isinstance(value, int) and is_size(name) and not isinstance(value, bool):
+        return tag("span", size_text(value), title=str(value))
+    if isinstance(value, timedelta):
+        return tag("span", value_text(value), title=str(value))
+    return text(value_text(value, name))
+
+
+def rows_table(rows: Rows[object]) -> Markup:
+    """Return the table of a list of rows, without columns that are empty in all of them."""
+    return panel(_title(rows), grid(rows))
+
+
+def _title(rows: Sequence[object]) -> str:
+    kinds = {type(row).__name__.removeprefix("Async") for row in rows}
+    return f"{len(rows)} × {', '.join(sorted(kinds))}" if rows else "no rows"
+
+
+def grid(rows: Sequence[object]) -> Markup:
+    """Return rows of any class as a table."""
+    return records_table(shown_records(rows))
+
+
+def records_table(records: Sequence[Mapping[str, object]]) -> Markup:
+    """Return flat records as a table."""
+    first = records[0] if records else {}
+    names = [name for name in first if any(r[name] is not None for r in records)]
+    cells = [
+        [shown(record[name], name) if is_size(name) else record[name] for name in names]
+        for record in records[:_MOST_ROWS]
+    ]
+    return table([name.replace("_", " ") for name in names], cells, total=len(records))
+
+
+def record_panel(record: Record) -> Markup:
+    """Return the values of one record, and tables of the rows within it."""
+    values, tables = [], []
+    for name in names_of(type(record)):
+        value = getattr(record, name)
+        title = name.replace("_", " ")
+        if isinstance(value, tuple) and any(isinstance(item, Record) for item in value):
+            tables.append(
+                block(muted(f"{title} ({len(value)})"), grid(value), style="margin-top:.5em")
+            )
+        elif value is not None:
+            values.append([muted(title), shown(value, name)])
+    return panel(type(record).__name__, values_table(values), *tables)
+
+
+def values_table(pairs: Sequence[Sequence[object]]) -> Markup:
+    """Return pairs of a name and a value."""
+    body = (tag("tr", *(tag("td", shown(v), style=_CELL) for v in pair)) for pair in pairs)
+    return tag("table", tag("tbody", *body), style=_TABLE)
