@@ -38,9 +38,8 @@ nitpicky = True
 _WITHOUT_TARGET = "|".join(
     [
         *("R", "Item", "Default"),
-        *("AnySegmentSize", "ChangeRow", "Converter", "TableReader", "Where"),
-        *("AsyncWalRecordStream", "RelationFile", "WalRecordStream", "WalStats"),
-        *("Axes", "SearchStrategy"),
+        *("AnySegmentSize", "ChangeRow", "Converter", "Record", "TableReader", "Where"),
+        *("Axes", "NDArray", "SearchStrategy", "uint64"),
     ]
 )
 nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]

@@ -36,6 +36,7 @@ PUBLIC_MODULES = [*HOME, "pgreplkit.lab"]
 STANDARD = {
     "IPv4Address": "ipaddress.IPv4Address",
     "IPv6Address": "ipaddress.IPv6Address",
+    "InvalidVersion": "packaging.version.InvalidVersion",
     "Path": "pathlib.Path",
     "Version": "packaging.version.Version",
     "datetime": "datetime.datetime",
