@@ -74,6 +74,20 @@ def test_values_need_no_libpq() -> None:
     assert printed(code, "psycopg", "psycopg_binary") == "0/1 1"
 
 
+def test_a_first_connect_loads_neither_streams_nor_rows_nor_plans() -> None:
+    code = "import sys, pgreplkit as p; p.connect, p.aconnect; print(*sys.modules)"
+    loaded = printed(code).split()
+    assert "pgreplkit._sync.primary" in loaded
+    assert "pgreplkit._async.primary" in loaded
+    # attrs is only needed by rows: it would be a tenth of the time.
+    subjects = ("streams", "cluster", "logical.publication", "logical.subscription")
+    later = (
+        *("attr", "pgtoolkit", "pgreplkit.plans", "pgreplkit.protocol", "pgreplkit.host"),
+        *(f"pgreplkit.{half}.{name}" for half in ("_sync", "_async") for name in subjects),
+    )
+    assert [name for name in loaded if name.startswith(later)] == []
+
+
 def test_the_error_is_ours_and_an_import_error() -> None:
     with pytest.raises(ExtraMissing) as missing, needs_extra("lab", "psutil"):
         raise ModuleNotFoundError("No module named 'psutil'", name="psutil")

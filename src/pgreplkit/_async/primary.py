@@ -3,63 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pgreplkit._async._io import sleep
-from pgreplkit._async.logical.coverage import insist_on_all, tables_between
-from pgreplkit._async.logical.publication import (
-    AsyncPublication,
-    make_publication,
-    read_identities,
-    read_publication,
-)
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
-from pgreplkit._async.logical.subscribing import (
-    make_subscription,
-    read_subscription,
-    read_subscriptions,
-)
-from pgreplkit._async.logical.subscription import AsyncSubscription
-from pgreplkit._async.logical.writers import execute_all, read_writers
-from pgreplkit._async.server import roles
-from pgreplkit._async.server.positions import write_marker
-from pgreplkit._async.server.server import AsyncServer
-from pgreplkit.catalog.logical.publication import (
-    PUBLICATIONS,
-    AnyPublished,
-    GeneratedColumns,
-    Operation,
-)
-from pgreplkit.catalog.logical.replicaidentity import (
-    ALL_TABLES,
-    ReplicaIdentity,
-    identities,
-    identity_in,
-)
-from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
-from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
-from pgreplkit.catalog.logical.writers import Writers
-from pgreplkit.catalog.server.basebackups import BASE_BACKUPS, BaseBackup
-from pgreplkit.catalog.server.positions import POSITION, SWITCH_WAL, WalPosition
-from pgreplkit.catalog.server.retention import ARCHIVER
-from pgreplkit.catalog.server.roles import ReplicationRole
-from pgreplkit.catalog.server.senders import WAITING_COMMITS, SenderState
-from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
-from pgreplkit.driver import statements as parts
+from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
-from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
-from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
-from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
-from pgreplkit.values.syncnames import SyncStandbyNames
-from pgreplkit.values.tablename import AnyTable, TableName, table_of
-from pgreplkit.values.walfile import WalFileName
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._async.logical.publication import AsyncPublication
+    from pgreplkit._async.logical.subscription import AsyncSubscription
+    from pgreplkit._async.server.server import AsyncServer
+    from pgreplkit.catalog.logical.publication import AnyPublished, GeneratedColumns, Operation
+    from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+    from pgreplkit.catalog.logical.writers import Writers
+    from pgreplkit.catalog.server.basebackups import BaseBackup
+    from pgreplkit.catalog.server.positions import WalPosition
+    from pgreplkit.catalog.server.roles import ReplicationRole
+    from pgreplkit.plans.logical.subscription import SubscriptionOptions
+    from pgreplkit.plans.server.primaryreadiness import ReplicationType
+    from pgreplkit.plans.server.readiness import Readiness
+    from pgreplkit.values.rows import Rows
+    from pgreplkit.values.syncnames import SyncStandbyNames
+    from pgreplkit.values.tablename import AnyTable
+    from pgreplkit.values.walfile import WalFileName
+
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """The errors of functions that are refused in recovery."""
@@ -85,6 +59,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary.
         Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
         """
+        from pgreplkit.catalog.server.positions import POSITION
+
         sql = POSITION.sql(self.version.major)
         return POSITION.read(await self._link.one("read the WAL position", sql, meaning=_ROLE))
 
@@ -95,6 +71,8 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
         """
+        from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, wal_file_in
+
         record = await self._link.one(
             "read the current WAL file name", CURRENT_WAL_FILE, meaning=_ROLE
         )
@@ -108,6 +86,8 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Raises: NotAPrimary.  Source: pg_walfile_name().
         """
+        from pgreplkit.catalog.server.waldir import WAL_FILE, wal_file_in
+
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         operation = f"read the WAL file name of {lsn}"
@@ -123,6 +103,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary, InsufficientPrivilege.
         Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
         """
+        from pgreplkit.catalog.server.positions import SWITCH_WAL
+
         grant = "EXECUTE ON FUNCTION pg_switch_wal()"
         record = await self._link.one(
             "switch to a new WAL file", SWITCH_WAL, grant=grant, meaning=_ROLE
@@ -135,6 +117,8 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Source: synchronous_standby_names.
         """
+        from pgreplkit.values.syncnames import SyncStandbyNames
+
         return SyncStandbyNames.parse(str((await self.setting(SYNC_STANDBY_NAMES)).value or ""))
 
     async def set_sync_standby_names(self, names: SyncStandbyNames, *, force: bool = False) -> None:
@@ -147,6 +131,8 @@ class AsyncPrimary(AsyncStreamingServer):
         and pg_monitor; a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
         """
+        from pgreplkit.values.syncnames import SyncStandbyNames
+
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
         # A standby takes ALTER SYSTEM too, and would use the value only after its promotion.
@@ -158,6 +144,8 @@ class AsyncPrimary(AsyncStreamingServer):
 
     async def _check_quorum(self, names: SyncStandbyNames) -> None:
         # A standby that has just connected counts only after its first reply.
+        from pgreplkit.catalog.server.senders import SenderState
+
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in await self.replicas() if r.state is SenderState.STREAMING]
@@ -182,6 +170,10 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
+        from pgreplkit.catalog.server.retention import ARCHIVER
+        from pgreplkit.catalog.server.senders import WAITING_COMMITS
+        from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, primary_readiness
+
         await self._check_role()
         sql = ARCHIVER.sql(self.version.major)
         # Sessions in wait_event SyncRep show that commits hang right now.
@@ -201,6 +193,9 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: UnsupportedByServer before 13; InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_progress_basebackup.
         """
+        from pgreplkit.catalog.server.basebackups import BASE_BACKUPS
+        from pgreplkit.values.rows import Rows
+
         self._link.require("basebackup.progress")
         operation = "read pg_stat_progress_basebackup"
         records = await self._link.all(operation, BASE_BACKUPS.sql(self.version.major))
@@ -214,6 +209,9 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Source: pg_roles.
         """
+        from pgreplkit._async.server import roles
+        from pgreplkit.values.rows import Rows
+
         return Rows(await roles.read_roles(self._link))
 
     async def create_replication_role(
@@ -234,6 +232,8 @@ class AsyncPrimary(AsyncStreamingServer):
         option on pg_monitor.
         Source: CREATE ROLE.
         """
+        from pgreplkit._async.server import roles
+
         return await roles.create_role(
             self._link,
             name,
@@ -255,6 +255,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: RoleNotFound, also for a role without REPLICATION; InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: ALTER ROLE, GRANT, REVOKE.
         """
+        from pgreplkit._async.server import roles
+
         return await roles.alter_role(
             self._link,
             name,
@@ -270,6 +272,8 @@ class AsyncPrimary(AsyncStreamingServer):
         InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: DROP ROLE.
         """
+        from pgreplkit._async.server import roles
+
         await roles.drop_role(self._link, name)
 
     async def publications(self) -> Rows[AsyncPublication]:
@@ -277,6 +281,10 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Source: pg_publication.
         """
+        from pgreplkit._async.logical.publication import AsyncPublication
+        from pgreplkit.catalog.logical.publication import PUBLICATIONS
+        from pgreplkit.values.rows import Rows
+
         sql = PUBLICATIONS.sql(self.version.major)
         records = await self._link.all("read pg_publication", sql)
         return Rows(AsyncPublication(self._link, PUBLICATIONS.read(record)) for record in records)
@@ -286,6 +294,8 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Raises: PublicationNotFound.  Source: pg_publication.
         """
+        from pgreplkit._async.logical.publication import AsyncPublication, read_publication
+
         return AsyncPublication(self._link, await read_publication(self._link, name))
 
     async def create_publication(
@@ -317,6 +327,9 @@ class AsyncPrimary(AsyncStreamingServer):
         tables or sequences.
         Source: CREATE PUBLICATION.
         """
+        from pgreplkit._async.logical.publication import make_publication
+        from pgreplkit.driver import statements as parts
+
         return await make_publication(
             self._link,
             name,
@@ -345,6 +358,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary; ServerError in a transaction.
         Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
         """
+        from pgreplkit._async.server.positions import write_marker
+
         return await write_marker(self._link)
 
     async def subscriptions(self) -> Rows[AsyncSubscription]:
@@ -352,6 +367,10 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
+        from pgreplkit._async.logical.subscribing import read_subscriptions
+        from pgreplkit._async.logical.subscription import AsyncSubscription
+        from pgreplkit.values.rows import Rows
+
         states = await read_subscriptions(self._link)
         return Rows(AsyncSubscription(self._link, state) for state in states)
 
@@ -361,6 +380,9 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: SubscriptionNotFound.
         Needs: as ``subscriptions``.  Source: pg_subscription.
         """
+        from pgreplkit._async.logical.subscribing import read_subscription
+        from pgreplkit._async.logical.subscription import AsyncSubscription
+
         return AsyncSubscription(self._link, await read_subscription(self._link, name))
 
     async def create_subscription(
@@ -387,6 +409,10 @@ class AsyncPrimary(AsyncStreamingServer):
         publisher REPLICATION, and SELECT on the tables.
         Source: CREATE SUBSCRIPTION.
         """
+        from pgreplkit._async.logical.subscribing import make_subscription
+        from pgreplkit._async.logical.subscription import AsyncSubscription
+        from pgreplkit.plans.logical.subscription import SubscriptionOptions
+
         state = await make_subscription(
             self._link,
             name,
@@ -406,6 +432,11 @@ class AsyncPrimary(AsyncStreamingServer):
 
         Raises: TableNotFound.  Source: pg_class, pg_index.
         """
+        from pgreplkit._async.logical.coverage import insist_on_all
+        from pgreplkit._async.logical.publication import read_identities
+        from pgreplkit.catalog.logical.replicaidentity import ALL_TABLES, identities, identity_in
+        from pgreplkit.values.tablename import table_of
+
         operation, major = "read the replica identities", self.version.major
         if tables is None:
             records = await self._link.all(operation, identities(major, ALL_TABLES))
@@ -435,6 +466,16 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
         """
+        from pgreplkit._async.logical.coverage import insist_on_all, tables_between
+        from pgreplkit._async.logical.publication import read_identities
+        from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
+        from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
+        from pgreplkit.plans.logical.subscriberreadiness import (
+            SubscriberFacts,
+            subscriber_readiness,
+        )
+        from pgreplkit.values.tablename import TableName
+
         operation = "check the subscriber's readiness"
         between = await tables_between(publisher._link, self._link, tables, operation)
         names = [published.table for published in between]
@@ -467,6 +508,9 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor, to see other roles' sessions.
         Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
         """
+        from pgreplkit._async.logical.writers import read_writers
+        from pgreplkit.values.tablename import table_of
+
         asked = None
         if tables is not None:
             # A check of no table would report that no one writes.
@@ -483,6 +527,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
+        from pgreplkit._async.logical.writers import execute_all
+
         # With half of the privileges revoked, neither state would be known.
         await execute_all(
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
@@ -494,6 +540,8 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: the errors of ``revoke_writes``.
         Needs: the tables' owner.  Source: GRANT.
         """
+        from pgreplkit._async.logical.writers import execute_all
+
         await execute_all(
             self._link, "restore write privileges", writers.restore_sql, timeout=timeout
         )

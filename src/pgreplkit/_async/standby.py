@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
 from pgreplkit._async._io import sleep, to_thread
 from pgreplkit._async.logical.streamingserver import AsyncStreamingServer
-from pgreplkit._async.server.server import AsyncServer
-from pgreplkit.catalog.server.lag import ReplayLag
-from pgreplkit.catalog.server.receivers import RECEIVER, Upstream, WalReceiver
-from pgreplkit.catalog.server.replay import (
-    APPLY_DELAY,
-    PAUSE,
-    PROMOTE,
-    PROMOTED,
-    REPLAY,
-    REPLAY_POSITION,
-    RESUME,
-    PauseState,
-    Promotion,
-    ReplayPosition,
-    ReplayStatus,
-)
-from pgreplkit.catalog.server.replayconflicts import CONFLICTS, DatabaseConflicts
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import upstream_of, without_password
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
@@ -37,13 +21,20 @@ from pgreplkit.errors import (
     ServerError,
     WaitTimeout,
 )
-from pgreplkit.host.nodecontrol import NodeControl
-from pgreplkit.plans.server.readiness import Readiness
-from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.milliseconds import delay_milliseconds
-from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._async.server.server import AsyncServer
+    from pgreplkit.catalog.server.lag import ReplayLag
+    from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
+    from pgreplkit.catalog.server.replay import Promotion, ReplayPosition, ReplayStatus
+    from pgreplkit.catalog.server.replayconflicts import DatabaseConflicts
+    from pgreplkit.host.nodecontrol import NodeControl
+    from pgreplkit.plans.server.readiness import Readiness
+    from pgreplkit.values.rows import Rows
+
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
 _PAUSED_AFTER = 0.2
@@ -76,6 +67,8 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: the recovery functions and pg_stat_wal_receiver, in one statement.
         """
+        from pgreplkit.catalog.server.replay import REPLAY
+
         operation = "read the replay status"
         record = await self._link.one(operation, REPLAY.sql(self.version.major))
         # Its function raises an error on a primary, so the SELECT returns NULL there.
@@ -103,6 +96,8 @@ class AsyncStandby(AsyncStreamingServer):
         Raises: NotAStandby, InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_wal_receiver.
         """
+        from pgreplkit.catalog.server.receivers import RECEIVER
+
         operation = "read pg_stat_wal_receiver"
         # On a primary the view is empty too, so the role has to be checked.
         records = await self._link.all(operation, RECEIVER.sql(self.version.major))
@@ -128,6 +123,9 @@ class AsyncStandby(AsyncStreamingServer):
 
         Raises: NotAStandby.  Source: pg_stat_database_conflicts.
         """
+        from pgreplkit.catalog.server.replayconflicts import CONFLICTS
+        from pgreplkit.values.rows import Rows
+
         operation = "read pg_stat_database_conflicts"
         await self._check_recovery(operation)
         records = await self._link.all(operation, CONFLICTS.sql(self.version.major))
@@ -144,6 +142,8 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: EXECUTE on pg_wal_replay_pause(), which superusers have.
         Source: pg_wal_replay_pause(), pg_get_wal_replay_pause_state().
         """
+        from pgreplkit.catalog.server.replay import PAUSE, PauseState
+
         operation, before = "pause replay", None
         grant = "EXECUTE ON FUNCTION pg_wal_replay_pause()"
         reports_stop, backoff = self._link.has("standby.pause_state"), Backoff(timeout)
@@ -169,6 +169,8 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: EXECUTE on pg_wal_replay_resume(), which superusers have.
         Source: pg_wal_replay_resume().
         """
+        from pgreplkit.catalog.server.replay import RESUME
+
         grant = "EXECUTE ON FUNCTION pg_wal_replay_resume()"
         await self._link.one("resume replay", RESUME, grant=grant, meaning=_ROLE)
 
@@ -205,6 +207,8 @@ class AsyncStandby(AsyncStreamingServer):
 
     async def _restore(self, found: ReplayPosition) -> None:
         # A standby that was promoted in the block has no replay to resume.
+        from pgreplkit.catalog.server.replay import PauseState
+
         if found.pause_state is PauseState.NOT_PAUSED and await self.is_in_recovery():
             await self.resume()
 
@@ -240,6 +244,8 @@ class AsyncStandby(AsyncStreamingServer):
 
         None before 12, where it is a parameter of recovery.conf and cannot be queried.
         """
+        from pgreplkit.catalog.server.replay import APPLY_DELAY
+
         if not self._link.has("standby.apply_delay"):
             return None
         delay = (await self.setting(APPLY_DELAY)).value
@@ -255,6 +261,9 @@ class AsyncStandby(AsyncStreamingServer):
         pg_reload_conf(); a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf().
         """
+        from pgreplkit.catalog.server.replay import APPLY_DELAY
+        from pgreplkit.values.milliseconds import delay_milliseconds
+
         self._link.require("standby.apply_delay")
         if not isinstance(delay, timedelta):
             raise TypeError(f"delay must be a timedelta, not {type(delay).__name__}")
@@ -278,6 +287,8 @@ class AsyncStandby(AsyncStreamingServer):
         Needs: EXECUTE on pg_promote(), which superusers have.
         Source: pg_promote().
         """
+        from pgreplkit.catalog.server.replay import PROMOTED, PauseState, Promotion
+
         if control is None:
             self._link.require("standby.promote")
         operation = "promote the standby"
@@ -313,6 +324,8 @@ class AsyncStandby(AsyncStreamingServer):
         )
 
     async def _signal_promotion(self, operation: str) -> None:
+        from pgreplkit.catalog.server.replay import PROMOTE
+
         grant = "EXECUTE ON FUNCTION pg_promote(boolean, integer)"
         signalled = await self._link.one(operation, PROMOTE, grant=grant, meaning=_ROLE)
         if not signalled["is_signalled"]:
@@ -330,6 +343,9 @@ class AsyncStandby(AsyncStreamingServer):
         pg_read_binary_file(text) on the primary, which superusers have.
         Source: pg_settings, pg_control_system(), and as ``replay_status``.
         """
+        from pgreplkit._async.server.server import AsyncServer
+        from pgreplkit.plans.server.standbyreadiness import standby_readiness
+
         if primary is not None and not isinstance(primary, AsyncServer):
             raise TypeError(f"primary must be a server, not {type(primary).__name__}")
         status, own = await self.replay_status(), await self._facts()
@@ -346,5 +362,7 @@ class AsyncStandby(AsyncStreamingServer):
         return position
 
     async def _look(self) -> ReplayPosition:
+        from pgreplkit.catalog.server.replay import REPLAY_POSITION
+
         sql = REPLAY_POSITION.sql(self.version.major)
         return REPLAY_POSITION.read(await self._link.one("read the replay position", sql))

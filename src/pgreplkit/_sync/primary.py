@@ -4,63 +4,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from pgreplkit._sync._io import sleep
-from pgreplkit._sync.logical.coverage import insist_on_all, tables_between
-from pgreplkit._sync.logical.publication import (
-    Publication,
-    make_publication,
-    read_identities,
-    read_publication,
-)
 from pgreplkit._sync.logical.streamingserver import StreamingServer
-from pgreplkit._sync.logical.subscribing import (
-    make_subscription,
-    read_subscription,
-    read_subscriptions,
-)
-from pgreplkit._sync.logical.subscription import Subscription
-from pgreplkit._sync.logical.writers import execute_all, read_writers
-from pgreplkit._sync.server import roles
-from pgreplkit._sync.server.positions import write_marker
-from pgreplkit._sync.server.server import Server
-from pgreplkit.catalog.logical.publication import (
-    PUBLICATIONS,
-    AnyPublished,
-    GeneratedColumns,
-    Operation,
-)
-from pgreplkit.catalog.logical.replicaidentity import (
-    ALL_TABLES,
-    ReplicaIdentity,
-    identities,
-    identity_in,
-)
-from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
-from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
-from pgreplkit.catalog.logical.writers import Writers
-from pgreplkit.catalog.server.basebackups import BASE_BACKUPS, BaseBackup
-from pgreplkit.catalog.server.positions import POSITION, SWITCH_WAL, WalPosition
-from pgreplkit.catalog.server.retention import ARCHIVER
-from pgreplkit.catalog.server.roles import ReplicationRole
-from pgreplkit.catalog.server.senders import WAITING_COMMITS, SenderState
-from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
-from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, WAL_FILE, wal_file_in
-from pgreplkit.driver import statements as parts
+from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
-from pgreplkit.plans.logical.subscriberreadiness import SubscriberFacts, subscriber_readiness
-from pgreplkit.plans.logical.subscription import SubscriptionOptions
-from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationType, primary_readiness
-from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
-from pgreplkit.values.syncnames import SyncStandbyNames
-from pgreplkit.values.tablename import AnyTable, TableName, table_of
-from pgreplkit.values.walfile import WalFileName
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._sync.logical.publication import Publication
+    from pgreplkit._sync.logical.subscription import Subscription
+    from pgreplkit._sync.server.server import Server
+    from pgreplkit.catalog.logical.publication import AnyPublished, GeneratedColumns, Operation
+    from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+    from pgreplkit.catalog.logical.writers import Writers
+    from pgreplkit.catalog.server.basebackups import BaseBackup
+    from pgreplkit.catalog.server.positions import WalPosition
+    from pgreplkit.catalog.server.roles import ReplicationRole
+    from pgreplkit.plans.logical.subscription import SubscriptionOptions
+    from pgreplkit.plans.server.primaryreadiness import ReplicationType
+    from pgreplkit.plans.server.readiness import Readiness
+    from pgreplkit.values.rows import Rows
+    from pgreplkit.values.syncnames import SyncStandbyNames
+    from pgreplkit.values.tablename import AnyTable
+    from pgreplkit.values.walfile import WalFileName
+
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAPrimary}
 """The errors of functions that are refused in recovery."""
@@ -86,6 +60,8 @@ class Primary(StreamingServer):
         Raises: NotAPrimary.
         Source: pg_current_wal_insert_lsn(), pg_current_wal_lsn(), pg_current_wal_flush_lsn().
         """
+        from pgreplkit.catalog.server.positions import POSITION
+
         sql = POSITION.sql(self.version.major)
         return POSITION.read(self._link.one("read the WAL position", sql, meaning=_ROLE))
 
@@ -96,6 +72,8 @@ class Primary(StreamingServer):
 
         Raises: NotAPrimary.  Source: pg_walfile_name(pg_current_wal_lsn()).
         """
+        from pgreplkit.catalog.server.waldir import CURRENT_WAL_FILE, wal_file_in
+
         record = self._link.one("read the current WAL file name", CURRENT_WAL_FILE, meaning=_ROLE)
         return wal_file_in(record)
 
@@ -107,6 +85,8 @@ class Primary(StreamingServer):
 
         Raises: NotAPrimary.  Source: pg_walfile_name().
         """
+        from pgreplkit.catalog.server.waldir import WAL_FILE, wal_file_in
+
         if not isinstance(lsn, LSN):
             raise TypeError(f"lsn must be an LSN, not {type(lsn).__name__}")
         operation = f"read the WAL file name of {lsn}"
@@ -122,6 +102,8 @@ class Primary(StreamingServer):
         Raises: NotAPrimary, InsufficientPrivilege.
         Needs: EXECUTE on pg_switch_wal(), which superusers have.  Source: pg_switch_wal().
         """
+        from pgreplkit.catalog.server.positions import SWITCH_WAL
+
         grant = "EXECUTE ON FUNCTION pg_switch_wal()"
         record = self._link.one("switch to a new WAL file", SWITCH_WAL, grant=grant, meaning=_ROLE)
         lsn: LSN = record["lsn"]
@@ -132,6 +114,8 @@ class Primary(StreamingServer):
 
         Source: synchronous_standby_names.
         """
+        from pgreplkit.values.syncnames import SyncStandbyNames
+
         return SyncStandbyNames.parse(str((self.setting(SYNC_STANDBY_NAMES)).value or ""))
 
     def set_sync_standby_names(self, names: SyncStandbyNames, *, force: bool = False) -> None:
@@ -144,6 +128,8 @@ class Primary(StreamingServer):
         and pg_monitor; a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
         """
+        from pgreplkit.values.syncnames import SyncStandbyNames
+
         if not isinstance(names, SyncStandbyNames):
             raise TypeError(f"names must be SyncStandbyNames, not {type(names).__name__}")
         # A standby takes ALTER SYSTEM too, and would use the value only after its promotion.
@@ -155,6 +141,8 @@ class Primary(StreamingServer):
 
     def _check_quorum(self, names: SyncStandbyNames) -> None:
         # A standby that has just connected counts only after its first reply.
+        from pgreplkit.catalog.server.senders import SenderState
+
         backoff = Backoff(_FIRST_REPLY)
         while True:
             streaming = [r for r in self.replicas() if r.state is SenderState.STREAMING]
@@ -179,6 +167,10 @@ class Primary(StreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_replication, pg_replication_slots, pg_stat_archiver.
         """
+        from pgreplkit.catalog.server.retention import ARCHIVER
+        from pgreplkit.catalog.server.senders import WAITING_COMMITS
+        from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, primary_readiness
+
         self._check_role()
         sql = ARCHIVER.sql(self.version.major)
         # Sessions in wait_event SyncRep show that commits hang right now.
@@ -198,6 +190,9 @@ class Primary(StreamingServer):
         Raises: UnsupportedByServer before 13; InsufficientPrivilege.
         Needs: pg_monitor.  Source: pg_stat_progress_basebackup.
         """
+        from pgreplkit.catalog.server.basebackups import BASE_BACKUPS
+        from pgreplkit.values.rows import Rows
+
         self._link.require("basebackup.progress")
         operation = "read pg_stat_progress_basebackup"
         records = self._link.all(operation, BASE_BACKUPS.sql(self.version.major))
@@ -211,6 +206,9 @@ class Primary(StreamingServer):
 
         Source: pg_roles.
         """
+        from pgreplkit._sync.server import roles
+        from pgreplkit.values.rows import Rows
+
         return Rows(roles.read_roles(self._link))
 
     def create_replication_role(
@@ -231,6 +229,8 @@ class Primary(StreamingServer):
         option on pg_monitor.
         Source: CREATE ROLE.
         """
+        from pgreplkit._sync.server import roles
+
         return roles.create_role(
             self._link,
             name,
@@ -252,6 +252,8 @@ class Primary(StreamingServer):
         Raises: RoleNotFound, also for a role without REPLICATION; InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: ALTER ROLE, GRANT, REVOKE.
         """
+        from pgreplkit._sync.server import roles
+
         return roles.alter_role(
             self._link,
             name,
@@ -267,6 +269,8 @@ class Primary(StreamingServer):
         InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: DROP ROLE.
         """
+        from pgreplkit._sync.server import roles
+
         roles.drop_role(self._link, name)
 
     def publications(self) -> Rows[Publication]:
@@ -274,6 +278,10 @@ class Primary(StreamingServer):
 
         Source: pg_publication.
         """
+        from pgreplkit._sync.logical.publication import Publication
+        from pgreplkit.catalog.logical.publication import PUBLICATIONS
+        from pgreplkit.values.rows import Rows
+
         sql = PUBLICATIONS.sql(self.version.major)
         records = self._link.all("read pg_publication", sql)
         return Rows(Publication(self._link, PUBLICATIONS.read(record)) for record in records)
@@ -283,6 +291,8 @@ class Primary(StreamingServer):
 
         Raises: PublicationNotFound.  Source: pg_publication.
         """
+        from pgreplkit._sync.logical.publication import Publication, read_publication
+
         return Publication(self._link, read_publication(self._link, name))
 
     def create_publication(
@@ -314,6 +324,9 @@ class Primary(StreamingServer):
         tables or sequences.
         Source: CREATE PUBLICATION.
         """
+        from pgreplkit._sync.logical.publication import make_publication
+        from pgreplkit.driver import statements as parts
+
         return make_publication(
             self._link,
             name,
@@ -342,6 +355,8 @@ class Primary(StreamingServer):
         Raises: NotAPrimary; ServerError in a transaction.
         Source: pg_logical_emit_message(), pg_current_wal_flush_lsn().
         """
+        from pgreplkit._sync.server.positions import write_marker
+
         return write_marker(self._link)
 
     def subscriptions(self) -> Rows[Subscription]:
@@ -349,6 +364,10 @@ class Primary(StreamingServer):
 
         Needs: before 14 superuser, or SELECT on pg_subscription.  Source: pg_subscription.
         """
+        from pgreplkit._sync.logical.subscribing import read_subscriptions
+        from pgreplkit._sync.logical.subscription import Subscription
+        from pgreplkit.values.rows import Rows
+
         states = read_subscriptions(self._link)
         return Rows(Subscription(self._link, state) for state in states)
 
@@ -358,6 +377,9 @@ class Primary(StreamingServer):
         Raises: SubscriptionNotFound.
         Needs: as ``subscriptions``.  Source: pg_subscription.
         """
+        from pgreplkit._sync.logical.subscribing import read_subscription
+        from pgreplkit._sync.logical.subscription import Subscription
+
         return Subscription(self._link, read_subscription(self._link, name))
 
     def create_subscription(
@@ -384,6 +406,10 @@ class Primary(StreamingServer):
         publisher REPLICATION, and SELECT on the tables.
         Source: CREATE SUBSCRIPTION.
         """
+        from pgreplkit._sync.logical.subscribing import make_subscription
+        from pgreplkit._sync.logical.subscription import Subscription
+        from pgreplkit.plans.logical.subscription import SubscriptionOptions
+
         state = make_subscription(
             self._link,
             name,
@@ -401,6 +427,11 @@ class Primary(StreamingServer):
 
         Raises: TableNotFound.  Source: pg_class, pg_index.
         """
+        from pgreplkit._sync.logical.coverage import insist_on_all
+        from pgreplkit._sync.logical.publication import read_identities
+        from pgreplkit.catalog.logical.replicaidentity import ALL_TABLES, identities, identity_in
+        from pgreplkit.values.tablename import table_of
+
         operation, major = "read the replica identities", self.version.major
         if tables is None:
             records = self._link.all(operation, identities(major, ALL_TABLES))
@@ -430,6 +461,16 @@ class Primary(StreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
         """
+        from pgreplkit._sync.logical.coverage import insist_on_all, tables_between
+        from pgreplkit._sync.logical.publication import read_identities
+        from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
+        from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
+        from pgreplkit.plans.logical.subscriberreadiness import (
+            SubscriberFacts,
+            subscriber_readiness,
+        )
+        from pgreplkit.values.tablename import TableName
+
         operation = "check the subscriber's readiness"
         between = tables_between(publisher._link, self._link, tables, operation)
         names = [published.table for published in between]
@@ -462,6 +503,9 @@ class Primary(StreamingServer):
         Needs: pg_monitor, to see other roles' sessions.
         Source: pg_class.relacl, pg_attribute.attacl, pg_roles, pg_locks.
         """
+        from pgreplkit._sync.logical.writers import read_writers
+        from pgreplkit.values.tablename import table_of
+
         asked = None
         if tables is not None:
             # A check of no table would report that no one writes.
@@ -478,6 +522,8 @@ class Primary(StreamingServer):
         Raises: NotAPrimary; RoleNotFound, TableNotFound; InsufficientPrivilege; StatementTimeout.
         Needs: the tables' owner.  Source: REVOKE.
         """
+        from pgreplkit._sync.logical.writers import execute_all
+
         # With half of the privileges revoked, neither state would be known.
         execute_all(self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout)
 
@@ -487,4 +533,6 @@ class Primary(StreamingServer):
         Raises: the errors of ``revoke_writes``.
         Needs: the tables' owner.  Source: GRANT.
         """
+        from pgreplkit._sync.logical.writers import execute_all
+
         execute_all(self._link, "restore write privileges", writers.restore_sql, timeout=timeout)

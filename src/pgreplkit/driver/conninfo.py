@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import BaseConnection, ProgrammingError, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgreplkit.catalog.cluster.repmgr import RepmgrNode
-from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
 from pgreplkit.errors import ConnectionFailed, ControlFailed
-from pgreplkit.values.conninfosyntax import (
-    BY_ROLE,
-    PARAMETER_SINCE,
-    format_conninfo,
-    parse_conninfo,
-)
-from pgreplkit.values.options import insist_on_known
+
+if TYPE_CHECKING:
+    from pgreplkit.catalog.cluster.repmgr import RepmgrNode
+    from pgreplkit.catalog.server.receivers import Upstream, WalReceiver
+
 
 _PORT = 5432
 _NEWEST = 99
@@ -38,14 +34,21 @@ _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram
 _SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
+def insist_on_conninfo(conninfo: object) -> None:
+    """Raise TypeError for anything but a connection string, such as an object of a server."""
+    if not isinstance(conninfo, str):
+        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+
+
 def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     """Return the connection string with ``params``, and with defaults where it is silent.
 
     Raises: ConnectionFailed for a malformed connection string; the text does not repeat it, because
     libpq cannot say which part would be a password. TypeError if it is not a str.
     """
-    if not isinstance(conninfo, str):
-        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+    from pgreplkit.values.options import insist_on_known
+
+    insist_on_conninfo(conninfo)
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
     try:
@@ -64,7 +67,13 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
 
 
 def address(conninfo: str) -> str:
-    """Return the host and port of a connection string, for error texts."""
+    """Return the host and port of a connection string, for error texts.
+
+    Raises: TypeError if it is not a str.
+    """
+    from pgreplkit.values.conninfosyntax import parse_conninfo
+
+    insist_on_conninfo(conninfo)
     try:
         parts = parse_conninfo(conninfo)
     except ValueError:
@@ -75,6 +84,8 @@ def address(conninfo: str) -> str:
 
 def without_password(conninfo: str | None) -> str | None:
     """Return the connection string without its secrets; None if it is malformed."""
+    from pgreplkit.values.conninfosyntax import format_conninfo, parse_conninfo
+
     try:
         parts = parse_conninfo(conninfo or "")
     except ValueError:
@@ -210,6 +221,8 @@ def handed_on(
     kept even where libpq of that major version does not know it: the server then refuses it,
     which is better than a connection that silently is less secure.
     """
+    from pgreplkit.values.conninfosyntax import BY_ROLE, PARAMETER_SINCE
+
     # A new libpq reports parameters that it computed itself, such as sslcertmode.
     usable = {name: v for name, v in reported.items() if PARAMETER_SINCE.get(name, 0) <= major}
     if usable.get("sslcertmode") == "allow":
@@ -244,6 +257,9 @@ def with_database(conninfo: str) -> str:
 
 def upstream_of(receiver: WalReceiver) -> Upstream:
     """Return the upstream of a walreceiver; before 11 it is read from its conninfo."""
+    from pgreplkit.catalog.server.receivers import Upstream
+    from pgreplkit.values.conninfosyntax import parse_conninfo
+
     # A server's libpq may be newer than this program's, so libpq cannot parse its conninfo here.
     parts = parse_conninfo(receiver.conninfo or "")
     part = parts.get
@@ -262,6 +278,8 @@ def upstream_of(receiver: WalReceiver) -> Upstream:
 
 def registration_of(nodes: Sequence[RepmgrNode], name: str, conninfo: str) -> RepmgrNode | None:
     """Return the repmgr node of a server that does not answer, by its address or its name."""
+    from pgreplkit.values.conninfosyntax import parse_conninfo
+
     try:
         parts = parse_conninfo(conninfo)
         port = int(parts.get("port") or _PORT)
@@ -278,6 +296,8 @@ def repmgr_node(
 
     With repmgr a standby connects to its upstream under the node's name.
     """
+    from pgreplkit.values.conninfosyntax import parse_conninfo
+
     for node in nodes:
         try:
             parts = parse_conninfo(node.conninfo)

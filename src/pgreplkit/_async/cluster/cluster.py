@@ -27,7 +27,7 @@ from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
-from pgreplkit.driver.conninfo import address, registration_of
+from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -95,6 +95,12 @@ class AsyncCluster:
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
+        for text in (*named.values(), *(replication or {}).values()):
+            insist_on_conninfo(text)
+        for name, control in (controls or {}).items():
+            if not isinstance(control, NodeControl):
+                kind = type(control).__name__
+                raise TypeError(f"controls[{name!r}] must be a NodeControl, not {kind}")
         seconds = checked_seconds(timeout, "timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()

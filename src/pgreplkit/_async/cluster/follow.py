@@ -17,7 +17,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.receivers import Upstream, lasting_slot
-from pgreplkit.catalog.server.settings import RELOAD, SET
+from pgreplkit.catalog.server.settingcommands import RELOAD, SET
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import ControlFailed, Error, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.host.recoveryfiles import is_standby, major_of, write_standby_files

@@ -16,7 +16,7 @@ from pgreplkit._async.cluster.upstream import (
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.retention import ARCHIVER, IN_EXCLUSIVE_BACKUP, ready_files
-from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
+from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.errors import Error
 from pgreplkit.host.facts import read_host
 from pgreplkit.host.recoveryfiles import control_file

@@ -49,9 +49,9 @@ class AsyncWatch(AsyncClosing):
         timeout: Timeout | None = None,
     ) -> None:
         if isinstance(servers, Mapping):
-            named = several(servers.items(), "servers")
+            named = several(servers.items(), "servers", at_least=1)
         else:
-            named = tuple(map(_named, several(servers, "servers")))
+            named = tuple(map(_named, several(servers, "servers", at_least=1)))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two servers have the same name; give a mapping with distinct names")

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import attrs
@@ -70,6 +70,8 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_KEPT = timedelta(days=30)
+"""The time for which conflicts are kept."""
 _BINARY_SINCE = 14
 _DROPPED_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
@@ -236,6 +238,7 @@ class AsyncApplier(AsyncClosing):
         ):
             await target.lock()
             await target.ensure_schema()
+            await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = await target.read_state()
             record = await publisher.link.one(self._operation, sql.SAME_DATABASE)
             system_id = int(str(record["system_id"]))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
-from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
 from pgreplkit._async.server.server import AsyncServer
-from pgreplkit._async.streams.changes import AsyncChangeStream, AsyncPgoutput, change_stream
-from pgreplkit._async.streams.slotstream import AsyncSlotStream
-from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.tablename import AnyTable
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
+    from pgreplkit._async.streams.changes import AsyncChangeStream
+    from pgreplkit.plans.streams.options import ChangeOptions
+    from pgreplkit.protocol.pgoutput.rows import Row, RowFactory
+    from pgreplkit.values.tablename import AnyTable
+
 
 R = TypeVar("R")
 
@@ -67,6 +70,9 @@ class AsyncStreamingServer(AsyncServer):
         WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
+        from pgreplkit._async.streams.changes import change_stream
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         return change_stream(
             self._link.conninfo_for_another(),
             slot,
@@ -126,6 +132,12 @@ class AsyncStreamingServer(AsyncServer):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
+        from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
+        from pgreplkit._async.streams.changes import AsyncPgoutput
+        from pgreplkit._async.streams.slotstream import AsyncSlotStream
+        from pgreplkit.plans.streams.options import ChangeSettings
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         settings, conninfo = ChangeSettings.of(options), self._link.conninfo_for_another()
         plugin = AsyncPgoutput(
             publications,

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from psycopg import AsyncConnection
 
-from pgreplkit._async.server.access import allow_access, check_access
-from pgreplkit._async.server.relationfiles import relation_names
-from pgreplkit._async.server.retention import read_retention
-from pgreplkit._async.server.senders import read_senders
-from pgreplkit._async.server.slot import AsyncSlot, make_logical_slot, make_physical_slot, read_slot
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_bytes
-from pgreplkit.catalog.server import identity
-from pgreplkit.catalog.server.checkpoints import CHECKPOINT, CheckpointStatus
-from pgreplkit.catalog.server.identity import HISTORY
-from pgreplkit.catalog.server.senders import WalSender
-from pgreplkit.catalog.server.settings import CURRENT_SETTING, ONE_SETTING, SETTINGS, Setting
-from pgreplkit.catalog.server.slot import SLOTS
-from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
+from pgreplkit.catalog.server.settingcommands import CURRENT_SETTING
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.conninfo import address, complete, in_utf8
 from pgreplkit.driver.failures import FILE_MISSING, UNDEFINED_OBJECT, translate_errors
@@ -32,19 +21,26 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
-from pgreplkit.offline.records import RelationFile
-from pgreplkit.offline.stats import WalStats
-from pgreplkit.plans.server.access import AccessRequest, AccessVerdict
-from pgreplkit.plans.server.retention import WalRetention
-from pgreplkit.plans.server.standbyreadiness import NodeFacts
-from pgreplkit.plans.streams.slot import slower_on_standby
-from pgreplkit.values.identity import SystemIdentity
-from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.segment import SegmentSize
-from pgreplkit.values.tablename import TableName
-from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.version import ServerVersion
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._async.server.slot import AsyncSlot
+    from pgreplkit.catalog.server.checkpoints import CheckpointStatus
+    from pgreplkit.catalog.server.senders import WalSender
+    from pgreplkit.catalog.server.settings import Setting
+    from pgreplkit.catalog.server.waldir import WalFile
+    from pgreplkit.offline.records import RelationFile
+    from pgreplkit.offline.stats import WalStats
+    from pgreplkit.plans.server.access import AccessVerdict
+    from pgreplkit.plans.server.retention import WalRetention
+    from pgreplkit.plans.server.standbyreadiness import NodeFacts
+    from pgreplkit.values.identity import SystemIdentity
+    from pgreplkit.values.rows import Rows
+    from pgreplkit.values.segment import SegmentSize
+    from pgreplkit.values.tablename import TableName
+    from pgreplkit.values.timeline import TimelineHistory
 
 
 class _NoFile(ServerError):
@@ -125,6 +121,8 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_is_in_recovery().
         """
+        from pgreplkit.catalog.server import identity
+
         record = await self._link.one("read the role", identity.IN_RECOVERY)
         in_recovery: bool = record["in_recovery"]
         return in_recovery
@@ -136,6 +134,9 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_control_system() and the functions for WAL positions.
         """
+        from pgreplkit.catalog.server import identity
+        from pgreplkit.values.identity import SystemIdentity
+
         record = await self._link.one("read the identity", identity.IDENTITY)
         # SQL has no unsigned integers: large identifiers come as negative numbers.
         system_id = identity.unsigned_system_id(record["system_id"])
@@ -150,6 +151,8 @@ class AsyncServer(AsyncClosing):
         Source: pg_walfile_name(); on a standby pg_control_checkpoint(), pg_control_recovery() and
         pg_stat_wal_receiver, whichever is the newest.
         """
+        from pgreplkit.catalog.server import identity
+
         record = await self._link.one("read the timeline", identity.TIMELINE)
         timeline: int = record["timeline"]
         return timeline
@@ -159,6 +162,9 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_control_init().
         """
+        from pgreplkit.catalog.server import identity
+        from pgreplkit.values.segment import SegmentSize
+
         record = await self._link.one("read the segment size", identity.SEGMENT_SIZE)
         return SegmentSize(record["size"])
 
@@ -167,6 +173,8 @@ class AsyncServer(AsyncClosing):
 
         Needs: pg_read_all_settings, to see all of them.  Source: pg_settings.
         """
+        from pgreplkit.catalog.server.settings import SETTINGS
+
         records = await self._link.all("read the settings", SETTINGS.sql(self.version.major))
         return {setting.name: setting for setting in map(SETTINGS.read, records)}
 
@@ -177,6 +185,8 @@ class AsyncServer(AsyncClosing):
         if it is hidden from the role.
         Needs: pg_read_all_settings, for some.  Source: pg_settings.
         """
+        from pgreplkit.catalog.server.settings import ONE_SETTING, SETTINGS
+
         operation = f"read the setting {name!r}"
         for record in await self._link.all(operation, ONE_SETTING.sql(self.version.major), [name]):
             return SETTINGS.read(record)
@@ -191,6 +201,9 @@ class AsyncServer(AsyncClosing):
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_stat_replication.
         """
+        from pgreplkit._async.server.senders import read_senders
+        from pgreplkit.values.rows import Rows
+
         return Rows(await read_senders(self._link))
 
     async def slots(self) -> Rows[AsyncSlot]:
@@ -198,6 +211,10 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_replication_slots.
         """
+        from pgreplkit._async.server.slot import AsyncSlot
+        from pgreplkit.catalog.server.slot import SLOTS
+        from pgreplkit.values.rows import Rows
+
         sql = SLOTS.sql(self.version.major)
         records = await self._link.all("read pg_replication_slots", sql)
         return Rows(AsyncSlot(self._link, SLOTS.read(record)) for record in records)
@@ -207,6 +224,8 @@ class AsyncServer(AsyncClosing):
 
         Raises: SlotNotFound; InvalidSlotName.  Source: pg_replication_slots.
         """
+        from pgreplkit._async.server.slot import AsyncSlot, read_slot
+
         return AsyncSlot(self._link, await read_slot(self._link, name))
 
     async def create_physical_slot(
@@ -220,6 +239,8 @@ class AsyncServer(AsyncClosing):
         Raises: AlreadyExists; InvalidSlotName; ServerError if all slots are in use.
         Needs: REPLICATION.  Source: pg_create_physical_replication_slot().
         """
+        from pgreplkit._async.server.slot import make_physical_slot
+
         return await make_physical_slot(
             self._link, name, reserve_wal=reserve_wal, temporary=temporary
         )
@@ -245,6 +266,9 @@ class AsyncServer(AsyncClosing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        from pgreplkit._async.server.slot import make_logical_slot
+        from pgreplkit.plans.streams.slot import slower_on_standby
+
         # Older versions refuse this with a text only; the error here names the needed version.
         if not self._link.has("slot.logical_on_standby") and await self.is_in_recovery():
             self._link.require("slot.logical_on_standby")
@@ -274,6 +298,8 @@ class AsyncServer(AsyncClosing):
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: see WalRetention.
         """
+        from pgreplkit._async.server.retention import read_retention
+
         if disk_size is not None and not isinstance(disk_size, int):
             raise TypeError(f"disk_size must be an int of bytes, not {type(disk_size).__name__}")
         return await read_retention(self._link, window=window, disk_size=disk_size)
@@ -299,6 +325,9 @@ class AsyncServer(AsyncClosing):
         Raises: RoleNotFound; InsufficientPrivilege; ValueError for an invalid address.
         Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
         """
+        from pgreplkit._async.server.access import check_access
+        from pgreplkit.plans.server.access import AccessRequest
+
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await check_access(self._link, asked)
 
@@ -321,6 +350,9 @@ class AsyncServer(AsyncClosing):
         the errors of ``check_access``.
         Needs: as ``check_access``, EXECUTE on pg_reload_conf(), and write access to the file.
         """
+        from pgreplkit._async.server.access import allow_access
+        from pgreplkit.plans.server.access import AccessRequest
+
         asked = AccessRequest(role, address=address, database=database, ssl=ssl, method=method)
         return await allow_access(self._link, asked)
 
@@ -329,6 +361,9 @@ class AsyncServer(AsyncClosing):
 
         Raises: InsufficientPrivilege.  Needs: pg_monitor.  Source: pg_ls_waldir().
         """
+        from pgreplkit.catalog.server.waldir import WAL_FILES, WalFile, wal_file_in
+        from pgreplkit.values.rows import Rows
+
         records = await self._link.all("list pg_wal", WAL_FILES)
         return Rows(WalFile(wal_file_in(r), r["size"], r["modification"]) for r in records)
 
@@ -343,6 +378,8 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_filenode_relation().
         """
+        from pgreplkit._async.server.relationfiles import relation_names
+
         return await relation_names(self._link, relations)
 
     async def checkpoint_status(self) -> CheckpointStatus:
@@ -350,22 +387,31 @@ class AsyncServer(AsyncClosing):
 
         Source: pg_control_checkpoint() and pg_settings.
         """
+        from pgreplkit.catalog.server.checkpoints import CHECKPOINT
+
         sql = CHECKPOINT.sql(self.version.major)
         return CHECKPOINT.read(await self._link.one("read the last checkpoint", sql))
 
     async def _reached_timeline(self) -> int:
         """Return the timeline of the last WAL, also without a walreceiver; needs pg_monitor."""
+        from pgreplkit.catalog.server import identity
+
         record = await self._link.one("read the timeline", identity.REACHED_TIMELINE)
         timeline: int = record["timeline"]
         return timeline
 
     async def _facts(self) -> NodeFacts:
         """Return the facts that are compared between two servers."""
+        from pgreplkit.plans.server.standbyreadiness import NodeFacts
+
         settings, identity = await self.settings(), await self.identity()
         return NodeFacts(major=self.version.major, identity=identity, settings=settings)
 
     async def _history(self, timeline: int) -> TimelineHistory | None:
         """Return the history of a timeline; None if its file is missing or unreadable."""
+        from pgreplkit.catalog.server.identity import HISTORY
+        from pgreplkit.values.timeline import TimelineHistory
+
         # The first timeline has no history file.
         if timeline == 1:
             return TimelineHistory(1)

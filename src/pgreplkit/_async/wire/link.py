@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.wire.cursors import cursor_class
 from pgreplkit.catalog.features import has, require
-from pgreplkit.catalog.server.settings import (
+from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
     MAY_ALTER_SYSTEM,

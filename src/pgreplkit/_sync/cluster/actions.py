@@ -16,7 +16,7 @@ from pgreplkit._sync.standby import Standby
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.server.checkpoints import FORCE_CHECKPOINT
 from pgreplkit.catalog.server.replay import Promotion
-from pgreplkit.catalog.server.settings import SYNC_STANDBY_NAMES
+from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,

@@ -25,12 +25,18 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import private_conninfo, standby_conninfo, with_database
+from pgreplkit.driver.conninfo import (
+    insist_on_conninfo,
+    private_conninfo,
+    standby_conninfo,
+    with_database,
+)
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
     Error,
     InsufficientPrivilege,
+    ServerError,
     SlotActive,
     SlotNotFound,
     WaitTimeout,
@@ -48,6 +54,7 @@ from pgreplkit.plans.cluster.clone import (
     after,
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
 from pgreplkit.values.seconds import Timeout
 
@@ -99,6 +106,7 @@ def plan_clone(
         ValueError: If an option has a value that no server accepts.
         ControlFailed: If pg_ctl is not found.
     """
+    insist_on_conninfo(conninfo)
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
@@ -378,9 +386,12 @@ def _ensure_slot(server: Server, name: str) -> bool:
         # The WAL from the start of the copy on must still be there at its end.
         server.create_physical_slot(name, reserve_wal=True)
         return True
+    action = f"clone a standby with the slot {name!r}"
     if slot.state.active:
-        operation = f"clone a standby with the slot {name!r}"
-        raise SlotActive(operation, name, slot.state.active_pid, None, None)
+        raise SlotActive(action, name, slot.state.active_pid, None, None)
+    if reason := why_unusable(slot.state):
+        remedy = "drop it first, or use another one"
+        raise ServerError(action, f"the slot is {reason}", remedy=remedy)
     return False
 
 

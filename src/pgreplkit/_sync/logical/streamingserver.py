@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
-from pgreplkit._sync.logical.snapshot import SnapshotStream
 from pgreplkit._sync.server.server import Server
-from pgreplkit._sync.streams.changes import ChangeStream, Pgoutput, change_stream
-from pgreplkit._sync.streams.slotstream import SlotStream
-from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
-from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
-from pgreplkit.values.tablename import AnyTable
+
+# Rows, plans and streams are imported by the methods that use them: a first connect needs none.
+if TYPE_CHECKING:
+    from pgreplkit._sync.logical.snapshot import SnapshotStream
+    from pgreplkit._sync.streams.changes import ChangeStream
+    from pgreplkit.plans.streams.options import ChangeOptions
+    from pgreplkit.protocol.pgoutput.rows import Row, RowFactory
+    from pgreplkit.values.tablename import AnyTable
+
 
 R = TypeVar("R")
 
@@ -68,6 +71,9 @@ class StreamingServer(Server):
         WaitTimeout; ValueNotLoadable.
         Needs: REPLICATION.  Source: START_REPLICATION … LOGICAL, pgoutput 1 to 4.
         """
+        from pgreplkit._sync.streams.changes import change_stream
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         return change_stream(
             self._link.conninfo_for_another(),
             slot,
@@ -127,6 +133,12 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
+        from pgreplkit._sync.logical.snapshot import SnapshotStream
+        from pgreplkit._sync.streams.changes import Pgoutput
+        from pgreplkit._sync.streams.slotstream import SlotStream
+        from pgreplkit.plans.streams.options import ChangeSettings
+        from pgreplkit.protocol.pgoutput.rows import RowFactory, named_rows
+
         settings, conninfo = ChangeSettings.of(options), self._link.conninfo_for_another()
         plugin = Pgoutput(
             publications,

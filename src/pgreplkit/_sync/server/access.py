@@ -8,7 +8,7 @@ from pathlib import Path
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.server.access import HBA_RULES
 from pgreplkit.catalog.server.roles import GROUPS
-from pgreplkit.catalog.server.settings import CURRENT_SETTING, RELOAD
+from pgreplkit.catalog.server.settingcommands import CURRENT_SETTING, RELOAD
 from pgreplkit.errors import HostFileError, RoleNotFound
 from pgreplkit.host.configfiles import hba_line, insert_line, restore
 from pgreplkit.plans.server.access import AccessRequest, AccessVerdict, decide_access

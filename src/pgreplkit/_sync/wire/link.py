@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.wire.cursors import cursor_class
 from pgreplkit.catalog.features import has, require
-from pgreplkit.catalog.server.settings import (
+from pgreplkit.catalog.server.settingcommands import (
     ALTER_SYSTEM,
     ENGLISH_MESSAGES,
     MAY_ALTER_SYSTEM,

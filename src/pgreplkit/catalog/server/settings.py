@@ -124,27 +124,3 @@ def seconds_in(text: str) -> float:
 SETTINGS = View(Setting, "pg_settings")
 """All settings that the role may see."""
 ONE_SETTING = View(Setting, "pg_settings WHERE lower(name) = lower(%s::text)")
-CURRENT_SETTING = "SELECT current_setting(%s::text)"
-ONE_TEXT = "SELECT setting, source FROM pg_settings WHERE name = %s::text"
-READ_ONLY = """
-    SELECT pg_is_in_recovery() AS in_recovery, setting = 'on' AS by_default, source
-    FROM pg_settings WHERE name = 'default_transaction_read_only'
-"""
-ENGLISH_MESSAGES = """
-    SELECT set_config('lc_messages', 'C', false) AS messages
-    WHERE current_setting('lc_messages') !~ '^(C|POSIX|en_.*)$'
-"""
-SYNC_STANDBY_NAMES = "synchronous_standby_names"
-RELOAD = "SELECT pg_reload_conf()"
-STATEMENT_TIMEOUT = "SELECT setting::bigint AS ms FROM pg_settings WHERE name = 'statement_timeout'"
-SEARCH_PATH = "SELECT current_setting('search_path') AS path"
-SET_SEARCH_PATH = "SELECT set_config('search_path', %s::text, true)"
-SET_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, true)"
-"""Limits the statements of the current transaction."""
-SET_SESSION_TIMEOUT = "SELECT set_config('statement_timeout', %s::text, false)"
-# Statements that change settings; {} stand for a name and a value.
-ALTER_SYSTEM = "ALTER SYSTEM SET {} = {}"
-MAY_ALTER_SYSTEM = "SELECT has_parameter_privilege(%s, 'ALTER SYSTEM') AS is_allowed"
-"""From 15 on the right can be granted."""
-SET = "SET {} = {}"
-LIMIT_STATEMENTS = "SET statement_timeout = {}"
