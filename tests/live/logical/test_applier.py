@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from clusters import Cluster, wait_until
+from clusters import Cluster, Clusters, wait_until
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
@@ -508,3 +508,26 @@ def test_the_command_runs_until_it_is_told_to_stop(
     assert "was stopped at" in errors
     config.write_text("nonsense = 1")
     assert main([str(config)]) == MISCONFIGURED
+
+
+@NEWEST
+@pytest.mark.one_colour
+def test_a_subscriber_that_crashes_keeps_the_applier_and_what_was_acknowledged(
+    clusters: Clusters, two: Pair, major: int
+) -> None:
+    node = clusters.lab.primary(version=major)
+    crashing = Pair(two.publisher, Database(node, "postgres"))
+    crashing.subscriber.run(TABLE)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one = applier(crashing, copy=True)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    node.stop("immediate")
+    node.start()
+    assert one.status().state == "streaming"
+    insist_on_same_rows(crashing)
+    two.publisher.run("INSERT INTO t VALUES (2, 'b', 2)")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    node.stop("immediate")
+    node.start()
+    assert one.status().position >= report.position
+    insist_on_same_rows(crashing)
