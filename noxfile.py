@@ -175,9 +175,9 @@ def package(session: nox.Session) -> None:
     packages = sorted(folder.glob("pgreplkit-*"))
     session.run("twine", "check", "--strict", *map(str, packages))
     [wheel] = [ZipFile(path).namelist() for path in packages if path.suffix == ".whl"]
-    strangers = [name for name in wheel if not name.startswith(("pgreplkit/", "pgreplkit-"))]
-    if strangers:
-        session.error(f"the wheel contains other files: {strangers}")
+    foreign_nodes = [name for name in wheel if not name.startswith(("pgreplkit/", "pgreplkit-"))]
+    if foreign_nodes:
+        session.error(f"the wheel contains other files: {foreign_nodes}")
 
 
 @nox.session

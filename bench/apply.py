@@ -105,7 +105,7 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
         run(node, "VACUUM ANALYZE t")
     run(source, "DROP PUBLICATION IF EXISTS p", "CREATE PUBLICATION p FOR TABLE t")
     applier = Applier(source.conninfo, target.conninfo, "bench", publications=["p"], copy=False)
-    applier.run(until=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
+    applier.run(stop_at=LSN(str(one(source, "SELECT pg_current_wal_lsn()::text"))), timeout=60)
     run(source, "SELECT pg_create_logical_replication_slot('native', 'pgoutput')")
     write(source, groups)
     run(source, "INSERT INTO t (id) VALUES (-1)")
@@ -113,7 +113,7 @@ def measured(source: Node, target: Node, groups: Iterator[Sequence[str]]) -> tup
     expected = one(source, "SELECT md5(string_agg(t::text, '' ORDER BY id)) FROM t")
 
     start = time.perf_counter()
-    applier.run(until=end, timeout=600)
+    applier.run(stop_at=end, timeout=600)
     ours = time.perf_counter() - start
     found = one(target, "SELECT md5(string_agg(t::text, '' ORDER BY id)) FROM t")
     assert found == expected, "the applier's rows differ"

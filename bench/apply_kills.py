@@ -119,7 +119,7 @@ def main() -> None:
         with psycopg.connect(source.conninfo, autocommit=True) as connection:
             connection.execute("CREATE PUBLICATION p FOR TABLE t, log")
         applier = Applier(source.conninfo, target.conninfo, "kills", publications=["p"])
-        applier.run(until=position(source), timeout=60)
+        applier.run(stop_at=position(source), timeout=60)
         config, log = Path(folder, "config.toml"), Path(folder, "log")
         config.write_text(
             f'name = "kills"\npublisher = "{source.conninfo}"\n'
@@ -142,7 +142,7 @@ def main() -> None:
         finally:
             writers.stop()
             process.kill()
-        report = applier.run(until=position(source), timeout=120)
+        report = applier.run(stop_at=position(source), timeout=120)
         insist_on_same_rows(source, target)
         conflicts = applier.conflicts()
         with psycopg.connect(target.conninfo) as connection:

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import attrs
 import logicalfacts
 from hypothesis import strategies as st
-from packaging.version import Version
 
-from pgreplkit import LSN, ControlFile, SyncStandbyNames
+from pgreplkit import LSN, ControlFile, ServerVersion, SyncStandbyNames
 from pgreplkit.plans.cluster import steps
 from pgreplkit.plans.cluster.handover import Handover, UpstreamSettings
 from pgreplkit.plans.cluster.steps import Step
@@ -45,7 +44,7 @@ every_step: st.SearchStrategy[Step] = st.one_of(
 
 def handover(**changed: object) -> Handover:
     """A primary ``Db-1`` that hands over to ``db2``; ``db3`` is another standby."""
-    version = Version("16.4")
+    version = ServerVersion("16.4")
     old = ClusterNode(name="Db-1", version=version, is_primary=True, system_id=7, timeline=1)
     new, third = (
         ClusterNode(

@@ -16,7 +16,15 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 import attrs
 from packaging.version import Version
 
-from pgreplkit import LSN, SegmentSize, TableName, TimelineHistory, WalFileName, WalRange
+from pgreplkit import (
+    LSN,
+    SegmentSize,
+    ServerVersion,
+    TableName,
+    TimelineHistory,
+    WalFileName,
+    WalRange,
+)
 from pgreplkit._public import HOME
 from pgreplkit.errors import Error
 from pgreplkit.plans.cluster.steps import Step
@@ -127,6 +135,7 @@ _MAKERS: dict[type, Callable[[int], object]] = {
     SegmentSize: lambda n: SegmentSize.DEFAULT,
     TableName: lambda n: TableName("public", f'"<b>{n}'),
     TimelineHistory: lambda n: TimelineHistory.parse("1\t0/3000000\tno reason\n", timeline=2),
+    ServerVersion: lambda n: ServerVersion("18.1"),
     Version: lambda n: Version("18.1"),
     WalFileName: lambda n: WalFileName(1, n),
     WalRange: lambda n: WalRange(LSN(0), LSN(n << 24)),

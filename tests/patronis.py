@@ -118,7 +118,7 @@ def _settings(
             "authentication": {"username": USER, "password": PASSWORD},
         },
         "raft": {
-            "data_directory": str(lab.root / f"{name}.raft"),
+            "data_dir": str(lab.root / f"{name}.raft"),
             "self_addr": rafts[number],
             "partner_addrs": [raft for raft in rafts if raft != rafts[number]],
         },
@@ -142,7 +142,7 @@ def _settings(
         "postgresql": {
             "listen": own,
             "connect_address": own,
-            "data_directory": str(lab.root / name),
+            "data_dir": str(lab.root / name),
             "bin_dir": str(bindir),
             "pgpass": str(lab.root / f"{name}.pgpass"),
             "authentication": {

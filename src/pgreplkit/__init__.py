@@ -91,7 +91,10 @@ if TYPE_CHECKING:
         TimelineSection as TimelineSection,
         TimelineSwitch as TimelineSwitch,
     )
-    from pgreplkit.values.version import ServerVersion as ServerVersion
+    from pgreplkit.values.version import (
+        AnyServerVersion as AnyServerVersion,
+        ServerVersion as ServerVersion,
+    )
     from pgreplkit.values.walfile import WalFileName as WalFileName
     from pgreplkit.values.walnames import (
         BackupHistoryFileName as BackupHistoryFileName,

@@ -57,7 +57,7 @@ ROOMS = {
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
         "values.timeline": ["TimelineHistory", "TimelineSection", "TimelineSwitch"],
-        "values.version": ["ServerVersion"],
+        "values.version": ["AnyServerVersion", "ServerVersion"],
         "values.walfile": ["WalFileName"],
         "values.walnames": [
             "BackupHistoryFileName",
@@ -193,6 +193,8 @@ ROOMS = {
             "WalRemoved",
         ],
         "errors.values": [
+            "CheckNotFound",
+            "ColumnNotFound",
             "InvalidBackupLabel",
             "InvalidBackupManifest",
             "InvalidChangeMessage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import psycopg.rows
@@ -11,7 +12,18 @@ import pytest
 from psycopg.pq import PGconn
 
 import pgreplkit
-from pgreplkit import AsyncPrimary, AsyncServer, AsyncStandby, Primary, Server, Standby
+from pgreplkit import (
+    AsyncPrimary,
+    AsyncServer,
+    AsyncStandby,
+    Cluster,
+    Primary,
+    Server,
+    Standby,
+    Watch,
+    plan_clone,
+)
+from pgreplkit.driver.conninfo import complete
 from pgreplkit.errors import NodeNotFound
 from pgreplkit.plans.streams.options import ChangeSettings, StreamSettings
 from pgreplkit.protocol.pgoutput.rows import checked_row_factory, class_rows, dict_rows
@@ -143,3 +155,29 @@ def test_an_unknown_node_is_named_with_the_known_ones() -> None:
         Topology(())["typo"]
     assert (caught.value.name, caught.value.nodes) == ("typo", ())
     assert isinstance(caught.value, KeyError)
+
+
+@pytest.mark.parametrize("given", [b"host=x", 5, None, object()])
+def test_only_a_str_is_a_connection_string(given: object) -> None:
+    kind = type(given).__name__
+    text: Any = given
+    for use in (
+        lambda: Cluster.discover({"a": text}),
+        lambda: Cluster.discover({"a": "host=x"}, replication={"a": text}),
+        lambda: plan_clone(text, "/nowhere"),
+        lambda: complete(text, {}),
+    ):
+        with pytest.raises(TypeError, match=f"a connection string is a str, not {kind}"):
+            use()
+
+
+def test_only_a_control_controls_a_host() -> None:
+    control: Any = "pg_ctl"
+    with pytest.raises(TypeError, match=r"controls\['a'\] must be a NodeControl, not str"):
+        Cluster.discover({"a": "host=x"}, controls={"a": control})
+
+
+@pytest.mark.parametrize("servers", [[], {}])
+def test_a_watch_of_nothing_is_refused(servers: Any) -> None:
+    with pytest.raises(ValueError, match="servers is empty"):
+        Watch(servers)

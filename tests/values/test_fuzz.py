@@ -18,6 +18,7 @@ from pgreplkit import (
     BackupManifest,
     Error,
     SegmentSize,
+    ServerVersion,
     SyncStandbyNames,
     TableName,
     TimelineHistory,
@@ -25,7 +26,6 @@ from pgreplkit import (
     parse_wal_name,
 )
 from pgreplkit.testing import strategies as ours
-from pgreplkit.values.version import server_version
 from pgreplkit.wal import pg_split_walfile_name
 
 
@@ -58,7 +58,7 @@ PARSERS = {
     "BackupLabel.parse": Parser(BackupLabel.parse, st.sampled_from([BACKUP_LABEL, BACKUP_HISTORY])),
     "BackupManifest.parse": Parser(BackupManifest.parse, st.builds(manifest_text), (str, bytes)),
     "TableName.parse": Parser(TableName.parse, st.sampled_from(["users", 'a."B ""c"'])),
-    "server_version": Parser(server_version, versions, (str, int)),
+    "ServerVersion": Parser(ServerVersion, versions, (str, int)),
 }
 HOSTILE = [
     *"\0\ud800\udfff１٣²٫\u00a0\u2028\u200b\ufeff\n\r\t\v\x1c\x85 \"'/\\-+_.,:;(*){}[]#xX0fFgG９"
@@ -148,7 +148,7 @@ HEADS = {
     "BackupLabel.parse": "LABEL: ",
     "BackupManifest.parse": '{"Files": ',
     "LSN": "0/",
-    "server_version": "18",
+    "ServerVersion": "18",
 }
 LENGTH = 30_000
 

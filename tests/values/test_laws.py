@@ -22,6 +22,7 @@ from pgreplkit import (
     ControlFile,
     PartialWalFileName,
     SegmentSize,
+    ServerVersion,
     SyncMethod,
     SyncStandbyNames,
     SystemIdentity,
@@ -164,7 +165,9 @@ def test_every_public_value_type_is_among_the_kinds() -> None:
         for name, home in homes.items()
         if home.startswith("values.")
     }
-    assert {kind for kind in public if isinstance(kind, type)} == KINDS.keys()
+    # A packaging Version can be changed; test_version.py has the laws of versions.
+    kinds = {kind for kind in public if isinstance(kind, type)} - {ServerVersion}
+    assert kinds == KINDS.keys()
 
 
 # The standard library's enums let attributes be added.

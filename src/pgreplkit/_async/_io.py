@@ -107,6 +107,11 @@ async def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: 
     return True
 
 
+async def yield_to_others() -> None:
+    """Let other tasks of the event loop run; threads need no such turn."""
+    await sleep(0)
+
+
 def guard() -> AbstractContextManager[object]:
     """Return the lock of the sync twin; an event loop runs in one thread and needs none."""
     return nullcontext()

@@ -55,6 +55,7 @@ from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationTyp
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -300,7 +301,7 @@ class AsyncPrimary(AsyncStreamingServer):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> AsyncPublication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
@@ -369,7 +370,7 @@ class AsyncPrimary(AsyncStreamingServer):
         publications: Sequence[str],
         options: SubscriptionOptions | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSubscription:
         """Subscribe to publications of another database, and start to copy their tables.
 
@@ -472,7 +473,7 @@ class AsyncPrimary(AsyncStreamingServer):
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return await read_writers(self._link, asked)
 
-    async def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def revoke_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
         Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
@@ -487,7 +488,7 @@ class AsyncPrimary(AsyncStreamingServer):
             self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout
         )
 
-    async def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    async def restore_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
         Raises: the errors of ``revoke_writes``.

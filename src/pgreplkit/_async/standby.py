@@ -43,6 +43,7 @@ from pgreplkit.plans.server.standbyreadiness import standby_readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 
 _ROLE = {NOT_IN_PREREQUISITE_STATE: NotAStandby}
 _PAUSED_AFTER = 0.2
@@ -132,7 +133,7 @@ class AsyncStandby(AsyncStreamingServer):
         records = await self._link.all(operation, CONFLICTS.sql(self.version.major))
         return Rows(CONFLICTS.read(record) for record in records)
 
-    async def pause(self, *, timeout: float = 30.0) -> None:
+    async def pause(self, *, timeout: Timeout = 60.0) -> None:
         """Pause replay, and wait until it has stopped. WAL is still received.
 
         Before 14 the server does not report when replay has stopped; then its position must stay
@@ -154,7 +155,7 @@ class AsyncStandby(AsyncStreamingServer):
                 return
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for replay to pause:"
+                    f"timed out after {backoff.limit:g} s waiting for replay to pause:"
                     f" {position.pause_state} at {position.replayed_lsn};"
                     " resume() withdraws the request"
                 )
@@ -172,7 +173,7 @@ class AsyncStandby(AsyncStreamingServer):
         await self._link.one("resume replay", RESUME, grant=grant, meaning=_ROLE)
 
     @asynccontextmanager
-    async def paused(self, *, timeout: float = 30.0) -> AsyncIterator[None]:
+    async def paused(self, *, timeout: Timeout = 60.0) -> AsyncIterator[None]:
         """Pause replay within the block, and restore its previous state afterwards.
 
         If replay cannot be resumed, for example because the connection is lost, the error says so;
@@ -207,7 +208,7 @@ class AsyncStandby(AsyncStreamingServer):
         if found.pause_state is PauseState.NOT_PAUSED and await self.is_in_recovery():
             await self.resume()
 
-    async def wait_for_replay(self, lsn: LSN, *, timeout: float = 60.0) -> LSN:
+    async def wait_for_replay(self, lsn: LSN, *, timeout: Timeout = 60.0) -> LSN:
         """Wait until the standby has replayed ``lsn``; return its position.
 
         The position is polled after 10 ms at first, then less often, at least twice a second.
@@ -229,7 +230,7 @@ class AsyncStandby(AsyncStreamingServer):
                 raise NotAStandby(operation, "it is not in recovery")
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for replay of {lsn}:"
+                    f"timed out after {backoff.limit:g} s waiting for replay of {lsn}:"
                     f" replay is {position.pause_state} at {position.replayed_lsn}"
                 )
             await sleep(backoff.next_pause())
@@ -262,7 +263,7 @@ class AsyncStandby(AsyncStreamingServer):
         await self._link.alter_system("set the apply delay", APPLY_DELAY, str(milliseconds))
 
     async def promote(
-        self, *, timeout: float = 60.0, control: NodeControl | None = None
+        self, *, timeout: Timeout = 60.0, control: NodeControl | None = None
     ) -> Promotion:
         """Promote the standby, and wait until it accepts writes.
 
@@ -297,7 +298,7 @@ class AsyncStandby(AsyncStreamingServer):
         while (state := await self._link.one(operation, PROMOTED))["in_recovery"]:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the end of recovery, at"
+                    f"timed out after {backoff.limit:g} s waiting for the end of recovery, at"
                     f" {state['replayed_lsn']}; the promotion continues"
                 )
             await sleep(backoff.next_pause())

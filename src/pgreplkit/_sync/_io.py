@@ -71,6 +71,10 @@ def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float)
         return bool(selector.select(timeout))
 
 
+def yield_to_others() -> None:
+    """Do nothing: other threads run anyway, and giving up the processor would cost much."""
+
+
 def guard() -> AbstractContextManager[object]:
     """Return a lock between threads."""
     return RLock()

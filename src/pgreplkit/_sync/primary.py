@@ -56,6 +56,7 @@ from pgreplkit.plans.server.primaryreadiness import PrimaryFacts, ReplicationTyp
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -297,7 +298,7 @@ class Primary(StreamingServer):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> Publication:
         """Publish tables, all tables of schemas, or all tables of the database.
 
@@ -366,7 +367,7 @@ class Primary(StreamingServer):
         publications: Sequence[str],
         options: SubscriptionOptions | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Subscription:
         """Subscribe to publications of another database, and start to copy their tables.
 
@@ -467,7 +468,7 @@ class Primary(StreamingServer):
             asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
         return read_writers(self._link, asked)
 
-    def revoke_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    def revoke_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Revoke all write privileges in the result of ``find_writers``, in one transaction.
 
         Privileges that depend on them are revoked too. Keep ``writers``, or its ``restore_sql``,
@@ -480,7 +481,7 @@ class Primary(StreamingServer):
         # With half of the privileges revoked, neither state would be known.
         execute_all(self._link, "revoke write privileges", writers.revoke_sql, timeout=timeout)
 
-    def restore_writes(self, writers: Writers, *, timeout: float = 10.0) -> None:
+    def restore_writes(self, writers: Writers, *, timeout: Timeout = 10.0) -> None:
         """Grant again the privileges that ``revoke_writes`` revoked, in one transaction.
 
         Raises: the errors of ``revoke_writes``.

@@ -34,9 +34,10 @@ def sized(size: SupportsInt) -> SegmentSize:
 ASKED_TABLES = """
     pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
-        ON nspname = asked.schema AND relname = asked.name
+        ON nspname = asked.schema AND relname = asked.name AND relkind IN ('r', 'p')
 """
-"""The part of FROM for the tables whose schemas and names are the statement's two parameters."""
+"""The part of FROM for the tables whose schemas and names are the statement's two parameters; a
+view or a sequence of such a name is no table."""
 
 
 def table_in(record: dict[str, object], *, schema: str = "schema", name: str = "name") -> TableName:

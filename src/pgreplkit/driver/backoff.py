@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
 """Seconds: many waits end within milliseconds; for the others half a second is soon enough."""
@@ -13,11 +13,12 @@ _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
 class Backoff:
     """Pauses between polls that grow up to half a second, and end at the deadline.
 
-    ``timeout`` is in seconds.
+    ``limit`` is the timeout in seconds.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._deadline = time.monotonic() + checked_seconds(timeout, "a timeout")
+    def __init__(self, timeout: Timeout) -> None:
+        self.limit: float = checked_seconds(timeout, "a timeout")
+        self._deadline = time.monotonic() + self.limit
         self._pause = _FIRST
 
     @property

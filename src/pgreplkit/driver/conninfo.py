@@ -38,14 +38,19 @@ _NO_PASSFILE = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram
 _SECRET = ("password", "passfile", *_NO_PASSFILE)
 
 
+def insist_on_conninfo(conninfo: object) -> None:
+    """Raise TypeError for anything but a connection string, such as an object of a server."""
+    if not isinstance(conninfo, str):
+        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+
+
 def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     """Return the connection string with ``params``, and with defaults where it is silent.
 
     Raises: ConnectionFailed for a malformed connection string; the text does not repeat it, because
     libpq cannot say which part would be a password. TypeError if it is not a str.
     """
-    if not isinstance(conninfo, str):
-        raise TypeError(f"a connection string is a str, not {type(conninfo).__name__}")
+    insist_on_conninfo(conninfo)
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
     try:
@@ -64,7 +69,11 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
 
 
 def address(conninfo: str) -> str:
-    """Return the host and port of a connection string, for error texts."""
+    """Return the host and port of a connection string, for error texts.
+
+    Raises: TypeError if it is not a str.
+    """
+    insist_on_conninfo(conninfo)
     try:
         parts = parse_conninfo(conninfo)
     except ValueError:

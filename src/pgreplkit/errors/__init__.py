@@ -16,6 +16,8 @@
     │   └── InvalidBackupCatalog
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
+    ├── CheckNotFound (also a KeyError)
+    ├── ColumnNotFound (also a KeyError)
     ├── ServerError
     │   ├── ConnectionFailed           StatementTimeout
     │   ├── NotAPrimary                NotAStandby
@@ -119,6 +121,8 @@ if TYPE_CHECKING:
         WalRemoved as WalRemoved,
     )
     from pgreplkit.errors.values import (
+        CheckNotFound as CheckNotFound,
+        ColumnNotFound as ColumnNotFound,
         InvalidBackupLabel as InvalidBackupLabel,
         InvalidBackupManifest as InvalidBackupManifest,
         InvalidChangeMessage as InvalidChangeMessage,

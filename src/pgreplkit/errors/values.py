@@ -186,6 +186,50 @@ class NodeNotFound(Error, KeyError):
         )
 
 
+class CheckNotFound(Error, KeyError):
+    """A check that a readiness report does not contain.
+
+    Attributes:
+        check: the requested check.
+        checks: the checks of the report.
+    """
+
+    check: str
+    checks: tuple[str, ...]
+
+    def __init__(self, check: str, checks: tuple[str, ...]) -> None:
+        super().__init__(check, checks)
+        self.check, self.checks = check, checks
+
+    def __str__(self) -> str:
+        return (
+            f"could not find check {self.check!r}: it is not in the report;"
+            f" use one of {', '.join(self.checks) or 'none'}"
+        )
+
+
+class ColumnNotFound(Error, KeyError):
+    """A column that a row does not contain.
+
+    Attributes:
+        name: the requested name.
+        columns: the names of the row's columns.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+    def __init__(self, name: str, columns: tuple[str, ...]) -> None:
+        super().__init__(name, columns)
+        self.name, self.columns = name, columns
+
+    def __str__(self) -> str:
+        return (
+            f"could not find column {self.name!r}: it is not in the row;"
+            f" use one of {', '.join(self.columns) or 'none'}"
+        )
+
+
 class TimelineNotInHistory(Error, LookupError):
     """A timeline that a history does not contain.
 

@@ -9,7 +9,7 @@ from posixpath import dirname, join, normpath
 
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.programs import Programs, Run, unwritable_command
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 _SYSTEMD_CHANGING = {b"activating", b"deactivating", b"reloading", b"refreshing"}
@@ -45,7 +45,7 @@ class CommandControl:
         run: Sequence[str] = (),
         through_shell: bool = False,
         bindir: str = "",
-        timeout: float = 120.0,
+        timeout: Timeout = 600.0,
     ) -> None:
         self._data_dir = data_directory
         self._start = [*several(start, "start", at_least=1)]

@@ -17,7 +17,7 @@ from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configfiles import replace_file
 from pgreplkit.host.configuration import launch_of
 from pgreplkit.host.programs import Programs, unwritable_command
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 _LIBPQ = re.compile(r"PG(?!_|DATA$|TZ$|LOCALEDIR$|SYSCONFDIR$)")
@@ -46,7 +46,7 @@ class LocalControl:
         bindir: str | os.PathLike[str] | None = None,
         log_file: str | os.PathLike[str] | None = None,
         config_file: str | os.PathLike[str] | None = None,
-        timeout: float = 120.0,
+        timeout: Timeout = 600.0,
     ) -> None:
         self._data_dir = Path(data_directory).absolute()
         self._config_file = None if config_file is None else Path(config_file).absolute()

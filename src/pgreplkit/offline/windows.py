@@ -1,7 +1,5 @@
 """PitrWindow: the points in time to which a backup can be restored with an archive."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -16,7 +14,8 @@ from pgreplkit.offline.walk import WalEnd
 from pgreplkit.offline.xacts import end_time
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
-from pgreplkit.values.plain import JSONValue, plain
+from pgreplkit.values.record import Record
+from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
 from pgreplkit.values.walfile import WalFileName
 
@@ -33,7 +32,7 @@ class WindowEnd(OpenEnum):
 
 
 @attrs.frozen(kw_only=True)
-class PitrWindow:
+class PitrWindow(Record):
     """From when until when a backup can be restored.
 
     Recovery can stop at any position from ``from_lsn`` to ``to_lsn``; both are None if the backup
@@ -76,16 +75,12 @@ class PitrWindow:
 
     def __str__(self) -> str:
         if self.to_lsn is None:
-            return f"{self.backup.id}: cannot be restored: {self.reason}"
+            text = f"{self.backup.id}: cannot be restored: {self.reason}"
+            return "\n".join(wrapped(text, then="    "))
         last = self.last_commit
         until = f" (last commit {last:%Y-%m-%d %H:%M:%S%z})" if last else ""
-        return f"{self.backup.id}: from {self.from_lsn} to {self.to_lsn}{until}, then {self.reason}"
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the window to JSON types."""
-        names = ("timeline", "from_lsn", "to_lsn", "until", "last_commit", "ended_by", "reason")
-        values = {name: plain(getattr(self, name)) for name in names}
-        return {"backup": self.backup.id, **values}
+        window = f"from {self.from_lsn} to {self.to_lsn}{until}"
+        return "\n".join(wrapped(f"{self.backup.id}: {window}, then {self.reason}", then="    "))
 
 
 @attrs.define

@@ -1,7 +1,5 @@
 """WalCommit: the end of a transaction, decoded from its commit or abort record."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 
@@ -11,7 +9,7 @@ from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.kinds import TRANSACTION, XLOG
 from pgreplkit.offline.records import RelationFile, WalRecord
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.plain import JSONValue, plain_row
+from pgreplkit.values.record import Record
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -30,7 +28,7 @@ _DATABASE, _FILE, _ORIGIN = Struct("<II"), Struct("<III"), Struct("<Qq")
 
 
 @attrs.frozen(kw_only=True)
-class WalCommit:
+class WalCommit(Record):
     """The commit of a transaction, or its abort, as the WAL records it.
 
     Source: the records COMMIT, ABORT, COMMIT_PREPARED and ABORT_PREPARED.
@@ -56,10 +54,6 @@ class WalCommit:
     origin_time: datetime | None = None
     dropped: tuple[RelationFile, ...] = ()
     """The files that replay removes: of dropped, truncated or rewritten relations."""
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Convert the commit to JSON types."""
-        return plain_row(self)
 
 
 class Reader:

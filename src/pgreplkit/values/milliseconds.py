@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _LONGEST = (1 << 31) - 1
 """Settings are 32-bit integers."""
 
 
-def timeout_milliseconds(timeout: float) -> int:
+def timeout_milliseconds(timeout: Timeout) -> int:
     """Return a timeout in seconds as the value of a setting such as statement_timeout.
 
     It is at least 1, since 0 would mean no limit.

@@ -9,9 +9,9 @@ from typing import TypeAlias
 Timeout: TypeAlias = float | timedelta
 """How long a call waits: seconds, or a timedelta.
 
-The defaults follow one rule: 10 seconds where a statement or a lock is awaited; 60 seconds where
-another server, replication or a program is awaited; 600 seconds where data is copied. A stream has
-no timeout by default: it ends when you end it.
+The defaults follow one rule: 10 seconds for a statement or a lock; 60 seconds for replication, or
+an answer of another server; 600 seconds where data is copied or a program runs on a host. A stream
+waits without a limit: its ``timeout`` is the longest time without data.
 """
 
 

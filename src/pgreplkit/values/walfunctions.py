@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pgreplkit.errors import InvalidWalFileName, UnsupportedByServer
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
-from pgreplkit.values.version import ServerVersion, server_version as _version
+from pgreplkit.values.version import AnyServerVersion, ServerVersion
 from pgreplkit.values.walfile import WalFileName
 
 
@@ -28,7 +28,7 @@ class SplitWalFileName(NamedTuple):
 def pg_walfile_name(
     lsn: LSN,
     *,
-    server_version: ServerVersion,
+    server_version: AnyServerVersion,
     timeline: int = 1,
     segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileName:
@@ -53,7 +53,7 @@ def pg_walfile_name(
     if not isinstance(lsn, LSN):
         raise TypeError(f"a WAL position is an LSN, not {type(lsn).__name__}")
     position = int(lsn)
-    if _version(server_version).major < 17:
+    if ServerVersion(server_version).major < 17:
         position = (position - 1) % (1 << 64)
     size = segment_size_of(segment_size)
     return WalFileName(timeline, position // size.bytes, size)
@@ -62,7 +62,7 @@ def pg_walfile_name(
 def pg_walfile_name_offset(
     lsn: LSN,
     *,
-    server_version: ServerVersion,
+    server_version: AnyServerVersion,
     timeline: int = 1,
     segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> WalFileOffset:
@@ -87,7 +87,7 @@ def pg_walfile_name_offset(
 def pg_split_walfile_name(
     text: str,
     *,
-    server_version: ServerVersion,
+    server_version: AnyServerVersion,
     segment_size: AnySegmentSize = SegmentSize.DEFAULT,
 ) -> SplitWalFileName:
     """Return the segment number and timeline that pg_split_walfile_name() returns.
@@ -108,7 +108,7 @@ def pg_split_walfile_name(
     Source:
         pg_split_walfile_name().
     """
-    version = _version(server_version)
+    version = ServerVersion(server_version)
     if version.major < 16:
         raise UnsupportedByServer("pg_split_walfile_name", 16, str(version))
     if not isinstance(text, str):

@@ -314,6 +314,12 @@ async def test_an_impossible_clone_is_refused_before_any_change(
         await clone(colour, secret, control).run()
     assert "top secret" not in str(caught.value)
 
+    run(cluster.primary, "SELECT pg_create_logical_replication_slot('decoding', 'pgoutput')")
+    try:
+        with pytest.raises(pgreplkit.errors.ServerError, match="slot is logical; drop it first"):
+            await clone(colour, cluster.primary.conninfo, control, slot="decoding").run()
+    finally:
+        run(cluster.primary, "SELECT pg_drop_replication_slot('decoding')")
     with pytest.raises(pgreplkit.errors.SlotActive):
         await clone(colour, cluster.primary.conninfo, control, slot="replica1").run()
     with pytest.raises(pgreplkit.errors.ConnectionFailed):

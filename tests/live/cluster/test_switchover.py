@@ -210,6 +210,8 @@ async def test_a_switchover_can_be_undone_until_the_promotion(
     clusters: Clusters, cluster: Pair, colour: Colour, tmp_path: Path
 ) -> None:
     tree = grow(clusters.lab, cluster.major, leaf=False)
+    run(tree["a"], "ALTER SYSTEM SET synchronous_standby_names = 'c'")
+    run(tree["a"], "SELECT pg_reload_conf()")
     found = await tree.discover(colour)
     plan = await found.plan_switchover("b", timeout=1, journal=tmp_path / "journal")
 
@@ -232,6 +234,8 @@ async def test_a_switchover_can_be_undone_until_the_promotion(
     run(tree["a"], "INSERT INTO written VALUES (1)")
     slots = "SELECT slot_name FROM pg_replication_slots"
     assert rows(tree["b"], slots) == []
+    assert any("synchronous_standby_names" in done for done in caught.value.done)
+    assert one(tree["b"], "SHOW synchronous_standby_names") == ""
     run(tree["b"], "SELECT pg_wal_replay_resume()")
     tree["b"].wait_for_streaming()
     await (await found.plan_switchover("b")).run()

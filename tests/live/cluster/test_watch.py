@@ -225,7 +225,7 @@ async def test_objects_that_cannot_be_watched_are_refused(cluster: Cluster, colo
         watch(colour, [cluster.primary.conninfo] * 2)
     for interval in (0, -1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="interval must be"):
-            watch(colour, [], interval=interval)
+            watch(colour, ["host=x"], interval=interval)
     for strange in ([5], {"a": None}):
         with pytest.raises(TypeError, match="servers must be connection strings or servers"):
             watch(colour, strange)  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
     one = colour.bound(
         kind(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
     )
-    report = await one.run(until=end(two.publisher), timeout=20)
+    report = await one.run(stop_at=end(two.publisher), timeout=20)
     assert report.transactions == 0  # The rows were copied.
     insist_on_same_rows(two)
     two.publisher.run(
@@ -83,7 +83,7 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
         "BEGIN; INSERT INTO t VALUES (200); ROLLBACK",
     )
     last = end(two.publisher)
-    report = await one.run(until=last, timeout=20)
+    report = await one.run(stop_at=last, timeout=20)
     assert (report.transactions, report.changes, report.conflicts) == (4, 8, {})
     assert report.lag is not None
     insist_on_same_rows(two)
@@ -93,7 +93,7 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
     assert status.confirmed >= status.position
     if two.publisher.node.major >= 11:
         two.publisher.run("TRUNCATE t")
-        await one.run(until=end(two.publisher), timeout=20)
+        await one.run(stop_at=end(two.publisher), timeout=20)
         assert two.subscriber.all("SELECT * FROM t") == []
     await one.drop()
     assert (
@@ -105,9 +105,9 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
 @NEWEST
 def test_applied_commits_have_the_publishers_times_and_an_origin(two: Pair) -> None:
     one = applier(two, copy=False)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     [[name, position]] = two.subscriber.all(
         "SELECT external_id, remote_lsn::text FROM pg_replication_origin_status"
         " WHERE external_id LIKE 'pgreplkit%'"
@@ -118,9 +118,9 @@ def test_applied_commits_have_the_publishers_times_and_an_origin(two: Pair) -> N
 
 def test_a_position_in_a_table_needs_no_origin(two: Pair) -> None:
     one = applier(two, resume="table")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)", "UPDATE t SET n = 2")
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     assert report.transactions == 2
     insist_on_same_rows(two)
     stored = two.subscriber.one("SELECT position::text FROM pgreplkit.applier")
@@ -133,9 +133,9 @@ def test_large_values_that_did_not_change_stay(two: Pair) -> None:
         each.run("ALTER TABLE t ALTER name SET STORAGE EXTERNAL")
     one = applier(two)
     two.publisher.run("INSERT INTO t VALUES (1, repeat('x', 50000), 1)")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("UPDATE t SET n = 2", "UPDATE t SET id = 3")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two)
 
 
@@ -154,14 +154,14 @@ def test_tables_and_columns_are_mapped(two: Pair) -> None:
     )
     two.publisher.run("INSERT INTO t VALUES (1, 'a@b', 1), (2, NULL, 2)")
     one = applier(two, tables={"t": rule}, existing="merge")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run(
         "INSERT INTO t VALUES (3, 'c', 1)",
         "UPDATE t SET name = 'new', n = 7 WHERE id = 1",
         "UPDATE t SET id = 20 WHERE id = 2",
         "DELETE FROM t WHERE id = 3",
     )
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     assert not report.conflicts
     assert two.subscriber.all("SELECT * FROM crm.people ORDER BY 1, 2") == [
         ("paris", 1, "new"),
@@ -178,7 +178,7 @@ def test_rules_filter_and_change_rows(two: Pair) -> None:
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 0)")
     rule = TableRule(where=lambda row: bool(row["n"]), change=shouted)
     one = applier(two, tables={"t": rule})
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.all("SELECT * FROM t") == [(1, "A", 1)]
     two.publisher.run(
         "UPDATE t SET n = 1 WHERE id = 2",
@@ -186,7 +186,7 @@ def test_rules_filter_and_change_rows(two: Pair) -> None:
         "INSERT INTO t VALUES (3, 'c', 3), (4, 'd', 0)",
         "UPDATE t SET id = 30 WHERE id = 3",
     )
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
     assert rows == [(2, "B", 1), (30, "C", 3)]
 
@@ -194,10 +194,10 @@ def test_rules_filter_and_change_rows(two: Pair) -> None:
 @NEWEST
 def test_a_rule_that_fails_names_its_callable_and_the_row(two: Pair) -> None:
     one = applier(two, tables={"t": TableRule(where=lambda row: 1 / 0 > 0)})
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     with pytest.raises(ApplyFailed, match=r"where raised ZeroDivisionError.*id=1"):
-        one.run(until=end(two.publisher), timeout=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.all("SELECT * FROM t") == []
 
 
@@ -211,12 +211,12 @@ def test_a_table_without_a_key_is_applied_row_by_row(two: Pair) -> None:
         "INSERT INTO loose VALUES (1, '{}'), (1, '{}'), (NULL, NULL)",
     )
     one = applier(two)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run(
         "DELETE FROM loose WHERE ctid = (SELECT min(ctid) FROM loose WHERE a = 1)",
         "UPDATE loose SET a = 2, b = '[1]' WHERE a IS NULL",
     )
-    assert not one.run(until=end(two.publisher), timeout=20).conflicts
+    assert not one.run(stop_at=end(two.publisher), timeout=20).conflicts
     insist_on_same_rows(two, "loose")
 
 
@@ -224,7 +224,7 @@ def test_a_table_without_a_key_is_applied_row_by_row(two: Pair) -> None:
 def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
     one = applier(two)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run("DELETE FROM t", "INSERT INTO t VALUES (3, 'local', 0)")
     two.publisher.run(
         "UPDATE t SET n = 5 WHERE id = 1",
@@ -232,7 +232,7 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
         "INSERT INTO t VALUES (3, 'remote', 3)",
         "INSERT INTO t VALUES (4, 'after', 4)",
     )
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     kinds = [ConflictKind.UPDATE_MISSING, ConflictKind.DELETE_MISSING, ConflictKind.INSERT_EXISTS]
     assert report.conflicts == dict.fromkeys(kinds, 1) == one.counters
     recorded = one.conflicts()
@@ -246,10 +246,10 @@ def test_conflicts_are_resolved_counted_and_recorded(two: Pair) -> None:
 @NEWEST
 def test_the_local_row_can_win(two: Pair) -> None:
     one = applier(two, conflicts=KeepLocal())
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run("INSERT INTO t VALUES (1, 'local', 0)")
     two.publisher.run("INSERT INTO t VALUES (1, 'remote', 1)", "INSERT INTO t VALUES (2, 'b', 2)")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     rows = two.subscriber.all("SELECT * FROM t ORDER BY id")
     assert rows == [(1, "local", 0), (2, "b", 2)]
     assert [conflict.resolution for conflict in one.conflicts()] == ["skipped"]
@@ -258,7 +258,7 @@ def test_the_local_row_can_win(two: Pair) -> None:
 @NEWEST
 def test_a_refused_change_stops_before_its_transaction(two: Pair) -> None:
     one = applier(two)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
     with psycopg.connect(two.publisher.conninfo) as writer:
@@ -266,26 +266,26 @@ def test_a_refused_change_stops_before_its_transaction(two: Pair) -> None:
         writer.execute("INSERT INTO t VALUES (3, 'c', 300)")
     two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
     with pytest.raises(ApplyFailed, match="check constraint") as caught:
-        one.run(until=end(two.publisher), timeout=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
     failed = caught.value
     assert (failed.table, failed.change_number, failed.sqlstate) == ("public.t", 2, "23514")
     assert two.subscriber.all("SELECT id FROM t") == [(1,)]
     # Once the cause is removed, everything follows.
     two.subscriber.run("ALTER TABLE t DROP CONSTRAINT t_n_check")
-    assert one.run(until=end(two.publisher), timeout=20).transactions == 2
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 2
     insist_on_same_rows(two)
 
 
 @NEWEST
 def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     one = applier(two, on_error="park")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run("ALTER TABLE t ADD CHECK (n < 100)")
     with psycopg.connect(two.publisher.conninfo) as writer:
         writer.execute("INSERT INTO t VALUES (1, 'a', 1)")
         writer.execute("INSERT INTO t VALUES (2, 'b', 200)")
     two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     assert (report.transactions, report.parked) == (1, 1)
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
     [parked] = one.parked()
@@ -303,7 +303,7 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
 @NEWEST
 def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> None:
     one = applier(two, on_error="park")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run(
         """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF new.n = 1 THEN RAISE 'refused' USING ERRCODE = '23514'; END IF;
@@ -314,7 +314,7 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
     )
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
     two.publisher.run("INSERT INTO t VALUES (3, 'c', 3)")
-    assert one.run(until=end(two.publisher), timeout=20).parked == 1
+    assert one.run(stop_at=end(two.publisher), timeout=20).parked == 1
     [parked] = one.parked()
     assert (parked.table, parked.change_number, parked.sqlstate) == (None, None, "23514")
     assert two.subscriber.all("SELECT id FROM t") == [(3,)]
@@ -323,18 +323,18 @@ def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> Non
 @NEWEST
 def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
     one = applier(two)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run(
         "INSERT INTO t VALUES (1, 'a', 1)",
         "ALTER TABLE t ADD COLUMN score int",
         "INSERT INTO t VALUES (2, 'b', 2, 20)",
     )
     with pytest.raises(SchemaMismatch) as caught:
-        one.run(until=end(two.publisher), timeout=20)
+        one.run(stop_at=end(two.publisher), timeout=20)
     assert two.subscriber.all("SELECT id FROM t") == [(1,)]
     assert caught.value.sql == ('ALTER TABLE public.t ADD COLUMN "score" integer',)
     two.subscriber.run(*caught.value.sql)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two)
 
 
@@ -342,7 +342,7 @@ def test_a_new_column_stops_before_its_first_change(two: Pair) -> None:
 def test_a_deadlock_is_tried_again(two: Pair) -> None:
     one = applier(two)
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2)")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run(
         """CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('public.attempts') = 1 THEN RAISE 'deadlock' USING ERRCODE = '40P01'; END IF;
@@ -352,7 +352,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
         "ALTER TABLE t ENABLE ALWAYS TRIGGER once",
     )
     two.publisher.run("UPDATE t SET n = n + 1", "UPDATE t SET n = n + 1")
-    report = one.run(until=end(two.publisher), timeout=20)
+    report = one.run(stop_at=end(two.publisher), timeout=20)
     assert (report.transactions, report.conflicts) == (2, {})
     insist_on_same_rows(two)
 
@@ -360,7 +360,7 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
 @NEWEST
 def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
     one = applier(two)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     with psycopg.connect(two.subscriber.conninfo) as other:
         other.execute("SELECT pg_advisory_lock(1885697650, hashtext('one'))")
         with pytest.raises(ApplierActive) as caught:
@@ -377,11 +377,11 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
     assert (
         two.publisher.all("SELECT 1 FROM pg_replication_slots WHERE slot_name ~ 'pgreplkit'") == []
     )
-    applier(two, existing="merge").run(until=end(two.publisher), timeout=20)
+    applier(two, existing="merge").run(stop_at=end(two.publisher), timeout=20)
     rows = two.subscriber.all("SELECT id, name FROM t ORDER BY id")
     assert rows == [(1, "remote"), (9, "local")]
     applier(two).drop()
-    applier(two, existing="truncate").run(until=end(two.publisher), timeout=20)
+    applier(two, existing="truncate").run(stop_at=end(two.publisher), timeout=20)
     insist_on_same_rows(two)
 
 
@@ -401,7 +401,7 @@ def test_an_interrupted_copy_begins_again(two: Pair) -> None:
     assert two.subscriber.all("SELECT id FROM t") == [(1,)]
     two.subscriber.run("ALTER TABLE u DROP CONSTRAINT u_name_check")
     two.publisher.run("UPDATE t SET n = 2")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     for table in ("t", "u"):
         insist_on_same_rows(two, table)
 
@@ -442,9 +442,9 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
     two.subscriber.run(*setup.subscriber)
     assert one.check().is_ready
     two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
-    assert one.run(until=end(two.publisher), timeout=20).transactions == 2
+    assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 2
     insist_on_same_rows(two)
     one.drop()
 
@@ -455,7 +455,7 @@ def test_a_connection_that_is_cut_within_a_transaction_loses_and_doubles_nothing
 ) -> None:
     one = applier(two, reconnect=20)
     two.publisher.run("INSERT INTO t SELECT i, '', 0 FROM generate_series(1, 50) AS i")
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     two.subscriber.run(
         "CREATE SEQUENCE rows",
         """CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -467,7 +467,7 @@ def test_a_connection_that_is_cut_within_a_transaction_loses_and_doubles_nothing
         "ALTER TABLE t ENABLE ALWAYS TRIGGER cut",
     )
     two.publisher.run(*["UPDATE t SET n = n + 1 WHERE id <= 30"] * 5)
-    report = one.run(until=end(two.publisher), timeout=30)
+    report = one.run(stop_at=end(two.publisher), timeout=30)
     assert not report.conflicts
     insist_on_same_rows(two)
 
@@ -475,7 +475,7 @@ def test_a_connection_that_is_cut_within_a_transaction_loses_and_doubles_nothing
 @NEWEST
 def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
     one = applier(two)
-    one.run(until=end(two.publisher), timeout=20)
+    one.run(stop_at=end(two.publisher), timeout=20)
     with pytest.raises(ApplyError, match="use resume='origin'"):
         applier(two, resume="table").run(timeout=5)
     # A dump does not contain replication origins.

@@ -40,14 +40,14 @@ class Applied(Workload):
             self.source.conninfo, self.target.conninfo, "workload", publications=["p"], copy=False
         )
         self.applier.drop()
-        self.applier.run(until=LSN("0/1"), timeout=20)
+        self.applier.run(stop_at=LSN("0/1"), timeout=20)
 
     def compare(self) -> None:
         end = LSN(str(self.source.one("SELECT pg_current_wal_lsn()::text")))
         added = set[str]()
         while True:
             try:
-                report = self.applier.run(until=end, timeout=20)
+                report = self.applier.run(stop_at=end, timeout=20)
             except SchemaMismatch as error:
                 new = {name for name in self.extra if f"'{name}'" in error.found}
                 assert not added & new

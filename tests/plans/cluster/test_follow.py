@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 from hypothesis import given, strategies as st
-from packaging.version import Version
 
-from pgreplkit import LSN, SystemIdentity, TimelineHistory, TimelineSwitch
+from pgreplkit import LSN, ServerVersion, SystemIdentity, TimelineHistory, TimelineSwitch
 from pgreplkit.errors import ServerError
 from pgreplkit.plans.cluster.follow import (
     FollowFacts,
@@ -21,8 +20,10 @@ from pgreplkit.testing import strategies as ours
 
 HISTORY = TimelineHistory(2, (TimelineSwitch(1, LSN("0/5000000")),))
 UPSTREAM = SystemIdentity(7, 2, LSN("0/6000000"))
-A = ClusterNode(name="a", version=Version("16.4"), is_primary=True, system_id=7)
-B = ClusterNode(name="b", version=Version("16.4"), is_primary=False, system_id=7, upstream="a")
+A = ClusterNode(name="a", version=ServerVersion("16.4"), is_primary=True, system_id=7)
+B = ClusterNode(
+    name="b", version=ServerVersion("16.4"), is_primary=False, system_id=7, upstream="a"
+)
 C = attrs.evolve(B, name="c", upstream="b")
 FACTS = FollowFacts(standby=C, upstream=A, slot=None, used_slot=None, application_name="c")
 FINE = can_follow(UPSTREAM, UPSTREAM, HISTORY, upstream_writes=True)
@@ -99,7 +100,7 @@ def test_the_slot_that_a_standby_leaves_is_reported(
 def test_a_control_is_needed_only_where_the_standby_must_be_restarted(
     version: str, needed: bool
 ) -> None:
-    facts = attrs.evolve(FACTS, standby=attrs.evolve(C, version=Version(version)))
+    facts = attrs.evolve(FACTS, standby=attrs.evolve(C, version=ServerVersion(version)))
     findings = follow_findings(facts, FINE, has_control=False)
     assert any(finding.severity is Severity.CRITICAL for finding in findings) == needed
 

@@ -7,9 +7,8 @@ import pytest
 from clusterfacts import handover, replay_status
 from hypothesis import given, strategies as st
 from logicalfacts import slot_state
-from packaging.version import Version
 
-from pgreplkit import LSN
+from pgreplkit import LSN, ServerVersion
 from pgreplkit.plans.cluster.handover import (
     Handover,
     UpstreamSettings,
@@ -107,7 +106,7 @@ def test_standbys_of_the_old_primary_include_those_that_lost_it(
 def controls(version: str, *, old_too: bool, **controlled: int | str | None) -> dict[str, Severity]:
     plain = handover()
     new, third = (
-        attrs.evolve(each, version=Version(version)) for each in (plain.new, *plain.followers)
+        attrs.evolve(each, version=ServerVersion(version)) for each in (plain.new, *plain.followers)
     )
     facts = attrs.evolve(plain, new=new, followers=(third,))
     found = control_findings(

@@ -6,9 +6,8 @@ import attrs
 import pytest
 from clusterfacts import control_file
 from hypothesis import given, strategies as st
-from packaging.version import Version
 
-from pgreplkit import LSN, TimelineHistory, TimelineSwitch
+from pgreplkit import LSN, ServerVersion, TimelineHistory, TimelineSwitch
 from pgreplkit.errors import ServerError, SplitBrain
 from pgreplkit.plans.cluster.rejoin import (
     RejoinFacts,
@@ -20,7 +19,12 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.rows import ClusterNode, ControlState, Severity, Topology
 
 PRIMARY = ClusterNode(
-    name="b", version=Version("16.4"), is_primary=True, system_id=7, timeline=2, lsn=LSN("0/9")
+    name="b",
+    version=ServerVersion("16.4"),
+    is_primary=True,
+    system_id=7,
+    timeline=2,
+    lsn=LSN("0/9"),
 )
 FACTS = RejoinFacts(
     name="a",

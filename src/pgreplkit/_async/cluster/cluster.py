@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from pgreplkit._async.cluster.upstream import client_address
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
-from pgreplkit.driver.conninfo import address, registration_of
+from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -40,7 +40,7 @@ from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 GivenT = TypeVar("GivenT")
@@ -73,7 +73,7 @@ class AsyncCluster:
         *,
         controls: Mapping[str, NodeControl] | None = None,
         replication: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> AsyncCluster:
         """Discover the roles and upstreams of several servers at the same time.
 
@@ -95,6 +95,12 @@ class AsyncCluster:
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
+        for text in (*named.values(), *(replication or {}).values()):
+            insist_on_conninfo(text)
+        for name, control in (controls or {}).items():
+            if not isinstance(control, NodeControl):
+                kind = type(control).__name__
+                raise TypeError(f"controls[{name!r}] must be a NodeControl, not {kind}")
         seconds = checked_seconds(timeout, "timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         await cluster.refresh()
@@ -198,7 +204,7 @@ class AsyncCluster:
         to: str,
         *,
         max_lag: int = 1 << 24,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a switchover to the standby ``to``, which must follow the primary directly.
@@ -237,7 +243,7 @@ class AsyncCluster:
         primary: str | None = None,
         evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
@@ -288,7 +294,7 @@ class AsyncCluster:
         upstream: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan that a running standby follows another server of the cluster.
@@ -328,7 +334,7 @@ class AsyncCluster:
         name: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> AsyncPlan:
         """Plan that a former primary, or a diverged standby, becomes a standby of the primary.
@@ -361,7 +367,7 @@ class AsyncCluster:
         journal: str | os.PathLike[str],
         *,
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncPlan:
         """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
@@ -380,7 +386,7 @@ class AsyncCluster:
             )
         return AsyncPlan(AsyncClusterActor(self._site(timeout, fence)), kept, None, path)
 
-    def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> AsyncSite:
+    def _site(self, timeout: Timeout, fence: Callable[[str], object] | None = None) -> AsyncSite:
         seconds = checked_seconds(timeout, "timeout")
         return AsyncSite(self._servers, self._controls, self._replication, seconds, fence=fence)
 
@@ -389,7 +395,22 @@ class AsyncCluster:
         return self.topology.to_dict()
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         return self.topology[name]
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.topology)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the cluster."""
+        return node in self.topology
+
+    def __len__(self) -> int:
+        return len(self.topology)
 
     def __str__(self) -> str:
         return str(self.topology)

@@ -15,7 +15,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.rest import Api
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.cluster.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _OK = 200
 _SWITCHOVER = "switch over through Patroni"
@@ -42,7 +42,7 @@ class AsyncPatroniCluster:
         username: str | None = None,
         password: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         # Any member answers for the whole cluster.
         urls = (url,) if isinstance(url, str) else tuple(url)
@@ -65,7 +65,7 @@ class AsyncPatroniCluster:
         )
         return read_status(content)
 
-    async def discover(self, conninfo: str = "", *, timeout: float = 10.0) -> AsyncCluster:
+    async def discover(self, conninfo: str = "", *, timeout: Timeout = 10.0) -> AsyncCluster:
         """Discover the same cluster from its servers, under Patroni's names.
 
         ``conninfo`` contains the parameters that all connections share, such as the user.
@@ -80,7 +80,7 @@ class AsyncPatroniCluster:
         }
         return await AsyncCluster.discover(servers, timeout=timeout)
 
-    async def switchover(self, to: str | None = None, *, timeout: float = 60.0) -> PatroniChange:
+    async def switchover(self, to: str | None = None, *, timeout: Timeout = 60.0) -> PatroniChange:
         """Let Patroni switch over to ``to``, or to a member of its choice.
 
         Raises:
@@ -99,7 +99,7 @@ class AsyncPatroniCluster:
         body = {"leader": leader.name, **({} if to is None else {"candidate": to})}
         return await self._change(_SWITCHOVER, "switchover", body, before, timeout)
 
-    async def failover(self, to: str, *, timeout: float = 60.0) -> PatroniChange:
+    async def failover(self, to: str, *, timeout: Timeout = 60.0) -> PatroniChange:
         """Let Patroni make ``to`` the leader, also if there is no leader.
 
         Raises: as ``switchover``.
@@ -116,11 +116,11 @@ class AsyncPatroniCluster:
         path: str,
         body: Mapping[str, object],
         before: PatroniStatus,
-        timeout: float,
+        timeout: Timeout,
     ) -> PatroniChange:
         backoff, began = Backoff(timeout), time.monotonic()
         # Patroni responds when the change is done, or has failed.
-        await self._ask(operation, "POST", path, body, timeout)
+        await self._ask(operation, "POST", path, body, backoff.limit)
         old = before.leader
         while True:
             now = (await self.status()).leader
@@ -134,8 +134,9 @@ class AsyncPatroniCluster:
                 )
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for a new leader: Patroni accepted the"
-                    f" request, and {f'{now.name} leads' if now else 'no member leads'}"
+                    f"timed out after {backoff.limit:g} s waiting for a new leader: Patroni"
+                    " accepted the request, and"
+                    f" {f'{now.name} leads' if now else 'no member leads'}"
                 )
             await sleep(backoff.next_pause())
 

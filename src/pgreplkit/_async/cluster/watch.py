@@ -16,7 +16,7 @@ from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, compared
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 _LOGGER = getLogger("pgreplkit.watch")
@@ -45,20 +45,20 @@ class AsyncWatch(AsyncClosing):
         self,
         servers: Mapping[str, str | AsyncServer] | Iterable[str | AsyncServer],
         *,
-        interval: float = 1.0,
-        timeout: float | None = None,
+        interval: Timeout = 1.0,
+        timeout: Timeout | None = None,
     ) -> None:
         if isinstance(servers, Mapping):
-            named = several(servers.items(), "servers")
+            named = several(servers.items(), "servers", at_least=1)
         else:
-            named = tuple(map(_named, several(servers, "servers")))
+            named = tuple(map(_named, several(servers, "servers", at_least=1)))
         self._watched = [_Watched(name, server) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two servers have the same name; give a mapping with distinct names")
-        if not checked_seconds(interval, "interval"):
+        self.interval: float = checked_seconds(interval, "interval")
+        if not self.interval:
             raise ValueError("interval must be more than 0 seconds")
-        self.interval: float = interval
-        self.timeout: float = interval
+        self.timeout: float = self.interval
         if timeout is not None:
             self.timeout = checked_seconds(timeout, "timeout")
         self._group = TaskGroup(len(self._watched))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from psycopg import Error as PsycopgError
 
-from pgreplkit._async._io import sleep, wait_sockets
+from pgreplkit._async._io import sleep, wait_sockets, yield_to_others
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, missing, record
 from pgreplkit._async.logical.applystream import AsyncRawStream
@@ -113,7 +113,7 @@ class AsyncApplyRun:
                     await self._take(transaction)
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
-                    await sleep(0)
+                    await yield_to_others()
                     self._check_time(until, deadline)
             await self._finish()
 
@@ -258,7 +258,7 @@ class AsyncApplyRun:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
-                if outcome.notes:
+                if outcome.notes is not None:
                     await self._log(group, [missing(note) for note in _steps(outcome.notes)])
 
     def _count(self, transaction: RawTransaction[Row]) -> None:

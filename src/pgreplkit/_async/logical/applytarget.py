@@ -36,7 +36,6 @@ _STREAMING = "streaming"
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of an applier that was killed to notice it, and to end."""
 _END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
-_END_FORMATS = [BINARY, BINARY, TEXT, TEXT]
 
 
 @attrs.frozen
@@ -71,6 +70,7 @@ class AsyncApplyTarget(AsyncClosing):
         self._mark = b""
         """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
+        self._end_formats = [BINARY, BINARY, TEXT, TEXT, *([] if uses_origin else [TEXT])]
         self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
 
@@ -223,14 +223,12 @@ class AsyncApplyTarget(AsyncClosing):
         """
         if checks:
             await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
-        mark = str(transaction.end_lsn).encode()
-        values, formats = self.position_of(transaction)
-        values += [self._mark, mark]
-        formats = [*_END_FORMATS]
+        end = transaction.end_lsn.to_bytes()
+        mark = end.hex().encode()
+        values: list[Octets] = [end, _TIME(transaction.microseconds), self._mark, mark]
         if not self.uses_origin:
             values.append(self._name_bytes)
-            formats.append(TEXT)
-        await self.pipeline.send(_END, self._ending, values, formats)
+        await self.pipeline.send(_END, self._ending, values, self._end_formats)
         await self.pipeline.sync(transaction)
         self._mark = mark
 
@@ -254,7 +252,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""
-        self._mark = b"" if mark is None else str(mark).encode()
+        self._mark = b"" if mark is None else mark.to_bytes().hex().encode()
         await self.link.all(self.operation, sql.SET_MARK, [self._mark.decode()])
         self.pipeline.open()
 

@@ -50,6 +50,7 @@ from pgreplkit.plans.logical.compare import (
     classify,
     replica_hashes,
 )
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
 _LOOKS = 6
@@ -65,7 +66,7 @@ async def acompare(
     tables: Iterable[AnyPublished] | None = None,
     *,
     range_rows: int = 20_000,
-    timeout: float = 60.0,
+    timeout: Timeout = 60.0,
 ) -> AsyncIterator[CompareProgress]:
     """Compare tables of a publisher and a subscriber, range by range of their keys.
 
@@ -109,10 +110,11 @@ class _Comparison:
     """Reads both servers, and looks again where they differ."""
 
     def __init__(
-        self, publisher: AsyncLink, subscriber: AsyncLink, range_rows: int, timeout: float
+        self, publisher: AsyncLink, subscriber: AsyncLink, range_rows: int, timeout: Timeout
     ) -> None:
         self._publisher, self._subscriber = publisher, subscriber
-        self._range_rows, self._timeout = range_rows, timeout
+        self._range_rows = range_rows
+        self._timeout = checked_seconds(timeout, "timeout")
         self._slots: list[str] | None = None
 
     async def insist_on_ready(self, tables: Sequence[TableName]) -> None:

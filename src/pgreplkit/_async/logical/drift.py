@@ -28,6 +28,7 @@ from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -77,7 +78,7 @@ async def acopy_schema(
     tables: Iterable[AnyTable] | None = None,
     owners: bool = True,
     bindir: str | Path | None = None,
-    timeout: float = 600.0,
+    timeout: Timeout = 600.0,
 ) -> None:
     """Copy the schema of the publisher's database: all of it, or that of some tables.
 
@@ -99,10 +100,11 @@ async def acopy_schema(
     if tables is not None:
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
+    limit = checked_seconds(timeout, "timeout")
     # One program after another: indexes need the tables.
     for section in several(sections, "sections", at_least=1):
         copy = partial(copy_section, source, target, SchemaSection(section), names)
-        await to_thread(partial(copy, owners=owners, bindir=folder, timeout=timeout))
+        await to_thread(partial(copy, owners=owners, bindir=folder, timeout=limit))
 
 
 async def read_shapes(link: AsyncLink, names: Sequence[TableName]) -> dict[TableName, TableShape]:

@@ -25,10 +25,11 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.logical.failing import FailedTransaction, first_failed, logged_error
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 
 
 async def find_failed(
-    link: AsyncLink, state: SubscriptionState, publisher: AsyncServer, *, timeout: float
+    link: AsyncLink, state: SubscriptionState, publisher: AsyncServer, *, timeout: Timeout
 ) -> FailedTransaction | None:
     """Return the transaction at which the apply worker fails; None if it does not fail."""
     if state.subslotname is None:

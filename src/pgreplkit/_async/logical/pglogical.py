@@ -29,6 +29,7 @@ from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -50,7 +51,7 @@ class AsyncPglogicalNode:
 
     @classmethod
     async def create(
-        cls, server: AsyncServer, name: str, *, conninfo: str | None = None, timeout: float = 30.0
+        cls, server: AsyncServer, name: str, *, conninfo: str | None = None, timeout: Timeout = 60.0
     ) -> AsyncPglogicalNode:
         """Make the database of ``server`` a node.
 
@@ -84,7 +85,7 @@ class AsyncPglogicalNode:
             return cls(server, record["name"])
         return None
 
-    async def drop(self, *, timeout: float = 30.0) -> None:
+    async def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop the node. Drop its subscriptions first.
 
         Source: pglogical.drop_node().
@@ -108,7 +109,7 @@ class AsyncPglogicalNode:
         update: bool = True,
         delete: bool = True,
         truncate: bool = True,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Create a replication set that replicates these changes.
 
@@ -117,7 +118,7 @@ class AsyncPglogicalNode:
         flags = [name, insert, update, delete, truncate]
         await self._call(f"create the replication set {name!r}", sql.CREATE_SET, flags, timeout)
 
-    async def drop_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    async def drop_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Drop a replication set. Its tables stay.
 
         Source: pglogical.drop_replication_set().
@@ -138,7 +139,7 @@ class AsyncPglogicalNode:
         *tables: AnyPublished,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add tables to a set; with ``synchronize``, subscribers copy their rows at once.
 
@@ -155,7 +156,7 @@ class AsyncPglogicalNode:
                 await link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
     async def drop_tables(
-        self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
+        self, *tables: AnyTable, set_name: str = "default", timeout: Timeout = 60.0
     ) -> None:
         """Remove tables from a set.
 
@@ -181,7 +182,7 @@ class AsyncPglogicalNode:
         *sequences: AnyTable,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add sequences to a set; subscribers regularly get a value ahead of the sequence.
 
@@ -193,7 +194,7 @@ class AsyncPglogicalNode:
                 params = [set_name, str(table_of(sequence)), synchronize]
                 await link.one(operation, sql.ADD_SEQUENCE, params, grant=_GRANT)
 
-    async def synchronize_sequence(self, sequence: AnyTable, *, timeout: float = 30.0) -> None:
+    async def synchronize_sequence(self, sequence: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Send subscribers a value ahead of a sequence at once, for example before a cutover.
 
         Source: pglogical.synchronize_sequence().
@@ -227,7 +228,7 @@ class AsyncPglogicalNode:
         copy_data: bool = True,
         forward_origins: Iterable[str] = ("all",),
         apply_delay: timedelta = timedelta(0),
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncPglogicalSubscription:
         """Subscribe to replication sets of another node.
 
@@ -250,7 +251,7 @@ class AsyncPglogicalNode:
         return await self.subscription(name)
 
     async def _call(
-        self, operation: str, statement: str, params: Sequence[object], timeout: float
+        self, operation: str, statement: str, params: Sequence[object], timeout: Timeout
     ) -> None:
         await self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)
 
@@ -291,7 +292,7 @@ class AsyncPglogicalSubscription(Stateful):
         return Rows(_table(record) for record in records)
 
     async def wait_for_sync(
-        self, *, timeout: float = 600.0, provider: AsyncServer | None = None
+        self, *, timeout: Timeout = 600.0, provider: AsyncServer | None = None
     ) -> list[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.
 
@@ -310,22 +311,22 @@ class AsyncPglogicalSubscription(Stateful):
             if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
-                    f" tables that are not ready: {which or 'none'}"
+                    f"timed out after {backoff.limit:g} s waiting for {self.name!r}: it is"
+                    f" {status}, tables that are not ready: {which or 'none'}"
                 )
             # On an idle provider no commit comes that would end CATCH_UP.
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 await write_marker(provider._link)
             await sleep(backoff.next_pause())
 
-    async def enable(self, *, timeout: float = 30.0) -> None:
+    async def enable(self, *, timeout: Timeout = 60.0) -> None:
         """Enable it.
 
         Source: pglogical.alter_subscription_enable().
         """
         await self._call("enable", sql.ENABLE, [], timeout)
 
-    async def disable(self, *, timeout: float = 30.0) -> None:
+    async def disable(self, *, timeout: Timeout = 60.0) -> None:
         """Disable it, and wait until its worker has ended. Its slot still retains WAL.
 
         Raises: WaitTimeout; SubscriptionNotFound.
@@ -337,32 +338,33 @@ class AsyncPglogicalSubscription(Stateful):
         while (await self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the worker of {self.name!r} to end"
+                    f"timed out after {backoff.limit:g} s waiting for the worker of {self.name!r}"
+                    " to end"
                 )
             await sleep(backoff.next_pause())
 
-    async def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    async def add_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Subscribe to a further set; existing rows are not copied.
 
         Source: pglogical.alter_subscription_add_replication_set().
         """
         await self._call("alter", sql.ADD_SET, [name], timeout)
 
-    async def remove_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    async def remove_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Unsubscribe from a set.
 
         Source: pglogical.alter_subscription_remove_replication_set().
         """
         await self._call("alter", sql.REMOVE_SET, [name], timeout)
 
-    async def resynchronize(self, table: AnyTable, *, timeout: float = 30.0) -> None:
+    async def resynchronize(self, table: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Truncate a table on the subscriber, and copy it again.
 
         Source: pglogical.alter_subscription_resynchronize_table().
         """
         await self._call("resynchronize", sql.RESYNC, [str(table_of(table))], timeout)
 
-    async def drop(self, *, timeout: float = 60.0) -> None:
+    async def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop it, and its slot if the provider answers.
 
         pglogical does not drop a slot that is in use: ``disable`` the subscription first.
@@ -373,7 +375,7 @@ class AsyncPglogicalSubscription(Stateful):
         await self._call("drop", sql.DROP, [], timeout)
 
     async def _call(
-        self, verb: str, statement: str, more: Sequence[object], timeout: float
+        self, verb: str, statement: str, more: Sequence[object], timeout: Timeout
     ) -> None:
         operation = f"{verb} the subscription {self.name!r}"
         params = [self.name, *more]

@@ -54,6 +54,7 @@ from pgreplkit.errors import (
 from pgreplkit.plans.logical.rowfilters import filter_trials
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -110,7 +111,7 @@ class AsyncPublication(Stateful):
         return [table_in(record) for record in records]
 
     async def add_tables(
-        self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
     ) -> None:
         """Add tables.
 
@@ -124,7 +125,7 @@ class AsyncPublication(Stateful):
         )
 
     async def set_tables(
-        self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
     ) -> None:
         """Publish these tables and no others; published schemas are removed.
 
@@ -134,7 +135,7 @@ class AsyncPublication(Stateful):
             "SET TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
 
-    async def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
+    async def drop_tables(self, *tables: AnyTable, timeout: Timeout = 10.0) -> None:
         """Remove tables. Subscribers keep the rows that they have.
 
         Raises: PublicationNotFound for a table that is not published; TableNotFound;
@@ -146,7 +147,9 @@ class AsyncPublication(Stateful):
         )
         await self._alter("DROP TABLE", names, timeout, force=True)
 
-    async def add_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    async def add_schemas(
+        self, *schemas: str, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Add all tables of these schemas, also future ones.
 
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
@@ -154,14 +157,16 @@ class AsyncPublication(Stateful):
         """
         await self._schemas("ADD", schemas, timeout, force=force)
 
-    async def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    async def set_schemas(
+        self, *schemas: str, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Publish all tables of these schemas and nothing else.
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
         await self._schemas("SET", schemas, timeout, force=force)
 
-    async def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
+    async def drop_schemas(self, *schemas: str, timeout: Timeout = 10.0) -> None:
         """Stop publishing all tables of these schemas.
 
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
@@ -176,7 +181,7 @@ class AsyncPublication(Stateful):
         except_tables: Iterable[AnyTable] = (),
         all_sequences: bool = False,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Publish all tables of the database except ``except_tables``, all sequences, or both.
 
@@ -205,7 +210,7 @@ class AsyncPublication(Stateful):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Change the given options.
 
@@ -223,7 +228,7 @@ class AsyncPublication(Stateful):
             "SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force
         )
 
-    async def rename(self, name: str, *, timeout: float = 10.0) -> None:
+    async def rename(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Rename it. Subscriptions refer to it by name, and must be changed too.
 
         Raises: AlreadyExists.  Needs: CREATE on the database.
@@ -231,14 +236,14 @@ class AsyncPublication(Stateful):
         """
         await self._alter("RENAME TO", Identifier(name), timeout, force=True, name=name)
 
-    async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
+    async def set_owner(self, role: str, *, timeout: Timeout = 10.0) -> None:
         """Change its owner.
 
         Source: ALTER PUBLICATION … OWNER TO.
         """
         await self._alter("OWNER TO", Identifier(role), timeout, force=True)
 
-    async def drop(self, *, timeout: float = 10.0) -> None:
+    async def drop(self, *, timeout: Timeout = 10.0) -> None:
         """Drop it. Subscriptions to it fail until they are changed to other publications.
 
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
@@ -251,7 +256,7 @@ class AsyncPublication(Stateful):
             await link.run(operation, statement, grant=self._owner, meaning=_MEANING)
 
     async def _schemas(
-        self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool
+        self, verb: str, schemas: Sequence[str], timeout: Timeout, *, force: bool
     ) -> None:
         self._link.require("publication.schemas")
         # Later tables of a schema may have any owner, so that only a superuser may publish them.
@@ -264,7 +269,7 @@ class AsyncPublication(Stateful):
         self,
         words: str,
         what: Composable,
-        timeout: float,
+        timeout: Timeout,
         *,
         force: bool,
         name: str | None = None,
@@ -323,7 +328,7 @@ async def make_publication(
     everything: Sequence[Composable],
     options: Sequence[Composable],
     force: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> AsyncPublication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""
     operation = f"create the publication {name!r}"

@@ -12,6 +12,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable
 
 R = TypeVar("R")
@@ -86,7 +87,7 @@ class AsyncStreamingServer(AsyncServer):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[Row]: ...
     @overload
@@ -98,7 +99,7 @@ class AsyncStreamingServer(AsyncServer):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -109,7 +110,7 @@ class AsyncStreamingServer(AsyncServer):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> AsyncSnapshotStream[R] | AsyncSnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.

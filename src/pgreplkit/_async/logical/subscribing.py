@@ -57,6 +57,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     leftovers,
 )
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
 MEANING = {
@@ -94,7 +95,7 @@ async def read_subscription(link: AsyncLink, name: str) -> SubscriptionState:
 
 
 async def ask_publisher(
-    link: AsyncLink, operation: str, statement: Composed, *, timeout: float, grant: str
+    link: AsyncLink, operation: str, statement: Composed, *, timeout: Timeout, grant: str
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
@@ -120,7 +121,7 @@ async def make_subscription(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> SubscriptionState:
     """Create a subscription; create its slot before, where the server would wait for itself."""
     operation = f"create the subscription {name!r}"
@@ -166,14 +167,15 @@ async def make_subscription(
 
 
 async def _why_late(
-    error: StatementTimeout, conninfo: str, timeout: float, *, answers: bool
+    error: StatementTimeout, conninfo: str, timeout: Timeout, *, answers: bool
 ) -> ServerError:
     """Return the error of a CREATE SUBSCRIPTION that did not end in time, with the reason.
 
     ``answers`` says whether the publisher answered this program before.
     """
     if not answers:
-        return PublisherUnreachable(error.operation, f"no answer in {timeout:g} s", error.sqlstate)
+        seconds = checked_seconds(timeout, "timeout")
+        return PublisherUnreachable(error.operation, f"no answer in {seconds:g} s", error.sqlstate)
     transactions = await _open_on(conninfo)
     if not transactions:
         return error
@@ -210,7 +212,7 @@ async def _slot_on_own_server(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> tuple[str | None, bool]:
     """Create the slot before, if publisher and subscriber are the same server.
 
@@ -276,7 +278,11 @@ async def _system_id(link: AsyncLink) -> int:
 
 
 async def drop_both(
-    link: AsyncLink, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: AsyncLink,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription, and let the server drop its slots on the publisher.
 
@@ -287,7 +293,7 @@ async def drop_both(
     try:
         await ask_publisher(link, operation, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
-        found = f"no answer in {timeout:g} s{_THEN}"
+        found = f"no answer in {checked_seconds(timeout, 'timeout'):g} s{_THEN}"
         raise PublisherUnreachable(operation, found, error.sqlstate) from None
     except ServerError as error:
         if error.sqlstate not in _DROP_FAILED:
@@ -317,7 +323,11 @@ async def _has_slot(link: AsyncLink, state: SubscriptionState) -> bool | None:
 
 
 async def drop_here(
-    link: AsyncLink, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: AsyncLink,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription without connecting to the publisher."""
     name = Identifier(state.subname)

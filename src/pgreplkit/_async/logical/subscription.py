@@ -59,6 +59,7 @@ from pgreplkit.plans.logical.subscription import (
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 
@@ -156,7 +157,7 @@ class AsyncSubscription(Stateful):
             slot=slot,
         )
 
-    async def enable(self, *, timeout: float = 10.0) -> None:
+    async def enable(self, *, timeout: Timeout = 10.0) -> None:
         """Enable it, so that its workers start.
 
         Raises: ServerError without a slot; StatementTimeout.
@@ -164,7 +165,7 @@ class AsyncSubscription(Stateful):
         """
         await self._alter(SQL(ENABLE), timeout)
 
-    async def disable(self, *, timeout: float = 10.0) -> None:
+    async def disable(self, *, timeout: Timeout = 10.0) -> None:
         """Disable it, and wait until its workers have ended. Its slot still retains WAL.
 
         In a transaction of yours, the workers end after the commit, which is not awaited.
@@ -178,12 +179,14 @@ class AsyncSubscription(Stateful):
             if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the workers of {self.name!r} to"
-                    f" end: it is disabled, and process {pids} is still running"
+                    f"timed out after {backoff.limit:g} s waiting for the workers of {self.name!r}"
+                    f" to end: it is disabled, and process {pids} is still running"
                 )
             await sleep(backoff.next_pause())
 
-    async def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
+    async def refresh_publications(
+        self, *, copy_data: bool = True, timeout: Timeout = 60.0
+    ) -> None:
         """Add tables that were added to its publications, and remove the others.
 
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
@@ -191,7 +194,7 @@ class AsyncSubscription(Stateful):
         """
         await self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
-    async def refresh_sequences(self, *, timeout: float = 60.0) -> None:
+    async def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
         """Set its sequences to the publisher's positions (19 on, on both sides).
 
         ``SequencePlan`` does that for every major version.
@@ -203,7 +206,7 @@ class AsyncSubscription(Stateful):
         await self._alter_by_publisher(SQL(REFRESH_SEQUENCES), None, timeout)
 
     async def set_publications(
-        self, *names: str, copy_data: bool = True, timeout: float = 60.0
+        self, *names: str, copy_data: bool = True, timeout: Timeout = 60.0
     ) -> None:
         """Subscribe to these publications and no others, and add their tables.
 
@@ -221,7 +224,7 @@ class AsyncSubscription(Stateful):
         )
 
     async def add_publications(
-        self, *names: str, copy_data: bool = True, timeout: float = 60.0
+        self, *names: str, copy_data: bool = True, timeout: Timeout = 60.0
     ) -> None:
         """Subscribe to further publications.
 
@@ -232,7 +235,7 @@ class AsyncSubscription(Stateful):
         kept = [name for name in self.state.subpublications if name not in names]
         await self.set_publications(*kept, *names, copy_data=copy_data, timeout=timeout)
 
-    async def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
+    async def drop_publications(self, *names: str, timeout: Timeout = 60.0) -> None:
         """Unsubscribe from publications. Replicated rows stay.
 
         Raises and source: as ``set_publications``; PublicationNotFound for one to which it does not
@@ -248,7 +251,7 @@ class AsyncSubscription(Stateful):
         kept = [name for name in self.state.subpublications if name not in names]
         await self.set_publications(*kept, timeout=timeout)
 
-    async def set_options(self, options: SubscriptionOptions, *, timeout: float = 10.0) -> None:
+    async def set_options(self, options: SubscriptionOptions, *, timeout: Timeout = 10.0) -> None:
         """Change the options that are not None.
 
         ``failover`` and ``two_phase`` can be changed only while it is disabled, and not in a
@@ -273,14 +276,14 @@ class AsyncSubscription(Stateful):
         else:
             await self._alter(what, timeout)
 
-    async def set_connection(self, conninfo: str, *, timeout: float = 10.0) -> None:
+    async def set_connection(self, conninfo: str, *, timeout: Timeout = 10.0) -> None:
         """Change the connection string. Its slot must exist on that server.
 
         Source: ALTER SUBSCRIPTION … CONNECTION.
         """
         await self._alter(parts.connection(conninfo), timeout)
 
-    async def detach_slot(self, *, timeout: float = 10.0) -> None:
+    async def detach_slot(self, *, timeout: Timeout = 10.0) -> None:
         """Disable the subscription and remove its slot name: a drop needs no publisher then.
 
         The slot stays on the publisher, and retains WAL until it is dropped.
@@ -291,7 +294,7 @@ class AsyncSubscription(Stateful):
         await self.disable(timeout=timeout)
         await self._alter(SQL(DETACH_SLOT), timeout)
 
-    async def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
+    async def attach_slot(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Use this slot of the publisher. Changes before the slot's position are missing.
 
         Source: ALTER SUBSCRIPTION … SET (slot_name).
@@ -300,7 +303,7 @@ class AsyncSubscription(Stateful):
         await self.set_options(options, timeout=timeout)
 
     async def failure(
-        self, *, publisher: AsyncServer | None = None, timeout: float = 10.0
+        self, *, publisher: AsyncServer | None = None, timeout: Timeout = 10.0
     ) -> FailedTransaction | None:
         """Return the transaction at which the apply worker fails; None if it does not fail.
 
@@ -318,7 +321,7 @@ class AsyncSubscription(Stateful):
         async with publisher_of(self._link, self.state.oid, publisher) as server:
             return await find_failed(self._link, self.state, server, timeout=timeout)
 
-    async def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
+    async def skip(self, finish_lsn: LSN, *, timeout: Timeout = 10.0) -> None:
         """Skip the transaction that finishes at a position, with all of its changes.
 
         ``finish_lsn`` is the start of its commit record: ``failure`` returns it, and the server's
@@ -355,7 +358,7 @@ class AsyncSubscription(Stateful):
             if was_enabled:
                 await self.enable(timeout=timeout)
 
-    async def rename(self, name: str, *, timeout: float = 10.0) -> None:
+    async def rename(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Rename it. Its slot keeps its name.
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
@@ -363,7 +366,7 @@ class AsyncSubscription(Stateful):
         what = SQL(RENAME).format(Identifier(name))
         await self._alter(what, timeout, name=name)
 
-    async def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
+    async def set_owner(self, role: str, *, timeout: Timeout = 10.0) -> None:
         """Change its owner; it then runs with the privileges of that role.
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
@@ -373,7 +376,7 @@ class AsyncSubscription(Stateful):
     async def wait_for_sync(
         self,
         *,
-        timeout: float = 600.0,
+        timeout: Timeout = 600.0,
         publisher: AsyncServer | None = None,
         on_progress: Callable[[SubscriptionStatus], object] | None = None,
     ) -> SubscriptionStatus:
@@ -412,7 +415,7 @@ class AsyncSubscription(Stateful):
         self,
         lsn: LSN | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         publisher: AsyncServer | None = None,
     ) -> LSN:
         """Wait until the publisher's commits before ``lsn`` are applied and flushed.
@@ -457,7 +460,7 @@ class AsyncSubscription(Stateful):
         return await find_reasons(self._link, await self.status(), publisher)
 
     async def drop(
-        self, *, publisher_gone: bool = False, timeout: float = 30.0
+        self, *, publisher_gone: bool = False, timeout: Timeout = 60.0
     ) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.
 
@@ -477,7 +480,7 @@ class AsyncSubscription(Stateful):
             return await subscribing.drop_here(self._link, self.state, tables, timeout=timeout)
         return await subscribing.drop_both(self._link, self.state, tables, timeout=timeout)
 
-    async def _alter(self, what: Composable, timeout: float, *, name: str | None = None) -> None:
+    async def _alter(self, what: Composable, timeout: Timeout, *, name: str | None = None) -> None:
         statement = self._altering(what)
         operation = f"alter the subscription {self.name!r}"
         async with self._link.transaction(operation, timeout=timeout) as link:
@@ -487,7 +490,7 @@ class AsyncSubscription(Stateful):
         await self._read(name or self.name)
 
     async def _alter_by_publisher(
-        self, what: Composable, option: Composable | None, timeout: float
+        self, what: Composable, option: Composable | None, timeout: Timeout
     ) -> None:
         """Alter it in a way that connects to the publisher, and cannot run in a transaction."""
         if option is not None:

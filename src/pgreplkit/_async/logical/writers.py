@@ -24,6 +24,7 @@ from pgreplkit.catalog.logical.writers import (
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, UNDEFINED_OBJECT, UNDEFINED_TABLE
 from pgreplkit.errors import NotAPrimary, RoleNotFound, TableNotFound
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import TableName
 
 _MEANING = {
@@ -75,7 +76,7 @@ async def _replicated(link: AsyncLink, operation: str) -> list[TableName]:
 
 
 async def execute_all(
-    link: AsyncLink, operation: str, statements: Sequence[str], *, timeout: float
+    link: AsyncLink, operation: str, statements: Sequence[str], *, timeout: Timeout
 ) -> None:
     """Execute statements in one transaction."""
     async with link.transaction(operation, timeout=timeout) as within:

@@ -9,18 +9,17 @@ from pgreplkit.catalog.server.retention import ARCHIVER, KEPT_WAL, POSITION_NOW,
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.server.retention import WalRetention, wal_retention
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 
 async def read_retention(
-    link: AsyncLink, *, window: float | None, disk_size: int | None
+    link: AsyncLink, *, window: Timeout | None, disk_size: int | None
 ) -> WalRetention:
     """Return the report of this server, with the WAL rate over ``window`` seconds."""
     operation, major = "read the WAL retention", link.version.major
-    if window is not None:
-        checked_seconds(window, "a window")
+    seconds = None if window is None else checked_seconds(window, "a window")
     # The rate is measured first, so that all other facts are of about the same time.
-    wal_rate = None if window is None else await _wal_rate(link, window)
+    wal_rate = None if seconds is None else await _wal_rate(link, seconds)
     kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))
     slots = await link.all(operation, SLOTS.sql(major))
     return wal_retention(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.server.access import allow_access, check_access
@@ -41,9 +40,11 @@ from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 
 class _NoFile(ServerError):
@@ -107,8 +108,8 @@ class AsyncServer(AsyncClosing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -231,7 +232,7 @@ class AsyncServer(AsyncClosing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> AsyncSlot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -264,7 +265,7 @@ class AsyncServer(AsyncClosing):
             raise
 
     async def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 

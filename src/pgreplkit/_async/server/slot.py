@@ -41,6 +41,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -76,7 +77,7 @@ class AsyncSlot(Stateful):
         self.state = await read_slot(self._link, self.name)
         return self
 
-    async def drop(self, *, force: bool = False, timeout: float = 10.0) -> None:
+    async def drop(self, *, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Drop the slot. The next checkpoint removes the WAL that it retained.
 
         With ``force`` the process that uses the slot is terminated first, which breaks the
@@ -153,7 +154,7 @@ class AsyncSlot(Stateful):
         await self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return AsyncSlot(self._link, await read_slot(self._link, name))
 
-    async def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
+    async def wait_for_catchup(self, lsn: LSN, *, timeout: Timeout = 60.0) -> None:
         """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
 
         The slot is polled after 10 ms at first, then less often.
@@ -176,8 +177,8 @@ class AsyncSlot(Stateful):
             if backoff.is_over:
                 user = f"used by process {self.state.active_pid}" if self.state.active else "unused"
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
-                    f" it is at {reached}, {user}"
+                    f"timed out after {backoff.limit:g} s waiting for slot {self.name!r} to reach"
+                    f" {lsn}: it is at {reached}, {user}"
                 )
             await sleep(backoff.next_pause())
 
@@ -346,7 +347,7 @@ async def make_logical_slot(
     two_phase: bool,
     failover: bool,
     temporary: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> AsyncSlot:
     """Create a logical slot, and return it."""
     checked_slot_name(name)
@@ -373,7 +374,7 @@ async def _create(
     statement: str,
     params: Sequence[object],
     operation: str,
-    timeout: float | None,
+    timeout: Timeout | None,
 ) -> AsyncSlot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
     await link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)

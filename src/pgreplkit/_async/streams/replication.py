@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Self, TypeVar, Unpack, cast, overload
 
-from packaging.version import Version
 from psycopg import AsyncConnection
 
 from pgreplkit._async.streams.backupstream import AsyncBackupStream
@@ -50,7 +49,9 @@ from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 R = TypeVar("R")
 
@@ -86,7 +87,7 @@ class AsyncReplicationConnection(AsyncClosing):
         return self._walsender.connection
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The server's version."""
         return self._walsender.version
 
@@ -143,7 +144,7 @@ class AsyncReplicationConnection(AsyncClosing):
         snapshot: Snapshot | str = Snapshot.NOTHING,
         two_phase: bool = False,
         failover: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> CreatedSlot:
         """Create a slot: a logical slot for ``plugin``, or a physical slot without a plugin.
 
@@ -194,7 +195,7 @@ class AsyncReplicationConnection(AsyncClosing):
         if failover:
             self._walsender.require("slot.failover")
 
-    async def drop_slot(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
+    async def drop_slot(self, name: str, *, wait: bool = False, timeout: Timeout = 60.0) -> None:
         """Drop a slot; with ``wait``, wait up to ``timeout`` seconds until it is no longer used.
 
         Raises: SlotNotFound; SlotActive; StatementTimeout.
@@ -284,8 +285,8 @@ class AsyncReplicationConnection(AsyncClosing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> AsyncWalStream:
         """Stream the WAL from ``start`` on, of ``timeline`` and all timelines that follow it.
 
@@ -316,8 +317,8 @@ class AsyncReplicationConnection(AsyncClosing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> AsyncWalRecordStream:
         """Iterate over the records of the WAL, from the first one at or after ``start``.
 
@@ -345,8 +346,8 @@ class AsyncReplicationConnection(AsyncClosing):
         slot: str | None = None,
         stop_at: LSN | None = None,
         synchronous: bool = False,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> AsyncSegmentStream:
         """Write WAL into a directory as pg_receivewal does; yield each complete segment.
 
@@ -383,7 +384,7 @@ class AsyncReplicationConnection(AsyncClosing):
         compression: BackupCompression | None = None,
         compression_level: int | None = None,
         incremental: bytes | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> AsyncBackupStream:
         """Take a base backup, which begins when it is saved, extracted or iterated over.
 

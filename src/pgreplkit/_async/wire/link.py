@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 import psycopg
-from packaging.version import Version
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import DictRow, dict_row
@@ -37,7 +36,8 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_
 from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.values.milliseconds import timeout_milliseconds
-from pgreplkit.values.version import server_version
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.version import ServerVersion
 
 _RELOADED_WITHIN = 10.0
 """Seconds: the postmaster and this session reread the configuration within milliseconds."""
@@ -59,7 +59,7 @@ class AsyncLink:
         self.opened_here = opened_here
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The server's version.
 
         Raises: ConnectionFailed if the connection is closed.
@@ -69,7 +69,7 @@ class AsyncLink:
             number = self.connection.info.server_version
         if not number:  # libpq returns 0 for a lost connection
             raise ConnectionFailed(operation, "the connection is lost")
-        return server_version(number)
+        return ServerVersion(number)
 
     def conninfo_for_another(self) -> str:
         """Return a connection string like this connection's, with its password if it has one."""
@@ -113,7 +113,7 @@ class AsyncLink:
         *,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> DictRow:
         """Return the only row of a statement; see ``all``."""
         [record] = await self.all(
@@ -129,7 +129,7 @@ class AsyncLink:
         *,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> list[DictRow]:
         """Return all rows of a statement.
 
@@ -173,7 +173,7 @@ class AsyncLink:
         await self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @asynccontextmanager
-    async def transaction(self, operation: str, *, timeout: float) -> AsyncIterator[AsyncLink]:
+    async def transaction(self, operation: str, *, timeout: Timeout) -> AsyncIterator[AsyncLink]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
         An error in the block rolls it back; each statement may take ``timeout`` seconds.
@@ -188,7 +188,9 @@ class AsyncLink:
                     yield within
 
     @asynccontextmanager
-    async def qualified(self, operation: str, *, timeout: float = 60.0) -> AsyncIterator[AsyncLink]:
+    async def qualified(
+        self, operation: str, *, timeout: Timeout = 60.0
+    ) -> AsyncIterator[AsyncLink]:
         """Run the block with an empty search_path, so that the server qualifies all names."""
         async with self.transaction(operation, timeout=timeout) as within:
             [before] = await within.all(operation, SEARCH_PATH)
@@ -272,7 +274,7 @@ class AsyncLink:
         operation: str,
         statement: Composed,
         *,
-        timeout: float,
+        timeout: Timeout,
         grant: str,
         meaning: Meaning | None = None,
     ) -> None:

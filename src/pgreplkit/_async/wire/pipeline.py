@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, Error as PsycopgError, OperationalError, er
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._async._io import sleep, wait_sockets
+from pgreplkit._async._io import wait_sockets, yield_to_others
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -105,8 +105,7 @@ class AsyncPipeline(Generic[T]):
             await wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
-        # Other tasks of an event loop get their turn.
-        await sleep(0)
+        await yield_to_others()
 
     def _read(self) -> None:
         pgconn = self._pgconn
@@ -135,8 +134,7 @@ class AsyncPipeline(Generic[T]):
             self.in_flight -= 1
         elif result.status in _GOOD:
             if what is not None and not result.command_tuples:
-                current.notes.append(what)
-            current.result = result
+                current.notes = [*(current.notes or ()), what]
         elif result.status != ExecStatus.PIPELINE_ABORTED:
             current.fail(self._error(result))
 
@@ -176,13 +174,13 @@ class AsyncPipeline(Generic[T]):
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
+    __slots__ = ("error", "group", "notes")
+
     def __init__(self) -> None:
         self.group: T | None = None
-        self.notes: list[object] = []
-        """The notes of statements that changed no row."""
+        self.notes: list[object] | None = None
+        """The notes of statements that changed no row; None if there are none."""
         self.error: PsycopgError | None = None
-        self.result: PGresult | None = None
-        """The last result."""
 
     def fail(self, error: PsycopgError) -> None:
         """Note the first error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packaging.version import Version
 from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
@@ -22,7 +21,8 @@ from pgreplkit.errors import ServerError, SettingNotFound
 from pgreplkit.protocol import commands
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.version import server_version
+from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.version import ServerVersion
 
 
 class AsyncWalsender:
@@ -66,9 +66,9 @@ class AsyncWalsender:
         return walsender
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The server's version."""
-        return server_version(self.connection.info.server_version)
+        return ServerVersion(self.connection.info.server_version)
 
     def require(self, feature: str) -> None:
         """Raise UnsupportedByServer if the server's major version lacks a feature."""
@@ -80,14 +80,15 @@ class AsyncWalsender:
         command: bytes,
         *,
         meaning: Meaning | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> list[dict[str, str | None]]:
         """Run a command of the protocol; return its rows, with their values as texts."""
         with translate_errors(
             operation, connection=self.connection, grant="REPLICATION", meaning=meaning
         ):
             self.check_idle(operation)
-            return records(await run_command(self.connection, command, timeout=timeout))
+            limit = None if timeout is None else checked_seconds(timeout, "timeout")
+            return records(await run_command(self.connection, command, timeout=limit))
 
     async def run(self, operation: str, sql: str) -> None:
         """Run SQL statements without parameters or rows, on the connection of a database."""

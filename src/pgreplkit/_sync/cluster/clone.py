@@ -25,12 +25,18 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
-from pgreplkit.driver.conninfo import private_conninfo, standby_conninfo, with_database
+from pgreplkit.driver.conninfo import (
+    insist_on_conninfo,
+    private_conninfo,
+    standby_conninfo,
+    with_database,
+)
 from pgreplkit.errors import (
     ConnectionFailed,
     ControlFailed,
     Error,
     InsufficientPrivilege,
+    ServerError,
     SlotActive,
     SlotNotFound,
     WaitTimeout,
@@ -48,7 +54,9 @@ from pgreplkit.plans.cluster.clone import (
     after,
 )
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
+from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
+from pgreplkit.values.seconds import Timeout
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -73,7 +81,7 @@ def plan_clone(
     compression: str | None = None,
     settings: Mapping[str, str] | None = None,
     start_server: bool = True,
-    timeout: float = 60.0,
+    timeout: Timeout = 60.0,
 ) -> ClonePlan:
     """Plan a new standby that is a copy of a server; iterate the plan or run it to make the copy.
 
@@ -98,6 +106,7 @@ def plan_clone(
         ValueError: If an option has a value that no server accepts.
         ControlFailed: If pg_ctl is not found.
     """
+    insist_on_conninfo(conninfo)
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:
         raise ValueError(f"the control is of {control.data_directory}, and not of {folder}")
@@ -127,7 +136,7 @@ class ClonePlan(Closing):
         control: NodeControl,
         options: CloneOptions,
         settings: Mapping[str, str],
-        start_timeout: float | None,
+        start_timeout: Timeout | None,
     ) -> None:
         self._conninfo = conninfo
         self._source = ""
@@ -328,7 +337,7 @@ class ClonePlan(Closing):
             changed = with_settings(before, self._settings)
             self._control.write_file(name, changed.encode(errors="surrogateescape"))
 
-    def _start(self, timeout: float) -> None:
+    def _start(self, timeout: Timeout) -> None:
         """Start the standby, and wait until it streams."""
         with self._server() as server:
             # Another standby may have the same name, and must not be taken for the new one.
@@ -338,7 +347,7 @@ class ClonePlan(Closing):
         while (found := self._why_not_streaming(others)) is not None:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the new standby in"
+                    f"timed out after {backoff.limit:g} s waiting for the new standby in"
                     f" {self._control.data_directory}: the copy is complete and was started, but"
                     f" {found}; see its server log"
                 )
@@ -377,9 +386,12 @@ def _ensure_slot(server: Server, name: str) -> bool:
         # The WAL from the start of the copy on must still be there at its end.
         server.create_physical_slot(name, reserve_wal=True)
         return True
+    action = f"clone a standby with the slot {name!r}"
     if slot.state.active:
-        operation = f"clone a standby with the slot {name!r}"
-        raise SlotActive(operation, name, slot.state.active_pid, None, None)
+        raise SlotActive(action, name, slot.state.active_pid, None, None)
+    if reason := why_unusable(slot.state):
+        remedy = "drop it first, or use another one"
+        raise ServerError(action, f"the slot is {reason}", remedy=remedy)
     return False
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from pgreplkit._sync.cluster.switchover import SwitchoverChecks, read_handover
 from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
-from pgreplkit.driver.conninfo import address, registration_of
+from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -41,7 +41,7 @@ from pgreplkit.plans.cluster.topology import ClusterNode, Topology
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.rows import Rows
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
 GivenT = TypeVar("GivenT")
@@ -74,7 +74,7 @@ class Cluster:
         *,
         controls: Mapping[str, NodeControl] | None = None,
         replication: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> Cluster:
         """Discover the roles and upstreams of several servers at the same time.
 
@@ -96,6 +96,12 @@ class Cluster:
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
+        for text in (*named.values(), *(replication or {}).values()):
+            insist_on_conninfo(text)
+        for name, control in (controls or {}).items():
+            if not isinstance(control, NodeControl):
+                kind = type(control).__name__
+                raise TypeError(f"controls[{name!r}] must be a NodeControl, not {kind}")
         seconds = checked_seconds(timeout, "timeout")
         cluster = cls(named, _of(named, controls), _of(named, replication), seconds)
         cluster.refresh()
@@ -199,7 +205,7 @@ class Cluster:
         to: str,
         *,
         max_lag: int = 1 << 24,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan a switchover to the standby ``to``, which must follow the primary directly.
@@ -238,7 +244,7 @@ class Cluster:
         primary: str | None = None,
         evidence: Collection[Evidence] = ("connection", "standbys"),
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan a failover from a lost primary to ``to``, or to the standby with the most WAL.
@@ -289,7 +295,7 @@ class Cluster:
         upstream: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan that a running standby follows another server of the cluster.
@@ -329,7 +335,7 @@ class Cluster:
         name: str,
         *,
         slot: str | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         journal: str | os.PathLike[str] | None = None,
     ) -> Plan:
         """Plan that a former primary, or a diverged standby, becomes a standby of the primary.
@@ -362,7 +368,7 @@ class Cluster:
         journal: str | os.PathLike[str],
         *,
         fence: Callable[[str], object] | None = None,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` on the plan to continue it.
 
@@ -381,7 +387,7 @@ class Cluster:
             )
         return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
 
-    def _site(self, timeout: float, fence: Callable[[str], object] | None = None) -> Site:
+    def _site(self, timeout: Timeout, fence: Callable[[str], object] | None = None) -> Site:
         seconds = checked_seconds(timeout, "timeout")
         return Site(self._servers, self._controls, self._replication, seconds, fence=fence)
 
@@ -390,7 +396,22 @@ class Cluster:
         return self.topology.to_dict()
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         return self.topology[name]
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.topology)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the cluster."""
+        return node in self.topology
+
+    def __len__(self) -> int:
+        return len(self.topology)
 
     def __str__(self) -> str:
         return str(self.topology)

@@ -16,7 +16,7 @@ from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.rest import Api
 from pgreplkit.errors import PatroniRefused, PatroniUnreachable, WaitTimeout
 from pgreplkit.plans.cluster.patroni import PatroniChange, PatroniMember, PatroniStatus, read_status
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _OK = 200
 _SWITCHOVER = "switch over through Patroni"
@@ -43,7 +43,7 @@ class PatroniCluster:
         username: str | None = None,
         password: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         # Any member answers for the whole cluster.
         urls = (url,) if isinstance(url, str) else tuple(url)
@@ -66,7 +66,7 @@ class PatroniCluster:
         )
         return read_status(content)
 
-    def discover(self, conninfo: str = "", *, timeout: float = 10.0) -> Cluster:
+    def discover(self, conninfo: str = "", *, timeout: Timeout = 10.0) -> Cluster:
         """Discover the same cluster from its servers, under Patroni's names.
 
         ``conninfo`` contains the parameters that all connections share, such as the user.
@@ -81,7 +81,7 @@ class PatroniCluster:
         }
         return Cluster.discover(servers, timeout=timeout)
 
-    def switchover(self, to: str | None = None, *, timeout: float = 60.0) -> PatroniChange:
+    def switchover(self, to: str | None = None, *, timeout: Timeout = 60.0) -> PatroniChange:
         """Let Patroni switch over to ``to``, or to a member of its choice.
 
         Raises:
@@ -100,7 +100,7 @@ class PatroniCluster:
         body = {"leader": leader.name, **({} if to is None else {"candidate": to})}
         return self._change(_SWITCHOVER, "switchover", body, before, timeout)
 
-    def failover(self, to: str, *, timeout: float = 60.0) -> PatroniChange:
+    def failover(self, to: str, *, timeout: Timeout = 60.0) -> PatroniChange:
         """Let Patroni make ``to`` the leader, also if there is no leader.
 
         Raises: as ``switchover``.
@@ -117,11 +117,11 @@ class PatroniCluster:
         path: str,
         body: Mapping[str, object],
         before: PatroniStatus,
-        timeout: float,
+        timeout: Timeout,
     ) -> PatroniChange:
         backoff, began = Backoff(timeout), time.monotonic()
         # Patroni responds when the change is done, or has failed.
-        self._ask(operation, "POST", path, body, timeout)
+        self._ask(operation, "POST", path, body, backoff.limit)
         old = before.leader
         while True:
             now = (self.status()).leader
@@ -135,8 +135,9 @@ class PatroniCluster:
                 )
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for a new leader: Patroni accepted the"
-                    f" request, and {f'{now.name} leads' if now else 'no member leads'}"
+                    f"timed out after {backoff.limit:g} s waiting for a new leader: Patroni"
+                    " accepted the request, and"
+                    f" {f'{now.name} leads' if now else 'no member leads'}"
                 )
             sleep(backoff.next_pause())
 

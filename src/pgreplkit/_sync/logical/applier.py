@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
 import attrs
@@ -60,7 +60,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _log = logging.getLogger("pgreplkit")
 
@@ -71,6 +71,8 @@ _WAITS = 0.2
 """Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_KEPT = timedelta(days=30)
+"""The time for which conflicts are kept."""
 _BINARY_SINCE = 14
 _DROPPED_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
@@ -148,19 +150,20 @@ class Applier(Closing):
 
     # Running
 
-    def run(self, *, until: LSN | None = None, timeout: float | None = None) -> ApplyReport:
-        """Apply changes until everything committed before ``until`` is applied, or until stopped.
+    def run(self, *, stop_at: LSN | None = None, timeout: Timeout | None = None) -> ApplyReport:
+        """Apply changes until everything committed before ``stop_at`` is applied, or until stopped.
 
         The first run creates the slot, the replication origin and the tables of the schema
-        ``pgreplkit``, and copies the existing rows. Without ``until`` it ends with ``stop()`` only.
+        ``pgreplkit``, and copies the existing rows. Without ``stop_at`` it ends with ``stop()``
+        only.
 
         Raises: ApplyFailed for a change that the subscriber refuses; SchemaMismatch; ApplierActive;
         OriginLoop; SlotNotFound; SlotLost; PublicationNotFound; InsufficientPrivilege;
         ConnectionFailed; WaitTimeout after ``timeout`` seconds. What was applied before stays.
         Needs: REPLICATION and SELECT on the publisher; on the subscriber what ``setup_sql`` grants.
         """
-        if until is not None and not isinstance(until, LSN):
-            raise TypeError(f"until is an LSN, not a {type(until).__name__}")
+        if stop_at is not None and not isinstance(stop_at, LSN):
+            raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
         deadline = None
         if timeout is not None:
             deadline = time.monotonic() + checked_seconds(timeout, "timeout")
@@ -169,7 +172,7 @@ class Applier(Closing):
         self._is_running = True
         before = attrs.evolve(self._report())
         try:
-            self._run(until, deadline)
+            self._run(stop_at, deadline)
         finally:
             self._is_running = self._is_stopping = False
         return self._report(before)
@@ -234,6 +237,7 @@ class Applier(Closing):
         ):
             target.lock()
             target.ensure_schema()
+            shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = target.read_state()
             record = publisher.link.one(self._operation, sql.SAME_DATABASE)
             system_id = int(str(record["system_id"]))

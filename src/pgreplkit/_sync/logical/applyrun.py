@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from psycopg import Error as PsycopgError
 
-from pgreplkit._sync._io import sleep, wait_sockets
+from pgreplkit._sync._io import sleep, wait_sockets, yield_to_others
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, missing, record
 from pgreplkit._sync.logical.applystream import RawStream
@@ -114,7 +114,7 @@ class ApplyRun:
                     self._take(transaction)
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
-                    sleep(0)
+                    yield_to_others()
                     self._check_time(until, deadline)
             self._finish()
 
@@ -255,7 +255,7 @@ class ApplyRun:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
-                if outcome.notes:
+                if outcome.notes is not None:
                     self._log(group, [missing(note) for note in _steps(outcome.notes)])
 
     def _count(self, transaction: RawTransaction[Row]) -> None:

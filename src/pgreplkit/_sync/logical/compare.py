@@ -51,6 +51,7 @@ from pgreplkit.plans.logical.compare import (
     classify,
     replica_hashes,
 )
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import TableName
 
 _LOOKS = 6
@@ -66,7 +67,7 @@ def compare(
     tables: Iterable[AnyPublished] | None = None,
     *,
     range_rows: int = 20_000,
-    timeout: float = 60.0,
+    timeout: Timeout = 60.0,
 ) -> Iterator[CompareProgress]:
     """Compare tables of a publisher and a subscriber, range by range of their keys.
 
@@ -109,9 +110,12 @@ def compare(
 class _Comparison:
     """Reads both servers, and looks again where they differ."""
 
-    def __init__(self, publisher: Link, subscriber: Link, range_rows: int, timeout: float) -> None:
+    def __init__(
+        self, publisher: Link, subscriber: Link, range_rows: int, timeout: Timeout
+    ) -> None:
         self._publisher, self._subscriber = publisher, subscriber
-        self._range_rows, self._timeout = range_rows, timeout
+        self._range_rows = range_rows
+        self._timeout = checked_seconds(timeout, "timeout")
         self._slots: list[str] | None = None
 
     def insist_on_ready(self, tables: Sequence[TableName]) -> None:

@@ -30,6 +30,7 @@ from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -51,7 +52,7 @@ class PglogicalNode:
 
     @classmethod
     def create(
-        cls, server: Server, name: str, *, conninfo: str | None = None, timeout: float = 30.0
+        cls, server: Server, name: str, *, conninfo: str | None = None, timeout: Timeout = 60.0
     ) -> PglogicalNode:
         """Make the database of ``server`` a node.
 
@@ -85,7 +86,7 @@ class PglogicalNode:
             return cls(server, record["name"])
         return None
 
-    def drop(self, *, timeout: float = 30.0) -> None:
+    def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop the node. Drop its subscriptions first.
 
         Source: pglogical.drop_node().
@@ -109,7 +110,7 @@ class PglogicalNode:
         update: bool = True,
         delete: bool = True,
         truncate: bool = True,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Create a replication set that replicates these changes.
 
@@ -118,7 +119,7 @@ class PglogicalNode:
         flags = [name, insert, update, delete, truncate]
         self._call(f"create the replication set {name!r}", sql.CREATE_SET, flags, timeout)
 
-    def drop_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def drop_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Drop a replication set. Its tables stay.
 
         Source: pglogical.drop_replication_set().
@@ -139,7 +140,7 @@ class PglogicalNode:
         *tables: AnyPublished,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add tables to a set; with ``synchronize``, subscribers copy their rows at once.
 
@@ -156,7 +157,7 @@ class PglogicalNode:
                 link.one(operation, sql.ADD_TABLE, params, grant=_GRANT)
 
     def drop_tables(
-        self, *tables: AnyTable, set_name: str = "default", timeout: float = 30.0
+        self, *tables: AnyTable, set_name: str = "default", timeout: Timeout = 60.0
     ) -> None:
         """Remove tables from a set.
 
@@ -182,7 +183,7 @@ class PglogicalNode:
         *sequences: AnyTable,
         set_name: str = "default",
         synchronize: bool = False,
-        timeout: float = 30.0,
+        timeout: Timeout = 60.0,
     ) -> None:
         """Add sequences to a set; subscribers regularly get a value ahead of the sequence.
 
@@ -194,7 +195,7 @@ class PglogicalNode:
                 params = [set_name, str(table_of(sequence)), synchronize]
                 link.one(operation, sql.ADD_SEQUENCE, params, grant=_GRANT)
 
-    def synchronize_sequence(self, sequence: AnyTable, *, timeout: float = 30.0) -> None:
+    def synchronize_sequence(self, sequence: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Send subscribers a value ahead of a sequence at once, for example before a cutover.
 
         Source: pglogical.synchronize_sequence().
@@ -228,7 +229,7 @@ class PglogicalNode:
         copy_data: bool = True,
         forward_origins: Iterable[str] = ("all",),
         apply_delay: timedelta = timedelta(0),
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> PglogicalSubscription:
         """Subscribe to replication sets of another node.
 
@@ -251,7 +252,7 @@ class PglogicalNode:
         return self.subscription(name)
 
     def _call(
-        self, operation: str, statement: str, params: Sequence[object], timeout: float
+        self, operation: str, statement: str, params: Sequence[object], timeout: Timeout
     ) -> None:
         self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)
 
@@ -292,7 +293,7 @@ class PglogicalSubscription(Stateful):
         return Rows(_table(record) for record in records)
 
     def wait_for_sync(
-        self, *, timeout: float = 600.0, provider: Server | None = None
+        self, *, timeout: Timeout = 600.0, provider: Server | None = None
     ) -> list[PglogicalTable]:
         """Wait until it is replicating, and every table is READY.
 
@@ -311,22 +312,22 @@ class PglogicalSubscription(Stateful):
             if backoff.is_over:
                 which = ", ".join(f"{t.table or 'itself'} ({t.status.name})" for t in waiting)
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for {self.name!r}: it is {status},"
-                    f" tables that are not ready: {which or 'none'}"
+                    f"timed out after {backoff.limit:g} s waiting for {self.name!r}: it is"
+                    f" {status}, tables that are not ready: {which or 'none'}"
                 )
             # On an idle provider no commit comes that would end CATCH_UP.
             if provider is not None and PglogicalSync.CATCH_UP in [t.status for t in waiting]:
                 write_marker(provider._link)
             sleep(backoff.next_pause())
 
-    def enable(self, *, timeout: float = 30.0) -> None:
+    def enable(self, *, timeout: Timeout = 60.0) -> None:
         """Enable it.
 
         Source: pglogical.alter_subscription_enable().
         """
         self._call("enable", sql.ENABLE, [], timeout)
 
-    def disable(self, *, timeout: float = 30.0) -> None:
+    def disable(self, *, timeout: Timeout = 60.0) -> None:
         """Disable it, and wait until its worker has ended. Its slot still retains WAL.
 
         Raises: WaitTimeout; SubscriptionNotFound.
@@ -338,32 +339,33 @@ class PglogicalSubscription(Stateful):
         while (self.refresh()).state.status is PglogicalStatus.REPLICATING:
             if backoff.is_over:
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the worker of {self.name!r} to end"
+                    f"timed out after {backoff.limit:g} s waiting for the worker of {self.name!r}"
+                    " to end"
                 )
             sleep(backoff.next_pause())
 
-    def add_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def add_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Subscribe to a further set; existing rows are not copied.
 
         Source: pglogical.alter_subscription_add_replication_set().
         """
         self._call("alter", sql.ADD_SET, [name], timeout)
 
-    def remove_replication_set(self, name: str, *, timeout: float = 30.0) -> None:
+    def remove_replication_set(self, name: str, *, timeout: Timeout = 60.0) -> None:
         """Unsubscribe from a set.
 
         Source: pglogical.alter_subscription_remove_replication_set().
         """
         self._call("alter", sql.REMOVE_SET, [name], timeout)
 
-    def resynchronize(self, table: AnyTable, *, timeout: float = 30.0) -> None:
+    def resynchronize(self, table: AnyTable, *, timeout: Timeout = 60.0) -> None:
         """Truncate a table on the subscriber, and copy it again.
 
         Source: pglogical.alter_subscription_resynchronize_table().
         """
         self._call("resynchronize", sql.RESYNC, [str(table_of(table))], timeout)
 
-    def drop(self, *, timeout: float = 60.0) -> None:
+    def drop(self, *, timeout: Timeout = 60.0) -> None:
         """Drop it, and its slot if the provider answers.
 
         pglogical does not drop a slot that is in use: ``disable`` the subscription first.
@@ -373,7 +375,7 @@ class PglogicalSubscription(Stateful):
         """
         self._call("drop", sql.DROP, [], timeout)
 
-    def _call(self, verb: str, statement: str, more: Sequence[object], timeout: float) -> None:
+    def _call(self, verb: str, statement: str, more: Sequence[object], timeout: Timeout) -> None:
         operation = f"{verb} the subscription {self.name!r}"
         params = [self.name, *more]
         self._link.one(operation, statement, params, grant=_GRANT, timeout=timeout)

@@ -55,6 +55,7 @@ from pgreplkit.errors import (
 from pgreplkit.plans.logical.rowfilters import filter_trials
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable, TableName
 
 _MEANING = {
@@ -110,7 +111,9 @@ class Publication(Stateful):
         records = self._link.all("read the sequences", PUBLISHED_SEQUENCES, [self.name])
         return [table_in(record) for record in records]
 
-    def add_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
+    def add_tables(
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Add tables.
 
         Raises: ReplicaIdentityMissing if UPDATE or DELETE of a table would then fail, unless
@@ -122,7 +125,9 @@ class Publication(Stateful):
             "ADD TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
 
-    def set_tables(self, *tables: AnyPublished, force: bool = False, timeout: float = 10.0) -> None:
+    def set_tables(
+        self, *tables: AnyPublished, force: bool = False, timeout: Timeout = 10.0
+    ) -> None:
         """Publish these tables and no others; published schemas are removed.
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
@@ -131,7 +136,7 @@ class Publication(Stateful):
             "SET TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
 
-    def drop_tables(self, *tables: AnyTable, timeout: float = 10.0) -> None:
+    def drop_tables(self, *tables: AnyTable, timeout: Timeout = 10.0) -> None:
         """Remove tables. Subscribers keep the rows that they have.
 
         Raises: PublicationNotFound for a table that is not published; TableNotFound;
@@ -143,7 +148,7 @@ class Publication(Stateful):
         )
         self._alter("DROP TABLE", names, timeout, force=True)
 
-    def add_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    def add_schemas(self, *schemas: str, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Add all tables of these schemas, also future ones.
 
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
@@ -151,14 +156,14 @@ class Publication(Stateful):
         """
         self._schemas("ADD", schemas, timeout, force=force)
 
-    def set_schemas(self, *schemas: str, force: bool = False, timeout: float = 10.0) -> None:
+    def set_schemas(self, *schemas: str, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Publish all tables of these schemas and nothing else.
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
         self._schemas("SET", schemas, timeout, force=force)
 
-    def drop_schemas(self, *schemas: str, timeout: float = 10.0) -> None:
+    def drop_schemas(self, *schemas: str, timeout: Timeout = 10.0) -> None:
         """Stop publishing all tables of these schemas.
 
         Raises: UnsupportedByServer before 15; PublicationNotFound for a schema that is not in it.
@@ -173,7 +178,7 @@ class Publication(Stateful):
         except_tables: Iterable[AnyTable] = (),
         all_sequences: bool = False,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Publish all tables of the database except ``except_tables``, all sequences, or both.
 
@@ -202,7 +207,7 @@ class Publication(Stateful):
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
         force: bool = False,
-        timeout: float = 10.0,
+        timeout: Timeout = 10.0,
     ) -> None:
         """Change the given options.
 
@@ -218,7 +223,7 @@ class Publication(Stateful):
             raise ValueError("no option is given")
         self._alter("SET", SQL(SET_OPTIONS).format(SQL(", ").join(options)), timeout, force=force)
 
-    def rename(self, name: str, *, timeout: float = 10.0) -> None:
+    def rename(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Rename it. Subscriptions refer to it by name, and must be changed too.
 
         Raises: AlreadyExists.  Needs: CREATE on the database.
@@ -226,14 +231,14 @@ class Publication(Stateful):
         """
         self._alter("RENAME TO", Identifier(name), timeout, force=True, name=name)
 
-    def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
+    def set_owner(self, role: str, *, timeout: Timeout = 10.0) -> None:
         """Change its owner.
 
         Source: ALTER PUBLICATION … OWNER TO.
         """
         self._alter("OWNER TO", Identifier(role), timeout, force=True)
 
-    def drop(self, *, timeout: float = 10.0) -> None:
+    def drop(self, *, timeout: Timeout = 10.0) -> None:
         """Drop it. Subscriptions to it fail until they are changed to other publications.
 
         Raises: PublicationNotFound; StatementTimeout.  Source: DROP PUBLICATION.
@@ -245,7 +250,7 @@ class Publication(Stateful):
         with self._link.transaction(operation, timeout=timeout) as link:
             link.run(operation, statement, grant=self._owner, meaning=_MEANING)
 
-    def _schemas(self, verb: str, schemas: Sequence[str], timeout: float, *, force: bool) -> None:
+    def _schemas(self, verb: str, schemas: Sequence[str], timeout: Timeout, *, force: bool) -> None:
         self._link.require("publication.schemas")
         # Later tables of a schema may have any owner, so that only a superuser may publish them.
         grant = None if verb == "DROP" else "SUPERUSER"
@@ -257,7 +262,7 @@ class Publication(Stateful):
         self,
         words: str,
         what: Composable,
-        timeout: float,
+        timeout: Timeout,
         *,
         force: bool,
         name: str | None = None,
@@ -316,7 +321,7 @@ def make_publication(
     everything: Sequence[Composable],
     options: Sequence[Composable],
     force: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> Publication:
     """Create a publication, unless it would make UPDATE or DELETE fail."""
     operation = f"create the publication {name!r}"

@@ -25,6 +25,7 @@ from pgreplkit.plans.logical.sequences import SequenceChange, planned
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.plain import JSONValue, plain
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -98,7 +99,7 @@ class SequencePlan:
         findings = [finding for change in self.changes for finding in change.findings]
         return tuple(f for f in findings if f.severity >= Severity.WARNING)
 
-    def run(self, *, timeout: float = 60.0) -> tuple[SequenceChange, ...]:
+    def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
         Either all of them are set or none. Sequences that the subscriber lacks are left out;

@@ -50,6 +50,7 @@ from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.tuples import RowReading, TableReader, UnknownTypes
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, table_of
 
@@ -87,7 +88,7 @@ class SnapshotStream(ChangeStream[R]):
         tables: Iterable[AnyTable] | None,
         *,
         failover: bool,
-        slot_timeout: float,
+        slot_timeout: Timeout,
     ) -> None:
         super().__init__(stream, plugin)
         self._conninfo, self._database = conninfo, database

@@ -13,6 +13,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit.plans.streams.options import ChangeOptions, ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import AnyTable
 
 R = TypeVar("R")
@@ -87,7 +88,7 @@ class StreamingServer(Server):
         publications: Iterable[str],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[Row]: ...
     @overload
@@ -99,7 +100,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R],
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R]: ...
     def snapshot_then_changes(
@@ -110,7 +111,7 @@ class StreamingServer(Server):
         row_factory: RowFactory[R] | None = None,
         tables: Iterable[AnyTable] | None = None,
         failover: bool = False,
-        slot_timeout: float = 60.0,
+        slot_timeout: Timeout = 60.0,
         **options: Unpack[ChangeOptions],
     ) -> SnapshotStream[R] | SnapshotStream[Row]:
         """Stream the existing rows, and then every change since, without a gap or overlap.

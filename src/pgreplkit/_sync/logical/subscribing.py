@@ -58,6 +58,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     leftovers,
 )
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
 MEANING = {
@@ -95,7 +96,7 @@ def read_subscription(link: Link, name: str) -> SubscriptionState:
 
 
 def ask_publisher(
-    link: Link, operation: str, statement: Composed, *, timeout: float, grant: str
+    link: Link, operation: str, statement: Composed, *, timeout: Timeout, grant: str
 ) -> None:
     """Execute a statement for which the server connects to a publisher.
 
@@ -121,7 +122,7 @@ def make_subscription(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> SubscriptionState:
     """Create a subscription; create its slot before, where the server would wait for itself."""
     operation = f"create the subscription {name!r}"
@@ -167,14 +168,15 @@ def make_subscription(
 
 
 def _why_late(
-    error: StatementTimeout, conninfo: str, timeout: float, *, answers: bool
+    error: StatementTimeout, conninfo: str, timeout: Timeout, *, answers: bool
 ) -> ServerError:
     """Return the error of a CREATE SUBSCRIPTION that did not end in time, with the reason.
 
     ``answers`` says whether the publisher answered this program before.
     """
     if not answers:
-        return PublisherUnreachable(error.operation, f"no answer in {timeout:g} s", error.sqlstate)
+        seconds = checked_seconds(timeout, "timeout")
+        return PublisherUnreachable(error.operation, f"no answer in {seconds:g} s", error.sqlstate)
     transactions = _open_on(conninfo)
     if not transactions:
         return error
@@ -211,7 +213,7 @@ def _slot_on_own_server(
     publications: Sequence[str],
     options: SubscriptionOptions,
     *,
-    timeout: float,
+    timeout: Timeout,
 ) -> tuple[str | None, bool]:
     """Create the slot before, if publisher and subscriber are the same server.
 
@@ -275,7 +277,11 @@ def _system_id(link: Link) -> int:
 
 
 def drop_both(
-    link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: Link,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription, and let the server drop its slots on the publisher.
 
@@ -286,7 +292,7 @@ def drop_both(
     try:
         ask_publisher(link, operation, statement, timeout=timeout, grant=state.subowner)
     except StatementTimeout as error:
-        found = f"no answer in {timeout:g} s{_THEN}"
+        found = f"no answer in {checked_seconds(timeout, 'timeout'):g} s{_THEN}"
         raise PublisherUnreachable(operation, found, error.sqlstate) from None
     except ServerError as error:
         if error.sqlstate not in _DROP_FAILED:
@@ -316,7 +322,11 @@ def _has_slot(link: Link, state: SubscriptionState) -> bool | None:
 
 
 def drop_here(
-    link: Link, state: SubscriptionState, tables: Sequence[SubscribedTable], *, timeout: float
+    link: Link,
+    state: SubscriptionState,
+    tables: Sequence[SubscribedTable],
+    *,
+    timeout: Timeout,
 ) -> DroppedSubscription:
     """Drop a subscription without connecting to the publisher."""
     name = Identifier(state.subname)

@@ -60,6 +60,7 @@ from pgreplkit.plans.logical.subscription import (
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 
@@ -157,7 +158,7 @@ class Subscription(Stateful):
             slot=slot,
         )
 
-    def enable(self, *, timeout: float = 10.0) -> None:
+    def enable(self, *, timeout: Timeout = 10.0) -> None:
         """Enable it, so that its workers start.
 
         Raises: ServerError without a slot; StatementTimeout.
@@ -165,7 +166,7 @@ class Subscription(Stateful):
         """
         self._alter(SQL(ENABLE), timeout)
 
-    def disable(self, *, timeout: float = 10.0) -> None:
+    def disable(self, *, timeout: Timeout = 10.0) -> None:
         """Disable it, and wait until its workers have ended. Its slot still retains WAL.
 
         In a transaction of yours, the workers end after the commit, which is not awaited.
@@ -179,12 +180,12 @@ class Subscription(Stateful):
             if backoff.is_over:
                 pids = ", ".join(str(worker.pid) for worker in workers)
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for the workers of {self.name!r} to"
-                    f" end: it is disabled, and process {pids} is still running"
+                    f"timed out after {backoff.limit:g} s waiting for the workers of {self.name!r}"
+                    f" to end: it is disabled, and process {pids} is still running"
                 )
             sleep(backoff.next_pause())
 
-    def refresh_publications(self, *, copy_data: bool = True, timeout: float = 60.0) -> None:
+    def refresh_publications(self, *, copy_data: bool = True, timeout: Timeout = 60.0) -> None:
         """Add tables that were added to its publications, and remove the others.
 
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
@@ -192,7 +193,7 @@ class Subscription(Stateful):
         """
         self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
-    def refresh_sequences(self, *, timeout: float = 60.0) -> None:
+    def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
         """Set its sequences to the publisher's positions (19 on, on both sides).
 
         ``SequencePlan`` does that for every major version.
@@ -203,7 +204,9 @@ class Subscription(Stateful):
         self._link.require("subscription.refresh_sequences")
         self._alter_by_publisher(SQL(REFRESH_SEQUENCES), None, timeout)
 
-    def set_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
+    def set_publications(
+        self, *names: str, copy_data: bool = True, timeout: Timeout = 60.0
+    ) -> None:
         """Subscribe to these publications and no others, and add their tables.
 
         If it is disabled, their tables are added by ``refresh_publications``.
@@ -217,7 +220,9 @@ class Subscription(Stateful):
         refresh = SQL(WITHOUT_REFRESH) if not self.state.subenabled else _copying(copy_data)
         self._alter_by_publisher(SQL(SET_PUBLICATION).format(parts.names(names)), refresh, timeout)
 
-    def add_publications(self, *names: str, copy_data: bool = True, timeout: float = 60.0) -> None:
+    def add_publications(
+        self, *names: str, copy_data: bool = True, timeout: Timeout = 60.0
+    ) -> None:
         """Subscribe to further publications.
 
         Raises and source: as ``set_publications``.
@@ -227,7 +232,7 @@ class Subscription(Stateful):
         kept = [name for name in self.state.subpublications if name not in names]
         self.set_publications(*kept, *names, copy_data=copy_data, timeout=timeout)
 
-    def drop_publications(self, *names: str, timeout: float = 60.0) -> None:
+    def drop_publications(self, *names: str, timeout: Timeout = 60.0) -> None:
         """Unsubscribe from publications. Replicated rows stay.
 
         Raises and source: as ``set_publications``; PublicationNotFound for one to which it does not
@@ -243,7 +248,7 @@ class Subscription(Stateful):
         kept = [name for name in self.state.subpublications if name not in names]
         self.set_publications(*kept, timeout=timeout)
 
-    def set_options(self, options: SubscriptionOptions, *, timeout: float = 10.0) -> None:
+    def set_options(self, options: SubscriptionOptions, *, timeout: Timeout = 10.0) -> None:
         """Change the options that are not None.
 
         ``failover`` and ``two_phase`` can be changed only while it is disabled, and not in a
@@ -268,14 +273,14 @@ class Subscription(Stateful):
         else:
             self._alter(what, timeout)
 
-    def set_connection(self, conninfo: str, *, timeout: float = 10.0) -> None:
+    def set_connection(self, conninfo: str, *, timeout: Timeout = 10.0) -> None:
         """Change the connection string. Its slot must exist on that server.
 
         Source: ALTER SUBSCRIPTION … CONNECTION.
         """
         self._alter(parts.connection(conninfo), timeout)
 
-    def detach_slot(self, *, timeout: float = 10.0) -> None:
+    def detach_slot(self, *, timeout: Timeout = 10.0) -> None:
         """Disable the subscription and remove its slot name: a drop needs no publisher then.
 
         The slot stays on the publisher, and retains WAL until it is dropped.
@@ -286,7 +291,7 @@ class Subscription(Stateful):
         self.disable(timeout=timeout)
         self._alter(SQL(DETACH_SLOT), timeout)
 
-    def attach_slot(self, name: str, *, timeout: float = 10.0) -> None:
+    def attach_slot(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Use this slot of the publisher. Changes before the slot's position are missing.
 
         Source: ALTER SUBSCRIPTION … SET (slot_name).
@@ -295,7 +300,7 @@ class Subscription(Stateful):
         self.set_options(options, timeout=timeout)
 
     def failure(
-        self, *, publisher: Server | None = None, timeout: float = 10.0
+        self, *, publisher: Server | None = None, timeout: Timeout = 10.0
     ) -> FailedTransaction | None:
         """Return the transaction at which the apply worker fails; None if it does not fail.
 
@@ -313,7 +318,7 @@ class Subscription(Stateful):
         with publisher_of(self._link, self.state.oid, publisher) as server:
             return find_failed(self._link, self.state, server, timeout=timeout)
 
-    def skip(self, finish_lsn: LSN, *, timeout: float = 10.0) -> None:
+    def skip(self, finish_lsn: LSN, *, timeout: Timeout = 10.0) -> None:
         """Skip the transaction that finishes at a position, with all of its changes.
 
         ``finish_lsn`` is the start of its commit record: ``failure`` returns it, and the server's
@@ -350,7 +355,7 @@ class Subscription(Stateful):
             if was_enabled:
                 self.enable(timeout=timeout)
 
-    def rename(self, name: str, *, timeout: float = 10.0) -> None:
+    def rename(self, name: str, *, timeout: Timeout = 10.0) -> None:
         """Rename it. Its slot keeps its name.
 
         Raises: AlreadyExists.  Source: ALTER SUBSCRIPTION … RENAME TO.
@@ -358,7 +363,7 @@ class Subscription(Stateful):
         what = SQL(RENAME).format(Identifier(name))
         self._alter(what, timeout, name=name)
 
-    def set_owner(self, role: str, *, timeout: float = 10.0) -> None:
+    def set_owner(self, role: str, *, timeout: Timeout = 10.0) -> None:
         """Change its owner; it then runs with the privileges of that role.
 
         Source: ALTER SUBSCRIPTION … OWNER TO.
@@ -368,7 +373,7 @@ class Subscription(Stateful):
     def wait_for_sync(
         self,
         *,
-        timeout: float = 600.0,
+        timeout: Timeout = 600.0,
         publisher: Server | None = None,
         on_progress: Callable[[SubscriptionStatus], object] | None = None,
     ) -> SubscriptionStatus:
@@ -407,7 +412,7 @@ class Subscription(Stateful):
         self,
         lsn: LSN | None = None,
         *,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
         publisher: Server | None = None,
     ) -> LSN:
         """Wait until the publisher's commits before ``lsn`` are applied and flushed.
@@ -449,7 +454,7 @@ class Subscription(Stateful):
         """
         return find_reasons(self._link, self.status(), publisher)
 
-    def drop(self, *, publisher_gone: bool = False, timeout: float = 30.0) -> DroppedSubscription:
+    def drop(self, *, publisher_gone: bool = False, timeout: Timeout = 60.0) -> DroppedSubscription:
         """Drop it, and return what may be left on the publisher. Its tables keep their rows.
 
         The server drops the slots on the publisher too. If the publisher no longer has the slot,
@@ -468,7 +473,7 @@ class Subscription(Stateful):
             return subscribing.drop_here(self._link, self.state, tables, timeout=timeout)
         return subscribing.drop_both(self._link, self.state, tables, timeout=timeout)
 
-    def _alter(self, what: Composable, timeout: float, *, name: str | None = None) -> None:
+    def _alter(self, what: Composable, timeout: Timeout, *, name: str | None = None) -> None:
         statement = self._altering(what)
         operation = f"alter the subscription {self.name!r}"
         with self._link.transaction(operation, timeout=timeout) as link:
@@ -476,7 +481,7 @@ class Subscription(Stateful):
         self._read(name or self.name)
 
     def _alter_by_publisher(
-        self, what: Composable, option: Composable | None, timeout: float
+        self, what: Composable, option: Composable | None, timeout: Timeout
     ) -> None:
         """Alter it in a way that connects to the publisher, and cannot run in a transaction."""
         if option is not None:

@@ -25,6 +25,7 @@ from pgreplkit.catalog.logical.writers import (
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, UNDEFINED_OBJECT, UNDEFINED_TABLE
 from pgreplkit.errors import NotAPrimary, RoleNotFound, TableNotFound
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.tablename import TableName
 
 _MEANING = {
@@ -75,7 +76,7 @@ def _replicated(link: Link, operation: str) -> list[TableName]:
     )
 
 
-def execute_all(link: Link, operation: str, statements: Sequence[str], *, timeout: float) -> None:
+def execute_all(link: Link, operation: str, statements: Sequence[str], *, timeout: Timeout) -> None:
     """Execute statements in one transaction."""
     with link.transaction(operation, timeout=timeout) as within:
         within.run(

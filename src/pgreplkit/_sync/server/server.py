@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.server.access import allow_access, check_access
@@ -42,9 +41,11 @@ from pgreplkit.plans.server.standbyreadiness import NodeFacts
 from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.tablename import TableName
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 
 class _NoFile(ServerError):
@@ -108,8 +109,8 @@ class Server(Closing):
         return self._link.connection
 
     @property
-    def version(self) -> Version:
-        """The server's version, such as ``Version('18.4')``.
+    def version(self) -> ServerVersion:
+        """The server's version, such as ``ServerVersion('18.4')``.
 
         Raises: ConnectionFailed if the connection is closed.
         """
@@ -230,7 +231,7 @@ class Server(Closing):
         two_phase: bool = False,
         failover: bool = False,
         temporary: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> Slot:
         """Create a slot for the decoded changes of this connection's database.
 
@@ -263,7 +264,7 @@ class Server(Closing):
             raise
 
     def wal_retention(
-        self, *, window: float | None = None, disk_size: int | None = None
+        self, *, window: Timeout | None = None, disk_size: int | None = None
     ) -> WalRetention:
         """Report the WAL retained by slots, wal_keep_size, the archiver and the last checkpoint.
 

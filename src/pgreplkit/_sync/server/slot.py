@@ -42,6 +42,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.slotname import checked_slot_name
 
 R = TypeVar("R")
@@ -77,7 +78,7 @@ class Slot(Stateful):
         self.state = read_slot(self._link, self.name)
         return self
 
-    def drop(self, *, force: bool = False, timeout: float = 10.0) -> None:
+    def drop(self, *, force: bool = False, timeout: Timeout = 10.0) -> None:
         """Drop the slot. The next checkpoint removes the WAL that it retained.
 
         With ``force`` the process that uses the slot is terminated first, which breaks the
@@ -152,7 +153,7 @@ class Slot(Stateful):
         self._run(f"copy slot {self.name!r} to {name!r}", statement, params)
         return Slot(self._link, read_slot(self._link, name))
 
-    def wait_for_catchup(self, lsn: LSN, *, timeout: float = 60.0) -> None:
+    def wait_for_catchup(self, lsn: LSN, *, timeout: Timeout = 60.0) -> None:
         """Wait until the slot's client has flushed, or confirmed, all WAL up to ``lsn``.
 
         The slot is polled after 10 ms at first, then less often.
@@ -175,8 +176,8 @@ class Slot(Stateful):
             if backoff.is_over:
                 user = f"used by process {self.state.active_pid}" if self.state.active else "unused"
                 raise WaitTimeout(
-                    f"timed out after {timeout:g} s waiting for slot {self.name!r} to reach {lsn}:"
-                    f" it is at {reached}, {user}"
+                    f"timed out after {backoff.limit:g} s waiting for slot {self.name!r} to reach"
+                    f" {lsn}: it is at {reached}, {user}"
                 )
             sleep(backoff.next_pause())
 
@@ -343,7 +344,7 @@ def make_logical_slot(
     two_phase: bool,
     failover: bool,
     temporary: bool,
-    timeout: float,
+    timeout: Timeout,
 ) -> Slot:
     """Create a logical slot, and return it."""
     checked_slot_name(name)
@@ -370,7 +371,7 @@ def _create(
     statement: str,
     params: Sequence[object],
     operation: str,
-    timeout: float | None,
+    timeout: Timeout | None,
 ) -> Slot:
     meaning = {DUPLICATE_OBJECT: AlreadyExists}
     link.all(operation, statement, params, grant=_GRANT, meaning=meaning, timeout=timeout)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Self, TypeVar, Unpack, cast, overload
 
-from packaging.version import Version
 from psycopg import Connection
 
 from pgreplkit._sync.streams.backupstream import BackupStream
@@ -51,7 +50,9 @@ from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 R = TypeVar("R")
 
@@ -87,7 +88,7 @@ class ReplicationConnection(Closing):
         return self._walsender.connection
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The server's version."""
         return self._walsender.version
 
@@ -144,7 +145,7 @@ class ReplicationConnection(Closing):
         snapshot: Snapshot | str = Snapshot.NOTHING,
         two_phase: bool = False,
         failover: bool = False,
-        timeout: float = 60.0,
+        timeout: Timeout = 60.0,
     ) -> CreatedSlot:
         """Create a slot: a logical slot for ``plugin``, or a physical slot without a plugin.
 
@@ -195,7 +196,7 @@ class ReplicationConnection(Closing):
         if failover:
             self._walsender.require("slot.failover")
 
-    def drop_slot(self, name: str, *, wait: bool = False, timeout: float = 60.0) -> None:
+    def drop_slot(self, name: str, *, wait: bool = False, timeout: Timeout = 60.0) -> None:
         """Drop a slot; with ``wait``, wait up to ``timeout`` seconds until it is no longer used.
 
         Raises: SlotNotFound; SlotActive; StatementTimeout.
@@ -285,8 +286,8 @@ class ReplicationConnection(Closing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> WalStream:
         """Stream the WAL from ``start`` on, of ``timeline`` and all timelines that follow it.
 
@@ -317,8 +318,8 @@ class ReplicationConnection(Closing):
         timeline: int | None = None,
         slot: str | None = None,
         stop_at: LSN | None = None,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> WalRecordStream:
         """Iterate over the records of the WAL, from the first one at or after ``start``.
 
@@ -346,8 +347,8 @@ class ReplicationConnection(Closing):
         slot: str | None = None,
         stop_at: LSN | None = None,
         synchronous: bool = False,
-        timeout: float | None = None,
-        status_interval: float = 10.0,
+        timeout: Timeout | None = None,
+        status_interval: Timeout = 10.0,
     ) -> SegmentStream:
         """Write WAL into a directory as pg_receivewal does; yield each complete segment.
 
@@ -384,7 +385,7 @@ class ReplicationConnection(Closing):
         compression: BackupCompression | None = None,
         compression_level: int | None = None,
         incremental: bytes | str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> BackupStream:
         """Take a base backup, which begins when it is saved, extracted or iterated over.
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import psycopg
-from packaging.version import Version
 from psycopg import Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import DictRow, dict_row
@@ -38,7 +37,8 @@ from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_
 from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.values.milliseconds import timeout_milliseconds
-from pgreplkit.values.version import server_version
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.version import ServerVersion
 
 _RELOADED_WITHIN = 10.0
 """Seconds: the postmaster and this session reread the configuration within milliseconds."""
@@ -60,7 +60,7 @@ class Link:
         self.opened_here = opened_here
 
     @property
-    def version(self) -> Version:
+    def version(self) -> ServerVersion:
         """The server's version.
 
         Raises: ConnectionFailed if the connection is closed.
@@ -70,7 +70,7 @@ class Link:
             number = self.connection.info.server_version
         if not number:  # libpq returns 0 for a lost connection
             raise ConnectionFailed(operation, "the connection is lost")
-        return server_version(number)
+        return ServerVersion(number)
 
     def conninfo_for_another(self) -> str:
         """Return a connection string like this connection's, with its password if it has one."""
@@ -114,7 +114,7 @@ class Link:
         *,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> DictRow:
         """Return the only row of a statement; see ``all``."""
         [record] = self.all(operation, sql, params, grant=grant, meaning=meaning, timeout=timeout)
@@ -128,7 +128,7 @@ class Link:
         *,
         grant: str = "pg_monitor",
         meaning: Meaning | None = None,
-        timeout: float | None = None,
+        timeout: Timeout | None = None,
     ) -> list[DictRow]:
         """Return all rows of a statement.
 
@@ -172,7 +172,7 @@ class Link:
         self._fetch(SET_STATEMENT_TIMEOUT.encode(), [before["ms"]])
 
     @contextmanager
-    def transaction(self, operation: str, *, timeout: float) -> Iterator[Link]:
+    def transaction(self, operation: str, *, timeout: Timeout) -> Iterator[Link]:
         """Run the statements of the block in one transaction, or in a savepoint of the caller's.
 
         An error in the block rolls it back; each statement may take ``timeout`` seconds.
@@ -187,7 +187,7 @@ class Link:
                     yield within
 
     @contextmanager
-    def qualified(self, operation: str, *, timeout: float = 60.0) -> Iterator[Link]:
+    def qualified(self, operation: str, *, timeout: Timeout = 60.0) -> Iterator[Link]:
         """Run the block with an empty search_path, so that the server qualifies all names."""
         with self.transaction(operation, timeout=timeout) as within:
             [before] = within.all(operation, SEARCH_PATH)
@@ -271,7 +271,7 @@ class Link:
         operation: str,
         statement: Composed,
         *,
-        timeout: float,
+        timeout: Timeout,
         grant: str,
         meaning: Meaning | None = None,
     ) -> None:

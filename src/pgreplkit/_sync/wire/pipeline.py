@@ -11,7 +11,7 @@ from psycopg import Connection, Error as PsycopgError, OperationalError, errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from pgreplkit._sync._io import sleep, wait_sockets
+from pgreplkit._sync._io import wait_sockets, yield_to_others
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -106,8 +106,7 @@ class Pipeline(Generic[T]):
             wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
             self._read()
         self._read()
-        # Other tasks of an event loop get their turn.
-        sleep(0)
+        yield_to_others()
 
     def _read(self) -> None:
         pgconn = self._pgconn
@@ -136,8 +135,7 @@ class Pipeline(Generic[T]):
             self.in_flight -= 1
         elif result.status in _GOOD:
             if what is not None and not result.command_tuples:
-                current.notes.append(what)
-            current.result = result
+                current.notes = [*(current.notes or ()), what]
         elif result.status != ExecStatus.PIPELINE_ABORTED:
             current.fail(self._error(result))
 
@@ -177,13 +175,13 @@ class Pipeline(Generic[T]):
 class Outcome(Generic[T]):
     """The outcome of a group of statements."""
 
+    __slots__ = ("error", "group", "notes")
+
     def __init__(self) -> None:
         self.group: T | None = None
-        self.notes: list[object] = []
-        """The notes of statements that changed no row."""
+        self.notes: list[object] | None = None
+        """The notes of statements that changed no row; None if there are none."""
         self.error: PsycopgError | None = None
-        self.result: PGresult | None = None
-        """The last result."""
 
     def fail(self, error: PsycopgError) -> None:
         """Note the first error."""

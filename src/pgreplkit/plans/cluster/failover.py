@@ -70,7 +70,7 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
         Reply.NOT_ASKED: "correct the connection string",
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
-    }.get(reply, f"switchover() is for a primary that runs; else stop {primary} first")
+    }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")
     return Finding(
         check="connection",
         severity=Severity.OK if reply is Reply.SILENT else Severity.CRITICAL,

@@ -17,7 +17,7 @@ from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.timeline import TimelineHistory
 
-_REMEDY = f"bring it back with rejoin(), which uses pg_rewind, or {NEW_COPY}"
+_REMEDY = f"bring it back with plan_rejoin(), which uses pg_rewind, or {NEW_COPY}"
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """PatroniStatus: the members of a cluster, as Patroni reports them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -65,10 +65,25 @@ class PatroniStatus(Record):
         return next((member for member in self.members if member.role in _WRITES), None)
 
     def __getitem__(self, name: str) -> PatroniMember:
+        """Return the member of that name.
+
+        Raises:
+            NodeNotFound: If there is no such member.
+        """
         for member in self.members:
             if member.name == name:
                 return member
         raise NodeNotFound(name, tuple(member.name for member in self.members))
+
+    def __iter__(self) -> Iterator[PatroniMember]:
+        return iter(self.members)
+
+    def __contains__(self, member: object) -> bool:
+        """Return whether a member, or a member of that name, belongs to the cluster."""
+        return any(member in (each, each.name) for each in self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
 
 
 @attrs.frozen(kw_only=True)

@@ -21,7 +21,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.record import Record
 from pgreplkit.values.slotname import checked_slot_name
-from pgreplkit.values.version import ServerVersion, server_version
+from pgreplkit.values.version import AnyServerVersion, ServerVersion
 
 TargetTimeline: TypeAlias = int | Literal["latest", "current"]
 TargetAction: TypeAlias = Literal["pause", "promote", "shutdown"]
@@ -92,7 +92,7 @@ class StandbyConfig(Record):
 def standby_config(
     primary_conninfo: str,
     *,
-    server_version: ServerVersion,
+    server_version: AnyServerVersion,
     slot: str | None = None,
     application_name: str | None = None,
     apply_delay: timedelta | None = None,
@@ -129,7 +129,7 @@ def standby_config(
         ValueError: For several recovery targets, a time without time zone, or a value out of range.
         TypeError: For a value of another type.
     """
-    version = _version_of(server_version)
+    version = ServerVersion(server_version)
     target = _RecoveryTarget(
         lsn=recovery_target_lsn,
         time=recovery_target_time,
@@ -204,9 +204,6 @@ def named(conninfo: str, application_name: str | None) -> str:
 
 
 # The parameter of standby_config hides the function of the same name.
-_version_of = server_version
-
-
 def _config(version: Version, settings: Mapping[str, str | None]) -> StandbyConfig:
     """Return the configuration with those of the settings that are not None."""
     is_old = not has("standby.recovery_settings", version.major)

@@ -52,7 +52,7 @@ def switchover_nodes(topology: Topology, to: str) -> tuple[ClusterNode, ClusterN
         if refusing:
             found = f"no primary accepts connections at present ({'; '.join(refusing)})"
             raise ServerError(operation, found, remedy="wait until it does")
-        raise ServerError(operation, "no primary answers", remedy="use failover()")
+        raise ServerError(operation, "no primary answers", remedy="use plan_failover()")
     if new not in topology.standbys:
         raise ServerError(operation, f"the node is not a standby ({new})")
     return old, new
@@ -237,7 +237,7 @@ def _other_servers(handover: Handover) -> Iterator[Finding]:
         ok=not elsewhere,
         observed=names_of(elsewhere),
         needed="no standby of a server outside this cluster: such a standby is not moved",
-        remedy="discover the cluster with that server, or move the standby with follow()",
+        remedy="discover the cluster with that server, or move the standby with plan_follow()",
         otherwise=Severity.WARNING,
     )
     down = [node.name for node in handover.topology.down]

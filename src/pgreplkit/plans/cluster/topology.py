@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
-from packaging.version import Version
 
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode, RepmgrType
 from pgreplkit.catalog.server.lag import ReplayLag
@@ -17,6 +16,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import wrapped
 from pgreplkit.values.timeline import TimelineHistory
+from pgreplkit.values.version import ServerVersion
 
 _CONFIRMING = {SyncState.SYNC, SyncState.QUORUM}
 
@@ -35,7 +35,7 @@ class ClusterNode(Record):
     refuses: bool = False
     """Whether a server answered there that accepted no connection: it may start up, recover after
     a crash, shut down, or refuse this role."""
-    version: Version | None = None
+    version: ServerVersion | None = None
     system_id: int | None = None
     timeline: int | None = None
     is_primary: bool | None = None
@@ -119,10 +119,25 @@ class Topology(Record):
         return cls(resolved, known_system_id=known_system_id)
 
     def __getitem__(self, name: str) -> ClusterNode:
+        """Return the node of that name.
+
+        Raises:
+            NodeNotFound: If there is no such node.
+        """
         for node in self.nodes:
             if node.name == name:
                 return node
         raise NodeNotFound(name, tuple(node.name for node in self.nodes))
+
+    def __iter__(self) -> Iterator[ClusterNode]:
+        return iter(self.nodes)
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether a node, or a node of that name, belongs to the topology."""
+        return any(node in (each, each.name) for each in self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
 
     @property
     def system_id(self) -> int | None:
@@ -132,7 +147,7 @@ class Topology(Record):
         in replication, then that of the first node. Witnesses of repmgr do not count.
         """
         nodes = [node for node in self.nodes if node.system_id is not None and not node.is_witness]
-        # A node that was given by mistake must not make strangers of the others.
+        # A node that was given by mistake must not make foreign_nodes of the others.
         count = Counter(node.system_id for node in nodes)
         linked = Counter(node.system_id for node in nodes for _ in _links(node))
 

@@ -91,9 +91,24 @@ class WatchSample(Record):
     nodes: Mapping[str, NodeSample]
 
     def __getitem__(self, name: str) -> NodeSample:
+        """Return the sample of the server of that name.
+
+        Raises:
+            NodeNotFound: If there is no such server.
+        """
         if name not in self.nodes:
             raise NodeNotFound(name, (*self.nodes,))
         return self.nodes[name]
+
+    def __iter__(self) -> Iterator[NodeSample]:
+        return iter(self.nodes.values())
+
+    def __contains__(self, node: object) -> bool:
+        """Return whether the sample has this server, or a server of that name."""
+        return any(node in item for item in self.nodes.items())
+
+    def __len__(self) -> int:
+        return len(self.nodes)
 
     def to_records(self) -> list[dict[str, object]]:
         """Return one flat record per server, as rows for pandas or polars.

@@ -91,8 +91,18 @@ class SchemaDrift(Record):
         return tuple(dict.fromkeys(statement for drift in ordered for statement in drift.ddl))
 
     def __getitem__(self, kind: DriftKind) -> tuple[Drift, ...]:
-        """Return the differences of one kind."""
+        """Return the differences of one kind; empty if there are none."""
         return tuple(drift for drift in self.drifts if drift.kind is kind)
+
+    def __iter__(self) -> Iterator[Drift]:
+        return iter(self.drifts)
+
+    def __contains__(self, drift: object) -> bool:
+        """Return whether the report has this difference, or a difference of this kind."""
+        return any(drift in (each, each.kind) for each in self.drifts)
+
+    def __len__(self) -> int:
+        return len(self.drifts)
 
     def __str__(self) -> str:
         if not self.drifts:

@@ -314,7 +314,7 @@ def _limits_there(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
                 reason=StuckReason.PUBLISHER_FULL,
                 found=f"{setting} of the publisher is {most}, all in use",
                 remedy=f"increase {setting} on the publisher with ALTER SYSTEM and restart it; or"
-                " drop unused slots: orphans() finds them",
+                " drop unused slots: find_orphans() finds them",
             )
 
 

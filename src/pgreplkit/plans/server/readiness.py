@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from pgreplkit.catalog.server.settings import Setting, SettingContext, SettingValue
+from pgreplkit.errors import CheckNotFound
 from pgreplkit.values.finding import (
     EffectiveAfter,
     Finding,
@@ -51,13 +52,27 @@ class Readiness(Record):
     def __getitem__(self, check: str) -> Finding:
         """Return the finding of a check, as in ``readiness["wal_level"]``.
 
-        Raises: KeyError.
+        Raises:
+            CheckNotFound: If there is no such check.
         """
         for finding in self.findings:
             if finding.check == check:
                 return finding
-        checks = ", ".join(finding.check for finding in self.findings) or "none"
-        raise KeyError(f"the report has no check {check!r}; its checks are {checks}")
+        raise CheckNotFound(check, tuple(finding.check for finding in self.findings))
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __contains__(self, check: object) -> bool:
+        """Return whether the report has this finding, or a finding of that check."""
+        return any(check in (each, each.check) for each in self.findings)
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __bool__(self) -> bool:
+        """Return whether the server is ready, as ``is_ready``."""
+        return self.is_ready
 
 
 def checked(

@@ -9,7 +9,7 @@ import attrs
 
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.options import insist_on_known
-from pgreplkit.values.seconds import checked_seconds
+from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -24,17 +24,17 @@ class StreamOptions(TypedDict, total=False):
     stop_at: LSN | None
     """End once everything committed before this position is delivered; None (the default) never
     ends."""
-    timeout: float | None
+    timeout: Timeout | None
     """Seconds without a change after which WaitTimeout is raised; reading may continue then."""
     auto_acknowledge: bool
     """Whether requesting the next change acknowledges the one before. Off by default."""
     advance_when_idle: bool
     """Whether the slot follows the server while nothing that was delivered waits to be
     acknowledged, so that it does not retain WAL that is not published. On by default."""
-    status_interval: float
+    status_interval: Timeout
     """Seconds between status updates at most: 10 by default, less where wal_sender_timeout needs
     it."""
-    reconnect: float | None
+    reconnect: Timeout | None
     """Seconds for which to retry after the connection is lost; None (the default) does not retry.
     A server that sends nothing for its wal_sender_timeout (60 seconds where that is off), though
     it was asked to answer, counts as lost."""
@@ -63,16 +63,28 @@ class ChangeOptions(StreamOptions, total=False):
 # The body of a TypedDict may hold nothing but its items.
 
 
+def _timeout(seconds: Timeout | None) -> float | None:
+    return None if seconds is None else checked_seconds(seconds, "timeout")
+
+
+def _reconnect(seconds: Timeout | None) -> float | None:
+    return None if seconds is None else checked_seconds(seconds, "reconnect")
+
+
+def _status_interval(seconds: Timeout) -> float:
+    return checked_seconds(seconds, "status_interval")
+
+
 @attrs.frozen(kw_only=True)
 class StreamSettings:
     """StreamOptions with their defaults, checked."""
 
     stop_at: LSN | None = None
-    timeout: float | None = None
+    timeout: float | None = attrs.field(default=None, converter=_timeout)
     auto_acknowledge: bool = False
     advance_when_idle: bool = True
-    status_interval: float = 10.0
-    reconnect: float | None = None
+    status_interval: float = attrs.field(default=10.0, converter=_status_interval)
+    reconnect: float | None = attrs.field(default=None, converter=_reconnect)
 
     @classmethod
     def of(cls, options: Mapping[str, object]) -> Self:
@@ -89,11 +101,6 @@ class StreamSettings:
     def __attrs_post_init__(self) -> None:
         if self.stop_at is not None and not isinstance(self.stop_at, LSN):
             raise TypeError(f"stop_at must be an LSN, got {type(self.stop_at).__name__}")
-        # 0 is allowed: FeedbackTiming has a lower limit of its own.
-        checked_seconds(self.status_interval, "status_interval")
-        for name in ("timeout", "reconnect"):
-            if (seconds := getattr(self, name)) is not None:
-                checked_seconds(seconds, name)
         self._insist_on_bool("auto_acknowledge", "advance_when_idle")
 
     def _insist_on_bool(self, *names: str) -> None:
@@ -140,8 +147,8 @@ class WalSettings:
     timeline: int | None = None
     slot: str | None = None
     stop_at: LSN | None = None
-    timeout: float | None = None
-    status_interval: float = 10.0
+    timeout: float | None = attrs.field(default=None, converter=_timeout)
+    status_interval: float = attrs.field(default=10.0, converter=_status_interval)
     whole_segments: SegmentSize | None = None
     """The segment size, if a new timeline begins with the first position of the segment in which it
     forked off."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar, SupportsIndex, TypeAlias, TypeVar, overload
 
+from pgreplkit.errors import ColumnNotFound
 from pgreplkit.values.plain import JSONValue, plain_dict
 from pgreplkit.values.unchanged import UNCHANGED as UNCHANGED, Unchanged as Unchanged
 
@@ -48,7 +49,10 @@ class Row(tuple[object, ...]):
     def __getitem__(self, key: slice, /) -> tuple[object, ...]: ...
     def __getitem__(self, key: str | SupportsIndex | slice, /) -> object:
         if isinstance(key, str):
-            return tuple.__getitem__(self, self._positions[key])
+            try:
+                return tuple.__getitem__(self, self._positions[key])
+            except KeyError:
+                raise ColumnNotFound(key, self.keys()) from None
         return tuple.__getitem__(self, key)
 
     def __repr__(self) -> str:

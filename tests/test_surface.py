@@ -1,0 +1,107 @@
+"""The public surface follows its rules: names, keywords, timeouts, containers, completion."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+
+import jedi  # type: ignore[import-untyped]
+import pytest
+
+from pgreplkit._public import HOME
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = {
+    f"{public}.{name}": getattr(import_module(public), name)
+    for public, homes in HOME.items()
+    for name in homes
+}
+CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+OLD_KEYWORDS = {"target_dir", "data_dir", "upto_lsn", "every", "dsn", "proofs", "for_"}
+"""Other words for directory, data_directory, stop_at, interval, conninfo, evidence, kind."""
+DEFAULTS = {10.0, 60.0, 600.0, None}
+"""The defaults of timeouts; see Timeout."""
+
+
+def functions() -> Iterator[tuple[str, Callable[..., object]]]:
+    """Yield every public function, and every public method with its class."""
+    for name, value in PUBLIC.items():
+        if inspect.isfunction(value):
+            yield name, value
+    for name, kind in CLASSES.items():
+        for attribute in dir(kind):
+            member = inspect.getattr_static(kind, attribute)
+            member = getattr(member, "__func__", member)
+            is_public = attribute == "__init__" or not attribute.startswith("_")
+            if is_public and inspect.isfunction(member) and "pgreplkit" in member.__module__:
+                yield f"{name}.{attribute}", member
+
+
+FUNCTIONS = dict(functions())
+
+
+def test_the_public_names_are_those_that_were_decided() -> None:
+    decided = json.loads((ROOT / "tests" / "data" / "public_names.json").read_text())
+    assert {public: sorted(homes) for public, homes in HOME.items()} == decided
+
+
+def test_a_name_is_in_one_public_module() -> None:
+    names = [name for homes in HOME.values() for name in homes]
+    assert {name for name in names if names.count(name) > 1} == {"Error"}
+
+
+def test_timeouts_take_seconds_or_a_timedelta_and_have_one_of_the_defaults() -> None:
+    for name, function in FUNCTIONS.items():
+        for parameter in inspect.signature(function).parameters.values():
+            given = parameter.default
+            if parameter.name != "timeout" or given is inspect.Parameter.empty:
+                continue
+            assert parameter.annotation in {"Timeout", "Timeout | None"}, name
+            assert given in DEFAULTS, name
+
+
+def test_one_thing_has_one_keyword() -> None:
+    used = {
+        name: OLD_KEYWORDS & {*inspect.signature(function).parameters}
+        for name, function in FUNCTIONS.items()
+    }
+    assert {name: words for name, words in used.items() if words} == {}
+
+
+def test_waits_are_named_wait_for() -> None:
+    methods = [name.rpartition(".")[2] for name in FUNCTIONS]
+    assert [name for name in methods if name.startswith("wait") and "wait_for_" not in name] == []
+
+
+def test_only_methods_that_plan_return_plans() -> None:
+    plans = {"Plan", "AsyncPlan", "ClonePlan", "AsyncClonePlan"}
+    for name, function in FUNCTIONS.items():
+        last = name.rpartition(".")[2]
+        returned = inspect.signature(function).return_annotation
+        assert last.removeprefix("a").startswith("plan_") == (returned in plans), name
+
+
+@pytest.mark.parametrize("kind", CLASSES.values(), ids=list(CLASSES))
+def test_a_class_with_items_can_be_iterated_searched_and_counted(kind: type) -> None:
+    if hasattr(kind, "__getitem__") and not issubclass(kind, str):
+        assert {"__iter__", "__contains__", "__len__"} <= {*dir(kind)}
+
+
+def test_editors_complete_the_public_names() -> None:
+    """IPython and Jupyter complete with jedi, which does not know the name TYPE_CHECKING."""
+    for public, homes in HOME.items():
+        code = f"import {public}\n{public}."
+        offered = {one.name for one in jedi.Script(code).complete()}
+        assert {*homes} <= offered
+
+
+def test_a_timeout_may_be_a_timedelta() -> None:
+    from pgreplkit.driver.backoff import Backoff
+
+    assert Backoff(timedelta(milliseconds=1500)).limit == 1.5
+    with pytest.raises(ValueError, match="finite and >= 0, got -1"):
+        Backoff(timedelta(seconds=-1))
