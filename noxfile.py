@@ -181,6 +181,14 @@ def package(session: nox.Session) -> None:
 
 
 @nox.session
+def notebook(session: nox.Session) -> None:
+    """Data frames and plots, with pandas, polars and matplotlib."""
+    install(session, "test")
+    session.install("matplotlib", "pandas", "polars")
+    session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed beside the tools that people use, as ratios in one run."""
     install(session, "bench")

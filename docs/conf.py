@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "notebooks",
     "reference",
 ]
 smartquotes = False  # and 10 % less time
@@ -34,9 +35,17 @@ autodoc_default_options = {
 }
 autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
-# Every type in a signature is a link; some aliases and type variables have no target.
+# Every type in a signature is a link. These have no target: type variables, aliases that are not
+# public, and types of projects without an inventory.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(.*\.)?(R|Default|AnySegmentSize|Converter|SearchStrategy)")]
+_WITHOUT_TARGET = "|".join(
+    [
+        *("R", "Item", "Default"),
+        *("AnySegmentSize", "ChangeRow", "Converter", "Record", "TableReader", "Where"),
+        *("Axes", "NDArray", "SearchStrategy", "uint64"),
+    ]
+)
+nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]
 # Fields that are called bytes make the builtin type ambiguous as the target of a link.
 suppress_warnings = ["ref.python"]
 

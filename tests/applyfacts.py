@@ -41,7 +41,6 @@ def target(
         lacks=(),
         columns=columns,
         keys=keys,
-        primary_key=keys[0] if keys else (),
     )
 
 

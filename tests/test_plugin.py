@@ -1,66 +1,45 @@
-"""The pytest plugin in a user's test suite, and pytest-postgresql on a lab's server."""
+"""The pytest plugin in a user's test suite."""
 
 from __future__ import annotations
 
 import pytest
-from clusters import Clusters
-
-from pgreplkit.lab import Lab, find_servers
 
 
-def test_the_fixture_provides_a_lab_and_closes_it(pytester: pytest.Pytester) -> None:
+def test_the_fixtures_provide_a_lab_and_a_database_on_its_server(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+        from pytest_postgresql import factories
+
+        database = factories.postgresql("pgreplkit_postgresql")
+
+        @pytest.fixture(scope="session")
+        def pgreplkit_primary(pgreplkit_lab):
+            return pgreplkit_lab.primary(settings={"wal_level": "logical"})
+        """
+    )
     pytester.makepyfile(
         """
         from pathlib import Path
 
-        def test_with_a_lab(pgreplkit_lab):
-            with pgreplkit_lab.primary().connect() as primary:
-                assert not primary.is_in_recovery()
+        import pgreplkit
+
+        def test_on_its_own_database(database, pgreplkit_lab):
+            primary = pgreplkit.Primary(database)
+            assert primary.identity().database == database.info.dbname == "tests"
+            assert primary.setting("wal_level").value == "logical"
+            database.execute("CREATE TABLE orders (id int)")
+            database.commit()
             Path("root").write_text(str(pgreplkit_lab.root))
 
-        def test_same_lab(pgreplkit_lab):
+        def test_on_a_new_database(database, pgreplkit_lab):
+            database.execute("CREATE TABLE orders (id int)")
             assert list(pgreplkit_lab.nodes) == ["primary1"]
         """
     )
-    pytester.runpytest_subprocess("-p", "no:postgresql").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
     root = (pytester.path / "root").read_text()
     assert not pytester.path.joinpath(root).exists()
-
-
-def test_a_database_of_pytest_postgresql_on_a_lab_server(
-    pytester: pytest.Pytester,
-    pgreplkit_lab: Lab,
-    clusters: Clusters,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # pytest-postgresql adds the worker of pytest-xdist to the database's name.
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    node = clusters.of(find_servers()[0].version.major).primary
-    pytester.makeini(
-        f"""
-        [pytest]
-        postgresql_host = {node.host}
-        postgresql_port = {node.port}
-        postgresql_password = {pgreplkit_lab.password}
-        """
-    )
-    pytester.makepyfile(
-        """
-        import pgreplkit
-        from pytest_postgresql import factories
-
-        postgresql = factories.postgresql("postgresql_noproc")
-
-        def test_on_its_own_database(postgresql):
-            pgreplkit.register(postgresql)
-            primary = pgreplkit.Primary(postgresql)
-            assert primary.identity().database == postgresql.info.dbname == "tests"
-            [lsn] = postgresql.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
-            assert isinstance(lsn, pgreplkit.LSN)
-            assert primary.wal_position().insert >= lsn
-        """
-    )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
 def test_a_failed_comparison_of_lsns_shows_their_distance(pytester: pytest.Pytester) -> None:

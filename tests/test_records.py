@@ -11,9 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+import cattrs.preconf.json
 from htmlchecks import words_of
 from instances import VARIANTS, Builder, public_classes, public_records
 
+from pgreplkit import register_cattrs
 from pgreplkit.catalog.cluster.repmgr import RepmgrNode
 from pgreplkit.values.flat import to_records
 from pgreplkit.values.record import Record, asdict
@@ -37,6 +39,15 @@ VALUES = {
     *("TimelineSwitch", "WalFileName"),
 }
 """Values have a text that can be parsed."""
+NOT_REBUILT = {
+    *("BackupChunk", "ManifestChunk", "Message", "PageImage", "Payload", "SlotChange", "WalChunk"),
+    *("PlanResult", "StepProgress", "StepResult"),
+    *("Delete", "Insert", "Truncate", "Update", "WalBlock", "WalCommit"),
+    *("ArchiveReport", "PublicationState", "RepmgrNode", "StandbyConfig"),
+    *("PatroniMember", "PatroniStatus"),
+    *("ClusterNode", "NodeSample", "Topology", "WatchSample", "WatchSamples"),
+}
+"""Rows with binary data, steps, tables of changes, hidden or untyped fields, or errors."""
 CHOICES = {"ApplyRemote", "KeepLocal", "TableRule"}
 """Choices of the caller, which can contain functions."""
 
@@ -84,12 +95,12 @@ def test_text_has_readable_lines_of_at_most_100_columns() -> None:
     for record in instances():
         if type(record).__name__ in SOURCE_TEXTS or record._is_named:
             continue
-        text = str(record)
-        for line in text.split("\n"):
-            assert len(line) <= 100, text
-            assert line.isprintable(), text
-            assert line == line.rstrip(), text
-            assert line or not text, text
+        for text in (str(record), str(Rows([record, record]))):
+            for line in text.split("\n"):
+                assert len(line) <= 100, text
+                assert line.isprintable(), text
+                assert line == line.rstrip(), text
+                assert line or not text, text
 
 
 def test_html_is_well_formed_and_escapes_what_servers_send() -> None:
@@ -104,6 +115,17 @@ def test_records_for_data_frames_have_plain_values_and_equal_keys() -> None:
         assert len({tuple(record) for record in records}) == 1, cls
         for value in (value for record in records for value in record.values()):
             assert value is None or type(value) in CELLS or isinstance(value, datetime), cls
+
+
+def test_cattrs_rebuilds_rows_from_to_dict() -> None:
+    converter = cattrs.preconf.json.make_converter()
+    register_cattrs(converter)
+    rebuilt = [cls for cls in public_records() if cls.__name__ not in NOT_REBUILT]
+    assert len(rebuilt) > 100
+    for record in instances():
+        cls = type(record)
+        if cls in rebuilt:
+            assert converter.structure(record.to_dict(), cls) == record
 
 
 def test_a_field_that_the_repr_hides_is_in_no_form() -> None:

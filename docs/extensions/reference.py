@@ -36,6 +36,7 @@ PUBLIC_MODULES = [*HOME, "pgreplkit.lab"]
 STANDARD = {
     "IPv4Address": "ipaddress.IPv4Address",
     "IPv6Address": "ipaddress.IPv6Address",
+    "InvalidVersion": "packaging.version.InvalidVersion",
     "Path": "pathlib.Path",
     "Version": "packaging.version.Version",
     "datetime": "datetime.datetime",
@@ -109,10 +110,12 @@ def analyse_private_modules() -> None:
 def skip_member(
     app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
 ) -> bool | None:
-    """Skip what another class documents."""
+    """Skip what another class documents, and the objects of a module, which pages list."""
+    module, qualname = (app.env.temp_data[f"autodoc:{part}"] for part in ("module", "class"))
+    if what == "module" and module in PUBLIC_MODULES:
+        return True
     if what not in {"class", "exception"} or skip:
         return None
-    module, qualname = app.env.temp_data["autodoc:module"], app.env.temp_data["autodoc:class"]
     value = getattr(import_module(module), qualname)
     if name == "__init__":
         return None if is_constructor(value) else True
@@ -126,11 +129,15 @@ def is_constructor(value: type) -> bool:
     module = import_module(f"pgreplkit.{home}" if home else value.__module__)
     parameters = inspect.signature(value.__init__).parameters.values()
     words = {word for p in parameters for word in re.findall(r"[A-Z]\w+", str(p.annotation))}
-    types = (vars(module).get(word) for word in words)
-    return not any(
-        isinstance(t, type) and t.__module__.startswith("pgreplkit") and t not in public_classes()
-        for t in types
-    )
+    public_names = {name.rpartition(".")[2] for name in public_objects()} | {*STANDARD}
+    return all(word in public_names or not is_private(vars(module).get(word)) for word in words)
+
+
+def is_private(value: object) -> bool:
+    """Return whether a value is a private class, or None: then only type checkers import it."""
+    if value is None:
+        return True
+    return isinstance(value, type) and value.__module__.startswith("pgreplkit")
 
 
 def describe(

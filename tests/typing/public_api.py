@@ -28,6 +28,7 @@ from pgreplkit import (
     WalRange,
     Watch,
 )
+from pgreplkit.apply import Applier, ApplyReport, ConflictKind, TableRule
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import (
     BaseBackup,
@@ -199,3 +200,10 @@ def lab() -> None:
     with Lab() as lab:
         assert_type(lab.primary(version=18), Node)
         assert_type(lab.standby(lab.primary(), slot="a").connect(), Primary | Standby)
+
+
+def applying(primary: Primary) -> None:
+    rule = TableRule(to="people", columns={"mail": "email"}, where=lambda row: bool(row["active"]))
+    applier = Applier(primary, "host=b", "a", publications=["p"], tables={"users": rule})
+    assert_type(applier.run(stop_at=LSN(1)), ApplyReport)
+    assert_type([conflict.kind for conflict in applier.conflicts()], list[ConflictKind])

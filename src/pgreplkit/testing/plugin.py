@@ -1,4 +1,4 @@
-"""pytest plugin: a session-wide lab, and more details in the reports of failed tests.
+"""pytest plugin: a session-wide lab, its server for pytest-postgresql, and details of failures.
 
 A failed test that uses the lab reports the end of its servers' logs. A failed comparison of two
 LSNs reports their distance in bytes. pytest loads the plugin automatically when pgreplkit is
@@ -9,16 +9,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from pgreplkit.lab import Lab
+    from packaging.version import Version
+
+    from pgreplkit.lab import Lab, Node
 
 
 _LAB = pytest.StashKey["Lab"]()
 _STARTED = pytest.StashKey[float]()
+
+
+class LabServer(NamedTuple):
+    """The attributes that pytest-postgresql reads of a process fixture."""
+
+    host: str
+    port: int
+    password: str
+    version: Version
+    user: str = "postgres"
+    options: str = ""
+    dbname: str = "tests"
+    template_dbname: None = None
+    maintenance_dbname: str = "postgres"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +47,22 @@ def pgreplkit_lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
     with Lab() as lab:
         pytestconfig.stash[_LAB] = lab
         yield lab
+
+
+@pytest.fixture(scope="session")
+def pgreplkit_primary(pgreplkit_lab: Lab) -> Node:
+    """Start a primary in the lab. Override this fixture to choose its version and settings."""
+    return pgreplkit_lab.primary()
+
+
+@pytest.fixture(scope="session")
+def pgreplkit_postgresql(pgreplkit_lab: Lab, pgreplkit_primary: Node) -> LabServer:
+    """Provide ``pgreplkit_primary`` as a process fixture of pytest-postgresql.
+
+    ``factories.postgresql("pgreplkit_postgresql")`` then creates a database for each test.
+    """
+    node = pgreplkit_primary
+    return LabServer(node.host, node.port, pgreplkit_lab.password, node.installation.version)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
@@ -100,6 +100,8 @@ def asdict(record: Record) -> dict[str, object]:
 def _inner(value: object) -> object:
     if isinstance(value, Record):
         return asdict(value)
-    if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(_inner(item) for item in value)
+    if type(value) is tuple:
+        return tuple(map(_inner, value))
+    if isinstance(value, Mapping):
+        return {key: _inner(item) for key, item in value.items()}
     return value

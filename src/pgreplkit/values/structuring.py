@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Protocol, TypeVar
 
+from pgreplkit.errors import Error
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.textforms import text_forms
+from pgreplkit.values.version import ServerVersion
 from pgreplkit.values.walnames import WalName, parse_wal_name
 
 T = TypeVar("T")
@@ -27,8 +31,12 @@ def register_cattrs(
 ) -> None:
     """Make a cattrs converter write LSNs and names as text and segment sizes in bytes.
 
-    cattrs itself reads and writes the other value types, which are attrs classes. Names of WAL
-    files do not contain the segment size, so they are read with ``segment_size``.
+    cattrs itself reads and writes rows, reports and the other value types, which are attrs classes.
+    Names of WAL files do not contain the segment size, so they are read with ``segment_size``.
+
+    A converter for JSON, as ``cattrs.preconf.json.make_converter()``, also reads what ``to_dict()``
+    of a row returns: ``converter.structure(sender.to_dict(), WalSender)``. Rows with binary data,
+    steps of plans, tables of changes or hidden fields cannot be read; an error becomes its text.
 
     >>> import cattrs, pgreplkit
     >>> converter = cattrs.Converter()
@@ -43,9 +51,27 @@ def register_cattrs(
         converter.register_unstructure_hook(kind, str)
     converter.register_structure_hook(SegmentSize, lambda given, _: _size(given))
     converter.register_unstructure_hook(SegmentSize, int)
+    for kind, write, read in _OF_ROWS:
+        converter.register_unstructure_hook(kind, write)
+        converter.register_structure_hook(kind, read)
+    converter.register_structure_hook(IPv4Address | IPv6Address, lambda text, _: _address(text))
     converter.register_structure_hook(
         WalName, lambda text, _: parse_wal_name(_text(text), segment_size=segment_size)
     )
+
+
+def _address(text: object) -> object:
+    return ip_address(_text(text))
+
+
+_OF_ROWS: Sequence[tuple[type, Callable[..., object], Callable[[Any, type], object]]] = (
+    (timedelta, timedelta.total_seconds, lambda seconds, _: timedelta(seconds=seconds)),
+    (ServerVersion, str, lambda text, _: ServerVersion(_text(text))),
+    (Error, str, lambda text, _: Error(_text(text))),
+    (IPv4Address, str, lambda text, _: _address(text)),
+    (IPv6Address, str, lambda text, _: _address(text)),
+)
+"""The types of the fields of rows that cattrs does not know: how each is written, and read."""
 
 
 def _reader(kind: type[T], parse: Callable[[str], object]) -> Callable[[object, type], object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
@@ -11,6 +11,7 @@ from pgreplkit.values.record import Record, names_of
 WIDTH = 100
 _MOST_ITEMS = 20
 """Items of a list within a report; the rest is counted."""
+_LONGEST_CELL = 50
 _GAP = "  "
 
 
@@ -160,7 +161,7 @@ def table_text(rows: Sequence[Mapping[str, object]]) -> list[str]:
     names = [n for n in (rows[0] if rows else ()) if any(row.get(n) is not None for row in rows)]
     if not names:
         return []
-    cells = {name: [value_text(row.get(name)) for row in rows] for name in names}
+    cells = {name: [_cut(value_text(row.get(name))) for row in rows] for name in names}
     kept, left_out, used = [], [], 0
     for name in names:
         width = max(len(name), *map(len, cells[name]), 0)
@@ -178,7 +179,5 @@ def table_text(rows: Sequence[Mapping[str, object]]) -> list[str]:
     return lines
 
 
-def numbered(items: Iterable[str]) -> Iterator[str]:
-    """Return items as a numbered list."""
-    for number, item in enumerate(items, 1):
-        yield from wrapped(item, first=f"{number:>4}. ")
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 1]}…"

@@ -300,7 +300,7 @@ def watch(progress):
     if progress.number == number and progress.elapsed is None:
         threading.Thread(target=end, daemon=True).start()
 cluster = Cluster.discover(servers, controls=controls)
-plan = cluster.switchover(to, journal=journal)
+plan = cluster.plan_switchover(to, journal=journal)
 assert number <= len(plan.steps), len(plan.steps)
 plan.run(watch)
 time.sleep(delay + 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from clusters import Cluster, wait_until
+from clusters import Cluster, Clusters, wait_until
 from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
@@ -298,6 +298,12 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     insist_on_same_rows(two)
     with pytest.raises(ApplyError, match="parked no longer"):
         one.apply_parked(parked)
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
+    two.subscriber.run("ALTER TABLE t ADD CHECK (n < 4) NOT VALID")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    [dropped] = one.parked()
+    one.drop_parked(dropped)
+    assert one.parked() == []
 
 
 @NEWEST
@@ -358,7 +364,8 @@ def test_a_deadlock_is_tried_again(two: Pair) -> None:
 
 
 @NEWEST
-def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
+def test_an_applier_is_run_once_at_a_time(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgreplkit._sync.logical.applytarget._RELEASED_WITHIN", 0.0)
     one = applier(two)
     one.run(stop_at=end(two.publisher), timeout=20)
     with psycopg.connect(two.subscriber.conninfo) as other:
@@ -369,6 +376,7 @@ def test_an_applier_is_run_once_at_a_time(two: Pair) -> None:
 
 
 @NEWEST
+@pytest.mark.matrix
 def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> None:
     two.subscriber.run("INSERT INTO t VALUES (1, 'local', 1), (9, 'local', 9)")
     two.publisher.run("INSERT INTO t VALUES (1, 'remote', 1)")
@@ -386,6 +394,7 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
 
 
 @NEWEST
+@pytest.mark.matrix
 def test_an_interrupted_copy_begins_again(two: Pair) -> None:
     for each in (two.publisher, two.subscriber):
         each.run("CREATE TABLE u (id int PRIMARY KEY, name varchar(3))")
@@ -429,6 +438,7 @@ def mover(two: Pair) -> Iterator[str]:
     two.subscriber.run("DROP ROLE mover")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("resume", ["origin", "table"])
 def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resume: str) -> None:
     conninfos = two.publisher.as_role(mover), two.subscriber.as_role(mover)
@@ -450,6 +460,7 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
 
 
 @NEWEST
+@pytest.mark.matrix
 def test_a_connection_that_is_cut_within_a_transaction_loses_and_doubles_nothing(
     two: Pair,
 ) -> None:
@@ -485,6 +496,7 @@ def test_a_restored_subscriber_has_no_position(two: Pair) -> None:
 
 
 @NEWEST
+@pytest.mark.matrix
 def test_the_command_runs_until_it_is_told_to_stop(
     two: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -508,3 +520,27 @@ def test_the_command_runs_until_it_is_told_to_stop(
     assert "was stopped at" in errors
     config.write_text("nonsense = 1")
     assert main([str(config)]) == MISCONFIGURED
+
+
+@NEWEST
+@pytest.mark.matrix
+@pytest.mark.one_colour
+def test_a_subscriber_that_crashes_keeps_the_applier_and_what_was_acknowledged(
+    clusters: Clusters, two: Pair, major: int
+) -> None:
+    node = clusters.lab.primary(version=major)
+    crashing = Pair(two.publisher, Database(node, "postgres"))
+    crashing.subscriber.run(TABLE)
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    one = applier(crashing, copy=True)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    node.stop("immediate")
+    node.start()
+    assert one.status().state == "streaming"
+    insist_on_same_rows(crashing)
+    two.publisher.run("INSERT INTO t VALUES (2, 'b', 2)")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    node.stop("immediate")
+    node.start()
+    assert one.status().position >= report.position
+    insist_on_same_rows(crashing)

@@ -66,6 +66,8 @@ class Applied(Workload):
         return names
 
 
+@pytest.mark.matrix
+@pytest.mark.pg(">=17")
 def test_an_applied_random_workload_leads_to_the_same_rows(
     two: tuple[Database, Database],
 ) -> None:

@@ -157,8 +157,8 @@ def test_steps_refusals_and_failures_are_logged(caplog: pytest.LogCaptureFixture
     with pytest.raises(PlanFailed):
         Plan(Recorder(failing=STEPS[1]), JOURNAL, Checks(), None).run()
     found = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert found[0] == ("WARNING", "promotion of b: refused because of disk")
-    assert [level for level, _ in found] == ["WARNING", "INFO", "INFO", "INFO", "WARNING"]
+    assert found[0] == ("INFO", "promotion of b: refused because of disk")
+    assert [level for level, _ in found] == ["INFO", "INFO", "INFO", "INFO", "WARNING"]
     assert found[1][1].startswith("promotion of b, step 1 of 3 begins: ")
     assert found[2][1].startswith("promotion of b, step 1 of 3 is done after 0.0 s")
     assert found[4][1].startswith("promotion of b: failed in ")

@@ -218,7 +218,7 @@ def test_the_nodes_of_a_switchover_are_the_primary_and_a_standby() -> None:
         switchover_nodes(topology, "Db-1")
     with pytest.raises(KeyError):
         switchover_nodes(topology, "typo")
-    with pytest.raises(ServerError, match=r"no primary answers; use failover\(\)"):
+    with pytest.raises(ServerError, match=r"no primary answers; use plan_failover\(\)"):
         switchover_nodes(Topology((NEW,)), "db2")
     starting = ClusterNode(name="a", error=ConnectionFailed("connect", "starting"), refuses=True)
     with pytest.raises(ServerError, match="no primary accepts connections at present"):

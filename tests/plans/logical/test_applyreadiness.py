@@ -131,7 +131,7 @@ def test_one_database_can_be_both_if_every_table_is_mapped() -> None:
 
 
 def test_a_table_without_a_key_is_a_warning() -> None:
-    loose = attrs.evolve(OWN, keys=(), primary_key=())
+    loose = attrs.evolve(OWN, keys=())
     assert readiness(targets={T: loose})["table public.t"].severity is Severity.WARNING
     without = attrs.evolve(IDENTITY, index=None, columns=(), remedy="ALTER TABLE t …")
     finding = readiness(identities=[without])["table public.t"]

@@ -249,6 +249,7 @@ class AsyncApplyTarget(AsyncClosing):
         await self.pipeline.close()
         with translate_errors(self.operation):
             await self.connection.execute("DEALLOCATE ALL")
+            await self.connection.execute(sql.WAIT_FOR_FLUSH)
 
     async def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""

@@ -135,7 +135,7 @@ class Plan:
         if not readiness.is_ready and not force:
             critical = [f for f in readiness.findings if f.severity is Severity.CRITICAL]
             checks = ", ".join(finding.check for finding in critical)
-            _LOGGER.warning("%s: refused because of %s", self.operation, checks)
+            _LOGGER.info("%s: refused because of %s", self.operation, checks)
             raise PlanRefused(self.operation, tuple(critical))
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None

@@ -244,6 +244,7 @@ class ApplyTarget(Closing):
         self.pipeline.close()
         with translate_errors(self.operation):
             self.connection.execute("DEALLOCATE ALL")
+            self.connection.execute(sql.WAIT_FOR_FLUSH)
 
     def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""

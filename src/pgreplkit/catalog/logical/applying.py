@@ -123,8 +123,8 @@ def replica_role(major: int, *, is_superuser: bool) -> str:
 def session_settings(major: int) -> str:
     """Return the statement for the settings of a session that applies changes."""
     settings = {
-        # Acknowledged is only what was flushed, so that no commit has to wait for it.
-        "synchronous_commit": "off",
+        # The state of the applier and its copied rows must survive a crash of the subscriber.
+        "synchronous_commit": "on",
         "row_security": "off",
         # In any other, a transaction can fail at its commit.
         "default_transaction_isolation": "read committed",
@@ -170,7 +170,12 @@ ENDING_TABLE = f"""
 """As ``ending``, with the position in a table; the last parameter is the applier's name."""
 CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
-SET_MARK = "SELECT set_config('pgreplkit.applied', %s, false)"
+SET_MARK = """
+    SELECT set_config('pgreplkit.applied', %s, false),
+        set_config('synchronous_commit', 'off', false)
+"""
+"""Begins the pipeline: a position is acknowledged once it is flushed, so no commit waits for it."""
+WAIT_FOR_FLUSH = "SET synchronous_commit = 'on'"
 XACT_SETUP = "SELECT {}.pg_replication_origin_xact_setup($1::pg_lsn, $2::timestamptz)"
 MOVE_POSITION = """
     UPDATE pgreplkit.applier SET position = $1::pg_lsn, commit_time = $2::timestamptz

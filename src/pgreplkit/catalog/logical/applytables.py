@@ -53,7 +53,6 @@ class TargetTable:
     columns: tuple[TargetColumn, ...] = ()
     keys: tuple[tuple[str, ...], ...] = ()
     """The columns of each unique index without a condition; the primary key's come first."""
-    primary_key: tuple[str, ...] = ()
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of that name."""
@@ -101,7 +100,7 @@ def target_keys(major: int) -> str:
     """Return the statement for the unique indexes of tables; primary keys come first."""
     keys = "indnkeyatts" if has("index.include", major) else "indnatts"
     return f"""
-        SELECT n.nspname AS schema, c.relname AS name, indisprimary AS is_primary,
+        SELECT n.nspname AS schema, c.relname AS name,
             ARRAY(SELECT attname::text FROM unnest(indkey::int2[]) WITH ORDINALITY k (number, place)
                 JOIN pg_catalog.pg_attribute ON attrelid = indrelid AND attnum = number
                 WHERE place <= {keys} ORDER BY place) AS columns
@@ -123,17 +122,16 @@ def targets_in(
         table = table_in(record)
         if table in found:
             of_table[table].append(_column(record))
-    unique: dict[TableName, list[tuple[bool, tuple[str, ...]]]] = {name: [] for name in found}
+    unique: dict[TableName, list[tuple[str, ...]]] = {name: [] for name in found}
     for record in keys:
         table = table_in(record)
         if table in found:
-            unique[table].append((bool(record["is_primary"]), _names(record["columns"])))
+            unique[table].append(_names(record["columns"]))
     return {
         name: TargetTable(
             table=name,
             columns=tuple(of_table[name]),
-            keys=tuple(key for _, key in unique[name]),
-            primary_key=next((key for is_primary, key in unique[name] if is_primary), ()),
+            keys=tuple(unique[name]),
             **record,  # type: ignore[arg-type]
         )
         for name, record in found.items()

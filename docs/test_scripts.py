@@ -1,0 +1,88 @@
+"""The files that the how-to pages let their readers save work as the pages say."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pgreplkit.lab import Lab, Node
+
+HOW_TO = Path(__file__).parent / "how-to"
+FILE = re.compile(r"Save this as `([\w.]+)`:\n\n```python\n(.*?)```", re.DOTALL)
+
+
+def save_files(page: str, folder: Path) -> None:
+    """Save the files of a page in a folder."""
+    for name, text in FILE.findall((HOW_TO / page).read_text()):
+        folder.joinpath(name).write_text(text)
+
+
+@pytest.fixture(scope="module")
+def primary(pgreplkit_lab: Lab) -> Node:
+    return pgreplkit_lab.primary(settings={"wal_level": "logical"})
+
+
+def test_the_nightly_check_is_silent_until_a_server_has_a_problem(
+    primary: Node, tmp_path: Path
+) -> None:
+    save_files("check-servers-nightly.md", tmp_path)
+    check = [sys.executable, tmp_path / "check_replication.py"]
+    run = subprocess.run([*check, primary.conninfo], capture_output=True, text=True, check=True)
+    assert run.stdout == ""
+    run = subprocess.run(
+        [*check, primary.conninfo, "host=127.0.0.1 port=1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stdout.startswith("server 2: could not connect")
+
+
+def test_pytest_and_pytest_postgresql_use_a_lab(tmp_path: Path) -> None:
+    save_files("test-with-pytest.md", tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "3 passed" in run.stdout
+
+
+def test_the_service_reports_retained_wal_and_follows_changes(
+    primary: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_files("use-in-a-service.md", tmp_path)
+    monkeypatch.setenv("SHOP_CONNINFO", primary.conninfo)
+    monkeypatch.syspath_prepend(tmp_path)
+    with primary.connect() as server:
+        server.connection.execute("CREATE TABLE orders (id int PRIMARY KEY, total int)")
+        server.create_publication("orders", tables=["orders"])
+        server.create_logical_slot("shop")
+        server.connection.execute("INSERT INTO orders VALUES (1, 50)")
+    order, report = asyncio.run(answers())
+    assert order == {"id": 1, "total": 50}
+    assert "shop" in [holder["name"] for holder in report["holders"]]
+
+
+async def answers() -> tuple[object, dict[str, list[dict[str, object]]]]:
+    """Run the saved service until it knows an order; return its answers."""
+    import app
+
+    service = httpx.ASGITransport(app.app)
+    async with (
+        app.app.router.lifespan_context(app.app),
+        httpx.AsyncClient(transport=service, base_url="http://service") as client,
+        asyncio.timeout(30),
+    ):
+        while (order := (await client.get("/orders/last")).json()) is None:
+            await asyncio.sleep(0.01)
+        return order, (await client.get("/wal")).json()
