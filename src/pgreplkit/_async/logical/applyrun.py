@@ -138,9 +138,12 @@ class AsyncApplyRun:
             writers = [pipeline.socket] if is_blocked else []
             await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
-        is_due = time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY
-        if self._flushing < self._taken and (is_due or self._stream.is_complete):
-            await self._flush()
+        socket = self._stream.socket
+        if self._flushing < self._taken and socket is not None:
+            # The stream ends with the next item: what it acknowledges must be known by then.
+            left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
+            if self._stream.is_complete or left <= 0 or not await wait_sockets([socket], [], left):
+                await self._flush()
             return None
         try:
             return await self._stream.__anext__()

@@ -137,9 +137,12 @@ class ApplyRun:
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
-        is_due = time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY
-        if self._flushing < self._taken and (is_due or self._stream.is_complete):
-            self._flush()
+        socket = self._stream.socket
+        if self._flushing < self._taken and socket is not None:
+            # The stream ends with the next item: what it acknowledges must be known by then.
+            left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
+            if self._stream.is_complete or left <= 0 or not wait_sockets([socket], [], left):
+                self._flush()
             return None
         try:
             return self._stream.__next__()
