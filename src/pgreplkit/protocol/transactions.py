@@ -142,16 +142,17 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
         if current is not None and kind in _TABLES:
             current.spool.add(lsn, data[at:])
         match change:
+            # In the order in which they are frequent: each transaction has the first two.
+            case m.Begin() | m.StreamStart() if current is None:
+                self._begin(change, decoder)
             case m.Commit() | m.StreamCommit():
-                return self._complete(change, data[at:])
+                return self._complete(change, data, at)
             case m.Message():
                 return self._message_alone(change, decoder, lsn, data[at:])
+            case m.Begin() | m.StreamStart():
+                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
             case m.Insert() | m.Update() | m.Delete() | m.Truncate():
                 raise InvalidChangeMessage(data[at:], "it is outside of any transaction")
-            case m.Begin() | m.StreamStart() if current is not None:
-                raise InvalidChangeMessage(data[at:], "it begins a transaction within another")
-            case m.Begin() | m.StreamStart():
-                self._begin(change, decoder)
             case m.StreamStop():
                 self._current = None
                 self._feedback.is_within = False
@@ -170,16 +171,15 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
 
     def _begin(self, begin: m.Begin | m.StreamStart, decoder: Decoder[R]) -> None:
         """Begin a transaction, or continue a streamed one with its next block."""
+        self._feedback.is_within = True
         xid, is_streamed = begin.xid, isinstance(begin, m.StreamStart)
-        assembly = self._streams.get(xid) if is_streamed else None
-        if assembly is None:
+        self._current = self._streams.get(xid) if is_streamed else None
+        if self._current is None:
             # The stream's own decoder may see a table change before this transaction is read.
             fork = decoder.fork(streamed=is_streamed)
-            assembly = _Assembly(xid, Spool(self._limit), fork, is_streamed)
+            self._current = _Assembly(xid, Spool(self._limit), fork, is_streamed)
         if is_streamed:
-            self._streams[xid] = assembly
-        self._current = assembly
-        self._feedback.is_within = True
+            self._streams[xid] = self._current
 
     def _abort(self, abort: m.StreamAbort) -> None:
         """Discard a streamed transaction, or remember that one of its subtransactions failed."""
@@ -188,7 +188,9 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
         elif abort.xid in self._streams:
             self._streams[abort.xid].aborted.add(abort.subxid)
 
-    def _complete(self, end: m.Commit | m.StreamCommit, data: bytes) -> Transaction[R] | None:
+    def _complete(
+        self, end: m.Commit | m.StreamCommit, data: bytes, at: int
+    ) -> Transaction[R] | None:
         """Return the transaction that a commit ends; None if it is empty."""
         current, assembly = self._current, None
         if isinstance(end, m.StreamCommit):
@@ -196,7 +198,7 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
         elif current is not None and not current.is_streamed:
             assembly, self._current = current, None
         if assembly is None:
-            raise InvalidChangeMessage(data, "it ends a transaction that has not begun")
+            raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
         if assembly.is_empty:
             self._feedback.is_within = False
             self._feedback.reach(end.end_lsn)
