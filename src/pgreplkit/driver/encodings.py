@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from psycopg import BaseConnection
+
+from pgreplkit.errors import ServerError
+
+_ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
+"""A byte that could not be decoded, as it is shown."""
 
 
 def has_encoding(connection: BaseConnection[Any]) -> bool:
@@ -22,3 +29,18 @@ def name_encoding(connection: BaseConnection[Any]) -> str:
 def role_of(connection: BaseConnection[Any]) -> str:
     """Return the role of the session, with bytes of another encoding escaped."""
     return connection.pgconn.user.decode(name_encoding(connection), "backslashreplace")
+
+
+def insist_on_readable(
+    connection: BaseConnection[Any], operation: str, names: Iterable[str]
+) -> None:
+    """Refuse names with bytes of another encoding: they cannot be sent back to the server.
+
+    Raises: ServerError.
+    """
+    if has_encoding(connection):
+        return
+    if unreadable := [name for name in names if _ESCAPED.search(name)]:
+        found = f"{', '.join(unreadable)} is not valid {name_encoding(connection)}"
+        remedy = "connect with the encoding of the names, such as client_encoding=LATIN1"
+        raise ServerError(operation, found, remedy=remedy)

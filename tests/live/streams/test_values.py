@@ -373,6 +373,29 @@ def test_bytes_of_another_encoding_in_names_and_roles_are_escaped(
     assert "r\\xe9plica" in names
 
 
+def test_names_of_another_encoding_can_be_used_in_that_encoding(ascii_database: Database) -> None:
+    raw = make_conninfo(ascii_database.conninfo, client_encoding="SQL_ASCII")
+    with psycopg.connect(raw, autocommit=True) as writer:
+        writer.execute(b'CREATE TABLE t ("\xe9t\xe9" int PRIMARY KEY)')
+        writer.execute(b"CREATE PUBLICATION p FOR TABLE t")
+        writer.execute(b"INSERT INTO t VALUES (1)")
+        with Primary.connect(ascii_database.conninfo, client_encoding="LATIN1") as primary:
+            with primary.snapshot_then_changes("s", publications=["p"]) as stream:
+                first = next(stream)
+                assert isinstance(first, Insert)
+                assert first.new["été"] == 1
+            [progress] = pgreplkit.compare(primary, primary, ["t"])
+            assert progress.rows == 1
+        with Primary.connect(ascii_database.conninfo) as primary:
+            refused = r"\\xe9t\\xe9 is not valid utf-8; connect with the encoding of the names"
+            with pytest.raises(pgreplkit.errors.ServerError, match=refused):
+                primary.snapshot_then_changes("s", publications=["p"]).__enter__()
+            with pytest.raises(pgreplkit.errors.ServerError, match=refused):
+                [*pgreplkit.compare(primary, primary, ["t"])]
+        writer.execute(b"DROP PUBLICATION p")
+        writer.execute(b"DROP TABLE t")
+
+
 @pytest.mark.parametrize("given", ["options", "environment"])
 def test_settings_of_the_user_hold_on_replication_connections(
     database: Database, monkeypatch: pytest.MonkeyPatch, given: str

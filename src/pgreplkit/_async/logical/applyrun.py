@@ -21,7 +21,7 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ApplyFailed, ConnectionFailed, OriginLoop, SchemaMismatch, WaitTimeout
+from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
@@ -138,9 +138,12 @@ class AsyncApplyRun:
             writers = [pipeline.socket] if is_blocked else []
             await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
-        is_due = time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY
-        if self._flushing < self._taken and (is_due or self._stream.is_complete):
-            await self._flush()
+        socket = self._stream.socket
+        if self._flushing < self._taken and socket is not None:
+            # The stream ends with the next item: what it acknowledges must be known by then.
+            left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
+            if self._stream.is_complete or left <= 0 or not await wait_sockets([socket], [], left):
+                await self._flush()
             return None
         try:
             return await self._stream.__anext__()
@@ -249,6 +252,8 @@ class AsyncApplyRun:
         for outcome in outcomes:
             group = outcome.group
             if outcome.error is not None:
+                if isinstance(group, LSN):
+                    raise outcome.error
                 # The transactions behind it were refused for that reason.
                 await self._recover(outcome.error)
                 return
@@ -345,14 +350,15 @@ class AsyncApplyRun:
     async def _tried_slowly(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row]
     ) -> list[Conflict]:
-        for attempt in range(self._settings.retries + 1):
+        attempt = 0
+        while True:
             try:
                 return await slow.apply(transaction)
             except ApplyFailed as failure:
-                if not is_transient(failure.sqlstate) or attempt == self._settings.retries:
+                if not is_transient(failure.sqlstate) or attempt >= self._settings.retries:
                     raise
             await sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
-        raise ConnectionFailed(self._target.operation, "no attempt was made")
+            attempt += 1
 
 
 def _steps(notes: Sequence[object]) -> list[Step]:

@@ -31,7 +31,7 @@ from pgreplkit.catalog.server.settingcommands import (
 from pgreplkit.driver.adapters import register, register_readable
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import conninfo_of
-from pgreplkit.driver.encodings import role_of
+from pgreplkit.driver.encodings import name_encoding, role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
 from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
@@ -151,12 +151,18 @@ class AsyncLink:
     ) -> list[DictRow]:
         async with self._translated(operation, grant, meaning):
             log_statement(operation, sql)
-            text = sql if isinstance(sql, str) else sql.as_string(self.connection)
+            text = self._encoded(sql)
             if self.is_autocommit and not milliseconds:
-                return await self._fetch(text.encode(), params)
+                return await self._fetch(text, params)
             # A savepoint in the caller's transaction, or a transaction of its own.
             async with self.connection.transaction(), self._limited(milliseconds):
-                return await self._fetch(text.encode(), params)
+                return await self._fetch(text, params)
+
+    def _encoded(self, sql: str | Composed) -> bytes:
+        """Return a statement in the encoding of the session, which the user may have chosen."""
+        if isinstance(sql, str):
+            return sql.encode(name_encoding(self.connection))
+        return sql.as_bytes(self.connection)
 
     @asynccontextmanager
     async def _limited(self, milliseconds: int) -> AsyncIterator[None]:

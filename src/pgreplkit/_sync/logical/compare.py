@@ -29,6 +29,7 @@ from pgreplkit.catalog.logical.stuck import COPIED_NOW
 from pgreplkit.catalog.logical.types import Types, TypeShape, types_of_tables
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.tablescan import TableScan, columns_named
 from pgreplkit.errors import (
     InsufficientPrivilege,
@@ -172,6 +173,7 @@ class _Comparison:
             records = within.all(operation, statement, [table.schema, table.name])
         if not records:
             raise TableNotFound(operation, f"the {side} has no such table")
+        insist_on_readable(link.connection, operation, [record["name"] for record in records])
         return [ColumnShape(**record) for record in records]
 
     def _types(self, table: TableName) -> Types:

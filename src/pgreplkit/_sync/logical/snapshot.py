@@ -40,6 +40,7 @@ from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
+from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
 from pgreplkit.plans.logical.snapshot import TableCopy, table_copy
@@ -290,6 +291,8 @@ def table_copies(
     copies = []
     for one in published:
         records = link.all(operation, shape, [one.table.schema, one.table.name])
+        columns = [record["name"] for record in records if record["name"] is not None]
+        insist_on_readable(link.connection, operation, [str(one.table), *columns])
         copies.append(table_copy(one, records))
     return copies
 
