@@ -16,6 +16,7 @@ from pgreplkit.offline.records import WalRecord
 RECORDED = Path(__file__).parent / "data" / "wal"
 MAJORS = [*range(10, 19)]
 WITH_DUMPS = [15, 16, 17, 18]
+SAMPLE = [10, 13, 18]
 
 
 @attrs.frozen(slots=False)

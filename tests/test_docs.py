@@ -45,3 +45,6 @@ def test_the_readme_has_absolute_links_to_files_that_exist() -> None:
     paths = re.findall(rf"{re.escape(REPOSITORY)}(\S+)", text)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+    # A definition that is not a line of its own is text, and links to it are not links.
+    definitions = re.findall(rf"^\[[^\]]+\]: {re.escape(REPOSITORY)}\S+$", text, re.MULTILINE)
+    assert len(definitions) == len(paths)

@@ -88,7 +88,7 @@ def compressed(items: list[bytes | tuple[int, int]]) -> tuple[bytes, bytes]:
 def pglz_items(draw: st.DrawFn) -> list[bytes | tuple[int, int]]:
     items: list[bytes | tuple[int, int]] = [b"a"]
     size = 1
-    for _ in range(draw(st.integers(0, 60))):
+    for _ in range(draw(st.integers(0, 20))):
         if draw(st.booleans()):
             items.append(draw(st.binary(min_size=1, max_size=1)))
             size += 1

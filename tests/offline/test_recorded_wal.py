@@ -101,11 +101,11 @@ def test_ends_of_transactions_tell_their_parts(recorded: Recorded) -> None:
     assert cast(dict[str, object], dropped[0].to_dict())["is_abort"] is False
 
 
-def test_a_transaction_is_all_its_records(recorded: Recorded) -> None:
-    wal = recorded.open()
+def test_a_transaction_is_all_its_records(sampled: Recorded) -> None:
+    wal = sampled.open()
     kinds = {
         name: Counter(record.kind.removesuffix("+INIT") for record in wal.transaction(xid))
-        for name, xid in recorded.xids.items()
+        for name, xid in sampled.xids.items()
     }
     assert kinds["aborted"] == {"INSERT": 1, "ABORT": 1}
     assert kinds["prepared"] == {"INSERT": 1, "PREPARE": 1, "COMMIT_PREPARED": 1}
@@ -117,9 +117,9 @@ def test_a_transaction_is_all_its_records(recorded: Recorded) -> None:
     assert kinds["nested"]["COMMIT"] == 1
 
 
-def test_any_position_leads_to_the_next_record(recorded: Recorded) -> None:
-    wal = recorded.open()
-    records = recorded.records
+def test_any_position_leads_to_the_next_record(sampled: Recorded) -> None:
+    wal = sampled.open()
+    records = sampled.records
     for number in range(0, len(records), 797):
         for lsn in (records[number].lsn, records[number].lsn - 1):
             assert wal.first_at(lsn) == records[number]

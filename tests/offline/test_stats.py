@@ -42,9 +42,9 @@ def test_statistics_by_kind_are_the_sums_of_pg_waldump(
     assert {row.key: row.records for row in managers} == by_manager
 
 
-def test_all_statistics_have_the_same_totals(recorded: Recorded) -> None:
-    wal = recorded.open()
-    records = recorded.records
+def test_all_statistics_have_the_same_totals(sampled: Recorded) -> None:
+    wal = sampled.open()
+    records = sampled.records
     length = sum(record.length for record in records)
     images = sum(
         block.image.size for record in records for block in record.blocks if block.image is not None
@@ -57,8 +57,8 @@ def test_all_statistics_have_the_same_totals(recorded: Recorded) -> None:
         assert sizes == sorted(sizes, reverse=True)
 
 
-def test_statistics_by_transaction_and_second_find_what_they_group(recorded: Recorded) -> None:
-    wal, xids = recorded.open(), recorded.xids
+def test_statistics_by_transaction_and_second_find_what_they_group(sampled: Recorded) -> None:
+    wal, xids = sampled.open(), sampled.xids
     by_xid = {row.key: row.records for row in wal.stats(by=WalBy.XID)}
     assert by_xid[xids["aborted"]] == 2
     assert None in by_xid  # records outside transactions
@@ -71,8 +71,8 @@ def test_statistics_by_transaction_and_second_find_what_they_group(recorded: Rec
     assert str(relation).startswith("1663/")
 
 
-def test_statistics_are_shown_as_text_html_and_records(recorded: Recorded) -> None:
-    stats = recorded.open().stats()
+def test_statistics_are_shown_as_text_html_and_records(sampled: Recorded) -> None:
+    stats = sampled.open().stats()
     assert str(stats).split("\n")[1].startswith(str(stats.rows[0].key))
     assert len(str(stats).split("\n")) == len(stats) + 1
     assert f"rows ({len(stats)}) key" in words_of(stats._repr_html_())
@@ -82,11 +82,11 @@ def test_statistics_are_shown_as_text_html_and_records(recorded: Recorded) -> No
 
 
 def test_columns_are_the_numbers_of_the_records(
-    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+    sampled: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("numpy")
-    wal = recorded.open()
-    columns, records = wal.columns(), recorded.records
+    wal = sampled.open()
+    columns, records = wal.columns(), sampled.records
     assert columns["lsn"].tolist() == [int(record.lsn) for record in records]
     assert columns["end_lsn"].tolist() == [int(record.end_lsn) for record in records]
     for name in ("length", "fpi_bytes", "xid", "manager", "info", "timeline"):

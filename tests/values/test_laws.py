@@ -165,7 +165,7 @@ def test_every_public_value_type_is_among_the_kinds() -> None:
         for name, home in homes.items()
         if home.startswith("values.")
     }
-    # A packaging Version can be changed; test_version.py has the laws of versions. Rows is a list.
+    # Versions and lists can be changed; test_version.py has the laws of versions.
     kinds = {kind for kind in public if isinstance(kind, type)} - {ServerVersion, Rows}
     assert kinds == KINDS.keys()
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import cast
 
 import attrs
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema as cs
 
+from pgreplkit.values.plain import plain
+from pgreplkit.values.record import Record, names_of
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.textforms import text_forms
 
@@ -26,19 +28,31 @@ def schema_of(kind: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         return _schema(kind, _TEXTS[kind].parse, cs.str_schema(), str)
     if kind is SegmentSize:
         return _schema(kind, SegmentSize, cs.int_schema(strict=True), int)
-    fields = _fields(kind, handler)
+    given = _fields(kind, handler)
+    # Fields that the repr hides may hold a password: they are read, but never written.
+    hidden = {f.name for f in attrs.fields(cast("type[attrs.AttrsInstance]", kind)) if not f.repr}
+    written = {name: field for name, field in given.items() if name not in hidden}
+    written |= _computed(kind, handler)
     return _schema(
         kind,
-        lambda given: kind(**given),
-        cs.typed_dict_schema(fields),
-        lambda value: {name: getattr(value, name) for name in fields},
+        lambda values: kind(**values),
+        cs.typed_dict_schema(given),
+        lambda value: {name: getattr(value, name) for name in written},
+        cs.typed_dict_schema(written),
     )
 
 
 def _schema(
-    kind: type, read: Callable[..., object], form: CoreSchema, write: Callable[..., object]
+    kind: type,
+    read: Callable[..., object],
+    form: CoreSchema,
+    write: Callable[..., object],
+    written: CoreSchema | None = None,
 ) -> CoreSchema:
-    """Return the schema of a type whose values are read from and written to ``form``."""
+    """Return the schema of a type whose values are read from ``form``.
+
+    They are written in the same form, or in that of ``written``.
+    """
 
     def validate(given: object, inner: cs.ValidatorFunctionWrapHandler) -> object:
         # JSON has the number of bytes, as to_dict() does; people write "64MB".
@@ -48,11 +62,13 @@ def _schema(
 
     # The inner serialization is used when a model is dumped to Python, and keeps the value.
     kept = cs.plain_serializer_function_ser_schema(lambda value: value)
-    written = cs.plain_serializer_function_ser_schema(write, return_schema=form, when_used="json")
+    writing = cs.plain_serializer_function_ser_schema(
+        write, return_schema=written or form, when_used="json"
+    )
     return cs.no_info_wrap_validator_function(
         validate,
         cs.no_info_after_validator_function(read, form, serialization=kept),
-        serialization=written,
+        serialization=writing,
     )
 
 
@@ -60,11 +76,42 @@ def _fields(kind: type, handler: GetCoreSchemaHandler) -> dict[str, cs.TypedDict
     hints = typing.get_type_hints(kind)
     return {
         field.name: cs.typed_dict_field(
-            handler.generate_schema(hints[field.name]),
+            _schema_of_hint(hints[field.name], handler),
             required=field.default is attrs.NOTHING,
         )
         for field in attrs.fields(cast("type[attrs.AttrsInstance]", kind))
     }
+
+
+def _computed(kind: type, handler: GetCoreSchemaHandler) -> dict[str, cs.TypedDictField]:
+    """Return the fields for the computed properties of rows and reports."""
+    names = names_of(kind) if issubclass(kind, Record) else ()
+    found = {name: getattr(kind, name, None) for name in names}
+    return {
+        name: cs.typed_dict_field(
+            _schema_of_hint(typing.get_type_hints(computed.fget)["return"], handler)
+        )
+        for name, computed in found.items()
+        if isinstance(computed, property)
+    }
+
+
+def _schema_of_hint(hint: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    try:
+        return handler.generate_schema(hint)
+    except PydanticSchemaGenerationError:
+        # An error or a row of a stream: it can be written as in to_dict(), but not read again.
+        return cs.no_info_after_validator_function(
+            _insist_on_object,
+            cs.any_schema(),
+            serialization=cs.plain_serializer_function_ser_schema(plain, when_used="json"),
+        )
+
+
+def _insist_on_object(value: object) -> object:
+    if isinstance(value, str | int | float | list | dict):
+        raise ValueError("this field can be written as JSON, but not read")
+    return value
 
 
 def json_schema_of(kind: type, schema: JsonSchemaValue) -> JsonSchemaValue:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import attrs
 
 from pgreplkit._hooks import html_of
+from pgreplkit.values.modelfield import ModelField
 
 if TYPE_CHECKING:
     from pgreplkit.values.plain import JSONValue
 
 
-class Record:
+class Record(ModelField):
     """Base of rows and reports: attrs classes with computed properties.
 
     All forms of a record come from its fields and its public properties. So a new field, or a new

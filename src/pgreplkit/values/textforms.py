@@ -11,6 +11,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.version import ServerVersion
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import (
     BackupHistoryFileName,
@@ -53,6 +54,7 @@ def text_forms(segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> Mapping[ty
         BackupHistoryFileName: TextForm(wal_name(BackupHistoryFileName), f"{name}.00000028.backup"),
         TimelineHistoryFileName: TextForm(wal_name(TimelineHistoryFileName), "00000002.history"),
         CompressedWalName: TextForm(wal_name(CompressedWalName), f"{name}.gz"),
+        ServerVersion: TextForm(ServerVersion, "18.4"),
         TableName: TextForm(TableName.parse, "public.users"),
         SyncStandbyNames: TextForm(SyncStandbyNames.parse, "ANY 1 (db2, db3)"),
     }

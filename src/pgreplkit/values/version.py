@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeGuard
 from packaging.version import InvalidVersion, Version
 
 from pgreplkit.errors import InvalidServerVersion
+from pgreplkit.values.modelfield import ModelField
 
 AnyServerVersion: TypeAlias = int | str | Version
 """A version as people write it: 18, 180004 (server_version_num), "18.4", or a Version."""
@@ -15,7 +16,7 @@ _FIRST_NUM = 100000
 """The smallest server_version_num: that of version 10.0."""
 
 
-class ServerVersion(Version):
+class ServerVersion(Version, ModelField):
     """A server's version: a packaging Version that compares with major versions.
 
     >>> version = ServerVersion("15.18 (Debian 15.18-0+deb12u1)")

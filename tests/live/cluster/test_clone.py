@@ -111,6 +111,8 @@ async def test_a_clone_reports_its_progress_and_streams(
         max_rate=64 << 20,
         settings={"port": str(node.port)},
     )
+    assert "cloned" in str(made)
+    assert made.to_dict()["slot"] == "cloned"
     idle = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {}"
     async for progress in made:
         reported.append(progress)

@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit._async._io import TaskGroup, sleep, to_thread
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._hooks import html_of
 from pgreplkit.catalog.server.basebackups import TABLESPACES
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.driver.backoff import Backoff
@@ -55,7 +56,9 @@ from pgreplkit.plans.cluster.clone import (
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
+from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.text import wrapped
 
 _LOGGER = getLogger("pgreplkit.plans")
 
@@ -376,6 +379,18 @@ class AsyncClonePlan(AsyncClosing):
         name, streaming = self._options.application_name, SenderState.STREAMING
         senders = await server.replicas()
         return [s for s in senders if s.application_name == name and s.state is streaming]
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the directory and the options as JSON types, without the connection string."""
+        return {"directory": self._control.data_directory, **self._options.to_dict()}
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [*wrapped(f"clone into {self._control.data_directory}"), str(self._options)]
+        )
+
+    def _repr_html_(self) -> str:
+        return html_of(self._options)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} into {self._control.data_directory}>"

@@ -21,7 +21,7 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ApplyFailed, ConnectionFailed, OriginLoop, SchemaMismatch, WaitTimeout
+from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
@@ -107,10 +107,10 @@ class AsyncApplyRun:
                 transaction = await self._stream.received()
                 if transaction is None:
                     transaction = await self._awaited(until, deadline)
-                    if transaction is None and self._has_ended:
-                        break
                 if transaction is not None:
                     await self._take(transaction)
+                elif self._has_ended:
+                    break
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
                     await yield_to_others()
@@ -252,6 +252,8 @@ class AsyncApplyRun:
         for outcome in outcomes:
             group = outcome.group
             if outcome.error is not None:
+                if isinstance(group, LSN):
+                    raise outcome.error
                 # The transactions behind it were refused for that reason.
                 await self._recover(outcome.error)
                 return
@@ -348,14 +350,15 @@ class AsyncApplyRun:
     async def _tried_slowly(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row]
     ) -> list[Conflict]:
-        for attempt in range(self._settings.retries + 1):
+        attempt = 0
+        while True:
             try:
                 return await slow.apply(transaction)
             except ApplyFailed as failure:
-                if not is_transient(failure.sqlstate) or attempt == self._settings.retries:
+                if not is_transient(failure.sqlstate) or attempt >= self._settings.retries:
                     raise
             await sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
-        raise ConnectionFailed(self._target.operation, "no attempt was made")
+            attempt += 1
 
 
 def _steps(notes: Sequence[object]) -> list[Step]:

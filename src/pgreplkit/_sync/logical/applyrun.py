@@ -22,7 +22,7 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
-from pgreplkit.errors import ApplyFailed, ConnectionFailed, OriginLoop, SchemaMismatch, WaitTimeout
+from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
@@ -108,10 +108,10 @@ class ApplyRun:
                 transaction = self._stream.received()
                 if transaction is None:
                     transaction = self._awaited(until, deadline)
-                    if transaction is None and self._has_ended:
-                        break
                 if transaction is not None:
                     self._take(transaction)
+                elif self._has_ended:
+                    break
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
                     yield_to_others()
@@ -249,6 +249,8 @@ class ApplyRun:
         for outcome in outcomes:
             group = outcome.group
             if outcome.error is not None:
+                if isinstance(group, LSN):
+                    raise outcome.error
                 # The transactions behind it were refused for that reason.
                 self._recover(outcome.error)
                 return
@@ -343,14 +345,15 @@ class ApplyRun:
         self._log(transaction, conflicts, is_kept=True)
 
     def _tried_slowly(self, slow: SlowPath, transaction: RawTransaction[Row]) -> list[Conflict]:
-        for attempt in range(self._settings.retries + 1):
+        attempt = 0
+        while True:
             try:
                 return slow.apply(transaction)
             except ApplyFailed as failure:
-                if not is_transient(failure.sqlstate) or attempt == self._settings.retries:
+                if not is_transient(failure.sqlstate) or attempt >= self._settings.retries:
                     raise
             sleep(min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE))
-        raise ConnectionFailed(self._target.operation, "no attempt was made")
+            attempt += 1
 
 
 def _steps(notes: Sequence[object]) -> list[Step]:

@@ -108,7 +108,7 @@ def after(progress: CloneProgress, line: str) -> CloneProgress:
 
 
 @attrs.frozen(kw_only=True)
-class CloneOptions:
+class CloneOptions(Record):
     """The options of a clone."""
 
     slot: str | None
