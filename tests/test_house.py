@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,7 +141,7 @@ for module in sys.argv[1:]:
 """
 
 
-def test_every_module_imports_alone() -> None:
+def test_every_module_imports_alone(tmp_path: Path) -> None:
     modules = [
         ".".join(["pgreplkit", *path.relative_to(ROOM).with_suffix("").parts])
         for path in inner_modules()
@@ -148,7 +149,10 @@ def test_every_module_imports_alone() -> None:
         if path.stem != "_reaper" and "_sync" not in path.parts
     ]
     names = [module.removesuffix(".__init__") for module in modules]
-    run = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
+    # Most modules are imported many times: compile each once, whatever the environment says.
+    cache = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-c", ALONE, *names]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | cache)
     assert run.returncode == 0, run.stderr
 
 
@@ -229,3 +233,33 @@ def test_every_public_name_is_in_the_reference() -> None:
         and f"{public}.{name}" != "pgreplkit.errors.Error"
     ]
     assert not missing
+
+
+LONGEST, DEEPEST = 60, 3
+"""Lines of a function with its docstring, and levels of blocks within it."""
+PARSERS = {"offline", "protocol", "values"}
+"""They may be deeper: a format with alternatives is read at one place."""
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+
+
+def depth_of(node: ast.AST) -> int:
+    """Return the levels of blocks below a node; ``elif`` is on the level of its ``if``."""
+    deepest = 0
+    otherwise = node.orelse if isinstance(node, ast.If) else []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        is_elif = isinstance(child, ast.If) and otherwise == [child]
+        own = isinstance(child, BLOCKS) and not is_elif
+        deepest = max(deepest, depth_of(child) + own)
+    return deepest
+
+
+@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
+def test_functions_are_short_and_not_nested_deeply(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= LONGEST, f"{node.name}: {lines} lines"
+            if folder_of(module_of(path)) not in PARSERS:
+                assert depth_of(node) <= DEEPEST, node.name

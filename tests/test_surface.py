@@ -9,10 +9,14 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
+import attrs
 import jedi  # type: ignore[import-untyped]
 import pytest
 
+import pgreplkit
+from pgreplkit import rows
 from pgreplkit._public import HOME
+from pgreplkit.pglogical import PglogicalState, PglogicalSubscription
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = {
@@ -105,3 +109,19 @@ def test_a_timeout_may_be_a_timedelta() -> None:
     assert Backoff(timedelta(milliseconds=1500)).limit == 1.5
     with pytest.raises(ValueError, match="finite and >= 0, got -1"):
         Backoff(timedelta(seconds=-1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [
+        (pgreplkit.Slot, rows.SlotState),
+        (pgreplkit.Publication, rows.PublicationState),
+        (pgreplkit.Subscription, rows.SubscriptionState),
+        (PglogicalSubscription, PglogicalState),
+    ],
+)
+def test_the_columns_of_an_object_are_in_its_state_only(kind: type, state: type) -> None:
+    assert inspect.signature(kind).parameters["state"].annotation == state.__name__
+    assert {"name", "refresh"} <= {*dir(kind)}
+    columns = {field.name for field in attrs.fields(state)}
+    assert columns & {*dir(kind)} == set()

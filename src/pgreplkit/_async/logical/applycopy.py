@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCopy
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
@@ -158,13 +158,7 @@ class AsyncApplyCopy:
                 reader.cursor().copy(out) as rows,
                 connection.cursor().copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink,
             ):
-                block = bytearray()
-                async for data in rows:
-                    block += data
-                    if len(block) >= _BLOCK:
-                        await sink.write(bytes(block))
-                        block.clear()
-                await sink.write(bytes(block))
+                await _relay(rows, sink)
             if existing == "merge":
                 await connection.execute(_merged(match, columns))
 
@@ -189,6 +183,17 @@ class AsyncApplyCopy:
         except UnknownTypes as unknown:
             await self._plugin.learn(self._publisher, unknown.oids)
             return TableReader(copy.table, reading)
+
+
+async def _relay(rows: AsyncCopy, sink: AsyncCopy) -> None:
+    """Pass rows on in blocks: a write for each row would take longer than reading it."""
+    block = bytearray()
+    async for data in rows:
+        block += data
+        if len(block) >= _BLOCK:
+            await sink.write(bytes(block))
+            block.clear()
+    await sink.write(bytes(block))
 
 
 def _published(copy: TableCopy) -> Composed:

@@ -107,10 +107,10 @@ class AsyncApplyRun:
                 transaction = await self._stream.received()
                 if transaction is None:
                     transaction = await self._awaited(until, deadline)
-                    if transaction is None and self._has_ended:
-                        break
                 if transaction is not None:
                     await self._take(transaction)
+                elif self._has_ended:
+                    break
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
                     await yield_to_others()

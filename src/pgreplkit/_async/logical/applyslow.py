@@ -162,17 +162,20 @@ class AsyncSlowPath:
                         failure.found,
                     ],
                 )
-                number = 0
-                for change in transaction.changes():
-                    for statement, values, formats in await self._plan(change):
-                        number += 1
-                        row = [parked["id"], number, statement.table, statement.sql]
-                        row += [[*values], [*formats]]
-                        await target.link.all(target.operation, sql.ADD_STEP, row)
+                await self._keep_steps(parked["id"], transaction)
                 await target.commit(transaction)
             except BaseException:
                 await self._roll_back()
                 raise
+
+    async def _keep_steps(self, parked: int, transaction: RawTransaction[Row]) -> None:
+        """Write what a transaction that was put aside would have executed."""
+        number = 0
+        for change in transaction.changes():
+            for statement, values, formats in await self._plan(change):
+                number += 1
+                row = [parked, number, statement.table, statement.sql, [*values], [*formats]]
+                await self._target.link.all(self._target.operation, sql.ADD_STEP, row)
 
 
 async def record(

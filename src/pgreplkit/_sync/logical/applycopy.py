@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import Connection
+from psycopg import Connection, Copy
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync.logical.applyshapes import TargetShapes
@@ -155,13 +155,7 @@ class ApplyCopy:
                 reader.cursor().copy(out) as rows,
                 connection.cursor().copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink,
             ):
-                block = bytearray()
-                for data in rows:
-                    block += data
-                    if len(block) >= _BLOCK:
-                        sink.write(bytes(block))
-                        block.clear()
-                sink.write(bytes(block))
+                _relay(rows, sink)
             if existing == "merge":
                 connection.execute(_merged(match, columns))
 
@@ -184,6 +178,17 @@ class ApplyCopy:
         except UnknownTypes as unknown:
             self._plugin.learn(self._publisher, unknown.oids)
             return TableReader(copy.table, reading)
+
+
+def _relay(rows: Copy, sink: Copy) -> None:
+    """Pass rows on in blocks: a write for each row would take longer than reading it."""
+    block = bytearray()
+    for data in rows:
+        block += data
+        if len(block) >= _BLOCK:
+            sink.write(bytes(block))
+            block.clear()
+    sink.write(bytes(block))
 
 
 def _published(copy: TableCopy) -> Composed:

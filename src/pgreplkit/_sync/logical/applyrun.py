@@ -108,10 +108,10 @@ class ApplyRun:
                 transaction = self._stream.received()
                 if transaction is None:
                     transaction = self._awaited(until, deadline)
-                    if transaction is None and self._has_ended:
-                        break
                 if transaction is not None:
                     self._take(transaction)
+                elif self._has_ended:
+                    break
                 turns += 1
                 if turns % _YIELDS_EVERY == 0:
                     yield_to_others()

@@ -161,17 +161,20 @@ class SlowPath:
                         failure.found,
                     ],
                 )
-                number = 0
-                for change in transaction.changes():
-                    for statement, values, formats in self._plan(change):
-                        number += 1
-                        row = [parked["id"], number, statement.table, statement.sql]
-                        row += [[*values], [*formats]]
-                        target.link.all(target.operation, sql.ADD_STEP, row)
+                self._keep_steps(parked["id"], transaction)
                 target.commit(transaction)
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _keep_steps(self, parked: int, transaction: RawTransaction[Row]) -> None:
+        """Write what a transaction that was put aside would have executed."""
+        number = 0
+        for change in transaction.changes():
+            for statement, values, formats in self._plan(change):
+                number += 1
+                row = [parked, number, statement.table, statement.sql, [*values], [*formats]]
+                self._target.link.all(self._target.operation, sql.ADD_STEP, row)
 
 
 def record(link: Link, applier: str, conflict: Conflict, transaction: RawTransaction[Row]) -> None:
