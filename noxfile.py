@@ -199,3 +199,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/compare.py")
     session.run("python", "bench/streams.py")
     session.run("python", "bench/streams_physical.py")
+    session.run("python", "bench/wal.py")

@@ -121,9 +121,9 @@ def scan(folder: Path, segment: Path) -> float:
         path = archive / f"00000001{number >> 8:08X}{number & 0xFF:08X}"
         path.write_bytes(header)
         os.truncate(path, 1 << 24)
-    began = time.perf_counter()
+    began = time.process_time()
     report = scan_archive(archive)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert not report.findings, report.findings[0]
     shutil.rmtree(archive)
     return seconds

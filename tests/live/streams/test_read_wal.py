@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 
 import psycopg
@@ -116,3 +117,17 @@ def test_reading_follows_a_promotion(clusters: Clusters, major: int) -> None:
 def standby_history(node: Node) -> TimelineHistory:
     with replication(node) as connection:
         return connection.timeline_history(2)
+
+
+def test_a_directory_is_read_while_the_server_writes_to_it(cluster: Cluster) -> None:
+    node = cluster.primary
+    start = flushed(node)
+    seen = []
+    writer = threading.Thread(target=lambda: [write_wal(node, 1 << 21) for _ in range(4)])
+    writer.start()
+    while writer.is_alive():
+        seen.append([*open_wal(pg_wal(node), start=start)])
+    writer.join()
+    final = [*open_wal(pg_wal(node), start=start, verify_crc=True)]
+    for records in seen:
+        assert records == final[: len(records)]
