@@ -132,6 +132,16 @@ def repeat(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Kill appliers, their sources and targets at random: ``-- 200 7 10 18``.
+
+    The numbers are kills, seed, and the major versions of the source and the target.
+    """
+    install(session, "test")
+    session.run("python", "tests/kills/appliers.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, layout and wording."""
     session.install(*GROUPS["lint"])
@@ -200,3 +210,4 @@ def bench(session: nox.Session) -> None:
     session.run("python", "bench/streams.py")
     session.run("python", "bench/streams_physical.py")
     session.run("python", "bench/wal.py")
+    session.run("python", "bench/apply.py")

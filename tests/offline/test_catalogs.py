@@ -140,7 +140,7 @@ def test_pgbackrests_info_is_read() -> None:
     assert (full.size, full.status) == (23000000, BackupStatus.DONE)
     assert (incremental.type, incremental.parent) == (BackupType.INCREMENTAL, full.id)
     assert incremental.status is BackupStatus.FAILED
-    # Versions that do not tell positions tell the files.
+    # Versions that report no positions report the files.
     assert incremental.wal == WalRange(LSN("0/5000000"), LSN("0/6000000"))
     assert pgbackrest_backups(PGBACKREST, stanza="other") == ()
     assert len(pgbackrest_backups(PGBACKREST.encode(), stanza="main")) == 2

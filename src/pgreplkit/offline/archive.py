@@ -38,7 +38,7 @@ class ArchiveProblem(OpenEnum):
     OTHER_VERSION = "other version"
     DAMAGED = "damaged"
     DUPLICATE = "duplicate"
-    """A segment is there twice, with different contents."""
+    """A segment exists twice, with different contents."""
     PARTIAL = "partial"
     HISTORY_MISSING = "history missing"
     HISTORY_CONTRADICTS = "history contradicts"

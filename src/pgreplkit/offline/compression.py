@@ -119,7 +119,7 @@ def read_head(path: Path, size: int) -> tuple[FileForm, bytes]:
 
 
 def content_size(path: Path, form: FileForm, size: int) -> int | None:
-    """Return the size of the content of a file of ``size`` bytes; None if only reading it tells.
+    """Return the size of the content of a file of ``size`` bytes; None if it must be read for this.
 
     Raises: HostFileError.
     """

@@ -35,7 +35,7 @@ _CLEAN_ENDS = {WalEnd.STOP, WalEnd.END_OF_WAL, WalEnd.RECYCLED}
 class WalReader:
     """The records of a range of WAL, in order, as often as it is iterated over.
 
-    Created by ``open_wal``. Iteration ends where the WAL ends, and ``ended_by`` tells how. Damage
+    Created by ``open_wal``. Iteration ends where the WAL ends, and ``ended_by`` says how. Damage
     with valid WAL after it is not an end: it raises InvalidWal. In a directory to which a server
     writes meanwhile, iteration ends at an earlier or later position, never with a wrong record.
     """
@@ -298,7 +298,7 @@ class _Pass:
         header = path.header
         self._size: int = header.segment_size.bytes
         begin = number * self._size
-        # Begin with the page of the position: its header tells where the next record begins.
+        # Begin with the page of the position: its header says where the next record begins.
         self._offset: int = max(0, start - begin) // header.block_size * header.block_size
         self._walk = RecordWalk(
             begin + self._offset,

@@ -66,7 +66,7 @@ class _Page:
 class RecordWalk:
     """Converts contiguous WAL to records; stops at the first thing that is not a record.
 
-    The first page tells where the first record begins. WAL that begins within a page must begin
+    The first page says where its first record begins. WAL that begins within a page must begin
     with a record.
     """
 

@@ -1,4 +1,4 @@
-"""Record: the base of rows and reports, which gives them JSON, text and HTML forms."""
+"""Record: the base of rows and reports, with their JSON, text and HTML forms."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _BEAT = 1.0
 
 
 class AsyncRowCopy:
-    """Reads COPY data, and tells a server that is busy from a path that is cut.
+    """Reads COPY data, and distinguishes a busy server from a path that is cut.
 
     A server sends nothing while it waits for a lock, or for rows that a filter accepts, and it
     does not read what its client sends. So a second connection asks what it is doing.
@@ -62,7 +62,7 @@ class AsyncRowCopy:
         if not silence.is_over:
             return
         found = await self._why_cut()
-        # What the server has just sent is on its way.
+        # The last bytes of the server may be on their way.
         if found and not await out.wait(_BEAT):
             found = f"the server sent nothing for {silence.limit:g} s, {found}"
             raise ConnectionFailed(operation, found, remedy="check the network between")

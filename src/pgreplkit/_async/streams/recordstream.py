@@ -47,7 +47,7 @@ class AsyncWalRecordStream(AsyncClosing):
             self._stream.acknowledge(flushed)
 
     async def _open(self) -> AsyncWalStream:
-        """Begin with the page of the start: its header tells where the next record begins."""
+        """Begin with the page of the start: its header says where the next record begins."""
         if self._stream is None:
             block_size = int(await self._walsender.show("wal_block_size"))
             size = SegmentSize.parse(await self._walsender.show("wal_segment_size"))

@@ -96,7 +96,7 @@ def _rewind(control: NodeControl, conninfo: str, passfile: bytes | None) -> None
         _run(control, conninfo, passfile)
     except ControlFailed as error:
         control.write_file(f"{kept}/{_FAILED}", b"")
-        # If it is started nevertheless, it does not accept writes.
+        # Even if it is started, it does not accept writes.
         mark_standby(control)
         found = f"{error.found}; its configuration files are in {kept}"
         raise RewindFailed(operation, found) from error

@@ -20,7 +20,7 @@ _BEAT = 1.0
 
 
 class RowCopy:
-    """Reads COPY data, and tells a server that is busy from a path that is cut.
+    """Reads COPY data, and distinguishes a busy server from a path that is cut.
 
     A server sends nothing while it waits for a lock, or for rows that a filter accepts, and it
     does not read what its client sends. So a second connection asks what it is doing.
@@ -63,7 +63,7 @@ class RowCopy:
         if not silence.is_over:
             return
         found = self._why_cut()
-        # What the server has just sent is on its way.
+        # The last bytes of the server may be on their way.
         if found and not out.wait(_BEAT):
             found = f"the server sent nothing for {silence.limit:g} s, {found}"
             raise ConnectionFailed(operation, found, remedy="check the network between")

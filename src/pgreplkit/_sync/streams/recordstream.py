@@ -48,7 +48,7 @@ class WalRecordStream(Closing):
             self._stream.acknowledge(flushed)
 
     def _open(self) -> WalStream:
-        """Begin with the page of the start: its header tells where the next record begins."""
+        """Begin with the page of the start: its header says where the next record begins."""
         if self._stream is None:
             block_size = int(self._walsender.show("wal_block_size"))
             size = SegmentSize.parse(self._walsender.show("wal_segment_size"))

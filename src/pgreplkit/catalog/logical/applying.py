@@ -129,7 +129,7 @@ def session_settings(major: int) -> str:
         # In any other, a transaction can fail at its commit.
         "default_transaction_isolation": "read committed",
         "search_path": "pg_catalog",
-        # A plan that was made while a table was empty would read the whole table for ever.
+        # A plan that was made while a table was empty would always read the whole table.
         "enable_seqscan": "off",
         "pgreplkit.applied": "",
     }

@@ -244,7 +244,7 @@ def _position(status: ReplayStatus) -> LSN:
 
 def _commits(facts: FailoverFacts) -> Iterator[Finding]:
     handover = facts.handover
-    # The old primary's names cannot be read any more; the standby has its own.
+    # The old primary's names can no longer be read; the standby has its own.
     names = handover.new_sync_names
     yield checked(
         "synchronous_standby_names",

@@ -57,7 +57,7 @@ def standby_host_findings(facts: HostFacts) -> Iterator[Finding]:
         observed=facts.main_file if facts.is_configured else f"there is no {facts.main_file}",
         needed="the main configuration file of the server",
         remedy="LocalControl(config_file=…)",
-        # A command of the user knows its configuration; pg_ctl is told by us.
+        # A command of the user knows its configuration; we pass it to pg_ctl.
         otherwise=Severity.CRITICAL if facts.starts_itself else Severity.INFO,
     )
     # A connection string may contain a password.

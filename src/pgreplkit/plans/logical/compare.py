@@ -214,6 +214,6 @@ class Verdict:
         """Take the outcome of one look into account."""
         again = {key: kind for key, kind in diffs.items() if self._seen.get(key) == kind}
         self.confirmed |= again
-        # Two looks in a row: a difference that was gone in between is a new one.
+        # Two looks in a row: a difference that was missing in between is a new one.
         self._seen = {**diffs}
         self.doubtful = sorted({*changing, *diffs} - self.confirmed.keys())

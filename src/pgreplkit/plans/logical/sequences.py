@@ -43,7 +43,7 @@ def planned(
 
 
 def _change(source: SequenceState, target: SequenceState | None, margin: int) -> SequenceChange:
-    # In the units of nextval(): the publisher may go on while the plan runs.
+    # In the units of nextval(): the publisher may use numbers while the plan runs.
     wanted = source.last_value + margin * source.increment
     findings = [*_findings(source, target, wanted)]
     last_value = is_called = None

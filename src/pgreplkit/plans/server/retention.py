@@ -255,7 +255,7 @@ class _Holders:
         # The server counts whole segments back from the current one; they need not exist yet.
         if kept.wal_keep_bytes:
             first = int(kept.current_lsn) // size - kept.wal_keep_bytes // size
-            # Segments from before the setting was raised are gone.
+            # Segments that were removed before the setting was raised do not come back.
             oldest = LSN(max(first, self._oldest_there()) * size)
         return self._holder(HolderKind.WAL_KEEP, "wal_keep", oldest)
 

@@ -1,4 +1,4 @@
-"""Kill the applier, its source and its target at random: ``apply_kills.py [kills] [seed] [PG PG]``.
+"""Kill the applier, its source and its target at random: ``appliers.py [kills] [seed] [PG PG]``.
 
 Writers change rows all the time. At the end the rows of both servers are compared; a lost or
 doubled transaction makes the counters differ, or leaves a conflict.
