@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             configuration.name,
             **configuration.options,
         )
-    except (OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        _log.error("could not read the configuration %s: %s", given.config, error.strerror)
+        return MISCONFIGURED
+    except (ValueError, TypeError) as error:
         _log.error("%s", error)
         return MISCONFIGURED
     try:

@@ -74,6 +74,8 @@ def test_a_configuration_becomes_the_arguments_of_an_applier() -> None:
         (LEAST + "[tables]\nt = 1", "'tables.t' must be a table"),
         (LEAST + "[tables.t]\nwhere = 1", "unknown key 'where'"),
         (LEAST + '[tables.t.columns]\na = "x"\nb = "x"', "several values"),
+        (LEAST + "[tables.t.columns]\na = true", r"'tables\.t\.columns\.a' must be .* got True"),
+        (LEAST + '[tables.t]\ncolumns = "a"', r"'tables\.t\.columns' must be a table"),
     ],
 )
 def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:

@@ -182,6 +182,15 @@ def test_rules_are_checked() -> None:
         TableRule(columns={"a": "x", "b": "x"})
     with pytest.raises(ValueError, match="'x'"):
         TableRule(columns={"a": "x"}, constants={"x": 1})
+    with pytest.raises(TypeError, match="columns maps names to names, and 'a' to True"):
+        TableRule(columns={"a": True})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="where must be callable"):
         TableRule(where="a > 1")  # type: ignore[arg-type]
     assert TableRule(to="Users").to == TableName("public", "users")
+
+
+def test_a_misspelt_column_of_a_rule_is_not_added_to_the_subscriber() -> None:
+    own = target(column("id"), column("name", TEXT), column("number"))
+    with pytest.raises(SchemaMismatch, match=r"no column 'n'; the rule maps .* 'nn'") as caught:
+        matched(own=own, rule=TableRule(columns={"nn": "number"}))
+    assert caught.value.sql == ()

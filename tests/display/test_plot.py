@@ -12,7 +12,7 @@ from instances import Builder
 from serverfacts import NOW
 
 from pgreplkit.catalog.server.lag import ReplayLag
-from pgreplkit.errors import Error
+from pgreplkit.errors import Error, ExtraMissing
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
 
 LAG: ReplayLag = Builder("full").build(ReplayLag)
@@ -67,5 +67,5 @@ def test_a_column_without_numbers_is_refused(column: str) -> None:
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("matplotlib", "matplotlib.dates"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"pip install 'pgreplkit\[notebook\]'"):
+    with pytest.raises(ExtraMissing, match=r"pip install 'pgreplkit\[notebook\]'"):
         samples().plot()

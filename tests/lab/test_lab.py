@@ -414,4 +414,9 @@ def test_a_node_that_is_removed_leaves_nothing_and_its_name_is_free() -> None:
         assert lab.nodes == {}
         with pytest.raises(LabError, match="not a node of this lab"):
             lab.remove(node)
-        lab.remove(lab.primary(name="brief"))
+        node = lab.primary(name="brief")
+        with pytest.raises(TypeError, match="a standby follows a Node, not a str"):
+            lab.standby("brief")  # type: ignore[arg-type]
+        lab.remove(node)
+    with pytest.raises(LabError, match="the lab is closed"):
+        lab.primary()

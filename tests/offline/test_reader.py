@@ -276,6 +276,24 @@ def test_a_file_that_is_no_wal_is_refused(tmp_path: Path, content: bytes, found:
         open_wal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("magic", "module"),
+    [
+        (b"BZh9", "bz2"),
+        (b"\xfd7zXZ\x00", "lzma"),
+        (b"\x04\x22\x4d\x18", "lz4.frame"),
+        (b"\x28\xb5\x2f\xfd", "zstandard"),
+    ],
+)
+def test_damage_is_the_same_error_for_each_compression(
+    tmp_path: Path, magic: bytes, module: str
+) -> None:
+    pytest.importorskip(module)
+    (tmp_path / name_of(3)).write_bytes(magic + b"0" * 100)
+    with pytest.raises(InvalidWal, match="the compressed file is damaged"):
+        open_wal(tmp_path)
+
+
 def test_a_renamed_file_is_refused(tmp_path: Path) -> None:
     written(tmp_path, wal_of([90], WalWriter(3 * MIB)))
     (tmp_path / name_of(3)).rename(tmp_path / name_of(7))

@@ -76,6 +76,8 @@ def test_statistics_are_shown_as_text_html_and_records(sampled: Recorded) -> Non
     assert str(stats).split("\n")[1].startswith(str(stats.rows[0].key))
     assert len(str(stats).split("\n")) == len(stats) + 1
     assert f"rows ({len(stats)}) key" in words_of(stats._repr_html_())
+    with pytest.raises(ValueError, match=r"by must be one of kind, .* got 'kinds'"):
+        sampled.open().stats(by="kinds")  # type: ignore[arg-type]
     first = stats.to_records()[0]
     assert first["bytes"] == stats.rows[0].bytes
     assert stats.to_dict()["by"] == "kind"

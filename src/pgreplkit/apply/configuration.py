@@ -93,11 +93,16 @@ def _rules(tables: object) -> dict[str, TableRule]:
         if unknown := sorted(rule.keys() - {"to", "columns", "constants", "key"}):
             raise _refused(f"'tables.{table}' has the unknown key {unknown[0]!r}")
         columns = rule.get("columns", {})
+        if not isinstance(columns, dict):
+            raise _refused(f"'tables.{table}.columns' must be a table")
+        for name, own in columns.items():
+            if own is not False and not isinstance(own, str):
+                raise _refused(
+                    f"'tables.{table}.columns.{name}' must be the subscriber's column, or false to"
+                    f" drop it, got {own!r}"
+                )
         # TOML has no NULL: false drops a column.
-        rule["columns"] = {
-            name: None if own is False else own
-            for name, own in (columns.items() if isinstance(columns, dict) else ())
-        }
+        rule["columns"] = {name: None if own is False else own for name, own in columns.items()}
         try:
             rules[table] = TableRule(**rule)
         except (TypeError, ValueError) as error:

@@ -22,6 +22,9 @@ def _target(table: AnyTable | None) -> TableName | None:
 def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
     if not isinstance(columns, Mapping):
         raise TypeError(f"columns is a mapping of names, not a {type(columns).__name__}")
+    for name, own in columns.items():
+        if not isinstance(name, str) or not (own is None or isinstance(own, str)):
+            raise TypeError(f"columns maps names to names, and {name!r} to {own!r}")
     return {**columns}
 
 

@@ -118,7 +118,10 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         else:
             written.append(Written(own, len(source.columns) + len(constants)))
         constants.append(dump(value))
-    problems += _unknown(source, rule)
+    if unknown := [*_unknown(source, rule)]:
+        # With a misspelt name, another column seems to be missing.
+        problems += unknown
+        ddl.clear()
     problems += _left_out(target, written)
     key = _key(source, target, rule, written, problems)
     if problems:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pgreplkit.errors.extras import needs_extra
 from pgreplkit.plans.cluster.watch import WatchSamples
 
 if TYPE_CHECKING:
@@ -24,13 +25,10 @@ def plot(samples: WatchSamples, y: str, ax: Axes | None) -> Axes:
             times, values = lines.setdefault(str(record["name"]), ([], []))
             times.append(sample.taken_at)
             values.append(_number(record, y))
-    try:
+    with needs_extra("notebook", "matplotlib"):
         # Not all of it has types; and type checkers may lack it.
         dates: Any = import_module("matplotlib.dates")
         pyplot: Any = import_module("matplotlib.pyplot")
-    except ImportError as error:
-        message = "could not plot: matplotlib is not installed; pip install 'pgreplkit[notebook]'"
-        raise ImportError(message) from error
     axes: Axes = pyplot.figure(figsize=(8, 3)).add_subplot() if ax is None else ax
     for name, (times, values) in lines.items():
         # matplotlib leaves labels out of the legend that start with an underscore.

@@ -161,6 +161,8 @@ class Lab:
             ServerStartFailed: If pg_basebackup or the server failed.
             WaitTimeout: If the standby does not start streaming.
         """
+        if not isinstance(primary, Node):
+            raise TypeError(f"a standby follows a Node, not a {type(primary).__name__}")
         node = self._node(primary.installation, self._name(name, "standby"))
         if slot is not None:
             _make_slot(primary, slot)
@@ -232,6 +234,8 @@ class Lab:
         return copy_programs(bindir, folder, self._place.account)
 
     def _name(self, name: str | None, role: str) -> str:
+        if not self._finalizer.alive:
+            raise LabError(f"could not create a {role}: the lab is closed; create another Lab()")
         if name is None:
             numbered = (f"{role}{number}" for number in itertools.count(1))
             return next(name for name in numbered if name not in self.nodes)

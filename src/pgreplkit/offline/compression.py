@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pgreplkit.errors import HostFileError
+from pgreplkit.errors import Error, HostFileError
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.images import codec
 from pgreplkit.values.openenum import OpenEnum
@@ -92,11 +92,12 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
             file.seek(start)
             while piece := file.read(PIECE):
                 yield piece
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise _damaged(path, error) from error
+    except Error:
+        raise
     except OSError as error:
-        raise _refusal(path, error) from error
-    except RuntimeError as error:  # lz4
+        # Those of gzip and bz2 about the content have no number.
+        raise (_damaged if error.errno is None else _refusal)(path, error) from error
+    except Exception as error:  # each codec has errors of its own
         raise _damaged(path, error) from error
 
 

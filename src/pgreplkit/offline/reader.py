@@ -240,7 +240,7 @@ class WalReader:
     def stats(self, *, by: WalBy = WalBy.KIND) -> WalStats:
         """Sum up the volume of the WAL, by kind of record by default.
 
-        Raises: InvalidWal.
+        Raises: InvalidWal; ValueError if ``by`` is not a member of WalBy.
         """
         return stats_of(self.batches(), WalBy(by))
 

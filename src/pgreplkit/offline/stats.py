@@ -120,8 +120,10 @@ def _text(key: StatsKey) -> str | None:
 def stats_of(batches: Iterable[list[WalRecord]], by: WalBy) -> WalStats:
     """Sum up the records.
 
-    Raises: InvalidWal.
+    Raises: InvalidWal; ValueError if ``by`` is not a member.
     """
+    if by not in _SUMS:
+        raise ValueError(f"by must be one of {', '.join(WalBy)}, got {str(by)!r}")
     sums = _SUMS[by](batches)
     rows = [WalStatsRow(key, *numbers) for key, numbers in sums.items()]
     rows.sort(key=lambda row: (-row.bytes, _text(row.key) or ""))

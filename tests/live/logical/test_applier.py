@@ -520,6 +520,7 @@ def test_the_command_runs_until_it_is_told_to_stop(
     assert "was stopped at" in errors
     config.write_text("nonsense = 1")
     assert main([str(config)]) == MISCONFIGURED
+    assert main([str(tmp_path / "missing.toml")]) == MISCONFIGURED
 
 
 @NEWEST

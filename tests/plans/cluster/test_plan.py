@@ -116,6 +116,30 @@ def test_undo_reverts_what_may_have_been_done_in_reverse_order() -> None:
     assert plan.remaining == STEPS
 
 
+def test_a_plan_that_did_not_start_is_neither_undone_nor_resumed() -> None:
+    actor = Recorder()
+    plan = Plan(actor, JOURNAL, Checks(Severity.CRITICAL), None)
+    with pytest.raises(PlanRefused):
+        plan.run()
+    assert plan.undo() == ()
+    with pytest.raises(ValueError, match=r"not started; call run\(\)"):
+        plan.resume()
+    assert (actor.performed, actor.undone) == ([], [])
+
+
+def test_a_plan_that_was_undone_runs_again_with_its_journal_file(tmp_path: Path) -> None:
+    actor = Recorder(failing=STEPS[1])
+    plan = Plan(actor, JOURNAL, Checks(), tmp_path / "journal")
+    with pytest.raises(PlanFailed):
+        plan.run()
+    actor.failing = None
+    plan.undo()
+    with pytest.raises(ValueError, match=r"not started; call run\(\)"):
+        plan.resume()
+    plan.run()
+    assert plan.remaining == ()
+
+
 def test_a_final_step_is_not_undone_once_it_may_have_been_started(tmp_path: Path) -> None:
     file = tmp_path / "journal"
     plan = Plan(Recorder(failing=STEPS[2]), JOURNAL, Checks(), file)

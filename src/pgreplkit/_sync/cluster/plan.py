@@ -77,6 +77,8 @@ class Plan:
         self._checks = checks
         self._journal_file = journal_file
         self._begun: Step | None = None
+        # The journal file is then of this plan, and may be overwritten.
+        self._is_undone = False
 
     @property
     def operation(self) -> str:
@@ -92,6 +94,11 @@ class Plan:
     def remaining(self) -> tuple[Step, ...]:
         """Steps that are not done."""
         return self._journal.remaining
+
+    @property
+    def _is_started(self) -> bool:
+        # Another process may have begun the first step of a journal without completing it.
+        return self._checks is None or bool(self._journal.done or self._begun)
 
     def check(self) -> Readiness:
         """Check everything that the operation needs; nothing is changed on any server.
@@ -124,7 +131,7 @@ class Plan:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
             )
-        kept = self._journal_file
+        kept = None if self._is_undone else self._journal_file
         # Overwriting it would lose what is known about that operation.
         if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
             raise ValueError(
@@ -150,7 +157,13 @@ class Plan:
 
         Raises:
             PlanFailed: If a step fails, or the lost primary of a failover answers again.
+            ValueError: If the operation was not started, or was undone.
         """
+        if not self._is_started:
+            # Going on from here would skip the checks of run(), which may just have refused it.
+            raise ValueError(
+                f"could not resume the {self.operation}: it was not started; call run()"
+            )
         lost = self._journal.loss_to_verify
         if lost is not None:
             self._insist_on(lost)
@@ -162,6 +175,9 @@ class Plan:
         Raises:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
         """
+        # A slot of the same name, made since by somebody else, is not ours to drop.
+        if not self._is_started:
+            return ()
         # Whether a step was started is known only to the process that ran the plan: in another
         # process, the next step of the journal may have been started by the one that was killed.
         remaining = self.remaining
@@ -179,6 +195,8 @@ class Plan:
             _LOGGER.info("%s: undone: %s", self.operation, step)
         self._begun = None
         self._keep(attrs.evolve(self._journal, done=()))
+        # A plan that was read from a journal has no checks to run again: it is only resumed.
+        self._is_undone = self._checks is not None
         return tuple(undone)
 
     def _insist_on(self, lost: LostPrimary) -> None:
