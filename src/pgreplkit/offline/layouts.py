@@ -10,7 +10,6 @@ import attrs
 from pgreplkit.errors import WalNotFound
 from pgreplkit.values.openenum import OpenEnum
 
-
 NO_ARCHIVE = "name the directory of an archive"
 """The remedy for a directory without WAL."""
 
