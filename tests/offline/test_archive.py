@@ -255,10 +255,14 @@ def test_a_walg_storage_is_recognized(archive: Path) -> None:
 
 
 def test_a_directory_without_wal_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WalNotFound, match="it holds no WAL files"):
+    with pytest.raises(
+        WalNotFound, match="it holds no WAL files; name the directory of an archive"
+    ):
         scan_archive(tmp_path)
     (tmp_path / name_of(3)).write_bytes(b"Salted__" + bytes(90))
     with pytest.raises(WalNotFound, match=r"none .* can be read: the file is encrypted"):
         scan_archive(tmp_path)
-    with pytest.raises(WalNotFound, match="it is not a directory"):
+    with pytest.raises(WalNotFound, match="it is not a directory; name the directory"):
         scan_archive(tmp_path / "missing")
+    with pytest.raises(ValueError, match="layout must be one of auto, plain, barman"):
+        scan_archive(tmp_path, layout="barmn")

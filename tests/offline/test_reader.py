@@ -244,7 +244,7 @@ def test_reading_follows_the_newest_timeline(tmp_path: Path) -> None:
 
 
 def test_wal_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(WalNotFound, match="holds no WAL files"):
+    with pytest.raises(WalNotFound, match="holds no WAL files; name a directory of WAL files"):
         open_wal(tmp_path)
     written(tmp_path, three_segments())
     with pytest.raises(WalNotFound, match="holds WAL from 0/300000 to 0/600000"):

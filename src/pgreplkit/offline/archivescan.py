@@ -14,7 +14,7 @@ from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveRep
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile, WalFileKind, list_folder
 from pgreplkit.offline.headers import Headers
-from pgreplkit.offline.layouts import ArchiveLayout, Place, find_place
+from pgreplkit.offline.layouts import NO_ARCHIVE, ArchiveLayout, Place, find_place
 from pgreplkit.offline.pages import WalFileHeader
 from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
@@ -38,7 +38,8 @@ def scan_archive(
     checks their CRC. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
     plain directory of WAL files, compressed or not.
 
-    Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError.
+    Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
+    unknown layout.
     """
     place = find_place(Path(folder), ArchiveLayout(layout))
     listed = list_folder(place.folder)
@@ -46,8 +47,10 @@ def scan_archive(
     reference = headers.reference()
     if reference is None:
         why = next(iter([*headers.unreadable.values(), *headers.broken.values()]), "")
-        found = f"none of its WAL files can be read: {why}" if why else "it holds no WAL files"
-        raise WalNotFound(f"scan the archive {place.folder}", found)
+        operation = f"scan the archive {place.folder}"
+        if why:
+            raise WalNotFound(operation, f"none of its WAL files can be read: {why}")
+        raise WalNotFound(operation, "it holds no WAL files", remedy=NO_ARCHIVE)
     report = _report(place, listed, headers, reference)
     return _verified(report) if verify else report
 

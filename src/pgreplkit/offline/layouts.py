@@ -10,6 +10,9 @@ import attrs
 from pgreplkit.errors import WalNotFound
 from pgreplkit.values.openenum import OpenEnum
 
+NO_ARCHIVE = "name the directory of an archive"
+"""The remedy for a directory without WAL."""
+
 
 class ArchiveLayout(OpenEnum):
     """The layout of a WAL archive's directories."""
@@ -42,10 +45,12 @@ _WALG = "wal_005"
 def find_place(folder: Path, layout: ArchiveLayout) -> Place:
     """Find the WAL in a directory.
 
-    Raises: WalNotFound if the directory does not have the layout.
+    Raises: WalNotFound if the directory does not have the layout; ValueError for an unknown layout.
     """
+    if layout not in ArchiveLayout.__members__.values():
+        raise ValueError(f"layout must be one of {', '.join(ArchiveLayout)}, got {str(layout)!r}")
     if not folder.is_dir():
-        raise WalNotFound(f"scan the archive {folder}", "it is not a directory")
+        raise WalNotFound(f"scan the archive {folder}", "it is not a directory", remedy=NO_ARCHIVE)
     layouts = [layout] if layout is not ArchiveLayout.AUTO else [*_FINDERS]
     for one in layouts:
         place = _FINDERS[one](folder)

@@ -78,7 +78,8 @@ def find_path(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
     listed = list_folder(place)
     files = [file for file in listed if file.kind in (WalFileKind.SEGMENT, WalFileKind.PARTIAL)]
     if not files:
-        raise WalNotFound(f"read WAL in {place}", "it holds no WAL files")
+        remedy = "name a directory of WAL files, such as pg_wal or an archive"
+        raise WalNotFound(f"read WAL in {place}", "it holds no WAL files", remedy=remedy)
     history = timeline_history(listed, timeline)
     known = {*history.timelines}
     on_path = [file for file in files if file.timeline in known]
