@@ -7,6 +7,7 @@ import operator
 import sqlite3
 import struct
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -25,6 +26,11 @@ def refuses(function: Callable[..., object], *arguments: object) -> bool:
     return False
 
 
+def stored_in_sqlite(lsn: object) -> None:
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("SELECT ?", [lsn])
+
+
 @pytest.mark.parametrize(
     "take",
     [
@@ -36,7 +42,7 @@ def refuses(function: Callable[..., object], *arguments: object) -> bool:
         lambda lsn: struct.pack("8s", lsn),
         lambda lsn: b"%b" % lsn,
         lambda lsn: sum([lsn, lsn]),
-        lambda lsn: sqlite3.connect(":memory:").execute("SELECT ?", [lsn]),
+        stored_in_sqlite,
     ],
 )
 def test_the_standard_library_refuses_a_position(take: Callable[[object], object]) -> None:

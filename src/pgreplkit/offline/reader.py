@@ -109,7 +109,8 @@ class WalReader:
     def batches(self) -> Iterator[list[WalRecord]]:
         """Iterate over the records in lists, as they are decoded: faster than one by one."""
         self._ended, self._end, self._overwritten = None, None, ()
-        last, passes = -1, 0
+        last = -1
+        stop: Stop | None = None
         number, place = self._first, self._start
         while True:
             one = _Pass(self._path, number, place, verify_crc=self._verify_crc)
@@ -128,7 +129,6 @@ class WalReader:
                     yield records
                 if is_over:
                     break
-            passes += 1
             self._overwritten = tuple(
                 map(LSN, sorted({*map(int, self._overwritten), *one.overwritten}))
             )
@@ -137,11 +137,14 @@ class WalReader:
                 return
             if not one.is_contradicted:
                 break
-            if passes > 1 and not has_progress:
+            if one.stop == stop and not has_progress:
                 raise one.stop.error(one.file)
             # A server may have written what follows after the end was read: read on from there.
+            # It is damage only if the next reading ends at the same page; a long record may need
+            # many readings until the server has written all of it.
             # Or the position is in the empty rest of a segment that was switched: only a reading
             # from the start of the file shows that.
+            stop = one.stop
             number = one.number
             place = last if last >= 0 else number * self.segment_size.bytes
         self._conclude(one)

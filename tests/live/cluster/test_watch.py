@@ -290,14 +290,18 @@ async def test_a_silent_connection_is_closed(cluster: Cluster, colour: Colour) -
     conninfo = psycopg.conninfo.make_conninfo(cluster.primary.conninfo, port=proxy.port)
     try:
         async with watch(colour, {"p": conninfo}, interval=0.2, timeout=1) as watching:
-            assert (await anext(watching))["p"].error is None
+
+            async def answers() -> bool:
+                # A busy machine may take longer than the timeout for a sample now and then.
+                for _ in range(20):
+                    if (await anext(watching))["p"].error is None:
+                        return True
+                return False
+
+            assert await answers()
             proxy.silence()
             assert isinstance((await anext(watching))["p"].error, pgreplkit.errors.WaitTimeout)
-            for _ in range(20):
-                sample = await anext(watching)
-                if sample["p"].error is None:
-                    break
-            assert sample["p"].error is None
+            assert await answers()
     finally:
         proxy.close()
 
