@@ -47,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             configuration.name,
             **configuration.options,
         )
+    except UnicodeDecodeError as error:
+        _log.error("could not read the configuration %s: it is not UTF-8: %s", given.config, error)
+        return MISCONFIGURED
     except OSError as error:
         _log.error("could not read the configuration %s: %s", given.config, error.strerror)
         return MISCONFIGURED
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, Error) as error:
         _log.error("%s", error)
         return MISCONFIGURED
     try:

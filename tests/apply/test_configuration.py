@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from pgreplkit.apply import ApplyRemote, KeepLocal, TableRule
+from pgreplkit import TableName
+from pgreplkit.apply import Applier, ApplyRemote, KeepLocal, TableRule
 from pgreplkit.apply.configuration import parse_configuration
+from pgreplkit.apply.settings import ApplySettings, apply_settings
+from pgreplkit.applycommand import MISCONFIGURED, main
+from pgreplkit.errors import ApplyError, InvalidRoleName
+from pgreplkit.values.tablename import AnyTable
 
 WHOLE = """
 name = "orders"
@@ -76,8 +86,81 @@ def test_a_configuration_becomes_the_arguments_of_an_applier() -> None:
         (LEAST + '[tables.t.columns]\na = "x"\nb = "x"', "several values"),
         (LEAST + "[tables.t.columns]\na = true", r"'tables\.t\.columns\.a' must be .* got True"),
         (LEAST + '[tables.t]\ncolumns = "a"', r"'tables\.t\.columns' must be a table"),
+        (LEAST + '[tables.t.columns]\na = ""', "a column cannot have the name ''"),
+        (LEAST + "[tables.t]\nkey = [1]", "a column of the key is named by a str, not int"),
     ],
 )
 def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         parse_configuration(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"tables": ["t"]}, "tables is a mapping of tables to rules, not a list"),
+        ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
+        ({"retries": True}, "retries is an int, not bool"),
+        ({"retries": -1}, "retries must be >= 0, got -1"),
+    ],
+)
+def test_an_applier_refuses_wrong_arguments_before_it_connects(
+    arguments: dict[str, Any], found: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(found)):
+        Applier("", "", "a", publications=["p"], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\xff\xfe", "is not UTF-8"),
+        (
+            LEAST.replace('publisher = ""', 'publisher = "nonsense"').encode(),
+            "the connection string is malformed",
+        ),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, found: str
+) -> None:
+    file = tmp_path / "applier.toml"
+    file.write_bytes(content)
+    assert main([str(file), "--check"]) == MISCONFIGURED
+    assert found in caplog.text
+
+
+def test_an_applier_within_a_database_needs_other_tables() -> None:
+    table = TableName("public", "t")
+    unmapped: list[Mapping[AnyTable, TableRule]] = [{}, {"t": TableRule(where=bool)}]
+    for rules in unmapped:
+        settings = settings_with(rules)
+        with pytest.raises(ApplyError, match=r"changes of public\.t would be applied to itself"):
+            settings.insist_on_other_tables([table])
+    settings_with({"t": TableRule(to="copy_of_t")}).insist_on_other_tables([table])
+
+
+def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
+    return apply_settings(
+        "a",
+        ["p"],
+        rules,
+        ApplyRemote(),
+        on_error="stop",
+        copy=True,
+        existing="truncate",
+        truncate=True,
+        resume="origin",
+        origin="any",
+        retries=0,
+        reconnect=None,
+    )
+
+
+def test_what_is_not_a_parked_transaction_is_refused() -> None:
+    one = Applier("", "", "a", publications=["p"])
+    for call in (one.apply_parked, one.drop_parked):
+        with pytest.raises(TypeError, match="parked is a ParkedTransaction, not int"):
+            call(5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRoleName):
+        one.setup_sql("")

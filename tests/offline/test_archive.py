@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from walpages import SWITCH, WalWriter, wal_of
 
 from pgreplkit import LSN, SegmentSize, TimelineHistory, WalRange
-from pgreplkit.errors import WalNotFound
+from pgreplkit.errors import HostFileError, WalNotFound
 from pgreplkit.offline.archive import ArchiveProblem, ArchiveReport
 from pgreplkit.offline.archivescan import scan_archive
 from pgreplkit.offline.layouts import ArchiveLayout
@@ -266,3 +267,19 @@ def test_a_directory_without_wal_is_refused(tmp_path: Path) -> None:
         scan_archive(tmp_path / "missing")
     with pytest.raises(ValueError, match="layout must be one of auto, plain, barman"):
         scan_archive(tmp_path, layout="barmn")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_segment_that_is_no_file_is_a_finding(archive: Path, kind: str) -> None:
+    path = archive / "0000000100000000000000F0"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("missing")
+    [finding, *_] = [f for f in scan_archive(archive).findings if f.path == path]
+    assert finding.problem is ArchiveProblem.DAMAGED
+
+
+@pytest.mark.parametrize("layout", ["walg", "AUTO", None])
+def test_an_unknown_layout_is_refused(archive: Path, layout: str) -> None:
+    with pytest.raises(ValueError, match="layout must be one of auto, plain, barman"):
+        scan_archive(archive, layout=layout)
+    with pytest.raises(HostFileError, match="File name too long"):
+        scan_archive("x" * 5000)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgreplkit import LSN, SegmentSize, WalRange
-from pgreplkit.errors import HostFileError, InvalidBackupLabel, WalNotFound
+from pgreplkit.errors import HostFileError, InvalidBackupLabel, InvalidServerVersion, WalNotFound
 from pgreplkit.offline.backups import (
     BackupStatus,
     BackupTool,
@@ -223,6 +223,20 @@ def test_a_base_backup_is_read_from_its_label_and_manifest(tmp_path: Path) -> No
     )
     backup = read_base_backup(tmp_path)
     assert (backup.start_time, backup.type) == (None, BackupType.INCREMENTAL)
+
+
+@pytest.mark.parametrize("version", ["", "none", "\0"])
+def test_a_damaged_version_file_is_refused(tmp_path: Path, version: str) -> None:
+    (tmp_path / "backup_label").write_text(LABEL)
+    (tmp_path / "PG_VERSION").write_text(version)
+    with pytest.raises(InvalidServerVersion):
+        read_base_backup(tmp_path)
+
+
+def test_json_of_any_depth_is_refused() -> None:
+    for parse in (walg_backups, pgbackrest_backups):
+        with pytest.raises(InvalidBackupCatalog, match="it is not JSON"):
+            parse("[" * 100_000)
 
 
 def test_backups_are_known_from_an_archives_backup_files(tmp_path: Path) -> None:

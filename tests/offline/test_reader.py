@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -276,6 +277,33 @@ def test_a_file_that_is_no_wal_is_refused(tmp_path: Path, content: bytes, found:
         open_wal(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["00000002.history", name_of(4)])
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    written(tmp_path, wal_of([90], WalWriter(3 * MIB)))
+    written(tmp_path, wal_of([90], WalWriter(5 * MIB)), timeline=2)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(HostFileError, match="it is not a regular file"):
+        read(open_wal(tmp_path, timeline=None if name.endswith("history") else 1))
+    with pytest.raises(HostFileError, match="it is not a regular file"):
+        open_wal(tmp_path / name)
+
+
+def test_a_link_to_a_missing_file_ends_reading_with_its_name(tmp_path: Path) -> None:
+    written(tmp_path, wal_of([90], WalWriter(3 * MIB)))
+    (tmp_path / "itself").symlink_to("itself")
+    assert len(read(open_wal(tmp_path))) == 1
+    (tmp_path / name_of(4)).symlink_to("missing")
+    with pytest.raises(HostFileError, match=f"{name_of(4)}: No such file"):
+        read(open_wal(tmp_path))
+
+
+def test_a_history_that_decompresses_without_end_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, wal_of([90], WalWriter(3 * MIB)), timeline=2)
+    (tmp_path / "00000002.history.gz").write_bytes(gzip.compress(bytes(3 * MIB)))
+    with pytest.raises(InvalidWal, match="more than 1 MiB"):
+        open_wal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("magic", "module"),
     [
@@ -292,6 +320,26 @@ def test_damage_is_the_same_error_for_each_compression(
     (tmp_path / name_of(3)).write_bytes(magic + b"0" * 100)
     with pytest.raises(InvalidWal, match="the compressed file is damaged"):
         open_wal(tmp_path)
+
+
+def test_a_path_that_no_system_has_is_refused() -> None:
+    with pytest.raises(HostFileError, match="File name too long"):
+        open_wal("x" * 5000)
+
+
+def test_a_reader_refuses_arguments_of_other_types(tmp_path: Path) -> None:
+    wal = open_wal(written(tmp_path, wal_of([90], WalWriter(3 * MIB))))
+    with pytest.raises(TypeError, match="lsn is an LSN, not str"):
+        wal.first_at("0/0")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="lsn is an LSN, not int"):
+        wal.time_at(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="xid is an int, not str"):
+        next(wal.transaction("753"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"by must be one of kind, .* got 'nonsense'"):
+        wal.stats(by="nonsense")  # type: ignore[arg-type]
+    with pytest.raises(WalNotFound, match="it holds WAL of timeline 1"):
+        open_wal(tmp_path / name_of(3), timeline=9)
+    assert open_wal(tmp_path / name_of(3), timeline=1).history == TimelineHistory(1)
 
 
 def test_a_renamed_file_is_refused(tmp_path: Path) -> None:

@@ -58,3 +58,7 @@ def test_a_table_names_the_columns_that_do_not_fit() -> None:
     head, row, *more = table_text(rows)
     assert (head.split(), row.split()) == (["a", "c"], ["1", "2"])
     assert "".join(more) == f"(more columns: {'name' * 25})"
+
+
+def test_a_name_of_a_column_cannot_break_a_table() -> None:
+    assert table_text([{"a\nb\x1b": "c\nd"}]) == ["a b\\x1b", "c d"]

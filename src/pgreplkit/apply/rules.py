@@ -15,6 +15,13 @@ ChangeRow: TypeAlias = Callable[[Row], Mapping[str, object] | None]
 """Values by column that replace those of a row; None leaves the row out."""
 
 
+def _insist_on_name(name: object, what: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is named by a str, not {type(name).__name__}")
+    if not name or "\0" in name:
+        raise ValueError(f"{what} cannot have the name {name!r}: it is empty or contains NUL")
+
+
 def _target(table: AnyTable | None) -> TableName | None:
     return None if table is None else table_of(table)
 
@@ -25,17 +32,26 @@ def _columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
     for name, own in columns.items():
         if not isinstance(name, str) or not (own is None or isinstance(own, str)):
             raise TypeError(f"columns maps names to names, and {name!r} to {own!r}")
+        for column in (name, *([] if own is None else [own])):
+            _insist_on_name(column, "a column")
     return {**columns}
 
 
 def _constants(constants: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(constants, Mapping):
         raise TypeError(f"constants is a mapping of values, not a {type(constants).__name__}")
+    for name in constants:
+        _insist_on_name(name, "a column")
     return {**constants}
 
 
 def _key(key: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    return None if key is None else several(key, "key", at_least=1)
+    if key is None:
+        return None
+    names = several(key, "key", at_least=1)
+    for name in names:
+        _insist_on_name(name, "a column of the key")
+    return names
 
 
 @attrs.frozen(kw_only=True)

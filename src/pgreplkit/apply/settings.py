@@ -10,6 +10,7 @@ import attrs
 
 from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.rules import TableRule
+from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
@@ -46,6 +47,22 @@ class ApplySettings:
         rule = self.rules.get(table)
         return table if rule is None or rule.to is None else rule.to
 
+    def insist_on_other_tables(self, tables: Iterable[TableName]) -> None:
+        """Refuse tables of one database whose changes would be applied to themselves.
+
+        The copy would wait for its own lock, or remove the rows that it is to copy.
+
+        Raises: ApplyError.
+        """
+        itself = next((table for table in tables if self.target_of(table) == table), None)
+        if itself is not None:
+            raise ApplyError(
+                f"run the applier {self.name!r}",
+                "publisher and subscriber are the same database, and changes of"
+                f" {itself} would be applied to itself",
+                remedy="give another database, or rules that map every table to another one",
+            )
+
 
 def apply_settings(
     name: str,
@@ -81,12 +98,16 @@ def apply_settings(
     for argument, (given, known) in choices.items():
         if given not in known:
             raise ValueError(f"{argument} must be one of {', '.join(known)}, got {given!r}")
-    if not callable(getattr(conflicts, "decide", None)):
+    if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
         raise TypeError("conflicts is a policy such as ApplyRemote()")
+    if type(retries) is not int:
+        raise TypeError(f"retries is an int, not {type(retries).__name__}")
+    if retries < 0:
+        raise ValueError(f"retries must be >= 0, got {retries}")
     return ApplySettings(
         name=name,
         publications=names_of(publications),
-        rules=_rules(tables or {}),
+        rules=_rules({} if tables is None else tables),
         conflicts=conflicts,
         on_error=on_error,
         copy=copy,
@@ -100,6 +121,8 @@ def apply_settings(
 
 
 def _rules(tables: Rules) -> dict[TableName, TableRule]:
+    if not isinstance(tables, Mapping):
+        raise TypeError(f"tables is a mapping of tables to rules, not a {type(tables).__name__}")
     rules: dict[TableName, TableRule] = {}
     for table, rule in tables.items():
         if not isinstance(rule, TableRule):

@@ -25,6 +25,9 @@ from pgreplkit.values.tablename import AnyTable, TableName, table_of
 Require: TypeAlias = Callable[[str], None]
 """Raises UnsupportedByServer for a feature that the server lacks."""
 
+_GENERATED = {"n": "none", "none": "none", "s": "stored", "stored": "stored"}
+"""The word of a statement, by that of the catalogue or of a statement."""
+
 
 def table(name: TableName) -> Identifier:
     """Return a table's name as an identifier."""
@@ -115,8 +118,12 @@ def publication_options(
         )
     if publish_generated_columns is not None:
         require("publication.generated")
-        stored = GeneratedColumns(publish_generated_columns) is GeneratedColumns.STORED
-        word = "stored" if stored else "none"
+        word = _GENERATED.get(publish_generated_columns)
+        if word is None:
+            raise ValueError(
+                "publish_generated_columns must be 'stored' or 'none', got"
+                f" {publish_generated_columns!r}"
+            )
         options.append(SQL("publish_generated_columns = {}").format(Literal(word)))
     return options
 

@@ -41,7 +41,7 @@ def scan_archive(
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.
     """
-    place = find_place(Path(folder), ArchiveLayout(layout))
+    place = find_place(Path(folder), ArchiveLayout.known(layout, "layout"))
     listed = list_folder(place.folder)
     headers = Headers(file for file in listed if file.kind in _WITH_WAL)
     reference = headers.reference()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ _HEAD = 8
 _COMPRESSED_HEAD = 1024
 """Enough compressed bytes for the first header."""
 _GZIP_BITS = 31
+_SMALL = 1 << 20
+"""More than any history or backup file has."""
 _ISIZE = 4
 """A gzip file ends with the size of its content, modulo 2³²."""
 
@@ -72,10 +76,17 @@ def _form(path: Path, head: bytes) -> FileForm:
     return FileForm.PLAIN
 
 
+def _open(path: str, flags: int) -> int:
+    """Open a file without waiting: a named pipe would block until something writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _first_bytes(path: Path, size: int) -> bytes:
     try:
         # Unbuffered: of thousands of files, only the first bytes are read.
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise HostFileError(f"read {path}", "it is not a regular file")
             return file.read(size) or b""
     except OSError as error:
         raise _refusal(path, error) from error
@@ -92,13 +103,26 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
             file.seek(start)
             while piece := file.read(PIECE):
                 yield piece
-    except Error:
+    except (Error, MemoryError):
         raise
-    except OSError as error:
-        # Those of gzip and bz2 about the content have no number.
-        raise (_damaged if error.errno is None else _refusal)(path, error) from error
     except Exception as error:  # each codec has errors of its own
+        # Those of the system have a number; bzip2 and gzip raise an OSError without one.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _refusal(path, error) from error
         raise _damaged(path, error) from error
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file of text, such as a history, decompressed.
+
+    Raises: as read_pieces; InvalidWal if it has more than a mebibyte.
+    """
+    content = b""
+    for piece in read_pieces(path):
+        content += piece
+        if len(content) > _SMALL:
+            raise InvalidWal("the file has more than 1 MiB of text", path=str(path))
+    return content
 
 
 def read_head(path: Path, size: int) -> tuple[FileForm, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -65,25 +66,56 @@ class FoundFile:
         return self.log * segment_size.per_log + self.segment
 
 
+@contextmanager
+def translate_os_errors(action: str) -> Iterator[None]:
+    """Raise the errors of the operating system as HostFileError; ``action`` begins its text."""
+    try:
+        yield
+    except OSError as error:
+        raise HostFileError(action, error.strerror or str(error)) from error
+
+
 def list_folder(folder: Path) -> list[FoundFile]:
     """List a directory of WAL files, and its directories that are named for 16 digits of them.
 
     Raises: HostFileError.
     """
-    try:
+    with translate_os_errors(f"list {folder}"):
         return sorted(_listed(folder, is_top=True), key=lambda file: (file.path.name, file.path))
-    except OSError as error:
-        raise HostFileError(f"list {folder}", error.strerror or str(error)) from error
 
 
 def _listed(folder: Path, *, is_top: bool) -> Iterator[FoundFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            path = Path(entry.path)
+            if _is_directory(entry):
                 if is_top and _HASHED.fullmatch(entry.name):
-                    yield from _listed(Path(entry.path), is_top=False)
+                    yield from _listed(path, is_top=False)
                 continue
-            yield found_file(Path(entry.path), entry.stat().st_size)
+            size = _size(entry)
+            if size is not None:
+                yield found_file(path, size)
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        if entry.is_symlink():  # to itself
+            return False
+        raise
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """Return the size of a file; None if it was removed meanwhile, as servers do in pg_wal."""
+    try:
+        return entry.stat().st_size
+    except OSError:
+        if entry.is_symlink():
+            return 0  # The target is missing: reading the file tells so.
+        if os.path.lexists(entry.path):
+            raise
+        return None
 
 
 def found_file(path: Path, size: int) -> FoundFile:

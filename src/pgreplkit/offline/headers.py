@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from pgreplkit.errors import ExtraMissing
+from pgreplkit.errors import ExtraMissing, HostFileError
 from pgreplkit.offline.compression import FileForm, read_head
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile
@@ -31,6 +32,12 @@ class Headers:
             form, head = read_head(path, LONG.size)
         except ExtraMissing as error:
             self.unreadable[path] = str(error)
+            return
+        except HostFileError as error:
+            # A pipe or a broken link with the name of a segment; other failures end the scan.
+            if path.is_file() or not os.path.lexists(path):
+                raise
+            self.broken[path] = error.found
             return
         except InvalidWal as error:
             is_opaque = error.remedy.startswith("decrypt") or error.remedy.startswith("decompress")

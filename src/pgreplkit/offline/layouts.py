@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import WalNotFound
+from pgreplkit.offline.files import translate_os_errors
 from pgreplkit.values.openenum import OpenEnum
 
 NO_ARCHIVE = "name the directory of an archive"
@@ -45,17 +46,18 @@ _WALG = "wal_005"
 def find_place(folder: Path, layout: ArchiveLayout) -> Place:
     """Find the WAL in a directory.
 
-    Raises: WalNotFound if the directory does not have the layout; ValueError for an unknown layout.
+    Raises: WalNotFound if the directory does not have the layout; HostFileError.
     """
-    if layout not in ArchiveLayout.__members__.values():
-        raise ValueError(f"layout must be one of {', '.join(ArchiveLayout)}, got {str(layout)!r}")
-    if not folder.is_dir():
-        raise WalNotFound(f"scan the archive {folder}", "it is not a directory", remedy=NO_ARCHIVE)
-    layouts = [layout] if layout is not ArchiveLayout.AUTO else [*_FINDERS]
-    for one in layouts:
-        place = _FINDERS[one](folder)
-        if place is not None:
-            return place
+    with translate_os_errors(f"scan the archive {folder}"):
+        if not folder.is_dir():
+            raise WalNotFound(
+                f"scan the archive {folder}", "it is not a directory", remedy=NO_ARCHIVE
+            )
+        layouts = [layout] if layout is not ArchiveLayout.AUTO else [*_FINDERS]
+        for one in layouts:
+            place = _FINDERS[one](folder)
+            if place is not None:
+                return place
     raise WalNotFound(f"scan the archive {folder}", f"it is not laid out as an archive of {layout}")
 
 

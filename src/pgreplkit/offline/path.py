@@ -8,9 +8,15 @@ from pathlib import Path
 import attrs
 
 from pgreplkit.errors import InvalidTimelineHistory, WalNotFound
-from pgreplkit.offline.compression import read_head, read_pieces
+from pgreplkit.offline.compression import read_head, read_small
 from pgreplkit.offline.damage import InvalidWal
-from pgreplkit.offline.files import FoundFile, WalFileKind, found_file, list_folder
+from pgreplkit.offline.files import (
+    FoundFile,
+    WalFileKind,
+    found_file,
+    list_folder,
+    translate_os_errors,
+)
 from pgreplkit.offline.pages import LONG, WalFileHeader, file_header
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
@@ -73,8 +79,10 @@ def find_path(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
 
     Raises: WalNotFound; InvalidWal; HostFileError.
     """
-    if not place.is_dir():
-        return _single(place)
+    with translate_os_errors(f"read {place}"):
+        is_folder = place.is_dir()
+    if not is_folder:
+        return _single(place, timeline)
     listed = list_folder(place)
     files = [file for file in listed if file.kind in (WalFileKind.SEGMENT, WalFileKind.PARTIAL)]
     if not files:
@@ -99,14 +107,21 @@ def find_path(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
     return WalPath(place, header, history, chosen)
 
 
-def _single(place: Path) -> WalPath:
+def _single(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
     header = header_of(place)
     named = found_file(place, 0)
-    timeline, number = named.timeline or _ANY_TIMELINE, named.number(header.segment_size)
+    newest, number = named.timeline or _ANY_TIMELINE, named.number(header.segment_size)
     if not named.timeline or number is None:
         number = int(header.lsn) // header.segment_size.bytes
     history = TimelineHistory(named.timeline or header.timeline)
-    return WalPath(place, header, history, {number: (place, timeline)})
+    if timeline is not None:
+        asked = timeline if isinstance(timeline, TimelineHistory) else TimelineHistory(timeline)
+        if history.timeline not in asked.timelines:
+            raise WalNotFound(
+                f"read WAL of timeline {asked.timeline} in {place}",
+                f"it holds WAL of timeline {history.timeline}",
+            )
+    return WalPath(place, header, history, {number: (place, newest)})
 
 
 def timeline_history(
@@ -132,7 +147,7 @@ def read_history(path: Path, timeline: int) -> TimelineHistory:
 
     Raises: InvalidTimelineHistory; HostFileError; InvalidWal.
     """
-    content = b"".join(read_pieces(path))
+    content = read_small(path)
     try:
         return TimelineHistory.parse(content.decode(), timeline=timeline)
     except UnicodeDecodeError:

@@ -159,6 +159,7 @@ class WalReader:
 
         Raises: WalNotFound if the position is outside the files; InvalidWal.
         """
+        _insist_on_lsn("lsn", lsn)
         part = self._between(lsn)
         return next(iter(part), None)
 
@@ -183,6 +184,8 @@ class WalReader:
 
         Raises: InvalidWal.
         """
+        if type(xid) is not int:
+            raise TypeError(f"xid is an int, not {type(xid).__name__}")
         family = self._family(xid)
         for records in self.batches():
             for record in records:
@@ -226,6 +229,7 @@ class WalReader:
 
         Raises: InvalidWal.
         """
+        _insist_on_lsn("lsn", lsn)
         found: datetime | None = None
         for record, at in self._times():
             if record.end_lsn > lsn:
@@ -432,6 +436,11 @@ def _holds_its_wal(path: Path, address: int) -> bool:
         return False
 
 
+def _insist_on_lsn(argument: str, value: object) -> None:
+    if not isinstance(value, LSN):
+        raise TypeError(f"{argument} is an LSN, not {type(value).__name__}")
+
+
 def open_wal(
     path: str | os.PathLike[str],
     *,
@@ -458,8 +467,8 @@ def open_wal(
     InvalidWalRange; HostFileError.
     """
     for name, value in (("start", start), ("stop_at", stop_at)):
-        if value is not None and not isinstance(value, LSN):
-            raise TypeError(f"{name} is an LSN, not {type(value).__name__}")
+        if value is not None:
+            _insist_on_lsn(name, value)
     if start is not None and stop_at is not None and stop_at < start:
         raise InvalidWalRange(f"{start} to {stop_at}", "the end is before the start")
     found = find_path(Path(path), timeline)

@@ -25,6 +25,18 @@ class OpenEnum(StrEnum):
         word._name_ = word._value_ = value
         return word
 
+    @classmethod
+    def known(cls, value: object, argument: str) -> Self:
+        """Return the member that an argument names.
+
+        Raises: ValueError for a word that is not listed in the class.
+        """
+        member = cls(value) if isinstance(value, str) else None
+        if member is None or member not in {*cls}:
+            given = value if member is None else str(value)
+            raise ValueError(f"{argument} must be one of {', '.join(cls)}, got {given!r}")
+        return member
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._value_!r})"
 

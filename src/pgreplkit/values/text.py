@@ -162,15 +162,17 @@ def table_text(rows: Sequence[Mapping[str, object]]) -> list[str]:
     if not names:
         return []
     cells = {name: [_cut(value_text(row.get(name))) for row in rows] for name in names}
+    # Columns of tables can have any name.
+    heads = {name: clean(name) for name in names}
     kept, left_out, used = [], [], 0
     for name in names:
-        width = max(len(name), *map(len, cells[name]), 0)
+        width = max(len(heads[name]), *map(len, cells[name]), 0)
         if used + width <= WIDTH:
             kept.append((name, width))
             used += width + len(_GAP)
         else:
             left_out.append(name)
-    lines = [_GAP.join(f"{name:<{width}}" for name, width in kept)]
+    lines = [_GAP.join(f"{heads[name]:<{width}}" for name, width in kept)]
     for number in range(len(rows)):
         lines.append(_GAP.join(f"{cells[name][number]:<{width}}" for name, width in kept))
     lines = [line.rstrip() for line in lines]

@@ -103,6 +103,16 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
 
 
 @NEWEST
+def test_an_applier_from_a_database_to_itself_is_refused_and_keeps_its_rows(two: Pair) -> None:
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1)")
+    conninfo = two.publisher.conninfo
+    itself = Applier(conninfo, conninfo, "one", publications=["p"], existing="truncate")
+    with pytest.raises(ApplyError, match=r"changes of public\.t would be applied to itself"):
+        itself.run(timeout=5)
+    assert len(two.publisher.all("SELECT * FROM t")) == 1
+
+
+@NEWEST
 def test_applied_commits_have_the_publishers_times_and_an_origin(two: Pair) -> None:
     one = applier(two, copy=False)
     one.run(stop_at=end(two.publisher), timeout=20)

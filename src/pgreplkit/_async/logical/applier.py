@@ -59,6 +59,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
 _log = logging.getLogger("pgreplkit")
@@ -245,6 +246,8 @@ class AsyncApplier(AsyncClosing):
             self._check_source(state, system_id)
             copies = await self._published(publisher.link)
             tables = [copy.table for copy in copies]
+            if record == await shapes.link.one(self._operation, sql.SAME_DATABASE):
+                settings.insist_on_other_tables([table.table_name for table in tables])
             await shapes.read([settings.target_of(table.table_name) for table in tables])
             dump = text_of(target.connection)
             is_binary = (
@@ -340,7 +343,10 @@ class AsyncApplier(AsyncClosing):
         """Return the statements by which an administrator prepares ``role`` on both servers.
 
         The role must exist. Nothing needs a superuser afterwards.
+
+        Raises: InvalidRoleName; TableNotFound; PublicationNotFound; ConnectionFailed.
         """
+        checked_role_name(role)
         async with (
             await self._publisher_link() as publisher,
             await AsyncTargetShapes.connect(self._subscriber) as shapes,
@@ -400,6 +406,7 @@ class AsyncApplier(AsyncClosing):
 
         Raises: ApplyFailed, after which it is kept.
         """
+        _insist_on_parked(parked)
         async with await AsyncApplyTarget.connect(
             self._subscriber, self.name, uses_origin=False
         ) as target:
@@ -407,6 +414,7 @@ class AsyncApplier(AsyncClosing):
 
     async def drop_parked(self, parked: ParkedTransaction) -> None:
         """Forget a transaction that was put aside."""
+        _insist_on_parked(parked)
         await self._asked(sql.DROP_ONE_PARKED, [parked.id])
 
     # Removal
@@ -458,11 +466,17 @@ class _Session(AsyncClosing):
         await self.link.connection.close()
 
 
+def _insist_on_parked(parked: object) -> None:
+    if not isinstance(parked, ParkedTransaction):
+        raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
+
+
 def _conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, AsyncServer):
         raise TypeError(
-            f"a server is an AsyncServer or a connection string, not {type(server).__name__}"
+            "publisher and subscriber are servers or connection strings, not"
+            f" {type(server).__name__}"
         )
     return server._link.conninfo_for_another()

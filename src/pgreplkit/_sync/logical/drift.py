@@ -104,7 +104,9 @@ def copy_schema(
     limit = checked_seconds(timeout, "timeout")
     # One program after another: indexes need the tables.
     for section in several(sections, "sections", at_least=1):
-        copy = partial(copy_section, source, target, SchemaSection(section), names)
+        copy = partial(
+            copy_section, source, target, SchemaSection.known(section, "sections"), names
+        )
         to_thread(partial(copy, owners=owners, bindir=folder, timeout=limit))
 
 

@@ -16,6 +16,7 @@ from pgreplkit.offline.backups import (
     BackupType,
     InvalidBackupCatalog,
 )
+from pgreplkit.offline.files import translate_os_errors
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -39,7 +40,9 @@ def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
     HostFileError.
     """
     place = Path(folder)
-    if not (place / "base").is_dir() and not (place / "meta").is_dir():
+    with translate_os_errors(f"read Barman's backups in {place}"):
+        is_barmans = (place / "base").is_dir() or (place / "meta").is_dir()
+    if not is_barmans:
         raise WalNotFound(
             f"read Barman's backups in {place}", "it has neither base/ nor meta/",
             remedy="give the directory of one server in Barman's home",

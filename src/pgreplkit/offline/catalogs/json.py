@@ -17,7 +17,7 @@ def catalog(text: str | bytes) -> Fields:
     """
     try:
         return Fields("the catalogue", json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidBackupCatalog(text, f"it is not JSON: {str(error)[:80]}") from None
 
 

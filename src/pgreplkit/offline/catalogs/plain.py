@@ -6,13 +6,14 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgreplkit.errors import HostFileError, WalNotFound
+from pgreplkit.errors import WalNotFound
 from pgreplkit.offline.backups import Backup, BackupStatus, BackupTool, BackupType
-from pgreplkit.offline.compression import read_pieces
-from pgreplkit.offline.files import WalFileKind, list_folder
+from pgreplkit.offline.compression import read_small
+from pgreplkit.offline.files import WalFileKind, list_folder, translate_os_errors
 from pgreplkit.values.backup import BackupLabel
 from pgreplkit.values.manifest import BackupManifest
 from pgreplkit.values.segment import SegmentSize
+from pgreplkit.values.version import ServerVersion
 
 _UTC = " UTC"
 
@@ -23,21 +24,21 @@ def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
     The end of the backup is in its manifest (13 and later).
 
     Raises: WalNotFound if there is no backup_label; InvalidBackupLabel; InvalidBackupManifest;
-    HostFileError.
+    InvalidServerVersion; HostFileError.
     """
     place = Path(folder)
-    if not (place / "backup_label").is_file():
+    with translate_os_errors(f"read the backup in {place}"):
+        has_label = (place / "backup_label").is_file()
+    if not has_label:
         raise WalNotFound(
             f"read the backup in {place}", "it has no backup_label, so it was started or is not"
             " a base backup", remedy="give the directory of a base backup"
         )  # fmt: skip
-    try:
+    with translate_os_errors(f"read the backup in {place}"):
         label = BackupLabel.parse((place / "backup_label").read_text(errors="replace"))
         path = place / "backup_manifest"
         manifest = BackupManifest.parse(path.read_bytes()) if path.is_file() else None
-        version = (place / "PG_VERSION").read_text().strip()
-    except OSError as error:
-        raise HostFileError(f"read the backup in {place}", error.strerror or str(error)) from error
+        version = (place / "PG_VERSION").read_text(errors="replace")
     stop = manifest.wal_ranges[-1].wal.end if manifest and manifest.wal_ranges else None
     timeline = label.start_timeline or label.start_wal_file.timeline
     is_incremental = label.incremental_from_lsn is not None
@@ -52,7 +53,7 @@ def read_base_backup(folder: str | os.PathLike[str]) -> Backup:
         start_time=_time(label.start_time),
         stop_time=_time(label.stop_time),
         system_id=manifest.system_id if manifest else None,
-        major=int(version.partition(".")[0]),
+        major=ServerVersion(version).major,
         size=sum(file.size for file in manifest.files) if manifest else None,
         path=place,
     )
@@ -73,7 +74,7 @@ def archived_backups(
     for file in list_folder(Path(folder)):
         if file.kind is not WalFileKind.BACKUP:
             continue
-        text = b"".join(read_pieces(file.path)).decode(errors="replace")
+        text = read_small(file.path).decode(errors="replace")
         label = BackupLabel.parse(text, segment_size=size)
         backups.append(
             Backup(

@@ -112,7 +112,7 @@ def read_status(text: bytes) -> PatroniStatus:
             members=tuple(_member(member) for member in content["members"]),
             is_paused=bool(content.get("pause")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         # A proxy in front of Patroni may answer with anything.
         found = f"the response does not describe a cluster ({type(error).__name__}: {error})"
         raise PatroniError("read the state of the Patroni cluster", found) from error
