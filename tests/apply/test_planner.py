@@ -169,6 +169,7 @@ def test_a_row_can_be_changed_or_left_out() -> None:
         (TableRule(where=lambda row: bool(row["nowhere"])), "where raised"),
         (TableRule(change=lambda row: {"id": 9}), "altered the key column 'id'"),
         (TableRule(change=lambda row: {"x": 9}), "the column 'x'"),
+        (TableRule(change=lambda row: {"name": "\ud800"}), "change returned for 'name'"),
         (TableRule(change=lambda row: "x"), "not a mapping"),  # type: ignore[arg-type, return-value]
     ],
 )

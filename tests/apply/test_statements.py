@@ -189,6 +189,11 @@ def test_rules_are_checked() -> None:
     assert TableRule(to="Users").to == TableName("public", "users")
 
 
+def test_a_constant_that_cannot_be_sent_is_a_mismatch() -> None:
+    with pytest.raises(SchemaMismatch, match="the constant 'name' is"):
+        matched(rule=TableRule(columns={"name": None}, constants={"name": "\ud800"}))
+
+
 def test_a_misspelt_column_of_a_rule_is_not_added_to_the_subscriber() -> None:
     own = target(column("id"), column("name", TEXT), column("number"))
     with pytest.raises(SchemaMismatch, match=r"no column 'n'; the rule maps .* 'nn'") as caught:

@@ -272,7 +272,10 @@ def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValue
         if column.is_key and not plan.match.is_full and value != row[name]:
             raise RuleFailed(f"change altered the key column {name!r}")
         if value is not row[name] and value != row[name]:
-            values[at], formats[at] = plan.dump(value), TEXT
+            try:
+                values[at], formats[at] = plan.dump(value), TEXT
+            except ValueError as error:
+                raise RuleFailed(f"change returned for {name!r} {error}") from error
     return values, formats
 
 

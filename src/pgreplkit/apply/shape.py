@@ -117,7 +117,10 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
             problems.append(f"{target.table} has no column {constant!r}, which is a constant")
         else:
             written.append(Written(own, len(source.columns) + len(constants)))
-        constants.append(dump(value))
+        try:
+            constants.append(dump(value))
+        except ValueError as error:
+            problems.append(f"the constant {constant!r} is {error}")
     if unknown := [*_unknown(source, rule)]:
         # With a misspelt name, another column seems to be missing.
         problems += unknown

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from psycopg import BaseConnection
+from psycopg.abc import AdaptContext
 from psycopg.adapt import PyFormat, Transformer
 
 
-def text_of(connection: BaseConnection[object]) -> Callable[[object], bytes | None]:
-    """Return a function that dumps values by the dumpers of a connection.
+def text_of(context: AdaptContext | None) -> Callable[[object], bytes | None]:
+    """Return a function that dumps values by the dumpers of a connection; None means psycopg's own.
 
-    The function raises psycopg's ProgrammingError for a value without a dumper.
+    The function raises ValueError for a value that cannot be sent.
     """
-    transformer = Transformer(connection)
+    transformer = Transformer(context)
 
     def dumped(value: object) -> bytes | None:
         if value is None:
             return None
-        text = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+        try:
+            text = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+        except Exception as error:  # dumpers may be the caller's own
+            kind = type(value).__name__
+            raise ValueError(f"a {kind} that cannot be sent: {error}") from error
         return None if text is None else bytes(text)
 
     return dumped

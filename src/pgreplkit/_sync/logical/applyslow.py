@@ -122,11 +122,20 @@ class SlowPath:
         target.execute("RELEASE pgreplkit")
         return []
 
+    def _decided(self, remote: Version) -> Decision:
+        try:
+            decision = self._policy.decide(Version(None, None), remote)
+        except Exception as error:
+            raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
+        if not isinstance(decision, Decision):
+            raise RuleFailed(f"the policy returned {decision!r}, which is no Decision")
+        return decision
+
     def _resolve(
         self, change: RawChange[Row], transaction: RawTransaction[Row], error: PsycopgError
     ) -> str:
         remote = Version(transaction.commit_time, transaction.origin)
-        if self._policy.decide(Version(None, None), remote) is Decision.SKIP:
+        if self._decided(remote) is Decision.SKIP:
             return _SKIPPED
         _, [reader], _, _, new = change
         plan = self._planner.plan(reader)
