@@ -14,9 +14,14 @@ an answer of another server; 600 seconds where data is copied or a program runs 
 waits without a limit: its ``timeout`` is the longest time without data.
 """
 
+_LONGEST = 1e9
+"""30 years: the clocks and system calls that wait refuse much larger numbers."""
+
 
 def checked_seconds(seconds: Timeout, what: str) -> float:
     """Return the seconds if they are finite and not negative; ``what`` names them in the error.
+
+    More than 30 years become 30 years.
 
     Raises:
         ValueError: If they are negative, infinite or NaN.
@@ -29,4 +34,4 @@ def checked_seconds(seconds: Timeout, what: str) -> float:
         raise TypeError(f"{what} is a number of seconds or a timedelta, not {given}")
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{what} must be finite and >= 0, got {seconds}")
-    return seconds
+    return min(seconds, _LONGEST)
