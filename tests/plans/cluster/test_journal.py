@@ -111,3 +111,9 @@ def test_a_result_describes_its_steps_and_what_was_lost() -> None:
     ]
     progress = StepProgress(step=journal.steps[0], number=1, count=8, elapsed=None)
     assert str(progress) == f"1/8 {journal.steps[0]} …"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": [5]}', "[" * 100_000, b"\xff"])
+def test_a_file_that_is_no_journal_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="could not read the journal"):
+        Journal.from_json(text)

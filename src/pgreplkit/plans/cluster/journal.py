@@ -255,7 +255,11 @@ class Journal:
         Raises:
             ValueError: If the text is not a journal.
         """
-        return cls.from_dict(json.loads(text))
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"could not read the journal: it is not JSON: {error}") from error
+        return cls.from_dict(content)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Journal":
@@ -275,7 +279,7 @@ class Journal:
                 lost_bytes=content["lost_bytes"],
                 lost_primary=_lost_primary(content["lost_primary"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             # A journal of another version, or a file that is none.
             raise ValueError(
                 f"could not read the journal: {error}; the file is not an operation's journal"
