@@ -41,9 +41,10 @@ class ApplyFailed(ApplyError):
     Attributes:
         xid: the transaction's ID on the publisher.
         lsn: the end of the transaction on the publisher.
-        table: the publisher's table, as SQL; None if no single change was refused, as by a
-            constraint that is checked at the end.
-        change_number: the number of the refused change in its transaction, from 1; None likewise.
+        table: the publisher's table, as SQL; None if a rule failed, which names the table itself,
+            or if no single change was refused, as by a constraint that is checked at the end.
+        change_number: the number of the refused change in its transaction, from 1; None if no
+            single change was refused.
     """
 
     xid: int
@@ -61,7 +62,8 @@ class ApplyFailed(ApplyError):
         sqlstate: str | None = None,
     ) -> None:
         self.xid, self.lsn, self.table, self.change_number = xid, lsn, table, change_number
-        where = f", change {change_number} ({table})" if change_number is not None else ""
+        where = "" if change_number is None else f", change {change_number}"
+        where += "" if table is None else f" ({table})"
         remedy = "remove the cause and run the applier again, or use on_error='park'"
         super().__init__(f"apply transaction {xid} at {lsn}{where}", found, sqlstate, remedy=remedy)
 
