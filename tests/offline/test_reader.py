@@ -143,6 +143,17 @@ def test_a_missing_file_ends_the_wal_although_later_files_exist(tmp_path: Path) 
         read(open_wal(tmp_path, strict=True))
 
 
+@pytest.mark.parametrize("pages", [1, 2, 20])
+def test_a_long_record_that_is_written_in_part_ends_the_wal(tmp_path: Path, pages: int) -> None:
+    writer = wal_of([100] * 10, WalWriter(3 * MIB))
+    writer.add(10, 0, bytes(200_000), xid=99)
+    path = written(tmp_path, writer) / name_of(3)
+    path.write_bytes(path.read_bytes()[: pages * 8192].ljust(MIB, b"\0"))
+    wal = open_wal(tmp_path)
+    assert read(wal) == writer.lsns[:10]
+    assert wal.ended_by is WalEnd.PARTIAL_RECORD
+
+
 def test_a_record_without_its_second_file_is_partial(tmp_path: Path) -> None:
     writer = three_segments()
     (written(tmp_path, writer) / name_of(5)).unlink()

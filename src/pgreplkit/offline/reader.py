@@ -344,7 +344,7 @@ class _Pass:
             except InvalidWal as error:
                 self._cut(WalEnd.DAMAGE, error.found, error.remedy)
             if self._walk.stop is not None:
-                self._end(self._walk.stop, follows=pages.follow(path, self._walk.stop.lsn))
+                self._end(self._walk.stop, follows=pages.follow(path, self._walk.stop.reached))
                 return
             end = (self.number + 1) * self._size
             if self._walk.position < end and not self._walk.skip_to(end):

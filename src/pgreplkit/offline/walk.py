@@ -43,6 +43,13 @@ class Stop:
     lsn: int
     found: str
     remedy: str = DAMAGED
+    cut_at: int | None = None
+    """The page that does not continue an incomplete record, which begins at ``lsn``."""
+
+    @property
+    def reached(self) -> int:
+        """The position up to which there is valid WAL."""
+        return self.lsn if self.cut_at is None else self.cut_at
 
     def error(self, path: str | None) -> InvalidWal:
         """Return the error that reports it."""
@@ -211,7 +218,7 @@ class RecordWalk:
         if self.pending is None or stop.end is WalEnd.DAMAGE:
             return stop
         found = f"the record is cut off at {LSN(stop.lsn)}, because {stop.found}"
-        return Stop(WalEnd.PARTIAL_RECORD, self.pending, found)
+        return Stop(WalEnd.PARTIAL_RECORD, self.pending, found, cut_at=stop.lsn)
 
     def _torn(self, page: _Page, end: int) -> Stop | None:
         """Return a problem if the page does not continue the record that ends at ``end``."""
