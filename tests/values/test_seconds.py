@@ -9,14 +9,19 @@ from hypothesis import example, given, strategies as st
 
 from pgreplkit.values.seconds import checked_seconds
 
+LONGEST = 1e9
+"""30 years: more cannot be waited for."""
+
 
 @given(st.floats() | st.integers())
 @example(math.inf)
 @example(math.nan)
 @example(-0.1)
+@example(2e9)
+@example(10**400)
 def test_a_number_of_seconds_is_finite_and_not_negative(seconds: float) -> None:
     if 0 <= seconds < math.inf:
-        assert checked_seconds(seconds, "timeout") == seconds
+        assert checked_seconds(seconds, "timeout") == min(seconds, LONGEST)
     else:
         with pytest.raises(ValueError, match="timeout must be finite and >= 0"):
             checked_seconds(seconds, "timeout")
