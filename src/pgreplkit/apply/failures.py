@@ -1,4 +1,4 @@
-"""What the SQLSTATE of a failed transaction says about another attempt."""
+"""The meaning of a failed transaction's SQLSTATE for another attempt."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def _past_promotion(server: AsyncServer, node: str) -> Promotion:
     """Return the last promotion in the timeline history of a primary."""
     timeline = await server.timeline()
     history = await server._history(timeline)
-    # No history of a promotion: somebody else changed the server.
+    # No history of a promotion: the server was changed by another program.
     if history is None or not history.switches:
         raise ServerError(f"promote {node}", "it is a primary that was never promoted")
     last = history.switches[-1]

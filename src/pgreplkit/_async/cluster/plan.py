@@ -174,7 +174,7 @@ class AsyncPlan:
         Raises:
             PlanFailed: If there is no way back any longer, or undoing a step fails.
         """
-        # A slot of the same name, made since by somebody else, is not ours to drop.
+        # A slot of the same name, created later by another program, is not ours to drop.
         if not self._is_started:
             return ()
         # Whether a step was started is known only to the process that ran the plan: in another

@@ -149,7 +149,7 @@ def _past_promotion(server: Server, node: str) -> Promotion:
     """Return the last promotion in the timeline history of a primary."""
     timeline = server.timeline()
     history = server._history(timeline)
-    # No history of a promotion: somebody else changed the server.
+    # No history of a promotion: the server was changed by another program.
     if history is None or not history.switches:
         raise ServerError(f"promote {node}", "it is a primary that was never promoted")
     last = history.switches[-1]
