@@ -52,7 +52,7 @@ ROOMS = {
         "values.lsn": ["LSN"],
         "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
-        "values.segment": ["SegmentSize"],
+        "values.segment": ["AnySegmentSize", "SegmentSize"],
         "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
@@ -73,7 +73,7 @@ ROOMS = {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
-        "apply.rules": ["TableRule"],
+        "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
             "ApplierStatus",
@@ -300,7 +300,7 @@ ROOMS = {
         "values.controlfile": ["ControlState"],
         "values.finding": ["EffectiveAfter", "Finding", "Severity"],
         "values.plain": ["JSONValue"],
-        "values.record": ["asdict"],
+        "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
     },
     "pgreplkit.wal": {

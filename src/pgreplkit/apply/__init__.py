@@ -16,7 +16,11 @@ if TYPE_CHECKING:
         KeepLocal as KeepLocal,
         Policy as Policy,
     )
-    from pgreplkit.apply.rules import TableRule as TableRule
+    from pgreplkit.apply.rules import (
+        ChangeRow as ChangeRow,
+        TableRule as TableRule,
+        Where as Where,
+    )
     from pgreplkit.apply.versions import Version as Version
     from pgreplkit.plans.logical.applying import (
         ApplierStatus as ApplierStatus,
