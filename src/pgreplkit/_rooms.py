@@ -142,6 +142,11 @@ ROOMS = {
         "protocol.pgoutput.tables": ["Column", "RelationIdentity", "Table"],
         "protocol.transactions": ["Transaction"],
     },
+    "pgreplkit.checks": {
+        "monitoring.checkresult": ["CheckResult", "PerformanceValue"],
+        "monitoring.problems": ["CheckStatus"],
+        "values.threshold": ["Threshold"],
+    },
     "pgreplkit.errors": {
         "errors.apply": [
             "ApplierActive",
@@ -207,6 +212,7 @@ ROOMS = {
             "InvalidSyncStandbyNames",
             "InvalidSystemIdentity",
             "InvalidTableName",
+            "InvalidThreshold",
             "InvalidTimelineHistory",
             "InvalidValue",
             "InvalidWalFileName",
