@@ -148,6 +148,7 @@ def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
         ApplyRemote(),
         on_error="stop",
         copy=True,
+        copy_workers=2,
         existing="truncate",
         truncate=True,
         resume="origin",

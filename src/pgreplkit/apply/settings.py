@@ -30,6 +30,7 @@ class ApplySettings:
     conflicts: Policy
     on_error: str
     copy: bool
+    copy_workers: int
     existing: str
     truncate: bool
     resume: str
@@ -72,6 +73,7 @@ def apply_settings(
     *,
     on_error: str,
     copy: bool,
+    copy_workers: int,
     existing: str,
     truncate: bool,
     resume: str,
@@ -100,10 +102,11 @@ def apply_settings(
             raise ValueError(f"{argument} must be one of {', '.join(known)}, got {given!r}")
     if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
         raise TypeError("conflicts is a policy such as ApplyRemote()")
-    if type(retries) is not int:
-        raise TypeError(f"retries is an int, not {type(retries).__name__}")
-    if retries < 0:
-        raise ValueError(f"retries must be >= 0, got {retries}")
+    for argument, number, least in (("retries", retries, 0), ("copy_workers", copy_workers, 1)):
+        if type(number) is not int:
+            raise TypeError(f"{argument} is an int, not {type(number).__name__}")
+        if number < least:
+            raise ValueError(f"{argument} must be >= {least}, got {number}")
     return ApplySettings(
         name=name,
         publications=names_of(publications),
@@ -111,6 +114,7 @@ def apply_settings(
         conflicts=conflicts,
         on_error=on_error,
         copy=copy,
+        copy_workers=copy_workers,
         existing=existing,
         truncate=truncate,
         resume=resume,

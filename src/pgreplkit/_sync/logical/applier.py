@@ -102,6 +102,7 @@ class Applier(Closing):
         conflicts: Policy | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -116,6 +117,7 @@ class Applier(Closing):
             ApplyRemote() if conflicts is None else conflicts,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -203,6 +205,7 @@ class Applier(Closing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
             position=self._position,
             lag=tally.lag,
         )
@@ -265,9 +268,22 @@ class Applier(Closing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                ApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = ApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = target.read_state()
             target.take_origin()
             self._position = LSN.INVALID if state is None else state.position
@@ -291,7 +307,14 @@ class Applier(Closing):
         )
         with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = ApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._position,
+                target.read_copied(),
             )
             try:
                 run.run(lambda: self._is_stopping, until, deadline)
