@@ -31,8 +31,8 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -110,11 +110,11 @@ class Applier(Closing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
             on_error=on_error,
             copy=copy,
             copy_workers=copy_workers,
@@ -125,8 +125,6 @@ class Applier(Closing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
         self._position = LSN.INVALID
