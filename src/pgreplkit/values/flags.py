@@ -15,3 +15,11 @@ def checked_flags(**flags: object) -> None:
     for argument, given in flags.items():
         if not isinstance(given, bool):
             raise TypeError(f"{argument} is True or False, not a {type(given).__name__}")
+
+
+def optional_flags(**flags: object) -> None:
+    """Refuse flags that are neither bools nor None, which leaves a choice to the server.
+
+    Raises: TypeError.
+    """
+    checked_flags(**{argument: given for argument, given in flags.items() if given is not None})
