@@ -31,8 +31,8 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -102,6 +102,7 @@ class Applier(Closing):
         conflicts: Policy | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -109,13 +110,14 @@ class Applier(Closing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -123,8 +125,6 @@ class Applier(Closing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
         self._position = LSN.INVALID
@@ -203,6 +203,7 @@ class Applier(Closing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
             position=self._position,
             lag=tally.lag,
         )
@@ -265,9 +266,22 @@ class Applier(Closing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                ApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = ApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = target.read_state()
             target.take_origin()
             self._position = LSN.INVALID if state is None else state.position
@@ -291,7 +305,14 @@ class Applier(Closing):
         )
         with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = ApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._position,
+                target.read_copied(),
             )
             try:
                 run.run(lambda: self._is_stopping, until, deadline)
