@@ -26,13 +26,6 @@ CELLS = (bool, int, float, str, bytes, Decimal, date, timedelta, UUID, list)
 SOURCE_TEXTS = {
     *("CheckResult", "PerformanceValue", "HbaRule", "SetupStatements", "StandbyConfig", "Table"),
 }
-    "CheckResult",
-    "PerformanceValue",
-    "HbaRule",
-    "SetupStatements",
-    "StandbyConfig",
-    "Table",
-}
 """``str()`` of these is a text for a program, whose lines cannot be wrapped."""
 
 
