@@ -72,6 +72,7 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
+        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
