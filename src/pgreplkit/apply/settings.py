@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.policies import ApplyRemote, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
@@ -67,16 +68,23 @@ def _flag(_settings: object, argument: attrs.Attribute[bool], given: bool) -> No
     checked_flags(**{argument.name: given})
 
 
-def _retries(retries: int) -> int:
-    if type(retries) is not int:
-        raise TypeError(f"retries is an int, not {type(retries).__name__}")
-    if retries < 0:
-        raise ValueError(f"retries must be >= 0, got {retries}")
-    return retries
+def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
+        if type(given) is not int:
+            raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
+        if given < least:
+            raise ValueError(f"{argument.name} must be >= {least}, got {given}")
+
+    return check
 
 
 def _reconnect(seconds: float | None) -> float | None:
     return None if seconds is None else checked_seconds(seconds, "reconnect")
+
+
+def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
+    if not callable(given) and given not in ("stop", "park"):
+        raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -90,13 +98,14 @@ class ApplySettings:
     publications: tuple[str, ...] = attrs.field(converter=names_of)
     rules: Mapping[TableName, TableRule] = attrs.field(alias="tables", converter=_rules)
     conflicts: Policy = attrs.field(converter=_policy)
-    on_error: str = attrs.field(validator=_one_of("stop", "park"))
+    on_error: OnError = attrs.field(validator=_on_error)
     copy: bool = attrs.field(validator=_flag)
+    copy_workers: int = attrs.field(validator=_at_least(1))
     existing: str = attrs.field(validator=_one_of("refuse", "merge", "truncate"))
     truncate: bool = attrs.field(validator=_flag)
     resume: str = attrs.field(validator=_one_of("origin", "table"))
     origin: str = attrs.field(validator=_one_of("any", "none"))
-    retries: int = attrs.field(converter=_retries)
+    retries: int = attrs.field(validator=_at_least(0))
     reconnect: float | None = attrs.field(converter=_reconnect)
 
     @property
