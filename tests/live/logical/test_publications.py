@@ -77,7 +77,8 @@ async def test_a_publication_is_created_read_and_dropped(tables: Database, colou
 
 async def test_tables_can_be_added_set_and_dropped(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        for nothing in ({}, {"tables": []}):
+        nothings: list[dict[str, object]] = [{}, {"tables": []}]
+        for nothing in nothings:
             with pytest.raises(ValueError, match="it would publish nothing; choose tables"):
                 await create(primary, nothing)
         with pytest.raises(TypeError, match="empty=True cannot be combined"):
