@@ -72,6 +72,7 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
+        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
@@ -142,6 +143,11 @@ ROOMS = {
         "protocol.pgoutput.tables": ["Column", "RelationIdentity", "Table"],
         "protocol.transactions": ["Transaction"],
     },
+    "pgreplkit.checks": {
+        "monitoring.checkresult": ["CheckResult", "PerformanceValue"],
+        "monitoring.problems": ["CheckStatus"],
+        "values.threshold": ["Threshold"],
+    },
     "pgreplkit.errors": {
         "errors.apply": [
             "ApplierActive",
@@ -207,6 +213,7 @@ ROOMS = {
             "InvalidSyncStandbyNames",
             "InvalidSystemIdentity",
             "InvalidTableName",
+            "InvalidThreshold",
             "InvalidTimelineHistory",
             "InvalidValue",
             "InvalidWalFileName",

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.policies import ApplyRemote, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
@@ -81,6 +82,11 @@ def _reconnect(seconds: float | None) -> float | None:
     return None if seconds is None else checked_seconds(seconds, "reconnect")
 
 
+def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
+    if not callable(given) and given not in ("stop", "park"):
+        raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
+
+
 @attrs.frozen(kw_only=True)
 class ApplySettings:
     """The arguments of an applier, checked.
@@ -92,7 +98,7 @@ class ApplySettings:
     publications: tuple[str, ...] = attrs.field(converter=names_of)
     rules: Mapping[TableName, TableRule] = attrs.field(alias="tables", converter=_rules)
     conflicts: Policy = attrs.field(converter=_policy)
-    on_error: str = attrs.field(validator=_one_of("stop", "park"))
+    on_error: OnError = attrs.field(validator=_on_error)
     copy: bool = attrs.field(validator=_flag)
     copy_workers: int = attrs.field(validator=_at_least(1))
     existing: str = attrs.field(validator=_one_of("refuse", "merge", "truncate"))
