@@ -72,7 +72,8 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
-        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
+        "apply.membership": ["Membership"],
+        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
@@ -147,6 +148,7 @@ ROOMS = {
             "ApplierActive",
             "ApplyError",
             "ApplyFailed",
+            "ClockSkewTooLarge",
             "OriginLoop",
             "SchemaMismatch",
         ],

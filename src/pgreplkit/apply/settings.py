@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import attrs
 
-from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.policies import LastUpdateWins, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
@@ -28,6 +29,7 @@ class ApplySettings:
     publications: tuple[str, ...]
     rules: Mapping[TableName, TableRule]
     conflicts: Policy
+    membership: Membership | None
     on_error: str
     copy: bool
     existing: str
@@ -41,6 +43,11 @@ class ApplySettings:
     def uses_origin(self) -> bool:
         """Whether the position is that of a replication origin."""
         return self.resume == "origin"
+
+    @property
+    def last_update_wins(self) -> LastUpdateWins | None:
+        """The policy, if it decides by the times of commits."""
+        return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
 
     def target_of(self, table: TableName) -> TableName:
         """Return the subscriber's table to which a table's changes are applied."""
@@ -70,6 +77,7 @@ def apply_settings(
     tables: Rules | None,
     conflicts: Policy,
     *,
+    membership: Membership | None = None,
     on_error: str,
     copy: bool,
     existing: str,
@@ -100,6 +108,7 @@ def apply_settings(
             raise ValueError(f"{argument} must be one of {', '.join(known)}, got {given!r}")
     if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
         raise TypeError("conflicts is a policy such as ApplyRemote()")
+    _insist_on_stamps(conflicts, membership, resume)
     if type(retries) is not int:
         raise TypeError(f"retries is an int, not {type(retries).__name__}")
     if retries < 0:
@@ -109,15 +118,28 @@ def apply_settings(
         publications=names_of(publications),
         rules=_rules({} if tables is None else tables),
         conflicts=conflicts,
+        membership=membership,
         on_error=on_error,
         copy=copy,
         existing=existing,
         truncate=truncate,
         resume=resume,
-        origin=origin,
+        # With stamps each node sends its own changes only: others would come twice, and go round.
+        origin="none" if isinstance(conflicts, LastUpdateWins) else origin,
         retries=retries,
         reconnect=reconnect,
     )
+
+
+def _insist_on_stamps(conflicts: Policy, membership: object, resume: str) -> None:
+    if not isinstance(membership, Membership | None):
+        raise TypeError(f"membership is a Membership, not {type(membership).__name__}")
+    if not isinstance(conflicts, LastUpdateWins):
+        return
+    if membership is None:
+        raise ValueError("LastUpdateWins needs membership, the names and ranks of all nodes")
+    if resume != "origin":
+        raise ValueError("LastUpdateWins needs resume='origin', which keeps the commit times")
 
 
 def _rules(tables: Rules) -> dict[TableName, TableRule]:

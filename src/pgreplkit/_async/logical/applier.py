@@ -29,6 +29,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import ApplyRemote, Policy
 from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
@@ -99,6 +100,7 @@ class AsyncApplier(AsyncClosing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
+        membership: Membership | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
@@ -113,6 +115,7 @@ class AsyncApplier(AsyncClosing):
             publications,
             tables,
             ApplyRemote() if conflicts is None else conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
             existing=existing,

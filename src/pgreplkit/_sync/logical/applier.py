@@ -30,6 +30,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import ApplyRemote, Policy
 from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
@@ -100,6 +101,7 @@ class Applier(Closing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
+        membership: Membership | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
@@ -114,6 +116,7 @@ class Applier(Closing):
             publications,
             tables,
             ApplyRemote() if conflicts is None else conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
             existing=existing,
