@@ -12,7 +12,7 @@ import pytest
 from pgreplkit import TableName
 from pgreplkit.apply import Applier, ApplyRemote, KeepLocal, TableRule
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.apply.settings import ApplySettings, apply_settings
+from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.applycommand import MISCONFIGURED, main
 from pgreplkit.errors import ApplyError, InvalidRoleName
 from pgreplkit.values.tablename import AnyTable
@@ -102,6 +102,10 @@ def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
         ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
         ({"retries": True}, "retries is an int, not bool"),
         ({"retries": -1}, "retries must be >= 0, got -1"),
+        ({"copy": "no"}, "copy is True or False, not a str"),
+        ({"truncate": None}, "truncate is True or False, not a NoneType"),
+        ({"reconnect": -1}, "reconnect must be finite and >= 0, got -1"),
+        ({"existing": "keep"}, "existing must be one of refuse, merge, truncate, got 'keep'"),
     ],
 )
 def test_an_applier_refuses_wrong_arguments_before_it_connects(
@@ -141,13 +145,14 @@ def test_an_applier_within_a_database_needs_other_tables() -> None:
 
 
 def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
-    return apply_settings(
-        "a",
-        ["p"],
-        rules,
-        ApplyRemote(),
+    return ApplySettings(
+        name="a",
+        publications=["p"],
+        tables=rules,
+        conflicts=None,
         on_error="stop",
         copy=True,
+        copy_workers=2,
         existing="truncate",
         truncate=True,
         resume="origin",

@@ -17,7 +17,7 @@ from pgreplkit.apply import (
     Membership,
     Version,
 )
-from pgreplkit.apply.settings import apply_settings
+from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.versions import order
 from pgreplkit.rows import Severity
 
@@ -104,12 +104,13 @@ def test_a_membership_is_checked() -> None:
 
 def test_last_update_wins_needs_what_the_order_depends_on() -> None:
     settings = partial(
-        apply_settings, "one", ["p"], None, LWW, on_error="stop", copy=True, existing="refuse",
-        truncate=True, resume="origin", origin="any", retries=1, reconnect=None,
+        ApplySettings, name="one", publications=["p"], tables=None, conflicts=LWW, on_error="stop",
+        copy=True, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
+        reconnect=None,
     )  # fmt: skip
-    assert settings(membership=membership()).origin == "none"
+    assert settings(membership=membership(), resume="origin").takes_own_only
     with pytest.raises(ValueError, match="needs membership"):
-        settings()
+        settings(resume="origin")
     with pytest.raises(ValueError, match="needs resume='origin'"):
         settings(membership=membership(), resume="table")
     with pytest.raises(ValueError, match="max_clock_skew"):

@@ -31,8 +31,8 @@ from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -103,6 +103,7 @@ class AsyncApplier(AsyncClosing):
         membership: Membership | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -110,14 +111,15 @@ class AsyncApplier(AsyncClosing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
             membership=membership,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -125,8 +127,6 @@ class AsyncApplier(AsyncClosing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
         self._position = LSN.INVALID
@@ -206,7 +206,9 @@ class AsyncApplier(AsyncClosing):
             transactions=tally.transactions - (before.transactions if before else 0),
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
+            membership=membership,
             parked=tally.parked - (before.parked if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
             position=self._position,
             lag=tally.lag,
         )
@@ -269,9 +271,22 @@ class AsyncApplier(AsyncClosing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                await AsyncApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = AsyncApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = await copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = await target.read_state()
             await target.take_origin()
             self._position = LSN.INVALID if state is None else state.position
@@ -295,7 +310,14 @@ class AsyncApplier(AsyncClosing):
         )
         async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = AsyncApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._position,
+                await target.read_copied(),
             )
             try:
                 await run.run(lambda: self._is_stopping, until, deadline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
 
 _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
@@ -54,6 +55,7 @@ class Tally:
         self.transactions = 0
         self.changes = 0
         self.parked = 0
+        self.copied_rows = 0
         self.conflicts: Counter[ConflictKind] = Counter()
         self.last: tuple[RawTransaction[Row], float] | None = None
         """The last transaction that was applied, and the time of that."""
@@ -79,6 +81,7 @@ class AsyncApplyRun:
         settings: ApplySettings,
         tally: Tally,
         position: LSN,
+        copied: Mapping[TableName, LSN],
     ) -> None:
         self._stream, self._target, self._shapes = stream, target, shapes
         self._planner, self._settings, self._tally = planner, settings, tally
@@ -89,6 +92,8 @@ class AsyncApplyRun:
         """The end of the last transaction that was committed here."""
         self._taken = self._flushing = self.position = position
         """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
+        self._copied = copied
+        """The tables with rows that are later than the stream, and the positions of the rows."""
         self._flushed_at = 0.0
         self._attempts = 0
         self._has_ended = False
@@ -165,6 +170,8 @@ class AsyncApplyRun:
 
     async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
+        if self._copied:
+            self._omit_copied(transaction)
         if self._is_wanted(transaction):
             await self._send(transaction)
         self._taken = transaction.end_lsn
@@ -176,13 +183,19 @@ class AsyncApplyRun:
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             await self._flush()
 
+    def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
+        """Leave out the changes that are in the copied rows of a table."""
+        end = transaction.end_lsn
+        self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
+        transaction.omitted = frozenset(self._copied)
+
     def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         # Servers from 16 on filter by themselves.
-        return self._settings.origin == "any"
+        return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
         target, planner = self._target, self._planner

@@ -32,8 +32,8 @@ from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -104,6 +104,7 @@ class Applier(Closing):
         membership: Membership | None = None,
         on_error: Literal["stop", "park"] = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -111,14 +112,15 @@ class Applier(Closing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
             membership=membership,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -126,8 +128,6 @@ class Applier(Closing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
         self._position = LSN.INVALID
@@ -205,7 +205,9 @@ class Applier(Closing):
             transactions=tally.transactions - (before.transactions if before else 0),
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
+            membership=membership,
             parked=tally.parked - (before.parked if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
             position=self._position,
             lag=tally.lag,
         )
@@ -268,9 +270,22 @@ class Applier(Closing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                ApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = ApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = target.read_state()
             target.take_origin()
             self._position = LSN.INVALID if state is None else state.position
@@ -294,7 +309,14 @@ class Applier(Closing):
         )
         with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = ApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._position,
+                target.read_copied(),
             )
             try:
                 run.run(lambda: self._is_stopping, until, deadline)

@@ -72,6 +72,8 @@ class ApplyReport(Record):
     changes: int
     conflicts: Mapping[ConflictKind, int]
     parked: int
+    copied_rows: int
+    """The rows that the first run has copied."""
     position: LSN
     """The end of the last transaction that was applied and flushed, or of what was skipped."""
     lag: timedelta | None
