@@ -205,7 +205,6 @@ class Applier(Closing):
             transactions=tally.transactions - (before.transactions if before else 0),
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
-            membership=membership,
             parked=tally.parked - (before.parked if before else 0),
             copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
             position=self._position,
