@@ -73,6 +73,7 @@ ROOMS = {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
         "apply.membership": ["Membership"],
+        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
@@ -143,6 +144,11 @@ ROOMS = {
         "protocol.pgoutput.tables": ["Column", "RelationIdentity", "Table"],
         "protocol.transactions": ["Transaction"],
     },
+    "pgreplkit.checks": {
+        "monitoring.checkresult": ["CheckResult", "PerformanceValue"],
+        "monitoring.problems": ["CheckStatus"],
+        "values.threshold": ["Threshold"],
+    },
     "pgreplkit.errors": {
         "errors.apply": [
             "ApplierActive",
@@ -209,6 +215,7 @@ ROOMS = {
             "InvalidSyncStandbyNames",
             "InvalidSystemIdentity",
             "InvalidTableName",
+            "InvalidThreshold",
             "InvalidTimelineHistory",
             "InvalidValue",
             "InvalidWalFileName",

@@ -13,7 +13,7 @@ from pgreplkit import TableName
 from pgreplkit.apply import Applier, ApplyRemote, KeepLocal, TableRule
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.apply.settings import ApplySettings
-from pgreplkit.applycommand import MISCONFIGURED, main
+from pgreplkit.applycommand import DEFECT, MISCONFIGURED, main
 from pgreplkit.errors import ApplyError, InvalidRoleName
 from pgreplkit.values.tablename import AnyTable
 
@@ -132,6 +132,16 @@ def test_the_command_says_what_is_wrong_in_its_file(
     file.write_bytes(content)
     assert main([str(file), "--check"]) == MISCONFIGURED
     assert found in caplog.text
+
+
+def test_an_error_of_the_program_itself_has_a_status_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "applier.toml"
+    file.write_text('publisher = ""\nsubscriber = ""\nname = "a"\npublications = ["p"]')
+    monkeypatch.setattr(Applier, "check", lambda applier: applier.no_attribute)
+    assert main([str(file), "--check"]) == DEFECT
+    assert "no_attribute" in caplog.text
 
 
 def test_an_applier_within_a_database_needs_other_tables() -> None:

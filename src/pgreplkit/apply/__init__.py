@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from pgreplkit._async.logical.applier import AsyncApplier as AsyncApplier
     from pgreplkit._sync.logical.applier import Applier as Applier
     from pgreplkit.apply.membership import Membership as Membership
+    from pgreplkit.apply.onerror import (
+        FailedChange as FailedChange,
+        FailureDecision as FailureDecision,
+        OnError as OnError,
+    )
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,
         Decision as Decision,

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
@@ -88,6 +89,11 @@ def _reconnect(seconds: float | None) -> float | None:
     return None if seconds is None else checked_seconds(seconds, "reconnect")
 
 
+def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
+    if not callable(given) and given not in ("stop", "park"):
+        raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
+
+
 @attrs.frozen(kw_only=True)
 class ApplySettings:
     """The arguments of an applier, checked.
@@ -100,7 +106,7 @@ class ApplySettings:
     rules: Mapping[TableName, TableRule] = attrs.field(alias="tables", converter=_rules)
     conflicts: Policy = attrs.field(converter=_policy)
     membership: Membership | None = attrs.field(converter=_membership, default=None)
-    on_error: str = attrs.field(validator=_one_of("stop", "park"))
+    on_error: OnError = attrs.field(validator=_on_error)
     copy: bool = attrs.field(validator=_flag)
     copy_workers: int = attrs.field(validator=_at_least(1))
     existing: str = attrs.field(validator=_one_of("refuse", "merge", "truncate"))

@@ -15,7 +15,15 @@ from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
+from pgreplkit.apply import (
+    Applier,
+    AsyncApplier,
+    ConflictKind,
+    FailedChange,
+    FailureDecision,
+    KeepLocal,
+    TableRule,
+)
 from pgreplkit.applycommand import DONE, MISCONFIGURED, main
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
@@ -314,6 +322,30 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
     [dropped] = one.parked()
     one.drop_parked(dropped)
     assert one.parked() == []
+
+
+@NEWEST
+def test_a_function_parks_or_skips_what_the_subscriber_refuses(two: Pair) -> None:
+    met: list[FailedChange] = []
+
+    def decide(failed: FailedChange) -> FailureDecision:
+        met.append(failed)
+        return "skip" if failed.change_number == 1 else "park"
+
+    one = applier(two, on_error=decide)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("CREATE UNIQUE INDEX ON t (name)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
+    two.publisher.run("UPDATE t SET name = 'a' WHERE id = 2", "UPDATE t SET name = 'c'")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.transactions, report.skipped, report.parked) == (2, 2, 0)
+    assert report.conflicts == {ConflictKind.UPDATE_EXISTS: 2}
+    assert [(failed.table, failed.sqlstate) for failed in met] == [("public.t", "23505")] * 2
+    assert one.position == report.position
+    assert one.lag == report.lag
+    names = two.subscriber.all("SELECT name FROM t ORDER BY id")
+    assert names == [("a",), ("b",), ("c",), ("d",)]
 
 
 @NEWEST

@@ -30,6 +30,7 @@ from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
@@ -101,7 +102,7 @@ class AsyncApplier(AsyncClosing):
         tables: Rules | None = None,
         conflicts: Policy | None = None,
         membership: Membership | None = None,
-        on_error: Literal["stop", "park"] = "stop",
+        on_error: OnError = "stop",
         copy: bool = True,
         copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
@@ -129,7 +130,6 @@ class AsyncApplier(AsyncClosing):
         )
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
-        self._position = LSN.INVALID
         self._is_running = self._is_stopping = False
 
     @property
@@ -141,6 +141,19 @@ class AsyncApplier(AsyncClosing):
     def slot(self) -> str:
         """The name of its slot on the publisher."""
         return sql.PREFIX + self.name
+
+    @property
+    def position(self) -> LSN:
+        """The end of the last transaction that this object has applied and flushed.
+
+        ``LSN.INVALID`` before; ``status()`` asks the subscriber.
+        """
+        return self._tally.position
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last applied commit when it was applied; None if none was."""
+        return self._tally.lag
 
     @property
     def counters(self) -> Mapping[ConflictKind, int]:
@@ -207,8 +220,9 @@ class AsyncApplier(AsyncClosing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
+            skipped=tally.skipped - (before.skipped if before else 0),
             copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
-            position=self._position,
+            position=self._tally.position,
             lag=tally.lag,
         )
 
@@ -288,7 +302,7 @@ class AsyncApplier(AsyncClosing):
                     return
                 state = await target.read_state()
             await target.take_origin()
-            self._position = LSN.INVALID if state is None else state.position
+            self._tally.position = LSN.INVALID if state is None else state.position
             await self._stream(target, shapes, planner, plugin, until, deadline)
 
     async def _stream(
@@ -304,7 +318,7 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._position == LSN.INVALID else self._position,
+            start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
         async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
@@ -315,13 +329,10 @@ class AsyncApplier(AsyncClosing):
                 planner,
                 self._settings,
                 self._tally,
-                self._position,
+                self._tally.position,
                 await target.read_copied(),
             )
-            try:
-                await run.run(lambda: self._is_stopping, until, deadline)
-            finally:
-                self._position = run.position
+            await run.run(lambda: self._is_stopping, until, deadline)
 
     def _plugin(self, *, is_binary: bool, until: LSN | None) -> AsyncPgoutput[Row]:
         settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
@@ -466,7 +477,7 @@ class AsyncApplier(AsyncClosing):
                 await target.drop()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {self._position}>"
+        return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
 class _Session(AsyncClosing):

@@ -18,6 +18,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.onerror import FailedChange, FailureDecision, OnErrorFailed, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
@@ -55,7 +56,10 @@ class Tally:
         self.transactions = 0
         self.changes = 0
         self.parked = 0
+        self.skipped = 0
         self.copied_rows = 0
+        self.position = LSN.INVALID
+        """The end of the last transaction that was flushed."""
         self.conflicts: Counter[ConflictKind] = Counter()
         self.last: tuple[RawTransaction[Row], float] | None = None
         """The last transaction that was applied, and the time of that."""
@@ -90,8 +94,8 @@ class AsyncApplyRun:
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
-        self._taken = self._flushing = self.position = position
-        """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
+        self._taken = self._flushing = tally.position = position
+        """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
         """The tables with rows that are later than the stream, and the positions of the rows."""
         self._flushed_at = 0.0
@@ -125,7 +129,7 @@ class AsyncApplyRun:
     async def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
         await self._drain(0)
-        while self.position < self._taken:
+        while self._tally.position < self._taken:
             await self._flush()
             await self._drain(0)
 
@@ -161,9 +165,10 @@ class AsyncApplyRun:
     def _check_time(self, until: LSN | None, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             goal = "the end" if until is None else str(until)
+            position = self._tally.position
             raise WaitTimeout(
                 f"timed out waiting until the applier {self._settings.name!r} has applied"
-                f" everything before {goal}: it has applied everything before {self.position}"
+                f" everything before {goal}: it has applied everything before {position}"
             )
 
     # Sending
@@ -310,7 +315,7 @@ class AsyncApplyRun:
             await self._target.flush(self._taken)
 
     def _acknowledge(self, position: LSN) -> None:
-        self.position = position
+        self._tally.position = position
         if not self._stream.is_closed:
             self._stream.acknowledge(position)
 
@@ -340,7 +345,7 @@ class AsyncApplyRun:
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
-        self._flushing = self.position
+        self._flushing = self._tally.position
         await target.enter_pipeline(self._committed)
         for transaction in again:
             await self._send(transaction)
@@ -350,15 +355,53 @@ class AsyncApplyRun:
         try:
             conflicts = await self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
-            if self._settings.on_error != "park" or not is_of_a_change(failure.sqlstate):
-                raise
-            await slow.park(transaction, failure)
-            _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
-            self._tally.parked += 1
-            self._committed = transaction.end_lsn
+            if slow.refused is not None:
+                self._tally.conflicts[slow.refused] += 1
+            await self._go_past(slow, transaction, failure)
             return
         self._count(transaction)
         await self._log(transaction, conflicts, is_kept=True)
+
+    async def _go_past(
+        self, slow: AsyncSlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
+    ) -> None:
+        """Park or skip a transaction, if that is the decision; else raise its failure."""
+        decision: FailureDecision = "stop"
+        if is_of_a_change(failure.sqlstate):
+            decision = self._decided(transaction, failure)
+        if decision == "stop":
+            raise failure
+        if decision == "park":
+            await slow.park(transaction, failure)
+            self._tally.parked += 1
+        else:
+            await slow.skip(transaction)
+            self._tally.skipped += 1
+        name = self._settings.name
+        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        self._committed, self._attempts = transaction.end_lsn, 0
+
+    def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
+        failed = FailedChange(
+            xid=transaction.xid,
+            lsn=transaction.end_lsn,
+            commit_time=transaction.commit_time,
+            table=failure.table,
+            change_number=failure.change_number,
+            sqlstate=failure.sqlstate,
+            found=failure.found,
+        )
+        try:
+            return decided(self._settings.on_error, failed)
+        except OnErrorFailed as error:
+            raise ApplyFailed(
+                failure.xid,
+                failure.lsn,
+                failure.table,
+                failure.change_number,
+                f"{failure.found}; {error}",
+                failure.sqlstate,
+            ) from error
 
     async def _tried_slowly(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row]

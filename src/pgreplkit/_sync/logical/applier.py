@@ -31,6 +31,7 @@ from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import Policy
 from pgreplkit.apply.settings import ApplySettings, Rules
@@ -102,7 +103,7 @@ class Applier(Closing):
         tables: Rules | None = None,
         conflicts: Policy | None = None,
         membership: Membership | None = None,
-        on_error: Literal["stop", "park"] = "stop",
+        on_error: OnError = "stop",
         copy: bool = True,
         copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
@@ -130,7 +131,6 @@ class Applier(Closing):
         )
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
-        self._position = LSN.INVALID
         self._is_running = self._is_stopping = False
 
     @property
@@ -142,6 +142,19 @@ class Applier(Closing):
     def slot(self) -> str:
         """The name of its slot on the publisher."""
         return sql.PREFIX + self.name
+
+    @property
+    def position(self) -> LSN:
+        """The end of the last transaction that this object has applied and flushed.
+
+        ``LSN.INVALID`` before; ``status()`` asks the subscriber.
+        """
+        return self._tally.position
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last applied commit when it was applied; None if none was."""
+        return self._tally.lag
 
     @property
     def counters(self) -> Mapping[ConflictKind, int]:
@@ -206,8 +219,9 @@ class Applier(Closing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
+            skipped=tally.skipped - (before.skipped if before else 0),
             copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
-            position=self._position,
+            position=self._tally.position,
             lag=tally.lag,
         )
 
@@ -287,7 +301,7 @@ class Applier(Closing):
                     return
                 state = target.read_state()
             target.take_origin()
-            self._position = LSN.INVALID if state is None else state.position
+            self._tally.position = LSN.INVALID if state is None else state.position
             self._stream(target, shapes, planner, plugin, until, deadline)
 
     def _stream(
@@ -303,7 +317,7 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._position == LSN.INVALID else self._position,
+            start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
         with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
@@ -314,13 +328,10 @@ class Applier(Closing):
                 planner,
                 self._settings,
                 self._tally,
-                self._position,
+                self._tally.position,
                 target.read_copied(),
             )
-            try:
-                run.run(lambda: self._is_stopping, until, deadline)
-            finally:
-                self._position = run.position
+            run.run(lambda: self._is_stopping, until, deadline)
 
     def _plugin(self, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
@@ -461,7 +472,7 @@ class Applier(Closing):
                 target.drop()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {self._position}>"
+        return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
 class _Session(Closing):

@@ -19,6 +19,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import Outcome
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.onerror import FailedChange, FailureDecision, OnErrorFailed, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
@@ -56,7 +57,10 @@ class Tally:
         self.transactions = 0
         self.changes = 0
         self.parked = 0
+        self.skipped = 0
         self.copied_rows = 0
+        self.position = LSN.INVALID
+        """The end of the last transaction that was flushed."""
         self.conflicts: Counter[ConflictKind] = Counter()
         self.last: tuple[RawTransaction[Row], float] | None = None
         """The last transaction that was applied, and the time of that."""
@@ -91,8 +95,8 @@ class ApplyRun:
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
-        self._taken = self._flushing = self.position = position
-        """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
+        self._taken = self._flushing = tally.position = position
+        """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
         """The tables with rows that are later than the stream, and the positions of the rows."""
         self._flushed_at = 0.0
@@ -126,7 +130,7 @@ class ApplyRun:
     def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
         self._drain(0)
-        while self.position < self._taken:
+        while self._tally.position < self._taken:
             self._flush()
             self._drain(0)
 
@@ -160,9 +164,10 @@ class ApplyRun:
     def _check_time(self, until: LSN | None, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             goal = "the end" if until is None else str(until)
+            position = self._tally.position
             raise WaitTimeout(
                 f"timed out waiting until the applier {self._settings.name!r} has applied"
-                f" everything before {goal}: it has applied everything before {self.position}"
+                f" everything before {goal}: it has applied everything before {position}"
             )
 
     # Sending
@@ -307,7 +312,7 @@ class ApplyRun:
             self._target.flush(self._taken)
 
     def _acknowledge(self, position: LSN) -> None:
-        self.position = position
+        self._tally.position = position
         if not self._stream.is_closed:
             self._stream.acknowledge(position)
 
@@ -337,7 +342,7 @@ class ApplyRun:
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
-        self._flushing = self.position
+        self._flushing = self._tally.position
         target.enter_pipeline(self._committed)
         for transaction in again:
             self._send(transaction)
@@ -347,15 +352,53 @@ class ApplyRun:
         try:
             conflicts = self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
-            if self._settings.on_error != "park" or not is_of_a_change(failure.sqlstate):
-                raise
-            slow.park(transaction, failure)
-            _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
-            self._tally.parked += 1
-            self._committed = transaction.end_lsn
+            if slow.refused is not None:
+                self._tally.conflicts[slow.refused] += 1
+            self._go_past(slow, transaction, failure)
             return
         self._count(transaction)
         self._log(transaction, conflicts, is_kept=True)
+
+    def _go_past(
+        self, slow: SlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
+    ) -> None:
+        """Park or skip a transaction, if that is the decision; else raise its failure."""
+        decision: FailureDecision = "stop"
+        if is_of_a_change(failure.sqlstate):
+            decision = self._decided(transaction, failure)
+        if decision == "stop":
+            raise failure
+        if decision == "park":
+            slow.park(transaction, failure)
+            self._tally.parked += 1
+        else:
+            slow.skip(transaction)
+            self._tally.skipped += 1
+        name = self._settings.name
+        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        self._committed, self._attempts = transaction.end_lsn, 0
+
+    def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
+        failed = FailedChange(
+            xid=transaction.xid,
+            lsn=transaction.end_lsn,
+            commit_time=transaction.commit_time,
+            table=failure.table,
+            change_number=failure.change_number,
+            sqlstate=failure.sqlstate,
+            found=failure.found,
+        )
+        try:
+            return decided(self._settings.on_error, failed)
+        except OnErrorFailed as error:
+            raise ApplyFailed(
+                failure.xid,
+                failure.lsn,
+                failure.table,
+                failure.change_number,
+                f"{failure.found}; {error}",
+                failure.sqlstate,
+            ) from error
 
     def _tried_slowly(self, slow: SlowPath, transaction: RawTransaction[Row]) -> list[Conflict]:
         attempt = 0
