@@ -72,8 +72,9 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
+        "apply.membership": ["Membership"],
         "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
-        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
+        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
         "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
@@ -153,6 +154,7 @@ ROOMS = {
             "ApplierActive",
             "ApplyError",
             "ApplyFailed",
+            "ClockSkewTooLarge",
             "OriginLoop",
             "SchemaMismatch",
         ],
