@@ -138,7 +138,9 @@ def kills(session: nox.Session) -> None:
     The numbers are kills, seed, and the major versions of the source and the target.
     """
     install(session, "test")
-    session.run("python", "tests/kills/appliers.py", *session.posargs)
+    for subject in ("appliers", "copies"):
+        program = f"tests/kills/{subject}.py"
+        session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

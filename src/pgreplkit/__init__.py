@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pgreplkit import (
         backups as backups,
         changes as changes,
+        checks as checks,
         errors as errors,
         patroni as patroni,
         pglogical as pglogical,

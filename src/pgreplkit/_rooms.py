@@ -74,6 +74,7 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
+        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
@@ -144,6 +145,11 @@ ROOMS = {
         "protocol.pgoutput.tables": ["Column", "RelationIdentity", "Table"],
         "protocol.transactions": ["Transaction"],
     },
+    "pgreplkit.checks": {
+        "monitoring.checkresult": ["CheckResult", "PerformanceValue"],
+        "monitoring.problems": ["CheckStatus"],
+        "values.threshold": ["Threshold"],
+    },
     "pgreplkit.errors": {
         "errors.apply": [
             "ApplierActive",
@@ -209,6 +215,7 @@ ROOMS = {
             "InvalidSyncStandbyNames",
             "InvalidSystemIdentity",
             "InvalidTableName",
+            "InvalidThreshold",
             "InvalidTimelineHistory",
             "InvalidValue",
             "InvalidWalFileName",

@@ -36,6 +36,7 @@ from pgreplkit import (
 )
 from pgreplkit._public import HOME
 from pgreplkit.backups import ManifestFile, ManifestWalRange
+from pgreplkit.checks import Threshold
 from pgreplkit.rows import ControlState, EffectiveAfter, Finding, Rows, Severity
 from pgreplkit.testing import strategies as ours
 from pgreplkit.wal import SplitWalFileName, WalFileOffset
@@ -121,6 +122,7 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     Finding: findings,
     ControlState: st.builds(ControlState, st.sampled_from(ControlState) | texts),
     ControlFile: control_files,
+    Threshold: st.builds(Threshold, counts.map(float)),
     TableName: st.builds(TableName, table_words, table_words),
 }
 # json and comparisons know tuples and str themselves.
@@ -275,6 +277,8 @@ def taken_apart(value: object) -> object:
             return ManifestWalRange(timeline, wal)
         case WalFileOffset(file_name, offset):
             return WalFileOffset(file_name, offset)
+        case Threshold(start, threshold_end, inside):
+            return Threshold(start, threshold_end, inside)
         case TableName(schema, name):
             return TableName(schema, name)
         case SplitWalFileName(number, timeline):

@@ -11,6 +11,7 @@ from pgreplkit.catalog.server.settingcommands import SYNC_STANDBY_NAMES
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import NOT_IN_PREREQUISITE_STATE
 from pgreplkit.errors import InsufficientPrivilege, NotAPrimary, QuorumUnreachable
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
@@ -132,6 +133,7 @@ class AsyncPrimary(AsyncStreamingServer):
         and pg_monitor; a connection in autocommit mode.
         Source: ALTER SYSTEM, pg_reload_conf(), pg_stat_replication.
         """
+        checked_flags(force=force)
         from pgreplkit.values.syncnames import SyncStandbyNames
 
         if not isinstance(names, SyncStandbyNames):
@@ -233,6 +235,7 @@ class AsyncPrimary(AsyncStreamingServer):
         option on pg_monitor.
         Source: CREATE ROLE.
         """
+        checked_flags(monitor=monitor)
         from pgreplkit._async.server import roles
 
         return await roles.create_role(
@@ -256,6 +259,7 @@ class AsyncPrimary(AsyncStreamingServer):
         Raises: RoleNotFound, also for a role without REPLICATION; InsufficientPrivilege.
         Needs: as ``create_replication_role``.  Source: ALTER ROLE, GRANT, REVOKE.
         """
+        optional_flags(monitor=monitor)
         from pgreplkit._async.server import roles
 
         return await roles.alter_role(
@@ -328,6 +332,8 @@ class AsyncPrimary(AsyncStreamingServer):
         tables or sequences.
         Source: CREATE PUBLICATION.
         """
+        checked_flags(all_tables=all_tables, all_sequences=all_sequences, force=force)
+        optional_flags(via_partition_root=via_partition_root)
         from pgreplkit._async.logical.publication import make_publication
         from pgreplkit.driver import statements as parts
 

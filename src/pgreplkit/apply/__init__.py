@@ -10,6 +10,11 @@ from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 if TYPE_CHECKING:
     from pgreplkit._async.logical.applier import AsyncApplier as AsyncApplier
     from pgreplkit._sync.logical.applier import Applier as Applier
+    from pgreplkit.apply.onerror import (
+        FailedChange as FailedChange,
+        FailureDecision as FailureDecision,
+        OnError as OnError,
+    )
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,
         Decision as Decision,

@@ -13,7 +13,7 @@
     │   ├── InvalidControlFile         InvalidTableName
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
     │   ├── InvalidWalMessage          InvalidBackupMessage
-    │   └── InvalidBackupCatalog
+    │   └── InvalidBackupCatalog       InvalidThreshold
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
     ├── CheckNotFound (also a KeyError)
@@ -135,6 +135,7 @@ if TYPE_CHECKING:
         InvalidSyncStandbyNames as InvalidSyncStandbyNames,
         InvalidSystemIdentity as InvalidSystemIdentity,
         InvalidTableName as InvalidTableName,
+        InvalidThreshold as InvalidThreshold,
         InvalidTimelineHistory as InvalidTimelineHistory,
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,

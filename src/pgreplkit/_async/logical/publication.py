@@ -52,6 +52,7 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -120,6 +121,7 @@ class AsyncPublication(Stateful):
         UnsupportedByServer before 15 for columns and ``where``; StatementTimeout.
         Needs: the tables' owner.  Source: ALTER PUBLICATION … ADD TABLE.
         """
+        checked_flags(force=force)
         await self._alter(
             "ADD TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
@@ -131,6 +133,7 @@ class AsyncPublication(Stateful):
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
         """
+        checked_flags(force=force)
         await self._alter(
             "SET TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
@@ -155,6 +158,7 @@ class AsyncPublication(Stateful):
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … ADD TABLES IN SCHEMA.
         """
+        checked_flags(force=force)
         await self._schemas("ADD", schemas, timeout, force=force)
 
     async def set_schemas(
@@ -164,6 +168,7 @@ class AsyncPublication(Stateful):
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
+        checked_flags(force=force)
         await self._schemas("SET", schemas, timeout, force=force)
 
     async def drop_schemas(self, *schemas: str, timeout: Timeout = 10.0) -> None:
@@ -192,6 +197,7 @@ class AsyncPublication(Stateful):
         schemas; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … SET ALL TABLES.
         """
+        checked_flags(all_tables=all_tables, all_sequences=all_sequences, force=force)
         self._link.require("publication.set_all")
         scope = parts.whole_database(
             self._link.require,
@@ -219,6 +225,8 @@ class AsyncPublication(Stateful):
         StatementTimeout.
         Source: ALTER PUBLICATION … SET.
         """
+        checked_flags(force=force)
+        optional_flags(via_partition_root=via_partition_root)
         options = parts.publication_options(
             self._link.require, publish, via_partition_root, publish_generated_columns
         )

@@ -57,6 +57,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     SubscriptionStatus,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -193,6 +194,7 @@ class AsyncSubscription(Stateful):
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         await self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
@@ -216,6 +218,7 @@ class AsyncSubscription(Stateful):
         Raises: ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … SET PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         # The server refuses to refresh a disabled subscription.
@@ -231,6 +234,7 @@ class AsyncSubscription(Stateful):
 
         Raises and source: as ``set_publications``.
         """
+        checked_flags(copy_data=copy_data)
         await self.refresh()
         # ADD PUBLICATION exists since 14; SET PUBLICATION with all names works in every version.
         kept = [name for name in self.state.subpublications if name not in names]
@@ -477,6 +481,7 @@ class AsyncSubscription(Stateful):
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        checked_flags(publisher_gone=publisher_gone)
         await self.refresh()
         # Which slots of copies may be left is known only before the DROP.
         tables = await self.tables()

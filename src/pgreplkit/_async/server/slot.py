@@ -38,6 +38,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.streams.options import ChangeOptions
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -87,6 +88,7 @@ class AsyncSlot(Stateful):
         Needs: REPLICATION; with ``force`` also pg_signal_backend.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
+        checked_flags(force=force)
         backoff, was_ended = Backoff(timeout), False
         while True:
             try:
@@ -142,6 +144,7 @@ class AsyncSlot(Stateful):
         Needs: REPLICATION.
         Source: pg_copy_physical_replication_slot(), pg_copy_logical_replication_slot().
         """
+        optional_flags(temporary=temporary)
         self._link.require("slot.copy")
         is_logical = self.state.slot_type is SlotType.LOGICAL
         if plugin is not None and not is_logical:

@@ -47,6 +47,7 @@ from pgreplkit.plans.streams.slot import slower_on_standby
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
@@ -157,6 +158,9 @@ class AsyncReplicationConnection(AsyncClosing):
         StatementTimeout; AlreadyExists; InvalidSlotName; ServerError.
         Source: CREATE_REPLICATION_SLOT.
         """
+        checked_flags(
+            temporary=temporary, reserve_wal=reserve_wal, two_phase=two_phase, failover=failover
+        )
         walsender, major = self._walsender, self.version.major
         if plugin is None:
             if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
@@ -201,6 +205,7 @@ class AsyncReplicationConnection(AsyncClosing):
         Raises: SlotNotFound; SlotActive; StatementTimeout.
         Source: DROP_REPLICATION_SLOT.
         """
+        checked_flags(wait=wait)
         operation, command = f"drop the slot {name!r}", commands.drop_slot(name, wait=wait)
         meaning = {UNDEFINED_OBJECT: SlotNotFound}
         try:
@@ -362,6 +367,7 @@ class AsyncReplicationConnection(AsyncClosing):
         when writing fails; the errors of ``start_physical``.
         Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
         """
+        checked_flags(synchronous=synchronous)
         settings = WalSettings(
             slot=slot, stop_at=stop_at, timeout=timeout, status_interval=status_interval
         )
@@ -401,6 +407,10 @@ class AsyncReplicationConnection(AsyncClosing):
         before 17, and ``verify_checksums=False`` before 11; ValueError.
         Source: BASE_BACKUP, UPLOAD_MANIFEST.
         """
+        checked_flags(wal=wal, verify_checksums=verify_checksums)
+        optional_flags(
+            wait_for_archiving=wait_for_archiving, tablespace_map=tablespace_map, manifest=manifest
+        )
         options = BackupOptions(
             label=label,
             checkpoint=checkpoint,

@@ -28,6 +28,7 @@ from pgreplkit.plans.cluster.rewind import RewindFailed
 from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 
 _LOGGER = getLogger("pgreplkit.plans")
@@ -127,6 +128,7 @@ class Plan:
             ValueError: If the operation was already started, or the journal file belongs to an
                 unfinished operation.
         """
+        checked_flags(force=force)
         if self._journal.done or self._begun:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"

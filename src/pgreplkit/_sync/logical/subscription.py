@@ -58,6 +58,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     SubscriptionStatus,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -192,6 +193,7 @@ class Subscription(Stateful):
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
@@ -215,6 +217,7 @@ class Subscription(Stateful):
         Raises: ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … SET PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         # The server refuses to refresh a disabled subscription.
@@ -228,6 +231,7 @@ class Subscription(Stateful):
 
         Raises and source: as ``set_publications``.
         """
+        checked_flags(copy_data=copy_data)
         self.refresh()
         # ADD PUBLICATION exists since 14; SET PUBLICATION with all names works in every version.
         kept = [name for name in self.state.subpublications if name not in names]
@@ -470,6 +474,7 @@ class Subscription(Stateful):
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        checked_flags(publisher_gone=publisher_gone)
         self.refresh()
         # Which slots of copies may be left is known only before the DROP.
         tables = self.tables()
