@@ -74,8 +74,9 @@ ROOMS = {
     "pgreplkit.apply": {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
+        "apply.membership": ["Membership"],
         "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
-        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "Policy"],
+        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
         "apply.rules": ["TableRule"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
@@ -155,6 +156,7 @@ ROOMS = {
             "ApplierActive",
             "ApplyError",
             "ApplyFailed",
+            "ClockSkewTooLarge",
             "OriginLoop",
             "SchemaMismatch",
         ],
