@@ -10,6 +10,7 @@ ROOMS = {
         "_async.connect": ["aconnect"],
         "_async.logical.compare": ["acompare"],
         "_async.logical.drift": ["acopy_schema", "aschema_drift"],
+        "_async.logical.fence": ["AsyncWriteFence"],
         "_async.logical.orphans": ["afind_orphans"],
         "_async.logical.publication": ["AsyncPublication"],
         "_async.logical.sequences": ["AsyncSequencePlan"],
@@ -26,6 +27,7 @@ ROOMS = {
         "_sync.connect": ["connect"],
         "_sync.logical.compare": ["compare"],
         "_sync.logical.drift": ["copy_schema", "schema_drift"],
+        "_sync.logical.fence": ["WriteFence"],
         "_sync.logical.orphans": ["find_orphans"],
         "_sync.logical.publication": ["Publication"],
         "_sync.logical.sequences": ["SequencePlan"],
@@ -248,6 +250,7 @@ ROOMS = {
     "pgreplkit.rows": {
         "_async.cluster.failover": ["Evidence"],
         "catalog.cluster.repmgr": ["RepmgrEvent", "RepmgrNode", "RepmgrType"],
+        "catalog.logical.fence": ["FenceState", "UnfencedKind", "UnfencedSession"],
         "catalog.logical.publication": ["GeneratedColumns", "Operation", "PublicationState"],
         "catalog.logical.replicaidentity": ["IdentityKind", "ReplicaIdentity"],
         "catalog.logical.sequences": ["SequenceState"],

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
         RepmgrNode as RepmgrNode,
         RepmgrType as RepmgrType,
     )
+    from pgreplkit.catalog.logical.fence import (
+        FenceState as FenceState,
+        UnfencedKind as UnfencedKind,
+        UnfencedSession as UnfencedSession,
+    )
     from pgreplkit.catalog.logical.publication import (
         GeneratedColumns as GeneratedColumns,
         Operation as Operation,
