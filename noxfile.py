@@ -203,6 +203,13 @@ def notebook(session: nox.Session) -> None:
 
 
 @nox.session
+def embedding(session: nox.Session) -> None:
+    """Connections of SQLAlchemy and Django, and traces of OpenTelemetry."""
+    install(session, "test", "embedding")
+    session.run("python", "-m", "pytest", "tests/live/server/test_embedding.py")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed beside the tools that people use, as ratios in one run."""
     install(session, "bench")
