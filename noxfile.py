@@ -26,6 +26,8 @@ WORKERS = min(2 * (os.cpu_count() or 1), 8)
 PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 
 nox.needs_version = ">=2024.10"
+# uv installs packages several times as fast as pip.
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
 nox.options.error_on_missing_interpreters = False
 

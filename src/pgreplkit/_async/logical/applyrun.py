@@ -200,7 +200,7 @@ class AsyncApplyRun:
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         # Servers from 16 on filter by themselves.
-        return self._settings.origin == "any"
+        return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
         target, planner = self._target, self._planner

@@ -199,7 +199,7 @@ class ApplyRun:
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         # Servers from 16 on filter by themselves.
-        return self._settings.origin == "any"
+        return not self._settings.takes_own_only
 
     def _send(self, transaction: RawTransaction[Row]) -> None:
         target, planner = self._target, self._planner
