@@ -41,7 +41,8 @@ LAYERS = [
     {"host"},
     {"_async", "_sync"},
     {"display", "lab"},
-    {"tour", "testing", "applycommand"},
+    {"tour", "testing", "applycommand", "command"},
+    {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]

@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 import attrs
 
+from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
-from pgreplkit.apply.policies import ApplyRemote, Policy
+from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
@@ -56,6 +57,12 @@ def _policy(conflicts: Policy | None) -> Policy:
     return conflicts
 
 
+def _membership(membership: Membership | None) -> Membership | None:
+    if not isinstance(membership, Membership | None):
+        raise TypeError(f"membership is a Membership, not {type(membership).__name__}")
+    return membership
+
+
 def _one_of(*known: str) -> Callable[[object, attrs.Attribute[str], str], None]:
     def check(_settings: object, argument: attrs.Attribute[str], given: str) -> None:
         if given not in known:
@@ -98,6 +105,7 @@ class ApplySettings:
     publications: tuple[str, ...] = attrs.field(converter=names_of)
     rules: Mapping[TableName, TableRule] = attrs.field(alias="tables", converter=_rules)
     conflicts: Policy = attrs.field(converter=_policy)
+    membership: Membership | None = attrs.field(converter=_membership, default=None)
     on_error: OnError = attrs.field(validator=_on_error)
     copy: bool = attrs.field(validator=_flag)
     copy_workers: int = attrs.field(validator=_at_least(1))
@@ -107,6 +115,27 @@ class ApplySettings:
     origin: str = attrs.field(validator=_one_of("any", "none"))
     retries: int = attrs.field(validator=_at_least(0))
     reconnect: float | None = attrs.field(converter=_reconnect)
+
+    def __attrs_post_init__(self) -> None:
+        if self.last_update_wins is None:
+            return
+        if self.membership is None:
+            raise ValueError("LastUpdateWins needs membership, the names and ranks of all nodes")
+        if self.resume != "origin":
+            raise ValueError("LastUpdateWins needs resume='origin', which keeps the commit times")
+
+    @property
+    def last_update_wins(self) -> LastUpdateWins | None:
+        """The policy, if it decides by the times of commits."""
+        return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
+
+    @property
+    def takes_own_only(self) -> bool:
+        """Whether the publisher's own changes are applied, and none that it got from others.
+
+        Nodes that all write send each their own changes: others would come twice, and go round.
+        """
+        return self.origin == "none" or self.last_update_wins is not None
 
     @property
     def uses_origin(self) -> bool:

@@ -30,7 +30,8 @@
     │   ├── WalRemoved                 AheadOfServer
     │   ├── ApplyError
     │   │   ├── SchemaMismatch         ApplyFailed
-    │   │   └── ApplierActive          OriginLoop
+    │   │   ├── ApplierActive          OriginLoop
+    │   │   └── ClockSkewTooLarge
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         ApplierActive as ApplierActive,
         ApplyError as ApplyError,
         ApplyFailed as ApplyFailed,
+        ClockSkewTooLarge as ClockSkewTooLarge,
         OriginLoop as OriginLoop,
         SchemaMismatch as SchemaMismatch,
     )

@@ -29,6 +29,7 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import Policy
@@ -100,6 +101,7 @@ class AsyncApplier(AsyncClosing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
+        membership: Membership | None = None,
         on_error: OnError = "stop",
         copy: bool = True,
         copy_workers: int = 2,
@@ -115,6 +117,7 @@ class AsyncApplier(AsyncClosing):
             publications=publications,
             tables=tables,
             conflicts=conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
             copy_workers=copy_workers,

@@ -30,6 +30,7 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
 from pgreplkit.apply.policies import Policy
@@ -101,6 +102,7 @@ class Applier(Closing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
+        membership: Membership | None = None,
         on_error: OnError = "stop",
         copy: bool = True,
         copy_workers: int = 2,
@@ -116,6 +118,7 @@ class Applier(Closing):
             publications=publications,
             tables=tables,
             conflicts=conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
             copy_workers=copy_workers,
