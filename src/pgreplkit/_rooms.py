@@ -231,6 +231,7 @@ ROOMS = {
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
+    "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],
