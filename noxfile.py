@@ -177,12 +177,11 @@ def sync(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; warnings are errors, and its examples are run."""
+    """Build the documentation; warnings are errors, and the examples of its pages are run."""
     install(session, "docs", "test")
     build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
     session.run(*build, "docs", "docs/_build")
-    pages = ["docs", "README.md", "tests/test_docstrings.py"]
-    session.run("python", "-m", "pytest", *pages, *PARALLEL)
+    session.run("python", "-m", "pytest", "docs", "README.md", *PARALLEL)
 
 
 @nox.session
