@@ -22,6 +22,7 @@ PUBLIC = [
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",
+    "pgreplkit.upgrade",
     "pgreplkit.wal",
 ]
 """The modules whose names are loaded on first use."""

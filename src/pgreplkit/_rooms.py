@@ -315,6 +315,11 @@ ROOMS = {
         "values.record": ["asdict"],
         "values.rows": ["Rows"],
     },
+    "pgreplkit.upgrade": {
+        "_async.cluster.upgrade": ["AsyncUpgrade"],
+        "_sync.cluster.upgrade": ["Upgrade"],
+        "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
+    },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],
         "_async.streams.segmentstream": ["AsyncSegmentStream"],
