@@ -135,6 +135,7 @@ def perform(run: Run, what: str, *, killing: bool) -> int:
     if not killing:
         result = run.plan(what, resumed=False).run()
         if result.write_outage is not None:
+            print(result) if os.environ.get("VERBOSE") else None
             print(f"  {what}: no writes for {result.write_outage.total_seconds():.3f} s")
         return 0
     (Path(run.folder) / f"{what}.begun").unlink(missing_ok=True)

@@ -34,10 +34,11 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import phase_finding, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import phase_finding, rollback_findings, upgrade_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
 Redirect = Callable[[str], object]
@@ -105,9 +106,7 @@ class AsyncUpgrade:
 
     async def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
-        return await read_status(
-            self._old, self._new, self._names, is_interrupted=self._is_interrupted()
-        )
+        return await read_status(self._old, self._new, self._names, interrupted=self._interrupted())
 
     async def compare(self) -> AsyncIterator[CompareProgress]:
         """Compare the rows of all tables, while the old server is in use; see ``compare``.
@@ -135,6 +134,7 @@ class AsyncUpgrade:
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
+        checked_flags(copy_schema=copy_schema, owners=owners)
         tables = await read_tables(self._old._link)
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
@@ -158,6 +158,7 @@ class AsyncUpgrade:
         The checks refuse to start while a table is copied, or with a lag of more than
         ``max_lag_bytes``, or if the schema has changed since the preparation.
         """
+        checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
         return self._plan(journal, _GateChecks(self, max_lag_bytes), redirect)
@@ -170,7 +171,7 @@ class AsyncUpgrade:
         """
         groups = await published_groups(self._old, self._names)
         journal = rollback_journal(self._names, groups)
-        return self._plan(journal, _PhaseChecks(self, (UpgradePhase.CUT_OVER,)), redirect)
+        return self._plan(journal, _RollbackChecks(self), redirect)
 
     async def plan_finish(self) -> AsyncPlan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -181,8 +182,8 @@ class AsyncUpgrade:
         groups = [*await published_groups(self._old, self._names)]
         back = [one.state.subname for one in (await self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
-        needed = (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
-        return self._plan(journal, _PhaseChecks(self, needed), None)
+        checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
+        return self._plan(journal, checks, None)
 
     def plan_resume(
         self,
@@ -195,6 +196,7 @@ class AsyncUpgrade:
 
         Raises: ValueError if there is no journal, or it belongs to another upgrade; OSError.
         """
+        checked_flags(owners=owners)
         if self._file is None:
             raise ValueError("could not resume: the upgrade has no journal_file")
         journal = Journal.from_json(self._file.read_text())
@@ -228,12 +230,12 @@ class AsyncUpgrade:
         status = await self.status()
         return await read_gate(self._old, self._new, status, self._names, max_lag_bytes)
 
-    def _is_interrupted(self) -> bool:
-        """Return whether the journal file has a plan that is not complete."""
+    def _interrupted(self) -> str:
+        """Return the operation of the journal file that is not complete; empty if there is none."""
         if self._file is None or not self._file.exists():
-            return False
+            return ""
         journal = Journal.from_json(self._file.read_text())
-        return bool(journal.done and journal.remaining)
+        return journal.operation if journal.done and journal.remaining else ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -260,6 +262,16 @@ class _GateChecks:
 
     async def findings(self) -> list[Finding]:
         return await self.upgrade._gate(self.max_lag_bytes)
+
+
+@attrs.frozen
+class _RollbackChecks:
+    """The checks of a rollback."""
+
+    upgrade: AsyncUpgrade
+
+    async def findings(self) -> list[Finding]:
+        return [*rollback_findings(await self.upgrade.status())]
 
 
 @attrs.frozen

@@ -16,11 +16,12 @@ from pgreplkit._async.logical.fence import lift
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN
+from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
+    InsufficientPrivilege,
     PublicationNotFound,
     SlotNotFound,
     SubscriptionNotFound,
@@ -114,7 +115,7 @@ class AsyncUpgradeActor:
         match step:
             case steps.StopSubscriptions():
                 for name in step.subscriptions:
-                    await (await server.subscription(name)).disable(timeout=self.timeout)
+                    await self._stop(await server.subscription(name))
             case steps.StartSubscriptions():
                 for name in step.subscriptions:
                     await (await server.subscription(name)).enable(timeout=self.timeout)
@@ -211,6 +212,15 @@ class AsyncUpgradeActor:
             [f"pg_{subscription.state.oid}", reached],
             grant="SUPERUSER",
         )
+
+    async def _stop(self, subscription: AsyncSubscription) -> None:
+        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
+        await subscription._alter(SQL(DISABLE), self.timeout)
+        with suppress(InsufficientPrivilege):
+            await subscription._link.all(
+                "end the apply workers", END_WORKERS, [subscription.state.oid]
+            )
+        await subscription.disable(timeout=self.timeout)
 
     async def _redirect(self, node: str) -> None:
         redirect = self.redirect

@@ -15,6 +15,7 @@ from pgreplkit.catalog.cluster.upgrade import FACTS, TABLES, DatabaseFacts, User
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
+from pgreplkit.errors import SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradechecks import (
     Side,
@@ -28,6 +29,10 @@ from pgreplkit.values.tablename import TableName
 
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
+
+_CATCH_UP = 3.0
+"""Seconds for a subscription to catch up before a cutover: for as long, or longer, a slower one
+would keep the applications from writing."""
 
 
 async def read_tables(link: AsyncLink) -> list[UserTable]:
@@ -82,7 +87,7 @@ async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableN
 
 
 async def read_status(
-    old: AsyncPrimary, new: AsyncPrimary, names: Names, *, is_interrupted: bool
+    old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
 ) -> UpgradeStatus:
     """Return the state of the upgrade, as the names on both servers tell."""
     forward = await _statuses(new, old, names, back=False)
@@ -93,10 +98,9 @@ async def read_status(
     ]
     phase = phase_of(
         forward,
-        back,
         old_is_fenced=fenced[0],
         new_is_fenced=fenced[1],
-        is_interrupted=is_interrupted,
+        interrupted=interrupted,
     )
     return UpgradeStatus(
         name=names.upgrade,
@@ -138,9 +142,22 @@ async def read_gate(
             ],
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
+            stuck=await _stuck(old, new, status),
             max_lag_bytes=max_lag_bytes,
         )
     ]
+
+
+async def _stuck(old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus) -> list[str]:
+    """Return why subscriptions of the new server do not catch up."""
+    found = []
+    for one in status.forward if status.phase is UpgradePhase.PREPARED else ():
+        subscription = await new.subscription(one.state.subname)
+        try:
+            await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=old)
+        except SubscriptionStuck as error:
+            found.append(str(error))
+    return found
 
 
 async def published_groups(server: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:

@@ -35,10 +35,11 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import phase_finding, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import phase_finding, rollback_findings, upgrade_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
 Redirect = Callable[[str], object]
@@ -106,7 +107,7 @@ class Upgrade:
 
     def status(self) -> UpgradeStatus:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
-        return read_status(self._old, self._new, self._names, is_interrupted=self._is_interrupted())
+        return read_status(self._old, self._new, self._names, interrupted=self._interrupted())
 
     def compare(self) -> Iterator[CompareProgress]:
         """Compare the rows of all tables, while the old server is in use; see ``compare``.
@@ -134,6 +135,7 @@ class Upgrade:
 
         Raises: ValueError for groups that leave out a table, or have it twice.
         """
+        checked_flags(copy_schema=copy_schema, owners=owners)
         tables = read_tables(self._old._link)
         chosen = groups_of(tables, 1) if groups is None else tuple(groups)
         insist_on_groups(chosen, tables)
@@ -157,6 +159,7 @@ class Upgrade:
         The checks refuse to start while a table is copied, or with a lag of more than
         ``max_lag_bytes``, or if the schema has changed since the preparation.
         """
+        checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
         return self._plan(journal, _GateChecks(self, max_lag_bytes), redirect)
@@ -169,7 +172,7 @@ class Upgrade:
         """
         groups = published_groups(self._old, self._names)
         journal = rollback_journal(self._names, groups)
-        return self._plan(journal, _PhaseChecks(self, (UpgradePhase.CUT_OVER,)), redirect)
+        return self._plan(journal, _RollbackChecks(self), redirect)
 
     def plan_finish(self) -> Plan:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
@@ -180,8 +183,8 @@ class Upgrade:
         groups = [*published_groups(self._old, self._names)]
         back = [one.state.subname for one in (self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
-        needed = (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
-        return self._plan(journal, _PhaseChecks(self, needed), None)
+        checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
+        return self._plan(journal, checks, None)
 
     def plan_resume(
         self,
@@ -194,6 +197,7 @@ class Upgrade:
 
         Raises: ValueError if there is no journal, or it belongs to another upgrade; OSError.
         """
+        checked_flags(owners=owners)
         if self._file is None:
             raise ValueError("could not resume: the upgrade has no journal_file")
         journal = Journal.from_json(self._file.read_text())
@@ -227,12 +231,12 @@ class Upgrade:
         status = self.status()
         return read_gate(self._old, self._new, status, self._names, max_lag_bytes)
 
-    def _is_interrupted(self) -> bool:
-        """Return whether the journal file has a plan that is not complete."""
+    def _interrupted(self) -> str:
+        """Return the operation of the journal file that is not complete; empty if there is none."""
         if self._file is None or not self._file.exists():
-            return False
+            return ""
         journal = Journal.from_json(self._file.read_text())
-        return bool(journal.done and journal.remaining)
+        return journal.operation if journal.done and journal.remaining else ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -259,6 +263,16 @@ class _GateChecks:
 
     def findings(self) -> list[Finding]:
         return self.upgrade._gate(self.max_lag_bytes)
+
+
+@attrs.frozen
+class _RollbackChecks:
+    """The checks of a rollback."""
+
+    upgrade: Upgrade
+
+    def findings(self) -> list[Finding]:
+        return [*rollback_findings(self.upgrade.status())]
 
 
 @attrs.frozen

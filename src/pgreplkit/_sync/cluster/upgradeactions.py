@@ -17,11 +17,12 @@ from pgreplkit._sync.logical.fence import lift
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
-from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN
+from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
 from pgreplkit.catalog.server.replay import Promotion
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
+    InsufficientPrivilege,
     PublicationNotFound,
     SlotNotFound,
     SubscriptionNotFound,
@@ -115,7 +116,7 @@ class UpgradeActor:
         match step:
             case steps.StopSubscriptions():
                 for name in step.subscriptions:
-                    (server.subscription(name)).disable(timeout=self.timeout)
+                    self._stop(server.subscription(name))
             case steps.StartSubscriptions():
                 for name in step.subscriptions:
                     (server.subscription(name)).enable(timeout=self.timeout)
@@ -210,6 +211,13 @@ class UpgradeActor:
             [f"pg_{subscription.state.oid}", reached],
             grant="SUPERUSER",
         )
+
+    def _stop(self, subscription: Subscription) -> None:
+        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
+        subscription._alter(SQL(DISABLE), self.timeout)
+        with suppress(InsufficientPrivilege):
+            subscription._link.all("end the apply workers", END_WORKERS, [subscription.state.oid])
+        subscription.disable(timeout=self.timeout)
 
     def _redirect(self, node: str) -> None:
         redirect = self.redirect

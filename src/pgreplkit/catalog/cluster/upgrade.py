@@ -1,5 +1,7 @@
 """Facts about a database that is upgraded: its tables, and what does not move by itself."""
 
+from collections.abc import Iterable
+
 import attrs
 
 from pgreplkit.catalog.logical.fence import FUNCTION
@@ -73,6 +75,14 @@ def user_table_in(record: dict[str, object]) -> UserTable:
     )
 
 
+def _set(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
 @attrs.frozen(kw_only=True)
 class DatabaseFacts:
     """What a database and its server have that logical replication does not copy."""
@@ -82,22 +92,22 @@ class DatabaseFacts:
     encoding: str
     collation: str
     large_objects: int
-    roles: frozenset[str] = attrs.field(converter=frozenset)
-    owners: frozenset[str] = attrs.field(converter=frozenset)
+    roles: frozenset[str] = attrs.field(converter=_set)
+    owners: frozenset[str] = attrs.field(converter=_set)
     """Owners of the database's tables."""
     extensions: dict[str, str]
     """The installed extensions with their versions."""
-    available: frozenset[str] = attrs.field(converter=frozenset)
+    available: frozenset[str] = attrs.field(converter=_set)
     """The extensions that could be installed."""
-    database_settings: tuple[str, ...] = attrs.field(converter=tuple)
+    database_settings: tuple[str, ...] = attrs.field(converter=_names)
     """ALTER DATABASE or ALTER ROLE … SET, as name=value."""
-    event_triggers: tuple[str, ...] = attrs.field(converter=tuple)
-    publications: tuple[str, ...] = attrs.field(converter=tuple)
-    prepared: tuple[str, ...] = attrs.field(converter=tuple)
+    event_triggers: tuple[str, ...] = attrs.field(converter=_names)
+    publications: tuple[str, ...] = attrs.field(converter=_names)
+    prepared: tuple[str, ...] = attrs.field(converter=_names)
     """Prepared transactions, for which the creation of a slot waits."""
-    old_transactions: tuple[str, ...] = attrs.field(converter=tuple)
+    old_transactions: tuple[str, ...] = attrs.field(converter=_names)
     """Transactions that have been open for a minute or more."""
-    unsafe_functions: tuple[str, ...] = attrs.field(converter=tuple)
+    unsafe_functions: tuple[str, ...] = attrs.field(converter=_names)
     """Functions in expression indexes that rely on the search_path."""
 
 

@@ -16,6 +16,7 @@ from pgreplkit.values.slotname import checked_slot_name
 from pgreplkit.values.tablename import TableName
 
 OLD, NEW = "old", "new"
+_PREPARATION = "preparation of"
 _LONGEST = 40
 """Characters of a name: slots and schemas get suffixes, and may have 63."""
 
@@ -39,7 +40,7 @@ class UpgradePhase(OpenEnum):
 class TableGroup(Record):
     """Tables that are replicated by one subscription."""
 
-    tables: tuple[TableName, ...] = attrs.field(converter=tuple)
+    tables: tuple[TableName, ...]
     bytes: int
     """Size of the tables on the old server, without indexes."""
 
@@ -102,25 +103,25 @@ def checked_upgrade_name(name: str) -> str:
 
 def phase_of(
     forward: Sequence[SubscriptionStatus],
-    back: Sequence[SubscriptionStatus],
     *,
     old_is_fenced: bool,
     new_is_fenced: bool,
-    is_interrupted: bool,
+    interrupted: str,
 ) -> UpgradePhase:
-    """Return the phase; ``is_interrupted`` says that a plan of the journal is not complete."""
+    """Return the phase; ``interrupted`` is an operation of the journal that is not complete."""
+    if interrupted:
+        is_preparing = interrupted.startswith(_PREPARATION)
+        return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
     if not forward:
         return UpgradePhase.NEW
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
-    if back and old_is_fenced and not new_is_fenced and not is_interrupted:
-        enabled = all(status.state.subenabled for status in back)
-        if enabled and len(back) == len(forward):
-            return UpgradePhase.CUT_OVER
-    forward_runs = all(status.state.subenabled for status in forward)
-    if forward_runs and not back and new_is_fenced and not old_is_fenced and not is_interrupted:
+    enabled = {status.state.subenabled for status in forward}
+    if enabled == {True} and new_is_fenced and not old_is_fenced:
         return UpgradePhase.PREPARED
-    return UpgradePhase.SWITCHING if not is_interrupted or back else UpgradePhase.COPYING
+    if enabled == {False} and old_is_fenced and not new_is_fenced:
+        return UpgradePhase.CUT_OVER
+    return UpgradePhase.SWITCHING
 
 
 def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
@@ -181,13 +182,6 @@ def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) 
         raise ValueError(f"could not use the groups: {'; '.join(found)}")
 
 
-_SWITCHED = {
-    OLD: "the old server accepts writes",
-    NEW: "the new server accepts writes",
-    "": "no server accepts writes: both are fenced",
-}
-
-
 def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema: bool) -> Journal:
     """Return the steps that make the new server follow the old one."""
     schema: list[Step] = [do.CopyTables(NEW), do.CopyIndexes(NEW)] if copies_schema else []
@@ -206,7 +200,7 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
         do.WaitCopied(NEW, forward),
         do.Analyze(NEW),
     ]
-    return Journal(operation=f"preparation of {names.upgrade}", steps=tuple(steps))
+    return Journal(operation=f"{_PREPARATION} {names.upgrade}", steps=tuple(steps))
 
 
 def cutover_journal(
@@ -274,10 +268,13 @@ def _switching(operation: str, steps: Sequence[Step], source: str, target: str) 
     kinds = [type(step) for step in steps]
     fenced, opened = kinds.index(do.FenceTables), kinds.index(do.OpenTables)
     moved = kinds.index(do.Redirect)
-    # A step that was begun may be done: the fence refuses writes from its first moment on.
+    # The step at which an operation stops may be done in part.
     states = [
-        _SWITCHED[source if at < fenced else "" if at < opened else target]
-        for at in range(len(steps) + 1)
+        *[f"the {source} server accepts writes"] * fenced,
+        f"the {source} server accepts writes, except to tables that are fenced already",
+        *["no server accepts writes: both are fenced"] * (opened - fenced - 1),
+        f"no server accepts writes, or the {target} one already",
+        *[f"the {target} server accepts writes"] * (len(steps) - opened),
     ]
     writes = WriteStates(states=tuple(states), outage=(fenced, moved))
     return Journal(operation=operation, steps=tuple(steps), writes=writes)

@@ -272,6 +272,7 @@ def cutover_findings(
     unpublished: Sequence[TableName],
     sequences: Sequence[Finding],
     writers: Sequence[str],
+    stuck: Sequence[str],
     max_lag_bytes: int,
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
@@ -284,6 +285,13 @@ def cutover_findings(
         observed=f"{max((lag or 0 for lag in lags), default=0)} bytes",
         needed=f"at most {max_lag_bytes} bytes",
         remedy="wait, or find out with subscription.diagnose() why it does not apply",
+    )
+    yield checked(
+        "apply",
+        ok=not stuck,
+        observed="; ".join(stuck) or "the new server has applied all commits until now",
+        needed="subscriptions that catch up within seconds",
+        remedy="resolve what subscription.diagnose() reports",
     )
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
@@ -319,4 +327,17 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
         observed=f"{status.name} is {status.phase}",
         needed=" or ".join(needed),
         remedy="complete the operation that leads there first",
+    )
+
+
+def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
+    """Return the findings of a rollback: the old server must have followed all the time."""
+    yield phase_finding(status, UpgradePhase.CUT_OVER)
+    running = [one for one in status.back if one.state.subenabled]
+    yield checked(
+        "way back",
+        ok=bool(running) and len(running) == len(status.forward),
+        observed=f"{len(running)} of {len(status.forward)} groups replicate to the old server",
+        needed="all of them, since the cutover",
+        remedy="none after a cutover with way_back=False",
     )
