@@ -40,8 +40,9 @@ LAYERS = [
     {"driver"},
     {"host"},
     {"_async", "_sync"},
-    {"display", "lab"},
-    {"tour", "testing", "applycommand"},
+    {"display", "exporters", "lab"},
+    {"tour", "testing", "applycommand", "command"},
+    {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]

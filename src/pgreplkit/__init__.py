@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         changes as changes,
         checks as checks,
         errors as errors,
+        metrics as metrics,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,
@@ -83,7 +84,10 @@ if TYPE_CHECKING:
     from pgreplkit.values.lsn import LSN as LSN
     from pgreplkit.values.manifest import BackupManifest as BackupManifest
     from pgreplkit.values.seconds import Timeout as Timeout
-    from pgreplkit.values.segment import SegmentSize as SegmentSize
+    from pgreplkit.values.segment import (
+        AnySegmentSize as AnySegmentSize,
+        SegmentSize as SegmentSize,
+    )
     from pgreplkit.values.structuring import register_cattrs as register_cattrs
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,

@@ -54,7 +54,7 @@ ROOMS = {
         "values.lsn": ["LSN"],
         "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
-        "values.segment": ["SegmentSize"],
+        "values.segment": ["AnySegmentSize", "SegmentSize"],
         "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
@@ -75,9 +75,9 @@ ROOMS = {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
         "apply.membership": ["Membership"],
-        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
+        "apply.onerror": ["FailureDecision", "OnError", "RefusedChange"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
-        "apply.rules": ["TableRule"],
+        "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
             "ApplierStatus",
@@ -231,6 +231,7 @@ ROOMS = {
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
+    "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],
@@ -312,7 +313,7 @@ ROOMS = {
         "values.controlfile": ["ControlState"],
         "values.finding": ["EffectiveAfter", "Finding", "Severity"],
         "values.plain": ["JSONValue"],
-        "values.record": ["asdict"],
+        "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
     },
     "pgreplkit.upgrade": {

@@ -309,6 +309,7 @@ class Primary(StreamingServer):
         all_tables: bool = False,
         except_tables: Iterable[AnyTable] = (),
         all_sequences: bool = False,
+        empty: bool = False,
         publish: Iterable[Operation | str] | None = None,
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
@@ -319,17 +320,19 @@ class Primary(StreamingServer):
 
         A table is a name, or a PublishedTable for some of its columns or rows. ``except_tables``
         are excluded from all tables; ``all_sequences`` lets subscribers refresh their sequences
-        (both 19 on). Options that are not given have the server's defaults.
+        (both 19 on). With ``empty=True`` nothing is published until tables are added. Options that
+        are not given have the server's defaults.
 
-        Raises: ReplicaIdentityMissing, unless ``force``, if UPDATE or DELETE would fail in one of
-        the tables once it is published; UnsupportedByServer for features that the server lacks;
-        AlreadyExists; TableNotFound; StatementTimeout if locks are not available within
-        ``timeout`` seconds. After an error nothing is changed.
+        Raises: ValueError if nothing would be published, without ``empty``; ReplicaIdentityMissing,
+        unless ``force``, if UPDATE or DELETE would fail in one of the tables once it is published;
+        UnsupportedByServer for features that the server lacks; AlreadyExists; TableNotFound;
+        StatementTimeout if locks are not available within ``timeout`` seconds. After an error
+        nothing is changed.
         Needs: CREATE on the database and the tables' owner; superuser for schemas and for all
         tables or sequences.
         Source: CREATE PUBLICATION.
         """
-        checked_flags(all_tables=all_tables, all_sequences=all_sequences, force=force)
+        checked_flags(all_tables=all_tables, all_sequences=all_sequences, empty=empty, force=force)
         optional_flags(via_partition_root=via_partition_root)
         from pgreplkit._sync.logical.publication import make_publication
         from pgreplkit.driver import statements as parts
@@ -346,6 +349,7 @@ class Primary(StreamingServer):
                 except_tables=except_tables,
                 all_sequences=all_sequences,
             ),
+            is_empty=empty,
             options=parts.publication_options(
                 self._link.require, publish, via_partition_root, publish_generated_columns
             ),
