@@ -26,6 +26,8 @@ WORKERS = min(2 * (os.cpu_count() or 1), 8)
 PARALLEL = ["-m", "not alone", "-n", str(WORKERS), "--dist", "worksteal"]
 
 nox.needs_version = ">=2024.10"
+# uv installs packages several times as fast as pip.
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
 nox.options.error_on_missing_interpreters = False
 
@@ -138,7 +140,9 @@ def kills(session: nox.Session) -> None:
     The numbers are kills, seed, and the major versions of the source and the target.
     """
     install(session, "test")
-    session.run("python", "tests/kills/appliers.py", *session.posargs)
+    for subject in ("appliers", "copies"):
+        program = f"tests/kills/{subject}.py"
+        session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

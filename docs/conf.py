@@ -41,7 +41,7 @@ nitpicky = True
 _WITHOUT_TARGET = "|".join(
     [
         *("R", "Item", "Default"),
-        *("AnySegmentSize", "ChangeRow", "Converter", "Record", "TableReader", "Where"),
+        *("Converter", "TableReader"),
         *("Axes", "NDArray", "SearchStrategy", "uint64"),
     ]
 )

@@ -32,6 +32,7 @@ from pgreplkit.plans.cluster.topology import ClusterNode
 from pgreplkit.protocol.pgoutput.rows import named_rows
 from pgreplkit.protocol.transactions import Transaction
 from pgreplkit.values.record import Record
+from pgreplkit.values.threshold import Threshold
 
 HOSTILE = "<script>alert('x')</script>&\"\x1b[31m" + 30 * "very long "
 """A text that breaks HTML, terminals and tables that trust it."""
@@ -133,6 +134,7 @@ _MAKERS: dict[type, Callable[[int], object]] = {
     LSN: lambda n: LSN(n << 24),
     Path: lambda n: Path(f"/tmp/{n}"),
     SegmentSize: lambda n: SegmentSize.DEFAULT,
+    Threshold: lambda n: Threshold(n, n + 1),
     TableName: lambda n: TableName("public", f'"<b>{n}'),
     TimelineHistory: lambda n: TimelineHistory.parse("1\t0/3000000\tno reason\n", timeline=2),
     ServerVersion: lambda n: ServerVersion("18.1"),

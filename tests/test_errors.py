@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, strategies as st
@@ -70,6 +71,7 @@ SAMPLES: list[Error] = [
     errors.SchemaMismatch("public.t", ("no column 'n'",), ("ALTER TABLE t ADD n int",)),
     errors.ApplyFailed(7, "0/5", "public.t", 2, "it violates a constraint", "23514"),
     errors.ApplierActive("orders", 17),
+    errors.ClockSkewTooLarge("apply", timedelta(seconds=9), timedelta(seconds=5)),
     errors.OriginLoop("run the applier 'orders'", "pgreplkit_orders"),
     errors.CheckNotFound("slots", ("wal_level",)),
     errors.ColumnNotFound("age", ("id", "name")),

@@ -36,17 +36,18 @@ LAYERS = [
     {"values"},
     {"catalog", "protocol"},
     {"plans", "offline"},
-    {"apply"},
+    {"apply", "monitoring"},
     {"driver"},
     {"host"},
     {"_async", "_sync"},
     {"display", "lab"},
-    {"tour", "testing", "applycommand"},
+    {"tour", "testing", "applycommand", "command"},
+    {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""
 SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]
 """The folders of _async and _sync, in the order in which they build on each other."""
-PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply"}
+PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply", "monitoring"}
 
 PUBLIC = {public: import_module(public) for public in HOME}
 """The public modules whose names are loaded on first use."""

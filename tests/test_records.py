@@ -23,8 +23,10 @@ from pgreplkit.values.rows import Rows
 
 CELLS = (bool, int, float, str, bytes, Decimal, date, timedelta, UUID, list)
 """The types that a record for a data frame may have; datetime is a date."""
-SOURCE_TEXTS = {"HbaRule", "SetupStatements", "StandbyConfig", "Table"}
-"""``str()`` of these is a text for the server, whose lines cannot be wrapped."""
+SOURCE_TEXTS = {
+    *("CheckResult", "PerformanceValue", "HbaRule", "SetupStatements", "StandbyConfig", "Table"),
+}
+"""``str()`` of these is a text for a program, whose lines cannot be wrapped."""
 
 
 @cache
@@ -36,7 +38,7 @@ def instances() -> list[Record]:
 VALUES = {
     *("BackupHistoryFileName", "CompressedWalName", "PartialWalFileName", "SegmentSize"),
     *("SyncStandbyNames", "TableName", "TimelineHistory", "TimelineHistoryFileName"),
-    *("TimelineSwitch", "WalFileName"),
+    *("Threshold", "TimelineSwitch", "WalFileName"),
 }
 """Values have a text that can be parsed."""
 NOT_REBUILT = {
@@ -48,7 +50,7 @@ NOT_REBUILT = {
     *("ClusterNode", "NodeSample", "Topology", "WatchSample", "WatchSamples"),
 }
 """Rows with binary data, steps, tables of changes, hidden or untyped fields, or errors."""
-CHOICES = {"ApplyRemote", "KeepLocal", "TableRule"}
+CHOICES = {"ApplyRemote", "KeepLocal", "LastUpdateWins", "Membership", "TableRule"}
 """Choices of the caller, which can contain functions."""
 
 

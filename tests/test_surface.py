@@ -125,3 +125,45 @@ def test_the_columns_of_an_object_are_in_its_state_only(kind: type, state: type)
     assert {"name", "refresh"} <= {*dir(kind)}
     columns = {field.name for field in attrs.fields(state)}
     assert columns & {*dir(kind)} == set()
+
+
+def flags() -> Iterator[tuple[str, str]]:
+    """Yield each argument of a public function that is True or False."""
+    for name, function in FUNCTIONS.items():
+        owner = CLASSES.get(name.removesuffix(".__init__"))
+        # A row says what a server reported; a protocol has no code.
+        is_row = owner is not None and attrs.has(owner) and name not in OPTIONS
+        if is_row or name.startswith("pgreplkit.NodeControl."):
+            continue
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.annotation in {"bool", "bool | None", bool, bool | None}:
+                yield name, parameter.name
+
+
+OPTIONS = {"pgreplkit.SubscriptionOptions.__init__"}
+VALID: dict[str, object] = {"name": "a", "publications": ["p"], "strict": True}
+
+
+def begin(call: object) -> None:
+    """Run a coroutine or generator up to its first pause."""
+    if inspect.iscoroutine(call):
+        call.send(None)
+    if inspect.isgenerator(call):
+        next(call)
+
+
+@pytest.mark.parametrize(("name", "flag"), [*flags()])
+def test_a_flag_that_is_not_a_bool_is_refused_before_anything_else(name: str, flag: str) -> None:
+    function = FUNCTIONS[name]
+    required = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    ]
+    owner = CLASSES.get(name.rpartition(".")[0])
+    arguments = {name: VALID.get(name) for name in required}
+    if required[:1] == ["self"] and owner is not None:
+        arguments["self"] = object.__new__(owner)
+    with pytest.raises(TypeError, match=f"{flag} is True or False, not a str"):
+        begin(function(**{**arguments, flag: "no"}))

@@ -17,6 +17,7 @@ PUBLIC = [
     "pgreplkit.apply",
     "pgreplkit.backups",
     "pgreplkit.changes",
+    "pgreplkit.checks",
     "pgreplkit.errors",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",

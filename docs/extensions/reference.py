@@ -7,7 +7,8 @@ for the docstrings of their fields, and find none. This extension
 - documents members of private bases in each public class that has them, and lists by name those of
   public bases;
 - links the errors in ``Raises:``, and types whose annotation names a private module;
-- starts each page of the reference with a table of its objects.
+- starts each page of the reference with a table of its objects;
+- makes the navigation from titles only, because a copy of all objects for each page takes long.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sphinx.addnodes import toctree
 from sphinx.ext.napoleon import Config, GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 
 from pgreplkit._public import HOME
 
 if TYPE_CHECKING:
-    from docutils.nodes import TextElement, reference
+    from docutils.nodes import TextElement, bullet_list, reference
     from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
@@ -60,6 +62,12 @@ def public_objects() -> dict[str, Any]:
             if getattr(value, "__module__", "") not in {*PUBLIC_MODULES} - {module_name}:
                 found[f"{module_name}.{name}"] = value
     return found
+
+
+@cache
+def public_names() -> dict[str, str]:
+    """Return the full names of the public objects by their last part; the first one counts."""
+    return {name.rpartition(".")[2]: name for name in reversed(public_objects())}
 
 
 @cache
@@ -179,10 +187,15 @@ def linked(text: str, label: str | None) -> str:
 
 
 def error_link(name: str) -> str:
-    errors = {n.rpartition(".")[2]: n for v, n in public_classes().items() if is_error(v)}
-    if name in errors:
-        return f":exc:`{name} <{errors[name]}>`"
+    if full := public_errors().get(name):
+        return f":exc:`{name} <{full}>`"
     return f":exc:`{name}`" if is_error(getattr(builtins, name, None)) else name
+
+
+@cache
+def public_errors() -> dict[str, str]:
+    """Return the full names of the public errors by their last part."""
+    return {n.rpartition(".")[2]: n for v, n in public_classes().items() if is_error(v)}
 
 
 def is_error(value: object) -> bool:
@@ -211,14 +224,12 @@ def resolve(
     if full := STANDARD.get(node["reftarget"]):
         node["reftarget"] = full  # for intersphinx
         return None
-    last = node["reftarget"].rpartition(".")[2]
-    for name in public_objects():
-        if name.endswith(f".{last}") and name != node["reftarget"]:
-            domain = env.domains["py"]
-            return domain.resolve_xref(  # type: ignore[no-any-return]
-                *(env, node["refdoc"], app.builder, "obj", name, node, content)
-            )
-    return None
+    name = public_names().get(node["reftarget"].rpartition(".")[2])
+    if name is None or name == node["reftarget"]:
+        return None
+    return env.domains["py"].resolve_xref(  # type: ignore[no-any-return]
+        *(env, node["refdoc"], app.builder, "obj", name, node, content)
+    )
 
 
 def add_summary(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -232,6 +243,33 @@ def add_summary(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = title + break_ + table + objects
 
 
+def navigate_titles(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Make the navigation of a page from titles only; its own contents list its objects."""
+    complete, resolved = app.env.tocs, context["toctree"]
+
+    def of_titles(**options: Any) -> str:
+        app.env.tocs = titles(app.env)
+        try:
+            return resolved(**options)  # type: ignore[no-any-return]
+        finally:
+            app.env.tocs = complete
+
+    context["toctree"] = of_titles
+
+
+@cache
+def titles(env: BuildEnvironment) -> dict[str, bullet_list]:
+    """Return the contents of each page without its sections, except of those with other pages."""
+    found = {name: toc.deepcopy() for name, toc in env.tocs.items()}
+    for toc in found.values():
+        if next(toc.findall(toctree), None) is None:
+            [title] = toc.children
+            title.children = title.children[:1]
+    return found
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers."""
     analyse_private_modules()
@@ -239,4 +277,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", describe)
     app.connect("missing-reference", resolve, priority=400)  # before intersphinx
     app.connect("source-read", add_summary)
+    app.connect("html-page-context", navigate_titles, priority=400)  # before the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.errors import ApplierActive, ApplyError, Error
-from pgreplkit.values.finding import Severity
+from pgreplkit.apply.failures import is_of_a_change
+from pgreplkit.errors import ApplierActive, ApplyError, Error, ServerError
 
-DONE, FAILED, MISCONFIGURED, STUCK = 0, 1, 2, 3
+DONE, FAILED, MISCONFIGURED, STUCK, DEFECT = 0, 1, 2, 3, 70
 _DESCRIPTION = """Apply the changes of one server's publications to another server.
 
 SIGTERM and SIGINT end it after the current transaction. Exit status: 0 it was stopped; 1 a server
 could not be reached, so that a later start may succeed; 2 the configuration is wrong; 3 a change
-cannot be applied, and someone has to look at it."""
+cannot be applied, or --check has found a problem, and someone has to look at it; 70 an error of the
+program itself, to be reported."""
 _log = logging.getLogger("pgreplkit")
 
 
@@ -71,16 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STUCK
     except Error as error:
         _log.error("%s", error)
-        return FAILED
+        is_refused = isinstance(error, ServerError) and is_of_a_change(error.sqlstate)
+        return STUCK if is_refused else FAILED
+    except Exception:
+        # Python's own status would be 1, for which a supervisor starts the process again.
+        _log.exception("could not apply changes: an error of the program itself")
+        return DEFECT
 
 
 def _check(applier: Applier) -> int:
     readiness = applier.check()
-    for finding in readiness.findings:
-        print(f"{finding.severity.value:8} {finding.check}: {finding.found}")
-        if finding.severity > Severity.INFO:
-            print(f"         needed: {finding.needed}")
-            print(f"         remedy: {finding.remedy}")
+    print(readiness)
     return DONE if readiness.is_ready else STUCK
 
 

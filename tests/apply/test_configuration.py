@@ -12,8 +12,8 @@ import pytest
 from pgreplkit import TableName
 from pgreplkit.apply import Applier, ApplyRemote, KeepLocal, TableRule
 from pgreplkit.apply.configuration import parse_configuration
-from pgreplkit.apply.settings import ApplySettings, apply_settings
-from pgreplkit.applycommand import MISCONFIGURED, main
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.applycommand import DEFECT, MISCONFIGURED, main
 from pgreplkit.errors import ApplyError, InvalidRoleName
 from pgreplkit.values.tablename import AnyTable
 
@@ -102,6 +102,10 @@ def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
         ({"conflicts": KeepLocal}, "conflicts is a policy such as ApplyRemote()"),
         ({"retries": True}, "retries is an int, not bool"),
         ({"retries": -1}, "retries must be >= 0, got -1"),
+        ({"copy": "no"}, "copy is True or False, not a str"),
+        ({"truncate": None}, "truncate is True or False, not a NoneType"),
+        ({"reconnect": -1}, "reconnect must be finite and >= 0, got -1"),
+        ({"existing": "keep"}, "existing must be one of refuse, merge, truncate, got 'keep'"),
     ],
 )
 def test_an_applier_refuses_wrong_arguments_before_it_connects(
@@ -130,6 +134,16 @@ def test_the_command_says_what_is_wrong_in_its_file(
     assert found in caplog.text
 
 
+def test_an_error_of_the_program_itself_has_a_status_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "applier.toml"
+    file.write_text('publisher = ""\nsubscriber = ""\nname = "a"\npublications = ["p"]')
+    monkeypatch.setattr(Applier, "check", lambda applier: applier.no_attribute)
+    assert main([str(file), "--check"]) == DEFECT
+    assert "no_attribute" in caplog.text
+
+
 def test_an_applier_within_a_database_needs_other_tables() -> None:
     table = TableName("public", "t")
     unmapped: list[Mapping[AnyTable, TableRule]] = [{}, {"t": TableRule(where=bool)}]
@@ -141,13 +155,14 @@ def test_an_applier_within_a_database_needs_other_tables() -> None:
 
 
 def settings_with(rules: Mapping[AnyTable, TableRule]) -> ApplySettings:
-    return apply_settings(
-        "a",
-        ["p"],
-        rules,
-        ApplyRemote(),
+    return ApplySettings(
+        name="a",
+        publications=["p"],
+        tables=rules,
+        conflicts=None,
         on_error="stop",
         copy=True,
+        copy_workers=2,
         existing="truncate",
         truncate=True,
         resume="origin",

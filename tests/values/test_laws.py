@@ -36,7 +36,8 @@ from pgreplkit import (
 )
 from pgreplkit._public import HOME
 from pgreplkit.backups import ManifestFile, ManifestWalRange
-from pgreplkit.rows import ControlState, EffectiveAfter, Finding, Rows, Severity
+from pgreplkit.checks import Threshold
+from pgreplkit.rows import ControlState, EffectiveAfter, Finding, Record, Rows, Severity
 from pgreplkit.testing import strategies as ours
 from pgreplkit.wal import SplitWalFileName, WalFileOffset
 
@@ -121,6 +122,7 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     Finding: findings,
     ControlState: st.builds(ControlState, st.sampled_from(ControlState) | texts),
     ControlFile: control_files,
+    Threshold: st.builds(Threshold, counts.map(float)),
     TableName: st.builds(TableName, table_words, table_words),
 }
 # json and comparisons know tuples and str themselves.
@@ -165,8 +167,8 @@ def test_every_public_value_type_is_among_the_kinds() -> None:
         for name, home in homes.items()
         if home.startswith("values.")
     }
-    # Versions and lists can be changed; test_version.py has the laws of versions.
-    kinds = {kind for kind in public if isinstance(kind, type)} - {ServerVersion, Rows}
+    # Versions and lists can be changed; test_version.py has the laws of versions. Record is a base.
+    kinds = {kind for kind in public if isinstance(kind, type)} - {ServerVersion, Rows, Record}
     assert kinds == KINDS.keys()
 
 
@@ -275,6 +277,8 @@ def taken_apart(value: object) -> object:
             return ManifestWalRange(timeline, wal)
         case WalFileOffset(file_name, offset):
             return WalFileOffset(file_name, offset)
+        case Threshold(start, threshold_end, inside):
+            return Threshold(start, threshold_end, inside)
         case TableName(schema, name):
             return TableName(schema, name)
         case SplitWalFileName(number, timeline):

@@ -202,7 +202,7 @@ def test_every_public_record_has_json_schemas() -> None:
     for public, names in HOME.items():
         for name in names:
             kind = getattr(import_module(public), name)
-            if isinstance(kind, type) and issubclass(kind, Record):
+            if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record:
                 assert TypeAdapter(kind).json_schema(mode="serialization")["title"] == name
 
 

@@ -10,13 +10,24 @@ from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 if TYPE_CHECKING:
     from pgreplkit._async.logical.applier import AsyncApplier as AsyncApplier
     from pgreplkit._sync.logical.applier import Applier as Applier
+    from pgreplkit.apply.membership import Membership as Membership
+    from pgreplkit.apply.onerror import (
+        FailureDecision as FailureDecision,
+        OnError as OnError,
+        RefusedChange as RefusedChange,
+    )
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,
         Decision as Decision,
         KeepLocal as KeepLocal,
+        LastUpdateWins as LastUpdateWins,
         Policy as Policy,
     )
-    from pgreplkit.apply.rules import TableRule as TableRule
+    from pgreplkit.apply.rules import (
+        ChangeRow as ChangeRow,
+        TableRule as TableRule,
+        Where as Where,
+    )
     from pgreplkit.apply.versions import Version as Version
     from pgreplkit.plans.logical.applying import (
         ApplierStatus as ApplierStatus,

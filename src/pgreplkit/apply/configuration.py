@@ -17,7 +17,7 @@ _POLICIES: Mapping[str, type[ApplyRemote] | type[KeepLocal]] = {
 }
 _TEXTS = ("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin")
 _SWITCHES = ("copy", "truncate")
-_NUMBERS = {"retries": int, "reconnect": (int, float)}
+_NUMBERS = {"retries": int, "copy_workers": int, "reconnect": (int, float)}
 _KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "tables"}
 _NEEDED = ("publisher", "subscriber", "name", "publications")
 

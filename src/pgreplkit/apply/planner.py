@@ -138,7 +138,8 @@ class Planner:
         self._plans: dict[int, tuple[TableReader[Row], TablePlan]] = {}
         self._by_table: dict[Table, TablePlan] = {}
         self._truncations: dict[tuple[tuple[TablePlan, ...], bool], Statement] = {}
-        self._names = (b"pgreplkit_%d" % number for number in count(1))
+        # Threads that copy tables share them, which a generator would not bear.
+        self._names = map(b"pgreplkit_%d".__mod__, count(1))
 
     def steps(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change.

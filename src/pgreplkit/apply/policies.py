@@ -1,11 +1,14 @@
 """Conflict policies: which of two versions of a row stays."""
 
+from datetime import timedelta
 from enum import Enum
 from typing import Protocol
 
 import attrs
 
-from pgreplkit.apply.versions import Version
+from pgreplkit.apply.versions import Version, is_superseded
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.seconds import Timeout, checked_seconds
 
 
 class Decision(Enum):
@@ -36,6 +39,14 @@ class ApplyRemote:
         """Apply the change if there is a row."""
         return Decision.SKIP if local is None else Decision.APPLY
 
+    def converges(self, *, nodes: int) -> Finding:
+        """Return whether the nodes have equal rows in the end if each of them writes."""
+        return _found(
+            self,
+            nodes,
+            "each node takes the change that arrives last, which is another one on each node",
+        )
+
 
 @attrs.frozen
 class KeepLocal:
@@ -44,3 +55,51 @@ class KeepLocal:
     def decide(self, local: Version | None, remote: Version) -> Decision:
         """Skip the change."""
         return Decision.SKIP
+
+    def converges(self, *, nodes: int) -> Finding:
+        """Return whether the nodes have equal rows in the end if each of them writes."""
+        return _found(self, nodes, "each node keeps its own row")
+
+
+def _seconds(given: Timeout) -> timedelta:
+    return timedelta(seconds=checked_seconds(given, "max_clock_skew"))
+
+
+@attrs.frozen
+class LastUpdateWins:
+    """The change with the later commit time wins, for servers that all write.
+
+    Of equal commit times the one of the node with the higher rank wins. Deletions are remembered in
+    tombstones, and an update of a missing row inserts it. A change is not committed before the
+    subscriber's clock has passed its commit time: an update that is made after it has a later one.
+
+    Needs track_commit_timestamp on the subscriber.
+    """
+
+    max_clock_skew: timedelta = attrs.field(default=timedelta(seconds=5), converter=_seconds)
+    """The longest time to wait for the subscriber's clock; a number of seconds or a timedelta."""
+
+    def decide(self, local: Version | None, remote: Version) -> Decision:
+        """Apply the change unless the local version, or deletion, is newer."""
+        return Decision.APPLY if is_superseded(local, remote) else Decision.SKIP
+
+    def converges(self, *, nodes: int) -> Finding:
+        """Return whether the nodes have equal rows in the end if each of them writes."""
+        return _found(self, nodes, None)
+
+
+def _found(policy: object, nodes: int, reason: str | None) -> Finding:
+    """Return the finding on a policy; ``reason`` says why the rows can differ, if they can."""
+    if type(nodes) is not int:
+        raise TypeError(f"nodes is an int, not {type(nodes).__name__}")
+    if nodes < 2:
+        raise ValueError(f"nodes must be >= 2, got {nodes}")
+    name = type(policy).__name__
+    return Finding(
+        check="policy",
+        severity=Severity.OK if reason is None else Severity.CRITICAL,
+        found=f"with {name}, {nodes} nodes that all write "
+        + ("have equal rows in the end" if reason is None else f"can differ for ever: {reason}"),
+        needed="a policy that decides the same on every node, in any order of arrival",
+        remedy="" if reason is None else "use LastUpdateWins(), or let one node write each table",
+    )

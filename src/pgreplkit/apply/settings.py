@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import attrs
 
-from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
+from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.seconds import checked_seconds
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
 
 _NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
@@ -20,22 +24,118 @@ _NAME = re.compile(r"[a-z0-9_]{1,50}", re.ASCII)
 Rules: TypeAlias = Mapping[AnyTable, TableRule]
 
 
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"an applier's name is a str, not {type(name).__name__}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"an applier's name has 1 to 50 letters a-z, digits and underscores, got {name!r}"
+        )
+    return name
+
+
+def _rules(tables: Rules | None) -> dict[TableName, TableRule]:
+    tables = {} if tables is None else tables
+    if not isinstance(tables, Mapping):
+        raise TypeError(f"tables is a mapping of tables to rules, not a {type(tables).__name__}")
+    rules: dict[TableName, TableRule] = {}
+    for table, rule in tables.items():
+        if not isinstance(rule, TableRule):
+            raise TypeError(f"the rule of {table} is a TableRule, not {type(rule).__name__}")
+        name = table_of(table)
+        if name in rules:
+            raise ValueError(f"{name} has two rules")
+        rules[name] = rule
+    return rules
+
+
+def _policy(conflicts: Policy | None) -> Policy:
+    if conflicts is None:
+        return ApplyRemote()
+    if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
+        raise TypeError("conflicts is a policy such as ApplyRemote()")
+    return conflicts
+
+
+def _membership(membership: Membership | None) -> Membership | None:
+    if not isinstance(membership, Membership | None):
+        raise TypeError(f"membership is a Membership, not {type(membership).__name__}")
+    return membership
+
+
+def _one_of(*known: str) -> Callable[[object, attrs.Attribute[str], str], None]:
+    def check(_settings: object, argument: attrs.Attribute[str], given: str) -> None:
+        if given not in known:
+            raise ValueError(f"{argument.name} must be one of {', '.join(known)}, got {given!r}")
+
+    return check
+
+
+def _flag(_settings: object, argument: attrs.Attribute[bool], given: bool) -> None:
+    checked_flags(**{argument.name: given})
+
+
+def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    def check(_settings: object, argument: attrs.Attribute[int], given: int) -> None:
+        if type(given) is not int:
+            raise TypeError(f"{argument.name} is an int, not {type(given).__name__}")
+        if given < least:
+            raise ValueError(f"{argument.name} must be >= {least}, got {given}")
+
+    return check
+
+
+def _reconnect(seconds: float | None) -> float | None:
+    return None if seconds is None else checked_seconds(seconds, "reconnect")
+
+
+def _on_error(_settings: object, argument: attrs.Attribute[OnError], given: OnError) -> None:
+    if not callable(given) and given not in ("stop", "park"):
+        raise ValueError(f"on_error must be stop, park or a function, got {given!r}")
+
+
 @attrs.frozen(kw_only=True)
 class ApplySettings:
-    """The arguments of an applier."""
+    """The arguments of an applier, checked.
 
-    name: str
-    publications: tuple[str, ...]
-    rules: Mapping[TableName, TableRule]
-    conflicts: Policy
-    on_error: str
-    copy: bool
-    existing: str
-    truncate: bool
-    resume: str
-    origin: str
-    retries: int
-    reconnect: float | None
+    Raises: TypeError; ValueError.
+    """
+
+    name: str = attrs.field(converter=_checked_name)
+    publications: tuple[str, ...] = attrs.field(converter=names_of)
+    rules: Mapping[TableName, TableRule] = attrs.field(alias="tables", converter=_rules)
+    conflicts: Policy = attrs.field(converter=_policy)
+    membership: Membership | None = attrs.field(converter=_membership, default=None)
+    on_error: OnError = attrs.field(validator=_on_error)
+    copy: bool = attrs.field(validator=_flag)
+    copy_workers: int = attrs.field(validator=_at_least(1))
+    existing: str = attrs.field(validator=_one_of("refuse", "merge", "truncate"))
+    truncate: bool = attrs.field(validator=_flag)
+    resume: str = attrs.field(validator=_one_of("origin", "table"))
+    origin: str = attrs.field(validator=_one_of("any", "none"))
+    retries: int = attrs.field(validator=_at_least(0))
+    reconnect: float | None = attrs.field(converter=_reconnect)
+
+    def __attrs_post_init__(self) -> None:
+        if self.last_update_wins is None:
+            return
+        if self.membership is None:
+            raise ValueError("LastUpdateWins needs membership, the names and ranks of all nodes")
+        if self.resume != "origin":
+            raise ValueError("LastUpdateWins needs resume='origin', which keeps the commit times")
+
+    @property
+    def last_update_wins(self) -> LastUpdateWins | None:
+        """The policy, if it decides by the times of commits."""
+        return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
+
+    @property
+    def takes_own_only(self) -> bool:
+        """Whether the publisher's own changes are applied, and none that it got from others.
+
+        Nodes that all write send each their own changes: others would come twice, and go round.
+        """
+        return self.origin == "none" or self.last_update_wins is not None
 
     @property
     def uses_origin(self) -> bool:
@@ -62,73 +162,3 @@ class ApplySettings:
                 f" {itself} would be applied to itself",
                 remedy="give another database, or rules that map every table to another one",
             )
-
-
-def apply_settings(
-    name: str,
-    publications: Iterable[str],
-    tables: Rules | None,
-    conflicts: Policy,
-    *,
-    on_error: str,
-    copy: bool,
-    existing: str,
-    truncate: bool,
-    resume: str,
-    origin: str,
-    retries: int,
-    reconnect: float | None,
-) -> ApplySettings:
-    """Return the settings, checked.
-
-    Raises: TypeError; ValueError.
-    """
-    if not isinstance(name, str):
-        raise TypeError(f"an applier's name is a str, not {type(name).__name__}")
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"an applier's name has 1 to 50 letters a-z, digits and underscores, got {name!r}"
-        )
-    choices = {
-        "on_error": (on_error, ("stop", "park")),
-        "existing": (existing, ("refuse", "merge", "truncate")),
-        "resume": (resume, ("origin", "table")),
-        "origin": (origin, ("any", "none")),
-    }
-    for argument, (given, known) in choices.items():
-        if given not in known:
-            raise ValueError(f"{argument} must be one of {', '.join(known)}, got {given!r}")
-    if isinstance(conflicts, type) or not callable(getattr(conflicts, "decide", None)):
-        raise TypeError("conflicts is a policy such as ApplyRemote()")
-    if type(retries) is not int:
-        raise TypeError(f"retries is an int, not {type(retries).__name__}")
-    if retries < 0:
-        raise ValueError(f"retries must be >= 0, got {retries}")
-    return ApplySettings(
-        name=name,
-        publications=names_of(publications),
-        rules=_rules({} if tables is None else tables),
-        conflicts=conflicts,
-        on_error=on_error,
-        copy=copy,
-        existing=existing,
-        truncate=truncate,
-        resume=resume,
-        origin=origin,
-        retries=retries,
-        reconnect=reconnect,
-    )
-
-
-def _rules(tables: Rules) -> dict[TableName, TableRule]:
-    if not isinstance(tables, Mapping):
-        raise TypeError(f"tables is a mapping of tables to rules, not a {type(tables).__name__}")
-    rules: dict[TableName, TableRule] = {}
-    for table, rule in tables.items():
-        if not isinstance(rule, TableRule):
-            raise TypeError(f"the rule of {table} is a TableRule, not {type(rule).__name__}")
-        name = table_of(table)
-        if name in rules:
-            raise ValueError(f"{name} has two rules")
-        rules[name] = rule
-    return rules

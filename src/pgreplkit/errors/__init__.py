@@ -13,7 +13,7 @@
     │   ├── InvalidControlFile         InvalidTableName
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
     │   ├── InvalidWalMessage          InvalidBackupMessage
-    │   └── InvalidBackupCatalog
+    │   └── InvalidBackupCatalog       InvalidThreshold
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
     ├── CheckNotFound (also a KeyError)
@@ -30,7 +30,8 @@
     │   ├── WalRemoved                 AheadOfServer
     │   ├── ApplyError
     │   │   ├── SchemaMismatch         ApplyFailed
-    │   │   └── ApplierActive          OriginLoop
+    │   │   ├── ApplierActive          OriginLoop
+    │   │   └── ClockSkewTooLarge
     │   ├── PublicationNotFound (also a LookupError)
     │   ├── SubscriptionNotFound (also a LookupError)
     │   ├── TableNotFound (also a LookupError)
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         ApplierActive as ApplierActive,
         ApplyError as ApplyError,
         ApplyFailed as ApplyFailed,
+        ClockSkewTooLarge as ClockSkewTooLarge,
         OriginLoop as OriginLoop,
         SchemaMismatch as SchemaMismatch,
     )
@@ -135,6 +137,7 @@ if TYPE_CHECKING:
         InvalidSyncStandbyNames as InvalidSyncStandbyNames,
         InvalidSystemIdentity as InvalidSystemIdentity,
         InvalidTableName as InvalidTableName,
+        InvalidThreshold as InvalidThreshold,
         InvalidTimelineHistory as InvalidTimelineHistory,
         InvalidValue as InvalidValue,
         InvalidWalFileName as InvalidWalFileName,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pgreplkit.errors.server import ServerError
 
 
@@ -113,3 +115,31 @@ class OriginLoop(ApplyError):
 
     def __reduce__(self) -> tuple[type[OriginLoop], tuple[str, str]]:
         return OriginLoop, (self.operation, self.origin)
+
+
+class ClockSkewTooLarge(ApplyError):
+    """A change whose commit time is too far ahead of the subscriber's clock.
+
+    It is not applied: later updates would have earlier times. Nothing is lost; the applier
+    continues with it when it runs again.
+
+    Attributes:
+        ahead: the time by which the change is ahead.
+        limit: the longest time that the policy waits.
+    """
+
+    remedy = "synchronize the clocks of both servers, and run the applier again"
+
+    ahead: timedelta
+    limit: timedelta
+
+    def __init__(self, operation: str, ahead: timedelta, limit: timedelta) -> None:
+        self.ahead, self.limit = ahead, limit
+        super().__init__(
+            operation,
+            f"the publisher's next commit is {ahead.total_seconds():.3f} s ahead of the"
+            f" subscriber's clock, and max_clock_skew is {limit.total_seconds():g} s",
+        )
+
+    def __reduce__(self) -> tuple[type[ClockSkewTooLarge], tuple[str, timedelta, timedelta]]:
+        return ClockSkewTooLarge, (self.operation, self.ahead, self.limit)

@@ -101,6 +101,13 @@ class InvalidSyncStandbyNames(InvalidValue):
     expected: str = "'FIRST 1 (a, b)', 'ANY 2 (*)', '2 (a, b)', 'a, b' or ''"
 
 
+class InvalidThreshold(InvalidValue):
+    """Text that is not a threshold in the notation of monitoring plugins."""
+
+    what: str = "threshold"
+    expected: str = "a range such as '10', '10:', '~:10', '10:20' or '@10:20'"
+
+
 class InvalidBackupLabel(InvalidValue):
     """Text that is not a backup_label or a backup history file."""
 

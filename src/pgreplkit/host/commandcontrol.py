@@ -9,6 +9,7 @@ from posixpath import dirname, join, normpath
 
 from pgreplkit.errors import ControlFailed
 from pgreplkit.host.programs import Programs, Run, unwritable_command
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -47,6 +48,7 @@ class CommandControl:
         bindir: str = "",
         timeout: Timeout = 600.0,
     ) -> None:
+        checked_flags(through_shell=through_shell)
         self._data_dir = data_directory
         self._start = [*several(start, "start", at_least=1)]
         self._stop = [*several(stop, "stop", at_least=1)]
@@ -139,6 +141,7 @@ class CommandControl:
 
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
         """Remove a directory of the host with its content, or only the content."""
+        checked_flags(content_only=content_only)
         if self.list_folder(path) is None:
             return
         command = (
@@ -148,6 +151,7 @@ class CommandControl:
 
     def unwritable(self, path: str, *, below: bool = True) -> list[str]:
         """Return the paths in a directory that the server's account cannot write."""
+        checked_flags(below=below)
         command = self._at_host(unwritable_command(path, below=below))
         run = self._done(f"find files in {path} that are not writable", command)
         return run.output.decode(errors="surrogateescape").splitlines()

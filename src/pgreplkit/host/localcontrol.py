@@ -17,6 +17,7 @@ from pgreplkit.errors import ControlFailed
 from pgreplkit.host.configfiles import replace_file
 from pgreplkit.host.configuration import launch_of
 from pgreplkit.host.programs import Programs, unwritable_command
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -142,6 +143,7 @@ class LocalControl:
 
     def remove_folder(self, path: str, *, content_only: bool = False) -> None:
         """Remove a directory with its content, or only the content."""
+        checked_flags(content_only=content_only)
         folder = Path(path)
         try:
             # Links are removed, and not what they lead to: a tablespace is somewhere else.
@@ -157,6 +159,7 @@ class LocalControl:
 
     def unwritable(self, path: str, *, below: bool = True) -> list[str]:
         """Return the paths in a directory that the server's account cannot write."""
+        checked_flags(below=below)
         run = self._programs.run(
             f"find files in {path} that are not writable",
             unwritable_command(path, below=below),

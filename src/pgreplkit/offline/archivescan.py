@@ -20,6 +20,7 @@ from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
 from pgreplkit.offline.walk import WalEnd
 from pgreplkit.values.finding import Severity
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
 
@@ -41,6 +42,7 @@ def scan_archive(
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.
     """
+    checked_flags(verify=verify)
     place = find_place(Path(folder), ArchiveLayout.known(layout, "layout"))
     listed = list_folder(place.folder)
     headers = Headers(file for file in listed if file.kind in _WITH_WAL)

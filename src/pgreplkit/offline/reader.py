@@ -21,6 +21,7 @@ from pgreplkit.offline.records import Source, WalRecord
 from pgreplkit.offline.stats import WalBy, WalStats, stats_of
 from pgreplkit.offline.walk import RecordWalk, Stop, WalEnd
 from pgreplkit.offline.xacts import WalCommit, commit_of, end_time, is_end, subtransactions
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.timeline import TimelineHistory
@@ -49,6 +50,7 @@ class WalReader:
         strict: bool,
         verify_crc: bool,
     ) -> None:
+        checked_flags(strict=strict, verify_crc=verify_crc)
         self._path = path
         self._first = path.first if start is None else path.segment_of(start)
         self._start = 0 if start is None else int(start)
@@ -168,6 +170,7 @@ class WalReader:
 
         Raises: InvalidWal.
         """
+        checked_flags(include_aborts=include_aborts)
         for records in self.batches():
             for record in records:
                 if is_end(record):
@@ -466,6 +469,7 @@ def open_wal(
     Raises: WalNotFound if there is no WAL at ``start`` or on the timeline; InvalidWal;
     InvalidWalRange; HostFileError.
     """
+    checked_flags(strict=strict, verify_crc=verify_crc)
     for name, value in (("start", start), ("stop_at", stop_at)):
         if value is not None:
             _insist_on_lsn(name, value)

@@ -18,6 +18,7 @@ from pgreplkit.protocol.pgoutput.decoder import Decoder
 from pgreplkit.protocol.pgoutput.messages import Origin
 from pgreplkit.protocol.pgoutput.tuples import Malformed, RawValues, TableReader, raw_values
 from pgreplkit.values.lsn import LSN, trusted_lsn
+from pgreplkit.values.tablename import TableName
 
 R = TypeVar("R")
 
@@ -53,7 +54,7 @@ class RawTransaction(Generic[R]):
     # One is made for each transaction of the stream, so that its attributes are few and plain.
     __slots__ = (
         *("_decoder", "_messages", "_tables", "end_lsn"),
-        *("microseconds", "origin", "rows", "xid"),
+        *("microseconds", "omitted", "origin", "rows", "xid"),
     )
 
     def __init__(self, xid: int, microseconds: int, decoder: Decoder[R], limit: int) -> None:
@@ -65,6 +66,8 @@ class RawTransaction(Generic[R]):
         """The replication origin, if the publisher itself received it by replication."""
         self.rows: int = 0
         """The number of its changes."""
+        self.omitted: frozenset[TableName] = frozenset()
+        """The tables whose changes are left out."""
         self._decoder = decoder
         self._tables = decoder.tables
         self._messages = _Messages(limit)
@@ -98,6 +101,9 @@ class RawTransaction(Generic[R]):
 
         Raises: InvalidChangeMessage.
         """
+        return _without(self._changes(), self.omitted) if self.omitted else self._changes()
+
+    def _changes(self) -> Iterator[RawChange[R]]:
         tables = self._tables
         for data in self._messages:
             kind = data[DATA_AT]
@@ -125,6 +131,15 @@ class RawTransaction(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<RawTransaction {self.xid} up to {self.end_lsn}>"
+
+
+def _without(
+    changes: Iterator[RawChange[R]], tables: frozenset[TableName]
+) -> Iterator[RawChange[R]]:
+    for kind, readers, flag, old, new in changes:
+        left = tuple(reader for reader in readers if reader.table.table_name not in tables)
+        if left:
+            yield kind, left, flag, old, new
 
 
 def _other_change(data: bytes, kind: int, tables: Mapping[bytes, TableReader[R]]) -> RawChange[R]:

@@ -8,6 +8,7 @@ import attrs
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.errors import InvalidSyncStandbyNames
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.modelfield import ModelField
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.several import several
@@ -116,6 +117,7 @@ class SyncStandbyNames(ModelField):
         >>> str(SyncStandbyNames.parse("FIRST 1 (a, b)").remove("A"))
         'FIRST 1 (b)'
         """
+        checked_flags(force=force)
         removed = {_folded(name) for name in names}
         left = tuple(name for name in self.names if _folded(name) not in removed)
         if not force and left != self.names and "*" not in left and len(left) < self.count:

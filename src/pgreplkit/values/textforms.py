@@ -11,6 +11,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import AnySegmentSize, SegmentSize, segment_size_of
 from pgreplkit.values.syncnames import SyncStandbyNames
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.threshold import Threshold
 from pgreplkit.values.version import ServerVersion
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import (
@@ -57,4 +58,5 @@ def text_forms(segment_size: AnySegmentSize = SegmentSize.DEFAULT) -> Mapping[ty
         ServerVersion: TextForm(ServerVersion, "18.4"),
         TableName: TextForm(TableName.parse, "public.users"),
         SyncStandbyNames: TextForm(SyncStandbyNames.parse, "ANY 1 (db2, db3)"),
+        Threshold: TextForm(Threshold.parse, "10:20"),
     }

@@ -26,7 +26,9 @@ class ServerVersion(Version, ModelField):
     (ServerVersion('18.4'), 18)
 
     An int is a major version, or from 100000 on a server_version_num, as in ``version >= 160002``.
-    So versions of one major version are equal to the same int, and have the same hash.
+    So versions of one major version are equal to the same int, and have the same hash. A hash can
+    agree with one kind of number only: a server_version_num and a packaging Version are ordered
+    with a ServerVersion, and never equal to it. Write ``version == ServerVersion("15.18")``.
 
     Raises:
         InvalidServerVersion: If the argument does not name a server version.
@@ -62,8 +64,10 @@ class ServerVersion(Version, ModelField):
 
     def __eq__(self, other: object) -> bool:
         if _is_number(other):
-            return self._number(other) == other
-        return super().__eq__(other) if isinstance(other, Version) else NotImplemented
+            return self.major == other
+        if isinstance(other, Version):
+            return isinstance(other, ServerVersion) and super().__eq__(other)
+        return NotImplemented
 
     # packaging defines it beside __eq__, so that Python would not derive it.
     def __ne__(self, other: object) -> bool:

@@ -15,7 +15,15 @@ from colours import Colour
 from databases import Database, Pair, make_database, remove_databases
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier, AsyncApplier, ConflictKind, KeepLocal, TableRule
+from pgreplkit.apply import (
+    Applier,
+    AsyncApplier,
+    ConflictKind,
+    FailureDecision,
+    KeepLocal,
+    RefusedChange,
+    TableRule,
+)
 from pgreplkit.applycommand import DONE, MISCONFIGURED, main
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
@@ -73,7 +81,7 @@ async def test_every_kind_of_change_arrives(two: Pair, colour: Colour) -> None:
         kind(two.publisher.conninfo, two.subscriber.conninfo, "one", publications=["p"])
     )
     report = await one.run(stop_at=end(two.publisher), timeout=20)
-    assert report.transactions == 0  # The rows were copied.
+    assert (report.transactions, report.copied_rows) == (0, 20)
     insist_on_same_rows(two)
     two.publisher.run(
         "INSERT INTO t VALUES (100, NULL, 1), (101, '\\x00 \"ü\"', NULL)",
@@ -317,6 +325,30 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
 
 
 @NEWEST
+def test_a_function_parks_or_skips_what_the_subscriber_refuses(two: Pair) -> None:
+    met: list[RefusedChange] = []
+
+    def decide(failed: RefusedChange) -> FailureDecision:
+        met.append(failed)
+        return "skip" if failed.change_number == 1 else "park"
+
+    one = applier(two, on_error=decide)
+    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run("CREATE UNIQUE INDEX ON t (name)")
+    two.publisher.run("INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)")
+    two.publisher.run("UPDATE t SET name = 'a' WHERE id = 2", "UPDATE t SET name = 'c'")
+    two.publisher.run("INSERT INTO t VALUES (4, 'd', 4)")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.transactions, report.skipped, report.parked) == (2, 2, 0)
+    assert report.conflicts == {ConflictKind.UPDATE_EXISTS: 2}
+    assert [(failed.table, failed.sqlstate) for failed in met] == [("public.t", "23505")] * 2
+    assert one.position == report.position
+    assert one.lag == report.lag
+    names = two.subscriber.all("SELECT name FROM t ORDER BY id")
+    assert names == [("a",), ("b",), ("c",), ("d",)]
+
+
+@NEWEST
 def test_a_deferred_constraint_is_reported_for_the_transaction(two: Pair) -> None:
     one = applier(two, on_error="park")
     one.run(stop_at=end(two.publisher), timeout=20)
@@ -405,7 +437,7 @@ def test_tables_with_rows_are_refused_before_anything_is_created(two: Pair) -> N
 
 @NEWEST
 @pytest.mark.matrix
-def test_an_interrupted_copy_begins_again(two: Pair) -> None:
+def test_an_interrupted_copy_continues_with_the_tables_that_are_left(two: Pair) -> None:
     for each in (two.publisher, two.subscriber):
         each.run("CREATE TABLE u (id int PRIMARY KEY, name varchar(3))")
     two.publisher.run(
@@ -417,12 +449,42 @@ def test_an_interrupted_copy_begins_again(two: Pair) -> None:
     one = applier(two)
     with pytest.raises(Exception, match="check constraint"):
         one.run(timeout=20)
-    assert two.subscriber.all("SELECT id FROM t") == [(1,)]
-    two.subscriber.run("ALTER TABLE u DROP CONSTRAINT u_name_check")
-    two.publisher.run("UPDATE t SET n = 2")
-    one.run(stop_at=end(two.publisher), timeout=20)
+    two.subscriber.run(
+        "ALTER TABLE u DROP CONSTRAINT u_name_check", "INSERT INTO t VALUES (9, 'local', 9)"
+    )
+    # The copy of u will have these changes already, the one of t does not.
+    two.publisher.run(
+        "INSERT INTO u VALUES (2, 'new')", "UPDATE t SET n = 2", "TRUNCATE u", "UPDATE t SET n = 3"
+    )
+    two.publisher.run("INSERT INTO u VALUES (3, 'c')")
+    report = one.run(stop_at=end(two.publisher), timeout=20)
+    assert (report.copied_rows, report.conflicts) == (1, {})
+    two.publisher.run("UPDATE u SET name = 'd'", "INSERT INTO t VALUES (9, 'remote', 9)")
+    assert one.run(stop_at=end(two.publisher), timeout=20).conflicts
     for table in ("t", "u"):
         insist_on_same_rows(two, table)
+
+
+@NEWEST
+def test_tables_are_copied_by_several_workers_until_the_first_failure(two: Pair) -> None:
+    tables = [f"t{number}" for number in range(5)]
+    for each in (two.publisher, two.subscriber):
+        each.run(*(f"CREATE TABLE {name} (id int PRIMARY KEY, name text)" for name in tables))
+    two.publisher.run(
+        f"ALTER PUBLICATION p ADD TABLE {', '.join(tables)}",
+        *(f"INSERT INTO {name} SELECT i, 'x' FROM generate_series(1, 9) AS i" for name in tables),
+    )
+    two.subscriber.run("ALTER TABLE t1 ADD CHECK (id < 5)")
+    one = applier(two, copy_workers=3)
+    # The copy of t2 waits for a lock until that of t1 fails.
+    with psycopg.connect(two.subscriber.conninfo) as other:
+        other.execute("LOCK t2 IN EXCLUSIVE MODE")
+        with pytest.raises(Exception, match="check constraint"):
+            one.run(timeout=20)
+    two.subscriber.run("ALTER TABLE t1 DROP CONSTRAINT t1_id_check")
+    one.run(stop_at=end(two.publisher), timeout=20)
+    for name in tables:
+        insist_on_same_rows(two, name)
 
 
 @NEWEST

@@ -29,9 +29,11 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -99,8 +101,10 @@ class AsyncApplier(AsyncClosing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
-        on_error: Literal["stop", "park"] = "stop",
+        membership: Membership | None = None,
+        on_error: OnError = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -108,13 +112,15 @@ class AsyncApplier(AsyncClosing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -122,11 +128,8 @@ class AsyncApplier(AsyncClosing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
-        self._position = LSN.INVALID
         self._is_running = self._is_stopping = False
 
     @property
@@ -138,6 +141,19 @@ class AsyncApplier(AsyncClosing):
     def slot(self) -> str:
         """The name of its slot on the publisher."""
         return sql.PREFIX + self.name
+
+    @property
+    def position(self) -> LSN:
+        """The end of the last transaction that this object has applied and flushed.
+
+        ``LSN.INVALID`` before; ``status()`` asks the subscriber.
+        """
+        return self._tally.position
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last applied commit when it was applied; None if none was."""
+        return self._tally.lag
 
     @property
     def counters(self) -> Mapping[ConflictKind, int]:
@@ -204,7 +220,9 @@ class AsyncApplier(AsyncClosing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
-            position=self._position,
+            skipped=tally.skipped - (before.skipped if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
+            position=self._tally.position,
             lag=tally.lag,
         )
 
@@ -266,12 +284,25 @@ class AsyncApplier(AsyncClosing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                await AsyncApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = AsyncApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = await copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = await target.read_state()
             await target.take_origin()
-            self._position = LSN.INVALID if state is None else state.position
+            self._tally.position = LSN.INVALID if state is None else state.position
             await self._stream(target, shapes, planner, plugin, until, deadline)
 
     async def _stream(
@@ -287,17 +318,21 @@ class AsyncApplier(AsyncClosing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._position == LSN.INVALID else self._position,
+            start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
         async with AsyncRawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = AsyncApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._tally.position,
+                await target.read_copied(),
             )
-            try:
-                await run.run(lambda: self._is_stopping, until, deadline)
-            finally:
-                self._position = run.position
+            await run.run(lambda: self._is_stopping, until, deadline)
 
     def _plugin(self, *, is_binary: bool, until: LSN | None) -> AsyncPgoutput[Row]:
         settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
@@ -442,7 +477,7 @@ class AsyncApplier(AsyncClosing):
                 await target.drop()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {self._position}>"
+        return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
 class _Session(AsyncClosing):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
+from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.driver.failures import translate_errors
@@ -26,6 +27,7 @@ from pgreplkit.plans.logical.applying import ConflictKind
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
 
 _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
@@ -54,6 +56,10 @@ class Tally:
         self.transactions = 0
         self.changes = 0
         self.parked = 0
+        self.skipped = 0
+        self.copied_rows = 0
+        self.position = LSN.INVALID
+        """The end of the last transaction that was flushed."""
         self.conflicts: Counter[ConflictKind] = Counter()
         self.last: tuple[RawTransaction[Row], float] | None = None
         """The last transaction that was applied, and the time of that."""
@@ -79,6 +85,7 @@ class AsyncApplyRun:
         settings: ApplySettings,
         tally: Tally,
         position: LSN,
+        copied: Mapping[TableName, LSN],
     ) -> None:
         self._stream, self._target, self._shapes = stream, target, shapes
         self._planner, self._settings, self._tally = planner, settings, tally
@@ -87,8 +94,10 @@ class AsyncApplyRun:
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
-        self._taken = self._flushing = self.position = position
-        """The end of the last transaction that was taken, was sent to be flushed, was flushed."""
+        self._taken = self._flushing = tally.position = position
+        """The end of the last transaction that was taken, and of the last one to be flushed."""
+        self._copied = copied
+        """The tables with rows that are later than the stream, and the positions of the rows."""
         self._flushed_at = 0.0
         self._attempts = 0
         self._has_ended = False
@@ -120,7 +129,7 @@ class AsyncApplyRun:
     async def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
         await self._drain(0)
-        while self.position < self._taken:
+        while self._tally.position < self._taken:
             await self._flush()
             await self._drain(0)
 
@@ -156,15 +165,18 @@ class AsyncApplyRun:
     def _check_time(self, until: LSN | None, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             goal = "the end" if until is None else str(until)
+            position = self._tally.position
             raise WaitTimeout(
                 f"timed out waiting until the applier {self._settings.name!r} has applied"
-                f" everything before {goal}: it has applied everything before {self.position}"
+                f" everything before {goal}: it has applied everything before {position}"
             )
 
     # Sending
 
     async def _take(self, transaction: RawTransaction[Row]) -> None:
         """Send a transaction, unless it is filtered; make room for the next one."""
+        if self._copied:
+            self._omit_copied(transaction)
         if self._is_wanted(transaction):
             await self._send(transaction)
         self._taken = transaction.end_lsn
@@ -176,13 +188,19 @@ class AsyncApplyRun:
         if time.monotonic() - self._flushed_at >= _ACKNOWLEDGED_EVERY:
             await self._flush()
 
+    def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
+        """Leave out the changes that are in the copied rows of a table."""
+        end = transaction.end_lsn
+        self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
+        transaction.omitted = frozenset(self._copied)
+
     def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         # Servers from 16 on filter by themselves.
-        return self._settings.origin == "any"
+        return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
         target, planner = self._target, self._planner
@@ -297,7 +315,7 @@ class AsyncApplyRun:
             await self._target.flush(self._taken)
 
     def _acknowledge(self, position: LSN) -> None:
-        self.position = position
+        self._tally.position = position
         if not self._stream.is_closed:
             self._stream.acknowledge(position)
 
@@ -327,7 +345,7 @@ class AsyncApplyRun:
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
-        self._flushing = self.position
+        self._flushing = self._tally.position
         await target.enter_pipeline(self._committed)
         for transaction in again:
             await self._send(transaction)
@@ -337,15 +355,53 @@ class AsyncApplyRun:
         try:
             conflicts = await self._tried_slowly(slow, transaction)
         except ApplyFailed as failure:
-            if self._settings.on_error != "park" or not is_of_a_change(failure.sqlstate):
-                raise
-            await slow.park(transaction, failure)
-            _log.warning("applier %s parked a transaction: %s", self._settings.name, failure)
-            self._tally.parked += 1
-            self._committed = transaction.end_lsn
+            if slow.refused is not None:
+                self._tally.conflicts[slow.refused] += 1
+            await self._go_past(slow, transaction, failure)
             return
         self._count(transaction)
         await self._log(transaction, conflicts, is_kept=True)
+
+    async def _go_past(
+        self, slow: AsyncSlowPath, transaction: RawTransaction[Row], failure: ApplyFailed
+    ) -> None:
+        """Park or skip a transaction, if that is the decision; else raise its failure."""
+        decision: FailureDecision = "stop"
+        if is_of_a_change(failure.sqlstate):
+            decision = self._decided(transaction, failure)
+        if decision == "stop":
+            raise failure
+        if decision == "park":
+            await slow.park(transaction, failure)
+            self._tally.parked += 1
+        else:
+            await slow.skip(transaction)
+            self._tally.skipped += 1
+        name = self._settings.name
+        _log.warning("applier %s decided to %s a transaction: %s", name, decision, failure)
+        self._committed, self._attempts = transaction.end_lsn, 0
+
+    def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
+        failed = RefusedChange(
+            xid=transaction.xid,
+            lsn=transaction.end_lsn,
+            commit_time=transaction.commit_time,
+            table=failure.table,
+            change_number=failure.change_number,
+            sqlstate=failure.sqlstate,
+            found=failure.found,
+        )
+        try:
+            return decided(self._settings.on_error, failed)
+        except OnErrorFailed as error:
+            raise ApplyFailed(
+                failure.xid,
+                failure.lsn,
+                failure.table,
+                failure.change_number,
+                f"{failure.found}; {error}",
+                failure.sqlstate,
+            ) from error
 
     async def _tried_slowly(
         self, slow: AsyncSlowPath, transaction: RawTransaction[Row]

@@ -24,6 +24,8 @@ from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
 _MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
+_EXISTS = {ord("I"): ConflictKind.INSERT_EXISTS, ord("U"): ConflictKind.UPDATE_EXISTS}
+"""The conflicts of changes that a unique index refuses."""
 _APPLIED, _SKIPPED = "applied", "skipped"
 _INSERT = ord("I")
 
@@ -58,6 +60,8 @@ class AsyncSlowPath:
         self, target: AsyncApplyTarget, planner: Planner, plan: AsyncStepsOf, policy: Policy
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
+        self.refused: ConflictKind | None = None
+        """The conflict for which a transaction was refused."""
 
     async def apply(self, transaction: RawTransaction[Row]) -> list[Conflict]:
         """Apply a transaction; return its conflicts.
@@ -65,12 +69,12 @@ class AsyncSlowPath:
         Raises: ApplyFailed, after which nothing of it is applied.
         """
         target, conflicts = self._target, list[Conflict]()
-        number, table = 0, None
+        number, table, letter = 0, None, 0
         try:
             await target.execute("BEGIN")
             for change in transaction.changes():
                 number += 1
-                table = ", ".join(str(reader.table) for reader in change[1])
+                letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += await self._change(change, transaction)
             table = None
             for conflict in conflicts:
@@ -78,6 +82,8 @@ class AsyncSlowPath:
             await target.commit(transaction)
         except PsycopgError as error:
             await self._roll_back()
+            if isinstance(error, errors.UniqueViolation):
+                self.refused = _EXISTS.get(letter)
             raise _failed(transaction, table, number, error) from error
         except RuleFailed as error:
             await self._roll_back()
@@ -172,6 +178,20 @@ class AsyncSlowPath:
                     ],
                 )
                 await self._keep_steps(parked["id"], transaction)
+                await target.commit(transaction)
+            except BaseException:
+                await self._roll_back()
+                raise
+
+    async def skip(self, transaction: RawTransaction[Row]) -> None:
+        """Move past a transaction without applying it.
+
+        Raises: ServerError.
+        """
+        target = self._target
+        with translate_errors(f"skip transaction {transaction.xid}", connection=target.connection):
+            await target.execute("BEGIN")
+            try:
                 await target.commit(transaction)
             except BaseException:
                 await self._roll_back()

@@ -18,6 +18,7 @@ from pgreplkit._async.wire.pipeline import AsyncPipeline
 from pgreplkit.apply.planner import Step
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
@@ -27,6 +28,7 @@ from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
 from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import TableName
 
 Group: TypeAlias = RawTransaction[Row] | LSN
 """A transaction; or a position up to which the subscriber flushes its WAL."""
@@ -185,9 +187,14 @@ class AsyncApplyTarget(AsyncClosing):
         """Note how far the applier is."""
         await self.link.all(self.operation, sql.SET_STATE, [state, self.name])
 
+    async def read_copied(self) -> dict[TableName, LSN]:
+        """Return the copied tables, and the position as of which the rows of each are."""
+        records = await self.link.all(self.operation, sql.COPIED, [self.name])
+        return {table_in(record): LSN(str(record["lsn"])) for record in records}
+
     async def drop(self) -> None:
         """Remove everything that is kept of the applier."""
-        for statement in (sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
+        for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             await self.link.all(self.operation, statement, [self.name])
         if await self._has_origin():
             await self.link.all(

@@ -27,6 +27,7 @@ from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ExtensionMissing, SubscriptionNotFound, WaitTimeout
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -115,6 +116,7 @@ class AsyncPglogicalNode:
 
         Source: pglogical.create_replication_set().
         """
+        checked_flags(insert=insert, update=update, delete=delete, truncate=truncate)
         flags = [name, insert, update, delete, truncate]
         await self._call(f"create the replication set {name!r}", sql.CREATE_SET, flags, timeout)
 
@@ -147,6 +149,7 @@ class AsyncPglogicalNode:
 
         Source: pglogical.replication_set_add_table().
         """
+        checked_flags(synchronize=synchronize)
         operation = f"add tables to the replication set {set_name!r}"
         # All of them or none.
         async with self._link.transaction(operation, timeout=timeout) as link:
@@ -188,6 +191,7 @@ class AsyncPglogicalNode:
 
         Source: pglogical.replication_set_add_sequence().
         """
+        checked_flags(synchronize=synchronize)
         operation = f"add sequences to the replication set {set_name!r}"
         async with self._link.transaction(operation, timeout=timeout) as link:
             for sequence in sequences:
@@ -238,6 +242,7 @@ class AsyncPglogicalNode:
 
         Raises: ServerError; StatementTimeout.  Source: pglogical.create_subscription().
         """
+        checked_flags(copy_structure=copy_structure, copy_data=copy_data)
         conninfo = provider
         if not isinstance(conninfo, str):
             insist_on_servers(provider=conninfo)

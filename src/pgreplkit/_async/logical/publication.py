@@ -52,6 +52,7 @@ from pgreplkit.errors import (
     TableNotFound,
 )
 from pgreplkit.plans.logical.rowfilters import filter_trials
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout
@@ -120,6 +121,7 @@ class AsyncPublication(Stateful):
         UnsupportedByServer before 15 for columns and ``where``; StatementTimeout.
         Needs: the tables' owner.  Source: ALTER PUBLICATION … ADD TABLE.
         """
+        checked_flags(force=force)
         await self._alter(
             "ADD TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
@@ -131,6 +133,7 @@ class AsyncPublication(Stateful):
 
         Raises and needs: as ``add_tables``.  Source: ALTER PUBLICATION … SET TABLE.
         """
+        checked_flags(force=force)
         await self._alter(
             "SET TABLE", parts.published_list(self._link.require, tables), timeout, force=force
         )
@@ -155,6 +158,7 @@ class AsyncPublication(Stateful):
         Raises: UnsupportedByServer before 15; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … ADD TABLES IN SCHEMA.
         """
+        checked_flags(force=force)
         await self._schemas("ADD", schemas, timeout, force=force)
 
     async def set_schemas(
@@ -164,6 +168,7 @@ class AsyncPublication(Stateful):
 
         Raises and needs: as ``add_schemas``.  Source: ALTER PUBLICATION … SET TABLES IN SCHEMA.
         """
+        checked_flags(force=force)
         await self._schemas("SET", schemas, timeout, force=force)
 
     async def drop_schemas(self, *schemas: str, timeout: Timeout = 10.0) -> None:
@@ -192,6 +197,7 @@ class AsyncPublication(Stateful):
         schemas; and as ``add_tables``.
         Needs: superuser.  Source: ALTER PUBLICATION … SET ALL TABLES.
         """
+        checked_flags(all_tables=all_tables, all_sequences=all_sequences, force=force)
         self._link.require("publication.set_all")
         scope = parts.whole_database(
             self._link.require,
@@ -219,6 +225,8 @@ class AsyncPublication(Stateful):
         StatementTimeout.
         Source: ALTER PUBLICATION … SET.
         """
+        checked_flags(force=force)
+        optional_flags(via_partition_root=via_partition_root)
         options = parts.publication_options(
             self._link.require, publish, via_partition_root, publish_generated_columns
         )
@@ -326,6 +334,7 @@ async def make_publication(
     tables: Sequence[AnyPublished],
     schemas: Sequence[str],
     everything: Sequence[Composable],
+    is_empty: bool,
     options: Sequence[Composable],
     force: bool,
     timeout: Timeout,
@@ -335,6 +344,15 @@ async def make_publication(
     # The server would only report a syntax error.
     if everything and (tables or schemas):
         raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
+    has_scope = bool(everything or tables or schemas)
+    if is_empty and has_scope:
+        raise TypeError("empty=True cannot be combined with tables, schemas or all_…")
+    # A computed list of tables may be empty by mistake, and nobody would notice.
+    if not is_empty and not has_scope:
+        raise ValueError(
+            f"could not {operation}: it would publish nothing; choose tables, schemas, all_tables"
+            " or all_sequences, or empty=True to add tables later"
+        )
     scope = [*everything]
     if tables:
         scope.append(SQL(SCOPE_TABLES).format(parts.published_list(link.require, tables)))

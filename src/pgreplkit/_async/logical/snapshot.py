@@ -49,6 +49,7 @@ from pgreplkit.protocol.answers import Snapshot
 from pgreplkit.protocol.copytext import copied_values
 from pgreplkit.protocol.pgoutput.messages import Change, Insert, SnapshotEnd
 from pgreplkit.protocol.pgoutput.tuples import RowReading, TableReader, UnknownTypes
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.several import several
@@ -90,6 +91,7 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         failover: bool,
         slot_timeout: Timeout,
     ) -> None:
+        checked_flags(failover=failover)
         super().__init__(stream, plugin)
         self._conninfo, self._database = conninfo, database
         self._tables = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
 from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 
@@ -132,6 +133,7 @@ class AsyncStreamingServer(AsyncServer):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
+        checked_flags(failover=failover)
         from pgreplkit._async.logical.snapshot import AsyncSnapshotStream
         from pgreplkit._async.streams.changes import AsyncPgoutput
         from pgreplkit._async.streams.slotstream import AsyncSlotStream

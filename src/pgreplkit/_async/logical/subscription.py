@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
+from pgreplkit._async.logical.applied import wait_for_applied
 from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.logical.failing import find_failed
 from pgreplkit._async.logical.publisher import publisher_of
@@ -56,6 +57,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     SubscriptionStatus,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -192,6 +194,7 @@ class AsyncSubscription(Stateful):
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         await self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     async def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
@@ -215,6 +218,7 @@ class AsyncSubscription(Stateful):
         Raises: ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … SET PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         # The server refuses to refresh a disabled subscription.
@@ -230,6 +234,7 @@ class AsyncSubscription(Stateful):
 
         Raises and source: as ``set_publications``.
         """
+        checked_flags(copy_data=copy_data)
         await self.refresh()
         # ADD PUBLICATION exists since 14; SET PUBLICATION with all names works in every version.
         kept = [name for name in self.state.subpublications if name not in names]
@@ -426,7 +431,9 @@ class AsyncSubscription(Stateful):
 
         Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
-        Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
+        Source: pg_stat_subscription and pg_replication_origin_progress(), if the role may execute
+        it; otherwise the slot's confirmed_flush_lsn, which follows 0.2 seconds later;
+        pg_subscription_rel.
         """
         await self.refresh()
         backoff = Backoff(timeout)
@@ -439,8 +446,9 @@ class AsyncSubscription(Stateful):
                     "the subscription has no slot; attach_slot() sets one",
                 )
             slot = AsyncSlot(server._link, await read_slot(server._link, self.state.subslotname))
+            limit = backoff.left if self.state.subenabled else 0
             try:
-                await slot.wait_for_catchup(target, timeout=timeout if self.state.subenabled else 0)
+                await wait_for_applied(self._link, self.state, slot, target, timeout=limit)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
@@ -473,6 +481,7 @@ class AsyncSubscription(Stateful):
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        checked_flags(publisher_gone=publisher_gone)
         await self.refresh()
         # Which slots of copies may be left is known only before the DROP.
         tables = await self.tables()

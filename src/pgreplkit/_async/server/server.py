@@ -21,6 +21,7 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.version import ServerVersion
 
@@ -239,6 +240,7 @@ class AsyncServer(AsyncClosing):
         Raises: AlreadyExists; InvalidSlotName; ServerError if all slots are in use.
         Needs: REPLICATION.  Source: pg_create_physical_replication_slot().
         """
+        checked_flags(reserve_wal=reserve_wal, temporary=temporary)
         from pgreplkit._async.server.slot import make_physical_slot
 
         return await make_physical_slot(
@@ -266,6 +268,7 @@ class AsyncServer(AsyncClosing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        checked_flags(two_phase=two_phase, failover=failover, temporary=temporary)
         from pgreplkit._async.server.slot import make_logical_slot
         from pgreplkit.plans.streams.slot import slower_on_standby
 
@@ -325,6 +328,7 @@ class AsyncServer(AsyncClosing):
         Raises: RoleNotFound; InsufficientPrivilege; ValueError for an invalid address.
         Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
         """
+        checked_flags(ssl=ssl)
         from pgreplkit._async.server.access import check_access
         from pgreplkit.plans.server.access import AccessRequest
 
@@ -350,6 +354,7 @@ class AsyncServer(AsyncClosing):
         the errors of ``check_access``.
         Needs: as ``check_access``, EXECUTE on pg_reload_conf(), and write access to the file.
         """
+        checked_flags(ssl=ssl)
         from pgreplkit._async.server.access import allow_access
         from pgreplkit.plans.server.access import AccessRequest
 

@@ -43,10 +43,11 @@ from pgreplkit.plans.streams.options import (
     StreamSettings,
     WalSettings,
 )
-from pgreplkit.plans.streams.slot import slower_on_standby
+from pgreplkit.plans.streams.slot import not_created, slower_on_standby
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
@@ -157,7 +158,10 @@ class AsyncReplicationConnection(AsyncClosing):
         StatementTimeout; AlreadyExists; InvalidSlotName; ServerError.
         Source: CREATE_REPLICATION_SLOT.
         """
-        walsender, major = self._walsender, self.version.major
+        checked_flags(
+            temporary=temporary, reserve_wal=reserve_wal, two_phase=two_phase, failover=failover
+        )
+        major = self.version.major
         if plugin is None:
             if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
                 raise TypeError("a physical slot has no plugin, snapshot, two_phase or failover")
@@ -172,16 +176,25 @@ class AsyncReplicationConnection(AsyncClosing):
             command = commands.create_logical_slot(
                 major, name, plugin, snapshot=Snapshot(snapshot), **flags
             )
-        meaning = {DUPLICATE_OBJECT: AlreadyExists}
-        operation = f"create the slot {name!r}"
+        return await self._created(name, command, is_logical=plugin is not None, timeout=timeout)
+
+    async def _created(
+        self, name: str, command: bytes, *, is_logical: bool, timeout: Timeout
+    ) -> CreatedSlot:
+        operation, meaning = f"create the slot {name!r}", {DUPLICATE_OBJECT: AlreadyExists}
+        walsender = self._walsender
         try:
             [record] = await walsender.ask(operation, command, meaning=meaning, timeout=timeout)
         except StatementTimeout as error:
             # The server itself waits without limit. On a standby it waits for the primary to log
             # its running transactions, and not only for their ends.
-            if plugin is not None and await walsender.is_in_recovery():
+            if is_logical and await walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
             raise
+        except ServerError as error:
+            if not is_logical or type(error) is not ServerError:
+                raise
+            raise not_created(error) from error.__cause__
         return CreatedSlot(
             name=name,
             consistent_point=LSN(record["consistent_point"] or "0/0"),
@@ -201,6 +214,7 @@ class AsyncReplicationConnection(AsyncClosing):
         Raises: SlotNotFound; SlotActive; StatementTimeout.
         Source: DROP_REPLICATION_SLOT.
         """
+        checked_flags(wait=wait)
         operation, command = f"drop the slot {name!r}", commands.drop_slot(name, wait=wait)
         meaning = {UNDEFINED_OBJECT: SlotNotFound}
         try:
@@ -362,6 +376,7 @@ class AsyncReplicationConnection(AsyncClosing):
         when writing fails; the errors of ``start_physical``.
         Source: START_REPLICATION … PHYSICAL, TIMELINE_HISTORY.
         """
+        checked_flags(synchronous=synchronous)
         settings = WalSettings(
             slot=slot, stop_at=stop_at, timeout=timeout, status_interval=status_interval
         )
@@ -401,6 +416,10 @@ class AsyncReplicationConnection(AsyncClosing):
         before 17, and ``verify_checksums=False`` before 11; ValueError.
         Source: BASE_BACKUP, UPLOAD_MANIFEST.
         """
+        checked_flags(wal=wal, verify_checksums=verify_checksums)
+        optional_flags(
+            wait_for_archiving=wait_for_archiving, tablespace_map=tablespace_map, manifest=manifest
+        )
         options = BackupOptions(
             label=label,
             checkpoint=checkpoint,

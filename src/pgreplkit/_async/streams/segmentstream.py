@@ -19,6 +19,7 @@ from pgreplkit.host.walfiles import ReceivedSegment, WalFiles
 from pgreplkit.plans.streams.options import WalSettings
 from pgreplkit.plans.streams.state import StreamState
 from pgreplkit.protocol import commands
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
@@ -40,6 +41,7 @@ class AsyncSegmentStream(AsyncClosing):
         synchronous: bool,
         settings: WalSettings,
     ) -> None:
+        checked_flags(synchronous=synchronous)
         if start is not None and not isinstance(start, LSN):
             raise TypeError(f"start must be an LSN, got {type(start).__name__}")
         self._walsender = walsender

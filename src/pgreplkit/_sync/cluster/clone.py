@@ -57,6 +57,7 @@ from pgreplkit.plans.cluster.clone import (
 from pgreplkit.plans.cluster.standbyconfig import StandbyConfig, standby_config
 from pgreplkit.plans.cluster.upstream import why_unusable
 from pgreplkit.values.applicationname import application_name_for
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.plain import JSONValue
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.text import wrapped
@@ -109,6 +110,7 @@ def plan_clone(
         ValueError: If an option has a value that no server accepts.
         ControlFailed: If pg_ctl is not found.
     """
+    checked_flags(start_server=start_server)
     insist_on_conninfo(conninfo)
     folder = os.fspath(directory)
     if control is not None and control.data_directory != folder:

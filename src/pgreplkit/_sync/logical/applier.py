@@ -30,9 +30,11 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.planner import NotPortable, Planner, is_portable
-from pgreplkit.apply.policies import ApplyRemote, Policy
-from pgreplkit.apply.settings import ApplySettings, Rules, apply_settings
+from pgreplkit.apply.policies import Policy
+from pgreplkit.apply.settings import ApplySettings, Rules
 from pgreplkit.catalog.logical import applying as sql
 from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
@@ -100,8 +102,10 @@ class Applier(Closing):
         publications: Iterable[str],
         tables: Rules | None = None,
         conflicts: Policy | None = None,
-        on_error: Literal["stop", "park"] = "stop",
+        membership: Membership | None = None,
+        on_error: OnError = "stop",
         copy: bool = True,
+        copy_workers: int = 2,
         existing: Literal["refuse", "merge", "truncate"] = "refuse",
         truncate: bool = True,
         resume: Literal["origin", "table"] = "origin",
@@ -109,13 +113,15 @@ class Applier(Closing):
         retries: int = 10,
         reconnect: float | None = None,
     ) -> None:
-        self._settings: ApplySettings = apply_settings(
-            name,
-            publications,
-            tables,
-            ApplyRemote() if conflicts is None else conflicts,
+        self._settings: ApplySettings = ApplySettings(
+            name=name,
+            publications=publications,
+            tables=tables,
+            conflicts=conflicts,
+            membership=membership,
             on_error=on_error,
             copy=copy,
+            copy_workers=copy_workers,
             existing=existing,
             truncate=truncate,
             resume=resume,
@@ -123,11 +129,8 @@ class Applier(Closing):
             retries=retries,
             reconnect=reconnect,
         )
-        if reconnect is not None:
-            checked_seconds(reconnect, "reconnect")
         self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
         self._tally = Tally()
-        self._position = LSN.INVALID
         self._is_running = self._is_stopping = False
 
     @property
@@ -139,6 +142,19 @@ class Applier(Closing):
     def slot(self) -> str:
         """The name of its slot on the publisher."""
         return sql.PREFIX + self.name
+
+    @property
+    def position(self) -> LSN:
+        """The end of the last transaction that this object has applied and flushed.
+
+        ``LSN.INVALID`` before; ``status()`` asks the subscriber.
+        """
+        return self._tally.position
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last applied commit when it was applied; None if none was."""
+        return self._tally.lag
 
     @property
     def counters(self) -> Mapping[ConflictKind, int]:
@@ -203,7 +219,9 @@ class Applier(Closing):
             changes=tally.changes - (before.changes if before else 0),
             conflicts=conflicts,
             parked=tally.parked - (before.parked if before else 0),
-            position=self._position,
+            skipped=tally.skipped - (before.skipped if before else 0),
+            copied_rows=tally.copied_rows - (before.copied_rows if before else 0),
+            position=self._tally.position,
             lag=tally.lag,
         )
 
@@ -265,12 +283,25 @@ class Applier(Closing):
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
-                ApplyCopy(
-                    self._publisher, publisher.link, target, shapes, planner, plugin, settings
-                ).create(copies, system_id, None if state is None else state.state)
+                copy = ApplyCopy(
+                    self._publisher,
+                    self._subscriber,
+                    publisher.link,
+                    target,
+                    planner,
+                    plugin,
+                    settings,
+                    lambda: self._is_stopping,
+                )
+                try:
+                    is_complete = copy.create(copies, system_id, state)
+                finally:
+                    self._tally.copied_rows += copy.rows
+                if not is_complete:
+                    return
                 state = target.read_state()
             target.take_origin()
-            self._position = LSN.INVALID if state is None else state.position
+            self._tally.position = LSN.INVALID if state is None else state.position
             self._stream(target, shapes, planner, plugin, until, deadline)
 
     def _stream(
@@ -286,17 +317,21 @@ class Applier(Closing):
             make_conninfo(self._publisher, client_encoding="UTF8"),
             self.slot,
             plugin,
-            start=None if self._position == LSN.INVALID else self._position,
+            start=None if self._tally.position == LSN.INVALID else self._tally.position,
             settings=plugin.settings,
         )
         with RawStream(slot_stream, plugin, memory_limit=_MEMORY) as stream:
             run = ApplyRun(
-                stream, target, shapes, planner, self._settings, self._tally, self._position
+                stream,
+                target,
+                shapes,
+                planner,
+                self._settings,
+                self._tally,
+                self._tally.position,
+                target.read_copied(),
             )
-            try:
-                run.run(lambda: self._is_stopping, until, deadline)
-            finally:
-                self._position = run.position
+            run.run(lambda: self._is_stopping, until, deadline)
 
     def _plugin(self, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
         settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
@@ -437,7 +472,7 @@ class Applier(Closing):
                 target.drop()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} at {self._position}>"
+        return f"<{type(self).__name__} {self.name!r} at {self._tally.position}>"
 
 
 class _Session(Closing):

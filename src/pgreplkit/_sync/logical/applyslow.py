@@ -25,6 +25,8 @@ from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawChange, RawTransaction
 
 _MISSING = {Kind.UPDATE: ConflictKind.UPDATE_MISSING, Kind.DELETE: ConflictKind.DELETE_MISSING}
+_EXISTS = {ord("I"): ConflictKind.INSERT_EXISTS, ord("U"): ConflictKind.UPDATE_EXISTS}
+"""The conflicts of changes that a unique index refuses."""
 _APPLIED, _SKIPPED = "applied", "skipped"
 _INSERT = ord("I")
 
@@ -59,6 +61,8 @@ class SlowPath:
         self, target: ApplyTarget, planner: Planner, plan: StepsOf, policy: Policy
     ) -> None:
         self._target, self._planner, self._plan, self._policy = target, planner, plan, policy
+        self.refused: ConflictKind | None = None
+        """The conflict for which a transaction was refused."""
 
     def apply(self, transaction: RawTransaction[Row]) -> list[Conflict]:
         """Apply a transaction; return its conflicts.
@@ -66,12 +70,12 @@ class SlowPath:
         Raises: ApplyFailed, after which nothing of it is applied.
         """
         target, conflicts = self._target, list[Conflict]()
-        number, table = 0, None
+        number, table, letter = 0, None, 0
         try:
             target.execute("BEGIN")
             for change in transaction.changes():
                 number += 1
-                table = ", ".join(str(reader.table) for reader in change[1])
+                letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += self._change(change, transaction)
             table = None
             for conflict in conflicts:
@@ -79,6 +83,8 @@ class SlowPath:
             target.commit(transaction)
         except PsycopgError as error:
             self._roll_back()
+            if isinstance(error, errors.UniqueViolation):
+                self.refused = _EXISTS.get(letter)
             raise _failed(transaction, table, number, error) from error
         except RuleFailed as error:
             self._roll_back()
@@ -171,6 +177,20 @@ class SlowPath:
                     ],
                 )
                 self._keep_steps(parked["id"], transaction)
+                target.commit(transaction)
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def skip(self, transaction: RawTransaction[Row]) -> None:
+        """Move past a transaction without applying it.
+
+        Raises: ServerError.
+        """
+        target = self._target
+        with translate_errors(f"skip transaction {transaction.xid}", connection=target.connection):
+            target.execute("BEGIN")
+            try:
                 target.commit(transaction)
             except BaseException:
                 self._roll_back()

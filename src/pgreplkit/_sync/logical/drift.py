@@ -29,6 +29,7 @@ from pgreplkit.driver.conninfo import program_conninfo
 from pgreplkit.errors import TableNotFound
 from pgreplkit.host.schemacopy import copy_section
 from pgreplkit.plans.logical.drift import SchemaDrift, SchemaSection, schema_drift_of
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 from pgreplkit.values.tablename import AnyTable, TableName, table_of
@@ -94,6 +95,7 @@ def copy_schema(
     Needs: privileges to read the publisher's schema, and to create on the subscriber.
     Source: pg_dump, pg_restore.
     """
+    checked_flags(owners=owners)
     insist_on_servers(publisher=publisher, subscriber=subscriber)
     source = program_conninfo(publisher.connection, publisher._link.conninfo)
     target = program_conninfo(subscriber.connection, subscriber._link.conninfo)

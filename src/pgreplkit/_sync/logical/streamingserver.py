@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast, overload
 
 from pgreplkit._sync.server.server import Server
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 
@@ -133,6 +134,7 @@ class StreamingServer(Server):
         from the role.
         Source: CREATE_REPLICATION_SLOT with its snapshot exported, COPY, START_REPLICATION.
         """
+        checked_flags(failover=failover)
         from pgreplkit._sync.logical.snapshot import SnapshotStream
         from pgreplkit._sync.streams.changes import Pgoutput
         from pgreplkit._sync.streams.slotstream import SlotStream

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
+from pgreplkit._sync.logical.applied import wait_for_applied
 from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import publisher_of
@@ -57,6 +58,7 @@ from pgreplkit.plans.logical.subscription import (
     SubscriptionOptions,
     SubscriptionStatus,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -191,6 +193,7 @@ class Subscription(Stateful):
         Raises: ServerError if it is disabled, or in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … REFRESH PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         self._alter_by_publisher(SQL(REFRESH_PUBLICATION), _copying(copy_data), timeout)
 
     def refresh_sequences(self, *, timeout: Timeout = 60.0) -> None:
@@ -214,6 +217,7 @@ class Subscription(Stateful):
         Raises: ServerError in a transaction; StatementTimeout.
         Source: ALTER SUBSCRIPTION … SET PUBLICATION.
         """
+        checked_flags(copy_data=copy_data)
         if not names:
             raise ValueError("names is empty; a subscription needs at least one publication")
         # The server refuses to refresh a disabled subscription.
@@ -227,6 +231,7 @@ class Subscription(Stateful):
 
         Raises and source: as ``set_publications``.
         """
+        checked_flags(copy_data=copy_data)
         self.refresh()
         # ADD PUBLICATION exists since 14; SET PUBLICATION with all names works in every version.
         kept = [name for name in self.state.subpublications if name not in names]
@@ -423,7 +428,9 @@ class Subscription(Stateful):
 
         Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
-        Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
+        Source: pg_stat_subscription and pg_replication_origin_progress(), if the role may execute
+        it; otherwise the slot's confirmed_flush_lsn, which follows 0.2 seconds later;
+        pg_subscription_rel.
         """
         self.refresh()
         backoff = Backoff(timeout)
@@ -436,8 +443,9 @@ class Subscription(Stateful):
                     "the subscription has no slot; attach_slot() sets one",
                 )
             slot = Slot(server._link, read_slot(server._link, self.state.subslotname))
+            limit = backoff.left if self.state.subenabled else 0
             try:
-                slot.wait_for_catchup(target, timeout=timeout if self.state.subenabled else 0)
+                wait_for_applied(self._link, self.state, slot, target, timeout=limit)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
@@ -466,6 +474,7 @@ class Subscription(Stateful):
         is changed; SubscriptionNotFound; InsufficientPrivilege.
         Source: DROP SUBSCRIPTION.
         """
+        checked_flags(publisher_gone=publisher_gone)
         self.refresh()
         # Which slots of copies may be left is known only before the DROP.
         tables = self.tables()

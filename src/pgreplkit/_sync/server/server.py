@@ -22,6 +22,7 @@ from pgreplkit.errors import (
     SettingNotFound,
     StatementTimeout,
 )
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout
 from pgreplkit.values.version import ServerVersion
 
@@ -240,6 +241,7 @@ class Server(Closing):
         Raises: AlreadyExists; InvalidSlotName; ServerError if all slots are in use.
         Needs: REPLICATION.  Source: pg_create_physical_replication_slot().
         """
+        checked_flags(reserve_wal=reserve_wal, temporary=temporary)
         from pgreplkit._sync.server.slot import make_physical_slot
 
         return make_physical_slot(self._link, name, reserve_wal=reserve_wal, temporary=temporary)
@@ -265,6 +267,7 @@ class Server(Closing):
         wal_level is not logical, the plugin does not exist, or all slots are in use.
         Needs: REPLICATION.  Source: pg_create_logical_replication_slot().
         """
+        checked_flags(two_phase=two_phase, failover=failover, temporary=temporary)
         from pgreplkit._sync.server.slot import make_logical_slot
         from pgreplkit.plans.streams.slot import slower_on_standby
 
@@ -324,6 +327,7 @@ class Server(Closing):
         Raises: RoleNotFound; InsufficientPrivilege; ValueError for an invalid address.
         Needs: superuser, or the grants on pg_hba_file_rules.  Source: pg_hba_file_rules.
         """
+        checked_flags(ssl=ssl)
         from pgreplkit._sync.server.access import check_access
         from pgreplkit.plans.server.access import AccessRequest
 
@@ -349,6 +353,7 @@ class Server(Closing):
         the errors of ``check_access``.
         Needs: as ``check_access``, EXECUTE on pg_reload_conf(), and write access to the file.
         """
+        checked_flags(ssl=ssl)
         from pgreplkit._sync.server.access import allow_access
         from pgreplkit.plans.server.access import AccessRequest
 

@@ -38,7 +38,9 @@ from pgreplkit.errors import (
     WaitTimeout,
 )
 from pgreplkit.plans.streams.options import ChangeOptions
+from pgreplkit.plans.streams.slot import not_created
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Stateful
 from pgreplkit.values.rows import Rows
@@ -88,6 +90,7 @@ class Slot(Stateful):
         Needs: REPLICATION; with ``force`` also pg_signal_backend.
         Source: pg_drop_replication_slot(), pg_terminate_backend().
         """
+        checked_flags(force=force)
         backoff, was_ended = Backoff(timeout), False
         while True:
             try:
@@ -141,6 +144,7 @@ class Slot(Stateful):
         Needs: REPLICATION.
         Source: pg_copy_physical_replication_slot(), pg_copy_logical_replication_slot().
         """
+        optional_flags(temporary=temporary)
         self._link.require("slot.copy")
         is_logical = self.state.slot_type is SlotType.LOGICAL
         if plugin is not None and not is_logical:
@@ -362,7 +366,13 @@ def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _create(link, name, sql.create_logical(len(flags)), params, operation, timeout)
+    statement = sql.create_logical(len(flags))
+    try:
+        return _create(link, name, statement, params, operation, timeout)
+    except ServerError as error:
+        if type(error) is not ServerError:
+            raise
+        raise not_created(error) from error.__cause__
 
 
 def _create(

@@ -64,10 +64,20 @@ CREATE_TABLES = (
         PRIMARY KEY (parked, number)
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS pgreplkit.copied (
+        applier text NOT NULL,
+        schema_name text NOT NULL,
+        table_name text NOT NULL,
+        lsn pg_lsn NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (applier, schema_name, table_name)
+    )
+    """,
 )
 LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(1885697650)"
 """Held while the tables are created: IF NOT EXISTS alone fails if two sessions do so at once."""
-HAS_TABLES = "SELECT to_regclass('pgreplkit.parked_step') IS NOT NULL AS has_tables"
+HAS_TABLES = "SELECT to_regclass('pgreplkit.copied') IS NOT NULL AS has_tables"
 
 # The life of an applier.
 READ_APPLIER = """
@@ -79,6 +89,7 @@ ADD_APPLIER = """
 """
 SET_STATE = "UPDATE pgreplkit.applier SET state = %s WHERE name = %s RETURNING name"
 DROP_APPLIER = "DELETE FROM pgreplkit.applier WHERE name = %s RETURNING name"
+DROP_COPIED = "DELETE FROM pgreplkit.copied WHERE applier = %s RETURNING lsn"
 DROP_PARKED = "DELETE FROM pgreplkit.parked WHERE applier = %s RETURNING id"
 DROP_CONFLICTS = "DELETE FROM pgreplkit.conflict WHERE applier = %s RETURNING id"
 
@@ -333,6 +344,14 @@ def _granted_only(calls: Sequence[str], own: str) -> list[str]:
 
 
 # The first copy; {} stand for identifiers and queries.
+COPIED = """
+    SELECT schema_name AS schema, table_name AS name, lsn FROM pgreplkit.copied WHERE applier = %s
+"""
+ADD_COPIED = """
+    INSERT INTO pgreplkit.copied (applier, schema_name, table_name, lsn) VALUES (%s, %s, %s, %s)
+    ON CONFLICT DO NOTHING RETURNING lsn
+"""
+"""Waits for the session of a killed applier that is still copying the same table."""
 SLOT_EXISTS = "SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = %s"
 HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 TRUNCATE = "TRUNCATE {}"

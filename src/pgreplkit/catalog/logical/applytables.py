@@ -58,6 +58,12 @@ class TargetTable:
         """Return the column of that name."""
         return next((column for column in self.columns if column.name == name), None)
 
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """The columns of the first unique index that identifies every row; empty without one."""
+        required = {column.name for column in self.columns if column.not_null}
+        return next((key for key in self.keys if {*key} <= required), ())
+
     def is_unique(self, names: Sequence[str]) -> bool:
         """Whether no two rows have the same values in these columns."""
         return any({*key} <= {*names} for key in self.keys)

@@ -17,6 +17,7 @@ from pgreplkit.values.conninfosyntax import (
     format_conninfo,
     parse_conninfo,
 )
+from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.milliseconds import delay_milliseconds
 from pgreplkit.values.record import Record
@@ -129,6 +130,8 @@ def standby_config(
         ValueError: For several recovery targets, a time without time zone, or a value out of range.
         TypeError: For a value of another type.
     """
+    checked_flags(recovery_target_immediate=recovery_target_immediate)
+    optional_flags(recovery_target_inclusive=recovery_target_inclusive)
     version = ServerVersion(server_version)
     target = _RecoveryTarget(
         lsn=recovery_target_lsn,
@@ -290,7 +293,6 @@ class _RecoveryTarget:
         _check_types(datetime, self.time)
         _check_types(int, self.xid)
         _check_types(str, self.name)
-        _check_types(bool, self.immediate, self.inclusive)
         if self.time is not None and self.time.tzinfo is None:
             raise ValueError("recovery_target_time must have a time zone")
         if self.xid is not None and not 0 <= self.xid < 1 << 64:

@@ -11,6 +11,8 @@ from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.senders import WalSender
 from pgreplkit.catalog.server.slot import SlotState
 from pgreplkit.errors import Error, NodeNotFound
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 from pgreplkit.values.text import size_text, table_text, value_text, wrapped
@@ -37,6 +39,10 @@ class NodeSample(Record):
     senders: tuple[WalSender, ...] = ()
     """Its walsenders, each with the lag of its receiver."""
     slots: tuple[SlotState, ...] = ()
+    retention: WalRetention | None = None
+    """The WAL that it retains, and the archiver; only if the watch asks for it."""
+    subscriptions: tuple[SubscriptionStatus, ...] = ()
+    """The subscriptions of the connection's database; only if the watch asks for them."""
     observed_at: datetime | None = None
     """Time by the server's clock."""
 

@@ -15,6 +15,8 @@ class ConflictKind(OpenEnum):
 
     INSERT_EXISTS = "insert_exists"
     """An inserted row existed already."""
+    UPDATE_EXISTS = "update_exists"
+    """A unique index refused an updated row: the transaction failed."""
     UPDATE_MISSING = "update_missing"
     """An updated row did not exist."""
     DELETE_MISSING = "delete_missing"
@@ -72,6 +74,10 @@ class ApplyReport(Record):
     changes: int
     conflicts: Mapping[ConflictKind, int]
     parked: int
+    skipped: int
+    """The refused transactions that ``on_error`` decided to skip."""
+    copied_rows: int
+    """The rows that the first run has copied."""
     position: LSN
     """The end of the last transaction that was applied and flushed, or of what was skipped."""
     lag: timedelta | None

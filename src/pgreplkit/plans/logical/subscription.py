@@ -14,6 +14,7 @@ from pgreplkit.catalog.logical.subscription import (
     WorkerType,
 )
 from pgreplkit.catalog.server.slot import SlotState
+from pgreplkit.values.flags import optional_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
@@ -62,6 +63,11 @@ class SubscriptionOptions(Record):
     """The limit of that retention in milliseconds (19 on)."""
     wal_receiver_timeout: str | None = None
     """wal_receiver_timeout of its workers, with a unit as in the configuration file (19 on)."""
+
+    def __attrs_post_init__(self) -> None:
+        fields = attrs.fields(type(self))
+        flags = (field.name for field in fields if field.type == bool | None)
+        optional_flags(**{name: getattr(self, name) for name in flags})
 
     def given(self) -> Iterator[tuple[str, str, str]]:
         """Yield each option that is set: its name, its text, and the feature that it needs."""

@@ -1,0 +1,92 @@
+"""Tombstones of a node: create what records deletions, remove it, forget old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pgreplkit._async.logical.applyshapes import read_targets
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical import tombstones as sql
+from pgreplkit.catalog.logical.applying import CREATE_SCHEMA, LOCK_SCHEMA
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import KeyMissing, TableNotFound
+from pgreplkit.values.tablename import TableName
+
+_LOCKED_WITHIN = 60.0
+"""Seconds for a table's lock: running transactions that wrote the table end first."""
+
+
+async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
+    """Let every deletion in the tables leave a tombstone; return the tables that did not before.
+
+    Raises: KeyMissing; TableNotFound; InsufficientPrivilege.
+    Needs: TRIGGER on the tables.
+    """
+    operation = "record deletions"
+    targets = await read_targets(link, tables)
+    if missing := [table for table in tables if table not in targets]:
+        raise TableNotFound(operation, f"it has no table {missing[0]}")
+    keyless = [table for table in tables if not targets[table].primary_key]
+    if keyless:
+        raise KeyMissing(
+            f"record deletions in {keyless[0]}",
+            "it has no unique key of columns that are NOT NULL",
+            remedy=f"ALTER TABLE {keyless[0]} ADD PRIMARY KEY",
+        )
+    await _ensure_functions(link, operation)
+    created = []
+    for table in tables:
+        has_all = await link.one(operation, sql.HAS_TRIGGERS, [str(table)])
+        if not has_all["has_all"]:
+            await _create_triggers(link, targets[table])
+            created.append(table)
+    return created
+
+
+async def _ensure_functions(link: AsyncLink, operation: str) -> None:
+    if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
+        return
+    statements = (
+        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX, sql.REFUSE_TRUNCATE),
+        *(sql.rank_of(link.version.major), sql.OUTLIVES),
+    )
+    await _execute(link, operation, (LOCK_SCHEMA, *statements), "CREATE ON DATABASE")
+
+
+async def _create_triggers(link: AsyncLink, table: TargetTable) -> None:
+    operation = f"record deletions in {table.table}"
+    oid = (await link.one(operation, sql.TABLE_OID, [str(table.table)]))["oid"]
+    statements = sql.create_triggers(table, table.primary_key, oid)
+    await _execute(link, operation, statements, f"TRIGGER ON {table.table}")
+
+
+async def _execute(link: AsyncLink, operation: str, statements: Sequence[str], grant: str) -> None:
+    async with link.transaction(operation, timeout=_LOCKED_WITHIN) as within:
+        for statement in statements:
+            with translate_errors(operation, connection=link.connection, grant=grant):
+                await within.connection.execute(statement.encode())
+
+
+async def drop_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> None:
+    """Remove what records the deletions in the tables, and their tombstones."""
+    operation = "stop recording deletions"
+    if not (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
+        return
+    for table in await read_targets(link, tables):
+        oid = (await link.one(operation, sql.TABLE_OID, [str(table)]))["oid"]
+        await _execute(link, operation, sql.drop_triggers(str(table), oid), f"ownership of {table}")
+        await link.all(operation, sql.FORGET_TOMBSTONES, [oid])
+
+
+async def prune_tombstones(link: AsyncLink, before: datetime) -> int:
+    """Forget deletions that were committed before a time; return their number.
+
+    Every node must have sent, and this one have applied, all changes before that time: an older one
+    would bring the row back.
+    """
+    operation = "forget deletions"
+    if not (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
+        return 0
+    return len(await link.all(operation, sql.PRUNE_TOMBSTONES, [before]))

@@ -1,0 +1,240 @@
+# Generated from pgreplkit/_async/logical/applyrows.py by `nox -s sync`. Do not edit.
+"""ApplyRows: the rows of tables, copied from one server to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from psycopg import Connection, Copy
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.streams.changes import Pgoutput
+from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.copyout import CopyOut
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.planner import Planner
+from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.shape import Match
+from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+)
+from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.driver import statements as parts
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ApplyError
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.protocol.copytext import copied_values
+from pgreplkit.protocol.pgoutput.rows import Row
+from pgreplkit.protocol.pgoutput.tuples import TEXT, TableReader, UnknownTypes
+from pgreplkit.values.lsn import LSN
+
+_STAGING = Identifier("pg_temp", "pgreplkit_copied")
+"""Takes the copied rows of a table that may have rows already."""
+_BEAT = 0.5
+"""Seconds between two looks whether the rows are still wanted."""
+
+
+class CopyEnded(Exception):
+    """A copy that is no longer wanted, since another one has failed."""
+
+
+class ApplyRows(Closing):
+    """A session on the publisher that sees a snapshot, and one on the subscriber that writes."""
+
+    def __init__(
+        self,
+        reader: Connection[object],
+        target: ApplyTarget,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+        settings: ApplySettings,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._reader, self._target, self._planner = reader, target, planner
+        self._plugin, self._settings, self._is_wanted = plugin, settings, is_wanted
+
+    @classmethod
+    def connect(
+        cls,
+        conninfo: str,
+        major: int,
+        snapshot: str,
+        target: ApplyTarget,
+        planner: Planner,
+        plugin: Pgoutput[Row],
+        settings: ApplySettings,
+        is_wanted: Callable[[], bool],
+    ) -> Self:
+        """Open the session on the publisher.
+
+        Raises: ConnectionFailed.
+        """
+        with translate_errors("take over the snapshot of the slot"):
+            reader = Connection[object].connect(
+                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
+            )
+            rows = cls(reader, target, planner, plugin, settings, is_wanted)
+            try:
+                reader.execute(EXACT_TEXTS)
+                reader.execute(without_timeouts(major).encode())
+                reader.execute(ROW_SECURITY_OFF)
+                reader.execute(BEGIN_READING)
+                reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
+            except BaseException:
+                reader.close()
+                raise
+        return rows
+
+    @property
+    def connections(self) -> tuple[Connection[object], Connection[object]]:
+        """Both sessions."""
+        return self._reader, self._target.connection
+
+    def copy(self, copy: TableCopy, lsn: LSN) -> int:
+        """Copy a table, and note in the same transaction that it is as of ``lsn``.
+
+        Return the number of rows.
+
+        Raises: ApplyError for a table with rows; CopyEnded; ServerError.
+        """
+        grant = f"SELECT ON {copy.table}"
+        connection = self._target.connection
+        with translate_errors(f"copy {copy.table}", connection=self._reader, grant=grant):
+            with connection.transaction():
+                name = copy.table.table_name
+                noted = self._target.link.all(
+                    self._target.operation,
+                    sql.ADD_COPIED,
+                    [self._target.name, name.schema, name.name, lsn],
+                )
+                # The server was still committing the copy of an applier that was killed.
+                return self._copied(copy) if noted else 0
+
+    def _copied(self, copy: TableCopy) -> int:
+        match = self._planner.plan_of(copy.table).match
+        connection, existing = self._target.connection, self._settings.existing
+        table = parts.table(match.target.table)
+        if existing == "truncate":
+            connection.execute(SQL(sql.TRUNCATE).format(table))
+        elif existing == "refuse":
+            insist_on_empty(self._target.link, copy, self._settings)
+        rule = self._settings.rules.get(copy.table.table_name)
+        if rule is not None and rule.needs_rows:
+            return self._copy_by_rows(copy)
+        columns = parts.names(one.column.name for one in match.written)
+        if existing != "merge":
+            return self._copy_into(table, columns, match, copy)
+        connection.execute(SQL(sql.STAGE).format(_STAGING, columns, table))
+        count = self._copy_into(_STAGING, columns, match, copy)
+        connection.execute(_merged(match, columns))
+        return count
+
+    def _copy_into(self, into: Composable, columns: Composed, match: Match, copy: TableCopy) -> int:
+        is_binary = match.is_portable and not match.constants
+        how = SQL(sql.BINARY_FORMAT if is_binary else "")
+        cursor = self._target.connection.cursor()
+        with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
+            self._relay(SQL(sql.COPY_ROWS).format(_selected(match, copy), how), sink)
+        return cursor.rowcount
+
+    def _relay(self, statement: Composed, sink: Copy) -> None:
+        """Pass rows on in blocks: a write for each row would take longer than reading it."""
+        out = CopyOut(self._reader)
+        out.send(statement.as_bytes(self._reader))
+        while not out.is_over:
+            if not self._is_wanted():
+                raise CopyEnded
+            if rows := out.views():
+                sink.write(b"".join(rows))
+            elif out.result() is None and not out.is_over:
+                out.wait(_BEAT)
+
+    def _copy_by_rows(self, copy: TableCopy) -> int:
+        """Copy rows that a callable of the rule filters or changes."""
+        table_reader = self._table_reader(copy)
+        count, written = len(copy.table.columns), 0
+        out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
+        with self._reader.cursor().copy(out) as rows:
+            for data in rows:
+                if not self._is_wanted():
+                    raise CopyEnded
+                new = (copied_values(bytes(data), count), [TEXT] * count)
+                change = (ord("I"), (table_reader,), False, None, new)
+                for step in self._planner.steps(change):
+                    written += self._target.step(step)
+        return written
+
+    def _table_reader(self, copy: TableCopy) -> TableReader[Row]:
+        reading = self._plugin.reading(self._reader)
+        try:
+            return TableReader(copy.table, reading)
+        except UnknownTypes as unknown:
+            self._plugin.learn(Link(self._reader), unknown.oids)
+            return TableReader(copy.table, reading)
+
+    def close(self) -> None:
+        """Close the session on the publisher."""
+        self._reader.close()
+
+
+def insist_on_empty(link: Link, copy: TableCopy, settings: ApplySettings) -> None:
+    """Raise if the subscriber's table has rows.
+
+    Raises: ApplyError.
+    """
+    table = settings.target_of(copy.table.table_name)
+    text = SQL(sql.HAS_ROWS).format(parts.table(table)).as_string(link.connection)
+    if (link.one(f"copy {copy.table}", text))["has_rows"]:
+        raise ApplyError(
+            f"copy {copy.table}",
+            f"the subscriber's table {table} has rows",
+            remedy="use existing='truncate' to remove them first, existing='merge' to replace those"
+            " with the same key, or copy=False",
+        )
+
+
+def _published(copy: TableCopy) -> Composed:
+    """Return the query for the published rows and columns of a table."""
+    return _rows_of(copy, parts.names(column.name for column in copy.table.columns))
+
+
+def _selected(match: Match, copy: TableCopy) -> Composed:
+    """Return the query for the rows as they are written."""
+    values: list[Composable] = []
+    for one in match.written:
+        if one.position < match.width:
+            values.append(parts.names([copy.table.columns[one.position].name]))
+        else:
+            constant = match.constants[one.position - match.width]
+            text = None if constant is None else constant.decode()
+            values.append(SQL("{}::text").format(Literal(text)))
+    return _rows_of(copy, SQL(", ").join(values))
+
+
+def _rows_of(copy: TableCopy, values: Composed) -> Composed:
+    only = SQL("") if copy.is_partitioned else SQL(ONLY)
+    where = SQL("") if copy.where is None else SQL(" WHERE ") + SQL(copy.where)
+    return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
+
+
+def _merged(match: Match, columns: Composed) -> Composed:
+    """Return the statement that moves copied rows into a table that may have them."""
+    names = {one.column.name for one in match.key}
+    key = next((key for key in match.target.keys if {*key} <= names), ())
+    changed = [one.column.name for one in match.written if one.column.name not in key]
+    sets = SQL(", ").join(
+        SQL("{} = EXCLUDED.{}").format(*2 * [parts.names([name])]) for name in changed
+    )
+    action: Composable = SQL("DO NOTHING")
+    if key and changed:
+        action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
+    overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
+    into = parts.table(match.target.table)
+    return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)

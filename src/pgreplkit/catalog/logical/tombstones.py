@@ -1,0 +1,138 @@
+"""Tombstones: the deletions that a node remembers, and the objects that record them.
+
+The xmin of a tombstone is its stamp: its commit time and its origin are those of the deletion, for
+local deletions, whose commit time no trigger can know, as for those that an applier brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.applytables import TargetTable
+
+CREATE_TOMBSTONES = """
+    CREATE TABLE IF NOT EXISTS pgreplkit.tombstone (
+        relation oid NOT NULL,
+        key jsonb NOT NULL,
+        xid bigint NOT NULL DEFAULT pg_catalog.txid_current(),
+        is_late boolean NOT NULL DEFAULT false,
+        PRIMARY KEY (relation, key)
+    )
+"""
+"""``is_late``: the deletion found no row, so that one may have been inserted at the same time."""
+CREATE_LATE_INDEX = """
+    CREATE INDEX IF NOT EXISTS tombstone_late ON pgreplkit.tombstone (relation, xid) WHERE is_late
+"""
+REFUSE_TRUNCATE = """
+    CREATE OR REPLACE FUNCTION pgreplkit.refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN
+        RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
+            USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
+    END $$
+"""
+OUTLIVES = """
+    CREATE OR REPLACE FUNCTION pgreplkit.outlives(oid, jsonb, timestamptz, int, text)
+    RETURNS boolean LANGUAGE plpgsql VOLATILE AS
+    $$ BEGIN
+        -- Being volatile, it sees a deletion that was committed while the row was being written.
+        IF NOT EXISTS (
+            SELECT FROM pgreplkit.tombstone AS d WHERE d.relation = $1 AND d.key = $2 AND (
+                pg_xact_commit_timestamp(d.xmin) > $3
+                OR pg_xact_commit_timestamp(d.xmin) = $3
+                    AND coalesce(pgreplkit.rank_of(d.xmin) > $4, true)
+            )
+        ) THEN
+            RETURN true;
+        END IF;
+        EXECUTE $5 USING $2;
+        RETURN false;
+    END $$
+"""
+"""Returns whether a row that was just written is newer than the last deletion of its key; deletes
+it if it is not. Arguments: the table, key, commit time and rank of the row, and its DELETE."""
+_RANK_OF = """
+    CREATE OR REPLACE FUNCTION pgreplkit.rank_of(xid) RETURNS int LANGUAGE sql STABLE AS
+    $$ {} $$
+"""
+_RANK = """
+    SELECT coalesce(
+        (current_setting('pgreplkit.ranks')::jsonb ->> coalesce(o.roname, ''))::int, -1
+    ) FROM pg_xact_commit_timestamp_origin($1) AS c
+    LEFT JOIN pg_replication_origin AS o ON o.roident = c.roident
+"""
+
+
+def rank_of(major: int) -> str:
+    """Return the statement that creates the function for the rank of a transaction's origin."""
+    return _RANK_OF.format(_RANK if has("commit.origin", major) else "SELECT NULL::int")
+
+
+KEY_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+}
+"""The settings with which keys are converted to JSON, in the applier as in the triggers."""
+_PLAIN_TYPES = {16, 18, 19, 20, 21, 23, 25, 26, 1042, 1043, 1700, 2950}
+"""Types whose JSON depends on no setting: changing the settings for each row takes time."""
+
+TABLE_OID = "SELECT %s::regclass::oid::bigint AS oid"
+HAS_TRIGGERS = """
+    SELECT count(*) = 3 AS has_all FROM pg_catalog.pg_trigger WHERE tgrelid = %s::regclass
+    AND tgname IN ('pgreplkit_bury', 'pgreplkit_bury_key', 'pgreplkit_no_truncate')
+"""
+HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
+PRUNE_TOMBSTONES = """
+    DELETE FROM pgreplkit.tombstone WHERE coalesce(pg_xact_commit_timestamp(xmin) < %s, true)
+    RETURNING relation
+"""
+FORGET_TOMBSTONES = "DELETE FROM pgreplkit.tombstone WHERE relation = %s RETURNING relation"
+
+
+def key_json(names: Sequence[str], row: str) -> str:
+    """Return the expression for the key of a row."""
+    return f"jsonb_build_array({', '.join(f'{row}.{quote_identifier(name)}' for name in names)})"
+
+
+def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[str]:
+    """Return the statements that let local writers leave tombstones."""
+    columns = [table.column(name) for name in key]
+    is_plain = all(column and column.type_oid in _PLAIN_TYPES for column in columns)
+    settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
+    is_moved = " OR ".join(
+        f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in map(quote_identifier, key)
+    )
+    bury = f"pgreplkit.bury_{oid}()"
+    return [
+        # Its owner may write tombstones, and the roles that delete rows need not.
+        f"""CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        {settings} AS $$ BEGIN
+            INSERT INTO pgreplkit.tombstone (relation, key)
+            VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
+            ON CONFLICT ON CONSTRAINT tombstone_pkey
+            DO UPDATE SET xid = EXCLUDED.xid, is_late = false;
+            RETURN NULL;
+        END $$""",
+        f"DROP TRIGGER IF EXISTS pgreplkit_bury ON {table.table}",
+        f"CREATE TRIGGER pgreplkit_bury AFTER DELETE ON {table.table}"
+        f" FOR EACH ROW EXECUTE PROCEDURE {bury}",
+        f"DROP TRIGGER IF EXISTS pgreplkit_bury_key ON {table.table}",
+        f"CREATE TRIGGER pgreplkit_bury_key AFTER UPDATE ON {table.table}"
+        f" FOR EACH ROW WHEN ({is_moved}) EXECUTE PROCEDURE {bury}",
+        f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {table.table}",
+        f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {table.table}"
+        " FOR EACH STATEMENT EXECUTE PROCEDURE pgreplkit.refuse_truncate()",
+    ]
+
+
+def drop_triggers(table: str, oid: int) -> list[str]:
+    """Return the statements that remove what ``create_triggers`` created."""
+    names = ("pgreplkit_bury", "pgreplkit_bury_key", "pgreplkit_no_truncate")
+    return [
+        *(f"DROP TRIGGER IF EXISTS {name} ON {table}" for name in names),
+        f"DROP FUNCTION IF EXISTS pgreplkit.bury_{oid}()",
+    ]

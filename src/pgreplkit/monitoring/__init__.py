@@ -1,0 +1,1 @@
+"""Problems and figures of reports, for monitoring systems."""
