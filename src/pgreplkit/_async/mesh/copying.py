@@ -115,9 +115,7 @@ class AsyncMeshCopy:
         published = await read_published(donor, [publication_name(self._mesh)])
         return await table_copies(donor, self._operation, published)
 
-    async def _insist_on_empty(
-        self, target: AsyncApplyTarget, copies: Sequence[TableCopy]
-    ) -> None:
+    async def _insist_on_empty(self, target: AsyncApplyTarget, copies: Sequence[TableCopy]) -> None:
         for copy in copies:
             statement = SQL(applying.HAS_ROWS).format(parts.table(copy.table.table_name))
             if (await target.link.one(self._operation, statement))["has_rows"]:
@@ -229,7 +227,11 @@ class AsyncMeshCopy:
         rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
         with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
             await _restamped(
-                reader, rows, target, SQL(sql.STAGE_TOMBSTONES).format(), SQL(sql.TAKE_TOMBSTONES).format()
+                reader,
+                rows,
+                target,
+                SQL(sql.STAGE_TOMBSTONES).format(),
+                SQL(sql.TAKE_TOMBSTONES).format(),
             )
 
 

@@ -17,7 +17,9 @@ HAS_MEMBERS = "SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_memb
 MEMBERS = """
     SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
 """
-REMOVE_OTHERS = "DELETE FROM pgreplkit.mesh_node WHERE mesh = %s AND node <> ALL (%s) RETURNING node"
+REMOVE_OTHERS = (
+    "DELETE FROM pgreplkit.mesh_node WHERE mesh = %s AND node <> ALL (%s) RETURNING node"
+)
 SET_MEMBER = """
     INSERT INTO pgreplkit.mesh_node (mesh, node, rank, state, ties) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (mesh, node) DO UPDATE
@@ -97,14 +99,16 @@ TAKE_ROWS = """
 """
 TAKE_TOMBSTONES = """
     INSERT INTO pgreplkit.tombstone (relation, key, is_late)
-    SELECT to_regclass(quote_ident(schema) || '.' || quote_ident(name)), key, is_late
-    FROM pg_temp.pgreplkit_young
-    WHERE pgreplkit_at = %s AND to_regclass(quote_ident(schema) || '.' || quote_ident(name)) IS NOT NULL
+    SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
+        to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
+    WHERE pgreplkit_at = %s AND relation IS NOT NULL
     ON CONFLICT DO NOTHING
 """
 INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
 DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
-REMOVE_TOMBSTONES = "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
+REMOVE_TOMBSTONES = (
+    "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
+)
 
 TABLES = """
     SELECT n.nspname AS schema, c.relname AS name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import combinations
 
 import attrs
@@ -11,10 +11,9 @@ import attrs
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
-from pgreplkit.catalog.server.settings import Settings
 from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
 from pgreplkit.plans.mesh.sequences import collisions
-from pgreplkit.plans.server.readiness import checked, free_places, setting_found, value_of
+from pgreplkit.plans.server.readiness import Settings, checked, free_places, setting_found, value_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
@@ -141,7 +140,9 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         remedy="resume or undo the operation that was interrupted",
     )
     older = [
-        f"{node.name} is {node.major}" for node in facts.nodes if not fits_ties(facts.ties, node.major)
+        f"{node.name} is {node.major}"
+        for node in facts.nodes
+        if not fits_ties(facts.ties, node.major)
     ]
     yield checked(
         "ties",

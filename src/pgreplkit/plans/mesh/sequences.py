@@ -27,7 +27,9 @@ class SequenceSpread(Record):
     @property
     def sql(self) -> str:
         """The statement that alters the sequence."""
-        return f"ALTER SEQUENCE {self.name} INCREMENT BY {self.increment} RESTART WITH {self.restart}"
+        return (
+            f"ALTER SEQUENCE {self.name} INCREMENT BY {self.increment} RESTART WITH {self.restart}"
+        )
 
 
 def collisions(nodes: Mapping[str, Sequence[SequenceState]]) -> list[str]:
@@ -81,7 +83,9 @@ def _spread(
         if node in states:
             restart, maximum = base + place, states[node].maximum
             if restart > maximum:
-                found = f"its next number on {node} would be {restart}, and its maximum is {maximum}"
+                found = (
+                    f"its next number on {node} would be {restart}, and its maximum is {maximum}"
+                )
                 raise ServerError(operation, found, remedy="give it a larger type")
             yield SequenceSpread(node=node, name=name, increment=step, restart=restart)
 
