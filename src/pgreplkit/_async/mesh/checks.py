@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import attrs
+from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from pgreplkit._async.cluster.site import AsyncSite
@@ -40,6 +41,8 @@ async def read_node(
         statement = SQL(applying.HAS_ROWS).format(parts.table(table))
         if (await link.one(_OPERATION, statement, grant=f"SELECT ON {table}"))["has_rows"]:
             with_rows.append(table)
+    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    traits = await link.all(_OPERATION, sql.TRAITS, asked)
     publication = [publication_name(mesh)]
     return MeshNodeFacts(
         name=name,
@@ -55,10 +58,16 @@ async def read_node(
         settings={setting.name: setting for setting in settings},
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
+        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
+        with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=owned_by(await read_sequences(link, None), tables),
         members=await read_members(link, mesh),
         has_publication=bool(await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)),
     )
+
+
+def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
+    return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
 
 
 @attrs.frozen

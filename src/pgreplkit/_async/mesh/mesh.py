@@ -304,8 +304,11 @@ class AsyncMesh:
         finally:
             self.stop()
             await group.wait([job], 90.0)
+            has_ended = job.done()
             await group.close()
-        job.result()
+            # Its failure may be why the block failed.
+            if has_ended:
+                job.result()
 
     def node(self, name: str) -> AsyncMeshNode:
         """Return one node, whose streams from all others run in a process of their own.

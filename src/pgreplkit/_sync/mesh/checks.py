@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import attrs
+from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from pgreplkit._sync.cluster.site import Site
@@ -39,6 +40,8 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         statement = SQL(applying.HAS_ROWS).format(parts.table(table))
         if (link.one(_OPERATION, statement, grant=f"SELECT ON {table}"))["has_rows"]:
             with_rows.append(table)
+    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    traits = link.all(_OPERATION, sql.TRAITS, asked)
     publication = [publication_name(mesh)]
     return MeshNodeFacts(
         name=name,
@@ -54,10 +57,16 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         settings={setting.name: setting for setting in settings},
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
+        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
+        with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
         sequences=owned_by(read_sequences(link, None), tables),
         members=read_members(link, mesh),
         has_publication=bool(link.all(_OPERATION, sql.HAS_PUBLICATION, publication)),
     )
+
+
+def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
+    return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
 
 
 @attrs.frozen

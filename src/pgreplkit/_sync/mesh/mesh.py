@@ -301,8 +301,11 @@ class Mesh:
         finally:
             self.stop()
             group.wait([job], 90.0)
+            has_ended = job.done()
             group.close()
-        job.result()
+            # Its failure may be why the block failed.
+            if has_ended:
+                job.result()
 
     def node(self, name: str) -> MeshNode:
         """Return one node, whose streams from all others run in a process of their own.

@@ -129,3 +129,14 @@ CONFLICTS = """
     SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
         (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
 """
+TRAITS = """
+    SELECT n.nspname AS schema, c.relname AS name, c.relreplident = 'f' AS is_full,
+        EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0
+            AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
+        EXISTS (SELECT FROM pg_catalog.pg_constraint
+            WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON n.nspname = asked.schema AND c.relname = asked.name
+"""
+"""A large value that an update did not change is sent with the full replica identity only."""

@@ -40,6 +40,9 @@ class MeshNodeFacts:
     tables: Mapping[TableName, TargetTable | None]
     with_rows: tuple[TableName, ...]
     """Tables that have rows."""
+    without_old_values: tuple[TableName, ...]
+    """Tables with values that can be large, and without the replica identity FULL."""
+    with_foreign_keys: tuple[TableName, ...]
     sequences: tuple[SequenceState, ...]
     """Sequences that a column of the tables owns."""
     members: Members
@@ -211,6 +214,7 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
             for difference in [_difference(model, own)]
             if difference
         ]
+        yield from _converging(table, facts)
         yield checked(
             f"table {table}",
             ok=not missing and not differing,
@@ -232,6 +236,45 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
         needed=f"empty tables, to which the rows of {facts.first} are copied",
         remedy="remove these rows, or begin with the node that has them",
     )
+
+
+def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    """Check for what would let the rows of a table differ in the end, and say what is unchecked."""
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    beside = [name for name, own in held.items() if own is not None and len(own.keys) > 1]
+    if beside:
+        yield checked(
+            f"unique columns of {table}",
+            ok=False,
+            observed=f"unique columns beside the key, on {', '.join(beside)}",
+            needed="no unique index but the key: two nodes can insert rows of which each refuses"
+            " the other's",
+            remedy="drop the index, or add a column for the node to it",
+        )
+    keyless = [name for name, own in held.items() if own is not None and not own.primary_key]
+    yield checked(
+        f"key of {table}",
+        ok=not keyless,
+        observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
+        needed="a primary key",
+        remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
+    )
+    partial = [node.name for node in facts.nodes if table in node.without_old_values]
+    yield checked(
+        f"replica identity of {table}",
+        ok=not partial,
+        observed=f"not FULL on {', '.join(partial)}" if partial else "it suffices",
+        needed="FULL, for a table with values that can be large: an update does not send those"
+        " that it leaves, and another node may lack them",
+        remedy=f"ALTER TABLE {table} REPLICA IDENTITY FULL",
+    )
+    if any(table in node.with_foreign_keys for node in facts.nodes):
+        yield Finding(
+            check=f"foreign keys of {table}",
+            severity=Severity.INFO,
+            found="they are checked on the node that writes, and not when changes are applied",
+            needed="no deletion of a row to which another node adds a reference at the same time",
+        )
 
 
 def _difference(model: TargetTable, own: TargetTable) -> str:
