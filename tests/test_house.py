@@ -40,7 +40,7 @@ LAYERS = [
     {"driver"},
     {"host"},
     {"_async", "_sync"},
-    {"display", "lab"},
+    {"display", "exporters", "lab"},
     {"tour", "testing", "applycommand", "command"},
     {"__main__"},
 ]

@@ -20,6 +20,7 @@ PUBLIC = [
     "pgreplkit.checks",
     "pgreplkit.errors",
     "pgreplkit.mesh",
+    "pgreplkit.metrics",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         changes as changes,
         checks as checks,
         errors as errors,
+        metrics as metrics,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,

@@ -243,6 +243,7 @@ ROOMS = {
             "StreamState",
         ],
     },
+    "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],

@@ -14,13 +14,17 @@ from pgreplkit.values.seconds import Timeout, checked_seconds
 
 
 async def read_retention(
-    link: AsyncLink, *, window: Timeout | None, disk_size: int | None
+    link: AsyncLink,
+    *,
+    window: Timeout | None = None,
+    disk_size: int | None = None,
+    wal_rate: float | None = None,
 ) -> WalRetention:
-    """Return the report of this server, with the WAL rate over ``window`` seconds."""
+    """Return the report of this server, with the given WAL rate or that over ``window`` seconds."""
     operation, major = "read the WAL retention", link.version.major
     seconds = None if window is None else checked_seconds(window, "a window")
     # The rate is measured first, so that all other facts are of about the same time.
-    wal_rate = None if seconds is None else await _wal_rate(link, seconds)
+    wal_rate = wal_rate if seconds is None else await _wal_rate(link, seconds)
     kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))
     slots = await link.all(operation, SLOTS.sql(major))
     report = wal_retention(
