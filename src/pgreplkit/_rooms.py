@@ -231,6 +231,18 @@ ROOMS = {
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
+    "pgreplkit.mesh": {
+        "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],
+        "_sync.mesh.mesh": ["Mesh", "MeshNode"],
+        "plans.mesh.sequences": ["SequenceSpread"],
+        "plans.mesh.status": [
+            "MeshComparison",
+            "MeshConflict",
+            "MeshDifference",
+            "MeshStream",
+            "StreamState",
+        ],
+    },
     "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
@@ -315,6 +327,11 @@ ROOMS = {
         "values.plain": ["JSONValue"],
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
+    },
+    "pgreplkit.upgrade": {
+        "_async.cluster.upgrade": ["AsyncUpgrade"],
+        "_sync.cluster.upgrade": ["Upgrade"],
+        "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],
