@@ -151,6 +151,16 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def meshes(session: nox.Session) -> None:
+    """Write on all nodes of random meshes, and kill servers and appliers: ``-- 50 7 18 17 16``.
+
+    The numbers are runs, seed, and the major versions of the servers.
+    """
+    install(session, "test")
+    session.run("python", "tests/kills/meshes.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, layout and wording."""
     session.install(*GROUPS["lint"])

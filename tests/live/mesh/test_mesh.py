@@ -1,0 +1,107 @@
+"""A mesh on servers: conflicts, a kill, a join under load, a leave."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from clusters import wait_until
+
+from pgreplkit.errors import NodeNotFound, PlanRefused
+from pgreplkit.lab import Lab, Node
+from pgreplkit.mesh import Mesh
+
+SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, who text)"
+
+
+def run(node: Node, *statements: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(node.conninfo, autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def nodes(pgreplkit_lab: Lab) -> dict[str, Node]:
+    nodes = {
+        name: pgreplkit_lab.primary(name=f"mesh-{name}", settings=SETTINGS)
+        for name in ("berlin", "paris", "rome")
+    }
+    for node in nodes.values():
+        run(node, TABLE, "ALTER TABLE t REPLICA IDENTITY FULL")
+    run(nodes["berlin"], "INSERT INTO t SELECT i, 0, 'first' FROM generate_series(1, 20) AS i")
+    return nodes
+
+
+@contextlib.contextmanager
+def writers(*nodes: Node) -> Iterator[None]:
+    """Change the same few rows on all nodes, also when a node comes back."""
+    stopped = threading.Event()
+
+    def write(node: Node, seed: int) -> None:
+        chance = random.Random(seed)
+        while not stopped.wait(0.01):
+            with (
+                contextlib.suppress(psycopg.OperationalError),
+                psycopg.connect(node.conninfo, autocommit=True) as connection,
+            ):
+                while not stopped.wait(0.002):
+                    key = chance.randrange(8)
+                    if chance.random() < 0.3:
+                        connection.execute("DELETE FROM t WHERE id = %s", [key])
+                    else:
+                        connection.execute(
+                            "INSERT INTO t VALUES (%s, 0, %s) ON CONFLICT (id)"
+                            " DO UPDATE SET n = t.n + 1, who = EXCLUDED.who",
+                            [key, str(seed)],
+                        )
+
+    threads = [
+        threading.Thread(target=write, args=pair) for pair in zip(nodes, range(9), strict=False)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.pg(">=18")
+def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
+    nodes: dict[str, Node],
+) -> None:
+    berlin, paris, rome = nodes.values()
+    mesh = Mesh({"berlin": berlin.conninfo, "paris": paris.conninfo}, tables=["public.*"])
+    mesh.plan_create().run()
+    with pytest.raises(PlanRefused, match="already belongs to a mesh"):
+        mesh.plan_create().run()
+    with pytest.raises(NodeNotFound):
+        mesh.plan_leave("rome")
+    with mesh.running():
+        with writers(berlin, paris, berlin):
+            wait_until(lambda: len(mesh.conflicts()) > 3)
+            paris.stop("immediate")
+            paris.start()
+            mesh.wait_for_sync()
+            mesh.plan_join("rome", rome.conninfo, donor="berlin").run()
+        mesh.wait_for_sync()
+        comparison = mesh.compare()
+        assert comparison.is_equal, str(comparison)
+        assert comparison.nodes == ("berlin", "paris", "rome")
+        assert {stream.state.value for stream in mesh.status()} == {"streaming"}
+        mesh.plan_leave("paris").run()
+        run(berlin, "UPDATE t SET n = -1 WHERE id = 20")
+        mesh.wait_for_sync()
+        assert run(rome, "SELECT n FROM t WHERE id = 20") == [(-1,)]
+        assert run(paris, "SELECT n FROM t WHERE id = 20") == [(0,)]
+        run(paris, "DELETE FROM t")  # It takes writes again.
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="several nodes write it"):
+            run(rome, "TRUNCATE t")
