@@ -208,6 +208,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
+    session.run("python", "bench/metrics.py")
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")
