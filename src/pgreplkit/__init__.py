@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         AnySegmentSize as AnySegmentSize,
         SegmentSize as SegmentSize,
     )
+    from pgreplkit.values.shards import ShardMap as ShardMap
     from pgreplkit.values.structuring import register_cattrs as register_cattrs
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,

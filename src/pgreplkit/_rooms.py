@@ -55,6 +55,7 @@ ROOMS = {
         "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
         "values.segment": ["AnySegmentSize", "SegmentSize"],
+        "values.shards": ["ShardMap"],
         "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
