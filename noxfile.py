@@ -143,6 +143,7 @@ def kills(session: nox.Session) -> None:
     for subject in ("appliers", "copies"):
         program = f"tests/kills/{subject}.py"
         session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "tests/kills/shards.py")
 
 
 @nox.session
