@@ -20,6 +20,7 @@ PUBLIC = [
     "pgreplkit.checks",
     "pgreplkit.errors",
     "pgreplkit.metrics",
+    "pgreplkit.otel",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",

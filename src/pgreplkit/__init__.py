@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         checks as checks,
         errors as errors,
         metrics as metrics,
+        otel as otel,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,

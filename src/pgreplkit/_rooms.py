@@ -233,6 +233,7 @@ ROOMS = {
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
     "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
+    "pgreplkit.otel": {"exporters.opentelemetry": ["observe", "trace_plan"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],
