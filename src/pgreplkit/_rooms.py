@@ -76,7 +76,7 @@ ROOMS = {
         "_async.logical.applier": ["AsyncApplier"],
         "_sync.logical.applier": ["Applier"],
         "apply.membership": ["Membership"],
-        "apply.onerror": ["FailedChange", "FailureDecision", "OnError"],
+        "apply.onerror": ["FailureDecision", "OnError", "RefusedChange"],
         "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
         "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],

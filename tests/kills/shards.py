@@ -103,7 +103,7 @@ def split(clients: Clients, servers: list[Primary], after: ShardMap) -> float:
         compared = pgreplkit.compare(servers[old], servers[new], [table])
         assert not [diff for part in compared for diff in part.diffs]
     clients.switch(after)
-    for old, _, _, publication, subscription in moves:
+    for *_, publication, subscription in moves:
         subscription.drop()
         publication.drop()
     for fence in fences:

@@ -66,5 +66,5 @@ def test_psycopg_writes_no_literal_of_a_position_until_it_is_registered() -> Non
 
 @pytest.mark.parametrize("context", [None, object()])
 def test_register_says_what_it_takes(context: object) -> None:
-    with pytest.raises(TypeError, match=r"psycopg 3.* configure=register"):
+    with pytest.raises(TypeError, match=r"psycopg 3.* configure="):
         register(context)  # type: ignore[arg-type]

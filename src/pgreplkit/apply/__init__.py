@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pgreplkit._sync.logical.applier import Applier as Applier
     from pgreplkit.apply.membership import Membership as Membership
     from pgreplkit.apply.onerror import (
-        FailedChange as FailedChange,
         FailureDecision as FailureDecision,
         OnError as OnError,
+        RefusedChange as RefusedChange,
     )
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,

@@ -59,8 +59,8 @@ def register(context: AdaptContext) -> None:
     if not isinstance(adapters, adapt.AdaptersMap):
         raise TypeError(
             "register() takes a connection or cursor of psycopg 3, or an adapters map such as"
-            f" psycopg.adapters, not {type(context).__name__}; a pool takes configure=register, and"
-            " SQLAlchemy's connection has it as connection.driver_connection"
+            f" psycopg.adapters, not {type(context).__name__}; for a pool, call it in the function"
+            " that the pool takes as configure="
         )
     adapters.register_loader("pg_lsn", _LSNTextLoader)
     adapters.register_loader("pg_lsn", _LSNBinaryLoader)

@@ -103,6 +103,7 @@ class AsyncApplyTarget(AsyncClosing):
         operation = self.operation
         with translate_errors(operation, connection=self.connection):
             await self.connection.execute(EXACT_TEXTS)
+            # Limits that are meant for clients must not end a long transaction of the publisher.
             await self.connection.execute(without_timeouts(self.major).encode())
         await self.link.all(operation, sql.session_settings(self.major))
         shown = await self.link.one(operation, sql.SHOWN_ROLE)
@@ -217,6 +218,7 @@ class AsyncApplyTarget(AsyncClosing):
                 grant="EXECUTE ON FUNCTION pg_replication_origin_session_setup(text)",
             )
         except ServerError as error:
+            # A session that was killed holds the origin until the server notices.
             if error.sqlstate != OBJECT_IN_USE:
                 raise
             raise ApplierActive(self.name, None) from error

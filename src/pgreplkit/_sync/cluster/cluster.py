@@ -97,6 +97,7 @@ class Cluster:
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
+        # Before anything is connected to: an object in place of a string is a mistake in a script.
         for text in (*named.values(), *(replication or {}).values()):
             insist_on_conninfo(text)
         for name, control in (controls or {}).items():
@@ -124,6 +125,8 @@ class Cluster:
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        # Of nodes with different registrations, one may have been cut off before the others were
+        # added.
         registered = max((question.registered for question in questions.values()), key=len)
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
