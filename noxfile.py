@@ -203,7 +203,7 @@ def package(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Data frames and plots, with pandas, polars and matplotlib."""
     install(session, "test")
-    session.install("matplotlib", "pandas", "polars")
+    session.install("ipython", "matplotlib", "pandas", "polars")
     session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
 
 
