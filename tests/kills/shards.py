@@ -9,6 +9,7 @@ import random
 import sys
 import threading
 import time
+from typing import cast
 
 import psycopg
 
@@ -129,8 +130,9 @@ def main(seconds: float = 3.0, seed: int = 1) -> None:
             clients.stop()
         found: dict[str, list[tuple[int, int]]] = {}
         for number, server in enumerate(servers):
-            for name, value in server.connection.execute("SELECT name, value FROM users"):
-                found.setdefault(str(name), []).append((number, value))
+            for row in server.connection.execute("SELECT name, value FROM users"):
+                name, value = cast(tuple[str, int], row)
+                found.setdefault(name, []).append((number, value))
             server.close()
         expected = {
             key: [(ShardMap(4).index(key), value)]
@@ -146,4 +148,5 @@ def main(seconds: float = 3.0, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:2]), *map(int, sys.argv[2:3]))
+    given = sys.argv[1:] + ["3", "1"][len(sys.argv) - 1 :]
+    main(float(given[0]), int(given[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
@@ -20,7 +21,7 @@ TEXTS = [
 NUMBERS = [0, 1, -1, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63)]
 NUMBERS += [RANDOM.randint(-(2**63), 2**63 - 1) >> RANDOM.randint(0, 63) for _ in range(60)]
 UUIDS = [UUID(int=RANDOM.getrandbits(128)) for _ in range(60)]
-TABLES = {
+TABLES: dict[str, tuple[str, Sequence[str | int | UUID]]] = {
     "t": ("k text", TEXTS),
     "n": ("k bigint", NUMBERS),
     "i": ("k integer", [number for number in NUMBERS if abs(number) < 2**31]),
@@ -41,7 +42,7 @@ def test_shards_of_keys_agree_with_the_server(cluster: Cluster) -> None:
                 for index in range(shards.count):
                     where = shards.where(index, column="k", key_type=kind, partitioned=partitioned)
                     query = f"SELECT k FROM unnest(%s::{column[2:]}[]) k WHERE {where}"
-                    found = [row[0] for row in connection.execute(query.encode(), [keys])]
+                    found = [row[0] for row in connection.execute(query.encode(), [[*keys]])]
                     assert found == [key for key in keys if shards.index(key) == index]
 
 
