@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,
+        upgrade as upgrade,
         wal as wal,
     )
     from pgreplkit._async.cluster.clone import (

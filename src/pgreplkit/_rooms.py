@@ -232,6 +232,18 @@ ROOMS = {
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
+    "pgreplkit.mesh": {
+        "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],
+        "_sync.mesh.mesh": ["Mesh", "MeshNode"],
+        "plans.mesh.sequences": ["SequenceSpread"],
+        "plans.mesh.status": [
+            "MeshComparison",
+            "MeshConflict",
+            "MeshDifference",
+            "MeshStream",
+            "StreamState",
+        ],
+    },
     "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
     "pgreplkit.otel": {"exporters.opentelemetry": ["observe", "trace_plan"]},
     "pgreplkit.patroni": {
@@ -317,6 +329,11 @@ ROOMS = {
         "values.plain": ["JSONValue"],
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
+    },
+    "pgreplkit.upgrade": {
+        "_async.cluster.upgrade": ["AsyncUpgrade"],
+        "_sync.cluster.upgrade": ["Upgrade"],
+        "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

@@ -257,8 +257,9 @@ class AsyncApplyTarget(AsyncClosing):
         """Wait for all outcomes, and return to single statements."""
         await self.pipeline.close()
         with translate_errors(self.operation):
-            await self.connection.execute("DEALLOCATE ALL")
-            await self.connection.execute(sql.WAIT_FOR_FLUSH)
+            # psycopg must not prepare them: the first one would remove both.
+            await self.connection.execute("DEALLOCATE ALL", prepare=False)
+            await self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
     async def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""

@@ -252,8 +252,9 @@ class ApplyTarget(Closing):
         """Wait for all outcomes, and return to single statements."""
         self.pipeline.close()
         with translate_errors(self.operation):
-            self.connection.execute("DEALLOCATE ALL")
-            self.connection.execute(sql.WAIT_FOR_FLUSH)
+            # psycopg must not prepare them: the first one would remove both.
+            self.connection.execute("DEALLOCATE ALL", prepare=False)
+            self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
     def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""
