@@ -6,6 +6,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -76,8 +77,11 @@ def writers(*nodes: Node) -> Iterator[None]:
 
 @pytest.mark.pg(">=18")
 def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
-    nodes: dict[str, Node],
+    nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Tombstones are forgotten as soon as possible, and not an hour later.
+    monkeypatch.setattr("pgreplkit._sync.mesh.pruning._EVERY", 0.2)
+    monkeypatch.setattr("pgreplkit._sync.mesh.pruning._KEPT", timedelta(0))
     berlin, paris, rome = nodes.values()
     mesh = Mesh({"berlin": berlin.conninfo, "paris": paris.conninfo}, tables=["public.*"])
     mesh.plan_create().run()
@@ -97,6 +101,8 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         assert comparison.is_equal, str(comparison)
         assert comparison.nodes == ("berlin", "paris", "rome")
         assert {stream.state.value for stream in mesh.status()} == {"streaming"}
+        tombstones = "SELECT count(*) FROM pgreplkit.tombstone"
+        wait_until(lambda: [run(node, tombstones) for node in nodes.values()] == 3 * [[(0,)]])
         mesh.plan_leave("paris").run()
         run(berlin, "UPDATE t SET n = -1 WHERE id = 20")
         mesh.wait_for_sync()

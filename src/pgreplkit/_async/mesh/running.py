@@ -12,6 +12,7 @@ import attrs
 from pgreplkit._async._io import Job, TaskGroup
 from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.mesh.members import read_members
+from pgreplkit._async.mesh.pruning import AsyncPruning
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
@@ -59,6 +60,7 @@ class AsyncMeshRun:
         self._running: dict[Stream, _Running] = {}
         self._not_before: dict[Stream, float] = {}
         self._members: dict[str, Members] = {}
+        self._pruning = AsyncPruning(mesh, servers)
 
     async def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         """Run the streams to the targets until ``stops`` returns True.
@@ -84,8 +86,12 @@ class AsyncMeshRun:
         """Read the members that a node has stored; keep those known if it cannot be reached."""
         try:
             async with await AsyncServer.connect(self._servers[target]) as server:
-                self._members[target] = await read_members(server._link, self._mesh)
-        except ConnectionFailed as error:
+                members = self._members[target] = await read_members(server._link, self._mesh)
+            if target in members.active and {*members.present} <= self._servers.keys():
+                await self._pruning.look(target, members)
+        except ServerError as error:
+            if not isinstance(error, ConnectionFailed) and not is_of_lost_server(error):
+                raise
             _log.info("mesh %s: %s", self._mesh, error)
 
     def _adjust(self, group: TaskGroup, target: str) -> None:

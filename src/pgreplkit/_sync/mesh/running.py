@@ -13,6 +13,7 @@ import attrs
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit._sync.mesh.members import read_members
+from pgreplkit._sync.mesh.pruning import Pruning
 from pgreplkit._sync.server.server import Server
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.policies import Policy
@@ -60,6 +61,7 @@ class MeshRun:
         self._running: dict[Stream, _Running] = {}
         self._not_before: dict[Stream, float] = {}
         self._members: dict[str, Members] = {}
+        self._pruning = Pruning(mesh, servers)
 
     def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
         """Run the streams to the targets until ``stops`` returns True.
@@ -85,8 +87,12 @@ class MeshRun:
         """Read the members that a node has stored; keep those known if it cannot be reached."""
         try:
             with Server.connect(self._servers[target]) as server:
-                self._members[target] = read_members(server._link, self._mesh)
-        except ConnectionFailed as error:
+                members = self._members[target] = read_members(server._link, self._mesh)
+            if target in members.active and {*members.present} <= self._servers.keys():
+                self._pruning.look(target, members)
+        except ServerError as error:
+            if not isinstance(error, ConnectionFailed) and not is_of_lost_server(error):
+                raise
             _log.info("mesh %s: %s", self._mesh, error)
 
     def _adjust(self, group: TaskGroup, target: str) -> None:

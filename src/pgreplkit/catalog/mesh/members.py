@@ -31,6 +31,8 @@ LOWER_HORIZON = """
     RETURNING horizon
 """
 HORIZON = "SELECT horizon FROM pgreplkit.mesh_node WHERE mesh = %s AND node = %s"
+MARK = "SELECT clock_timestamp() AS now, pg_current_wal_insert_lsn() AS lsn"
+"""The time is read first: each commit before it is in the WAL up to the position."""
 CLOCK = "SELECT clock_timestamp() AS now"
 
 NO_WRITE = """
