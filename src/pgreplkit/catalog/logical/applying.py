@@ -181,6 +181,15 @@ ENDING_TABLE = f"""
 """As ``ending``, with the position in a table; the last parameter is the applier's name."""
 CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
+CLOCK = "SELECT clock_timestamp() AS now"
+SET = "SELECT set_config(%s, %s, false)"
+CLOCK_GUARD = """
+    AND CASE WHEN clock_timestamp() > $2 THEN true
+        WHEN $2 - clock_timestamp() > interval '50 ms' THEN 1 / (clock_timestamp() > $2)::int = 1
+        ELSE pg_sleep(extract(epoch FROM $2 - clock_timestamp()) + 0.001)::text = '' END
+"""
+"""Appended to ``ending``: waits until the clock has passed the commit time, and fails if that takes
+longer: the rows would be locked for that time. A division of constants would fail at once."""
 SET_MARK = """
     SELECT set_config('pgreplkit.applied', %s, false),
         set_config('synchronous_commit', 'off', false)
