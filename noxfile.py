@@ -32,6 +32,10 @@ nox.options.sessions = ["lint", "typing", "sync", "tests", "docs"]
 nox.options.error_on_missing_interpreters = False
 
 
+# Each of the many processes of a job would compile the package and its tests again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def interpreters() -> list[str]:
     """The oldest and the newest Python of this machine that start, among the supported ones.
 
@@ -69,10 +73,11 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
     if first:
-        # Times and memory are measured while nothing else runs.
+        # Times and memory are measured while nothing else runs. This run comes first, because it
+        # also compiles all tests, which otherwise each worker of the next run does for itself.
         session.run("python", "-m", "pytest", "-m", "alone")
+    session.run("python", "-m", "pytest", *PARALLEL, *([] if first else ACROSS_PYTHONS))
 
 
 @nox.session
@@ -172,12 +177,11 @@ def sync(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; warnings are errors, and its examples are run."""
+    """Build the documentation; warnings are errors, and the examples of its pages are run."""
     install(session, "docs", "test")
     build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
     session.run(*build, "docs", "docs/_build")
-    pages = ["docs", "README.md", "tests/test_docstrings.py"]
-    session.run("python", "-m", "pytest", *pages, *PARALLEL)
+    session.run("python", "-m", "pytest", "docs", "README.md", *PARALLEL)
 
 
 @nox.session
@@ -200,6 +204,13 @@ def notebook(session: nox.Session) -> None:
     install(session, "test")
     session.install("matplotlib", "pandas", "polars")
     session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
+
+
+@nox.session
+def embedding(session: nox.Session) -> None:
+    """Connections of SQLAlchemy and Django, and traces of OpenTelemetry."""
+    install(session, "test", "embedding")
+    session.run("python", "-m", "pytest", "tests/live/server/test_embedding.py")
 
 
 @nox.session

@@ -41,8 +41,8 @@ nitpicky = True
 _WITHOUT_TARGET = "|".join(
     [
         *("R", "Item", "Default"),
-        *("AnySegmentSize", "ChangeRow", "Converter", "Record", "TableReader", "Where"),
-        *("Axes", "NDArray", "SearchStrategy", "uint64"),
+        *("Converter", "TableReader"),
+        *("Axes", "NDArray", "SearchStrategy", "metrics_core.Metric", "uint64"),
     ]
 )
 nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]

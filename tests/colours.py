@@ -79,7 +79,8 @@ def awaited(function: Callable[..., object]) -> Callable[..., object]:
 def wrapped(result: object) -> object:
     kinds = (
         *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
-        *(pgreplkit.Subscription, pgreplkit.SequencePlan),
+        *(pgreplkit.Subscription, pgreplkit.SequencePlan, pgreplkit.WriteFence),
+        *(pgreplkit.upgrade.Upgrade, pgreplkit.Plan),
         *(pgreplkit.pglogical.PglogicalNode, pgreplkit.pglogical.PglogicalSubscription),
         *(SlotReader, pgreplkit.ReplicationConnection),
     )

@@ -50,7 +50,7 @@ NOT_REBUILT = {
     *("ClusterNode", "NodeSample", "Topology", "WatchSample", "WatchSamples"),
 }
 """Rows with binary data, steps, tables of changes, hidden or untyped fields, or errors."""
-CHOICES = {"ApplyRemote", "KeepLocal", "TableRule"}
+CHOICES = {"ApplyRemote", "KeepLocal", "LastUpdateWins", "Membership", "TableRule"}
 """Choices of the caller, which can contain functions."""
 
 

@@ -19,9 +19,12 @@ PUBLIC = [
     "pgreplkit.changes",
     "pgreplkit.checks",
     "pgreplkit.errors",
+    "pgreplkit.mesh",
+    "pgreplkit.metrics",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",
+    "pgreplkit.upgrade",
     "pgreplkit.wal",
 ]
 """The modules whose names are loaded on first use."""

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         changes as changes,
         checks as checks,
         errors as errors,
+        metrics as metrics,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,
+        upgrade as upgrade,
         wal as wal,
     )
     from pgreplkit._async.cluster.clone import (
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
         acopy_schema as acopy_schema,
         aschema_drift as aschema_drift,
     )
+    from pgreplkit._async.logical.fence import AsyncWriteFence as AsyncWriteFence
     from pgreplkit._async.logical.orphans import afind_orphans as afind_orphans
     from pgreplkit._async.logical.publication import AsyncPublication as AsyncPublication
     from pgreplkit._async.logical.sequences import AsyncSequencePlan as AsyncSequencePlan
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         copy_schema as copy_schema,
         schema_drift as schema_drift,
     )
+    from pgreplkit._sync.logical.fence import WriteFence as WriteFence
     from pgreplkit._sync.logical.orphans import find_orphans as find_orphans
     from pgreplkit._sync.logical.publication import Publication as Publication
     from pgreplkit._sync.logical.sequences import SequencePlan as SequencePlan
@@ -80,7 +84,10 @@ if TYPE_CHECKING:
     from pgreplkit.values.lsn import LSN as LSN
     from pgreplkit.values.manifest import BackupManifest as BackupManifest
     from pgreplkit.values.seconds import Timeout as Timeout
-    from pgreplkit.values.segment import SegmentSize as SegmentSize
+    from pgreplkit.values.segment import (
+        AnySegmentSize as AnySegmentSize,
+        SegmentSize as SegmentSize,
+    )
     from pgreplkit.values.structuring import register_cattrs as register_cattrs
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
         RepmgrNode as RepmgrNode,
         RepmgrType as RepmgrType,
     )
+    from pgreplkit.catalog.logical.fence import (
+        FenceState as FenceState,
+        UnfencedKind as UnfencedKind,
+        UnfencedSession as UnfencedSession,
+    )
     from pgreplkit.catalog.logical.publication import (
         GeneratedColumns as GeneratedColumns,
         Operation as Operation,
@@ -155,7 +160,7 @@ if TYPE_CHECKING:
         Severity as Severity,
     )
     from pgreplkit.values.plain import JSONValue as JSONValue
-    from pgreplkit.values.record import asdict as asdict
+    from pgreplkit.values.record import Record as Record, asdict as asdict
     from pgreplkit.values.rows import Rows as Rows
 
 # Hidden from type checkers, which would take any name for a public one.

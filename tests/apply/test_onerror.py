@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier, FailedChange
+from pgreplkit.apply import Applier, RefusedChange
 from pgreplkit.apply.onerror import OnErrorFailed, decided
 
-FAILED = FailedChange(
+FAILED = RefusedChange(
     xid=7,
     lsn=LSN(1),
     commit_time=datetime(2020, 1, 1, tzinfo=UTC),

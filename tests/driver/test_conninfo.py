@@ -7,13 +7,14 @@ from hypothesis import given, strategies as st
 
 from pgreplkit.driver.conninfo import (
     address,
+    complete,
     handed_on,
     private_conninfo,
     registration_of,
     upstream_of,
     without_password,
 )
-from pgreplkit.errors import ControlFailed
+from pgreplkit.errors import ConnectionFailed, ControlFailed
 from pgreplkit.rows import ReceiverState, RepmgrNode, RepmgrType, WalReceiver
 from pgreplkit.values.conninfosyntax import parse_conninfo
 
@@ -132,6 +133,16 @@ def test_an_upstream_of_several_hosts_has_no_port() -> None:
 def test_a_malformed_connection_string_is_not_shown() -> None:
     assert without_password("host=a password='secret") is None
     assert address("host=a password='secret") == "a malformed connection string"
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "params"), [("host=a\0 password=secret", {}), ("host=a", {"user": "a\0b"})]
+)
+def test_a_connection_string_with_nul_is_refused(conninfo: str, params: dict[str, str]) -> None:
+    with pytest.raises(ConnectionFailed, match="contains the character NUL") as caught:
+        complete(conninfo, params)
+    assert "secret" not in str(caught.value)
+    assert address("host=a\0 password=secret") == "a malformed connection string"
 
 
 def test_a_secret_of_a_service_is_read_from_the_service_again() -> None:

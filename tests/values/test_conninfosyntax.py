@@ -21,7 +21,7 @@ def test_a_formatted_string_is_parsed_to_the_same_parameters(parameters: dict[st
     assert conninfo_to_dict(text) == parameters
 
 
-@pytest.mark.parametrize("text", ["secret", "host=a secret", "password='secret"])
+@pytest.mark.parametrize("text", ["secret", "host=a secret", "password='secret", "host=a\0secret"])
 def test_a_malformed_string_is_not_repeated_in_the_error(text: str) -> None:
     with pytest.raises(ValueError, match="connection string") as caught:
         parse_conninfo(text)

@@ -9,7 +9,7 @@ import pytest
 from logicalfacts import slot_state
 from serverfacts import NOW, sender
 
-from pgreplkit import LSN
+from pgreplkit import LSN, SystemIdentity
 from pgreplkit.protocol.pgoutput.messages import Begin, Insert, Update
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, named_rows
 from pgreplkit.protocol.pgoutput.tables import Table
@@ -57,6 +57,8 @@ def test_changes_of_several_kinds_become_one_table() -> None:
 def test_other_objects_are_refused() -> None:
     with pytest.raises(TypeError, match="takes rows, samples or changes, not int"):
         to_records([1])
+    with pytest.raises(TypeError, match=r"not one SystemIdentity: pass a list$"):
+        to_records(SystemIdentity(7, 1, LSN("0/0"), None))  # type: ignore[arg-type]
 
 
 def test_rows_are_a_list_with_slices_text_and_pickles() -> None:

@@ -62,3 +62,9 @@ def test_psycopg_writes_no_literal_of_a_position_until_it_is_registered() -> Non
     assert refuses(Transformer(adapters).as_literal, LOW)
     register(adapters)
     assert Transformer(adapters).as_literal(LOW) == b"'0/1000000'::pg_lsn"
+
+
+@pytest.mark.parametrize("context", [None, object()])
+def test_register_says_what_it_takes(context: object) -> None:
+    with pytest.raises(TypeError, match=r"psycopg 3.* configure="):
+        register(context)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from pgreplkit.values.several import several
 
 # Rows, plans and streams are imported by the methods that use them: a first connect needs none.
 if TYPE_CHECKING:
+    from pgreplkit._async.logical.fence import AsyncWriteFence
     from pgreplkit._async.logical.publication import AsyncPublication
     from pgreplkit._async.logical.subscription import AsyncSubscription
     from pgreplkit._async.server.server import AsyncServer
@@ -311,6 +312,7 @@ class AsyncPrimary(AsyncStreamingServer):
         all_tables: bool = False,
         except_tables: Iterable[AnyTable] = (),
         all_sequences: bool = False,
+        empty: bool = False,
         publish: Iterable[Operation | str] | None = None,
         via_partition_root: bool | None = None,
         publish_generated_columns: GeneratedColumns | str | None = None,
@@ -321,17 +323,19 @@ class AsyncPrimary(AsyncStreamingServer):
 
         A table is a name, or a PublishedTable for some of its columns or rows. ``except_tables``
         are excluded from all tables; ``all_sequences`` lets subscribers refresh their sequences
-        (both 19 on). Options that are not given have the server's defaults.
+        (both 19 on). With ``empty=True`` nothing is published until tables are added. Options that
+        are not given have the server's defaults.
 
-        Raises: ReplicaIdentityMissing, unless ``force``, if UPDATE or DELETE would fail in one of
-        the tables once it is published; UnsupportedByServer for features that the server lacks;
-        AlreadyExists; TableNotFound; StatementTimeout if locks are not available within
-        ``timeout`` seconds. After an error nothing is changed.
+        Raises: ValueError if nothing would be published, without ``empty``; ReplicaIdentityMissing,
+        unless ``force``, if UPDATE or DELETE would fail in one of the tables once it is published;
+        UnsupportedByServer for features that the server lacks; AlreadyExists; TableNotFound;
+        StatementTimeout if locks are not available within ``timeout`` seconds. After an error
+        nothing is changed.
         Needs: CREATE on the database and the tables' owner; superuser for schemas and for all
         tables or sequences.
         Source: CREATE PUBLICATION.
         """
-        checked_flags(all_tables=all_tables, all_sequences=all_sequences, force=force)
+        checked_flags(all_tables=all_tables, all_sequences=all_sequences, empty=empty, force=force)
         optional_flags(via_partition_root=via_partition_root)
         from pgreplkit._async.logical.publication import make_publication
         from pgreplkit.driver import statements as parts
@@ -348,6 +352,7 @@ class AsyncPrimary(AsyncStreamingServer):
                 except_tables=except_tables,
                 all_sequences=all_sequences,
             ),
+            is_empty=empty,
             options=parts.publication_options(
                 self._link.require, publish, via_partition_root, publish_generated_columns
             ),
@@ -551,3 +556,48 @@ class AsyncPrimary(AsyncStreamingServer):
         await execute_all(
             self._link, "restore write privileges", writers.restore_sql, timeout=timeout
         )
+
+    async def fence_writes(
+        self,
+        tables: Iterable[AnyTable] | None = None,
+        *,
+        name: str = "pgreplkit_fence",
+        hint: str = "Connect to the server that accepts writes now.",
+        timeout: Timeout = 10.0,
+    ) -> AsyncWriteFence:
+        """Refuse all writes to tables by a trigger, and wait for open transactions that wrote.
+
+        The trigger refuses superusers, COPY, MERGE and TRUNCATE too, with SQLSTATE 25006 and the
+        ``hint``. Apply workers of subscriptions still write. By default the tables are those of all
+        subscriptions; in a database without subscriptions, all published tables. Their partitions
+        and partitioned tables are fenced too. ``unfenced()`` of the result lists what it does not
+        cover.
+
+        A fence that exists is completed. After an error, a new fence is removed again.
+
+        Raises: WaitTimeout with the sessions that hold locks; TableNotFound if a table does not
+        exist, or there is none to fence; AlreadyExists if a schema of that ``name`` exists;
+        ServerError in a transaction; NotAPrimary; InsufficientPrivilege.
+        Needs: the tables' owner; CREATE on the database.  Source: CREATE TRIGGER.
+        """
+        from pgreplkit._async.logical.fence import checked_fence_name, make_fence
+        from pgreplkit._async.logical.writers import read_replicated
+        from pgreplkit.values.tablename import table_of
+
+        checked_fence_name(name)
+        if tables is None:
+            asked = await read_replicated(self._link, "fence writes")
+        else:
+            asked = [table_of(table) for table in several(tables, "tables", at_least=1)]
+        return await make_fence(self._link, asked, name=name, hint=hint, timeout=timeout)
+
+    async def write_fences(self) -> Rows[AsyncWriteFence]:
+        """Return the write fences of the database, by name.
+
+        Source: pg_trigger.
+        """
+        from pgreplkit._async.logical.fence import AsyncWriteFence, read_fences
+        from pgreplkit.values.rows import Rows
+
+        states = await read_fences(self._link)
+        return Rows(AsyncWriteFence(self._link, state, None) for state in states)

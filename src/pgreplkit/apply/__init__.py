@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pgreplkit._sync.logical.applier import Applier as Applier
     from pgreplkit.apply.membership import Membership as Membership
     from pgreplkit.apply.onerror import (
-        FailedChange as FailedChange,
         FailureDecision as FailureDecision,
         OnError as OnError,
+        RefusedChange as RefusedChange,
     )
     from pgreplkit.apply.policies import (
         ApplyRemote as ApplyRemote,
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
         LastUpdateWins as LastUpdateWins,
         Policy as Policy,
     )
-    from pgreplkit.apply.rules import TableRule as TableRule
+    from pgreplkit.apply.rules import (
+        ChangeRow as ChangeRow,
+        TableRule as TableRule,
+        Where as Where,
+    )
     from pgreplkit.apply.versions import Version as Version
     from pgreplkit.plans.logical.applying import (
         ApplierStatus as ApplierStatus,

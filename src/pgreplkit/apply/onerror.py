@@ -1,4 +1,4 @@
-"""FailedChange: a change that was refused, and what on_error decides about its transaction."""
+"""RefusedChange: a change that was refused, and what on_error decides about its transaction."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +15,7 @@ _DECISIONS = ("stop", "park", "skip")
 
 
 @attrs.frozen(kw_only=True)
-class FailedChange(Record):
+class RefusedChange(Record):
     """A change that the subscriber refused; nothing of its transaction is applied."""
 
     xid: int
@@ -32,7 +32,7 @@ class FailedChange(Record):
     """The subscriber's error."""
 
 
-OnError: TypeAlias = Literal["stop", "park"] | Callable[[FailedChange], FailureDecision]
+OnError: TypeAlias = Literal["stop", "park"] | Callable[[RefusedChange], FailureDecision]
 """A decision for all refused changes, or a function that decides about each."""
 
 
@@ -40,7 +40,7 @@ class OnErrorFailed(Exception):
     """A function that raised an error, or returned no decision."""
 
 
-def decided(on_error: OnError, failed: FailedChange) -> FailureDecision:
+def decided(on_error: OnError, failed: RefusedChange) -> FailureDecision:
     """Return the decision about a refused change.
 
     Raises: OnErrorFailed.

@@ -80,6 +80,7 @@ def samples_panel(samples: WatchSamples) -> Markup:
     begin, end = samples[0].taken_at, samples[-1].taken_at
     series = series_of(samples)
     highest = max((p.value or 0.0 for one in series for p in one.points), default=0.0)
+    # One sample, or a lag of 0 everywhere, must not divide by zero.
     length = max((end - begin).total_seconds(), 1e-9)
     title = join(
         [
@@ -121,6 +122,7 @@ def _point(at: float, node: NodeSample | None) -> Point:
 
 def _thinned(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return at most 300 points: the highest of each group, or a gap if the group has one."""
+    # Rounded up, so that the number of groups stays below the limit.
     size = -(-len(points) // _MOST_POINTS)
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     return tuple(
@@ -189,6 +191,7 @@ def _runs(series: Series, scale: float, highest: float) -> list[str]:
             continue
         y = _HEIGHT - (_HEIGHT - 10) * point.value / highest
         runs[-1].append(f"{_LEFT + scale * point.at:.1f},{y:.1f}")
+    # A line of one point would be invisible.
     return [" ".join(run if len(run) > 1 else [*run, *run]) for run in runs if run]
 
 

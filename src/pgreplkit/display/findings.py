@@ -59,6 +59,7 @@ def _remedy(finding: Finding) -> Markup:
     if not finding.remedy:
         return muted("–")
     after = finding.effective_after.value
+    # Only remedies that need a reload or a restart say so.
     note = muted(f" ({after})") if after != "nothing" else Markup("")
     return join([code(finding.remedy), note])
 

@@ -73,6 +73,7 @@ def result_panel(result: PlanResult) -> Markup:
 
 
 def _bar(begin: float, share: float) -> Markup:
+    # The times of a resumed operation are of several processes, perhaps with other clocks.
     begin, share = (min(1.0, max(0.0, part)) for part in (begin, share))
     inner = f"margin-left:{100 * begin:.1f}%;width:{100 * share:.1f}%"
     filled = block(style=f"{inner};min-width:2px;height:.8em;background:{GREY}")

@@ -52,9 +52,16 @@ def register(context: AdaptContext) -> None:
     (sync or async), or an adapters map such as ``psycopg.adapters``; connections created from it
     earlier are not changed. Connections opened by pgreplkit are registered.
 
+    Raises: TypeError for anything else, such as a connection pool.
     Source: the type pg_lsn.
     """
-    adapters = context.adapters
+    adapters = getattr(context, "adapters", None)
+    if not isinstance(adapters, adapt.AdaptersMap):
+        raise TypeError(
+            "register() takes a connection or cursor of psycopg 3, or an adapters map such as"
+            f" psycopg.adapters, not {type(context).__name__}; for a pool, call it in the function"
+            " that the pool takes as configure="
+        )
     adapters.register_loader("pg_lsn", _LSNTextLoader)
     adapters.register_loader("pg_lsn", _LSNBinaryLoader)
     # For parameters without an explicit format, psycopg uses the dumper registered last.

@@ -49,6 +49,12 @@ def complete(conninfo: str, params: Mapping[str, str | int | None]) -> str:
     from pgreplkit.values.options import insist_on_known
 
     insist_on_conninfo(conninfo)
+    if any("\0" in str(text) for text in (conninfo, *params.values())):
+        raise ConnectionFailed(
+            "connect",
+            "the connection string contains the character NUL",
+            remedy="remove it: libpq would ignore everything after it",
+        )
     known = [option.keyword.decode() for option in pq.Conninfo.get_defaults()]
     insist_on_known("libpq", "connection parameter", params, known)
     try:

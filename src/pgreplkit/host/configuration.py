@@ -80,6 +80,7 @@ class Launch:
     @property
     def config_dir(self) -> str | None:
         """Return what ``-D`` named: the data directory, or the folder of the configuration."""
+        # As in the server, the last of several equal options counts.
         folders = [value for name, value in self._options() if name == "-D"]
         return folders[-1] if folders else None
 
@@ -130,6 +131,7 @@ def read_configuration(control: NodeControl) -> Configuration:
     is_found = reader.read(main_file)
     files, written = tuple(reader.files), dict(reader.settings)
     directories = tuple(reader.directories)
+    # Read apart, because it comes last, and ALTER SYSTEM changes only this file.
     auto = _Reader(control)
     auto.read(AUTO_FILE)
     return Configuration(

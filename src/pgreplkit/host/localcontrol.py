@@ -75,6 +75,7 @@ class LocalControl:
         operation = f"read the status of the server in {self._data_dir}"
         command = self._ctl.status_cmd(self._data_dir)
         run = self._programs.run(operation, command, timeout=self._timeout)
+        # Any other status means that the directory cannot be read, or does not exist.
         if run.returncode not in {Status.running, Status.not_running}:
             raise ControlFailed(operation, run.text)
         return run.returncode == Status.running
@@ -92,6 +93,7 @@ class LocalControl:
     def stop(self) -> None:
         """Shut the server down in fast mode and wait for its end, if it is running."""
         if self.is_running():
+            # Fast mode: smart mode would wait for every client to leave.
             command = self._ctl.stop_cmd(self._data_dir, mode="fast", wait=self._timeout)
             self._pg_ctl_does("stop", command)
 

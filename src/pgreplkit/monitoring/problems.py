@@ -10,7 +10,10 @@ from pgreplkit.catalog.server.lag import LagReason, ReplayLag
 from pgreplkit.catalog.server.slot import SlotState, WalStatus
 from pgreplkit.errors import ConnectionFailed, Error, WaitTimeout
 from pgreplkit.offline.archive import ArchiveReport
-from pgreplkit.plans.cluster.topology import Topology
+from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.stats import WalStats
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.topology import SplitBrain, Topology
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples
 from pgreplkit.plans.logical.drift import SchemaDrift
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
@@ -18,6 +21,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.server.retention import WalRetention
 from pgreplkit.values.finding import Finding, Severity, tally
 from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
 from pgreplkit.values.text import size_text
 
 Report = (
@@ -179,6 +183,40 @@ def _(report: WatchSamples) -> Judgement:
     return judged(report.samples[-1]) if report.samples else _unknown("there are no samples")
 
 
+@judged.register(list)
+def _(report: list[SlotState] | list[SubscriptionStatus] | list[Record]) -> Judgement:
+    if not report:
+        return _unknown("there is nothing to check")
+    slots = tuple(row for row in report if isinstance(row, SlotState))
+    problems = [*_of_slots("", slots)]
+    for row in report:
+        problems += _of_subscription("", row) if isinstance(row, SubscriptionStatus) else ()
+    kinds = {type(row).__name__ for row in report}
+    retained = max((slot.retained_bytes for slot in slots), default=0)
+    figures = (Figure("retained_bytes", retained, "B"),) if slots else ()
+    names = tuple(figure.name for figure in figures)
+    return Judgement(f"{len(report)} {kinds.pop()}", tuple(problems), figures, names)
+
+
+@judged.register
+def _(report: WalStats) -> Judgement:
+    if not report.records:
+        return _unknown("there is no WAL record")
+    return Judgement(f"{report.records} records, {size_text(report.bytes)}", ())
+
+
+@judged.register
+def _(report: Journal) -> Judgement:
+    count = f"{report.operation}: {len(report.done)} of {len(report.steps)} steps are done"
+    problem = Problem(CheckStatus.WARNING, f"{count}; resume it, or undo it")
+    return Judgement(count, (problem,) if report.remaining else ())
+
+
+@judged.register(dict)
+def _(report: dict[str, object]) -> Judgement:
+    return Judgement(", ".join(f"{name} {value}" for name, value in report.items()), ())
+
+
 @judged.register
 def _(report: SchemaDrift) -> Judgement:
     # schema_drift() refuses to compare no tables, so that no difference means equal tables.
@@ -207,6 +245,13 @@ def split_brain(nodes: Mapping[str, NodeSample]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in writers.values() if len(names) > 1)
 
 
+def status_of(sample: WatchSample, node: NodeSample) -> CheckStatus:
+    """Return the status of one server of a sample, as a check of it reports it."""
+    is_writer = any(node.name in names for names in split_brain(sample.nodes))
+    statuses = [problem.status for problem in judged(node).problems]
+    return max([CheckStatus.CRITICAL if is_writer else CheckStatus.OK, *statuses], key=rank)
+
+
 def _of_writers(nodes: list[NodeSample]) -> Iterator[Problem]:
     for names in split_brain({node.name: node for node in nodes}):
         text = f"split brain: {' and '.join(names)} accept writes for the same cluster"
@@ -228,12 +273,13 @@ def _of_node(node: NodeSample) -> Iterator[Problem]:
 
 
 def of_error(error: Error) -> CheckStatus:
-    """Return the status of a server that did not answer: CRITICAL if it is out of reach.
+    """Return the status for an error instead of a report.
 
-    Other errors, such as a missing privilege, say nothing about its state.
+    It is CRITICAL if the server is out of reach, or the WAL is damaged. Other errors, such as a
+    missing privilege, say nothing about the state.
     """
-    is_down = isinstance(error, ConnectionFailed | WaitTimeout)
-    return CheckStatus.CRITICAL if is_down else CheckStatus.UNKNOWN
+    is_bad = isinstance(error, ConnectionFailed | WaitTimeout | InvalidWal | SplitBrain)
+    return CheckStatus.CRITICAL if is_bad else CheckStatus.UNKNOWN
 
 
 def _of_lag(name: str, lag: ReplayLag | None) -> Iterator[Problem]:
@@ -244,19 +290,19 @@ def _of_lag(name: str, lag: ReplayLag | None) -> Iterator[Problem]:
 
 def _of_slots(name: str, slots: tuple[SlotState, ...]) -> Iterator[Problem]:
     for slot in slots:
+        about = f"{name}: slot {slot.slot_name}" if name else f"slot {slot.slot_name}"
         if slot.is_lost:
-            yield Problem(CheckStatus.CRITICAL, f"{name}: slot {slot.slot_name} is lost")
+            yield Problem(CheckStatus.CRITICAL, f"{about} is lost")
         elif slot.wal_status is WalStatus.UNRESERVED:
-            text = f"{name}: slot {slot.slot_name} loses WAL at the next checkpoint"
-            yield Problem(CheckStatus.CRITICAL, text)
+            yield Problem(CheckStatus.CRITICAL, f"{about} loses WAL at the next checkpoint")
         elif not slot.active and slot.retained_bytes:
             retained = size_text(slot.retained_bytes)
-            text = f"{name}: slot {slot.slot_name} is unused, and retains {retained}"
-            yield Problem(CheckStatus.WARNING, text)
+            yield Problem(CheckStatus.WARNING, f"{about} is unused, and retains {retained}")
 
 
 def _of_subscription(name: str, found: SubscriptionStatus) -> Iterator[Problem]:
-    about = f"{name}: subscription {found.state.subname}"
+    about = f"subscription {found.state.subname}"
+    about = f"{name}: {about}" if name else about
     if not found.state.subenabled:
         yield Problem(CheckStatus.WARNING, f"{about} is disabled")
     elif not found.is_applying:

@@ -51,11 +51,13 @@ def segment_problem(
         found = f"{name} is of a system with segments of {header.segment_size}"
     elif int(header.lsn) != number * size.bytes:
         problem, found = ArchiveProblem.OTHER_ADDRESS, f"{name} holds the WAL of {header.lsn}"
+    # A file may begin with pages of an older timeline, copied at a promotion, not of a newer one.
     elif header.timeline > file.timeline:
         problem = ArchiveProblem.OTHER_ADDRESS
         found = f"{name} holds the WAL of timeline {header.timeline}"
     else:
         content = content_size(file.path, headers.forms[file.path], file.size)
+        # Not every compressed format records the size of its content.
         if content not in (None, size.bytes):
             problem = ArchiveProblem.WRONG_SIZE
             found = f"{name} has {content} bytes, not {size.bytes}"
@@ -68,6 +70,7 @@ def segment_problem(
 def duplicate(first: FoundFile, second: FoundFile, *, are_readable: bool) -> ArchiveFinding:
     """Report two files of one segment; they are compared if they can be read."""
     names = f"{first.path.name} and {second.path.name} are the same segment"
+    # A compressed and a plain copy of one segment are usual, after an archive_command was changed.
     if are_readable and not _are_equal(first.path, second.path):
         return ArchiveFinding(
             ArchiveProblem.DUPLICATE,
@@ -101,6 +104,8 @@ def partials(
     for file in listed:
         if file.kind is not WalFileKind.PARTIAL:
             continue
+        # pg_receivewal writes it until a segment is complete, a promoted server for the last
+        # segment of the old timeline.
         is_twin = (file.timeline, file.number(size)) in segments
         found = f"{file.path.name} is an incomplete segment"
         yield ArchiveFinding(
@@ -163,6 +168,7 @@ def read_histories(listed: Iterable[FoundFile], segments: Segments, size: Segmen
                         timeline,
                     )
                 )
+        # Timeline 1 never has a history.
         elif timeline > 1:
             findings.append(
                 ArchiveFinding(

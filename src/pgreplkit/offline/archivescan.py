@@ -69,6 +69,7 @@ def _report(
             continue
         number = file.number(size)
         key = file.timeline, -1 if number is None else number
+        # A segment that is damaged is not missing: it is reported once, as damaged.
         present.add(key)
         if file.path not in headers.unreadable:
             problem = checks.segment_problem(file, headers, reference)
@@ -159,15 +160,18 @@ def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFin
     try:
         for _ in reader.batches():
             pass
+    # A file in a compression that cannot be read here was reported as such before.
     except ExtraMissing:
         return None, len(run)
     except InvalidWal as error:
         lsn, found = error.lsn, error.found
+    # In an archive, leftovers of a recycled file are damage: only complete files are archived.
     if found is None and reader.ended_by in (WalEnd.DAMAGE, WalEnd.RECYCLED):
         lsn, found = reader.end_lsn, reader.end_reason
     if found is None:
         return None, len(run)
     size = report.segment_size
+    # Damage can be found at a boundary, where the position already belongs to the next file.
     number = min(max(first if lsn is None else int(lsn) // size.bytes, first), run[-1][1])
     file = report._segments[timeline, number]
     return _damage(file, number, size, f"{file.path.name} is damaged at {lsn}: {found}"), (

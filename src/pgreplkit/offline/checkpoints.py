@@ -12,6 +12,8 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 
 _SHUTDOWN, _ONLINE = 0x00, 0x10
+# From 12 on, the next transaction is one number of 64 bits; before, the epoch is a number of its
+# own. The unused number before it is padding in old versions.
 _UNTIL_11, _FROM_12 = Struct("<QII?3x9Iq3I4x"), Struct("<QII?3xiQ7I4xq3I4x")
 _EPOCH_BITS = 32
 
@@ -71,6 +73,7 @@ def _checkpoint(record: WalRecord) -> WalCheckpoint:
     oid, multi, offset, oldest, oldest_in, oldest_multi, multi_in, seconds, *commits = rest
     oldest_commit, newest_commit, oldest_active = commits
     try:
+        # Unlike all other times in the WAL, it is in seconds since 1970.
         time = datetime.fromtimestamp(seconds, tz=UTC)
     except (OverflowError, ValueError, OSError):
         raise InvalidWal(f"its time is {seconds} s after 1970") from None

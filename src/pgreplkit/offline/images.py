@@ -15,11 +15,13 @@ PAGE_SIZE = 8192
 """The size of a data page, which the WAL does not record; packaged servers have no other."""
 
 HAS_HOLE = 0x01
+# 15 gave the bits new meanings when it added lz4 and zstd.
 _OLD_COMPRESSED, _OLD_APPLIES = 0x02, 0x04
 _APPLIES, _PGLZ, _LZ4, _ZSTD = 0x02, 0x04, 0x08, 0x10
 _METHODS_SINCE = 15
 
 _LONGEST_COPY = 18
+"""The longest length in the four bits of a reference; a byte more follows then."""
 _SHORTEST_COPY = 3
 
 

@@ -41,6 +41,7 @@ class Place:
 
 
 _WALG = "wal_005"
+"""The number is the version of WAL-G's layout, not of the server."""
 
 
 def find_place(folder: Path, layout: ArchiveLayout) -> Place:
@@ -85,6 +86,7 @@ def _pgbackrest(folder: Path) -> Place | None:
             )
         folder = stanzas[0]
     if (folder / "archive.info").is_file():
+        # stanza-upgrade counts on; names such as 9.6-1 and 15-10 do not sort by that number.
         systems = sorted(_systems(folder), key=lambda path: int(path.name.partition("-")[2]))
         if systems:
             return Place(ArchiveLayout.PGBACKREST, systems[-1], tuple(systems[:-1]))

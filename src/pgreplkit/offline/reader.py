@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,7 @@ class WalReader:
         return self._overwritten
 
     def __iter__(self) -> Iterator[WalRecord]:
-        for records in self.batches():
-            yield from records
+        return chain.from_iterable(self.batches())
 
     def batches(self) -> Iterator[list[WalRecord]]:
         """Iterate over the records in lists, as they are decoded: faster than one by one."""
@@ -171,12 +171,11 @@ class WalReader:
         Raises: InvalidWal.
         """
         checked_flags(include_aborts=include_aborts)
-        for records in self.batches():
-            for record in records:
-                if is_end(record):
-                    commit = commit_of(record)
-                    if include_aborts or not commit.is_abort:
-                        yield commit
+        for record in self:
+            if is_end(record):
+                commit = commit_of(record)
+                if include_aborts or not commit.is_abort:
+                    yield commit
 
     def transaction(self, xid: int) -> Iterator[WalRecord]:
         """Iterate over the records of a transaction, with those of its subtransactions.
@@ -190,23 +189,21 @@ class WalReader:
         if type(xid) is not int:
             raise TypeError(f"xid is an int, not {type(xid).__name__}")
         family = self._family(xid)
-        for records in self.batches():
-            for record in records:
-                if record.xid in family or (is_end(record) and commit_of(record).xid == xid):
-                    yield record
+        for record in self:
+            if record.xid in family or (is_end(record) and commit_of(record).xid == xid):
+                yield record
 
     def _family(self, xid: int) -> set[int]:
         family, seen = {xid}, {0}
-        for records in self.batches():
-            for record in records:
-                assigned = subtransactions(record)
-                if assigned is not None and assigned[0] == xid:
-                    family.update(assigned[1])
-                # Only the first record of a subtransaction names the top-level transaction.
-                if record.xid not in seen:
-                    seen.add(record.xid)
-                    if record.top_xid == xid:
-                        family.add(record.xid)
+        for record in self:
+            assigned = subtransactions(record)
+            if assigned is not None and assigned[0] == xid:
+                family.update(assigned[1])
+            # Only the first record of a subtransaction names the top-level transaction.
+            if record.xid not in seen:
+                seen.add(record.xid)
+                if record.top_xid == xid:
+                    family.add(record.xid)
         return family
 
     def lsn_at(self, time: datetime) -> LSN | None:
@@ -241,18 +238,17 @@ class WalReader:
         return found
 
     def _times(self) -> Iterator[tuple[WalRecord, datetime]]:
-        for records in self.batches():
-            for record in records:
-                at = end_time(record)
-                if at is not None:
-                    yield record, at
+        for record in self:
+            at = end_time(record)
+            if at is not None:
+                yield record, at
 
     def stats(self, *, by: WalBy = WalBy.KIND) -> WalStats:
         """Sum up the volume of the WAL, by kind of record by default.
 
         Raises: InvalidWal; ValueError if ``by`` is not a member of WalBy.
         """
-        return stats_of(self.batches(), WalBy(by))
+        return stats_of(self, WalBy(by))
 
     def columns(self) -> dict[str, NDArray[numpy.uint64]]:
         """Return the numbers of all records as columns, for example for pandas.DataFrame.
@@ -270,10 +266,9 @@ class WalReader:
         Raises: InvalidWal.
         """
         found: WalRecord | None = None
-        for records in self.batches():
-            for record in records:
-                if is_checkpoint(record):
-                    found = record
+        for record in self:
+            if is_checkpoint(record):
+                found = record
         return None if found is None else checkpoint_of(found)
 
     def _between(self, start: LSN) -> WalReader:

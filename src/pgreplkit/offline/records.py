@@ -26,6 +26,7 @@ _CRC_AT = 20
 LONGEST = 1020 << 20
 """The longest record that a server writes."""
 
+# Numbers up to 32 are blocks; the highest ones stand for other parts (top-level xid: 14 on).
 _SHORT_DATA, _LONG_DATA, _ORIGIN, _TOP_XID = 255, 254, 253, 252
 _LAST_BLOCK = 32
 _FORK, _HAS_IMAGE, _WILL_INIT, _SAME_RELATION = 0x0F, 0x10, 0x40, 0x80
@@ -238,6 +239,8 @@ class WalRecord:
     def computed_crc(self) -> int:
         """Return the CRC-32C of the content: of the part after the header, then of the header."""
         extend = extension()
+        # The server computes it in this order, because it knows the position of the previous
+        # record, which is in the header, only when it inserts the record.
         return extend(extend(0, self.content[HEADER_SIZE:]), self.content[:_CRC_AT])
 
     def to_dict(self) -> dict[str, JSONValue]:
@@ -320,6 +323,7 @@ def _decode(record: WalRecord) -> _Parts:
     heads: list[_Head] = []
     origin = top_xid = None
     data_size = 0
+    # As the server reads it: all headers come first, and end where the announced contents begin.
     while size - at > sizes:
         key = content[at]
         at += 1
@@ -369,6 +373,7 @@ def _head(
     content: bytes, at: int, key: int, previous: _Head | None, major: int
 ) -> tuple[_Head, int]:
     """Decode a block's headers; return where they end."""
+    # The server numbers blocks in ascending order, and refuses any other order.
     if previous is not None and key <= previous.id:
         raise InvalidWal(f"block {key} follows block {previous.id}")
     head = _Head(key, *_BLOCK_HEAD.unpack_from(content, at))
@@ -377,6 +382,7 @@ def _head(
         head.image_size, head.hole_offset, flags = _IMAGE_HEAD.unpack_from(content, at)
         at += _IMAGE_HEAD.size
         head.image_flags = flags
+        # An image that is not compressed lacks only the hole, so the record omits its length.
         if compression_of(flags, major) is None:
             head.hole_length = PAGE_SIZE - head.image_size
         elif flags & HAS_HOLE:
@@ -410,6 +416,7 @@ def _located(content: bytes, at: int, head: _Head, major: int) -> tuple[WalBlock
     block = WalBlock(
         id=head.id,
         relation=head.relation,
+        # An unknown fork is no damage that would prevent reading the rest.
         fork=_FORKS[head.flags & _FORK] if head.flags & _FORK < len(_FORKS) else Fork("unknown"),
         number=head.number,
         will_init=bool(head.flags & _WILL_INIT),

@@ -117,14 +117,14 @@ def _text(key: StatsKey) -> str | None:
     return key.isoformat() if isinstance(key, datetime) else None if key is None else str(key)
 
 
-def stats_of(batches: Iterable[list[WalRecord]], by: WalBy) -> WalStats:
+def stats_of(records: Iterable[WalRecord], by: WalBy) -> WalStats:
     """Sum up the records.
 
     Raises: InvalidWal; ValueError if ``by`` is not a member.
     """
     if by not in _SUMS:
         raise ValueError(f"by must be one of {', '.join(WalBy)}, got {str(by)!r}")
-    sums = _SUMS[by](batches)
+    sums = _SUMS[by](records)
     rows = [WalStatsRow(key, *numbers) for key, numbers in sums.items()]
     rows.sort(key=lambda row: (-row.bytes, _text(row.key) or ""))
     return WalStats(by, tuple(rows))
@@ -139,91 +139,86 @@ def add(sums: Sums, key: StatsKey, records: int, size: int, images: int) -> None
     row[_IMAGES] += images
 
 
-def _by_number(batches: Iterable[list[WalRecord]]) -> tuple[dict[int, list[int]], int]:
+def _by_number(records: Iterable[WalRecord]) -> tuple[dict[int, list[int]], int]:
     """Sum up by the numbers of manager and kind: names for each record would take longer."""
     sums: dict[int, list[int]] = {}
     major = 0
-    for records in batches:
-        for record in records:
-            images, key = record.fpi_bytes, record.manager << 8 | record.info & 0xF0
-            try:
-                row = sums[key]
-            except KeyError:
-                row, major = sums.setdefault(key, [0, 0, 0]), record.major
-            row[_RECORDS] += 1
-            row[_BYTES] += record.length - images
-            row[_IMAGES] += images
+    for record in records:
+        images, key = record.fpi_bytes, record.manager << 8 | record.info & 0xF0
+        try:
+            row = sums[key]
+        except KeyError:
+            row, major = sums.setdefault(key, [0, 0, 0]), record.major
+        row[_RECORDS] += 1
+        row[_BYTES] += record.length - images
+        row[_IMAGES] += images
     return sums, major
 
 
-def _by_kind(batches: Iterable[list[WalRecord]]) -> Sums:
-    numbered, major = _by_number(batches)
+def _by_kind(records: Iterable[WalRecord]) -> Sums:
+    numbered, major = _by_number(records)
     sums: Sums = {}
     for key, numbers in numbered.items():
         add(sums, "/".join(kind_of(major, key >> 8, key & 0xF0)), *numbers)
     return sums
 
 
-def _by_manager(batches: Iterable[list[WalRecord]]) -> Sums:
-    numbered, _ = _by_number(batches)
+def _by_manager(records: Iterable[WalRecord]) -> Sums:
+    numbered, _ = _by_number(records)
     sums: Sums = {}
     for key, numbers in numbered.items():
         add(sums, manager_name(key >> 8), *numbers)
     return sums
 
 
-def _by_xid(batches: Iterable[list[WalRecord]]) -> Sums:
+def _by_xid(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
-    for records in batches:
-        for record in records:
-            add(sums, record.xid or None, 1, record.record_bytes, record.fpi_bytes)
+    for record in records:
+        add(sums, record.xid or None, 1, record.record_bytes, record.fpi_bytes)
     return sums
 
 
-def _by_relation(batches: Iterable[list[WalRecord]]) -> Sums:
+def _by_relation(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
-    for records in batches:
-        for record in records:
-            blocks = record.blocks
-            add(sums, blocks[0].relation if blocks else None, 1, record.record_bytes, 0)
-            for block in blocks:
-                if block.image is not None:
-                    add(sums, block.relation, 0, 0, block.image.size)
+    for record in records:
+        blocks = record.blocks
+        add(sums, blocks[0].relation if blocks else None, 1, record.record_bytes, 0)
+        for block in blocks:
+            if block.image is not None:
+                add(sums, block.relation, 0, 0, block.image.size)
     return sums
 
 
-def _by_database(batches: Iterable[list[WalRecord]]) -> Sums:
+def _by_database(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
-    for records in batches:
-        for record in records:
-            key = None
-            if record.blocks:
-                key = record.blocks[0].relation.database
-            elif is_end(record):
-                key = commit_of(record).database
-            add(sums, key, 1, record.record_bytes, record.fpi_bytes)
+    for record in records:
+        key = None
+        if record.blocks:
+            key = record.blocks[0].relation.database
+        elif is_end(record):
+            key = commit_of(record).database
+        add(sums, key, 1, record.record_bytes, record.fpi_bytes)
     return sums
 
 
-def _by_second(batches: Iterable[list[WalRecord]]) -> Sums:
+def _by_second(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
     waiting = [0, 0, 0]
-    for records in batches:
-        for record in records:
-            images = record.fpi_bytes
-            waiting[_RECORDS] += 1
-            waiting[_BYTES] += record.length - images
-            waiting[_IMAGES] += images
-            at = end_time(record)
-            if at is not None:
-                add(sums, at.replace(microsecond=0), *waiting)
-                waiting = [0, 0, 0]
+    for record in records:
+        images = record.fpi_bytes
+        waiting[_RECORDS] += 1
+        waiting[_BYTES] += record.length - images
+        waiting[_IMAGES] += images
+        at = end_time(record)
+        if at is not None:
+            add(sums, at.replace(microsecond=0), *waiting)
+            waiting = [0, 0, 0]
     if any(waiting):
         add(sums, None, *waiting)
     return sums
 
 
-_SUMS: dict[WalBy, Callable[[Iterable[list[WalRecord]]], Sums]] = {
+_SUMS: dict[WalBy, Callable[[Iterable[WalRecord]], Sums]] = {
     WalBy.KIND: _by_kind,
     WalBy.RESOURCE_MANAGER: _by_manager,
     WalBy.RELATION: _by_relation,

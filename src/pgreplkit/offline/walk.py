@@ -16,6 +16,7 @@ from pgreplkit.values.openenum import OpenEnum
 _SWITCH = 0x40
 _LAST_MANAGER = len(MANAGERS) - 1
 _CUSTOM_SINCE = 15
+"""Extensions have had resource managers of their own since then, with the numbers from 128 on."""
 
 
 class WalEnd(OpenEnum):
@@ -123,10 +124,12 @@ class RecordWalk:
     def take(self, data: bytes) -> list[WalRecord]:
         """Return the records that the data completes; nothing once the walk has stopped."""
         records: list[WalRecord] = []
+        # A page header that is split between two pieces is decoded when it is complete.
         view = memoryview(self._header + data if self._header else data)
         position, at, size = self.position - len(self._header), 0, len(view)
         self._header = b""
         block, segment = self.source.block_size, self.source.segment_size
+        # Only the header of a page says where a record begins. Within a page, one must begin here.
         if not self._pages and not self._is_aligned and position % block:
             self._pages, self._is_aligned = [_Page(0, position, 0, self.source)], True
         while at < size and self.stop is None:
@@ -149,6 +152,7 @@ class RecordWalk:
             self._parts.append(view[at : at + step])
             self._size += step
             at, position = at + step, position + step
+            # So the buffer holds at most one segment, however much is taken at once.
             if position % segment == 0:
                 self._walk(records)
         self._walk(records)
@@ -158,6 +162,8 @@ class RecordWalk:
     def _begin_page(self, header: bytes, address: int, records: list[WalRecord]) -> None:
         problem = self._page_problem(header, address)
         flags = int.from_bytes(header[2:4], "little")
+        # The records before the page decide what it means: the page may be in the rest of a segment
+        # that was switched.
         if problem is not None or flags & OVERWRITES or self._skip_to:
             self._walk(records)
             if address < self._skip_to or self.stop is not None:
@@ -166,14 +172,18 @@ class RecordWalk:
                 self.stop = self._ended(problem)
                 return
         _, flags, timeline, _, remaining = SHORT.unpack_from(header)
+        # The first file of a timeline begins with a copy of its parent, up to the switchpoint.
         if timeline != self.source.timeline:
             self.source = attrs.evolve(self.source, timeline=timeline)
         remaining = remaining if flags & CONTINUES else 0
+        # A server that crashed within a record does not complete it afterwards: it marks the page
+        # that would continue it (minor versions since November 2021).
         if flags & OVERWRITES and not remaining:
             if self.pending is not None:
                 self.overwritten.append(self.pending)
             self._restart(at=0)
         elif not self._is_aligned:
+            # Every record begins at a multiple of 8 bytes.
             self._restart(at=remaining + 7 & -8)
             self._is_aligned = self._at < self.source.block_size - len(header)
         page = _Page(self._size, address + len(header) - self._size, remaining, self.source)
@@ -197,16 +207,20 @@ class RecordWalk:
             return Stop(WalEnd.DAMAGE, address, error.found, error.remedy)
         if found != address:
             what = f"the page holds the WAL of {LSN(found)}"
+            # The server renames old files instead of creating new ones, and does not clear them:
+            # behind the end of the WAL are pages of an older position.
             end = WalEnd.RECYCLED if found < address else WalEnd.DAMAGE
             return Stop(end, address, what, "rename the file, or restore it from another copy")
         what = ""
         if major != self.source.major:
             what = f"a page of version {major} follows pages of {self.source.major}"
+        # Along a history, timelines only grow. A newer one than in the name is of another branch.
         elif not self.source.timeline <= timeline <= self.newest_timeline:
             newest = self.newest_timeline
             what = f"a page of timeline {timeline} is in a file of timeline {newest}"
             if timeline < self.source.timeline:
                 what = f"a page of timeline {timeline} follows one of {self.source.timeline}"
+        # Only the first page of a segment names the system.
         elif len(header) == LONG.size and self.system_id is not None:
             system_id = LONG.unpack_from(header)[5]
             if system_id != self.system_id:
@@ -235,6 +249,7 @@ class RecordWalk:
         """Append the records that are complete in the buffer."""
         if self.stop is not None or not self._is_aligned:
             return
+        # Joining the pieces copies them, so it waits until a record can be complete.
         if self._size < max(self._needed, self._at + HEADER_SIZE):
             return
         buffer = self._buffer = b"".join([self._buffer, *self._parts])
@@ -256,6 +271,7 @@ class RecordWalk:
             if size - at < HEADER_SIZE:
                 break
             length, xid, previous, info, manager, _ = unpack(buffer, at)
+            # One comparison accepts a good header; the exact problem is found only for a bad one.
             if previous != last or length < HEADER_SIZE or manager > _LAST_MANAGER:
                 self.last = last
                 self.stop = self._header_problem(at + shift, buffer, at)
@@ -268,16 +284,19 @@ class RecordWalk:
                     break
             if end > size:
                 self._needed = length
+                # Damage in the length would otherwise let the buffer grow without limit.
                 if length > LONGEST:
                     self.stop = Stop(WalEnd.DAMAGE, at + shift, f"its length is {length} bytes")
                 break
             record = WalRecord(source, at + shift, buffer[at:end], length, xid, info, manager)
+            # The CRC comes last: it takes longer than all other checks, which find most damage.
             if checks_crc and not record.is_crc_correct:
                 self.stop = _wrong_crc(record)
                 break
             append(record)
             last = at + shift
             at = end + 7 & -8
+            # The rest of its segment is padding, whatever the bytes are.
             if manager == XLOG and info & 0xF0 == _SWITCH:
                 self._skip_to = last - last % source.segment_size + source.segment_size
                 break

@@ -68,6 +68,7 @@ class PitrWindow(Record):
         if self.from_lsn is None or self.to_lsn is None:
             return False
         if isinstance(target, datetime):
+            # Before the backup ended, its files are not consistent yet.
             begin = self.backup.stop_time or self.backup.start_time
             is_late_enough = begin is None or begin <= target
             return is_late_enough and self.until is not None and target <= self.until
@@ -127,6 +128,7 @@ class _Finder:
         last = first - 1
         while last + 1 in path.files:
             last += 1
+        # A position on a boundary belongs to the file that ends there.
         needed = int(backup.stop_lsn or backup.start_lsn) - 1
         if last * self._size.bytes + self._size.bytes <= needed:
             name = self._name(history, last + 1)
@@ -143,6 +145,8 @@ class _Finder:
         elif path.has_later(last):
             ended_by = WindowEnd.GAP
             reason = f"{self._name(history, last + 1)} is missing or cannot be used"
+        # Recovery stops at a time only before a commit with a later time; from 13 on, it fails if
+        # there is none. So the last time that it can reach is just before the last commit.
         at = run.commit[1] if run.commit is not None and run.commit[0] > stop else None
         return PitrWindow(
             backup=backup,
@@ -220,6 +224,7 @@ class _Finder:
                 run.last = records[-1].lsn
                 for record in records:
                     at = end_time(record)
+                    # Commits are not written exactly in the order of their times.
                     if at is not None and (run.commit is None or at >= run.commit[1]):
                         run.commit = record.end_lsn, at
         except InvalidWal as error:

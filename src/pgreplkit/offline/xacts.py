@@ -19,9 +19,13 @@ _ENDS = {_COMMIT, _ABORT, _COMMIT_PREPARED, _ABORT_PREPARED}
 _ABORTS = {_ABORT, _ABORT_PREPARED}
 _RESTORE_POINT = 0x70
 
+# The parts of a commit, each announced by a bit, are in the order in which they are read below; so
+# an unknown part in between cannot be passed over.
 _HAS_DATABASE, _HAS_SUBXIDS, _HAS_RELATIONS, _HAS_INVALIDATIONS = 0x01, 0x02, 0x04, 0x08
 _IS_PREPARED, _HAS_ORIGIN, _HAS_GID, _HAS_STATISTICS = 0x10, 0x20, 0x80, 0x100
+# Three OIDs of a relation file; a union whose largest member has 16 bytes.
 _RELATION_SIZE, _INVALIDATION_SIZE = 12, 16
+# Dropped statistics (15 on): from 18 on, the ID of an object has 64 bits.
 _STATISTICS_SIZE, _STATISTICS_SIZE_18 = 12, 16
 _I64, _U32, _I32 = Struct("<q"), Struct("<I"), Struct("<i")
 _DATABASE, _FILE, _ORIGIN = Struct("<II"), Struct("<III"), Struct("<Qq")
@@ -78,6 +82,7 @@ class Reader:
     def count(self, size: int) -> int:
         """Read the length of an array whose items have ``size`` bytes, all of them present."""
         count = self.one(_I32)
+        # Damage in a count must not become a large allocation.
         if not 0 <= count * size <= len(self._data) - self._at:
             raise InvalidWal(f"it announces {count} items of {size} bytes")
         return count
@@ -91,6 +96,7 @@ class Reader:
         end = self._data.find(b"\0", self._at)
         if end < 0:
             raise InvalidWal("a text does not end")
+        # The WAL does not say in which encoding of a database the text is.
         value = self._data[self._at : end].decode(errors="surrogateescape")
         self._at = end + 1
         return value
@@ -165,6 +171,7 @@ def _commit(record: WalRecord) -> WalCommit:
         reader.skip(reader.count(size) * size)
     if info & _HAS_INVALIDATIONS:
         reader.skip(reader.count(_INVALIDATION_SIZE) * _INVALIDATION_SIZE)
+    # COMMIT PREPARED runs in another session, so the header has no xid of the transaction.
     xid = reader.one(_U32) if info & _IS_PREPARED else record.xid
     gid = reader.text() if info & _HAS_GID else None
     origin_lsn, origin_time = reader.several(_ORIGIN) if info & _HAS_ORIGIN else (None, None)

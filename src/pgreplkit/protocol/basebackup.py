@@ -61,6 +61,7 @@ class BackupTablespace:
         return cls(
             None if oid is None else int(oid),
             record["spclocation"],
+            # The server reports kB.
             None if kilobytes is None else int(kilobytes) << 10,
         )
 
@@ -133,6 +134,7 @@ class BackupFraming:
 
         Raises: InvalidBackupMessage.
         """
+        # Decided once: a backup has millions of messages.
         take = self._take_lettered if self._has_letters else self._take
         for message in messages:
             take(message)
@@ -144,6 +146,7 @@ class BackupFraming:
         if message[0] != _DATA:
             self._turn(message)
             return
+        # Content that no announcement belongs to would end up in the wrong file.
         if self._at is None and not self._has_manifest:
             raise InvalidBackupMessage(bytes(message[:32]), "no archive has started")
         self._take(message[1:])

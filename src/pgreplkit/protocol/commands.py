@@ -73,6 +73,7 @@ def create_logical_slot(
 
 def start_physical(start: LSN, *, timeline: int | None, slot: str | None) -> bytes:
     """Return START_REPLICATION for WAL from a position."""
+    # SLOT comes before PHYSICAL, and TIMELINE last: the grammar knows no other order.
     using = f"SLOT {checked_slot_name(slot)} " if slot is not None else ""
     on = f" TIMELINE {timeline:d}" if timeline is not None else ""
     return f"START_REPLICATION {using}PHYSICAL {start}{on}".encode()
@@ -108,6 +109,7 @@ def options_list(options: Mapping[str, Option]) -> str:
 
 
 def _value(value: Option) -> str:
+    # An option without a value is true in this grammar.
     if value is None or value is True:
         return ""
     if value is False:

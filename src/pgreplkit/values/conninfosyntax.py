@@ -51,6 +51,8 @@ def parse_conninfo(text: str) -> dict[str, str]:
         ValueError: If the string is malformed. The message does not repeat the string, because it
             may contain a password.
     """
+    if "\0" in text:
+        raise ValueError("a connection string cannot contain the character NUL")
     if text.startswith(("postgresql://", "postgres://")):
         return dict(_uri_parameters(text))
     parameters, at = {}, 0

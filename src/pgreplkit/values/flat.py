@@ -37,13 +37,28 @@ def to_records(rows: Iterable[object]) -> list[dict[str, object]]:
     [{'system_id': 7, 'timeline': 1, 'position': 50331648, 'database': None}]
 
     Raises:
-        TypeError: If an item is neither a row nor an object with a ``state``, such as a Slot.
+        TypeError: If an item is neither a row nor an object with a ``state``, such as a Slot; for
+            one row or report instead of several.
     """
     method = getattr(rows, "to_records", None)
     if method is not None and not isinstance(rows, list):
         own: list[dict[str, object]] = method()
         return own
+    if not isinstance(rows, Iterable):
+        raise TypeError(_one_row(rows))
     return _table([*map(row_of, rows)], _cell)
+
+
+def _one_row(row: object) -> str:
+    """Return the error for one row, or a report that has rows of several kinds."""
+    text = f"to_records() takes several rows, not one {type(row).__name__}: pass a list"
+    fields = names_of(type(row)) if isinstance(row, Record) else ()
+    parts = [name for name in fields if _has_rows(getattr(row, name))]
+    return f"{text}, or its {' or '.join(parts)}" if parts else text
+
+
+def _has_rows(value: object) -> bool:
+    return isinstance(value, tuple) and any(isinstance(item, Record) for item in value)
 
 
 def shown_records(rows: Iterable[object]) -> list[dict[str, object]]:

@@ -1,7 +1,5 @@
 """Record: the base of rows and reports, with their JSON, text and HTML forms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -32,7 +30,7 @@ class Record(ModelField):
     _is_named: ClassVar[bool] = False
     """True if ``str()`` of the record stands for it inside another record."""
 
-    def to_dict(self) -> dict[str, JSONValue]:
+    def to_dict(self) -> "dict[str, JSONValue]":
         """Return the fields and the computed properties as JSON types.
 
         LSNs, names and versions become text, sizes bytes, times ISO 8601, durations seconds, and
@@ -56,7 +54,7 @@ class Stateful:
 
     state: Record
 
-    def to_dict(self) -> dict[str, JSONValue]:
+    def to_dict(self) -> "dict[str, JSONValue]":
         """Return the state, as it was last read, as JSON types."""
         return self.state.to_dict()
 

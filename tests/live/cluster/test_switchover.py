@@ -341,8 +341,10 @@ def test_after_a_kill_at_any_step_another_process_resumes(
 
 def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    journal.write_text("{}")
     found = pgreplkit.Cluster.discover({"x": cluster.primary.conninfo})
+    with pytest.raises(pgreplkit.errors.HostFileError, match=r"could not read the journal .*No su"):
+        found.plan_resume(journal)
+    journal.write_text("{}")
     with pytest.raises(ValueError, match="could not read the journal"):
         found.plan_resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}

@@ -25,7 +25,7 @@ from pgreplkit import AsyncWatch, Watch
 from pgreplkit.rows import LagReason, WatchSample
 
 
-def watch(colour: Colour, servers: Mapping[str, str] | list[str], **options: float) -> AsyncWatch:
+def watch(colour: Colour, servers: Mapping[str, str] | list[str], **options: Any) -> AsyncWatch:
     if colour.name == "async":
         return AsyncWatch(servers, **options)
     return cast(AsyncWatch, WatchAwaited(Watch(servers, **options)))

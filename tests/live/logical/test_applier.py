@@ -19,9 +19,9 @@ from pgreplkit.apply import (
     Applier,
     AsyncApplier,
     ConflictKind,
-    FailedChange,
     FailureDecision,
     KeepLocal,
+    RefusedChange,
     TableRule,
 )
 from pgreplkit.applycommand import DONE, MISCONFIGURED, main
@@ -326,9 +326,9 @@ def test_a_refused_transaction_can_be_parked(two: Pair) -> None:
 
 @NEWEST
 def test_a_function_parks_or_skips_what_the_subscriber_refuses(two: Pair) -> None:
-    met: list[FailedChange] = []
+    met: list[RefusedChange] = []
 
-    def decide(failed: FailedChange) -> FailureDecision:
+    def decide(failed: RefusedChange) -> FailureDecision:
         met.append(failed)
         return "skip" if failed.change_number == 1 else "park"
 

@@ -105,7 +105,7 @@ async def test_one_name_instead_of_several_is_refused(pair: Pair, colour: Colour
             lambda name: subscriber.replica_identity(name),
             lambda name: publisher.create_publication("q", tables=name),
             lambda name: publisher.create_publication("q", schemas=name),
-            lambda name: publisher.create_publication("q", publish=name),
+            lambda name: publisher.create_publication("q", empty=True, publish=name),
             lambda name: subscriber.create_subscription("s", publisher, name),
         ]
         for call in calls:
@@ -166,7 +166,7 @@ async def test_a_subscription_without_tables_is_not_synchronized(
     pair: Pair, colour: Colour
 ) -> None:
     async with both(pair, colour) as (publisher, subscriber):
-        await publisher.create_publication("empty")
+        await publisher.create_publication("empty", empty=True)
         subscription = await subscriber.create_subscription(
             "s", pair.publisher.conninfo, ["empty"], SubscriptionOptions(copy_data=False)
         )

@@ -77,7 +77,13 @@ async def test_a_publication_is_created_read_and_dropped(tables: Database, colou
 
 async def test_tables_can_be_added_set_and_dropped(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        publication = await primary.create_publication("p")
+        nothings: list[dict[str, object]] = [{}, {"tables": []}]
+        for nothing in nothings:
+            with pytest.raises(ValueError, match="it would publish nothing; choose tables"):
+                await create(primary, nothing)
+        with pytest.raises(TypeError, match="empty=True cannot be combined"):
+            await create(primary, {"empty": True, "all_tables": True})
+        publication = await primary.create_publication("p", empty=True)
         assert await publication.tables() == []
         await publication.add_tables("keyed", "full_row")
         await publication.add_tables("by_index")
@@ -174,7 +180,7 @@ async def test_the_repr_has_the_publications_contents(tables: Database, colour: 
         "all sequences": {"puballsequences": True},
     }
     async with await colour.primary(tables.conninfo) as primary:
-        publication = await primary.create_publication("p", publish=["update"])
+        publication = await primary.create_publication("p", empty=True, publish=["update"])
         state = publication.state
         for contents, columns in everything.items():
             inner(publication).state = attrs.evolve(state, **columns)  # type: ignore[attr-defined]
@@ -347,7 +353,7 @@ async def test_unsupported_options_are_refused_before_anything_is_sent(
                 with pytest.raises(pgreplkit.errors.UnsupportedByServer) as caught:
                     await create(primary, options)
                 assert caught.value.since == since
-        await create(primary, {})
+        await create(primary, {"empty": True})
 
 
 async def create(primary: AsyncPrimary, options: Mapping[str, object]) -> None:
@@ -356,7 +362,7 @@ async def create(primary: AsyncPrimary, options: Mapping[str, object]) -> None:
 
 async def test_waiting_for_a_lock_times_out(tables: Database, colour: Colour) -> None:
     async with await colour.primary(tables.conninfo) as primary:
-        publication = await primary.create_publication("p")
+        publication = await primary.create_publication("p", empty=True)
         with psycopg.connect(tables.conninfo) as holder:
             holder.execute("LOCK TABLE keyed")
             with pytest.raises(pgreplkit.errors.StatementTimeout):
@@ -397,7 +403,7 @@ async def test_an_unprivileged_role_gets_an_error_with_the_missing_privilege(
         with pytest.raises(
             pgreplkit.errors.InsufficientPrivilege, match="GRANT CREATE ON DATABASE"
         ):
-            await primary.create_publication("q")
+            await primary.create_publication("q", empty=True)
         publication = await primary.publication("p")
         with pytest.raises(pgreplkit.errors.InsufficientPrivilege, match="GRANT postgres TO"):
             await publication.drop()

@@ -155,23 +155,27 @@ UNLOADABLE = [
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(("type_name", "text"), UNLOADABLE)
 def test_a_value_that_python_cannot_hold_is_refused_or_kept_as_text(
-    primary: Primary, major: int, how: How, type_name: str, text: str
+    primary: Primary, major: int, how: How
 ) -> None:
     skip_without_binary(how, major)
     connection = primary.connection
-    connection.execute(f"CREATE TABLE u (id int PRIMARY KEY, held {type_name}, n int)".encode())
-    publish(primary, "u")
-    connection.execute("INSERT INTO u VALUES (1, %s, 2)", [text])
-    cursor = connection.cursor(row_factory=scalar_row)
-    sent: str = cursor.execute("SELECT held::text FROM u").fetchall()[0]
-    with pytest.raises(ValueNotLoadable) as refused:
-        inserted(primary, how)
-    assert (refused.value.table, refused.value.column) == ("public.u", "held")
-    if how != "binary":
-        assert text.strip("{}[)-").split(",")[-1] in refused.value.value
-    assert [tuple(row) for row in inserted(primary, how, "text")] == [(1, sent, 2)]
+    for type_name, text in UNLOADABLE:
+        connection.execute(f"CREATE TABLE u (id int PRIMARY KEY, held {type_name}, n int)".encode())
+        publish(primary, "u")
+        # A prepared statement would be of the previous type.
+        connection.execute("INSERT INTO u VALUES (1, %s, 2)", [text], prepare=False)
+        cursor = connection.cursor(row_factory=scalar_row)
+        sent: str = cursor.execute("SELECT held::text FROM u").fetchall()[0]
+        with pytest.raises(ValueNotLoadable) as refused:
+            inserted(primary, how)
+        assert (refused.value.table, refused.value.column) == ("public.u", "held")
+        if how != "binary":
+            assert text.strip("{}[)-").split(",")[-1] in refused.value.value
+        assert [tuple(row) for row in inserted(primary, how, "text")] == [(1, sent, 2)]
+        primary.slot("s").drop()
+        connection.execute("DROP PUBLICATION p")
+        connection.execute("DROP TABLE u")
 
 
 @pytest.mark.pg(">=17")

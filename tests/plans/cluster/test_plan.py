@@ -12,7 +12,14 @@ from htmlchecks import words_of
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit.errors import ControlFailed, PlanFailed, PlanRefused
 from pgreplkit.plans.cluster.journal import Journal, LostPrimary, WriteStates
-from pgreplkit.plans.cluster.steps import Checkpoint, MakeSlots, Promote, SetSyncNames, Step
+from pgreplkit.plans.cluster.steps import (
+    Checkpoint,
+    DropSlots,
+    MakeSlots,
+    Promote,
+    SetSyncNames,
+    Step,
+)
 from pgreplkit.rows import Finding, Promotion, Severity
 
 STEPS = (MakeSlots("b", ("a",)), SetSyncNames("b", "a", ""), Promote("b", 18))
@@ -83,6 +90,12 @@ def test_a_critical_finding_stops_a_plan_before_its_first_step() -> None:
     assert actor.performed == []
     plan.run(force=True)
     assert actor.performed == list(STEPS)
+
+
+def test_a_step_with_one_slot_is_in_the_singular() -> None:
+    assert str(MakeSlots("b", ("a",))) == "b: create the slot a"
+    assert str(MakeSlots("b", ("a", "c"))) == "b: create the slots a, c"
+    assert str(DropSlots("b", ("a",))) == "b: drop the slot a"
 
 
 @pytest.mark.parametrize("number", range(len(STEPS)))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from pgreplkit import LSN, SegmentSize
+from pgreplkit import LSN, SegmentSize, to_records
 from pgreplkit.catalog.server.retention import KeptWal
 from pgreplkit.plans.server.retention import lasting, wal_retention
+from pgreplkit.plans.server.retentionfindings import with_findings
 from pgreplkit.rows import (
     ArchiverStatus,
     HolderKind,
@@ -78,6 +80,10 @@ def kept(current: int, redo: int, size: SegmentSize, **changes: object) -> KeptW
     return attrs.evolve(facts, **changes)  # type: ignore[arg-type]
 
 
+def report_of(server: KeptWal, **facts: Any) -> WalRetention:
+    return with_findings(wal_retention(server, **facts), server.freeze_max_age)
+
+
 @st.composite
 def reports(draw: st.DrawFn) -> WalRetention:
     size = draw(segment_sizes())
@@ -85,7 +91,7 @@ def reports(draw: st.DrawFn) -> WalRetention:
     positions = st.integers(max(0, current - (40 << 30)), current)
     restarts = draw(st.lists(st.none() | positions, max_size=4))
     slots = [slot(f"s{n}", restart, current, size) for n, restart in enumerate(restarts)]
-    return wal_retention(
+    return report_of(
         kept(current, draw(positions), size),
         slots=slots,
         senders=[],
@@ -137,7 +143,7 @@ HERE = 10 << 30
 
 def severities(**changes: object) -> dict[str, Severity]:
     facts = slot("a", HERE - 5, HERE, SIZE)
-    report = wal_retention(
+    report = report_of(
         kept(HERE, HERE, SIZE, max_slot_wal_keep_mb=1024),
         slots=[attrs.evolve(facts, **changes)],  # type: ignore[arg-type]
         senders=[],
@@ -174,7 +180,7 @@ def test_each_problem_of_a_slot_has_its_severity(
 
 
 def test_wal_waiting_for_the_archiver_is_retained() -> None:
-    report = wal_retention(
+    report = report_of(
         kept(HERE, HERE, SIZE),
         slots=[],
         senders=[],
@@ -189,7 +195,7 @@ def test_wal_waiting_for_the_archiver_is_retained() -> None:
 
 
 def test_all_kinds_of_files_wait_for_the_archiver_but_only_segments_retain_wal() -> None:
-    report = wal_retention(
+    report = report_of(
         kept(HERE, HERE, SIZE),
         slots=[],
         senders=[],
@@ -207,7 +213,7 @@ def test_all_kinds_of_files_wait_for_the_archiver_but_only_segments_retain_wal()
 
 
 def test_a_full_disk_is_critical() -> None:
-    report = wal_retention(
+    report = report_of(
         kept(HERE, HERE, SIZE, directory_bytes=100),
         slots=[],
         senders=[],
@@ -225,3 +231,11 @@ def test_severities_are_ordered_and_unknown_ones_are_kept() -> None:
     assert max(ordered) is Severity.CRITICAL
     assert Severity.OK <= Severity.OK < Severity.INFO
     assert Severity.CRITICAL >= Severity.CRITICAL > Severity.WARNING
+
+
+@given(reports())
+def test_a_report_is_a_table_of_its_holders(report: WalRetention) -> None:
+    assert [*report] == [*report.holders]
+    assert len(report) == len(report.holders)
+    names = [record["name"] for record in to_records(report)]
+    assert names == [holder.name for holder in report]

@@ -16,6 +16,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.plans.streams.slot import (
     missing_publications,
+    not_created,
     slot_refusal,
     slower_on_standby,
     start_refusal,
@@ -84,6 +85,23 @@ def test_a_stream_starts_only_where_the_same_cluster_has_its_wal(
         assert isinstance(refusal, AheadOfServer)
     else:
         assert refusal is None
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "remedy"),
+    [
+        ("55000", "set wal_level = logical"),
+        ("58P01", "install the plugin"),
+        ("53400", "drop slots that are not used"),
+        ("XX000", "what the server says"),
+        (None, "what the server says"),
+    ],
+)
+def test_a_slot_that_is_not_created_names_the_remedy(sqlstate: str | None, remedy: str) -> None:
+    refused = ServerError("create it", "no", sqlstate, remedy="what the server says")
+    error = not_created(refused)
+    assert (error.operation, error.found, error.sqlstate) == ("create it", "no", sqlstate)
+    assert error.remedy.startswith(remedy)
 
 
 def test_a_timeout_on_a_standby_names_the_remedy() -> None:

@@ -28,6 +28,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
+from pgreplkit.host.configfiles import translate_os_errors
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -95,6 +96,7 @@ class AsyncCluster:
         named = dict(servers) if isinstance(servers, Mapping) else _named(servers)
         if not named:
             raise ValueError("servers is empty: nothing would be discovered")
+        # Before anything is connected to: an object in place of a string is a mistake in a script.
         for text in (*named.values(), *(replication or {}).values()):
             insist_on_conninfo(text)
         for name, control in (controls or {}).items():
@@ -122,6 +124,8 @@ class AsyncCluster:
             job.result() if job.done() else silent(name, self._timeout)
             for name, job in jobs.items()
         ]
+        # Of nodes with different registrations, one may have been cut off before the others were
+        # added.
         registered = max((question.registered for question in questions.values()), key=len)
         nodes = [self._with_registration(node, registered) for node in nodes]
         for name, job in jobs.items():
@@ -373,10 +377,12 @@ class AsyncCluster:
 
         Raises:
             ValueError: If the file is not a journal, or names servers outside this cluster.
-            OSError: If the file cannot be read.
+            HostFileError: If the file cannot be read.
         """
         path = Path(journal)
-        kept = Journal.from_json(path.read_text())
+        with translate_os_errors(f"read the journal {str(path)!r}"):
+            text = path.read_bytes()
+        kept = Journal.from_json(text)
         # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:

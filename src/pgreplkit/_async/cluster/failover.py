@@ -88,6 +88,7 @@ async def _evidence(site: AsyncSite, kind: str, lost: LostPrimary) -> Finding:
     old = lost.primary
     if kind == "connection":
         return await _connection(site, old)
+    # The walreceivers of standbys see a primary that is cut off only from here.
     if kind == "standbys":
         reports = [await _report(site, name) for name in lost.standbys]
         return standbys_evidence(old, reports)
@@ -101,6 +102,7 @@ async def _connection(site: AsyncSite, name: str) -> Finding:
         async with await site.server(name) as server:
             reply, said = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
+        # A server that refuses the role or the database still answers, and so is not lost.
         reply, said = await site.reply(name), str(error)
     return connection_evidence(name, address(site.servers[name]), reply, said)
 

@@ -71,12 +71,14 @@ async def serving_findings(
     unconnected: dict[str, str] = {}
     async with await site.server(upstream.name) as server:
         settings = await server.settings()
+        # A line hostssl of pg_hba.conf matches only if the server offers encryption.
         has_ssl = value_of(settings, "ssl") is True
         for standby in joining:
             try:
                 conninfo = await site.conninfo_for(
                     standby.name, upstream.name, standby.application_name
                 )
+            # It becomes a finding: the other standbys are checked all the same.
             except Error as error:
                 unconnected[standby.name] = str(error)
                 continue
@@ -99,6 +101,7 @@ async def _verdict(
     role, host = parts.get("user"), parts.get("hostaddr") or parts.get("host") or ""
     if role is None:
         return "its replication role is unknown"
+    # As libpq: a path is the directory of a socket, and @ stands for an abstract one.
     is_socket = host.startswith(("/", "@"))
     if not is_socket and standby.address is None:
         return _UNKNOWN_ADDRESS

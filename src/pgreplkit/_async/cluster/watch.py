@@ -9,6 +9,7 @@ from logging import getLogger
 from typing import Self
 
 from pgreplkit._async._io import Job, TaskGroup
+from pgreplkit._async.server.retention import read_retention
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._async.wire.closing import AsyncClosing
@@ -16,6 +17,8 @@ from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, compared
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -35,10 +38,13 @@ class AsyncWatch(AsyncClosing):
     answer within ``timeout`` seconds (by default ``interval``), is an error in the sample and does
     not delay the others.
 
+    With ``retention``, samples have the WAL retention and the state of the archiver; with
+    ``subscriptions``, those of the connection's database, on primaries.
+
     Close the watch, or use it as a context manager.
 
     Needs:
-        pg_monitor on each server.
+        pg_monitor on each server; for subscriptions as ``Primary.subscriptions()``.
     """
 
     def __init__(
@@ -47,12 +53,15 @@ class AsyncWatch(AsyncClosing):
         *,
         interval: Timeout = 1.0,
         timeout: Timeout | None = None,
+        retention: bool = False,
+        subscriptions: bool = False,
     ) -> None:
+        checked_flags(retention=retention, subscriptions=subscriptions)
         if isinstance(servers, Mapping):
             named = several(servers.items(), "servers", at_least=1)
         else:
             named = tuple(map(_named, several(servers, "servers", at_least=1)))
-        self._watched = [_Watched(name, server) for name, server in named]
+        self._watched = [_Watched(name, server, retention, subscriptions) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two servers have the same name; give a mapping with distinct names")
         self.interval: float = checked_seconds(interval, "interval")
@@ -114,15 +123,19 @@ class AsyncWatch(AsyncClosing):
             await watched.start(self._group)
         await self._group.wait([w.job for w in self._watched if w.job], self.timeout)
         # Rates come from two samples of the same server.
-        nodes = [compared(watched.answer(self.timeout), self._before) for watched in self._watched]
+        nodes = [watched.answer(self.timeout, self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
 
 class _Watched:
     """One server of a watch, and its pending query."""
 
-    def __init__(self, name: str, server: str | AsyncServer) -> None:
+    def __init__(
+        self, name: str, server: str | AsyncServer, retention: bool, subscriptions: bool
+    ) -> None:
         self.name = name
+        self._retention, self._subscriptions = retention, subscriptions
+        self._wal_rate: float | None = None
         self.job: Job[NodeSample] | None = None
         self._missed = 0
         self._generation = 0
@@ -144,9 +157,10 @@ class _Watched:
             self._missed = 0
             self.job = group.start(self._ask)
 
-    def answer(self, timeout: float) -> NodeSample:
+    def answer(self, timeout: float, before: WatchSample | None) -> NodeSample:
         """Return the sample, or the error that there is none; log where a gap begins and ends."""
-        sample = self._answer(timeout)
+        sample = compared(self._answer(timeout), before)
+        self._wal_rate = sample.wal_rate
         now, since = time.monotonic(), self._silent_since
         if sample.error is None and since is not None:
             self._silent_since = None
@@ -184,7 +198,7 @@ class _Watched:
                     # close() came while the connection was opened.
                     raise WaitTimeout(f"gave up the connection to {self.name}")
                 self._server = server
-            return await _sampled(self.name, server)
+            return await self._sampled(server)
         except Error as error:
             if self._conninfo is not None and server is not None:
                 # The next round opens another connection.
@@ -193,21 +207,39 @@ class _Watched:
                 await server.close()
             return NodeSample(name=self.name, error=error)
 
+    async def _sampled(self, server: AsyncStandby) -> NodeSample:
+        link = server._link
+        operation, sql = f"read the state of {self.name}", NODE_STATE.sql(server.version.major)
+        state = NODE_STATE.read(await link.one(operation, sql))
+        retention, subscriptions = None, await self._read_subscriptions(server, state.in_recovery)
+        if self._retention:
+            # The rate of the previous round: measuring another one would delay this one.
+            retention = await read_retention(link, wal_rate=self._wal_rate)
+        return NodeSample(
+            name=self.name,
+            is_primary=not state.in_recovery,
+            system_id=state.system_id,
+            timeline=state.timeline,
+            lsn=state.lsn,
+            lag=await server.replay_lag() if state.in_recovery else None,
+            senders=tuple(await server.replicas()),
+            slots=tuple([slot.state for slot in await server.slots()]),
+            retention=retention,
+            subscriptions=subscriptions,
+            observed_at=state.observed_at,
+        )
 
-async def _sampled(name: str, server: AsyncStandby) -> NodeSample:
-    operation, sql = f"read the state of {name}", NODE_STATE.sql(server.version.major)
-    state = NODE_STATE.read(await server._link.one(operation, sql))
-    return NodeSample(
-        name=name,
-        is_primary=not state.in_recovery,
-        system_id=state.system_id,
-        timeline=state.timeline,
-        lsn=state.lsn,
-        lag=await server.replay_lag() if state.in_recovery else None,
-        senders=tuple(await server.replicas()),
-        slots=tuple([slot.state for slot in await server.slots()]),
-        observed_at=state.observed_at,
-    )
+    async def _read_subscriptions(
+        self, server: AsyncStandby, in_recovery: bool
+    ) -> tuple[SubscriptionStatus, ...]:
+        # A standby has its primary's subscriptions, which do nothing there.
+        if in_recovery or not self._subscriptions:
+            return ()
+        from pgreplkit._async.logical.subscribing import read_subscriptions
+        from pgreplkit._async.logical.subscription import AsyncSubscription
+
+        found = await read_subscriptions(server._link)
+        return tuple([await AsyncSubscription(server._link, each).status() for each in found])
 
 
 def _named(server: str | AsyncServer) -> tuple[str, str | AsyncServer]:

@@ -18,7 +18,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
-from pgreplkit.apply.onerror import FailedChange, FailureDecision, OnErrorFailed, decided
+from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
@@ -402,7 +402,7 @@ class AsyncApplyRun:
         self._committed, self._attempts = transaction.end_lsn, 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
-        failed = FailedChange(
+        failed = RefusedChange(
             xid=transaction.xid,
             lsn=transaction.end_lsn,
             commit_time=transaction.commit_time,

@@ -40,7 +40,7 @@ async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> W
     Raises: TableNotFound.
     """
     operation = "find the writers"
-    tables = await _replicated(link, operation) if tables is None else tables
+    tables = await read_replicated(link, operation) if tables is None else tables
     given = [[t.schema for t in tables], [t.name for t in tables]]
     records = await link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
@@ -63,7 +63,7 @@ async def read_writers(link: AsyncLink, tables: Sequence[TableName] | None) -> W
     )
 
 
-async def _replicated(link: AsyncLink, operation: str) -> list[TableName]:
+async def read_replicated(link: AsyncLink, operation: str) -> list[TableName]:
     """Return the subscribed tables of the database; without subscriptions, the published ones."""
     for sql in (SUBSCRIBED_NAMES, PUBLISHED_NAMES):
         if records := await link.all("read the tables", sql):

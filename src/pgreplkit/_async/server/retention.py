@@ -9,20 +9,25 @@ from pgreplkit.catalog.server.retention import ARCHIVER, KEPT_WAL, POSITION_NOW,
 from pgreplkit.catalog.server.slot import SLOTS
 from pgreplkit.errors import InsufficientPrivilege
 from pgreplkit.plans.server.retention import WalRetention, wal_retention
+from pgreplkit.plans.server.retentionfindings import with_findings
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
 
 async def read_retention(
-    link: AsyncLink, *, window: Timeout | None, disk_size: int | None
+    link: AsyncLink,
+    *,
+    window: Timeout | None = None,
+    disk_size: int | None = None,
+    wal_rate: float | None = None,
 ) -> WalRetention:
-    """Return the report of this server, with the WAL rate over ``window`` seconds."""
+    """Return the report of this server, with the given WAL rate or that over ``window`` seconds."""
     operation, major = "read the WAL retention", link.version.major
     seconds = None if window is None else checked_seconds(window, "a window")
     # The rate is measured first, so that all other facts are of about the same time.
-    wal_rate = None if seconds is None else await _wal_rate(link, seconds)
+    wal_rate = wal_rate if seconds is None else await _wal_rate(link, seconds)
     kept = KEPT_WAL.read(await link.one(operation, KEPT_WAL.sql(major)))
     slots = await link.all(operation, SLOTS.sql(major))
-    return wal_retention(
+    report = wal_retention(
         kept,
         slots=[SLOTS.read(record) for record in slots],
         senders=await read_senders(link),
@@ -31,6 +36,7 @@ async def read_retention(
         wal_rate=wal_rate,
         disk_size=disk_size,
     )
+    return with_findings(report, kept.freeze_max_age)
 
 
 async def _wal_rate(link: AsyncLink, window: float) -> float | None:

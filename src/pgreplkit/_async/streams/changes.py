@@ -134,6 +134,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
             item = await self._processed(feed)
             if item is not None:
                 return item
+            # The server asks before it gives up a connection (wal_sender_timeout).
             if feed.asked:
                 stream.answer()
                 feed.asked = False

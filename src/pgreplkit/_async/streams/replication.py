@@ -43,7 +43,7 @@ from pgreplkit.plans.streams.options import (
     StreamSettings,
     WalSettings,
 )
-from pgreplkit.plans.streams.slot import slower_on_standby
+from pgreplkit.plans.streams.slot import not_created, slower_on_standby
 from pgreplkit.protocol import commands
 from pgreplkit.protocol.answers import CreatedSlot, SlotPosition, Snapshot
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
@@ -161,7 +161,7 @@ class AsyncReplicationConnection(AsyncClosing):
         checked_flags(
             temporary=temporary, reserve_wal=reserve_wal, two_phase=two_phase, failover=failover
         )
-        walsender, major = self._walsender, self.version.major
+        major = self.version.major
         if plugin is None:
             if two_phase or failover or Snapshot(snapshot) is not Snapshot.NOTHING:
                 raise TypeError("a physical slot has no plugin, snapshot, two_phase or failover")
@@ -176,16 +176,25 @@ class AsyncReplicationConnection(AsyncClosing):
             command = commands.create_logical_slot(
                 major, name, plugin, snapshot=Snapshot(snapshot), **flags
             )
-        meaning = {DUPLICATE_OBJECT: AlreadyExists}
-        operation = f"create the slot {name!r}"
+        return await self._created(name, command, is_logical=plugin is not None, timeout=timeout)
+
+    async def _created(
+        self, name: str, command: bytes, *, is_logical: bool, timeout: Timeout
+    ) -> CreatedSlot:
+        operation, meaning = f"create the slot {name!r}", {DUPLICATE_OBJECT: AlreadyExists}
+        walsender = self._walsender
         try:
             [record] = await walsender.ask(operation, command, meaning=meaning, timeout=timeout)
         except StatementTimeout as error:
             # The server itself waits without limit. On a standby it waits for the primary to log
             # its running transactions, and not only for their ends.
-            if plugin is not None and await walsender.is_in_recovery():
+            if is_logical and await walsender.is_in_recovery():
                 raise slower_on_standby(error) from error
             raise
+        except ServerError as error:
+            if not is_logical or type(error) is not ServerError:
+                raise
+            raise not_created(error) from error.__cause__
         return CreatedSlot(
             name=name,
             consistent_point=LSN(record["consistent_point"] or "0/0"),

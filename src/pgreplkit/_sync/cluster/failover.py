@@ -89,6 +89,7 @@ def _evidence(site: Site, kind: str, lost: LostPrimary) -> Finding:
     old = lost.primary
     if kind == "connection":
         return _connection(site, old)
+    # The walreceivers of standbys see a primary that is cut off only from here.
     if kind == "standbys":
         reports = [_report(site, name) for name in lost.standbys]
         return standbys_evidence(old, reports)
@@ -102,6 +103,7 @@ def _connection(site: Site, name: str) -> Finding:
         with site.server(name) as server:
             reply, said = Reply.ACCEPTED, f"as {server!r}"
     except Error as error:
+        # A server that refuses the role or the database still answers, and so is not lost.
         reply, said = site.reply(name), str(error)
     return connection_evidence(name, address(site.servers[name]), reply, said)
 

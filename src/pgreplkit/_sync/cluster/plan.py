@@ -13,8 +13,8 @@ import attrs
 
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.server.replay import Promotion
-from pgreplkit.errors import Error
-from pgreplkit.host.configfiles import replace_file
+from pgreplkit.errors import Error, HostFileError
+from pgreplkit.host.configfiles import replace_file, translate_os_errors
 from pgreplkit.plans.cluster.journal import (
     Journal,
     LostPrimary,
@@ -127,6 +127,7 @@ class Plan:
             PlanFailed: If a step fails, with the ways to continue and to go back.
             ValueError: If the operation was already started, or the journal file belongs to an
                 unfinished operation.
+            HostFileError: If the journal file cannot be read or written; nothing is changed then.
         """
         checked_flags(force=force)
         if self._journal.done or self._begun:
@@ -135,7 +136,9 @@ class Plan:
             )
         kept = None if self._is_undone else self._journal_file
         # Overwriting it would lose what is known about that operation.
-        if kept and kept.exists() and Journal.from_json(kept.read_text()).remaining:
+        with translate_os_errors(f"read the journal {str(kept)!r}"):
+            text = kept.read_bytes() if kept and kept.exists() else None
+        if text is not None and Journal.from_json(text).remaining:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
@@ -228,7 +231,10 @@ class Plan:
             self._begun = None
             done = StepResult(step=step, began_at=began_at, ended_at=datetime.now(UTC))
             # After each step: a process that is killed repeats at most one, which is idempotent.
-            self._keep(self._journal.with_done(done, promotion))
+            try:
+                self._keep(self._journal.with_done(done, promotion))
+            except HostFileError as error:
+                raise self._failure(str(step), str(error)) from error
             _LOGGER.info("%s is done after %.1f s", where, done.elapsed.total_seconds())
             _report(on_progress, step, number, len(self.steps), done.elapsed)
         return self._journal.result
@@ -236,7 +242,8 @@ class Plan:
     def _keep(self, journal: Journal) -> None:
         self._journal = journal
         if self._journal_file is not None:
-            replace_file(self._journal_file, journal.to_json().encode())
+            with translate_os_errors(f"write the journal {str(self._journal_file)!r}"):
+                replace_file(self._journal_file, journal.to_json().encode())
 
     def _failure(self, step: str, found: str, *, way_on: str = "") -> PlanFailed:
         _LOGGER.warning("%s: failed in %s: %s", self.operation, step, found)

@@ -72,10 +72,12 @@ def serving_findings(
     unconnected: dict[str, str] = {}
     with site.server(upstream.name) as server:
         settings = server.settings()
+        # A line hostssl of pg_hba.conf matches only if the server offers encryption.
         has_ssl = value_of(settings, "ssl") is True
         for standby in joining:
             try:
                 conninfo = site.conninfo_for(standby.name, upstream.name, standby.application_name)
+            # It becomes a finding: the other standbys are checked all the same.
             except Error as error:
                 unconnected[standby.name] = str(error)
                 continue
@@ -98,6 +100,7 @@ def _verdict(
     role, host = parts.get("user"), parts.get("hostaddr") or parts.get("host") or ""
     if role is None:
         return "its replication role is unknown"
+    # As libpq: a path is the directory of a socket, and @ stands for an abstract one.
     is_socket = host.startswith(("/", "@"))
     if not is_socket and standby.address is None:
         return _UNKNOWN_ADDRESS

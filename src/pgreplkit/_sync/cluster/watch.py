@@ -10,6 +10,7 @@ from logging import getLogger
 from typing import Self
 
 from pgreplkit._sync._io import Job, TaskGroup
+from pgreplkit._sync.server.retention import read_retention
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.standby import Standby
 from pgreplkit._sync.wire.closing import Closing
@@ -17,6 +18,8 @@ from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample, WatchSamples, compared
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.several import several
 
@@ -36,10 +39,13 @@ class Watch(Closing):
     answer within ``timeout`` seconds (by default ``interval``), is an error in the sample and does
     not delay the others.
 
+    With ``retention``, samples have the WAL retention and the state of the archiver; with
+    ``subscriptions``, those of the connection's database, on primaries.
+
     Close the watch, or use it as a context manager.
 
     Needs:
-        pg_monitor on each server.
+        pg_monitor on each server; for subscriptions as ``Primary.subscriptions()``.
     """
 
     def __init__(
@@ -48,12 +54,15 @@ class Watch(Closing):
         *,
         interval: Timeout = 1.0,
         timeout: Timeout | None = None,
+        retention: bool = False,
+        subscriptions: bool = False,
     ) -> None:
+        checked_flags(retention=retention, subscriptions=subscriptions)
         if isinstance(servers, Mapping):
             named = several(servers.items(), "servers", at_least=1)
         else:
             named = tuple(map(_named, several(servers, "servers", at_least=1)))
-        self._watched = [_Watched(name, server) for name, server in named]
+        self._watched = [_Watched(name, server, retention, subscriptions) for name, server in named]
         if len({watched.name for watched in self._watched}) < len(self._watched):
             raise ValueError("two servers have the same name; give a mapping with distinct names")
         self.interval: float = checked_seconds(interval, "interval")
@@ -115,15 +124,19 @@ class Watch(Closing):
             watched.start(self._group)
         self._group.wait([w.job for w in self._watched if w.job], self.timeout)
         # Rates come from two samples of the same server.
-        nodes = [compared(watched.answer(self.timeout), self._before) for watched in self._watched]
+        nodes = [watched.answer(self.timeout, self._before) for watched in self._watched]
         return WatchSample(taken_at=datetime.now(UTC), nodes={node.name: node for node in nodes})
 
 
 class _Watched:
     """One server of a watch, and its pending query."""
 
-    def __init__(self, name: str, server: str | Server) -> None:
+    def __init__(
+        self, name: str, server: str | Server, retention: bool, subscriptions: bool
+    ) -> None:
         self.name = name
+        self._retention, self._subscriptions = retention, subscriptions
+        self._wal_rate: float | None = None
         self.job: Job[NodeSample] | None = None
         self._missed = 0
         self._generation = 0
@@ -145,9 +158,10 @@ class _Watched:
             self._missed = 0
             self.job = group.start(self._ask)
 
-    def answer(self, timeout: float) -> NodeSample:
+    def answer(self, timeout: float, before: WatchSample | None) -> NodeSample:
         """Return the sample, or the error that there is none; log where a gap begins and ends."""
-        sample = self._answer(timeout)
+        sample = compared(self._answer(timeout), before)
+        self._wal_rate = sample.wal_rate
         now, since = time.monotonic(), self._silent_since
         if sample.error is None and since is not None:
             self._silent_since = None
@@ -185,7 +199,7 @@ class _Watched:
                     # close() came while the connection was opened.
                     raise WaitTimeout(f"gave up the connection to {self.name}")
                 self._server = server
-            return _sampled(self.name, server)
+            return self._sampled(server)
         except Error as error:
             if self._conninfo is not None and server is not None:
                 # The next round opens another connection.
@@ -194,21 +208,39 @@ class _Watched:
                 server.close()
             return NodeSample(name=self.name, error=error)
 
+    def _sampled(self, server: Standby) -> NodeSample:
+        link = server._link
+        operation, sql = f"read the state of {self.name}", NODE_STATE.sql(server.version.major)
+        state = NODE_STATE.read(link.one(operation, sql))
+        retention, subscriptions = None, self._read_subscriptions(server, state.in_recovery)
+        if self._retention:
+            # The rate of the previous round: measuring another one would delay this one.
+            retention = read_retention(link, wal_rate=self._wal_rate)
+        return NodeSample(
+            name=self.name,
+            is_primary=not state.in_recovery,
+            system_id=state.system_id,
+            timeline=state.timeline,
+            lsn=state.lsn,
+            lag=server.replay_lag() if state.in_recovery else None,
+            senders=tuple(server.replicas()),
+            slots=tuple([slot.state for slot in server.slots()]),
+            retention=retention,
+            subscriptions=subscriptions,
+            observed_at=state.observed_at,
+        )
 
-def _sampled(name: str, server: Standby) -> NodeSample:
-    operation, sql = f"read the state of {name}", NODE_STATE.sql(server.version.major)
-    state = NODE_STATE.read(server._link.one(operation, sql))
-    return NodeSample(
-        name=name,
-        is_primary=not state.in_recovery,
-        system_id=state.system_id,
-        timeline=state.timeline,
-        lsn=state.lsn,
-        lag=server.replay_lag() if state.in_recovery else None,
-        senders=tuple(server.replicas()),
-        slots=tuple([slot.state for slot in server.slots()]),
-        observed_at=state.observed_at,
-    )
+    def _read_subscriptions(
+        self, server: Standby, in_recovery: bool
+    ) -> tuple[SubscriptionStatus, ...]:
+        # A standby has its primary's subscriptions, which do nothing there.
+        if in_recovery or not self._subscriptions:
+            return ()
+        from pgreplkit._sync.logical.subscribing import read_subscriptions
+        from pgreplkit._sync.logical.subscription import Subscription
+
+        found = read_subscriptions(server._link)
+        return tuple([Subscription(server._link, each).status() for each in found])
 
 
 def _named(server: str | Server) -> tuple[str, str | Server]:

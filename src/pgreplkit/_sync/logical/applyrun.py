@@ -19,7 +19,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import Outcome
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
-from pgreplkit.apply.onerror import FailedChange, FailureDecision, OnErrorFailed, decided
+from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.statements import Statement
@@ -399,7 +399,7 @@ class ApplyRun:
         self._committed, self._attempts = transaction.end_lsn, 0
 
     def _decided(self, transaction: RawTransaction[Row], failure: ApplyFailed) -> FailureDecision:
-        failed = FailedChange(
+        failed = RefusedChange(
             xid=transaction.xid,
             lsn=transaction.end_lsn,
             commit_time=transaction.commit_time,

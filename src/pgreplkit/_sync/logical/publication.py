@@ -327,6 +327,7 @@ def make_publication(
     tables: Sequence[AnyPublished],
     schemas: Sequence[str],
     everything: Sequence[Composable],
+    is_empty: bool,
     options: Sequence[Composable],
     force: bool,
     timeout: Timeout,
@@ -336,6 +337,15 @@ def make_publication(
     # The server would only report a syntax error.
     if everything and (tables or schemas):
         raise TypeError("tables and schemas cannot be combined with all_tables or all_sequences")
+    has_scope = bool(everything or tables or schemas)
+    if is_empty and has_scope:
+        raise TypeError("empty=True cannot be combined with tables, schemas or all_…")
+    # A computed list of tables may be empty by mistake, and nobody would notice.
+    if not is_empty and not has_scope:
+        raise ValueError(
+            f"could not {operation}: it would publish nothing; choose tables, schemas, all_tables"
+            " or all_sequences, or empty=True to add tables later"
+        )
     scope = [*everything]
     if tables:
         scope.append(SQL(SCOPE_TABLES).format(parts.published_list(link.require, tables)))

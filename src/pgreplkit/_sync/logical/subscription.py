@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
+from pgreplkit._sync.logical.applied import wait_for_applied
 from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import publisher_of
@@ -427,7 +428,9 @@ class Subscription(Stateful):
 
         Raises: SubscriptionStuck after ``timeout`` seconds, or at once if it is disabled;
         SlotNotFound, SlotLost; ConnectionFailed.
-        Source: the slot's confirmed_flush_lsn on the publisher; pg_subscription_rel.
+        Source: pg_stat_subscription and pg_replication_origin_progress(), if the role may execute
+        it; otherwise the slot's confirmed_flush_lsn, which follows 0.2 seconds later;
+        pg_subscription_rel.
         """
         self.refresh()
         backoff = Backoff(timeout)
@@ -440,8 +443,9 @@ class Subscription(Stateful):
                     "the subscription has no slot; attach_slot() sets one",
                 )
             slot = Slot(server._link, read_slot(server._link, self.state.subslotname))
+            limit = backoff.left if self.state.subenabled else 0
             try:
-                slot.wait_for_catchup(target, timeout=timeout if self.state.subenabled else 0)
+                wait_for_applied(self._link, self.state, slot, target, timeout=limit)
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.

@@ -41,7 +41,7 @@ def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
     Raises: TableNotFound.
     """
     operation = "find the writers"
-    tables = _replicated(link, operation) if tables is None else tables
+    tables = read_replicated(link, operation) if tables is None else tables
     given = [[t.schema for t in tables], [t.name for t in tables]]
     records = link.all(operation, WITH_PARTITIONS, given)
     covered = [_table(record) for record in records]
@@ -64,7 +64,7 @@ def read_writers(link: Link, tables: Sequence[TableName] | None) -> Writers:
     )
 
 
-def _replicated(link: Link, operation: str) -> list[TableName]:
+def read_replicated(link: Link, operation: str) -> list[TableName]:
     """Return the subscribed tables of the database; without subscriptions, the published ones."""
     for sql in (SUBSCRIBED_NAMES, PUBLISHED_NAMES):
         if records := link.all("read the tables", sql):

@@ -38,6 +38,7 @@ from pgreplkit.errors import (
     WaitTimeout,
 )
 from pgreplkit.plans.streams.options import ChangeOptions
+from pgreplkit.plans.streams.slot import not_created
 from pgreplkit.protocol.pgoutput.rows import Row, RowFactory, named_rows
 from pgreplkit.values.flags import checked_flags, optional_flags
 from pgreplkit.values.lsn import LSN
@@ -365,7 +366,13 @@ def make_logical_slot(
     ]
     params = [name, plugin, *flags]
     operation = f"create logical slot {name!r}, which waits for the end of open transactions"
-    return _create(link, name, sql.create_logical(len(flags)), params, operation, timeout)
+    statement = sql.create_logical(len(flags))
+    try:
+        return _create(link, name, statement, params, operation, timeout)
+    except ServerError as error:
+        if type(error) is not ServerError:
+            raise
+        raise not_created(error) from error.__cause__
 
 
 def _create(

@@ -135,6 +135,7 @@ class SlotReader(Closing, Generic[Item]):
             item = self._processed(feed)
             if item is not None:
                 return item
+            # The server asks before it gives up a connection (wal_sender_timeout).
             if feed.asked:
                 stream.answer()
                 feed.asked = False

@@ -94,11 +94,25 @@ ALL_SUBSCRIPTIONS = "SELECT oid, subslotname::text AS slot FROM pg_subscription"
 """The statement for the subscriptions of all databases."""
 ORIGINS = "SELECT roname AS name FROM pg_replication_origin"
 ORIGIN_POSITION = "SELECT pg_replication_origin_progress(%s::text, true) AS lsn"
+PASSED = """
+    SELECT latest_end_lsn AS lsn FROM pg_stat_subscription, pg_roles
+    WHERE subid = %s::oid AND relid IS NULL AND latest_end_lsn IS NOT NULL
+        AND rolname = current_user AND (rolsuper OR
+            current_setting('server_version_num')::int >= 140000 AND has_function_privilege(
+                'pg_replication_origin_progress(text, boolean)', 'EXECUTE'))
+"""
+"""The publisher's position in the last keepalive of the apply worker, which has applied all that
+was sent before; no row if the role may not flush it with ORIGIN_POSITION. The origin's own position
+moves only with transactions that change a published table."""
 LOG_TAIL = """
     SELECT convert_from(pg_read_binary_file(pg_current_logfile('stderr'),
         greatest(0, (pg_stat_file(pg_current_logfile('stderr'))).size - %s::bigint), %s::bigint),
         'SQL_ASCII') AS log,
         (SELECT reset_val FROM pg_settings WHERE name = 'lc_messages') AS language
+"""
+END_WORKERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_subscription
+    WHERE subid = %s::oid AND pid IS NOT NULL
 """
 ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
 

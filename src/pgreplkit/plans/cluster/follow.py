@@ -81,6 +81,7 @@ def follow_steps(facts: FollowFacts, address: str) -> tuple[Step, ...]:
     """Return the steps in order; ``address`` is the new upstream's."""
     standby, upstream = facts.standby, facts.upstream
     steps: list[Step] = []
+    # The slot comes first: the standby would retry in vain without it.
     if missing := missing_slots([facts.slot], upstream.slots):
         steps.append(MakeSlots(upstream.name, missing))
     link = (facts.slot, facts.application_name, standby.major)

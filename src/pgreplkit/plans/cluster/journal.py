@@ -75,6 +75,7 @@ class PlanResult(Record):
         """Time from the start of the first step to the end of the last."""
         if not self.steps:
             return timedelta(0)
+        # Pauses before a resume() count: the operation was not complete in that time.
         return self.steps[-1].ended_at - self.steps[0].began_at
 
     def __str__(self) -> str:
@@ -213,13 +214,14 @@ class Journal:
         """
         is_resumable, way_on = not way_on, way_on or "fix the cause, then call resume()"
         if journal_file is not None and is_resumable:
-            way_on += f", or from another process the cluster's resume({journal_file!r})"
+            way_on += f", or from another process plan_resume({journal_file!r})"
         # What undo() would do is said before the user decides.
         backward = "; ".join(f"{undone.node}: {undone.undo}" for undone in self.to_undo)
         way_back = f"undo(), which does: {backward or 'nothing'}"
         final = self.final_step(next_is_begun=True)
         if final is not None:
             way_back = f"none after this: {final}" + (f"; {final.caution}" if final.caution else "")
+        # Texts only: an error can be pickled, and outlives the plan.
         done = tuple(str(result.step) for result in self.done)
         return PlanFailed(self.operation, step, found, done, self.state, way_on, way_back)
 

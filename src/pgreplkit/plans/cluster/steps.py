@@ -84,6 +84,10 @@ def _names(names: object) -> tuple[str, ...]:
     return tuple(names)  # type: ignore[arg-type]
 
 
+def _all_of(slots: tuple[str, ...]) -> str:
+    return f"the slot{'s' * (len(slots) > 1)} {', '.join(slots)}"
+
+
 @attrs.frozen
 class Fence(Step):
     """Prevent a lost server from writing, by the caller's own means (STONITH)."""
@@ -99,9 +103,12 @@ class MakeSlots(Step):
 
     check = "slots that already exist stay unchanged"
     undo = "drop the slots"
-    _description = "create the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
+
+    @property
+    def description(self) -> str:
+        return f"create {_all_of(self.slots)}"
 
     @property
     def action(self) -> str:
@@ -115,9 +122,12 @@ class DropSlots(Step):
     """Drop slots that are no longer used, and would retain WAL without limit."""
 
     check = "none of the slots is in use"
-    _description = "drop the slots {slots}"
 
     slots: tuple[str, ...] = attrs.field(converter=_names)
+
+    @property
+    def description(self) -> str:
+        return f"drop {_all_of(self.slots)}"
 
     @property
     def action(self) -> str:

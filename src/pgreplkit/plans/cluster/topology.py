@@ -238,6 +238,8 @@ class Topology(Record):
             lsn = 0 if node.lsn is None else int(node.lsn)
             direct = node.upstream in writers
             priority = -_priority(node)
+            # The timeline comes before the position: more WAL of an older timeline is WAL that was
+            # left.
             return (-(node.timeline or 0), -lsn, not confirms, priority, not direct, node.name)
 
         return min((node for node in self.standbys if _priority(node)), key=rank, default=None)
@@ -253,6 +255,7 @@ class Topology(Record):
             lines += wrapped(f"!! {self.split_brain()}", then="   ")
         drawn: set[str] = set()
         roots = [node for node in self.members if node.upstream is None]
+        # The primary is drawn first, then standbys whose upstream is not in this cluster.
         for root in sorted(roots, key=lambda node: (not node.is_primary, node.name)):
             lines += self._tree(root, drawn)
         for node in self.members:
@@ -323,6 +326,7 @@ def _links(node: ClusterNode) -> list[object]:
 
 
 def _priority(node: ClusterNode) -> int:
+    # repmgr's own default.
     return 100 if node.repmgr is None else node.repmgr.priority
 
 
@@ -355,6 +359,7 @@ def _upstream(node: ClusterNode, nodes: Sequence[ClusterNode]) -> str | None:
 
 def _slots_in_use(node: ClusterNode) -> set[str | None]:
     streaming = {sender.pid for sender in node.senders}
+    # A slot can be in use without a walsender: by an SQL function.
     return {slot.slot_name for slot in node.slots if slot.active_pid in streaming}
 
 

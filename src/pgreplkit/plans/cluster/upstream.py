@@ -41,6 +41,7 @@ class UpstreamFacts:
 
 def missing_slots(wanted: Iterable[str | None], existing: Sequence[SlotState]) -> tuple[str, ...]:
     """Return the wanted slots that must be created, each once."""
+    # Idempotent: a slot of an interrupted operation is used again.
     there = {slot.slot_name for slot in existing}
     return tuple(dict.fromkeys(name for name in wanted if name and name not in there))
 
@@ -56,6 +57,7 @@ def why_unusable(slot: SlotState) -> str:
     """Return why a further standby cannot stream from a slot; empty if it can."""
     if slot.slot_type is SlotType.LOGICAL:
         return "logical"
+    # An invalidated slot still exists: a walreceiver that names it is always refused.
     if slot.is_lost:
         return "invalidated"
     return "in use" if slot.active else ""
@@ -97,6 +99,7 @@ def upstream_findings(facts: UpstreamFacts) -> Iterator[Finding]:
 def _synchronized_slots(facts: UpstreamFacts) -> Iterator[Finding]:
     """Check that logical decoding will not wait for a slot that does not exist (17 on)."""
     name = "synchronized_standby_slots"
+    # Names in the setting may be quoted as identifiers.
     text = str(value_of(facts.settings, name) or "")
     listed = [part.strip().strip('"') for part in text.split(",") if part.strip()]
     existing = {*facts.slots, *(slot.slot_name for slot in facts.node.slots)}
@@ -113,6 +116,7 @@ def _synchronized_slots(facts: UpstreamFacts) -> Iterator[Finding]:
 
 
 def _access(name: str, node: ClusterNode, verdict: AccessVerdict | str) -> Finding:
+    # Unknown, for example without the right to read pg_hba.conf, is no reason to refuse.
     allowed, line, rule = None, "", str(verdict)
     if isinstance(verdict, AccessVerdict):
         allowed, line = verdict.allowed, verdict.line
@@ -134,6 +138,7 @@ def encryptions(conninfo: Mapping[str, str], *, has_ssl: bool) -> tuple[bool, ..
     libpq makes the second attempt if pg_hba.conf rejects the first one.
     """
     attempts = _ENCRYPTION.get(conninfo.get("sslmode", ""), _PREFER)
+    # If no attempt is possible, the server refuses: report by what was asked for.
     possible = tuple(encrypted for encrypted in attempts if has_ssl or not encrypted)
     return possible or attempts
 

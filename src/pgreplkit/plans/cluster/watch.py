@@ -58,6 +58,7 @@ class NodeSample(Record):
 
     def _to_record(self) -> dict[str, object]:
         lag = self.lag
+        # A walsender that has just connected reports no position yet.
         replays = [s.lag.replay_bytes for s in self.senders if s.lag.replay_bytes is not None]
         is_down = self.error is not None
         return {
@@ -177,6 +178,7 @@ class WatchSamples(Record, Sequence[WatchSample]):
 
     def _summary_of(self, name: str, last: NodeSample) -> dict[str, object]:
         """Return the last state of a server, and the extremes of all samples."""
+        # Nodes can be added to a watch later.
         own = [sample.nodes[name] for sample in self.samples if name in sample.nodes]
         lags = [node.lag.bytes for node in own if node.lag and node.lag.bytes is not None]
         lag = last.lag

@@ -85,6 +85,7 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
         needed="logical, on the publisher",
         value="logical",
     )
+    # A slot that exists already has its place.
     if not facts.has_slot:
         yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=1)
     yield checked(
@@ -115,6 +116,7 @@ def _rights(facts: ApplyFacts) -> Iterator[Finding]:
         needed="a schema in which the role can create tables",
         remedy=facts.setup,
     )
+    # A role whose own settings choose replica needs no right to set it.
     may_set_role = (
         rights.is_superuser
         or rights.session_role == "replica"
@@ -132,6 +134,8 @@ def _rights(facts: ApplyFacts) -> Iterator[Finding]:
         return
     may_use = (
         rights.is_superuser
+        # Before 14 the functions check for a superuser themselves, so that a grant is no use: a
+        # wrapper with SECURITY DEFINER is needed.
         or (rights.may_use_origins and has("origin.grantable", facts.major))
         or (rights.has_origin_wrapper and not has("origin.grantable", facts.major))
     )
@@ -147,6 +151,7 @@ def _rights(facts: ApplyFacts) -> Iterator[Finding]:
 def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
     settings = facts.settings
     if facts.uses_origin and not facts.has_origin:
+        # Before, origins share their limit with slots.
         is_own = has("subscription.origin_limit", facts.major)
         limit = "max_active_replication_origins" if is_own else "max_replication_slots"
         origins = free_places(settings, limit, used=facts.origins, wanted=1)
@@ -198,6 +203,7 @@ def _table(
             needed="the privileges to write the table, and to find its rows",
             remedy=facts.setup,
         )
+    # An UPDATE of a hidden row would find no row, which looks like a conflict.
     if table.hides_rows:
         return checked(
             check,
@@ -216,6 +222,7 @@ def _table(
             otherwise=Severity.WARNING,
         )
     is_keyed = bool(table.keys)
+    # With all columns as identity, a row is found by all of its values.
     is_full = identity is not None and identity.kind is IdentityKind.FULL
     return checked(
         check,

@@ -17,6 +17,8 @@ _DEFINITION = ("data_type", "minimum", "maximum", "increment", "cycle")
 class SequenceChange(Record):
     """A sequence of the publisher, and the change to the subscriber's."""
 
+    _first = ("name", "source_last_value", "target_last_value", "last_value", "sql")
+
     name: TableName
     source: SequenceState
     target: SequenceState | None

@@ -7,15 +7,8 @@ import attrs
 
 from pgreplkit.catalog.server.retention import ArchiverStatus, KeptWal
 from pgreplkit.catalog.server.senders import WalSender
-from pgreplkit.catalog.server.slot import SlotState, WalStatus
-from pgreplkit.values.finding import (
-    EffectiveAfter,
-    Finding,
-    Severity,
-    finding_lines,
-    worst_first,
-    worst_of,
-)
+from pgreplkit.catalog.server.slot import SlotState
+from pgreplkit.values.finding import Finding, Severity, finding_lines, worst_first, worst_of
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
@@ -23,9 +16,6 @@ from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.text import duration_text, size_text, table_text, wrapped
 from pgreplkit.values.walfile import WalFileName
 from pgreplkit.values.walnames import PartialWalFileName, parse_wal_name
-
-_SOON, _TODAY = timedelta(hours=1), timedelta(days=1)
-"""Less than an hour is critical: hardly enough for a person to act. A day is a warning."""
 
 
 class HolderKind(OpenEnum):
@@ -132,6 +122,12 @@ class WalRetention(Record):
             text += f"; slots retain at most {size_text(self.max_slot_wal_keep_size)}"
         return text
 
+    def __iter__(self) -> Iterator[WalHolder]:
+        return iter(self.holders)
+
+    def __len__(self) -> int:
+        return len(self.holders)
+
     def __str__(self) -> str:
         rows = [
             {
@@ -168,7 +164,7 @@ def wal_retention(
     wal_rate: float | None = None,
     disk_size: int | None = None,
 ) -> WalRetention:
-    """Return the report for facts that were read at the same time.
+    """Return the report for facts that were read at the same time, without findings.
 
     ``ready`` are the names of the files that wait to be archived, oldest first.
     """
@@ -181,7 +177,7 @@ def wal_retention(
         found.archiver(archiver, ready),
         found.checkpoint(),
     ]
-    report = WalRetention(
+    return WalRetention(
         observed_at=kept.observed_at,
         current_lsn=kept.current_lsn,
         segment_size=kept.segment_size,
@@ -193,7 +189,6 @@ def wal_retention(
         ready_count=None if ready is None else len(ready),
         holders=tuple(sorted(_with_freed(holders, kept), key=_oldest_first)),
     )
-    return attrs.evolve(report, findings=tuple(findings_of(report, kept.freeze_max_age)))
 
 
 def _has_slot(sender: WalSender, slots: Sequence[SlotState]) -> bool:
@@ -313,149 +308,4 @@ class _Holders:
             time_left=time_left,
             slot=slot,
             sender=sender,
-        )
-
-
-def findings_of(report: WalRetention, freeze_max_age: int) -> Iterator[Finding]:
-    """Return a finding for each present or impending problem."""
-    for holder in report.holders:
-        if holder.slot is not None:
-            yield from _of_slot(holder, holder.slot)
-            yield from _of_horizon(holder.slot, freeze_max_age)
-    yield from _of_limit(report)
-    yield from _of_archiver(report)
-    yield from _of_disk(report)
-
-
-def _of_slot(holder: WalHolder, slot: SlotState) -> Iterator[Finding]:
-    """Yield the worst finding about a slot, if any: the others would follow from it."""
-    drop = f"SELECT pg_drop_replication_slot('{slot.slot_name}')"
-    if slot.is_lost:
-        why = slot.invalidation_reason or slot.wal_status or "conflicting"
-        yield _slot_finding(
-            slot,
-            Severity.CRITICAL,
-            f"lost ({why}): its receiver cannot continue",
-            needed="a slot whose WAL is available",
-            remedy=f"create its receiver again (a standby from a new base backup), and {drop}",
-        )
-        return
-    if slot.wal_status is WalStatus.UNRESERVED:
-        yield _slot_finding(
-            slot,
-            Severity.CRITICAL,
-            "unreserved: the next checkpoint removes WAL that it needs",
-            needed="within max_slot_wal_keep_size",
-            remedy="let its receiver catch up now, or raise max_slot_wal_keep_size",
-            effective_after=EffectiveAfter.RELOAD,
-        )
-        return
-    if _is_ending(holder, slot) and holder.time_left is not None:
-        yield _slot_finding(
-            slot,
-            Severity.CRITICAL if holder.time_left < _SOON else Severity.WARNING,
-            f"{holder.time_left} until it is lost, if it does not advance",
-            needed="enough time to repair its receiver",
-            remedy="let its receiver catch up, or raise max_slot_wal_keep_size",
-            effective_after=EffectiveAfter.RELOAD,
-        )
-        return
-    if not slot.active and holder.bytes:
-        since = f" since {slot.inactive_since}" if slot.inactive_since else ""
-        yield _slot_finding(
-            slot,
-            Severity.WARNING,
-            f"unused{since}, and retains {holder.bytes} bytes of WAL",
-            needed="a receiver",
-            remedy=f"start its receiver; if it no longer exists: {drop}",
-        )
-
-
-def _slot_finding(
-    slot: SlotState,
-    severity: Severity,
-    found: str,
-    *,
-    needed: str,
-    remedy: str,
-    effective_after: EffectiveAfter = EffectiveAfter.NOTHING,
-) -> Finding:
-    return Finding(
-        check=f"slot {slot.slot_name}",
-        severity=severity,
-        found=found,
-        needed=needed,
-        remedy=remedy,
-        effective_after=effective_after,
-    )
-
-
-def _is_ending(holder: WalHolder, slot: SlotState) -> bool:
-    """Return whether a slot is close to its limit; a used slot only beyond half of it."""
-    if holder.time_left is None or holder.time_left >= _TODAY:
-        return False
-    # A slot in use usually follows closely; its limit is near only if it lags behind a lot.
-    return not slot.active or holder.bytes > (slot.safe_wal_size or 0)
-
-
-def _of_horizon(slot: SlotState, freeze_max_age: int) -> Iterator[Finding]:
-    ages = {"xmin": slot.xmin_age, "catalog_xmin": slot.catalog_xmin_age}
-    # Beyond autovacuum_freeze_max_age the server forces anti-wraparound vacuums, which cannot
-    # freeze rows newer than the slot's xmin. Half of it leaves time to react.
-    for name, age in ages.items():
-        if age is not None and age > freeze_max_age // 2:
-            yield _slot_finding(
-                slot,
-                Severity.CRITICAL if age > freeze_max_age else Severity.WARNING,
-                f"{name} is {age} transactions old: VACUUM removes nothing newer",
-                needed=f"less than half of autovacuum_freeze_max_age ({freeze_max_age})",
-                remedy="let its receiver catch up, or drop the slot",
-            )
-
-
-def _of_limit(report: WalRetention) -> Iterator[Finding]:
-    slots = [holder for holder in report.holders if holder.kind is HolderKind.SLOT]
-    # The default is no limit, so this is information and not a warning.
-    if slots and report.max_slot_wal_keep_size is None:
-        yield Finding(
-            check="max_slot_wal_keep_size",
-            severity=Severity.INFO,
-            found="no limit: an unused slot fills the disk",
-            needed="a limit, if a lost standby is better than a full disk",
-            remedy="ALTER SYSTEM SET max_slot_wal_keep_size = '…GB' (13 on)",
-            effective_after=EffectiveAfter.RELOAD,
-        )
-
-
-def _of_archiver(report: WalRetention) -> Iterator[Finding]:
-    archiver = report.archiver
-    if archiver.archive_mode == "off" or not archiver.is_failing:
-        return
-    # Before 12 only superusers may list the waiting files.
-    waiting = "" if report.ready_count is None else f", {report.ready_count} files wait"
-    yield Finding(
-        check="archiver",
-        severity=Severity.CRITICAL,
-        found=f"failed for {archiver.last_failed_wal} at {archiver.last_failed_time}{waiting}",
-        needed="an archive_command or archive_library that succeeds",
-        remedy="see the server's log for the command's output; WAL is retained until archived",
-    )
-
-
-def _of_disk(report: WalRetention) -> Iterator[Finding]:
-    left = report.time_left
-    if report.disk_size is None:
-        return
-    # Without a rate only a full disk is known.
-    full = report.directory_bytes >= report.disk_size
-    if full or (left is not None and left < _TODAY):
-        worst = report.worst
-        yield Finding(
-            check="disk",
-            severity=Severity.CRITICAL
-            if full or left is None or left < _SOON
-            else Severity.WARNING,
-            found=f"{report.directory_bytes} of {report.disk_size} bytes are used, {left} are left",
-            needed="room for the retained WAL",
-            remedy=f"the oldest WAL is retained for {worst.name}" if worst else "",
         )

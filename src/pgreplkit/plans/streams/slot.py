@@ -16,6 +16,14 @@ from pgreplkit.values.identity import SystemIdentity
 from pgreplkit.values.lsn import LSN
 
 _UNDEFINED_OBJECT = "42704"
+_REMEDIES = {
+    "55000": "set wal_level = logical, and restart the server; for a slot on a standby, set it on"
+    " the primary",
+    "58P01": "install the plugin on the server, or correct its name; pgoutput always exists",
+    "53400": "drop slots that are not used, or raise max_replication_slots, and restart the server",
+}
+"""What to do if a logical slot cannot be created, by SQLSTATE: the server's messages say what is
+wrong, and mostly not what to do."""
 PUBLICATIONS_CHECKED_EVERY = 30.0
 """Seconds. From 18 on the server only logs a warning for a publication that was dropped, and
 streams the rest: the stream has to look. Each check opens a connection, so not more often."""
@@ -35,6 +43,12 @@ def slower_on_standby(error: StatementTimeout) -> StatementTimeout:
         error.sqlstate,
         remedy="call pg_log_standby_snapshot() on the primary, and repeat it",
     )
+
+
+def not_created(error: ServerError) -> ServerError:
+    """Return the error of a logical slot that the server did not create, with its remedy."""
+    remedy = _REMEDIES.get(error.sqlstate or "", error.remedy)
+    return type(error)(error.operation, error.found, error.sqlstate, remedy=remedy)
 
 
 def slot_refusal(

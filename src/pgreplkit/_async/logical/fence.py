@@ -1,0 +1,260 @@
+"""AsyncWriteFence: triggers that refuse all writes to tables, except those of apply workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.logical.coverage import insist_on_all
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical import fence as sql
+from pgreplkit.catalog.logical.fence import (
+    AT_ONCE,
+    FENCES,
+    FUNCTION,
+    PATIENCE,
+    FenceBlocker,
+    FenceState,
+    UnfencedSession,
+    unfenced,
+)
+from pgreplkit.catalog.logical.writers import WITH_PARTITIONS
+from pgreplkit.catalog.view import table_in
+from pgreplkit.driver import statements as parts
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.failures import DUPLICATE_SCHEMA, READ_ONLY_TRANSACTION, UNDEFINED_TABLE
+from pgreplkit.errors import (
+    AlreadyExists,
+    Error,
+    NotAPrimary,
+    StatementTimeout,
+    TableNotFound,
+    WaitTimeout,
+)
+from pgreplkit.values.record import Stateful
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.tablename import TableName
+
+_GRANT = "the tables' owner; CREATE ON DATABASE …"
+_MEANING = {
+    READ_ONLY_TRANSACTION: NotAPrimary,
+    UNDEFINED_TABLE: TableNotFound,
+    DUPLICATE_SCHEMA: AlreadyExists,
+}
+
+
+class AsyncWriteFence(Stateful):
+    """Triggers that refuse all writes to tables, except those of apply workers.
+
+    ``fence_writes`` of a primary returns it, and ``write_fences`` finds it again in another
+    process. It stays until ``lift``, also if the program ends.
+    """
+
+    def __init__(self, link: AsyncLink, state: FenceState, waited: timedelta | None) -> None:
+        self._link = link
+        self.state: FenceState = state
+        self.waited: timedelta | None = waited
+        """Time until the last transaction that had written to the tables ended; None for a fence
+        that was found again."""
+
+    @property
+    def name(self) -> str:
+        """The fence's name."""
+        return self.state.name
+
+    @property
+    def tables(self) -> tuple[TableName, ...]:
+        """The fenced tables, partitions and parents included."""
+        return self.state.tables
+
+    async def unfenced(self) -> Rows[UnfencedSession]:
+        """Return the sessions that could change what the fence does not cover.
+
+        It does not refuse nextval(), changes of large objects, DDL, and writes of sessions that set
+        session_replication_role to replica. A session is listed for each of these that its role
+        permits, if the database has such objects.
+
+        Needs: pg_monitor, to see other roles' sessions.
+        Source: pg_stat_activity, and the roles' privileges.
+        """
+        names = [[table.schema for table in self.tables], [table.name for table in self.tables]]
+        records = await self._link.all(
+            "find the sessions that a fence does not cover",
+            unfenced(self._link.version.major),
+            names,
+        )
+        return Rows(UnfencedSession(**record) for record in records)
+
+    async def lift(self, *, timeout: Timeout = 10.0) -> None:
+        """Permit writes again at once, and remove the triggers.
+
+        Removing them waits for transactions that read the tables.
+
+        Raises: WaitTimeout if the triggers could not be removed within ``timeout`` seconds; writes
+        are permitted already, and another call removes the rest.
+        Needs: the tables' owner.  Source: CREATE FUNCTION, DROP TRIGGER.
+        """
+        await lift(self._link, self.name, timeout)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}, {len(self.tables)} tables>"
+
+
+async def read_fences(link: AsyncLink) -> list[FenceState]:
+    """Return the fences of the database, by name."""
+    return [
+        FenceState(
+            name=record["name"],
+            tables=tuple(TableName(schema, name) for schema, name in record["tables"]),
+            is_up=record["is_up"],
+        )
+        for record in await link.all("read the write fences", FENCES)
+    ]
+
+
+async def read_fence(link: AsyncLink, name: str) -> FenceState | None:
+    """Return the fence of that name; None if there is none."""
+    return next((state for state in await read_fences(link) if state.name == name), None)
+
+
+async def make_fence(
+    link: AsyncLink, tables: Sequence[TableName], *, name: str, hint: str, timeout: Timeout
+) -> AsyncWriteFence:
+    """Fence the tables with their partitions and parents, and wait for open writers."""
+    operation = "fence writes"
+    # Within a transaction of the caller's, the fence would refuse no one before the commit.
+    link._check_autocommit(operation)
+    given = [[table.schema for table in tables], [table.name for table in tables]]
+    covered = [_table(record) for record in await link.all(operation, WITH_PARTITIONS, given)]
+    insist_on_all(operation, "this database", tables, covered)
+    before = await read_fence(link, name)
+    already = {*(before.tables if before else ())}
+    began, backoff = time.monotonic(), Backoff(timeout)
+    # From here on, tables that have the trigger of an interrupted call refuse writes again.
+    refusing = _function(name, sql.refusal(hint))
+    schema = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
+    await link.run(operation, *schema, refusing, grant=_GRANT, meaning=_MEANING)
+    try:
+        for start in range(0, len(covered), AT_ONCE):
+            batch = covered[start : start + AT_ONCE]
+            statements = _fencing(batch, already, name)
+            await _patiently(link, operation, statements, batch, backoff)
+    except BaseException:
+        # Half a fence would refuse writes that no one is waiting to stop.
+        if before is None:
+            with suppress(Error):
+                await lift(link, name, timeout)
+        raise
+    waited = timedelta(seconds=time.monotonic() - began)
+    state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)
+    return AsyncWriteFence(link, state, waited)
+
+
+async def lift(link: AsyncLink, name: str, timeout: Timeout) -> None:
+    """Permit writes again, and remove the fence of that name if it exists."""
+    operation, backoff = f"lift the write fence {name!r}", Backoff(timeout)
+    link._check_autocommit(operation)
+    # The triggers that exist now: an interrupted fence has fewer than it was asked for.
+    state = await read_fence(link, name)
+    if state is None:
+        return
+    await link.run(operation, _function(name, sql.PERMIT), grant=_GRANT, meaning=_MEANING)
+    for start in range(0, len(state.tables), AT_ONCE):
+        batch, trigger = state.tables[start : start + AT_ONCE], Identifier(name)
+        drops = [SQL(sql.DROP_TRIGGER).format(trigger, parts.table(table)) for table in batch]
+        await _patiently(link, operation, drops, batch, backoff, waits_for_readers=True)
+    await link.run(
+        operation,
+        SQL(sql.DROP_FUNCTION).format(Identifier(name, FUNCTION)),
+        SQL(sql.DROP_SCHEMA).format(Identifier(name)),
+        grant=_GRANT,
+    )
+
+
+async def _patiently(
+    link: AsyncLink,
+    operation: str,
+    statements: Sequence[Composed],
+    tables: Sequence[TableName],
+    backoff: Backoff,
+    *,
+    waits_for_readers: bool = False,
+) -> None:
+    """Execute statements that lock tables, in many short attempts.
+
+    Raises: WaitTimeout with the sessions that hold locks.
+    """
+    patience = PATIENCE
+    while True:
+        try:
+            async with link.transaction(operation, timeout=backoff.limit + 60) as within:
+                limit = max(1, round(1000 * min(patience, backoff.left or patience)))
+                await within.all(operation, sql.LOCK_TIMEOUT, [f"{limit}ms"])
+                # One string: a round trip for each table would take most of the time.
+                whole = SQL(";\n").join(statements)
+                await within.run(operation, whole, grant=_GRANT, meaning=_MEANING)
+        except StatementTimeout as error:
+            blockers = await _blockers(link, tables, readers=waits_for_readers)
+            if backoff.is_over:
+                held = "; ".join(map(str, blockers[:5])) or error.found
+                raise WaitTimeout(
+                    f"could not {operation}: timed out after {backoff.limit:g} s waiting for"
+                    f" locks, which are held by: {held}; end these transactions, or repeat with a"
+                    " longer timeout"
+                ) from error
+            patience = PATIENCE
+            # An autovacuum yields to a waiting lock only after deadlock_timeout.
+            if any(blocker.is_autovacuum for blocker in blockers):
+                record = await link.one(operation, sql.DEADLOCK_TIMEOUT)
+                patience = 1.5 * float(record["seconds"])
+            # The writers that queued behind this attempt get their turn.
+            await sleep(backoff.next_pause())
+        else:
+            return
+
+
+async def _blockers(
+    link: AsyncLink, tables: Sequence[TableName], *, readers: bool
+) -> list[FenceBlocker]:
+    """Return the sessions whose locks a fence of the tables waits for."""
+    asked = [[table.schema for table in tables], [table.name for table in tables], readers]
+    records = await link.all("find the sessions that hold locks", sql.LOCKED, asked)
+    return [FenceBlocker(table=_table(record), **record) for record in records]
+
+
+def _fencing(batch: Sequence[TableName], already: set[TableName], name: str) -> list[Composed]:
+    """Return the statements that fence the tables; they lock also those that are fenced already."""
+    only: list[Composable] = [SQL("ONLY {}").format(parts.table(table)) for table in batch]
+    function = Identifier(name, FUNCTION)
+    triggers = [
+        SQL(sql.ADD_TRIGGER).format(Identifier(name), parts.table(table), function)
+        for table in batch
+        if table not in already
+    ]
+    return [SQL(sql.LOCK).format(SQL(", ").join(only)), *triggers]
+
+
+def _function(name: str, body: str) -> Composed:
+    return SQL(sql.REPLACE_FUNCTION).format(Identifier(name, FUNCTION), Literal(body))
+
+
+def _table(record: dict[str, object]) -> TableName:
+    return table_in(record, schema="nspname", name="relname")
+
+
+def checked_fence_name(name: str) -> str:
+    """Return the name of a fence.
+
+    Raises: ValueError if it is no name for a schema of users.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    if not name or "\0" in name or len(name.encode()) > 63 or name.startswith("pg_"):
+        raise ValueError(f"name must have 1 to 63 bytes and not begin with pg_, got {name!r}")
+    return name

@@ -1,0 +1,164 @@
+"""WriteFence: the triggers that refuse writes, and what they cannot refuse."""
+
+from datetime import timedelta
+
+import attrs
+
+from pgreplkit._text import quote_literal
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.view import ASKED_TABLES
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
+from pgreplkit.values.tablename import TableName
+
+FUNCTION = "pgreplkit_refuse_writes"
+"""The trigger function of a fence, in a schema of the fence's name: so a fence is found again."""
+AT_ONCE = 1000
+"""Tables locked in one transaction: each needs a few of the 6,400 locks that the defaults allow."""
+PATIENCE = 0.3
+"""Seconds for which one attempt waits for locks. New writers queue behind it for that time, and it
+is shorter than deadlock_timeout, so that the applications do not become victims of a deadlock."""
+
+
+@attrs.frozen(kw_only=True)
+class FenceState(Record):
+    """A write fence when it was last read.
+
+    Source: pg_trigger, pg_proc.
+    """
+
+    name: str
+    """Name of the triggers, and of the schema with their function."""
+    tables: tuple[TableName, ...]
+    """The tables that have the trigger, partitions and parents included."""
+    is_up: bool
+    """Whether writes are refused; False if a lift was interrupted after it permitted them."""
+
+
+class UnfencedKind(OpenEnum):
+    """A kind of change that a write fence does not refuse."""
+
+    SEQUENCES = "nextval() and setval() of sequences"
+    LARGE_OBJECTS = "large objects"
+    DDL = "DDL on the fenced tables"
+    REPLICA_ROLE = "writes with session_replication_role = replica"
+
+
+@attrs.frozen(kw_only=True)
+class UnfencedSession(Record):
+    """A session that could make a change that the fence does not refuse."""
+
+    kind: UnfencedKind = attrs.field(converter=UnfencedKind)
+    pid: int
+    role: str | None
+    application_name: str | None
+    age: timedelta | None
+    """The age of its transaction; None if it has none."""
+
+
+@attrs.frozen(kw_only=True)
+class FenceBlocker(Record):
+    """A session with a lock for which a fence waits."""
+
+    table: TableName
+    pid: int
+    backend_type: str
+    application_name: str | None
+    age: timedelta | None
+    """The age of its transaction."""
+
+    @property
+    def is_autovacuum(self) -> bool:
+        """Whether it is an autovacuum, which yields after deadlock_timeout."""
+        return self.backend_type == "autovacuum worker"
+
+    def __str__(self) -> str:
+        who = self.application_name or self.backend_type
+        age = "" if self.age is None else f", {self.age.total_seconds():.1f} s old"
+        return f"process {self.pid} ({who}{age}) on {self.table}"
+
+
+# Statements; {} stand for identifiers and literals.
+CREATE_SCHEMA = "CREATE SCHEMA {}"
+REPLACE_FUNCTION = "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS {}"
+PERMIT = "BEGIN RETURN NULL; END"
+"""The function's body that permits writes, at once: the triggers can only be dropped when all
+transactions that use the tables have ended, readers included."""
+
+
+def refusal(hint: str) -> str:
+    """Return the function's body that refuses writes."""
+    return (
+        "BEGIN RAISE EXCEPTION 'writes to %.% are fenced', quote_ident(TG_TABLE_SCHEMA),"
+        " quote_ident(TG_TABLE_NAME) USING ERRCODE = 'read_only_sql_transaction',"
+        f" HINT = {quote_literal(hint)}; END"
+    )
+
+
+LOCK = "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE"
+"""Waits for all transactions that have written, also on tables that have the trigger already."""
+ADD_TRIGGER = (
+    "CREATE TRIGGER {} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}"
+    " FOR EACH STATEMENT EXECUTE PROCEDURE {}()"
+)
+DROP_TRIGGER = "DROP TRIGGER IF EXISTS {} ON {}"
+DROP_FUNCTION = "DROP FUNCTION IF EXISTS {}()"
+DROP_SCHEMA = "DROP SCHEMA IF EXISTS {}"
+LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s::text, true)"
+DEADLOCK_TIMEOUT = (
+    "SELECT setting::int / 1000.0::float8 AS seconds FROM pg_settings"
+    " WHERE name = 'deadlock_timeout'"
+)
+
+FENCES = f"""
+    SELECT p.nspname AS name, prosrc ~ 'RAISE' AS is_up,
+        coalesce(array_agg(ARRAY[t.nspname, c.relname]::text[] ORDER BY t.nspname, c.relname)
+            FILTER (WHERE c.oid IS NOT NULL), '{{}}') AS tables
+    FROM pg_proc JOIN pg_namespace p ON p.oid = pronamespace
+    LEFT JOIN pg_trigger ON tgfoid = pg_proc.oid
+    LEFT JOIN pg_class c ON c.oid = tgrelid
+    LEFT JOIN pg_namespace t ON t.oid = c.relnamespace
+    WHERE proname = '{FUNCTION}' AND pronargs = 0
+    GROUP BY 1, 2 ORDER BY 1
+"""
+LOCKED = f"""
+    SELECT DISTINCT nspname, relname, pid, backend_type, application_name,
+        clock_timestamp() - xact_start AS age
+    FROM {ASKED_TABLES} JOIN pg_locks ON relation = pg_class.oid AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (%s::boolean OR mode NOT IN ('AccessShareLock', 'RowShareLock'))
+    JOIN pg_stat_activity USING (pid)
+    WHERE pid <> pg_backend_pid()
+    ORDER BY 1, 2, 3
+"""
+"""The sessions whose locks conflict with the fence's; with the third parameter, readers too."""
+
+
+def unfenced(major: int) -> str:
+    """Return the statement for the sessions that could change what the fence does not cover."""
+    may_replicate = "rolsuper"
+    if has("settings.grantable", major):
+        may_replicate += " OR has_parameter_privilege(role, 'session_replication_role', 'SET')"
+    return f"""
+        WITH sessions AS (
+            SELECT pid, usesysid AS role, rolname, rolsuper, application_name,
+                clock_timestamp() - xact_start AS age
+            FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
+            WHERE datname = current_database() AND backend_type = 'client backend'
+                AND pid <> pg_backend_pid()
+        ), possible AS (
+            SELECT '{UnfencedKind.SEQUENCES}' AS kind, sessions.* FROM sessions
+            WHERE EXISTS (SELECT FROM pg_class WHERE relkind = 'S' AND relpersistence = 'p'
+                AND has_sequence_privilege(role, oid, 'USAGE, UPDATE'))
+            UNION ALL
+            SELECT '{UnfencedKind.LARGE_OBJECTS}', sessions.* FROM sessions
+            WHERE EXISTS (SELECT FROM pg_largeobject_metadata
+                WHERE pg_has_role(role, lomowner, 'MEMBER'))
+            UNION ALL
+            SELECT '{UnfencedKind.DDL}', sessions.* FROM sessions
+            WHERE EXISTS (SELECT FROM {ASKED_TABLES} WHERE pg_has_role(role, relowner, 'MEMBER'))
+            UNION ALL
+            SELECT '{UnfencedKind.REPLICA_ROLE}', sessions.* FROM sessions WHERE {may_replicate}
+        )
+        SELECT kind, pid, rolname AS role, application_name, age FROM possible ORDER BY kind, pid
+    """

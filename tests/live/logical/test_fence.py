@@ -1,0 +1,168 @@
+"""Write fences: triggers that refuse all writes, except those of apply workers."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+from colours import Colour, execute
+from databases import Database, Pair, both, subscribed
+
+from pgreplkit import TableName
+from pgreplkit.errors import (
+    AlreadyExists,
+    ServerError,
+    TableNotFound,
+    WaitTimeout,
+)
+
+PARTITIONED = (
+    "CREATE TABLE parent (id int, v text) PARTITION BY RANGE (id)",
+    "CREATE TABLE leaf PARTITION OF parent FOR VALUES FROM (0) TO (100)",
+    "CREATE TABLE other (id int PRIMARY KEY)",
+)
+
+
+def refused(database: Database, statement: str) -> psycopg.Error:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as caught:
+        database.run(statement)
+    return caught.value
+
+
+@pytest.mark.one_colour
+async def test_a_fence_refuses_every_kind_of_write_until_it_is_lifted(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    statements = [
+        "INSERT INTO parent VALUES (1)",
+        "INSERT INTO leaf VALUES (1)",
+        "UPDATE leaf SET id = 2",
+        "DELETE FROM parent WHERE false",
+        "TRUNCATE leaf",
+        "WITH gone AS (DELETE FROM parent) SELECT 1",
+        "COPY leaf FROM PROGRAM 'echo 1'",
+    ]
+    if database.node.major >= 15:
+        statements.append(
+            "MERGE INTO leaf USING (SELECT 1 AS id) new ON leaf.id = new.id"
+            " WHEN NOT MATCHED THEN INSERT VALUES (1)"
+        )
+    async with await colour.primary(database.conninfo) as primary:
+        fence = await primary.fence_writes(["parent"], hint="it's on db2; \\ $fence$")
+        assert [table.name for table in fence.tables] == ["leaf", "parent"]
+        assert fence.waited is not None
+        for statement in statements:
+            error = refused(database, statement)
+            assert error.diag.message_hint == "it's on db2; \\ $fence$"
+            assert "are fenced" in str(error)
+        database.run("INSERT INTO other VALUES (1)")
+        # As another process after a crash.
+        [again] = await primary.write_fences()
+        assert (again.name, again.tables) == (fence.name, fence.tables)
+        assert again.state.is_up
+        await again.lift()
+        assert await primary.write_fences() == []
+        await again.lift()
+        database.run(*statements[:2])
+        assert database.one("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'fence'") == 0
+
+
+@pytest.mark.one_colour
+async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED)
+    async with await colour.primary(database.conninfo) as primary:
+        with psycopg.connect(database.conninfo, application_name="slow") as app:
+            app.execute("INSERT INTO other VALUES (7)")
+            with pytest.raises(WaitTimeout, match=f"process {app.info.backend_pid} .slow.*other"):
+                await primary.fence_writes(["other", "parent"], timeout=0.1)
+            # The failed fence leaves nothing behind.
+            assert await primary.write_fences() == []
+            database.run("INSERT INTO leaf VALUES (1)")
+            app.commit()
+        fence = await primary.fence_writes(["other"], timeout=5)
+        assert database.one("SELECT max(id) FROM other") == 7
+        with psycopg.connect(database.conninfo) as reader:
+            reader.execute("SELECT FROM other")
+            with pytest.raises(WaitTimeout, match="other"):
+                await fence.lift(timeout=0.1)
+            # Writes are permitted already, though the trigger cannot be dropped.
+            database.run("INSERT INTO other VALUES (8)")
+            [state] = [each.state for each in await primary.write_fences()]
+            assert not state.is_up
+            # Fencing again refuses writes again.
+            reader.rollback()
+        fence = await primary.fence_writes(["other"])
+        refused(database, "INSERT INTO other VALUES (9)")
+
+
+@pytest.mark.one_colour
+async def test_apply_workers_write_to_fenced_tables(pair: Pair, colour: Colour) -> None:
+    async with both(pair, colour) as (_, subscriber):
+        subscription = await subscribed(pair, subscriber)
+        await subscription.wait_for_sync(timeout=60)
+        # By default the subscribed tables.
+        fence = await subscriber.fence_writes()
+        assert fence.tables == (TableName("public", "one"), TableName("public", "two"))
+        pair.publisher.run("INSERT INTO two VALUES (4711)")
+        await subscription.wait_for_catchup(timeout=30)
+        assert pair.subscriber.one("SELECT count(*) FROM two WHERE id = 4711") == 1
+        refused(pair.subscriber, "INSERT INTO two VALUES (4712)")
+
+
+@pytest.mark.one_colour
+async def test_what_a_fence_does_not_cover_is_listed_with_the_sessions(
+    database: Database, colour: Colour
+) -> None:
+    database.run(*PARTITIONED, "CREATE SEQUENCE numbers", "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    async with await colour.primary(database.conninfo) as primary:
+        fence = await primary.fence_writes(["other"])
+        with (
+            psycopg.connect(database.conninfo, application_name="boss") as boss,
+            psycopg.connect(database.as_role("observer"), application_name="clerk"),
+        ):
+            boss.execute("SET session_replication_role = replica")
+            boss.execute("INSERT INTO other VALUES (1)")
+            listed = {(one.application_name, one.kind.name) for one in await fence.unfenced()}
+        kinds = {"SEQUENCES", "DDL", "REPLICA_ROLE"}
+        assert {kind for name, kind in listed if name == "boss"} == kinds
+        assert {kind for name, kind in listed if name == "clerk"} == set()
+
+
+@pytest.mark.one_colour
+async def test_bad_fences_are_refused(database: Database, colour: Colour) -> None:
+    database.run(*PARTITIONED, "CREATE SCHEMA taken")
+    async with await colour.primary(database.conninfo) as primary:
+        with pytest.raises(TableNotFound, match="nowhere"):
+            await primary.fence_writes(["other", "nowhere"])
+        with pytest.raises(TableNotFound, match="neither subscribes"):
+            await primary.fence_writes()
+        with pytest.raises(AlreadyExists, match="taken"):
+            await primary.fence_writes(["other"], name="taken")
+        for name in ("", "pg_fence", "x" * 64, "a\0b"):
+            with pytest.raises(ValueError, match="name must"):
+                await primary.fence_writes(["other"], name=name)
+        with pytest.raises(TypeError):
+            await primary.fence_writes("other")
+        assert await primary.write_fences() == []
+        await execute(primary.connection, "BEGIN")
+        with pytest.raises(ServerError, match="in a transaction"):
+            await primary.fence_writes(["other"])
+
+
+@pytest.mark.alone
+@pytest.mark.one_colour
+async def test_a_thousand_tables_are_fenced_within_a_second(
+    database: Database, colour: Colour
+) -> None:
+    create = "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE 'CREATE TABLE t' || i || ' (i int)'"
+    database.run(f"{create}; END LOOP; END $$")
+    async with await colour.primary(database.conninfo) as primary:
+        fence = await primary.fence_writes([f"t{number}" for number in range(1, 1001)])
+        assert fence.waited is not None
+        began = time.monotonic()
+        await fence.lift()
+        assert (fence.waited.total_seconds() < 1, time.monotonic() - began < 1) == (True, True)

@@ -1,0 +1,256 @@
+"""Metrics: names, states, counters that never fall, and the format of Prometheus."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from clusterfacts import slot_state
+from hypothesis import example, given, strategies as st
+from instances import HOSTILE, Builder
+from monitoringfacts import down, primary, retention, sample, standby, unused_slot
+from prometheus_client.parser import text_string_to_metric_families
+from serverfacts import sender
+
+from pgreplkit import LSN
+from pgreplkit.checks import CheckResult
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.exporters.prometheus import _families
+from pgreplkit.monitoring.metrics import METRICS, Counters, MetricKind, Point, points_of
+from pgreplkit.rows import LagReason, NodeSample, SubscriptionStatus, WalStatus, WatchSample
+
+DOCS = Path(__file__).parents[2] / "docs" / "monitoring"
+GONE = ConnectionFailed("read the state of db2", "connection refused")
+SUBSCRIPTION: SubscriptionStatus = Builder("full").build(SubscriptionStatus)
+
+
+def values(of: WatchSample, name: str) -> dict[tuple[str, ...], float]:
+    return {point.labels: point.value for point in points_of(of) if point.metric.name == name}
+
+
+def exposed(of: WatchSample) -> str:
+    """The text that Prometheus scrapes."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.registry import Collector
+
+    class Fixed(Collector):
+        def collect(self) -> list[object]:  # type: ignore[override]
+            return [*_families(points_of(of))]
+
+    registry = CollectorRegistry()
+    registry.register(Fixed())
+    return generate_latest(registry).decode()
+
+
+@pytest.mark.parametrize(
+    ("node", "state", "lag"),
+    [
+        (standby("db2", LagReason.NOT_STREAMING, None, None), "not streaming", None),
+        (standby("db2", LagReason.PAUSED, 4096, 9), "paused", 4096),
+        (standby("db2", LagReason.DELAYED, 4096, 3600), "delayed", 4096),
+        (standby("db2", LagReason.CAUGHT_UP), "caught up", 0),
+    ],
+)
+def test_a_dead_receiver_a_pause_a_delay_and_an_idle_primary_differ(
+    node: NodeSample, state: str, lag: int | None
+) -> None:
+    found = sample(primary(), node)
+    states = values(found, "replay_state")
+    assert [labels for labels, value in states.items() if value == 1] == [("db2", state)]
+    assert len(states) == len(LagReason)
+    # An unknown lag is absent: 0 would say that all is well.
+    assert values(found, "replay_lag_bytes") == ({} if lag is None else {("db2",): lag})
+
+
+def test_a_server_that_is_down_has_nothing_but_that() -> None:
+    found = sample(primary(), down("db2", GONE))
+    assert values(found, "up") == {("db1",): 1, ("db2",): 0}
+    assert {p.metric.name for p in points_of(found) if p.labels[0] == "db2"} == {
+        *("up", "check_status")
+    }
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        primary(),
+        primary(retention=retention(failing=True)),
+        primary(retention=retention(unused_slot())),
+        primary(slots=(slot_state("s", wal_status=WalStatus.LOST),)),
+        standby("db1", LagReason.NOT_STREAMING, None, None),
+        standby("db1", LagReason.PAUSED, 1, 1),
+        down("db1", GONE),
+    ],
+)
+def test_the_status_is_that_of_a_check(node: NodeSample) -> None:
+    code = CheckResult.of(node).exit_code
+    assert values(sample(node), "check_status") == {("db1",): code}
+
+
+def test_a_split_brain_is_seen_with_its_servers() -> None:
+    found = sample(primary("db1"), primary("db2"), primary("db3", system_id=8))
+    assert values(found, "split_brain") == {("7",): 1, ("8",): 0}
+    assert values(found, "check_status") == {("db1",): 2, ("db2",): 2, ("db3",): 0}
+
+
+def test_archiver_slots_and_subscriptions_have_metrics() -> None:
+    slot = unused_slot()
+    node = primary(
+        retention=retention(slot, failing=True), slots=(slot,), subscriptions=(SUBSCRIPTION,)
+    )
+    found = sample(node)
+    assert values(found, "archiver_failing") == {("db1",): 1}
+    assert values(found, "archiver_failed") == {("db1",): 4}
+    assert values(found, "archiver_ready_files") == {("db1",): 1}
+    assert values(found, "slot_active") == {("db1", "old", "logical"): 0}
+    assert values(found, "slot_retained_bytes") == {("db1", "old", "logical"): 32 << 20}
+    assert values(found, "subscription_enabled")
+    assert values(found, "subscription_conflicts")
+    assert {p.metric.name for p in points_of(found)} | {
+        *("replay_lag_bytes", "replay_lag_seconds", "replay_state", "slot_safe_bytes"),
+        *("slot_state", "wal_time_left_seconds", "archiver_last_age_seconds"),
+    } >= METRICS.keys() - {"archiver_archived"}
+
+
+def test_receivers_of_the_same_name_are_one_series_with_the_highest_lag() -> None:
+    near, far = sender("r"), sender("r", pid=101, replay_lsn=LSN("0/3000000"))
+    found = values(sample(primary(senders=(near, far))), "sender_lag_bytes")
+    assert found["db1", "r", "standby", "replay"] == 0x100
+    kinds = primary(senders=(sender("w", replay_lsn=None), sender("b", state="backup")))
+    labels = values(sample(kinds), "sender_lag_bytes")
+    assert {label[2] for label in labels} == {"streamer", "backup"}
+
+
+@given(st.text(max_size=20))
+@example(HOSTILE)
+@example('a"b\\c\nd\ud800')
+def test_hostile_names_survive_the_format_of_prometheus(name: str) -> None:
+    text = exposed(sample(primary(name, senders=(sender(name),))))
+    families = [*text_string_to_metric_families(text)]
+    senders = [s for family in families for s in family.samples if "application_name" in s.labels]
+    expected = name.encode("utf-8", "replace").decode()
+    assert {s.labels["application_name"] for s in senders} == {expected}
+    assert {s.labels["server"] for s in senders} == {expected}
+
+
+def test_the_families_have_the_types_and_suffixes_of_prometheus() -> None:
+    text = exposed(
+        sample(primary(retention=retention(failing=True)), standby("db2", LagReason.PAUSED))
+    )
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    for name, family in families.items():
+        metric = METRICS[name.removeprefix("pgreplkit_")]
+        assert family.type == ("gauge" if metric.kind is MetricKind.GAUGE else "counter")
+        assert family.documentation == metric.about
+    assert "pgreplkit_archiver_failed_total{" in text
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=1, max_size=12),
+    st.sampled_from(["wal_bytes", "archiver_failed"]),
+)
+def test_counters_never_fall(series: list[int], name: str) -> None:
+    counters = Counters()
+    grown = [
+        point.value
+        for value in series
+        for point in counters.grown([Point(METRICS[name], ("db1",), value)])
+    ]
+    assert grown == sorted(grown)
+    if name == "wal_bytes":
+        assert grown[-1] == max(series)
+    else:
+        rises = [
+            max(0, now - last) if now >= last else now
+            for last, now in zip([0, *series], series, strict=False)
+        ]
+        assert grown[-1] == sum(rises)
+
+
+EXPORTED = {
+    f"pgreplkit_{name}{'' if metric.kind is MetricKind.GAUGE else '_total'}": metric
+    for name, metric in METRICS.items()
+}
+WORDS = {
+    *[
+        "abs",
+        "and",
+        "avg",
+        "by",
+        "changes",
+        "max",
+        "min",
+        "on",
+        "or",
+        "rate",
+        "sum",
+        "increase",
+        "time",
+        "unless",
+        "without",
+    ]
+}
+"""Functions, operators and modifiers of PromQL that the rules and the dashboard use."""
+TOKEN = re.compile(
+    r"""\s*(?:(?P<word>[a-z_]+)|\{(?P<labels>[^}]*)\}|\[(?:\d+[smhd]|\$__rate_interval)\]
+    |\d+[a-z]?|(?P<mark>[()])|[-+*/<>=!,]+)""",
+    re.VERBOSE,
+)
+
+
+def check_promql(text: str) -> None:
+    """Check the tokens, the parentheses, and the names of metrics and labels."""
+    position, depth, metric = 0, 0, None
+    named = [EXPORTED[name] for name in re.findall(r"pgreplkit_\w+", text)]
+    labels = {label for metric in named for label in metric.label_names}
+    while position < len(text.rstrip()):
+        token = TOKEN.match(text, position)
+        assert token, text[position:]
+        position = token.end()
+        depth += {"(": 1, ")": -1}.get(token["mark"] or "", 0)
+        assert depth >= 0
+        if token["word"] and token["word"].startswith("pgreplkit_"):
+            metric = EXPORTED[token["word"]]
+        elif token["word"]:
+            assert token["word"] in WORDS | labels, token["word"]
+        for matcher in filter(None, (token["labels"] or "").split(",")):
+            label = re.fullmatch(r'\s*(\w+)(=|!=|=~|!~)"[^"]*"\s*', matcher)
+            assert label, matcher
+            assert metric is not None
+            assert label[1] in metric.label_names
+    assert depth == 0
+
+
+def test_the_alert_rules_use_metrics_and_labels_that_exist() -> None:
+    content = yaml.safe_load((DOCS / "alert-rules.yml").read_text())
+    [group] = content["groups"]
+    assert len(group["rules"]) == 8
+    assert len({rule["alert"] for rule in group["rules"]}) == 8
+    for rule in group["rules"]:
+        assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert re.fullmatch(r"\d+[sm]", rule["for"])
+        assert rule["annotations"].keys() == {"summary", "description"}
+        check_promql(rule["expr"])
+
+
+def test_the_dashboard_uses_metrics_and_labels_that_exist() -> None:
+    dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
+    targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    assert len(targets) >= 8
+    for target in targets:
+        check_promql(target["expr"])
+
+
+@pytest.mark.parametrize("text", ["pgreplkit_lag", "(pgreplkit_up", 'pgreplkit_up{pid="1"}'])
+def test_the_check_of_rules_refuses_other_names(text: str) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        check_promql(text)
+
+
+def test_a_gauge_may_fall() -> None:
+    counters, metric = Counters(), METRICS["replay_lag_bytes"]
+    assert [next(counters.grown([Point(metric, ("a",), v)])).value for v in (5, 1)] == [5, 1]
