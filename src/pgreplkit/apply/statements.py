@@ -56,7 +56,7 @@ class Parameters:
     def __init__(self, used: set[int], width: int) -> None:
         self._order = sorted(used)
         self._numbers = {position: at for at, position in enumerate(self._order, 1)}
-        self.picks = None if len(used) == width else tuple(self._order)
+        self.picks: tuple[int, ...] | None = None if len(used) == width else tuple(self._order)
 
     def __getitem__(self, position: int) -> str:
         return f"${self._numbers[position]}"

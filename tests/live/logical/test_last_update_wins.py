@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -67,7 +66,7 @@ class Both:
 
 
 @pytest.fixture
-def both(clusters: Clusters, major: int) -> Iterator[Both]:
+def both(clusters: Clusters, major: int) -> Both:
     return Both(clusters, major)
 
 

@@ -290,8 +290,14 @@ _ORIGIN_FUNCTIONS = (
 )
 
 
-def setup_sql(role: str, major: int, database: str, tables: Sequence[TableName]) -> list[str]:
-    """Return the statements by which an administrator lets a role apply changes."""
+def setup_sql(
+    role: str, major: int, database: str, tables: Sequence[TableName], *, triggers: bool = False
+) -> list[str]:
+    """Return the statements by which an administrator lets a role apply changes.
+
+    With ``triggers`` it may create those that record deletions.
+    """
+    privileges = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE" + (", TRIGGER" if triggers else "")
     own = quote_identifier(role)
     statements = [
         f"GRANT CREATE ON DATABASE {quote_identifier(database)} TO {own}",
@@ -317,10 +323,7 @@ def setup_sql(role: str, major: int, database: str, tables: Sequence[TableName])
         statements += _granted_only(["use_replica_role()"], own)
     for schema in sorted({table.schema for table in tables}):
         statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
-    statements += [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {table} TO {own}"
-        for table in sorted(tables)
-    ]
+    statements += [f"GRANT {privileges} ON {table} TO {own}" for table in sorted(tables)]
     return statements
 
 
