@@ -23,6 +23,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
+from pgreplkit._async.logical.tombstones import ensure_tombstones
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
@@ -266,7 +267,12 @@ class AsyncApplier(AsyncClosing):
             tables = [copy.table for copy in copies]
             if record == await shapes.link.one(self._operation, sql.SAME_DATABASE):
                 settings.insist_on_other_tables([table.table_name for table in tables])
-            await shapes.read([settings.target_of(table.table_name) for table in tables])
+            targets = [settings.target_of(table.table_name) for table in tables]
+            policy, membership = settings.last_update_wins, settings.membership
+            if policy is not None and membership is not None:
+                await ensure_tombstones(shapes.link, targets)
+                await target.use_stamps(membership, policy.max_clock_skew)
+            await shapes.read(targets)
             dump = text_of(target.connection)
             is_binary = (
                 not is_text
@@ -280,7 +286,11 @@ class AsyncApplier(AsyncClosing):
                 dump,
                 truncate=settings.truncate,
                 is_binary=is_binary,
+                stamps=settings.stamps,
             )
+            if policy is not None:
+                for table in tables:
+                    planner.plan_of(table)
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)

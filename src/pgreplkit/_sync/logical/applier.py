@@ -24,6 +24,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
+from pgreplkit._sync.logical.tombstones import ensure_tombstones
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -265,7 +266,12 @@ class Applier(Closing):
             tables = [copy.table for copy in copies]
             if record == shapes.link.one(self._operation, sql.SAME_DATABASE):
                 settings.insist_on_other_tables([table.table_name for table in tables])
-            shapes.read([settings.target_of(table.table_name) for table in tables])
+            targets = [settings.target_of(table.table_name) for table in tables]
+            policy, membership = settings.last_update_wins, settings.membership
+            if policy is not None and membership is not None:
+                ensure_tombstones(shapes.link, targets)
+                target.use_stamps(membership, policy.max_clock_skew)
+            shapes.read(targets)
             dump = text_of(target.connection)
             is_binary = (
                 not is_text
@@ -279,7 +285,11 @@ class Applier(Closing):
                 dump,
                 truncate=settings.truncate,
                 is_binary=is_binary,
+                stamps=settings.stamps,
             )
+            if policy is not None:
+                for table in tables:
+                    planner.plan_of(table)
             if state is None or state.state != "streaming":
                 for table in tables:
                     planner.plan_of(table)
