@@ -148,6 +148,7 @@ def kills(session: nox.Session) -> None:
     for subject in ("appliers", "copies"):
         program = f"tests/kills/{subject}.py"
         session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "tests/kills/shards.py")
 
 
 @nox.session
@@ -212,7 +213,7 @@ def package(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Data frames and plots, with pandas, polars and matplotlib."""
     install(session, "test")
-    session.install("matplotlib", "pandas", "polars")
+    session.install("ipython", "matplotlib", "pandas", "polars")
     session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
 
 
@@ -229,6 +230,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
+    session.run("python", "bench/metrics.py")
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")

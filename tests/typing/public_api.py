@@ -31,6 +31,7 @@ from pgreplkit import (
     Watch,
 )
 from pgreplkit.apply import Applier, ApplyReport, ConflictKind, TableRule
+from pgreplkit.checks import CheckResult, Threshold
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import (
     BaseBackup,
@@ -218,3 +219,11 @@ def upgrading(old: Primary, new: Primary) -> None:
     assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
     assert_type(upgrade.status().phase, UpgradePhase)
     assert_type(old.fence_writes(["users"]).tables, tuple[TableName, ...])
+
+
+def monitoring(samples: WatchSamples, map_: pgreplkit.ShardMap) -> None:
+    result = CheckResult.of(samples, warning="30", critical={"lag_bytes": Threshold(end=1e9)})
+    assert_type(result.exit_code, int)
+    assert_type(map_.index("key", 1, None), int)
+    assert_type(map_.where(1, column="id", key_type=int), str)
+    assert_type(map_.doubled(), pgreplkit.ShardMap)
