@@ -148,6 +148,17 @@ def kills(session: nox.Session) -> None:
     for subject in ("appliers", "copies"):
         program = f"tests/kills/{subject}.py"
         session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "tests/kills/shards.py")
+
+
+@nox.session
+def upgrades(session: nox.Session) -> None:
+    """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
+
+    With ``kill``, the processes that run the plans are killed before and after each step.
+    """
+    install(session, "test")
+    session.run("python", "tests/kills/upgrades.py", *session.posargs)
 
 
 @nox.session
@@ -202,7 +213,7 @@ def package(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Data frames and plots, with pandas, polars and matplotlib."""
     install(session, "test")
-    session.install("matplotlib", "pandas", "polars")
+    session.install("ipython", "matplotlib", "pandas", "polars")
     session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
 
 
@@ -219,6 +230,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
+    session.run("python", "bench/metrics.py")
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")

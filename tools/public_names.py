@@ -21,6 +21,7 @@ PUBLIC = [
     "pgreplkit.errors",
     "pgreplkit.mesh",
     "pgreplkit.metrics",
+    "pgreplkit.otel",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",

@@ -55,6 +55,7 @@ ROOMS = {
         "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
         "values.segment": ["AnySegmentSize", "SegmentSize"],
+        "values.shards": ["ShardMap"],
         "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
@@ -244,6 +245,7 @@ ROOMS = {
         ],
     },
     "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
+    "pgreplkit.otel": {"exporters.opentelemetry": ["observe", "trace_plan"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],
