@@ -152,6 +152,7 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+<<<<<<< HEAD
 def meshes(session: nox.Session) -> None:
     """Write on all nodes of random meshes, and kill servers and appliers: ``-- 50 7 18 17 16``.
 
@@ -159,6 +160,15 @@ def meshes(session: nox.Session) -> None:
     """
     install(session, "test")
     session.run("python", "tests/kills/meshes.py", *session.posargs)
+=======
+def upgrades(session: nox.Session) -> None:
+    """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
+
+    With ``kill``, the processes that run the plans are killed before and after each step.
+    """
+    install(session, "test")
+    session.run("python", "tests/kills/upgrades.py", *session.posargs)
+>>>>>>> policy
 
 
 @nox.session

@@ -134,7 +134,8 @@ class StampedPlan(TablePlan):
         stamped = StampedStatements(matched, stamps, name)
         self._stamped = stamped
         self._insert, self._replace = stamped.upsert(is_new=True), stamped.upsert(is_new=False)
-        self._remove, self.sweep = stamped.delete(), stamped.sweep()
+        self._remove = stamped.delete()
+        self.sweep: Statement = stamped.sweep()
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
         self._key = [one.position for one in stamped.key]

@@ -278,10 +278,7 @@ class ApplyRun:
                 return
             if isinstance(group, LSN):
                 self._acknowledge(group)
-                for note, _ in outcome.notes or ():
-                    if isinstance(note, Statement):
-                        # Nothing that ran beside a late deletion is still running.
-                        self._unswept.pop(note.table, None)
+                self._end_sweeps(outcome)
             elif group is not None:
                 self._pending.popleft()
                 self._bytes -= group.size
@@ -290,6 +287,12 @@ class ApplyRun:
                     conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
                     self._sweep_later(conflicts)
                     self._log(group, conflicts)
+
+    def _end_sweeps(self, outcome: Outcome[Group]) -> None:
+        """Forget the tables in which nothing that ran beside a late deletion is still running."""
+        for note, _ in outcome.notes or ():
+            if isinstance(note, Statement):
+                self._unswept.pop(note.table, None)
 
     def _sweep_later(self, conflicts: Sequence[Conflict]) -> None:
         """Note the tables in which a deletion found no row: one may just be inserted."""
