@@ -152,7 +152,6 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
-<<<<<<< HEAD
 def meshes(session: nox.Session) -> None:
     """Write on all nodes of random meshes, and kill servers and appliers: ``-- 50 7 18 17 16``.
 
@@ -160,7 +159,9 @@ def meshes(session: nox.Session) -> None:
     """
     install(session, "test")
     session.run("python", "tests/kills/meshes.py", *session.posargs)
-=======
+
+
+@nox.session
 def upgrades(session: nox.Session) -> None:
     """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
 
@@ -168,7 +169,6 @@ def upgrades(session: nox.Session) -> None:
     """
     install(session, "test")
     session.run("python", "tests/kills/upgrades.py", *session.posargs)
->>>>>>> policy
 
 
 @nox.session
