@@ -42,7 +42,7 @@ _WITHOUT_TARGET = "|".join(
     [
         *("R", "Item", "Default"),
         *("Converter", "TableReader"),
-        *("Axes", "NDArray", "SearchStrategy", "Meter", "Tracer", "metrics_core.Metric", "uint64"),
+        *("Axes", "NDArray", "SearchStrategy", "metrics_core.Metric", "uint64"),
         *("metrics.Meter", "trace.Tracer"),
     ]
 )
