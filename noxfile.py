@@ -148,6 +148,7 @@ def kills(session: nox.Session) -> None:
     for subject in ("appliers", "copies"):
         program = f"tests/kills/{subject}.py"
         session.run("python", program, *session.posargs, env={"PYTHONPATH": "tests"})
+    session.run("python", "tests/kills/shards.py")
 
 
 @nox.session
@@ -177,12 +178,11 @@ def sync(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; warnings are errors, and its examples are run."""
+    """Build the documentation; warnings are errors, and the examples of its pages are run."""
     install(session, "docs", "test")
     build = ("sphinx-build", "-j", "auto", "-W", "--keep-going", "-q", "-E", "-b", "html")
     session.run(*build, "docs", "docs/_build")
-    pages = ["docs", "README.md", "tests/test_docstrings.py"]
-    session.run("python", "-m", "pytest", *pages, *PARALLEL)
+    session.run("python", "-m", "pytest", "docs", "README.md", *PARALLEL)
 
 
 @nox.session
@@ -203,7 +203,7 @@ def package(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """Data frames and plots, with pandas, polars and matplotlib."""
     install(session, "test")
-    session.install("matplotlib", "pandas", "polars")
+    session.install("ipython", "matplotlib", "pandas", "polars")
     session.run("python", "-m", "pytest", "tests/values/test_flat.py", "tests/display")
 
 
@@ -220,6 +220,7 @@ def bench(session: nox.Session) -> None:
     install(session, "bench")
     session.run("python", "bench/run.py")
     session.run("python", "bench/watch.py")
+    session.run("python", "bench/metrics.py")
     session.run("python", "bench/clone.py")
     session.run("python", "bench/switchover.py")
     session.run("python", "bench/compare.py")

@@ -42,7 +42,7 @@ _WITHOUT_TARGET = "|".join(
     [
         *("R", "Item", "Default"),
         *("Converter", "TableReader"),
-        *("Axes", "NDArray", "SearchStrategy", "uint64"),
+        *("Axes", "NDArray", "SearchStrategy", "metrics_core.Metric", "uint64"),
     ]
 )
 nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]

@@ -18,6 +18,7 @@ from disturbances import disturbance
 from psycopg.rows import DictRow, dict_row
 
 from pgreplkit import LSN
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import WalSender
 
@@ -131,17 +132,17 @@ def streaming(node: Node, slot: str | None, *, name: str = "holder") -> Iterator
 
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait until the condition holds; fail if it does not in time."""
-    deadline = time.monotonic() + TIMEOUT
+    backoff = Backoff(TIMEOUT)
     while not holds():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.02)
+        assert not backoff.is_over, "the condition did not become true in time"
+        time.sleep(min(backoff.next_pause(), 0.1))
 
 
 async def soon(ask: Callable[[], Awaitable[Answer]], holds: Callable[[Answer], bool]) -> Answer:
     """Ask until the answer satisfies the condition or time is up; return the last answer."""
-    deadline = time.monotonic() + TIMEOUT
-    while not holds(answer := await ask()) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
+    backoff = Backoff(TIMEOUT)
+    while not holds(answer := await ask()) and not backoff.is_over:
+        await asyncio.sleep(min(backoff.next_pause(), 0.1))
     return answer
 
 

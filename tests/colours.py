@@ -80,6 +80,7 @@ def wrapped(result: object) -> object:
     kinds = (
         *(pgreplkit.Server, pgreplkit.Slot, pgreplkit.Publication),
         *(pgreplkit.Subscription, pgreplkit.SequencePlan, pgreplkit.WriteFence),
+        *(pgreplkit.upgrade.Upgrade, pgreplkit.Plan),
         *(pgreplkit.pglogical.PglogicalNode, pgreplkit.pglogical.PglogicalSubscription),
         *(SlotReader, pgreplkit.ReplicationConnection),
     )

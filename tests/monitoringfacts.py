@@ -13,6 +13,7 @@ from pgreplkit import LSN, SegmentSize
 from pgreplkit.catalog.server.retention import KeptWal
 from pgreplkit.errors import Error
 from pgreplkit.plans.server.retention import wal_retention
+from pgreplkit.plans.server.retentionfindings import with_findings
 from pgreplkit.rows import (
     LagReason,
     NodeSample,
@@ -85,9 +86,10 @@ def retention(
     failure = {"failed_count": 4, "last_failed_wal": failed, "last_failed_time": NOW}
     status = archiver(last_archived_time=None, **(failure if failing else {}))
     ready = [failed] if failing else []
-    return wal_retention(
+    report = wal_retention(
         kept, slots=slots, senders=(), archiver=status, ready=ready, wal_rate=rate, disk_size=disk
     )
+    return with_findings(report, kept.freeze_max_age)
 
 
 def unused_slot(name: str = "old") -> SlotState:

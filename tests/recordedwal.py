@@ -42,7 +42,10 @@ class Recorded:
 def unpack(folder: Path, major: int) -> Recorded:
     folder = folder / str(major)
     with tarfile.open(RECORDED / f"{major}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        # Python has filters from 3.11.4 on.
+        if hasattr(tarfile, "data_filter"):
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)
     facts = json.loads((folder / "facts.json").read_text())
     return Recorded(
         folder, LSN(facts["end"]), facts["xids"], facts["commit_times"], facts["checkpoint"]

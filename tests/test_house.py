@@ -45,7 +45,7 @@ LAYERS = [
     {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""
-SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster"]
+SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster", "mesh"]
 """The folders of _async and _sync, in the order in which they build on each other."""
 PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply", "monitoring"}
 

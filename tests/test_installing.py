@@ -103,6 +103,18 @@ def imported(node: ast.AST) -> set[str]:
     return {name.name.split(".")[0] for name in names}
 
 
+def is_for_typing(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def works_without(node: ast.AST) -> bool:
+    """Return True for a ``try`` that goes another way without the package."""
+    return isinstance(node, ast.Try) and any(
+        handler.type is not None and ast.unparse(handler.type) == "ImportError"
+        for handler in node.handlers
+    )
+
+
 def test_every_import_of_an_optional_package_names_its_extra() -> None:
     for path in {*HOME.rglob("*.py")} - EXEMPT:
         tree = ast.parse(path.read_text())
@@ -115,7 +127,7 @@ def test_every_import_of_an_optional_package_names_its_extra() -> None:
         ignored = {
             inner
             for node in ast.walk(tree)
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            if is_for_typing(node) or works_without(node)
             for inner in ast.walk(node)
         }
         for node in {*ast.walk(tree)} - explained - ignored:

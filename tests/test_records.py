@@ -37,6 +37,7 @@ def instances() -> list[Record]:
 
 VALUES = {
     *("BackupHistoryFileName", "CompressedWalName", "PartialWalFileName", "SegmentSize"),
+    *("ShardMap",),
     *("SyncStandbyNames", "TableName", "TimelineHistory", "TimelineHistoryFileName"),
     *("Threshold", "TimelineSwitch", "WalFileName"),
 }

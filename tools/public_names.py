@@ -19,10 +19,13 @@ PUBLIC = [
     "pgreplkit.changes",
     "pgreplkit.checks",
     "pgreplkit.errors",
+    "pgreplkit.mesh",
     "pgreplkit.metrics",
+    "pgreplkit.otel",
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",
+    "pgreplkit.upgrade",
     "pgreplkit.wal",
 ]
 """The modules whose names are loaded on first use."""

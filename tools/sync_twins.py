@@ -21,6 +21,7 @@ NAMES = {
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",
     "__anext__": "__next__",
+    "enter_async_context": "enter_context",
     "StopAsyncIteration": "StopIteration",
     "_async": "_sync",
     "aconnect": "connect",

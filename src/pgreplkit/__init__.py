@@ -16,9 +16,11 @@ if TYPE_CHECKING:
         checks as checks,
         errors as errors,
         metrics as metrics,
+        otel as otel,
         patroni as patroni,
         pglogical as pglogical,
         rows as rows,
+        upgrade as upgrade,
         wal as wal,
     )
     from pgreplkit._async.cluster.clone import (
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         AnySegmentSize as AnySegmentSize,
         SegmentSize as SegmentSize,
     )
+    from pgreplkit.values.shards import ShardMap as ShardMap
     from pgreplkit.values.structuring import register_cattrs as register_cattrs
     from pgreplkit.values.syncnames import (
         SyncMethod as SyncMethod,

@@ -20,3 +20,9 @@ def plot(samples: object, y: str, ax: "Axes | None") -> "Axes":
     """Draw a column of samples over time with matplotlib."""
     draw: Callable[[object, str, Axes | None], Axes] = import_module("pgreplkit.display.plot").plot
     return draw(samples, y, ax)
+
+
+def live_display() -> "Callable[[object], None]":
+    """Return a function that shows a value in a notebook, in the place of the one before."""
+    show: Callable[[object], None] = import_module("pgreplkit.display.live").live()
+    return show

@@ -55,6 +55,7 @@ ROOMS = {
         "values.manifest": ["BackupManifest"],
         "values.seconds": ["Timeout"],
         "values.segment": ["AnySegmentSize", "SegmentSize"],
+        "values.shards": ["ShardMap"],
         "values.structuring": ["register_cattrs"],
         "values.syncnames": ["SyncMethod", "SyncStandbyNames"],
         "values.tablename": ["TableName"],
@@ -231,7 +232,20 @@ ROOMS = {
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
+    "pgreplkit.mesh": {
+        "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],
+        "_sync.mesh.mesh": ["Mesh", "MeshNode"],
+        "plans.mesh.sequences": ["SequenceSpread"],
+        "plans.mesh.status": [
+            "MeshComparison",
+            "MeshConflict",
+            "MeshDifference",
+            "MeshStream",
+            "StreamState",
+        ],
+    },
     "pgreplkit.metrics": {"exporters.prometheus": ["Collector"]},
+    "pgreplkit.otel": {"exporters.opentelemetry": ["observe", "trace_plan"]},
     "pgreplkit.patroni": {
         "_async.cluster.patroni": ["AsyncPatroniCluster"],
         "_sync.cluster.patroni": ["PatroniCluster"],
@@ -315,6 +329,11 @@ ROOMS = {
         "values.plain": ["JSONValue"],
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
+    },
+    "pgreplkit.upgrade": {
+        "_async.cluster.upgrade": ["AsyncUpgrade"],
+        "_sync.cluster.upgrade": ["Upgrade"],
+        "plans.cluster.upgrade": ["TableGroup", "UpgradePhase", "UpgradeStatus"],
     },
     "pgreplkit.wal": {
         "_async.streams.recordstream": ["AsyncWalRecordStream"],

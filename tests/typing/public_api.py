@@ -29,6 +29,7 @@ from pgreplkit import (
     Watch,
 )
 from pgreplkit.apply import Applier, ApplyReport, ConflictKind, TableRule
+from pgreplkit.checks import CheckResult, Threshold
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import (
     BaseBackup,
@@ -207,3 +208,11 @@ def applying(primary: Primary) -> None:
     applier = Applier(primary, "host=b", "a", publications=["p"], tables={"users": rule})
     assert_type(applier.run(stop_at=LSN(1)), ApplyReport)
     assert_type([conflict.kind for conflict in applier.conflicts()], list[ConflictKind])
+
+
+def monitoring(samples: WatchSamples, map_: pgreplkit.ShardMap) -> None:
+    result = CheckResult.of(samples, warning="30", critical={"lag_bytes": Threshold(end=1e9)})
+    assert_type(result.exit_code, int)
+    assert_type(map_.index("key", 1, None), int)
+    assert_type(map_.where(1, column="id", key_type=int), str)
+    assert_type(map_.doubled(), pgreplkit.ShardMap)

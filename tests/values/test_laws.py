@@ -23,6 +23,7 @@ from pgreplkit import (
     PartialWalFileName,
     SegmentSize,
     ServerVersion,
+    ShardMap,
     SyncMethod,
     SyncStandbyNames,
     SystemIdentity,
@@ -122,6 +123,7 @@ KINDS: dict[type, st.SearchStrategy[object]] = {
     Finding: findings,
     ControlState: st.builds(ControlState, st.sampled_from(ControlState) | texts),
     ControlFile: control_files,
+    ShardMap: st.builds(ShardMap, st.integers(1, 100), modular=st.just(True)),
     Threshold: st.builds(Threshold, counts.map(float)),
     TableName: st.builds(TableName, table_words, table_words),
 }
@@ -277,6 +279,8 @@ def taken_apart(value: object) -> object:
             return ManifestWalRange(timeline, wal)
         case WalFileOffset(file_name, offset):
             return WalFileOffset(file_name, offset)
+        case ShardMap(shards):
+            return ShardMap(shards, modular=True)
         case Threshold(start, threshold_end, inside):
             return Threshold(start, threshold_end, inside)
         case TableName(schema, name):

@@ -198,6 +198,24 @@ def test_pydantic_writes_the_computed_properties_of_a_report_but_no_hidden_field
     assert TypeAdapter(Secret).dump_json(Secret("db1", "pw")) == b'{"host":"db1"}'
 
 
+@attrs.frozen
+class Sent(Record):
+    data: bytes
+    key: str | bytes | None = None
+
+
+@pytest.mark.parametrize(
+    "sent", [Sent(b"\x00\xff"), Sent(b"\\x00", b"\xfe"), Sent(b"", ""), Sent(b"a", "\\x00")]
+)
+def test_pydantic_writes_bytes_as_to_dict_does_and_reads_them(sent: Sent) -> None:
+    adapter = TypeAdapter(Sent)
+    text = adapter.dump_json(sent)
+    assert json.loads(text) == sent.to_dict()
+    assert adapter.validate_json(text).data == sent.data
+    with pytest.raises(ValidationError):
+        adapter.validate_json(r'{"data": "\\x0g"}')
+
+
 def test_every_public_record_has_json_schemas() -> None:
     for public, names in HOME.items():
         for name in names:

@@ -8,7 +8,7 @@ import attrs
 from pgreplkit.catalog.server.lag import LagReason
 from pgreplkit.catalog.server.senders import SenderState, WalSender
 from pgreplkit.catalog.server.slot import SlotState, SlotType, WalStatus
-from pgreplkit.monitoring.problems import split_brain, status_of
+from pgreplkit.monitoring.problems import CheckStatus, split_brain, status_of
 from pgreplkit.plans.cluster.watch import NodeSample, WatchSample
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.plans.server.retention import WalRetention
@@ -134,7 +134,10 @@ class Counters:
                 before = self._before.get(key, 0.0) + (last if value < last else 0.0)
                 self._before[key], self._last[key] = before, value
                 value += before
-            yield attrs.evolve(point, value=value)
+            else:
+                yield point
+                continue
+            yield Point(point.metric, point.labels, value)
 
 
 Value = tuple[str, tuple[object, ...], float]
@@ -144,7 +147,8 @@ def _values(sample: WatchSample) -> Iterator[Value]:
     writers = {name for names in split_brain(sample.nodes) for name in names}
     for node in sample.nodes.values():
         yield "up", (node.name,), node.error is None
-        yield "check_status", (node.name,), status_of(sample, node).exit_code
+        status = CheckStatus.CRITICAL if node.name in writers else status_of(node)
+        yield "check_status", (node.name,), status.exit_code
         if node.error is None:
             yield "split_brain", (node.system_id,), node.name in writers
             for name, labels, value in _of_node(node):
@@ -256,5 +260,6 @@ def _of_subscription(found: SubscriptionStatus) -> Iterator[Value]:
 
 
 def _label(value: object) -> str:
+    text = "" if value is None else str(value)
     # A name of a server with encoding SQL_ASCII may have characters that UTF-8 lacks.
-    return "" if value is None else str(value).encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -245,11 +245,10 @@ def split_brain(nodes: Mapping[str, NodeSample]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in writers.values() if len(names) > 1)
 
 
-def status_of(sample: WatchSample, node: NodeSample) -> CheckStatus:
-    """Return the status of one server of a sample, as a check of it reports it."""
-    is_writer = any(node.name in names for names in split_brain(sample.nodes))
-    statuses = [problem.status for problem in judged(node).problems]
-    return max([CheckStatus.CRITICAL if is_writer else CheckStatus.OK, *statuses], key=rank)
+def status_of(node: NodeSample) -> CheckStatus:
+    """Return the status of one server, as a check of its sample reports it."""
+    statuses = [problem.status for problem in _of_node(node)]
+    return max(statuses, key=rank, default=CheckStatus.OK)
 
 
 def _of_writers(nodes: list[NodeSample]) -> Iterator[Problem]:

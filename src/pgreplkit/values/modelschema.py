@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Callable
 from typing import cast
 
 import attrs
-from pydantic import GetCoreSchemaHandler, PydanticSchemaGenerationError
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    PydanticSchemaGenerationError,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema as cs
 
@@ -17,6 +23,18 @@ from pgreplkit.values.segment import SegmentSize
 from pgreplkit.values.textforms import text_forms
 
 _TEXTS = text_forms()
+
+
+def _from_hex(value: object) -> object:
+    if isinstance(value, str) and value.startswith("\\x"):
+        return bytes.fromhex(value[2:])
+    return value
+
+
+# pydantic itself writes bytes as UTF-8, and fails for others.
+_HEX = typing.Annotated[
+    bytes, BeforeValidator(_from_hex), PlainSerializer(plain, return_type=str, when_used="json")
+]
 
 
 def schema_of(kind: type, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -98,7 +116,7 @@ def _computed(kind: type, handler: GetCoreSchemaHandler) -> dict[str, cs.TypedDi
 
 def _schema_of_hint(hint: object, handler: GetCoreSchemaHandler) -> CoreSchema:
     try:
-        return handler.generate_schema(hint)
+        return handler.generate_schema(_in_hex(hint))
     except PydanticSchemaGenerationError:
         # An error or a row of a stream: it can be written as in to_dict(), but not read again.
         return cs.no_info_after_validator_function(
@@ -106,6 +124,13 @@ def _schema_of_hint(hint: object, handler: GetCoreSchemaHandler) -> CoreSchema:
             cs.any_schema(),
             serialization=cs.plain_serializer_function_ser_schema(plain, when_used="json"),
         )
+
+
+def _in_hex(hint: object) -> object:
+    """Return the hint with the bytes in it written as in ``to_dict()``."""
+    if isinstance(hint, types.UnionType):
+        return typing.Union[tuple(map(_in_hex, typing.get_args(hint)))]  # noqa: UP007
+    return _HEX if hint is bytes else hint
 
 
 def _insist_on_object(value: object) -> object:

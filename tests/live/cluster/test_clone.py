@@ -240,8 +240,10 @@ def test_pg_basebackup_ends_if_its_parent_is_killed(clusters: Clusters, cluster:
         assert process.stdout is not None
         assert process.stdout.readline() == b"copying\n"
         process.kill()
-    assert copying_processes(control)
-    wait_until(lambda: not copying_processes(control))
+    left = copying_processes(control)
+    assert left
+    _, alive = psutil.wait_procs(left, timeout=30)
+    assert not alive
     assert (node.data_directory / "backup_label").exists()
     with cluster.primary.connect() as primary:
         primary.slot("killed").drop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging import getLogger
 from typing import Self
@@ -13,6 +14,7 @@ from pgreplkit._async.server.retention import read_retention
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.standby import AsyncStandby
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._hooks import live_display
 from pgreplkit.catalog.cluster.nodestate import NODE_STATE
 from pgreplkit.driver.conninfo import address
 from pgreplkit.errors import Error, WaitTimeout
@@ -109,6 +111,26 @@ class AsyncWatch(AsyncClosing):
             if len(samples) >= count:
                 break
         return WatchSamples(tuple(samples))
+
+    async def show(self, seconds: Timeout = 60.0) -> None:
+        """Show the lag over time in a notebook, in one chart that each round updates.
+
+        It ends after ``seconds``, if the kernel is interrupted, or if the watch is closed. In async
+        code it can be a task beside other work: ``asyncio.create_task(watch.show())``.
+
+        Raises:
+            ExtraMissing: If IPython is not installed: ``pip install 'pgreplkit[notebook]'``.
+        """
+        limit, samples = checked_seconds(seconds, "seconds"), list[WatchSample]()
+        update = live_display()
+        end = time.monotonic() + limit
+        # The interrupt is how a person ends it, and no error.
+        with suppress(KeyboardInterrupt):
+            async for sample in self:
+                samples.append(sample)
+                update(WatchSamples(tuple(samples)))
+                if time.monotonic() + self.interval > end:
+                    break
 
     async def close(self) -> None:
         """Stop the watch, and close the connections that it opened."""

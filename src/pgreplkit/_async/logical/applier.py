@@ -128,7 +128,7 @@ class AsyncApplier(AsyncClosing):
             retries=retries,
             reconnect=reconnect,
         )
-        self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
+        self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
         self._tally = Tally()
         self._is_running = self._is_stopping = False
 
@@ -506,7 +506,7 @@ def _insist_on_parked(parked: object) -> None:
         raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
 
 
-def _conninfo_of(server: AnyServer) -> str:
+def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, AsyncServer):

@@ -81,6 +81,8 @@ class AsyncApplyRows(AsyncClosing):
             )
             rows = cls(reader, target, planner, plugin, settings, is_wanted)
             try:
+                # Settings come before BEGIN: a snapshot is imported before any query of the
+                # transaction.
                 await reader.execute(EXACT_TEXTS)
                 await reader.execute(without_timeouts(major).encode())
                 await reader.execute(ROW_SECURITY_OFF)
@@ -130,6 +132,7 @@ class AsyncApplyRows(AsyncClosing):
         columns = parts.names(one.column.name for one in match.written)
         if existing != "merge":
             return await self._copy_into(table, columns, match, copy)
+        # COPY has no ON CONFLICT, so the rows go through a temporary table.
         await connection.execute(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = await self._copy_into(_STAGING, columns, match, copy)
         await connection.execute(_merged(match, columns))
@@ -138,6 +141,7 @@ class AsyncApplyRows(AsyncClosing):
     async def _copy_into(
         self, into: Composable, columns: Composed, match: Match, copy: TableCopy
     ) -> int:
+        # A constant is selected as text, which the binary format does not convert.
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
@@ -220,6 +224,7 @@ def _selected(match: Match, copy: TableCopy) -> Composed:
 
 
 def _rows_of(copy: TableCopy, values: Composed) -> Composed:
+    # Tables that inherit from this one are published, and copied, on their own.
     only = SQL("") if copy.is_partitioned else SQL(ONLY)
     where = SQL("") if copy.where is None else SQL(" WHERE ") + SQL(copy.where)
     return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
@@ -236,6 +241,7 @@ def _merged(match: Match, columns: Composed) -> Composed:
     action: Composable = SQL("DO NOTHING")
     if key and changed:
         action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
+    # An identity column GENERATED ALWAYS refuses values otherwise.
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
     into = parts.table(match.target.table)
     return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)

@@ -117,6 +117,7 @@ class AsyncSlowPath:
     ) -> list[Conflict]:
         """Insert a row; if it exists, ask the policy."""
         target = self._target
+        # A unique violation aborts a transaction: what came before must not be lost.
         await target.execute("SAVEPOINT pgreplkit")
         try:
             await target.step(step)
@@ -163,6 +164,7 @@ class AsyncSlowPath:
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             await target.execute("BEGIN")
             try:
+                # In one transaction with the position: it is neither lost nor put aside twice.
                 parked = await target.link.one(
                     target.operation,
                     sql.ADD_PARKED,

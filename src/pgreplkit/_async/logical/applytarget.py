@@ -103,6 +103,7 @@ class AsyncApplyTarget(AsyncClosing):
         operation = self.operation
         with translate_errors(operation, connection=self.connection):
             await self.connection.execute(EXACT_TEXTS)
+            # Limits that are meant for clients must not end a long transaction of the publisher.
             await self.connection.execute(without_timeouts(self.major).encode())
         await self.link.all(operation, sql.session_settings(self.major))
         shown = await self.link.one(operation, sql.SHOWN_ROLE)
@@ -217,6 +218,7 @@ class AsyncApplyTarget(AsyncClosing):
                 grant="EXECUTE ON FUNCTION pg_replication_origin_session_setup(text)",
             )
         except ServerError as error:
+            # A session that was killed holds the origin until the server notices.
             if error.sqlstate != OBJECT_IN_USE:
                 raise
             raise ApplierActive(self.name, None) from error
@@ -255,8 +257,9 @@ class AsyncApplyTarget(AsyncClosing):
         """Wait for all outcomes, and return to single statements."""
         await self.pipeline.close()
         with translate_errors(self.operation):
-            await self.connection.execute("DEALLOCATE ALL")
-            await self.connection.execute(sql.WAIT_FOR_FLUSH)
+            # psycopg must not prepare them: the first one would remove both.
+            await self.connection.execute("DEALLOCATE ALL", prepare=False)
+            await self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
     async def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""

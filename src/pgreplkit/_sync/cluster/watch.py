@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging import getLogger
 from typing import Self
 
+from pgreplkit._hooks import live_display
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.server.retention import read_retention
 from pgreplkit._sync.server.server import Server
@@ -110,6 +112,26 @@ class Watch(Closing):
             if len(samples) >= count:
                 break
         return WatchSamples(tuple(samples))
+
+    def show(self, seconds: Timeout = 60.0) -> None:
+        """Show the lag over time in a notebook, in one chart that each round updates.
+
+        It ends after ``seconds``, if the kernel is interrupted, or if the watch is closed. In async
+        code it can be a task beside other work: ``asyncio.create_task(watch.show())``.
+
+        Raises:
+            ExtraMissing: If IPython is not installed: ``pip install 'pgreplkit[notebook]'``.
+        """
+        limit, samples = checked_seconds(seconds, "seconds"), list[WatchSample]()
+        update = live_display()
+        end = time.monotonic() + limit
+        # The interrupt is how a person ends it, and no error.
+        with suppress(KeyboardInterrupt):
+            for sample in self:
+                samples.append(sample)
+                update(WatchSamples(tuple(samples)))
+                if time.monotonic() + self.interval > end:
+                    break
 
     def close(self) -> None:
         """Stop the watch, and close the connections that it opened."""

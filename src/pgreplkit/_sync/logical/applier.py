@@ -129,7 +129,7 @@ class Applier(Closing):
             retries=retries,
             reconnect=reconnect,
         )
-        self._publisher, self._subscriber = _conninfo_of(publisher), _conninfo_of(subscriber)
+        self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
         self._tally = Tally()
         self._is_running = self._is_stopping = False
 
@@ -501,7 +501,7 @@ def _insist_on_parked(parked: object) -> None:
         raise TypeError(f"parked is a ParkedTransaction, not {type(parked).__name__}")
 
 
-def _conninfo_of(server: AnyServer) -> str:
+def conninfo_of(server: AnyServer) -> str:
     if isinstance(server, str):
         return complete(server, {})
     if not isinstance(server, Server):

@@ -82,6 +82,8 @@ class ApplyRows(Closing):
             )
             rows = cls(reader, target, planner, plugin, settings, is_wanted)
             try:
+                # Settings come before BEGIN: a snapshot is imported before any query of the
+                # transaction.
                 reader.execute(EXACT_TEXTS)
                 reader.execute(without_timeouts(major).encode())
                 reader.execute(ROW_SECURITY_OFF)
@@ -131,12 +133,14 @@ class ApplyRows(Closing):
         columns = parts.names(one.column.name for one in match.written)
         if existing != "merge":
             return self._copy_into(table, columns, match, copy)
+        # COPY has no ON CONFLICT, so the rows go through a temporary table.
         connection.execute(SQL(sql.STAGE).format(_STAGING, columns, table))
         count = self._copy_into(_STAGING, columns, match, copy)
         connection.execute(_merged(match, columns))
         return count
 
     def _copy_into(self, into: Composable, columns: Composed, match: Match, copy: TableCopy) -> int:
+        # A constant is selected as text, which the binary format does not convert.
         is_binary = match.is_portable and not match.constants
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
@@ -219,6 +223,7 @@ def _selected(match: Match, copy: TableCopy) -> Composed:
 
 
 def _rows_of(copy: TableCopy, values: Composed) -> Composed:
+    # Tables that inherit from this one are published, and copied, on their own.
     only = SQL("") if copy.is_partitioned else SQL(ONLY)
     where = SQL("") if copy.where is None else SQL(" WHERE ") + SQL(copy.where)
     return SQL(sql.SELECT_ROWS).format(values, only, parts.table(copy.table.table_name), where)
@@ -235,6 +240,7 @@ def _merged(match: Match, columns: Composed) -> Composed:
     action: Composable = SQL("DO NOTHING")
     if key and changed:
         action = SQL("({}) DO UPDATE SET {}").format(parts.names(key), sets)
+    # An identity column GENERATED ALWAYS refuses values otherwise.
     overriding = SQL("OVERRIDING SYSTEM VALUE ") if match.identity_always else SQL("")
     into = parts.table(match.target.table)
     return SQL(sql.MERGE).format(into, columns, overriding, columns, _STAGING, action)

@@ -116,6 +116,7 @@ class SlowPath:
     ) -> list[Conflict]:
         """Insert a row; if it exists, ask the policy."""
         target = self._target
+        # A unique violation aborts a transaction: what came before must not be lost.
         target.execute("SAVEPOINT pgreplkit")
         try:
             target.step(step)
@@ -162,6 +163,7 @@ class SlowPath:
         with translate_errors(f"park transaction {transaction.xid}", connection=target.connection):
             target.execute("BEGIN")
             try:
+                # In one transaction with the position: it is neither lost nor put aside twice.
                 parked = target.link.one(
                     target.operation,
                     sql.ADD_PARKED,

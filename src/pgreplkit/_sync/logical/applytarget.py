@@ -102,6 +102,7 @@ class ApplyTarget(Closing):
         operation = self.operation
         with translate_errors(operation, connection=self.connection):
             self.connection.execute(EXACT_TEXTS)
+            # Limits that are meant for clients must not end a long transaction of the publisher.
             self.connection.execute(without_timeouts(self.major).encode())
         self.link.all(operation, sql.session_settings(self.major))
         shown = self.link.one(operation, sql.SHOWN_ROLE)
@@ -212,6 +213,7 @@ class ApplyTarget(Closing):
                 grant="EXECUTE ON FUNCTION pg_replication_origin_session_setup(text)",
             )
         except ServerError as error:
+            # A session that was killed holds the origin until the server notices.
             if error.sqlstate != OBJECT_IN_USE:
                 raise
             raise ApplierActive(self.name, None) from error
@@ -250,8 +252,9 @@ class ApplyTarget(Closing):
         """Wait for all outcomes, and return to single statements."""
         self.pipeline.close()
         with translate_errors(self.operation):
-            self.connection.execute("DEALLOCATE ALL")
-            self.connection.execute(sql.WAIT_FOR_FLUSH)
+            # psycopg must not prepare them: the first one would remove both.
+            self.connection.execute("DEALLOCATE ALL", prepare=False)
+            self.connection.execute(sql.WAIT_FOR_FLUSH, prepare=False)
 
     def enter_pipeline(self, mark: LSN | None) -> None:
         """Begin to send transactions, of which ``mark`` was the last one that was committed."""

@@ -1,0 +1,285 @@
+"""AsyncUpgrade: a database moves to a server of a newer major version, and back if need be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
+from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
+from pgreplkit._async.cluster.upgradefacts import (
+    published_groups,
+    read_gate,
+    read_status,
+    read_tables,
+    read_upgrade_facts,
+)
+from pgreplkit._async.logical.compare import acompare
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.server.server import insist_on_servers
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.cluster.upgrade import (
+    Names,
+    TableGroup,
+    UpgradePhase,
+    UpgradeStatus,
+    checked_upgrade_name,
+    cutover_journal,
+    finish_journal,
+    groups_of,
+    insist_on_groups,
+    prepare_journal,
+    rollback_journal,
+)
+from pgreplkit.plans.cluster.upgradechecks import phase_finding, rollback_findings, upgrade_findings
+from pgreplkit.plans.logical.compare import CompareProgress
+from pgreplkit.plans.server.readiness import Readiness
+from pgreplkit.values.finding import Finding
+from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.seconds import Timeout, checked_seconds
+
+Redirect = Callable[[str], object]
+"""Moves the clients to a server; called with "old" or "new"."""
+
+
+class AsyncUpgrade:
+    """The move of a database to a server of a newer major version, by logical replication.
+
+    ``old`` and ``new`` are connected to the two databases, in autocommit mode. Four plans, each of
+    them shown, checked, run and resumed on its own, may be days apart: ``plan_prepare``,
+    ``plan_cutover``, ``plan_rollback`` and ``plan_finish``. The state between them is on the
+    servers: ``name`` is the prefix of the publications, subscriptions, slots and fences, by which
+    another process finds them. The journal file has the plan that is running.
+
+    ``replication`` has the connection strings with which the servers reach each other: "old" is the
+    one that the new server uses. By default they are those of the two connections.
+    """
+
+    def __init__(
+        self,
+        old: AsyncPrimary,
+        new: AsyncPrimary,
+        *,
+        name: str,
+        journal_file: str | os.PathLike[str] | None = None,
+        replication: Mapping[str, str] | None = None,
+        timeout: Timeout = 60.0,
+    ) -> None:
+        insist_on_servers(old=old, new=new)
+        self._old, self._new = old, new
+        self._names = Names(upgrade=checked_upgrade_name(name))
+        self._file = None if journal_file is None else Path(journal_file)
+        self._replication = dict(replication or {})
+        if unknown := self._replication.keys() - {"old", "new"}:
+            raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
+        self._timeout = checked_seconds(timeout, "timeout")
+
+    @property
+    def name(self) -> str:
+        """The upgrade's name."""
+        return self._names.upgrade
+
+    async def check(self, *, groups: int = 1) -> Readiness:
+        """Check everything that the upgrade needs; nothing is changed.
+
+        Each finding has the remedy. The plans check the same, and refuse to start if a finding is
+        critical.
+
+        Raises: InsufficientPrivilege.
+        Needs: pg_monitor on both servers.
+        """
+        facts = await read_upgrade_facts(self._old, self._new, groups)
+        return Readiness(findings=tuple(upgrade_findings(facts)))
+
+    async def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
+        """Distribute the tables to at most ``count`` groups of similar size.
+
+        Each group gets a subscription, which copies and applies it in parallel with the others.
+        Tables that are joined by foreign keys, and partitions of one table, stay together.
+
+        Raises: ValueError if ``count`` is not positive.  Source: pg_class, pg_constraint.
+        """
+        return groups_of(await read_tables(self._old._link), count)
+
+    async def status(self) -> UpgradeStatus:
+        """Return the phase, the subscriptions and the fences, as they are on both servers."""
+        return await read_status(self._old, self._new, self._names, interrupted=self._interrupted())
+
+    async def compare(self) -> AsyncIterator[CompareProgress]:
+        """Compare the rows of all tables, while the old server is in use; see ``compare``.
+
+        Raises: as ``compare``; TableNotFound before the preparation.
+        """
+        groups = await published_groups(self._old, self._names)
+        tables = [table for group in groups.values() for table in group]
+        async for progress in acompare(self._old, self._new, tables):
+            yield progress
+
+    async def plan_prepare(
+        self,
+        groups: Sequence[TableGroup] | None = None,
+        *,
+        copy_schema: bool = True,
+        owners: bool = True,
+        bindir: str | Path | None = None,
+    ) -> AsyncPlan:
+        """Plan the preparation: copy the schema, fence the new server, copy the rows, and follow.
+
+        ``groups`` are those of ``groups()``; by default there is one. ``bindir`` is the folder of
+        the new version's pg_dump and pg_restore. ``undo()`` of the plan leaves the schema and the
+        copied rows on the new server.
+
+        Raises: ValueError for groups that leave out a table, or have it twice.
+        """
+        checked_flags(copy_schema=copy_schema, owners=owners)
+        tables = await read_tables(self._old._link)
+        chosen = groups_of(tables, 1) if groups is None else tuple(groups)
+        insist_on_groups(chosen, tables)
+        journal = prepare_journal(self._names, chosen, copies_schema=copy_schema)
+        checks = _PrepareChecks(self, len(chosen))
+        return self._plan(journal, checks, None, bindir=bindir, owners=owners)
+
+    async def plan_cutover(
+        self,
+        redirect: Redirect | None = None,
+        *,
+        way_back: bool = True,
+        max_lag_bytes: int = 1 << 20,
+    ) -> AsyncPlan:
+        """Plan the cutover: fence the old server, let the new one catch up, move the clients.
+
+        ``redirect("new")`` moves the clients; it may be called again after a failure. With
+        ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
+        nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
+
+        The checks refuse to start while a table is copied, or with a lag of more than
+        ``max_lag_bytes``, or if the schema has changed since the preparation.
+        """
+        checked_flags(way_back=way_back)
+        groups = await published_groups(self._old, self._names)
+        journal = cutover_journal(self._names, groups, way_back=way_back)
+        return self._plan(journal, _GateChecks(self, max_lag_bytes), redirect)
+
+    async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
+        """Plan the way back after a cutover, with all that was written on the new server.
+
+        ``redirect("old")`` moves the clients. Afterwards the new server follows the old one again,
+        without a new copy, so that another cutover is possible.
+        """
+        groups = await published_groups(self._old, self._names)
+        journal = rollback_journal(self._names, groups)
+        return self._plan(journal, _RollbackChecks(self), redirect)
+
+    async def plan_finish(self) -> AsyncPlan:
+        """Plan the end: drop all subscriptions, slots and publications of the upgrade.
+
+        After a cutover there is no way back then. The server that does not accept writes stays
+        fenced.
+        """
+        groups = [*await published_groups(self._old, self._names)]
+        back = [one.state.subname for one in (await self.status()).back]
+        journal = finish_journal(self._names, groups, back=back)
+        checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
+        return self._plan(journal, checks, None)
+
+    def plan_resume(
+        self,
+        redirect: Redirect | None = None,
+        *,
+        owners: bool = True,
+        bindir: str | Path | None = None,
+    ) -> AsyncPlan:
+        """Return the plan of the journal file; its ``resume()`` continues it.
+
+        Raises: ValueError if there is no journal, or it belongs to another upgrade; OSError.
+        """
+        checked_flags(owners=owners)
+        if self._file is None:
+            raise ValueError("could not resume: the upgrade has no journal_file")
+        journal = Journal.from_json(self._file.read_text())
+        if not journal.operation.endswith(f" of {self.name}"):
+            raise ValueError(
+                f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
+            )
+        return AsyncPlan(self._actor(redirect, bindir, owners), journal, None, self._file)
+
+    def _plan(
+        self,
+        journal: Journal,
+        checks: AsyncChecks,
+        redirect: Redirect | None,
+        *,
+        owners: bool = True,
+        bindir: str | Path | None = None,
+    ) -> AsyncPlan:
+        return AsyncPlan(self._actor(redirect, bindir, owners), journal, checks, self._file)
+
+    def _actor(
+        self, redirect: Redirect | None, bindir: str | Path | None, owners: bool
+    ) -> AsyncUpgradeActor:
+        if redirect is not None and not callable(redirect):
+            raise TypeError(f"redirect must be a function, not {type(redirect).__name__}")
+        return AsyncUpgradeActor(
+            self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
+        )
+
+    async def _gate(self, max_lag_bytes: int) -> list[Finding]:
+        status = await self.status()
+        return await read_gate(self._old, self._new, status, self._names, max_lag_bytes)
+
+    def _interrupted(self) -> str:
+        """Return the operation of the journal file that is not complete; empty if there is none."""
+        if self._file is None or not self._file.exists():
+            return ""
+        journal = Journal.from_json(self._file.read_text())
+        return journal.operation if journal.done and journal.remaining else ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+@attrs.frozen
+class _PrepareChecks:
+    """The checks of a preparation."""
+
+    upgrade: AsyncUpgrade
+    groups: int
+
+    async def findings(self) -> list[Finding]:
+        phase = phase_finding(await self.upgrade.status(), UpgradePhase.NEW)
+        return [phase, *(await self.upgrade.check(groups=self.groups))]
+
+
+@attrs.frozen
+class _GateChecks:
+    """The checks of a cutover."""
+
+    upgrade: AsyncUpgrade
+    max_lag_bytes: int
+
+    async def findings(self) -> list[Finding]:
+        return await self.upgrade._gate(self.max_lag_bytes)
+
+
+@attrs.frozen
+class _RollbackChecks:
+    """The checks of a rollback."""
+
+    upgrade: AsyncUpgrade
+
+    async def findings(self) -> list[Finding]:
+        return [*rollback_findings(await self.upgrade.status())]
+
+
+@attrs.frozen
+class _PhaseChecks:
+    """The checks of an operation that is possible in some phases."""
+
+    upgrade: AsyncUpgrade
+    needed: tuple[UpgradePhase, ...]
+
+    async def findings(self) -> list[Finding]:
+        return [phase_finding(await self.upgrade.status(), *self.needed)]

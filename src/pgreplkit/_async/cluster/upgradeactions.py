@@ -1,0 +1,240 @@
+"""The actions of each step of a major upgrade, and how to undo them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+from psycopg.sql import SQL
+
+from pgreplkit._async._io import completed, to_thread
+from pgreplkit._async.cluster.upgradefacts import read_tables
+from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
+from pgreplkit._async.logical.fence import lift
+from pgreplkit._async.logical.sequences import AsyncSequencePlan
+from pgreplkit._async.logical.subscription import AsyncSubscription
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.errors import (
+    AlreadyExists,
+    ControlFailed,
+    InsufficientPrivilege,
+    PublicationNotFound,
+    SlotNotFound,
+    SubscriptionNotFound,
+)
+from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.journal import LostPrimary
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
+from pgreplkit.plans.logical.subscription import SubscriptionOptions
+
+_COPY = 7 * 24 * 3600.0
+"""Seconds for a copy: a week, after which something else is wrong."""
+
+
+@attrs.frozen
+class AsyncUpgradeActor:
+    """Performs the steps of an upgrade on its two servers."""
+
+    old: AsyncPrimary
+    new: AsyncPrimary
+    replication: Mapping[str, str]
+    redirect: Callable[[str], object] | None
+    bindir: str | Path | None
+    owners: bool
+    timeout: float
+
+    def _server(self, node: str) -> AsyncPrimary:
+        return self.old if node == OLD else self.new
+
+    def _other(self, node: str) -> tuple[str, AsyncPrimary]:
+        return (NEW, self.new) if node == OLD else (OLD, self.old)
+
+    async def perform(self, step: Step) -> Promotion | None:
+        """Perform one step, which may be done in part or completely already."""
+        server = self._server(step.node)
+        _, other = self._other(step.node)
+        match step:
+            case steps.CopyTables() | steps.CopyIndexes():
+                await self._copy_schema(step)
+            case steps.FenceTables():
+                await server.fence_writes(
+                    step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
+                )
+            case steps.OpenTables():
+                await lift(server._link, step.fence, self.timeout)
+            case steps.PublishTables():
+                with suppress(AlreadyExists):
+                    await server.create_publication(step.publication, tables=step.tables)
+            case steps.Subscribe():
+                await self._subscribe(step.node, step.publication, SubscriptionOptions())
+            case steps.SubscribeBack():
+                await self._subscribe(
+                    step.node,
+                    step.publication,
+                    # The slot was created before anyone could write.
+                    SubscriptionOptions(
+                        copy_data=False, create_slot=False, slot_name=step.publication
+                    ),
+                )
+            case steps.WaitCopied():
+                for name in step.subscriptions:
+                    subscription = await server.subscription(name)
+                    await subscription.wait_for_sync(timeout=_COPY, publisher=other)
+            case steps.Analyze():
+                await server._link.run_alone(
+                    "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
+                )
+            case steps.WaitApplied():
+                lsn = await other.write_marker()
+                for name in step.subscriptions:
+                    subscription = await server.subscription(name)
+                    await subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=other)
+            case steps.SetSequences():
+                plan = await AsyncSequencePlan.read(other, server)
+                await plan.run(timeout=self.timeout)
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        await server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    await self._arm(await server.subscription(name))
+            case _:
+                await self._plainly(step)
+        return None
+
+    async def _plainly(self, step: Step) -> None:
+        """Perform a step that takes one call for each object."""
+        server = self._server(step.node)
+        match step:
+            case steps.StopSubscriptions():
+                for name in step.subscriptions:
+                    await self._stop(await server.subscription(name))
+            case steps.StartSubscriptions():
+                for name in step.subscriptions:
+                    await (await server.subscription(name)).enable(timeout=self.timeout)
+            case steps.DropSubscriptions():
+                await self._drop_subscriptions(step.node, step.subscriptions)
+            case steps.DropPublications():
+                for name in step.publications:
+                    with suppress(PublicationNotFound):
+                        await (await server.publication(name)).drop()
+            case steps.Redirect():
+                await self._redirect(step.node)
+            case _:
+                raise TypeError(f"unknown kind of step: {type(step).__name__}")
+
+    async def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        server = self._server(step.node)
+        match step:
+            case steps.FenceTables():
+                await lift(server._link, step.fence, self.timeout)
+            case steps.PublishTables():
+                with suppress(PublicationNotFound):
+                    await (await server.publication(step.publication)).drop()
+            case steps.Subscribe():
+                await self._drop_subscriptions(step.node, [step.publication])
+            case steps.StopSubscriptions():
+                for name in step.subscriptions:
+                    await (await server.subscription(name)).enable(timeout=self.timeout)
+            case steps.StartSubscriptions():
+                for name in step.subscriptions:
+                    await (await server.subscription(name)).disable(timeout=self.timeout)
+            case steps.MakeBackSlots():
+                await _drop_slots(server, step.slots)
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    async def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost: an upgrade needs none."""
+        return ""
+
+    async def _copy_schema(self, step: steps.CopyTables | steps.CopyIndexes) -> None:
+        is_first = isinstance(step, steps.CopyTables)
+        section = SchemaSection.PRE_DATA if is_first else SchemaSection.POST_DATA
+        try:
+            await acopy_schema(
+                self.old, self.new, [section], owners=self.owners, bindir=self.bindir
+            )
+        except ControlFailed:
+            # An interrupted attempt may have restored the section, all of it or nothing.
+            tables = [one.table for one in await read_tables(self.old._link) if one.kind in "rp"]
+            if is_first:
+                if {*await read_shapes(self.new._link, tables)} != {*tables}:
+                    raise
+                return
+            drift = await aschema_drift(self.old, self.new, tables)
+            if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
+                raise
+
+    async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
+        server, (other, publisher) = self._server(node), self._other(node)
+        with suppress(SubscriptionNotFound):
+            await server.subscription(name)
+            return
+        if options.create_slot is not False:
+            # An attempt that was killed may have created the slot only.
+            await _drop_slots(publisher, [name])
+        await server.create_subscription(
+            name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
+        )
+
+    async def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
+        server, (_, publisher) = self._server(node), self._other(node)
+        for name in names:
+            with suppress(SubscriptionNotFound):
+                await (await server.subscription(name)).drop(timeout=self.timeout)
+            await _drop_slots(publisher, [name])
+
+    async def _arm(self, subscription: AsyncSubscription) -> None:
+        """Move the slot of a disabled subscription, and its origin, to the publisher's position.
+
+        All that is skipped came from the subscriber's own side.
+        """
+        old, name = self.old, subscription.name
+        if old._link.has("slot.advance"):
+            slot = await old.slot(name)
+            reached = await slot.advance(await old.write_marker())
+        else:
+            await _drop_slots(old, [name])
+            slot = await old.create_logical_slot(name, timeout=self.timeout)
+            reached = slot.state.confirmed_flush_lsn or await old.write_marker()
+        await self.new._link.one(
+            f"move the origin of {name!r}",
+            ADVANCE_ORIGIN,
+            [f"pg_{subscription.state.oid}", reached],
+            grant="SUPERUSER",
+        )
+
+    async def _stop(self, subscription: AsyncSubscription) -> None:
+        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
+        await subscription._alter(SQL(DISABLE), self.timeout)
+        with suppress(InsufficientPrivilege):
+            await subscription._link.all(
+                "end the apply workers", END_WORKERS, [subscription.state.oid]
+            )
+        await subscription.disable(timeout=self.timeout)
+
+    async def _redirect(self, node: str) -> None:
+        redirect = self.redirect
+        if redirect is None:
+            return
+        try:
+            await completed(await to_thread(lambda: redirect(node)))
+        except Exception as error:
+            raise ControlFailed(
+                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
+            ) from error
+
+
+async def _drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(SlotNotFound):
+            await (await server.slot(name)).drop()

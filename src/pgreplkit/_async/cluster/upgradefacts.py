@@ -1,0 +1,169 @@
+"""Read the facts about the two servers of a major upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.sql import SQL, Literal
+
+from pgreplkit._async.logical.drift import aschema_drift
+from pgreplkit._async.logical.fence import read_fences
+from pgreplkit._async.logical.sequences import AsyncSequencePlan
+from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.cluster.upgrade import FACTS, TABLES, DatabaseFacts, UserTable, user_table_in
+from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
+from pgreplkit.catalog.server.identity import unsigned_system_id
+from pgreplkit.driver import statements as parts
+from pgreplkit.errors import SubscriptionStuck
+from pgreplkit.plans.cluster.upgrade import Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradechecks import (
+    Side,
+    UpgradeFacts,
+    cutover_findings,
+    phase_finding,
+)
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+_AT_ONCE = 200
+"""Tables in one statement: planning grows with them."""
+
+_CATCH_UP = 3.0
+"""Seconds for a subscription to catch up before a cutover: for as long, or longer, a slower one
+would keep the applications from writing."""
+
+
+async def read_tables(link: AsyncLink) -> list[UserTable]:
+    """Return the tables of the database, by name."""
+    return [user_table_in(record) for record in await link.all("read the tables", TABLES)]
+
+
+async def read_upgrade_facts(old: AsyncPrimary, new: AsyncPrimary, groups: int) -> UpgradeFacts:
+    """Return all facts for the checks of a preparation."""
+    tables = await read_tables(old._link)
+    theirs = {one.table for one in await read_tables(new._link)}
+    return UpgradeFacts(
+        old=await _side(old),
+        new=await _side(new),
+        tables=tables,
+        identities=await old.replica_identity(),
+        nonempty=await _nonempty(
+            new._link, [one.table for one in tables if one.is_copied and one.table in theirs]
+        ),
+        groups=groups,
+    )
+
+
+async def _side(server: AsyncPrimary) -> Side:
+    record = await server._link.one("read the facts of the database", FACTS)
+    record["system_id"] = unsigned_system_id(record["system_id"])
+    record["extensions"] = dict(record["extensions"])
+    pool = await server._link.one("count the workers", worker_pool(server.version.major))
+    return Side(
+        major=server.version.major,
+        settings=await server.settings(),
+        facts=DatabaseFacts(**record),
+        pool=WorkerPool(**pool),
+        slots=len(await server.slots()),
+        senders=len(await server.replicas()),
+    )
+
+
+async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
+    """Return those of the tables that have rows."""
+    found = []
+    for begin in range(0, len(tables), _AT_ONCE):
+        batch = tables[begin : begin + _AT_ONCE]
+        asked = SQL(" UNION ALL ").join(
+            SQL("SELECT {} AS place WHERE EXISTS (SELECT FROM ONLY {})").format(
+                Literal(place), parts.table(table)
+            )
+            for place, table in enumerate(batch)
+        )
+        found += [batch[record["place"]] for record in await link.all("look for rows", asked)]
+    return found
+
+
+async def read_status(
+    old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
+) -> UpgradeStatus:
+    """Return the state of the upgrade, as the names on both servers tell."""
+    forward = await _statuses(new, old, names, back=False)
+    back = await _statuses(old, new, names, back=True)
+    fenced = [
+        any(state.name == names.fence and state.is_up for state in await read_fences(link))
+        for link in (old._link, new._link)
+    ]
+    phase = phase_of(
+        forward,
+        old_is_fenced=fenced[0],
+        new_is_fenced=fenced[1],
+        interrupted=interrupted,
+    )
+    return UpgradeStatus(
+        name=names.upgrade,
+        phase=phase,
+        forward=tuple(forward),
+        back=tuple(back),
+        old_is_fenced=fenced[0],
+        new_is_fenced=fenced[1],
+    )
+
+
+async def _statuses(
+    subscriber: AsyncPrimary, publisher: AsyncPrimary, names: Names, *, back: bool
+) -> list[SubscriptionStatus]:
+    subscriptions = {one.name: one for one in await subscriber.subscriptions()}
+    wanted = names.back_in(subscriptions) if back else names.forward_in(subscriptions)
+    return [await subscriptions[name].status(publisher) for name in wanted]
+
+
+async def read_gate(
+    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names, max_lag_bytes: int
+) -> list[Finding]:
+    """Return the findings of the gate of a cutover."""
+    groups = await published_groups(old, names)
+    published = [TableName.parse(table) for group in groups.values() for table in group]
+    if not published:
+        # Without a preparation there is nothing else to look at.
+        return [phase_finding(status, UpgradePhase.PREPARED)]
+    drift = await aschema_drift(old, new, published)
+    tables = await read_tables(old._link)
+    plan = await AsyncSequencePlan.read(old, new)
+    writers = await old.find_writers(published)
+    return [
+        *cutover_findings(
+            status,
+            drift,
+            unpublished=[
+                one.table for one in tables if one.is_copied and one.table not in published
+            ],
+            sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
+            writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
+            stuck=await _stuck(old, new, status),
+            max_lag_bytes=max_lag_bytes,
+        )
+    ]
+
+
+async def _stuck(old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus) -> list[str]:
+    """Return why subscriptions of the new server do not catch up."""
+    found = []
+    for one in status.forward if status.phase is UpgradePhase.PREPARED else ():
+        subscription = await new.subscription(one.state.subname)
+        try:
+            await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=old)
+        except SubscriptionStuck as error:
+            found.append(str(error))
+    return found
+
+
+async def published_groups(server: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:
+    """Return the tables of the upgrade's publications on the old server."""
+    publications = {one.name: one for one in await server.publications()}
+    return {
+        name: tuple(str(one.table) for one in await publications[name].tables())
+        for name in names.forward_in(publications)
+    }

@@ -1,0 +1,233 @@
+"""The actions of each kind of step of a mesh, and how to undo them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+from psycopg.sql import SQL, Identifier
+
+from pgreplkit._async._io import sleep
+from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.logical.tombstones import drop_tombstones, ensure_tombstones
+from pgreplkit._async.mesh.copying import AsyncMeshCopy
+from pgreplkit._async.mesh.members import mesh_tables, read_members, store_members
+from pgreplkit._async.mesh.streams import start_at
+from pgreplkit._async.server.positions import write_marker
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.driver import statements as parts
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.errors import SlotActive, SlotNotFound
+from pgreplkit.plans.cluster.journal import LostPrimary
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.mesh import steps
+from pgreplkit.plans.mesh.layout import (
+    MeshMember,
+    applier_name,
+    publication_name,
+    slot_name,
+    without,
+)
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.tablename import table_of
+
+
+@attrs.frozen
+class AsyncMeshActor:
+    """Performs the steps of operations on a mesh."""
+
+    site: AsyncSite
+
+    async def perform(self, step: Step) -> Promotion | None:
+        """Perform one step."""
+        match step:
+            case steps.PrepareNode():
+                await self._prepare(step)
+            case steps.SetMembers():
+                await self._store(step, step.members)
+            case steps.MakeStreams():
+                for source in step.sources:
+                    await self._make_stream(step, source)
+            case steps.WaitForDonor():
+                await self._wait_for_donor(step)
+            case steps.CopyRows():
+                await AsyncMeshCopy(self.site, step).run()
+            case steps.StopWrites():
+                await self._refuse_writes(step, is_refused=True)
+            case steps.WaitForPeers():
+                await self._wait_for_peers(step)
+            case steps.DropStreams():
+                for source in step.sources:
+                    await self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
+            case steps.ForgetMesh():
+                await self._forget(step)
+            case _:
+                raise TypeError(f"unknown kind of step: {type(step).__name__}")
+        return None
+
+    async def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        match step:
+            case steps.PrepareNode():
+                async with await self.site.server(step.node) as server:
+                    await _unpublish(server._link, step.mesh)
+                    await drop_tombstones(server._link, [*map(table_of, step.tables)])
+            case steps.SetMembers():
+                await self._store(step, step.before)
+            case steps.MakeStreams():
+                for source in step.sources:
+                    await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+            case steps.CopyRows():
+                await AsyncMeshCopy(self.site, step).remove()
+                await self._drop_stream(step.mesh, step.donor, step.node, keeps_origin=False)
+            case steps.StopWrites():
+                await self._refuse_writes(step, is_refused=False)
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    async def missing_evidence(self, lost: LostPrimary) -> str:
+        """Raise TypeError: no operation on a mesh assumes that a server is lost."""
+        raise TypeError(f"a mesh has no primary {lost.primary}")
+
+    async def _prepare(self, step: steps.PrepareNode) -> None:
+        tables, name = [*map(table_of, step.tables)], publication_name(step.mesh)
+        operation = f"create the publication {name!r}"
+        async with (
+            await AsyncApplyTarget.connect(
+                self.site.servers[step.node], step.mesh, uses_origin=True
+            ) as target,
+            await self.site.server(step.node) as server,
+        ):
+            await target.ensure_schema()
+            link = server._link
+            await ensure_tombstones(link, tables)
+            if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
+                options = sql.PUBLISHES
+                # Partitions may differ between the nodes.
+                options += sql.VIA_ROOT if link.has("publication.via_root") else ""
+                listed = parts.published_list(link.require, tables)
+                statement = SQL(sql.CREATE_PUBLICATION).format(
+                    Identifier(name), listed, SQL(options)
+                )
+                database = f"CREATE ON DATABASE {link.connection.info.dbname}"
+                await link.run(operation, statement, grant=database)
+
+    async def _store(self, step: steps.SetMembers, members: Iterable[str]) -> None:
+        async with await self.site.server(step.node) as server:
+            await store_members(
+                server._link, step.mesh, step.ties, [*map(MeshMember.parse, members)]
+            )
+
+    # Streams
+
+    async def _make_stream(self, step: steps.MakeStreams, source: str) -> None:
+        name = applier_name(step.mesh, source, step.node)
+        async with (
+            await self.site.server(source) as server,
+            await AsyncApplyTarget.connect(
+                self.site.servers[step.node], name, uses_origin=True
+            ) as target,
+        ):
+            operation = f"create the stream from {source} to {step.node}"
+            slot = slot_name(step.mesh, source, step.node)
+            if not await server._link.all(operation, applying.SLOT_EXISTS, [slot]):
+                # Before the slot: what it sends is committed later.
+                clock = await server._link.one(operation, sql.CLOCK)
+                row = [clock["now"], step.mesh, step.node]
+                await target.link.all(operation, sql.LOWER_HORIZON, row)
+                await server.create_logical_slot(slot, timeout=self.site.timeout)
+            position = await server._link.one(operation, sql.SLOT_POSITION, [slot])
+            await start_at(target, server, position["lsn"], is_ready=step.is_ready)
+
+    async def _drop_stream(
+        self, mesh: str, source: str, target_node: str, *, keeps_origin: bool
+    ) -> None:
+        name, slot = applier_name(mesh, source, target_node), slot_name(mesh, source, target_node)
+        async with await self.site.server(source) as server:
+            await self._drop_slot(server, slot)
+        async with await AsyncApplyTarget.connect(
+            self.site.servers[target_node], name, uses_origin=True
+        ) as target:
+            if not await target.has_schema():
+                return
+            if keeps_origin:
+                await target.link.all(target.operation, applying.DROP_APPLIER, [name])
+            else:
+                await target.drop()
+
+    async def _drop_slot(self, server: AsyncServer, name: str) -> None:
+        backoff = Backoff(self.site.timeout)
+        while True:
+            try:
+                await (await server.slot(name)).drop()
+            except SlotNotFound:
+                return
+            except SlotActive:
+                # A running stream ends once it has noticed that a member left.
+                if backoff.is_over:
+                    raise
+                await sleep(backoff.next_pause())
+            else:
+                return
+
+    # Waiting
+
+    async def _wait_for_donor(self, step: steps.WaitForDonor) -> None:
+        for source in step.sources:
+            async with await self.site.server(source) as server:
+                slot = slot_name(step.mesh, source, step.target)
+                operation = f"read the position of slot {slot!r}"
+                position = await server._link.one(operation, sql.SLOT_POSITION, [slot])
+                await self._wait(server, step.mesh, source, step.node, position["lsn"])
+
+    async def _wait_for_peers(self, step: steps.WaitForPeers) -> None:
+        async with await self.site.server(step.node) as server:
+            lsn = await write_marker(server._link)
+            for target in step.targets:
+                await self._wait(server, step.mesh, step.node, target, lsn)
+
+    async def _wait(
+        self, server: AsyncServer, mesh: str, source: str, target: str, lsn: LSN
+    ) -> None:
+        # On an idle server no commit would move the slot.
+        await write_marker(server._link)
+        slot = await server.slot(slot_name(mesh, source, target))
+        await slot.wait_for_catchup(lsn, timeout=self.site.timeout)
+
+    # Leaving
+
+    async def _refuse_writes(self, step: steps.StopWrites, *, is_refused: bool) -> None:
+        operation = "refuse writes" if is_refused else "allow writes again"
+        async with await self.site.server(step.node) as server:
+            link = server._link
+            tables = await mesh_tables(link, step.mesh)
+            statements = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
+            if is_refused:
+                statements.append(SQL(sql.NO_WRITE).format())
+                refused = SQL(sql.REFUSE_WRITES)
+                statements += [refused.format(parts.table(table)) for table in tables]
+            await link.run(operation, *statements, grant="TRIGGER on the tables")
+
+    async def _forget(self, step: steps.ForgetMesh) -> None:
+        async with await self.site.server(step.node) as server:
+            link = server._link
+            tables = await mesh_tables(link, step.mesh)
+            allow = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
+            await link.run("allow writes again", *allow, grant="TRIGGER on the tables")
+            await drop_tombstones(link, tables)
+            await _unpublish(link, step.mesh)
+            members = await read_members(link, step.mesh)
+            for source in without(members.ranks, step.node):
+                await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
+            await store_members(link, step.mesh, members.ties, [])
+
+
+async def _unpublish(link: AsyncLink, mesh: str) -> None:
+    name = publication_name(mesh)
+    statement = SQL(sql.DROP_PUBLICATION).format(Identifier(name))
+    await link.run(f"drop the publication {name!r}", statement, grant="the publication's owner")

@@ -1,0 +1,147 @@
+"""AsyncMeshRun: runs the streams of a mesh, as its members come and go."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+
+from pgreplkit._async._io import Job, TaskGroup
+from pgreplkit._async.logical.applier import AsyncApplier
+from pgreplkit._async.mesh.members import read_members
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.policies import Policy
+from pgreplkit.errors import ClockSkewTooLarge, ConnectionFailed, ServerError, SlotActive
+from pgreplkit.plans.logical.applying import ApplyReport
+from pgreplkit.plans.mesh.layout import Members, applier_name, publication_name, without
+
+Stream: TypeAlias = tuple[str, str]
+"""The source and the target."""
+
+_LOOKS_EVERY = 0.5
+"""Seconds between two looks at the members, and at streams that have ended."""
+_PAUSE = 1.0
+"""Seconds before a stream whose connection was lost is started again."""
+_THREADS = 1000
+"""More than any mesh has streams; the sync twin starts threads as it needs them."""
+
+_log = logging.getLogger("pgreplkit")
+
+
+@attrs.define
+class _Running:
+    applier: AsyncApplier
+    job: Job[ApplyReport]
+    members: Members
+
+
+class AsyncMeshRun:
+    """Runs the streams to some nodes of a mesh, in this process.
+
+    A stream whose connection is lost starts again. A node that joins or leaves is noticed; then the
+    streams start again with the new members.
+    """
+
+    def __init__(
+        self,
+        mesh: str,
+        servers: Mapping[str, str],
+        policy: Policy,
+        on_error: Literal["stop", "park"],
+        appliers: dict[Stream, AsyncApplier],
+    ) -> None:
+        self._mesh, self._servers, self._policy = mesh, servers, policy
+        self._on_error, self._appliers = on_error, appliers
+        self._running: dict[Stream, _Running] = {}
+        self._not_before: dict[Stream, float] = {}
+        self._members: dict[str, Members] = {}
+
+    async def run(self, targets: Callable[[], list[str]], stops: Callable[[], bool]) -> None:
+        """Run the streams to the targets until ``stops`` returns True.
+
+        Raises: ApplyError and others of an applier, after which all streams have ended.
+        """
+        group = TaskGroup(_THREADS)
+        try:
+            while not stops():
+                for target in targets():
+                    await self._look_at(target)
+                    self._adjust(group, target)
+                self._collect()
+                await group.rest(_LOOKS_EVERY)
+        finally:
+            for one in self._running.values():
+                one.applier.stop()
+            await group.wait([one.job for one in self._running.values()], 60.0)
+            await group.close()
+        self._collect()
+
+    async def _look_at(self, target: str) -> None:
+        """Read the members that a node has stored; keep those known if it cannot be reached."""
+        try:
+            async with await AsyncServer.connect(self._servers[target]) as server:
+                self._members[target] = await read_members(server._link, self._mesh)
+        except ConnectionFailed as error:
+            _log.info("mesh %s: %s", self._mesh, error)
+
+    def _adjust(self, group: TaskGroup, target: str) -> None:
+        """Start and stop the streams to a node."""
+        members = self._members.get(target)
+        if members is None:
+            return
+        active = members.active if target in members.active else ()
+        wanted = {(source, target) for source in without(active, target) if source in self._servers}
+        for stream, one in self._running.items():
+            # Ranks and origins are given to an applier when it is made.
+            if stream[1] == target and (stream not in wanted or one.members.ranks != members.ranks):
+                one.applier.stop()
+        for stream in wanted - self._running.keys():
+            if time.monotonic() >= self._not_before.get(stream, 0):
+                applier = self._appliers[stream] = self._applier(stream, members)
+                self._running[stream] = _Running(applier, group.start(applier.run), members)
+
+    def _applier(self, stream: Stream, members: Members) -> AsyncApplier:
+        source, target = stream
+        membership = Membership(
+            node=target,
+            source=source,
+            ranks=members.ranks,
+            origins=members.origins(self._mesh, target),
+            ties=members.ties,
+        )
+        return AsyncApplier(
+            self._servers[source],
+            self._servers[target],
+            applier_name(self._mesh, source, target),
+            publications=[publication_name(self._mesh)],
+            conflicts=self._policy,
+            membership=membership,
+            on_error=self._on_error,
+            copy=False,
+            truncate=False,
+        )
+
+    def _collect(self) -> None:
+        """Forget the streams that have ended; raise the error of one that cannot continue."""
+        for stream, one in [*self._running.items()]:
+            if not one.job.done():
+                continue
+            del self._running[stream]
+            try:
+                one.job.result()
+            except (ConnectionFailed, SlotActive, ClockSkewTooLarge) as error:
+                _log.warning("mesh %s: %s", self._mesh, error)
+                self._not_before[stream] = time.monotonic() + _PAUSE
+            except ServerError as error:
+                if not is_of_lost_server(error):
+                    raise
+                self._not_before[stream] = time.monotonic() + _PAUSE
+
+
+def is_of_lost_server(error: ServerError) -> bool:
+    """Return whether an error is that of a server that shuts down or starts."""
+    return (error.sqlstate or "").startswith(("57P", "08"))

@@ -1,0 +1,29 @@
+"""The start of a stream between two nodes of a mesh."""
+
+from __future__ import annotations
+
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.server.server import AsyncServer
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.values.lsn import LSN
+
+
+async def start_at(
+    target: AsyncApplyTarget, source: AsyncServer, position: LSN, *, is_ready: bool
+) -> None:
+    """Store where a stream starts, unless that was done before."""
+    operation = target.operation
+    if not await target.link.all(operation, applying.READ_APPLIER, [target.name]):
+        identity = await source._link.one(operation, applying.SAME_DATABASE)
+        await target.create(int(identity["system_id"]))
+        # The origin may be left from an earlier membership of another server.
+        advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+        await target.link.all(operation, advance, [target.origin, str(position)])
+        await target.set_state("streaming" if is_ready else "creating")
+
+
+def functions_of(target: AsyncApplyTarget) -> str:
+    """Return the schema of the functions of origins that the session calls."""
+    is_superuser = target.connection.info.parameter_status("is_superuser") == "on"
+    return applying.functions(target.major, is_superuser=is_superuser)

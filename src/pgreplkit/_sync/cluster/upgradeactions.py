@@ -1,0 +1,237 @@
+# Generated from pgreplkit/_async/cluster/upgradeactions.py by `nox -s sync`. Do not edit.
+"""The actions of each step of a major upgrade, and how to undo them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+from psycopg.sql import SQL
+
+from pgreplkit._sync._io import completed, to_thread
+from pgreplkit._sync.cluster.upgradefacts import read_tables
+from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
+from pgreplkit._sync.logical.fence import lift
+from pgreplkit._sync.logical.sequences import SequencePlan
+from pgreplkit._sync.logical.subscription import Subscription
+from pgreplkit._sync.primary import Primary
+from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
+from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.errors import (
+    AlreadyExists,
+    ControlFailed,
+    InsufficientPrivilege,
+    PublicationNotFound,
+    SlotNotFound,
+    SubscriptionNotFound,
+)
+from pgreplkit.plans.cluster import upgradesteps as steps
+from pgreplkit.plans.cluster.journal import LostPrimary
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.upgrade import NEW, OLD
+from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
+from pgreplkit.plans.logical.subscription import SubscriptionOptions
+
+_COPY = 7 * 24 * 3600.0
+"""Seconds for a copy: a week, after which something else is wrong."""
+
+
+@attrs.frozen
+class UpgradeActor:
+    """Performs the steps of an upgrade on its two servers."""
+
+    old: Primary
+    new: Primary
+    replication: Mapping[str, str]
+    redirect: Callable[[str], object] | None
+    bindir: str | Path | None
+    owners: bool
+    timeout: float
+
+    def _server(self, node: str) -> Primary:
+        return self.old if node == OLD else self.new
+
+    def _other(self, node: str) -> tuple[str, Primary]:
+        return (NEW, self.new) if node == OLD else (OLD, self.old)
+
+    def perform(self, step: Step) -> Promotion | None:
+        """Perform one step, which may be done in part or completely already."""
+        server = self._server(step.node)
+        _, other = self._other(step.node)
+        match step:
+            case steps.CopyTables() | steps.CopyIndexes():
+                self._copy_schema(step)
+            case steps.FenceTables():
+                server.fence_writes(
+                    step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
+                )
+            case steps.OpenTables():
+                lift(server._link, step.fence, self.timeout)
+            case steps.PublishTables():
+                with suppress(AlreadyExists):
+                    server.create_publication(step.publication, tables=step.tables)
+            case steps.Subscribe():
+                self._subscribe(step.node, step.publication, SubscriptionOptions())
+            case steps.SubscribeBack():
+                self._subscribe(
+                    step.node,
+                    step.publication,
+                    # The slot was created before anyone could write.
+                    SubscriptionOptions(
+                        copy_data=False, create_slot=False, slot_name=step.publication
+                    ),
+                )
+            case steps.WaitCopied():
+                for name in step.subscriptions:
+                    subscription = server.subscription(name)
+                    subscription.wait_for_sync(timeout=_COPY, publisher=other)
+            case steps.Analyze():
+                server._link.run_alone(
+                    "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
+                )
+            case steps.WaitApplied():
+                lsn = other.write_marker()
+                for name in step.subscriptions:
+                    subscription = server.subscription(name)
+                    subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=other)
+            case steps.SetSequences():
+                plan = SequencePlan.read(other, server)
+                plan.run(timeout=self.timeout)
+            case steps.MakeBackSlots():
+                for slot in step.slots:
+                    with suppress(AlreadyExists):
+                        server.create_logical_slot(slot, timeout=self.timeout)
+            case steps.ArmForward():
+                for name in step.subscriptions:
+                    self._arm(server.subscription(name))
+            case _:
+                self._plainly(step)
+        return None
+
+    def _plainly(self, step: Step) -> None:
+        """Perform a step that takes one call for each object."""
+        server = self._server(step.node)
+        match step:
+            case steps.StopSubscriptions():
+                for name in step.subscriptions:
+                    self._stop(server.subscription(name))
+            case steps.StartSubscriptions():
+                for name in step.subscriptions:
+                    (server.subscription(name)).enable(timeout=self.timeout)
+            case steps.DropSubscriptions():
+                self._drop_subscriptions(step.node, step.subscriptions)
+            case steps.DropPublications():
+                for name in step.publications:
+                    with suppress(PublicationNotFound):
+                        (server.publication(name)).drop()
+            case steps.Redirect():
+                self._redirect(step.node)
+            case _:
+                raise TypeError(f"unknown kind of step: {type(step).__name__}")
+
+    def take_back(self, step: Step) -> None:
+        """Undo one step, which may be done completely, in part or not at all."""
+        server = self._server(step.node)
+        match step:
+            case steps.FenceTables():
+                lift(server._link, step.fence, self.timeout)
+            case steps.PublishTables():
+                with suppress(PublicationNotFound):
+                    (server.publication(step.publication)).drop()
+            case steps.Subscribe():
+                self._drop_subscriptions(step.node, [step.publication])
+            case steps.StopSubscriptions():
+                for name in step.subscriptions:
+                    (server.subscription(name)).enable(timeout=self.timeout)
+            case steps.StartSubscriptions():
+                for name in step.subscriptions:
+                    (server.subscription(name)).disable(timeout=self.timeout)
+            case steps.MakeBackSlots():
+                _drop_slots(server, step.slots)
+            case _:
+                raise TypeError(f"a step that cannot be undone: {type(step).__name__}")
+
+    def missing_evidence(self, lost: LostPrimary) -> str:
+        """Return the missing evidence that a primary is lost: an upgrade needs none."""
+        return ""
+
+    def _copy_schema(self, step: steps.CopyTables | steps.CopyIndexes) -> None:
+        is_first = isinstance(step, steps.CopyTables)
+        section = SchemaSection.PRE_DATA if is_first else SchemaSection.POST_DATA
+        try:
+            copy_schema(self.old, self.new, [section], owners=self.owners, bindir=self.bindir)
+        except ControlFailed:
+            # An interrupted attempt may have restored the section, all of it or nothing.
+            tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]
+            if is_first:
+                if {*read_shapes(self.new._link, tables)} != {*tables}:
+                    raise
+                return
+            drift = schema_drift(self.old, self.new, tables)
+            if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
+                raise
+
+    def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
+        server, (other, publisher) = self._server(node), self._other(node)
+        with suppress(SubscriptionNotFound):
+            server.subscription(name)
+            return
+        if options.create_slot is not False:
+            # An attempt that was killed may have created the slot only.
+            _drop_slots(publisher, [name])
+        server.create_subscription(
+            name, self.replication.get(other, publisher), [name], options, timeout=self.timeout
+        )
+
+    def _drop_subscriptions(self, node: str, names: Iterable[str]) -> None:
+        server, (_, publisher) = self._server(node), self._other(node)
+        for name in names:
+            with suppress(SubscriptionNotFound):
+                (server.subscription(name)).drop(timeout=self.timeout)
+            _drop_slots(publisher, [name])
+
+    def _arm(self, subscription: Subscription) -> None:
+        """Move the slot of a disabled subscription, and its origin, to the publisher's position.
+
+        All that is skipped came from the subscriber's own side.
+        """
+        old, name = self.old, subscription.name
+        if old._link.has("slot.advance"):
+            slot = old.slot(name)
+            reached = slot.advance(old.write_marker())
+        else:
+            _drop_slots(old, [name])
+            slot = old.create_logical_slot(name, timeout=self.timeout)
+            reached = slot.state.confirmed_flush_lsn or old.write_marker()
+        self.new._link.one(
+            f"move the origin of {name!r}",
+            ADVANCE_ORIGIN,
+            [f"pg_{subscription.state.oid}", reached],
+            grant="SUPERUSER",
+        )
+
+    def _stop(self, subscription: Subscription) -> None:
+        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
+        subscription._alter(SQL(DISABLE), self.timeout)
+        with suppress(InsufficientPrivilege):
+            subscription._link.all("end the apply workers", END_WORKERS, [subscription.state.oid])
+        subscription.disable(timeout=self.timeout)
+
+    def _redirect(self, node: str) -> None:
+        redirect = self.redirect
+        if redirect is None:
+            return
+        try:
+            completed(to_thread(lambda: redirect(node)))
+        except Exception as error:
+            raise ControlFailed(
+                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _drop_slots(server: Primary, names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(SlotNotFound):
+            (server.slot(name)).drop()

@@ -1,0 +1,101 @@
+# Generated from pgreplkit/_async/mesh/checks.py by `nox -s sync`. Do not edit.
+"""The facts that decide whether servers can form a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import attrs
+from psycopg.rows import DictRow
+from psycopg.sql import SQL
+
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applyshapes import read_targets
+from pgreplkit._sync.logical.sequences import read_sequences
+from pgreplkit._sync.mesh.members import read_members
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.server.settings import SETTINGS
+from pgreplkit.driver import statements as parts
+from pgreplkit.plans.mesh.layout import publication_name
+from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, mesh_findings
+from pgreplkit.plans.mesh.sequences import owned_by
+from pgreplkit.values.finding import Finding
+from pgreplkit.values.tablename import TableName
+
+_OPERATION = "read the state of a node"
+
+
+def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> MeshNodeFacts:
+    """Read the state of a server."""
+    record = link.one(_OPERATION, sql.NODE)
+    settings = [
+        SETTINGS.read(row) for row in link.all(_OPERATION, SETTINGS.sql(link.version.major))
+    ]
+    found = read_targets(link, tables)
+    with_rows = []
+    for table in found:
+        statement = SQL(applying.HAS_ROWS).format(parts.table(table))
+        if (link.one(_OPERATION, statement, grant=f"SELECT ON {table}"))["has_rows"]:
+            with_rows.append(table)
+    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    traits = link.all(_OPERATION, sql.TRAITS, asked)
+    publication = [publication_name(mesh)]
+    return MeshNodeFacts(
+        name=name,
+        major=link.version.major,
+        system_id=record["system_id"],
+        database=record["database"],
+        encoding=record["encoding"],
+        in_recovery=record["in_recovery"],
+        skew=record["clock"] - datetime.now(UTC),
+        slots=record["slots"],
+        senders=record["senders"],
+        origins=record["origins"],
+        settings={setting.name: setting for setting in settings},
+        tables={table: found.get(table) for table in tables},
+        with_rows=tuple(with_rows),
+        without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
+        with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
+        sequences=owned_by(read_sequences(link, None), tables),
+        members=read_members(link, mesh),
+        has_publication=bool(link.all(_OPERATION, sql.HAS_PUBLICATION, publication)),
+    )
+
+
+def _tables(records: Sequence[DictRow], holds: Callable[[DictRow], bool]) -> tuple[TableName, ...]:
+    return tuple(TableName(row["schema"], row["name"]) for row in records if holds(row))
+
+
+@attrs.frozen
+class MeshChecks:
+    """The checks of a mesh that is created or joined."""
+
+    site: Site
+    mesh: str
+    nodes: tuple[str, ...]
+    new: tuple[str, ...]
+    first: str
+    tables: tuple[TableName, ...]
+    ties: str
+    converges: Callable[[int], Finding]
+    """Says whether the policy suits that number of nodes."""
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each check."""
+        nodes = []
+        for name in self.nodes:
+            with self.site.server(name) as server:
+                nodes.append(read_node(server._link, self.mesh, name, self.tables))
+        return mesh_findings(
+            MeshFacts(
+                mesh=self.mesh,
+                nodes=tuple(nodes),
+                first=self.first,
+                new=self.new,
+                policy=self.converges(len(nodes)),
+                ties=self.ties,
+            )
+        )

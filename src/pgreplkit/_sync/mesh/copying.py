@@ -1,0 +1,283 @@
+# Generated from pgreplkit/_async/mesh/copying.py by `nox -s sync`. Do not edit.
+"""The rows of a new node of a mesh, copied with the times and origins of their last commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from psycopg import Connection
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Composable, Composed, Literal
+
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.publication import read_published
+from pgreplkit._sync.logical.snapshot import table_copies
+from pgreplkit._sync.mesh.members import read_members
+from pgreplkit._sync.mesh.streams import functions_of, start_at
+from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.wire.link import Link
+from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    IMPORT_SNAPSHOT,
+    ONLY,
+    ROW_SECURITY_OFF,
+)
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver import statements as parts
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import ApplyError
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.mesh.layout import applier_name, publication_name, slot_name, without
+from pgreplkit.plans.mesh.steps import CopyRows
+from pgreplkit.protocol.answers import Snapshot
+
+_MARGIN = timedelta(seconds=1)
+"""A server takes the time of a commit shortly before the commit is in its WAL."""
+_BLOCK = 1 << 16
+"""Bytes that are sent at once: the server sends each row for itself."""
+_COPYING, _STREAMING = "copying", "streaming"
+
+
+class MeshCopy:
+    """Copies the donor's rows to a node.
+
+    Any change that the node gets later is younger than the horizon: rows that were last written
+    before it are stamped with it, and lose against each such change. Rows that were written since
+    keep the time and the origin of their last commit. So a change that the copy already contains
+    changes nothing when it arrives again.
+    """
+
+    def __init__(self, site: Site, step: CopyRows) -> None:
+        self._site, self._mesh = site, step.mesh
+        self._node, self._donor = step.node, step.donor
+        self._slot = slot_name(step.mesh, step.donor, step.node)
+        self._operation = f"copy the rows of {step.donor} to {step.node}"
+
+    def run(self) -> None:
+        """Create the slot, and copy; a copy that was interrupted begins again.
+
+        Raises: ApplyError if a table has rows.
+        """
+        with (
+            self._site.server(self._donor) as donor,
+            self._target(self._donor) as target,
+        ):
+            state = self._state(target)
+            if state == _STREAMING:
+                return
+            copies = self._copies(donor._link)
+            if state == _COPYING:
+                self._empty(target, copies)
+            else:
+                self._insist_on_empty(target, copies)
+            clock = donor._link.one(self._operation, sql.CLOCK)
+            row = [clock["now"], self._mesh, self._node]
+            target.link.all(self._operation, sql.LOWER_HORIZON, row)
+            database = donor.connection.info.dbname
+            with ReplicationConnection.connect(
+                self._site.servers[self._donor], database=database
+            ) as walsender:
+                if donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
+                    walsender.drop_slot(self._slot, wait=True)
+                created = walsender.create_slot(
+                    self._slot, plugin="pgoutput", snapshot=Snapshot.EXPORT
+                )
+                if state is None:
+                    start_at(target, donor, created.consistent_point, is_ready=False)
+                target.set_state(_COPYING)
+                self._copy(target, copies, created.snapshot_name or "")
+            self._start_streams(target)
+
+    def remove(self) -> None:
+        """Remove the copied rows, if the copy had begun."""
+        with (
+            self._site.server(self._donor) as donor,
+            self._target(self._donor) as target,
+        ):
+            if target.has_schema() and self._state(target) in {_COPYING, _STREAMING}:
+                self._empty(target, self._copies(donor._link))
+
+    def _target(self, source: str) -> ApplyTarget:
+        name = applier_name(self._mesh, source, self._node)
+        return ApplyTarget.connect(self._site.servers[self._node], name, uses_origin=True)
+
+    def _state(self, target: ApplyTarget) -> str | None:
+        records = target.link.all(self._operation, applying.READ_APPLIER, [target.name])
+        return str(records[0]["state"]) if records else None
+
+    def _copies(self, donor: Link) -> list[TableCopy]:
+        published = read_published(donor, [publication_name(self._mesh)])
+        return table_copies(donor, self._operation, published)
+
+    def _insist_on_empty(self, target: ApplyTarget, copies: Sequence[TableCopy]) -> None:
+        for copy in copies:
+            statement = SQL(applying.HAS_ROWS).format(parts.table(copy.table.table_name))
+            if (target.link.one(self._operation, statement))["has_rows"]:
+                raise ApplyError(
+                    self._operation,
+                    f"{self._node}'s table {copy.table} has rows",
+                    remedy="remove them, and let no one write there until the copy is done",
+                )
+
+    def _empty(self, target: ApplyTarget, copies: Sequence[TableCopy]) -> None:
+        tables = [parts.table(copy.table.table_name) for copy in copies]
+        truncate = SQL(applying.TRUNCATE).format(SQL(", ").join(tables))
+        target.link.run(self._operation, truncate, grant="TRUNCATE on the tables")
+        names = [str(copy.table.table_name) for copy in copies]
+        target.link.all(self._operation, sql.REMOVE_TOMBSTONES, [names])
+
+    def _start_streams(self, target: ApplyTarget) -> None:
+        """Let the streams from all other nodes start."""
+        members = read_members(target.link, self._mesh)
+        for source in without(members.present, self._node):
+            row = [_STREAMING, applier_name(self._mesh, source, self._node)]
+            target.link.all(self._operation, applying.SET_STATE, row)
+
+    # Rows
+
+    def _copy(self, target: ApplyTarget, copies: Sequence[TableCopy], snapshot: str) -> None:
+        conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
+        with translate_errors(self._operation):
+            reader = Connection[object].connect(conninfo, autocommit=True)
+        try:
+            with translate_errors("take over the snapshot of the slot"):
+                read_exactly(reader, conninfo)
+                major = Link(reader).version.major
+                reader.execute(without_timeouts(major).encode())
+                reader.execute(ROW_SECURITY_OFF)
+                reader.execute(BEGIN_READING)
+                reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
+            self._copy_all(reader, target, copies)
+        finally:
+            reader.close()
+
+    def _copy_all(
+        self,
+        reader: Connection[object],
+        target: ApplyTarget,
+        copies: Sequence[TableCopy],
+    ) -> None:
+        record = target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
+        horizon = record["horizon"] - _MARGIN
+        target.take_origin()
+        for copy in copies:
+            with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+                self._copy_old(reader, target, copy, horizon)
+        members = read_members(target.link, self._mesh)
+        # Without the origins of commits, all of them count as the donor's.
+        peers = without(members.present, self._node, self._donor) if members.ties == "rank" else ()
+        for source in (self._donor, *peers):
+            condition = self._condition(members.ties, source, peers)
+            if source == self._donor:
+                self._copy_young(reader, target, copies, horizon, condition)
+                continue
+            with self._target(source) as other:
+                other.take_origin()
+                self._copy_young(reader, other, copies, horizon, condition)
+
+    def _condition(self, ties: str, source: str, peers: Sequence[str]) -> Composable:
+        """Return the condition for the rows that a node wrote last."""
+        if ties != "rank":
+            return SQL(sql.ANY_ORIGIN)
+        if source != self._donor:
+            origin = slot_name(self._mesh, source, self._donor)
+            return SQL(sql.IS_OF_ORIGIN).format(Literal(origin))
+        origins = [slot_name(self._mesh, peer, self._donor) for peer in peers]
+        return SQL(sql.IS_OF_NO_ORIGIN).format(Literal(origins))
+
+    def _copy_old(
+        self,
+        reader: Connection[object],
+        target: ApplyTarget,
+        copy: TableCopy,
+        horizon: datetime,
+    ) -> None:
+        table, columns = parts.table(copy.table.table_name), _columns(copy)
+        rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
+        into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
+        with target.connection.transaction():
+            _relay(reader, rows, target, into)
+            _stamp(target, horizon)
+
+    def _copy_young(
+        self,
+        reader: Connection[object],
+        target: ApplyTarget,
+        copies: Sequence[TableCopy],
+        horizon: datetime,
+        condition: Composable,
+    ) -> None:
+        """Copy the rows and tombstones of one node, one transaction for each of its commits."""
+        at = Literal(horizon)
+        for copy in copies:
+            table, columns = parts.table(copy.table.table_name), _columns(copy)
+            rows = SQL(sql.YOUNG_ROWS).format(columns, _only(copy), table, at, condition)
+            stage = SQL(sql.STAGE_ROWS).format(columns, table)
+            take = SQL(sql.TAKE_ROWS).format(table, columns, columns)
+            with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
+                _restamped(reader, rows, target, stage, take)
+        rows = SQL(sql.YOUNG_TOMBSTONES).format(at, condition)
+        with translate_errors("copy the tombstones", connection=reader, grant="SELECT"):
+            _restamped(
+                reader,
+                rows,
+                target,
+                SQL(sql.STAGE_TOMBSTONES).format(),
+                SQL(sql.TAKE_TOMBSTONES).format(),
+            )
+
+
+def _columns(copy: TableCopy) -> Composed:
+    return parts.names(column.name for column in copy.table.columns)
+
+
+def _only(copy: TableCopy) -> SQL:
+    return SQL("") if copy.is_partitioned else SQL(ONLY)
+
+
+def _restamped(
+    reader: Connection[object],
+    rows: Composed,
+    target: ApplyTarget,
+    stage: Composed,
+    take: Composed,
+) -> None:
+    """Copy rows whose first column is the time of their commit, and commit them at that time."""
+    connection = target.connection
+    connection.execute(stage)
+    try:
+        _relay(reader, rows, target, SQL(sql.COPY_STAGED).format())
+        connection.execute(sql.INDEX_STAGED)
+        for record in target.link.all(target.operation, sql.STAGED_TIMES):
+            with connection.transaction():
+                connection.execute(take, [record["at"]])
+                _stamp(target, record["at"])
+    finally:
+        connection.execute(sql.DROP_STAGED)
+
+
+def _stamp(target: ApplyTarget, at: datetime) -> None:
+    """Let the open transaction count as committed at that time by the node of the origin."""
+    call = sql.XACT_STAMP.format(functions_of(target))
+    target.link.all(target.operation, call, [at])
+
+
+def _relay(reader: Connection[object], rows: Composed, target: ApplyTarget, into: Composed) -> None:
+    """Pass rows on in blocks: a write for each row would take longer than reading it."""
+    out = SQL(applying.COPY_ROWS).format(rows, SQL(""))
+    with (
+        reader.cursor().copy(out) as source,
+        target.connection.cursor().copy(into) as sink,
+    ):
+        block = bytearray()
+        for data in source:
+            block += data
+            if len(block) >= _BLOCK:
+                sink.write(bytes(block))
+                block.clear()
+        sink.write(bytes(block))

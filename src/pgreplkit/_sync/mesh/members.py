@@ -1,0 +1,46 @@
+# Generated from pgreplkit/_async/mesh/members.py by `nox -s sync`. Do not edit.
+"""The members of a mesh, as a node has them stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.sql import SQL
+
+from pgreplkit._sync.logical.publication import read_published
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.plans.mesh.layout import Members, MeshMember, publication_name
+from pgreplkit.values.tablename import TableName
+
+_OPERATION = "read the members of the mesh"
+
+
+def read_members(link: Link, mesh: str) -> Members:
+    """Return the members that a node has stored; none if it never was in the mesh."""
+    exists = link.one(_OPERATION, sql.HAS_MEMBERS)
+    records = link.all(_OPERATION, sql.MEMBERS, [mesh]) if exists["has_members"] else []
+    members = [
+        MeshMember(node=record["node"], rank=record["rank"], state=record["state"])
+        for record in records
+    ]
+    return Members(all=tuple(members), ties=records[0]["ties"] if records else "rank")
+
+
+def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember]) -> None:
+    """Store the members, and no others."""
+    operation = "store the members of the mesh"
+    with link.transaction(operation, timeout=60.0) as within:
+        within.all(operation, applying.LOCK_SCHEMA)
+        within.run(operation, SQL(sql.CREATE_MEMBERS).format())
+        names = [member.node for member in members]
+        within.all(operation, sql.REMOVE_OTHERS, [mesh, names])
+        for member in members:
+            row = [mesh, member.node, member.rank, member.state.value, ties]
+            within.all(operation, sql.SET_MEMBER, row)
+
+
+def mesh_tables(link: Link, mesh: str) -> list[TableName]:
+    """Return the tables that a node publishes in the mesh."""
+    return [one.table for one in read_published(link, [publication_name(mesh)])]

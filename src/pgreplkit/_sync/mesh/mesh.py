@@ -1,0 +1,448 @@
+# Generated from pgreplkit/_async/mesh/mesh.py by `nox -s sync`. Do not edit.
+"""Mesh: servers that all write the same tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from psycopg.sql import SQL
+
+from pgreplkit._sync._io import TaskGroup
+from pgreplkit._sync.cluster.plan import Plan
+from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
+from pgreplkit._sync.logical.sequences import read_sequences
+from pgreplkit._sync.mesh.actions import MeshActor
+from pgreplkit._sync.mesh.checks import MeshChecks
+from pgreplkit._sync.mesh.compare import MeshCompare
+from pgreplkit._sync.mesh.members import mesh_tables, read_members
+from pgreplkit._sync.mesh.running import MeshRun, Stream
+from pgreplkit._sync.mesh.status import read_conflicts, read_stream
+from pgreplkit._sync.server.positions import write_marker
+from pgreplkit._sync.server.server import Server
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.apply.policies import LastUpdateWins, Policy
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.view import table_in
+from pgreplkit.errors import NodeNotFound, ServerError
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.mesh.layout import (
+    Members,
+    MemberState,
+    check_node_names,
+    checked_mesh_name,
+    new_members,
+    slot_name,
+    table_choice,
+    without,
+)
+from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
+from pgreplkit.plans.mesh.sequences import SequenceSpread, owned_by, spread
+from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshStream
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.rows import Rows
+from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.tablename import AnyTable, TableName
+
+
+class Mesh:
+    """Servers that all write the same tables, each of which applies the changes of all others.
+
+    ``nodes`` maps a name to a server or a connection string; the mesh opens connections of its own.
+    ``tables`` are names, or ``schema.*`` for all tables of a schema. ``name`` distinguishes meshes
+    of the same servers: slots, origins and the publication are named after it.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, AnyServer],
+        *,
+        tables: Iterable[AnyTable],
+        policy: Policy | None = None,
+        name: str = "mesh",
+        on_error: Literal["stop", "park"] = "stop",
+    ) -> None:
+        self.name: str = checked_mesh_name(name)
+        if not isinstance(nodes, Mapping):
+            raise TypeError(f"nodes maps names to servers, and is no {type(nodes).__name__}")
+        check_node_names(self.name, nodes)
+        if len(nodes) < 2:
+            raise ValueError(f"a mesh has at least two nodes, got {len(nodes)}")
+        if on_error not in ("stop", "park"):
+            raise ValueError(f"on_error must be stop or park, got {on_error!r}")
+        self._servers = {node: conninfo_of(server) for node, server in nodes.items()}
+        self._choice = table_choice(tables)
+        self._policy: Policy = LastUpdateWins() if policy is None else policy
+        self._on_error: Literal["stop", "park"] = on_error
+        self._appliers: dict[Stream, Applier] = {}
+        self._is_running = self._is_stopping = False
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes that this object knows."""
+        return tuple(self._servers)
+
+    # Operations
+
+    def plan_create(
+        self,
+        *,
+        first: str | None = None,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan the mesh: publications, triggers, slots, and a copy of the rows of ``first``.
+
+        By default the first of the nodes has the rows. It may be written meanwhile; the tables of
+        the others must be empty. The order of the nodes is their rank.
+
+        Raises: ConnectionFailed.
+        Needs: on each node the ownership of the tables, REPLICATION, and what the applier needs.
+        """
+        nodes = self.nodes
+        first = nodes[0] if first is None else self._known(first)
+        site = self._site(timeout)
+        tables, majors = self._resolved(site, first), []
+        for node in nodes:
+            with site.server(node) as server:
+                majors.append(server.version.major)
+        members = new_members(nodes, majors, MemberState.JOINING)
+        begun = Journal(
+            operation=f"creation of the mesh {self.name}",
+            steps=create_steps(self.name, members, first, map(str, tables)),
+        )
+        return self._plan(
+            site, begun, journal, self._checks(site, nodes, nodes, first, tables, members.ties)
+        )
+
+    def plan_join(
+        self,
+        node: str,
+        server: AnyServer | None = None,
+        *,
+        donor: str | None = None,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan that a server joins the mesh, while the others are written.
+
+        The rows are copied from ``donor``, by default the first member. The streams of the mesh
+        must run meanwhile, by this object's ``run`` or by other processes. ``server`` may be left
+        out for a node that this object knows.
+
+        Raises: NodeNotFound; ConnectionFailed.
+        """
+        check_node_names(self.name, [*self._servers, node])
+        if server is not None:
+            self._servers[node] = conninfo_of(server)
+        self._known(node)
+        site = self._site(timeout)
+        members = self._members(site, without(self._servers, node))
+        donor = members.active[0] if donor is None else self._active(members, donor)
+        with site.server(donor) as source:
+            tables = mesh_tables(source._link, self.name)
+        begun = Journal(
+            operation=f"join of {node} to the mesh {self.name}",
+            steps=join_steps(self.name, members, node, donor, map(str, tables)),
+        )
+        nodes = (*members.active, node)
+        return self._plan(
+            site, begun, journal, self._checks(site, nodes, (node,), donor, tables, members.ties)
+        )
+
+    def plan_leave(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan that a node leaves; its rows stay, and the others have all its changes.
+
+        Writes to its tables are refused until the others have applied what it committed. The
+        streams of the mesh must run meanwhile.
+
+        Raises: NodeNotFound; ConnectionFailed.
+        """
+        self._known(node)
+        site = self._site(timeout)
+        members = self._members(site, self._servers)
+        self._active(members, node)
+        for other in members.present:
+            self._known(other)
+        begun = Journal(
+            operation=f"leave of {node} from the mesh {self.name}",
+            steps=leave_steps(self.name, members, node),
+        )
+        return self._plan(site, begun, journal, _NoChecks())
+
+    def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
+        """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
+
+        Raises: ValueError if the file is not a journal, or names other nodes; OSError.
+        """
+        path = Path(journal)
+        kept = Journal.from_json(path.read_text())
+        if unknown := {*kept.servers} - self._servers.keys():
+            raise ValueError(
+                f"could not resume the {kept.operation}: its journal names other nodes:"
+                f" {', '.join(sorted(unknown))}"
+            )
+        return Plan(MeshActor(self._site(timeout)), kept, None, path)
+
+    def _plan(
+        self,
+        site: Site,
+        begun: Journal,
+        journal: str | os.PathLike[str] | None,
+        checks: MeshChecks | _NoChecks,
+    ) -> Plan:
+        path = None if journal is None else Path(journal)
+        return Plan(MeshActor(site), begun, checks, path)
+
+    def _checks(
+        self,
+        site: Site,
+        nodes: tuple[str, ...],
+        new: tuple[str, ...],
+        first: str,
+        tables: Iterable[TableName],
+        ties: str,
+    ) -> MeshChecks:
+        return MeshChecks(site, self.name, nodes, new, first, tuple(tables), ties, self._converges)
+
+    def _converges(self, nodes: int) -> Finding:
+        converges = getattr(self._policy, "converges", None)
+        if nodes < 2 or converges is None:
+            return Finding(
+                check="policy",
+                severity=Severity.CRITICAL,
+                found=f"nothing says whether {type(self._policy).__name__} suits {nodes} nodes",
+                needed="a policy with which all nodes have equal rows in the end",
+                remedy="use LastUpdateWins()",
+            )
+        finding: Finding = converges(nodes=nodes)
+        return finding
+
+    def _resolved(self, site: Site, node: str) -> tuple[TableName, ...]:
+        with site.server(node) as server:
+            schemas = [[*self._choice.schemas]]
+            records = server._link.all("read the tables", sql.TABLES, schemas)
+            return self._choice.resolve(map(table_in, records))
+
+    def _members(self, site: Site, nodes: Iterable[str]) -> Members:
+        """Return the members, as the first node has them stored that is active."""
+        for node in nodes:
+            with site.server(node) as server:
+                members = read_members(server._link, self.name)
+            if node in members.active:
+                return members
+        raise ServerError(
+            f"find the members of the mesh {self.name!r}",
+            f"none of {', '.join(self._servers)} is an active member",
+            remedy="create the mesh with plan_create()",
+        )
+
+    def _known(self, node: str) -> str:
+        if node not in self._servers:
+            raise NodeNotFound(node, self.nodes)
+        return node
+
+    def _active(self, members: Members, node: str) -> str:
+        if node not in members.active:
+            raise NodeNotFound(node, members.active)
+        return node
+
+    def _site(self, timeout: Timeout) -> Site:
+        return Site(self._servers, {}, {}, checked_seconds(timeout, "timeout"))
+
+    # Running
+
+    def run(self) -> None:
+        """Run all streams between the nodes until ``stop()`` is called.
+
+        A stream whose server is down starts again when the server is back. Nodes that join and
+        leave meanwhile are noticed.
+
+        Raises: the errors of ``Applier.run`` that need a decision, as ApplyFailed or
+        SchemaMismatch, after all streams have ended.
+        """
+        self._run(lambda: [*self._servers])
+
+    def _run(self, targets: Callable[[], list[str]]) -> None:
+        if self._is_running:
+            raise ServerError(f"run the mesh {self.name!r}", "it runs already")
+        self._is_running = True
+        run = MeshRun(self.name, self._servers, self._policy, self._on_error, self._appliers)
+        try:
+            run.run(targets, lambda: self._is_stopping)
+        finally:
+            self._is_running = self._is_stopping = False
+
+    def stop(self) -> None:
+        """Let ``run`` end after the current transactions; may be called from a signal handler."""
+        self._is_stopping = True
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run all streams while the block runs.
+
+        Raises: as ``run``, at the end of the block.
+        """
+        group = TaskGroup(1)
+        job = group.start(self.run)
+        try:
+            yield
+        finally:
+            self.stop()
+            group.wait([job], 90.0)
+            has_ended = job.done()
+            group.close()
+            # Its failure may be why the block failed.
+            if has_ended:
+                job.result()
+
+    def node(self, name: str) -> MeshNode:
+        """Return one node, whose streams from all others run in a process of their own.
+
+        Raises: NodeNotFound.
+        """
+        return MeshNode(self, self._known(name))
+
+    def wait_for_sync(self, *, timeout: Timeout = 60.0) -> None:
+        """Wait until each node has applied what was committed on any other one before.
+
+        Raises: WaitTimeout; SlotNotFound; ConnectionFailed.
+        """
+        with self._links(timeout) as servers:
+            self._catch_up(servers, timeout)
+
+    def _catch_up(self, servers: Mapping[str, Server], timeout: Timeout) -> None:
+        marked = {node: write_marker(server._link) for node, server in servers.items()}
+        for source, server in servers.items():
+            for target in without(servers, source):
+                slot = server.slot(slot_name(self.name, source, target))
+                slot.wait_for_catchup(marked[source], timeout=timeout)
+
+    @contextmanager
+    def _links(self, timeout: Timeout) -> Iterator[dict[str, Server]]:
+        """Connect to all active members."""
+        site = self._site(timeout)
+        members = self._members(site, self._servers)
+        with ExitStack() as stack:
+            yield {
+                node: stack.enter_context(site.server(self._known(node))) for node in members.active
+            }
+
+    # Looking
+
+    def status(self) -> Rows[MeshStream]:
+        """Return the state of each stream; a node that cannot be reached is no error."""
+        found = []
+        for target in self._servers:
+            for source in without(self._servers, target):
+                applier = self._appliers.get((source, target))
+                found.append(read_stream(self._servers, self.name, source, target, applier))
+        return Rows(found)
+
+    def conflicts(self, *, since: datetime | None = None) -> Rows[MeshConflict]:
+        """Return the conflicts that the nodes have recorded, oldest first.
+
+        Raises: ConnectionFailed.
+        """
+        return Rows(read_conflicts(self._servers, self.name, since))
+
+    def compare(
+        self,
+        tables: Iterable[AnyTable] | None = None,
+        *,
+        range_rows: int = 20_000,
+        timeout: Timeout = 60.0,
+    ) -> MeshComparison:
+        """Compare the rows of all nodes, while they are written; the streams must run.
+
+        A row that differs is read again on all nodes, after each has applied what the others had
+        written. It counts as different if no node wrote it in between. By default all tables of the
+        mesh are compared.
+
+        Raises: KeyMissing; WaitTimeout if a node does not catch up; StatementTimeout.
+        Needs: SELECT on the tables.
+        """
+        seconds = checked_seconds(timeout, "timeout")
+        with self._links(timeout) as servers:
+            links: dict[str, Link] = {n: server._link for n, server in servers.items()}
+            chosen = (
+                mesh_tables(next(iter(links.values())), self.name)
+                if tables is None
+                else [*table_choice(tables).tables]
+            )
+
+            def catch_up() -> None:
+                self._catch_up(servers, timeout)
+
+            return MeshCompare(links, catch_up, range_rows, seconds).run(chosen)
+
+    def spread_sequences(self, *, timeout: Timeout = 60.0) -> Rows[SequenceSpread]:
+        """Let each node draw numbers of its own from the sequences that the tables own.
+
+        Each sequence gets the number of nodes as its increment, and starts at another number on
+        each node, above all numbers drawn. Call it before ``plan_create``, and again before the
+        plan of a join is run.
+
+        Raises: ServerError for a sequence that counts down, or has too few numbers left.
+        Needs: ownership of the sequences.
+        """
+        site = self._site(timeout)
+        with ExitStack() as stack:
+            servers = {node: stack.enter_context(site.server(node)) for node in self._servers}
+            tables = self._resolved(site, self.nodes[0])
+            states = {
+                node: owned_by(read_sequences(server._link, None), tables)
+                for node, server in servers.items()
+            }
+            changes = spread(states)
+            for change in changes:
+                servers[change.node]._link.run(
+                    f"spread the sequence {change.name}",
+                    SQL(change.sql).format(),
+                    grant="ownership of the sequence",
+                )
+        return Rows(changes)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {', '.join(self._servers)}>"
+
+
+class MeshNode:
+    """One node of a mesh: the streams from all others to it, in a process of its own."""
+
+    def __init__(self, mesh: Mesh, name: str) -> None:
+        self._mesh = mesh
+        self.name: str = name
+
+    def run(self) -> None:
+        """Run the streams to this node until ``stop()`` is called.
+
+        Raises: as ``Mesh.run``.
+        """
+        self._mesh._run(lambda: [self.name])
+
+    def stop(self) -> None:
+        """Let ``run`` end after the current transactions; may be called from a signal handler."""
+        self._mesh.stop()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self._mesh!r}>"
+
+
+class _NoChecks:
+    """A leave needs nothing but running streams, for which its steps wait."""
+
+    def findings(self) -> list[Finding]:
+        """Return no finding."""
+        return []

@@ -1,0 +1,73 @@
+# Generated from pgreplkit/_async/mesh/status.py by `nox -s sync`. Do not edit.
+"""The streams and the conflicts of a mesh, as its nodes know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pgreplkit._sync.logical.applier import Applier
+from pgreplkit._sync.server.server import Server
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.logical.applying import ApplyConflict
+from pgreplkit.plans.mesh.layout import applier_name, slot_name, without
+from pgreplkit.plans.mesh.status import MeshConflict, MeshStream, StreamState
+
+_OPERATION = "read the status of the mesh"
+
+
+def read_stream(
+    servers: Mapping[str, str],
+    mesh: str,
+    source: str,
+    target: str,
+    applier: Applier | None,
+) -> MeshStream:
+    """Return the state of one stream."""
+    name, slot = applier_name(mesh, source, target), slot_name(mesh, source, target)
+    try:
+        with Server.connect(servers[source]) as server:
+            slots = server._link.all(_OPERATION, applying.SLOT_BEHIND, [slot])
+        with Server.connect(servers[target]) as server:
+            link = server._link
+            exists = (link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]
+            states = link.all(_OPERATION, applying.READ_APPLIER, [name]) if exists else []
+            counts = link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
+    except ConnectionFailed:
+        return MeshStream(source=source, target=target, state=StreamState.UNREACHABLE)
+    if counts is None or not slots:
+        return MeshStream(source=source, target=target, state=StreamState.MISSING)
+    state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
+    if states[0]["state"] != "streaming":
+        state = StreamState.COPYING
+    return MeshStream(
+        source=source,
+        target=target,
+        state=state,
+        behind=slots[0]["behind"],
+        lag=None if applier is None else applier.lag,
+        conflicts=counts["conflicts"],
+        parked=counts["parked"],
+    )
+
+
+def read_conflicts(
+    servers: Mapping[str, str], mesh: str, since: datetime | None
+) -> list[MeshConflict]:
+    """Return the conflicts that all nodes have recorded, oldest first."""
+    first = since or datetime.min.replace(tzinfo=UTC, year=1970)
+    found = []
+    for target, conninfo in servers.items():
+        with Server.connect(conninfo) as server:
+            if not (server._link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]:
+                continue
+            for source in without(servers, target):
+                row = [applier_name(mesh, source, target), first]
+                records = server._link.all(_OPERATION, applying.CONFLICTS, row)
+                found += [
+                    MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))
+                    for record in records
+                ]
+    return sorted(found, key=lambda one: one.conflict.at)

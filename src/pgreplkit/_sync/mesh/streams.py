@@ -1,0 +1,28 @@
+# Generated from pgreplkit/_async/mesh/streams.py by `nox -s sync`. Do not edit.
+"""The start of a stream between two nodes of a mesh."""
+
+from __future__ import annotations
+
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.server.server import Server
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.values.lsn import LSN
+
+
+def start_at(target: ApplyTarget, source: Server, position: LSN, *, is_ready: bool) -> None:
+    """Store where a stream starts, unless that was done before."""
+    operation = target.operation
+    if not target.link.all(operation, applying.READ_APPLIER, [target.name]):
+        identity = source._link.one(operation, applying.SAME_DATABASE)
+        target.create(int(identity["system_id"]))
+        # The origin may be left from an earlier membership of another server.
+        advance = sql.ADVANCE_ORIGIN.format(functions_of(target))
+        target.link.all(operation, advance, [target.origin, str(position)])
+        target.set_state("streaming" if is_ready else "creating")
+
+
+def functions_of(target: ApplyTarget) -> str:
+    """Return the schema of the functions of origins that the session calls."""
+    is_superuser = target.connection.info.parameter_status("is_superuser") == "on"
+    return applying.functions(target.major, is_superuser=is_superuser)

@@ -1,0 +1,142 @@
+"""The table in which each node of a mesh stores all members, and the triggers of a mesh."""
+
+CREATE_MEMBERS = """
+    CREATE TABLE IF NOT EXISTS pgreplkit.mesh_node (
+        mesh text NOT NULL,
+        node text NOT NULL,
+        rank int NOT NULL,
+        state text NOT NULL,
+        ties text NOT NULL,
+        horizon timestamptz,
+        PRIMARY KEY (mesh, node),
+        UNIQUE (mesh, rank)
+    )
+"""
+"""``horizon`` is earlier than each commit that a joining node will get from another one."""
+HAS_MEMBERS = "SELECT to_regclass('pgreplkit.mesh_node') IS NOT NULL AS has_members"
+MEMBERS = """
+    SELECT node, rank, state, ties FROM pgreplkit.mesh_node WHERE mesh = %s ORDER BY rank
+"""
+REMOVE_OTHERS = (
+    "DELETE FROM pgreplkit.mesh_node WHERE mesh = %s AND node <> ALL (%s) RETURNING node"
+)
+SET_MEMBER = """
+    INSERT INTO pgreplkit.mesh_node (mesh, node, rank, state, ties) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (mesh, node) DO UPDATE
+        SET rank = EXCLUDED.rank, state = EXCLUDED.state, ties = EXCLUDED.ties
+    RETURNING node
+"""
+LOWER_HORIZON = """
+    UPDATE pgreplkit.mesh_node SET horizon = least(horizon, %s) WHERE mesh = %s AND node = %s
+    RETURNING horizon
+"""
+HORIZON = "SELECT horizon FROM pgreplkit.mesh_node WHERE mesh = %s AND node = %s"
+CLOCK = "SELECT clock_timestamp() AS now"
+
+NO_WRITE = """
+    CREATE OR REPLACE FUNCTION pgreplkit.no_write() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'this node leaves the mesh: it takes no writes to %',
+            TG_RELID::regclass USING ERRCODE = 'object_not_in_prerequisite_state';
+    END $$
+"""
+"""An ordinary trigger: it does not fire for the changes of other nodes."""
+REFUSE_WRITES = """
+    CREATE TRIGGER pgreplkit_no_write BEFORE INSERT OR UPDATE OR DELETE ON {}
+    FOR EACH STATEMENT EXECUTE PROCEDURE pgreplkit.no_write()
+"""
+ALLOW_WRITES = "DROP TRIGGER IF EXISTS pgreplkit_no_write ON {}"
+
+CREATE_PUBLICATION = "CREATE PUBLICATION {} FOR TABLE {} WITH ({})"
+PUBLISHES = "publish = 'insert, update, delete'"
+VIA_ROOT = ", publish_via_partition_root = true"
+DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
+HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
+
+ADVANCE_ORIGIN = "SELECT {}.pg_replication_origin_advance(%s, %s)"
+SLOT_POSITION = """
+    SELECT confirmed_flush_lsn AS lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = %s
+"""
+"""A logical slot sends everything that is committed after this position."""
+CREATE_SLOT = "SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput')"
+
+# The rows of the donor, and where they are put; {} stand for columns, tables and times.
+XACT_STAMP = "SELECT {}.pg_replication_origin_xact_setup('0/0', %s)"
+"""Without a position: where the stream starts was stored before."""
+OLD_ROWS = """
+    SELECT {} FROM {}{} AS t WHERE coalesce(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= {}, true)
+"""
+YOUNG_ROWS = """
+    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), {} FROM {}{} AS t
+    WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
+"""
+YOUNG_TOMBSTONES = """
+    SELECT pg_catalog.pg_xact_commit_timestamp(t.xmin), nspname, relname, key, is_late
+    FROM pgreplkit.tombstone AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > {} AND {}
+"""
+ANY_ORIGIN = "true"
+_ORIGIN = """(
+    SELECT o.roname FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS x
+    LEFT JOIN pg_catalog.pg_replication_origin AS o ON o.roident = x.roident
+)"""
+IS_OF_ORIGIN = _ORIGIN + " = {}"
+IS_OF_NO_ORIGIN = f"coalesce({_ORIGIN} <> ALL ({{}}), true)"
+STAGE_ROWS = """
+    CREATE TEMP TABLE pgreplkit_young AS
+    SELECT NULL::timestamptz AS pgreplkit_at, {} FROM {} WITH NO DATA
+"""
+STAGE_TOMBSTONES = """
+    CREATE TEMP TABLE pgreplkit_young
+        (pgreplkit_at timestamptz, schema text, name text, key jsonb, is_late boolean)
+"""
+COPY_STAGED = "COPY pg_temp.pgreplkit_young FROM STDIN"
+STAGED_TIMES = "SELECT DISTINCT pgreplkit_at AS at FROM pg_temp.pgreplkit_young ORDER BY 1"
+TAKE_ROWS = """
+    INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE
+    SELECT {} FROM pg_temp.pgreplkit_young WHERE pgreplkit_at = %s
+"""
+TAKE_TOMBSTONES = """
+    INSERT INTO pgreplkit.tombstone (relation, key, is_late)
+    SELECT relation, key, is_late FROM pg_temp.pgreplkit_young,
+        to_regclass(quote_ident(schema) || '.' || quote_ident(name)) AS relation
+    WHERE pgreplkit_at = %s AND relation IS NOT NULL
+    ON CONFLICT DO NOTHING
+"""
+INDEX_STAGED = "CREATE INDEX ON pg_temp.pgreplkit_young (pgreplkit_at)"
+DROP_STAGED = "DROP TABLE pg_temp.pgreplkit_young"
+REMOVE_TOMBSTONES = (
+    "DELETE FROM pgreplkit.tombstone WHERE relation = ANY (%s::regclass[]) RETURNING relation"
+)
+
+TABLES = """
+    SELECT n.nspname AS schema, c.relname AS name
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY (%s) AND c.relpersistence = 'p' AND NOT c.relispartition
+        AND c.relkind IN ('r', 'p')
+"""
+NODE = """
+    SELECT system_identifier::text AS system_id, current_database() AS database,
+        pg_is_in_recovery() AS in_recovery,
+        current_setting('server_encoding') AS encoding, clock_timestamp() AS clock,
+        (SELECT count(*) FROM pg_catalog.pg_replication_slots) AS slots,
+        (SELECT count(*) FROM pg_catalog.pg_stat_replication) AS senders,
+        (SELECT count(*) FROM pg_catalog.pg_replication_origin) AS origins
+    FROM pg_catalog.pg_control_system()
+"""
+CONFLICTS = """
+    SELECT (SELECT count(*) FROM pgreplkit.conflict WHERE applier = %s) AS conflicts,
+        (SELECT count(*) FROM pgreplkit.parked WHERE applier = %s) AS parked
+"""
+TRAITS = """
+    SELECT n.nspname AS schema, c.relname AS name, c.relreplident = 'f' AS is_full,
+        EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attnum > 0
+            AND NOT attisdropped AND attstorage IN ('x', 'e')) AS has_large,
+        EXISTS (SELECT FROM pg_catalog.pg_constraint
+            WHERE contype = 'f' AND c.oid IN (conrelid, confrelid)) AS has_foreign_keys
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON n.nspname = asked.schema AND c.relname = asked.name
+"""
+"""A large value that an update did not change is sent with the full replica identity only."""

@@ -1,0 +1,280 @@
+"""A major upgrade by logical replication: its phase, its groups of tables, and its steps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from pgreplkit.catalog.cluster.upgrade import UserTable
+from pgreplkit.errors import InvalidSlotName
+from pgreplkit.plans.cluster import upgradesteps as do
+from pgreplkit.plans.cluster.journal import Journal, WriteStates
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.logical.subscription import SubscriptionStatus
+from pgreplkit.values.openenum import OpenEnum
+from pgreplkit.values.record import Record
+from pgreplkit.values.slotname import checked_slot_name
+from pgreplkit.values.tablename import TableName
+
+OLD, NEW = "old", "new"
+_PREPARATION = "preparation of"
+_LONGEST = 40
+"""Characters of a name: slots and schemas get suffixes, and may have 63."""
+
+
+class UpgradePhase(OpenEnum):
+    """The phase of an upgrade, by what exists on both servers."""
+
+    NEW = "new"
+    """Nothing is prepared."""
+    COPYING = "copying"
+    """The preparation is not complete: tables are missing or being copied."""
+    PREPARED = "prepared"
+    """The new server follows; writes go to the old one."""
+    SWITCHING = "switching"
+    """A cutover or a rollback was interrupted; resume its plan."""
+    CUT_OVER = "cut over"
+    """Writes go to the new server, and the old one follows."""
+
+
+@attrs.frozen(kw_only=True)
+class TableGroup(Record):
+    """Tables that are replicated by one subscription."""
+
+    tables: tuple[TableName, ...]
+    bytes: int
+    """Size of the tables on the old server, without indexes."""
+
+
+@attrs.frozen(kw_only=True)
+class UpgradeStatus(Record):
+    """The state of an upgrade on both servers."""
+
+    name: str
+    phase: UpgradePhase
+    forward: tuple[SubscriptionStatus, ...]
+    """The subscriptions of the new server, with lags."""
+    back: tuple[SubscriptionStatus, ...]
+    """The subscriptions of the old server, after a cutover."""
+    old_is_fenced: bool
+    new_is_fenced: bool
+
+
+@attrs.frozen(kw_only=True)
+class Names:
+    """The names of an upgrade's objects, by which another process finds them."""
+
+    upgrade: str
+
+    @property
+    def fence(self) -> str:
+        """The write fence, on either server."""
+        return f"{self.upgrade}_fence"
+
+    def forward(self, number: int) -> str:
+        """Return the publication, slot and subscription of a group, counted from 1."""
+        return f"{self.upgrade}_{number}"
+
+    def back(self, forward: str) -> str:
+        """Return the publication, slot and subscription of the way back."""
+        return f"{forward}_back"
+
+    def forward_in(self, names: Iterable[str]) -> list[str]:
+        """Return the forward names among others."""
+        numbers = {name.removeprefix(f"{self.upgrade}_"): name for name in names}
+        return [numbers[number] for number in sorted(filter(str.isdecimal, numbers), key=int)]
+
+    def back_in(self, names: Iterable[str]) -> list[str]:
+        """Return the names of the way back among others."""
+        there = [name.removesuffix("_back") for name in names if name.endswith("_back")]
+        return [self.back(name) for name in self.forward_in(there)]
+
+
+def checked_upgrade_name(name: str) -> str:
+    """Return the name of an upgrade.
+
+    Raises:
+        InvalidSlotName: If it is no name for a slot, or longer than 40 characters.
+    """
+    checked_slot_name(name)
+    if len(name) > _LONGEST:
+        raise InvalidSlotName(name, f"it is longer than {_LONGEST} characters; suffixes are added")
+    return name
+
+
+def phase_of(
+    forward: Sequence[SubscriptionStatus],
+    *,
+    old_is_fenced: bool,
+    new_is_fenced: bool,
+    interrupted: str,
+) -> UpgradePhase:
+    """Return the phase; ``interrupted`` is an operation of the journal that is not complete."""
+    if interrupted:
+        is_preparing = interrupted.startswith(_PREPARATION)
+        return UpgradePhase.COPYING if is_preparing else UpgradePhase.SWITCHING
+    if not forward:
+        return UpgradePhase.NEW
+    if not all(status.is_synced for status in forward):
+        return UpgradePhase.COPYING
+    enabled = {status.state.subenabled for status in forward}
+    if enabled == {True} and new_is_fenced and not old_is_fenced:
+        return UpgradePhase.PREPARED
+    if enabled == {False} and old_is_fenced and not new_is_fenced:
+        return UpgradePhase.CUT_OVER
+    return UpgradePhase.SWITCHING
+
+
+def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]:
+    """Distribute tables to groups of similar size; tables joined by foreign keys stay together.
+
+    Raises:
+        ValueError: If ``count`` is not positive.
+    """
+    if type(count) is not int or count < 1:
+        raise ValueError(f"count must be an int >= 1, got {count!r}")
+    known = {one.table: one for one in tables}
+    leader = {one.table: one.table for one in tables}
+
+    def top(table: TableName) -> TableName:
+        while leader[table] != table:
+            leader[table] = leader[leader[table]]
+            table = leader[table]
+        return table
+
+    for one in tables:
+        for other in one.joined:
+            if other in known:
+                leader[top(other)] = top(one.table)
+    together: dict[TableName, list[UserTable]] = {}
+    for one in tables:
+        if one.is_copied:
+            together.setdefault(top(one.table), []).append(one)
+    parts = sorted(together.values(), key=lambda part: (-_size(part), part[0].table))
+    bins: list[list[UserTable]] = [[] for _ in range(min(count, len(parts)))]
+    # The largest first into the emptiest bin: at most 4/3 of the best distribution.
+    for part in parts:
+        min(bins, key=_size).extend(part)
+    return tuple(
+        TableGroup(tables=tuple(sorted(one.table for one in chosen)), bytes=_size(chosen))
+        for chosen in bins
+        if chosen
+    )
+
+
+def _size(tables: Iterable[UserTable]) -> int:
+    return sum(one.bytes for one in tables)
+
+
+def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) -> None:
+    """Raise ValueError if the groups are not a partition of the tables that are copied."""
+    listed = [table for group in groups for table in group.tables]
+    twice = {table for table in listed if listed.count(table) > 1}
+    wanted = {one.table for one in tables if one.is_copied}
+    wrong = {
+        "in two groups": twice,
+        "in no group": wanted - {*listed},
+        "unknown": {*listed} - wanted,
+    }
+    found = [
+        f"{what}: {', '.join(map(str, sorted(names)))}" for what, names in wrong.items() if names
+    ]
+    if found:
+        raise ValueError(f"could not use the groups: {'; '.join(found)}")
+
+
+def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema: bool) -> Journal:
+    """Return the steps that make the new server follow the old one."""
+    schema: list[Step] = [do.CopyTables(NEW), do.CopyIndexes(NEW)] if copies_schema else []
+    forward = [names.forward(number) for number in range(1, len(groups) + 1)]
+    tables = tuple(str(table) for group in groups for table in group.tables)
+    hint = f"The upgrade {names.upgrade} fills this server; connect to the old one."
+    steps: list[Step] = [
+        *schema,
+        # Before the rows: a row that someone writes here would collide with a copied one.
+        do.FenceTables(NEW, names.fence, tables, hint),
+        *(
+            do.PublishTables(OLD, name, [str(table) for table in group.tables])
+            for name, group in zip(forward, groups, strict=True)
+        ),
+        *(do.Subscribe(NEW, name) for name in forward),
+        do.WaitCopied(NEW, forward),
+        do.Analyze(NEW),
+    ]
+    return Journal(operation=f"{_PREPARATION} {names.upgrade}", steps=tuple(steps))
+
+
+def cutover_journal(
+    names: Names, groups: Mapping[str, Sequence[str]], *, way_back: bool
+) -> Journal:
+    """Return the steps that move writes to the new server; ``groups`` are the publications."""
+    forward = [*groups]
+    back = [names.back(name) for name in forward]
+    fenced = tuple(table for group in groups.values() for table in group)
+    hint = f"The upgrade {names.upgrade} has moved; connect to the new server."
+    publish = [
+        do.PublishTables(NEW, name, groups[other])
+        for name, other in zip(back, forward, strict=True)
+    ]
+    steps: list[Step] = [
+        # What takes time comes before the fence.
+        *(publish if way_back else ()),
+        do.FenceTables(OLD, names.fence, fenced, hint),
+        do.WaitApplied(NEW, forward),
+        do.SetSequences(NEW, OLD),
+        # From here on nothing comes from the old server, so that no change can come back to it.
+        do.StopSubscriptions(NEW, forward),
+        *([do.MakeBackSlots(NEW, back)] if way_back else ()),
+        do.OpenTables(NEW, names.fence),
+        do.Redirect(NEW),
+        *((do.SubscribeBack(OLD, name) for name in back) if way_back else ()),
+    ]
+    return _switching(f"cutover of {names.upgrade}", steps, OLD, NEW)
+
+
+def rollback_journal(names: Names, groups: Mapping[str, Sequence[str]]) -> Journal:
+    """Return the steps that move writes back to the old server, with all that was written."""
+    forward = [*groups]
+    back = [names.back(name) for name in forward]
+    tables = tuple(table for group in groups.values() for table in group)
+    hint = f"The upgrade {names.upgrade} was rolled back; connect to the old server."
+    steps: list[Step] = [
+        do.FenceTables(NEW, names.fence, tables, hint),
+        do.WaitApplied(OLD, back),
+        do.SetSequences(OLD, NEW),
+        do.StopSubscriptions(OLD, back),
+        # Both servers have the same rows now, and the old one gets no more from the new one.
+        do.ArmForward(NEW, forward),
+        do.StartSubscriptions(NEW, forward),
+        do.OpenTables(OLD, names.fence),
+        do.Redirect(OLD),
+        do.DropSubscriptions(OLD, back),
+    ]
+    return _switching(f"rollback of {names.upgrade}", steps, NEW, OLD)
+
+
+def finish_journal(names: Names, groups: Sequence[str], *, back: Sequence[str]) -> Journal:
+    """Return the steps that remove the replication; the fence of the other server stays."""
+    steps: list[Step] = [
+        *([do.DropSubscriptions(OLD, back)] if back else ()),
+        do.DropSubscriptions(NEW, groups),
+        do.DropPublications(OLD, groups),
+        do.DropPublications(NEW, [names.back(name) for name in groups]),
+    ]
+    return Journal(operation=f"end of {names.upgrade}", steps=tuple(steps))
+
+
+def _switching(operation: str, steps: Sequence[Step], source: str, target: str) -> Journal:
+    """Return a journal that says after each step which server accepts writes."""
+    kinds = [type(step) for step in steps]
+    fenced, opened = kinds.index(do.FenceTables), kinds.index(do.OpenTables)
+    moved = kinds.index(do.Redirect)
+    # The step at which an operation stops may be done in part.
+    states = [
+        *[f"the {source} server accepts writes"] * fenced,
+        f"the {source} server accepts writes, except to tables that are fenced already",
+        *["no server accepts writes: both are fenced"] * (opened - fenced - 1),
+        f"no server accepts writes, or the {target} one already",
+        *[f"the {target} server accepts writes"] * (len(steps) - opened),
+    ]
+    writes = WriteStates(states=tuple(states), outage=(fenced, moved))
+    return Journal(operation=operation, steps=tuple(steps), writes=writes)

@@ -1,0 +1,211 @@
+"""Steps of a major upgrade; ``node`` is "old" or "new"."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import attrs
+
+from pgreplkit.plans.cluster.steps import Step
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+@attrs.frozen
+class CopyTables(Step):
+    """Copy the schema without indexes, constraints and triggers."""
+
+    check = "the tables that exist already are the same"
+    _description = "copy the definitions of types, functions and tables"
+    _action = "pg_dump --section=pre-data | pg_restore --single-transaction"
+
+
+@attrs.frozen
+class CopyIndexes(Step):
+    """Copy the rest of the schema; applying needs the primary keys."""
+
+    _description = "copy the indexes, constraints and triggers"
+    _action = "pg_dump --section=post-data | pg_restore --single-transaction"
+
+
+@attrs.frozen
+class FenceTables(Step):
+    """Refuse all writes to the tables, except those of apply workers."""
+
+    check = "no transaction that has written is open when it is done"
+    undo = "lift the write fence"
+    _description = "fence {count} tables, and wait for their writers"
+    _action = "CREATE TRIGGER {fence} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE …"
+
+    fence: str
+    tables: tuple[str, ...] = attrs.field(converter=_names)
+    hint: str = ""
+
+    def _shown(self) -> dict[str, object]:
+        return {**super()._shown(), "count": len(self.tables)}
+
+
+@attrs.frozen
+class PublishTables(Step):
+    """Publish the tables of one group."""
+
+    undo = "drop the publication"
+    _description = "publish {count} tables as {publication}"
+    _action = "CREATE PUBLICATION {publication} FOR TABLE ONLY …"
+
+    publication: str
+    tables: tuple[str, ...] = attrs.field(converter=_names)
+
+    def _shown(self) -> dict[str, object]:
+        return {**super()._shown(), "count": len(self.tables)}
+
+
+@attrs.frozen
+class Subscribe(Step):
+    """Subscribe to one group, and start to copy its rows."""
+
+    undo = "drop the subscription and its slot"
+    _description = "subscribe to {publication}, which copies its tables"
+    _action = "CREATE SUBSCRIPTION {publication} …"
+
+    publication: str
+
+
+@attrs.frozen
+class WaitCopied(Step):
+    """Wait until all tables are copied."""
+
+    _description = "wait until {subscriptions} have copied all tables"
+    _action = "SELECT srsubstate FROM pg_subscription_rel"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class Analyze(Step):
+    """Collect the statistics, which are not replicated."""
+
+    _description = "collect statistics"
+    _action = "ANALYZE"
+
+
+@attrs.frozen
+class WaitApplied(Step):
+    """Wait until the subscriptions have applied all that the fenced server wrote."""
+
+    check = "the other server is fenced"
+    _description = "wait until {subscriptions} have applied everything"
+    _action = "pg_logical_emit_message(), pg_replication_origin_progress()"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class SetSequences(Step):
+    """Set the sequences to the positions of the fenced server, and none of them back."""
+
+    check = "the other server is fenced"
+    _description = "set the sequences to those of {source}"
+    _action = "SELECT setval(…)"
+
+    source: str
+
+
+@attrs.frozen
+class StopSubscriptions(Step):
+    """Disable subscriptions, before their tables accept writes again."""
+
+    undo = "enable them again"
+    _description = "disable {subscriptions}"
+    _action = "ALTER SUBSCRIPTION … DISABLE"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class MakeBackSlots(Step):
+    """Create the slots of the way back, while nothing writes."""
+
+    check = "slots that already exist stay unchanged"
+    undo = "drop the slots"
+    _description = "create the slots {slots} for the way back"
+    _action = "pg_create_logical_replication_slot()"
+
+    slots: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class OpenTables(Step):
+    """Lift the write fence: from here on the server accepts writes."""
+
+    is_final = True
+    caution: ClassVar[str] = "complete the operation with resume(), then plan the way back"
+    _description = "accept writes: lift the write fence"
+    _action = "DROP TRIGGER {fence} …"
+
+    fence: str
+
+
+@attrs.frozen
+class Redirect(Step):
+    """Call the function that moves the clients to this server."""
+
+    is_final = True
+    caution: ClassVar[str] = "complete the operation with resume(), then plan the way back"
+    _description = "move the clients here"
+    _action = "redirect({node!r})"
+
+
+@attrs.frozen
+class SubscribeBack(Step):
+    """Subscribe to what the new server writes, without a copy."""
+
+    _description = "subscribe to {publication} of the new server, without a copy"
+    _action = "CREATE SUBSCRIPTION {publication} … WITH (copy_data = false, create_slot = false)"
+
+    publication: str
+
+
+@attrs.frozen
+class ArmForward(Step):
+    """Let the forward subscriptions continue here, past all that both servers have."""
+
+    check = "both servers are fenced, and have the same rows"
+    _description = "move {subscriptions} past what both servers have"
+    _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class StartSubscriptions(Step):
+    """Enable subscriptions again."""
+
+    undo = "disable them"
+    _description = "enable {subscriptions}"
+    _action = "ALTER SUBSCRIPTION … ENABLE"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class DropSubscriptions(Step):
+    """Drop subscriptions with their slots on the other server."""
+
+    is_final = True
+    _description = "drop {subscriptions} with their slots"
+    _action = "DROP SUBSCRIPTION …"
+
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class DropPublications(Step):
+    """Drop publications."""
+
+    is_final = True
+    _description = "drop the publications {publications}"
+    _action = "DROP PUBLICATION …"
+
+    publications: tuple[str, ...] = attrs.field(converter=_names)

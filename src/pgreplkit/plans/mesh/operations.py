@@ -1,0 +1,85 @@
+"""The steps of creating a mesh, of joining it, and of leaving it."""
+
+from collections.abc import Iterable, Iterator
+
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.mesh.layout import Members, MemberState, without
+from pgreplkit.plans.mesh.steps import (
+    CopyRows,
+    DropStreams,
+    ForgetMesh,
+    MakeStreams,
+    PrepareNode,
+    SetMembers,
+    StopWrites,
+    WaitForDonor,
+    WaitForPeers,
+)
+
+_NONE = Members(all=(), ties="rank")
+
+
+def create_steps(
+    mesh: str, members: Members, first: str, tables: Iterable[str]
+) -> tuple[Step, ...]:
+    """Return the steps of creating a mesh whose rows are those of the node ``first``."""
+    nodes, tables = [member.node for member in members.all], tuple(tables)
+    others = without(nodes, first)
+    # Deletes must be recorded before any other node can see the rows.
+    steps: list[Step] = [PrepareNode(node, mesh, tables) for node in nodes]
+    steps += [_stored(node, mesh, members, _NONE) for node in nodes]
+    # All streams but those of the first node, so that no write elsewhere goes unnoticed.
+    steps.append(MakeStreams(first, mesh, others, is_ready=True))
+    for node in others:
+        if sources := without(others, node):
+            steps.append(MakeStreams(node, mesh, sources, is_ready=False))
+    steps += [CopyRows(node, mesh, first) for node in others]
+    active = members
+    for node in nodes:
+        active = active.changed(node, MemberState.ACTIVE)
+    steps += [_stored(node, mesh, active, members) for node in nodes]
+    return tuple(steps)
+
+
+def join_steps(
+    mesh: str, members: Members, joining: str, donor: str, tables: Iterable[str]
+) -> tuple[Step, ...]:
+    """Return the steps by which a node joins a mesh that is in use."""
+    active = members.active
+    announced = members.changed(joining, MemberState.JOINING)
+    joined = members.changed(joining, MemberState.ACTIVE)
+    peers = without(active, donor)
+    steps: list[Step] = [PrepareNode(joining, mesh, tuple(tables))]
+    steps.append(_stored(joining, mesh, announced, _NONE))
+    # The others know its rank before its first change arrives.
+    steps += [_stored(node, mesh, announced, members) for node in active]
+    steps += [MakeStreams(node, mesh, (joining,), is_ready=True) for node in active]
+    if peers:
+        steps.append(MakeStreams(joining, mesh, peers, is_ready=False))
+        steps.append(WaitForDonor(donor, mesh, peers, joining))
+    steps.append(CopyRows(joining, mesh, donor))
+    # Its own streams start last: it must not write before the others listen.
+    steps += [_stored(node, mesh, joined, announced) for node in (*active, joining)]
+    return tuple(steps)
+
+
+def leave_steps(mesh: str, members: Members, leaving: str) -> tuple[Step, ...]:
+    """Return the steps by which a node leaves."""
+    others = without(members.present, leaving)
+    left = members.changed(leaving, MemberState.LEFT)
+    steps: list[Step] = [StopWrites(leaving, mesh), WaitForPeers(leaving, mesh, others)]
+    steps += [_stored(node, mesh, left, members) for node in (*others, leaving)]
+    steps += _dropped(mesh, leaving, others)
+    steps.append(ForgetMesh(leaving, mesh))
+    return tuple(steps)
+
+
+def _dropped(mesh: str, leaving: str, others: Iterable[str]) -> Iterator[Step]:
+    others = tuple(others)
+    yield from (DropStreams(node, mesh, (leaving,)) for node in others)
+    yield DropStreams(leaving, mesh, others)
+
+
+def _stored(node: str, mesh: str, members: Members, before: Members) -> Step:
+    texts, earlier = ([member.written for member in one.all] for one in (members, before))
+    return SetMembers(node, mesh, members.ties, tuple(texts), tuple(earlier))

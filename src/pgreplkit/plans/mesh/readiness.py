@@ -1,0 +1,307 @@
+"""The findings on servers that are to form a mesh, or to join one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import combinations
+
+import attrs
+
+from pgreplkit.catalog.features import has
+from pgreplkit.catalog.logical.applytables import TargetTable
+from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
+from pgreplkit.plans.mesh.sequences import collisions
+from pgreplkit.plans.server.readiness import Settings, checked, free_places, setting_found, value_of
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+_SKEW = timedelta(seconds=1)
+"""Above it, commits of one node often wait for the clock of another one."""
+
+
+@attrs.frozen(kw_only=True)
+class MeshNodeFacts:
+    """The state of one server."""
+
+    name: str
+    major: int
+    system_id: str
+    database: str
+    encoding: str
+    in_recovery: bool
+    skew: timedelta
+    """The time by which its clock is ahead of this machine's."""
+    slots: int
+    senders: int
+    origins: int
+    settings: Settings
+    tables: Mapping[TableName, TargetTable | None]
+    with_rows: tuple[TableName, ...]
+    """Tables that have rows."""
+    without_old_values: tuple[TableName, ...]
+    """Tables with values that can be large, and without the replica identity FULL."""
+    with_foreign_keys: tuple[TableName, ...]
+    sequences: tuple[SequenceState, ...]
+    """Sequences that a column of the tables owns."""
+    members: Members
+    """As the server has them stored; none if it is not in the mesh."""
+    has_publication: bool
+
+
+@attrs.frozen(kw_only=True)
+class MeshFacts:
+    """The state of all servers of a mesh that is created, or joined."""
+
+    mesh: str
+    nodes: tuple[MeshNodeFacts, ...]
+    first: str
+    """The node whose rows the others get."""
+    new: tuple[str, ...]
+    """The nodes that become members."""
+    policy: Finding
+    ties: str
+
+
+def mesh_findings(facts: MeshFacts) -> list[Finding]:
+    """Return the findings of all checks that compare nodes, or count their resources."""
+    return [
+        facts.policy,
+        *_identities(facts),
+        *_members(facts),
+        *(finding for node in facts.nodes for finding in _node(node, facts)),
+        *_tables(facts),
+        *_sequences(facts),
+    ]
+
+
+def _identities(facts: MeshFacts) -> Iterator[Finding]:
+    nodes = facts.nodes
+    yield checked(
+        "nodes",
+        ok=len(nodes) > 1,
+        observed=f"{len(nodes)}: {', '.join(node.name for node in nodes)}",
+        needed="two or more",
+    )
+    same = [
+        f"{a.name} and {b.name} are database {a.database} of the cluster {a.system_id}"
+        for a, b in combinations(nodes, 2)
+        if (a.system_id, a.database) == (b.system_id, b.database)
+    ]
+    yield checked(
+        "databases",
+        ok=not same,
+        observed="; ".join(same) or "each node is another database",
+        needed="another database for each node",
+        remedy="correct the connection strings",
+    )
+    encodings = sorted({f"{node.encoding} on {node.name}" for node in nodes})
+    yield checked(
+        "encodings",
+        ok=len({node.encoding for node in nodes}) < 2,
+        observed=", ".join(encodings),
+        needed="the same encoding everywhere: not every text exists in another one",
+    )
+    skew = max((node.skew for node in nodes), default=timedelta()) - min(
+        (node.skew for node in nodes), default=timedelta()
+    )
+    yield checked(
+        "clocks",
+        ok=skew <= _SKEW,
+        observed=f"they differ by {skew.total_seconds():.3f} s",
+        needed=f"at most {_SKEW.total_seconds():g} s: a change waits until the clock of the node"
+        " that applies it has passed its commit time",
+        remedy="synchronize the clocks",
+        otherwise=Severity.WARNING,
+    )
+
+
+def _members(facts: MeshFacts) -> Iterator[Finding]:
+    """Check that new nodes are not members, and that the others agree."""
+    already = [
+        node.name
+        for node in facts.nodes
+        if node.name in facts.new and (node.members.present or node.has_publication)
+    ]
+    yield checked(
+        "membership",
+        ok=not already,
+        observed=f"{', '.join(already)} already belongs to a mesh {facts.mesh!r}"
+        if already
+        else f"{', '.join(facts.new)} belongs to no mesh {facts.mesh!r}",
+        needed="nodes that are not members",
+        remedy="choose another name=, or let the node leave with plan_leave()",
+    )
+    stored = {node.name: node.members for node in facts.nodes if node.name not in facts.new}
+    differing = disagreement(stored)
+    yield checked(
+        "members",
+        ok=not differing,
+        observed=differing or "all members have the same members and ranks stored",
+        needed="the same members and ranks on each node",
+        remedy="resume or undo the operation that was interrupted",
+    )
+    older = [
+        f"{node.name} is {node.major}"
+        for node in facts.nodes
+        if not fits_ties(facts.ties, node.major)
+    ]
+    yield checked(
+        "ties",
+        ok=not older,
+        observed=", ".join(older) or f"decided by {facts.ties} on all nodes",
+        needed="PostgreSQL 14 or newer, as on the nodes with which the mesh was created: older"
+        " servers cannot tell the origin of a commit",
+    )
+
+
+def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
+    name, settings = node.name, node.settings
+    yield checked(
+        f"role of {name}",
+        ok=not node.in_recovery,
+        observed="it is a standby" if node.in_recovery else "it is a primary",
+        needed="a primary: every node writes",
+    )
+    found = [
+        setting_found(
+            settings,
+            "wal_level",
+            value_of(settings, "wal_level") == "logical",
+            needed="logical",
+            value="logical",
+        ),
+        setting_found(
+            settings,
+            "track_commit_timestamp",
+            value_of(settings, "track_commit_timestamp") is True,
+            needed="on, to know which change is the last",
+            value="on",
+        ),
+    ]
+    is_new = name in facts.new
+    wanted = len(facts.nodes) - 1 if is_new else len(facts.new)
+    own = "max_active_replication_origins"
+    limit = own if has("subscription.origin_limit", node.major) else "max_replication_slots"
+    found += [
+        free_places(settings, "max_replication_slots", used=node.slots, wanted=wanted),
+        free_places(settings, "max_wal_senders", used=node.senders, wanted=wanted),
+    ]
+    if limit == own:
+        found.append(free_places(settings, own, used=node.origins, wanted=wanted))
+    yield from (attrs.evolve(one, check=f"{one.check} of {name}") for one in found)
+
+
+def _tables(facts: MeshFacts) -> Iterator[Finding]:
+    tables = sorted({table for node in facts.nodes for table in node.tables})
+    yield checked(
+        "tables",
+        ok=bool(tables),
+        observed=f"{len(tables)} tables",
+        needed="at least one table",
+    )
+    by_name = {node.name: node for node in facts.nodes}
+    first = by_name[facts.first]
+    for table in tables:
+        missing = [node.name for node in facts.nodes if node.tables.get(table) is None]
+        model = first.tables.get(table)
+        differing = [
+            f"{node.name}: {difference}"
+            for node in facts.nodes
+            for own in [node.tables.get(table)]
+            if own is not None and model is not None
+            for difference in [_difference(model, own)]
+            if difference
+        ]
+        yield from _converging(table, facts)
+        yield checked(
+            f"table {table}",
+            ok=not missing and not differing,
+            observed=f"{', '.join(missing)} lacks it"
+            if missing
+            else "; ".join(differing) or "the same on all nodes",
+            needed=f"the same columns, types and keys as on {facts.first}",
+            remedy="align the tables, as with copy_schema() or schema_drift()",
+        )
+    filled = [
+        f"{node.name} has rows in {', '.join(map(str, node.with_rows))}"
+        for node in facts.nodes
+        if node.name in facts.new and node.name != facts.first and node.with_rows
+    ]
+    yield checked(
+        "rows",
+        ok=not filled,
+        observed="; ".join(filled) or "the tables of the new nodes are empty",
+        needed=f"empty tables, to which the rows of {facts.first} are copied",
+        remedy="remove these rows, or begin with the node that has them",
+    )
+
+
+def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
+    """Check for what would let the rows of a table differ in the end, and say what is unchecked."""
+    held = {node.name: node.tables.get(table) for node in facts.nodes}
+    beside = [name for name, own in held.items() if own is not None and len(own.keys) > 1]
+    if beside:
+        yield checked(
+            f"unique columns of {table}",
+            ok=False,
+            observed=f"unique columns beside the key, on {', '.join(beside)}",
+            needed="no unique index but the key: two nodes can insert rows of which each refuses"
+            " the other's",
+            remedy="drop the index, or add a column for the node to it",
+        )
+    keyless = [name for name, own in held.items() if own is not None and not own.primary_key]
+    yield checked(
+        f"key of {table}",
+        ok=not keyless,
+        observed=f"{', '.join(keyless)} has no key" if keyless else "it has a key",
+        needed="a primary key",
+        remedy=f"ALTER TABLE {table} ADD PRIMARY KEY …",
+    )
+    partial = [node.name for node in facts.nodes if table in node.without_old_values]
+    yield checked(
+        f"replica identity of {table}",
+        ok=not partial,
+        observed=f"not FULL on {', '.join(partial)}" if partial else "it suffices",
+        needed="FULL, for a table with values that can be large: an update does not send those"
+        " that it leaves, and another node may lack them",
+        remedy=f"ALTER TABLE {table} REPLICA IDENTITY FULL",
+    )
+    if any(table in node.with_foreign_keys for node in facts.nodes):
+        yield Finding(
+            check=f"foreign keys of {table}",
+            severity=Severity.INFO,
+            found="they are checked on the node that writes, and not when changes are applied",
+            needed="no deletion of a row to which another node adds a reference at the same time",
+        )
+
+
+def _difference(model: TargetTable, own: TargetTable) -> str:
+    theirs = {column.name: column.type for column in model.columns if not column.is_generated}
+    ours = {column.name: column.type for column in own.columns if not column.is_generated}
+    if lacking := sorted(theirs.keys() - ours.keys()):
+        return f"it lacks the column {lacking[0]}"
+    if extra := sorted(ours.keys() - theirs.keys()):
+        return f"only it has the column {extra[0]}"
+    for name, kind in theirs.items():
+        if ours[name] != kind:
+            return f"{name} is {ours[name]}, not {kind}"
+    if model.keys[:1] != own.keys[:1]:
+        return f"its key is {_key(own.keys)}, not {_key(model.keys)}"
+    return ""
+
+
+def _key(keys: Sequence[tuple[str, ...]]) -> str:
+    return f"({', '.join(keys[0])})" if keys else "missing"
+
+
+def _sequences(facts: MeshFacts) -> Iterator[Finding]:
+    colliding = collisions({node.name: node.sequences for node in facts.nodes})
+    yield checked(
+        "sequences",
+        ok=not colliding,
+        observed="; ".join(colliding) or "no two nodes can draw the same number",
+        needed="numbers of its own for each node: two rows with one key would become one",
+        remedy="spread_sequences()",
+    )

@@ -1,0 +1,144 @@
+"""The steps by which a mesh is created, joined and left, as data."""
+
+import attrs
+
+from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.mesh.layout import publication_name, slot_name
+
+
+def _names(names: object) -> tuple[str, ...]:
+    return tuple(names)  # type: ignore[arg-type]
+
+
+@attrs.frozen
+class PrepareNode(Step):
+    """Create what a node needs before others stream from it."""
+
+    check = "triggers and a publication that already exist stay unchanged"
+    undo = "drop the publication and the triggers"
+    _description = "publish {tables}, and record deletes there"
+
+    mesh: str
+    tables: tuple[str, ...] = attrs.field(converter=_names)
+
+    @property
+    def action(self) -> str:
+        tables = ", ".join(self.tables)
+        return f"triggers on {tables}; CREATE PUBLICATION {publication_name(self.mesh)}"
+
+
+@attrs.frozen
+class SetMembers(Step):
+    """Store the members of the mesh on a node; running streams notice it."""
+
+    undo = "restore the members that were stored before"
+    _description = "store the members {members}"
+    _action = "INSERT INTO pgreplkit.mesh_node"
+
+    mesh: str
+    ties: str
+    members: tuple[str, ...] = attrs.field(converter=_names)
+    """As ``node:rank:state``."""
+    before: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class MakeStreams(Step):
+    """Create the slots on other nodes, and the origins here, of the streams to a node."""
+
+    check = "streams that already exist stay unchanged"
+    undo = "drop the slots and the origins"
+    _description = "create the streams from {sources}"
+
+    mesh: str
+    sources: tuple[str, ...] = attrs.field(converter=_names)
+    is_ready: bool
+    """Whether they can start; else the node's rows have to be copied first."""
+
+    @property
+    def action(self) -> str:
+        slots = [slot_name(self.mesh, source, self.node) for source in self.sources]
+        call = "SELECT pg_create_logical_replication_slot('{}', 'pgoutput')"
+        return "; ".join(map(call.format, slots))
+
+
+@attrs.frozen
+class WaitForDonor(Step):
+    """Wait until the donor has applied all that the new node will not get from other nodes."""
+
+    check = "streams from the other nodes to the donor are running"
+    _description = (
+        "wait until it has applied what {sources} committed before the streams to {target} existed"
+    )
+    _action = "SELECT confirmed_flush_lsn FROM pg_replication_slots, on {sources}"
+
+    mesh: str
+    sources: tuple[str, ...] = attrs.field(converter=_names)
+    target: str
+
+
+@attrs.frozen
+class CopyRows(Step):
+    """Create the stream from the donor, and copy its rows as of the stream's start."""
+
+    check = "the tables are empty"
+    undo = "drop the stream, and remove the copied rows"
+    _description = "copy the rows of {donor}, with the times of their last commits"
+    _action = "COPY … TO STDOUT on {donor}, COPY … FROM STDIN"
+
+    mesh: str
+    donor: str
+
+
+@attrs.frozen
+class StopWrites(Step):
+    """Refuse writes of clients to the tables of a node that leaves."""
+
+    undo = "allow writes again"
+    _description = "refuse writes to the tables of the mesh"
+    _action = "CREATE TRIGGER pgreplkit_no_write, on each table"
+
+    mesh: str
+
+
+@attrs.frozen
+class WaitForPeers(Step):
+    """Wait until the other nodes have applied everything that a node committed."""
+
+    check = "streams from the node to the others are running"
+    _description = "wait until {targets} have applied what it committed"
+    _action = "SELECT confirmed_flush_lsn FROM pg_replication_slots"
+
+    mesh: str
+    targets: tuple[str, ...] = attrs.field(converter=_names)
+
+
+@attrs.frozen
+class DropStreams(Step):
+    """Drop the streams to a node; the origins stay where rows may refer to them."""
+
+    check = "running streams have noticed the change of the members, and ended"
+    is_final = True
+    caution = "write on the node that leaves only to tables that the others need not have"
+    _description = "drop the streams from {sources}"
+
+    mesh: str
+    sources: tuple[str, ...] = attrs.field(converter=_names)
+
+    @property
+    def action(self) -> str:
+        slots = [slot_name(self.mesh, source, self.node) for source in self.sources]
+        return "; ".join(f"SELECT pg_drop_replication_slot('{slot}')" for slot in slots)
+
+
+@attrs.frozen
+class ForgetMesh(Step):
+    """Remove the publication, the triggers and the members from a node that has left."""
+
+    _description = "drop the publication and the triggers; the rows stay"
+
+    mesh: str
+
+    @property
+    def action(self) -> str:
+        return f"DROP PUBLICATION {publication_name(self.mesh)}"

@@ -1,0 +1,98 @@
+"""OpenTelemetry: names of gauges, and the spans of a plan."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from clusterfacts import handover
+from monitoringfacts import primary, retention, sample, standby
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from pgreplkit import Plan, Watch
+from pgreplkit.exporters.latest import LatestSample
+from pgreplkit.otel import observe, trace_plan
+from pgreplkit.plans.cluster.switchover import switchover_steps
+from pgreplkit.rows import LagReason, StepProgress, WatchSample
+
+STEPS = tuple(switchover_steps(handover()))
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> WatchSample:
+    """A sample that every watch returns."""
+    found = sample(primary(retention=retention(failing=True)), standby("db2", LagReason.PAUSED))
+    monkeypatch.setattr(LatestSample, "get", lambda self: found)
+    return found
+
+
+def test_samples_are_gauges_with_the_names_of_the_collector_for_receivers(
+    fixed: WatchSample,
+) -> None:
+    reader = InMemoryMetricReader()
+    with Watch(["host=unused"]) as watch:
+        observe(watch, MeterProvider([reader]).get_meter("test"))
+        data = reader.get_metrics_data()
+    assert data is not None
+    [scope] = data.resource_metrics[0].scope_metrics
+    points = {
+        metric.name: [cast(NumberDataPoint, point) for point in metric.data.data_points]
+        for metric in scope.metrics
+    }
+    units = {metric.name: metric.unit for metric in scope.metrics}
+    assert units["postgresql.replication.data_delay"] == "By"
+    assert units["postgresql.wal.delay"] == "s"
+    replay = next(
+        p
+        for p in points["postgresql.replication.data_delay"]
+        if p.attributes and p.attributes["operation"] == "replay"
+    )
+    assert replay.attributes == {
+        "server": "db1",
+        "replication_client": "db2",
+        "kind": "standby",
+        "operation": "replay",
+    }
+    states = points["pgreplkit.replay_state"]
+    assert [p.attributes and p.attributes["state"] for p in states if p.value] == ["paused"]
+    assert [point.value for point in points["pgreplkit.archiver_failed"]] == [4]
+
+
+def spans_of(failing: bool) -> list[ReadableSpan]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    plan = cast(Plan, SimpleNamespace(operation="switchover", steps=STEPS[:2]))
+    try:
+        with trace_plan(plan, provider.get_tracer("test")) as progress:
+            for number, step in enumerate(STEPS[:2], 1):
+                begun = StepProgress(step=step, number=number, count=2, elapsed=None)
+                progress(begun)
+                if failing and number == 2:
+                    raise OSError("the host is gone")
+                progress(StepProgress(step=step, number=number, count=2, elapsed=timedelta(1)))
+    except OSError:
+        assert failing
+    return [*exporter.get_finished_spans()]
+
+
+def test_a_plan_is_a_span_with_a_span_for_each_step() -> None:
+    *steps, plan = spans_of(failing=False)
+    assert plan.name == "switchover"
+    assert [step.name for step in steps] == [str(step) for step in STEPS[:2]]
+    assert all(step.parent and step.parent.span_id == plan.context.span_id for step in steps)
+    assert all(span.status.status_code is StatusCode.UNSET for span in (*steps, plan))
+
+
+def test_the_failed_step_and_its_plan_have_the_status_error() -> None:
+    first, second, plan = spans_of(failing=True)
+    codes = [span.status.status_code for span in (first, second, plan)]
+    assert codes == [StatusCode.UNSET, StatusCode.ERROR, StatusCode.ERROR]
+    assert [event.name for event in second.events] == ["exception"]

@@ -1,0 +1,330 @@
+"""Meshes: names, steps, findings, sequences, and the rows that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+import pytest
+from serverfacts import settings
+
+from pgreplkit.apply import LastUpdateWins
+from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
+from pgreplkit.errors import ServerError
+from pgreplkit.mesh import Mesh
+from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.mesh.layout import (
+    Members,
+    MemberState,
+    applier_name,
+    new_members,
+    table_choice,
+)
+from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
+from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, mesh_findings
+from pgreplkit.plans.mesh.sequences import collisions, spread
+from pgreplkit.plans.mesh.status import MeshVerdict
+from pgreplkit.plans.mesh.steps import (
+    CopyRows,
+    DropStreams,
+    MakeStreams,
+    PrepareNode,
+    SetMembers,
+    WaitForDonor,
+)
+from pgreplkit.rows import SequenceState
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+USERS = TableName("public", "users")
+
+
+def members(*nodes: str) -> Members:
+    return new_members(nodes, [18] * len(nodes), MemberState.ACTIVE)
+
+
+# Names
+
+
+def test_a_mesh_refuses_names_that_would_make_two_streams_alike_or_too_long() -> None:
+    for nodes, error in (
+        ({"a_b": "", "c": ""}, "letters a-z and digits"),
+        ({"Berlin": "", "paris": ""}, "letters a-z and digits"),
+        ({"a" * 30: "", "b" * 30: ""}, "at most 50"),
+        ({"berlin": ""}, "at least two nodes"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            Mesh(nodes, tables=["users"])
+    with pytest.raises(ValueError, match="mesh has letters"):
+        Mesh({"a": "", "b": ""}, tables=["users"], name="My mesh")
+    with pytest.raises(TypeError, match="tables takes several"):
+        Mesh({"a": "", "b": ""}, tables="users")
+    assert applier_name("shop", "paris", "berlin") == "shop_paris_berlin"
+
+
+def test_tables_are_named_or_those_of_a_schema() -> None:
+    existing = [TableName("shop", "a"), TableName("shop", "b"), TableName("other", "c")]
+    assert table_choice(["shop.*", "other.d"]).resolve(existing) == (
+        TableName("other", "d"),
+        TableName("shop", "a"),
+        TableName("shop", "b"),
+    )
+
+
+def test_a_node_that_comes_back_keeps_its_rank_and_a_new_one_gets_the_next() -> None:
+    left = members("berlin", "paris").changed("paris", MemberState.LEFT)
+    assert left.active == ("berlin",)
+    assert left.changed("rome", MemberState.JOINING).ranks["rome"] == 3
+    assert left.changed("paris", MemberState.ACTIVE).ranks["paris"] == 2
+    assert left.origins("shop", "berlin") == {"pgreplkit_shop_paris_berlin": "paris"}
+
+
+def test_ties_are_decided_by_rows_where_a_server_stores_no_origins() -> None:
+    assert new_members(["a", "b"], [18, 13], MemberState.ACTIVE).ties == "row"
+    assert new_members(["a", "b"], [18, 14], MemberState.ACTIVE).ties == "rank"
+
+
+# Steps
+
+
+def test_all_streams_but_those_of_the_first_node_exist_before_its_rows_are_copied() -> None:
+    joining = new_members(["a", "b", "c"], [18] * 3, MemberState.JOINING)
+    steps = create_steps("shop", joining, "b", ["public.users"])
+    kinds = [type(step) for step in steps]
+    prepared = [*3 * [PrepareNode], *3 * [SetMembers], *3 * [MakeStreams]]
+    assert kinds == [*prepared, *2 * [CopyRows], *3 * [SetMembers]]
+    made = {(s, step.node) for step in steps if isinstance(step, MakeStreams) for s in step.sources}
+    copied = {(step.donor, step.node) for step in steps if isinstance(step, CopyRows)}
+    assert made | copied == {(x, y) for x in "abc" for y in "abc" if x != y}
+    assert not made & copied
+    assert all(step.undo for step in steps)
+
+
+def test_a_node_joins_after_the_donor_has_what_the_new_streams_leave_out() -> None:
+    steps = join_steps("shop", members("a", "b", "c"), "d", "a", ["public.users"])
+    kinds = [type(step) for step in steps]
+    [streams] = [s for s in steps if isinstance(s, MakeStreams) and s.node == "d"]
+    assert streams.sources == ("b", "c")
+    assert not streams.is_ready
+    order = [kinds.index(WaitForDonor), kinds.index(CopyRows)]
+    assert [steps.index(streams), *order] == sorted([steps.index(streams), *order])
+    # No one streams from the new node before all know it, and it is active last.
+    last = [step for step in steps[order[1] :] if isinstance(step, SetMembers)]
+    assert [step.node for step in last] == ["a", "b", "c", "d"]
+    assert all("d:4:active" in step.members for step in last)
+    assert all(step.undo for step in steps if not isinstance(step, WaitForDonor))
+
+
+def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() -> None:
+    steps = leave_steps("shop", members("a", "b", "c"), "b")
+    assert [str(step) for step in steps[:2]] == [
+        "b: refuse writes to the tables of the mesh",
+        "b: wait until a, c have applied what it committed",
+    ]
+    assert isinstance(steps[2], SetMembers)
+    assert steps[2].members == ("a:1:active", "b:2:left", "c:3:active")
+    dropped = [(step.node, step.sources) for step in steps if isinstance(step, DropStreams)]
+    assert dropped == [("a", ("b",)), ("c", ("b",)), ("b", ("a", "c"))]
+
+
+def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
+    for steps in (
+        create_steps("shop", members("a", "b"), "a", ["public.users"]),
+        join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
+        leave_steps("shop", members("a", "b", "c"), "b"),
+    ):
+        journal = Journal(operation="test", steps=steps)
+        assert Journal.from_json(journal.to_json()) == journal
+        assert str(journal)
+
+
+# Findings
+
+
+def table(**changed: object) -> TargetTable:
+    column = TargetColumn(
+        name="id",
+        type="integer",
+        type_oid=23,
+        not_null=True,
+        has_default=False,
+        is_generated=False,
+        identity="",
+    )
+    facts: dict[str, object] = {"columns": (column,), "keys": (("id",),)}
+    return TargetTable(
+        table=USERS,
+        is_partitioned=False,
+        hides_rows=False,
+        lacks=(),
+        **{**facts, **changed},  # type: ignore[arg-type]
+    )
+
+
+def node(name: str, **changed: object) -> MeshNodeFacts:
+    facts: dict[str, object] = {
+        "name": name,
+        "major": 18,
+        "system_id": name,
+        "database": "shop",
+        "encoding": "UTF8",
+        "in_recovery": False,
+        "skew": timedelta(0),
+        "slots": 0,
+        "senders": 0,
+        "origins": 0,
+        "settings": settings(
+            wal_level="logical",
+            track_commit_timestamp="on",
+            max_replication_slots=10,
+            max_wal_senders=10,
+            max_active_replication_origins=10,
+        ),
+        "tables": {USERS: table()},
+        "with_rows": (),
+        "without_old_values": (),
+        "with_foreign_keys": (),
+        "sequences": (),
+        "members": Members(all=(), ties="rank"),
+        "has_publication": False,
+    }
+    return MeshNodeFacts(**{**facts, **changed})  # type: ignore[arg-type]
+
+
+def found(*nodes: MeshNodeFacts, **changed: object) -> dict[str, Finding]:
+    facts: dict[str, object] = {
+        "mesh": "shop",
+        "nodes": nodes,
+        "first": "a",
+        "new": tuple(one.name for one in nodes),
+        "policy": LastUpdateWins().converges(nodes=2),
+        "ties": "rank",
+    }
+    findings = mesh_findings(MeshFacts(**{**facts, **changed}))  # type: ignore[arg-type]
+    return {finding.check: finding for finding in findings}
+
+
+def critical(*nodes: MeshNodeFacts, **changed: object) -> set[str]:
+    findings = found(*nodes, **changed).values()
+    return {one.check for one in findings if one.severity is Severity.CRITICAL}
+
+
+def test_servers_that_have_all_are_ready() -> None:
+    assert critical(node("a", with_rows=(USERS,)), node("b")) == set()
+
+
+WRONG: Mapping[str, tuple[str, object]] = {
+    "role of b": ("in_recovery", True),
+    "encodings": ("encoding", "LATIN1"),
+    "databases": ("system_id", "a"),
+    "rows": ("with_rows", (USERS,)),
+    "membership": ("has_publication", True),
+    "ties": ("major", 13),
+    "max_replication_slots of b": ("slots", 10),
+    "max_wal_senders of b": ("senders", 10),
+    "max_active_replication_origins of b": ("origins", 10),
+    "table public.users": ("tables", {USERS: None}),
+    "unique columns of public.users": ("tables", {USERS: table(keys=(("id",), ("mail",)))}),
+    "replica identity of public.users": ("without_old_values", (USERS,)),
+}
+
+
+@pytest.mark.parametrize("check", WRONG)
+def test_what_cannot_converge_is_refused(check: str) -> None:
+    field, value = WRONG[check]
+    assert check in critical(node("a"), node("b", **{field: value}))
+
+
+def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
+    off = settings(wal_level="replica", track_commit_timestamp="off")
+    wrong = critical(node("a"), node("b", settings=off))
+    assert {"wal_level of b", "track_commit_timestamp of b"} <= wrong
+    assert "nodes" in critical(node("a"))
+    own = critical(
+        node("a", members=members("a", "b")),
+        node("b", members=members("b", "a")),
+        node("c"),
+        new=("c",),
+    )
+    assert own == {"members"}
+    keyless = node("b", tables={USERS: table(keys=())})
+    assert "key of public.users" in critical(node("a"), keyless)
+
+
+def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
+    findings = found(node("a", with_foreign_keys=(USERS,)), node("b", skew=timedelta(seconds=3)))
+    assert findings["clocks"].severity is Severity.WARNING
+    assert findings["foreign keys of public.users"].severity is Severity.INFO
+
+
+# Sequences
+
+
+def sequence(next_value: int = 1, *, increment: int = 1, maximum: int = 2**31 - 1) -> SequenceState:
+    return SequenceState(
+        name=TableName("public", "users_id_seq"),
+        data_type="integer",
+        start=1,
+        minimum=1,
+        maximum=maximum,
+        increment=increment,
+        cycle=False,
+        cache=1,
+        owner="public.users.id",
+        is_identity=False,
+        last_value=next_value,
+        is_called=False,
+    )
+
+
+def test_sequences_collide_unless_they_are_spread_or_have_other_ranges() -> None:
+    assert collisions({"a": [sequence()], "b": [sequence(5000)]})
+    assert collisions({"a": [sequence(1, increment=2)], "b": [sequence(3, increment=2)]})
+    assert not collisions({"a": [sequence(1, increment=2)], "b": [sequence(2, increment=2)]})
+    low, high = sequence(maximum=9), attrs.evolve(sequence(10), minimum=10)
+    assert not collisions({"a": [low], "b": [high]})
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 7])
+def test_spread_sequences_never_meet_and_start_above_all_numbers_drawn(nodes: int) -> None:
+    names = [f"n{place}" for place in range(nodes)]
+    states = {name: [sequence(100 * place + 1)] for place, name in enumerate(names)}
+    drawn = {
+        change.node: {change.restart + change.increment * k for k in range(100)}
+        for change in spread(states)
+    }
+    everything = [number for numbers in drawn.values() for number in numbers]
+    assert len({*everything}) == len(everything)
+    assert min(everything) > 100 * (nodes - 1) + 1
+
+
+def test_a_sequence_without_numbers_left_is_not_spread() -> None:
+    with pytest.raises(ServerError, match="larger type"):
+        spread({"a": [sequence(30_000, maximum=30_001)], "b": [sequence(maximum=30_001)]})
+    with pytest.raises(ServerError, match="counts down"):
+        spread({"a": [sequence(increment=-1)], "b": [sequence()]})
+
+
+# Comparison
+
+
+def test_a_row_differs_only_if_no_node_wrote_it_between_two_looks() -> None:
+    key = ("1",)
+    verdict = MeshVerdict()
+    verdict.add([{key: ("x", "10")}, {key: ("y", "20")}])
+    assert verdict.doubtful == [key]
+    verdict.add([{key: ("z", "11")}, {key: ("y", "20")}])
+    assert verdict.doubtful == [key]
+    assert not verdict.differing
+    verdict.add([{key: ("z", "11")}, {key: ("y", "20")}])
+    assert verdict.differing == [key]
+    assert not verdict.doubtful
+
+
+def test_rows_that_become_equal_do_not_differ() -> None:
+    verdict = MeshVerdict()
+    verdict.add([{("1",): ("x", "1")}, {}])
+    verdict.add([{("1",): ("x", "1")}, {("1",): ("x", "1")}])
+    assert not verdict.doubtful
+    assert not verdict.differing
