@@ -152,6 +152,16 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def upgrades(session: nox.Session) -> None:
+    """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
+
+    With ``kill``, the processes that run the plans are killed before and after each step.
+    """
+    install(session, "test")
+    session.run("python", "tests/kills/upgrades.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, layout and wording."""
     session.install(*GROUPS["lint"])

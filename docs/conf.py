@@ -43,6 +43,7 @@ _WITHOUT_TARGET = "|".join(
         *("R", "Item", "Default"),
         *("Converter", "TableReader"),
         *("Axes", "NDArray", "SearchStrategy", "metrics_core.Metric", "uint64"),
+        *("metrics.Meter", "trace.Tracer"),
     ]
 )
 nitpick_ignore_regex = [("py:.*", rf"(.*\.)?({_WITHOUT_TARGET})")]

@@ -105,7 +105,7 @@ def test_a_membership_is_checked() -> None:
 def test_last_update_wins_needs_what_the_order_depends_on() -> None:
     settings = partial(
         ApplySettings, name="one", publications=["p"], tables=None, conflicts=LWW, on_error="stop",
-        copy=True, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
+        copy=False, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
         reconnect=None,
     )  # fmt: skip
     assert settings(membership=membership(), resume="origin").takes_own_only
@@ -113,5 +113,7 @@ def test_last_update_wins_needs_what_the_order_depends_on() -> None:
         settings(resume="origin")
     with pytest.raises(ValueError, match="needs resume='origin'"):
         settings(membership=membership(), resume="table")
+    with pytest.raises(ValueError, match="needs copy=False"):
+        settings(membership=membership(), resume="origin", copy=True)
     with pytest.raises(ValueError, match="max_clock_skew"):
         LastUpdateWins(max_clock_skew=-1)

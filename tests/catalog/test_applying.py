@@ -46,3 +46,8 @@ def test_the_position_is_recorded_by_the_last_statement() -> None:
     assert text.index("pg_replication_origin_xact_setup") < text.index("WHERE 1 / ")
     assert "jit" not in sql.session_settings(10)
     assert "'jit', 'off'" in sql.session_settings(11)
+
+
+def test_deletions_are_recorded_by_triggers() -> None:
+    statements = sql.setup_sql("mover", 18, "db", TABLES, triggers=True)
+    assert any("TRUNCATE, TRIGGER ON" in statement for statement in statements)

@@ -135,7 +135,6 @@ def perform(run: Run, what: str, *, killing: bool) -> int:
     if not killing:
         result = run.plan(what, resumed=False).run()
         if result.write_outage is not None:
-            print(result) if os.environ.get("VERBOSE") else None
             print(f"  {what}: no writes for {result.write_outage.total_seconds():.3f} s")
         return 0
     (Path(run.folder) / f"{what}.begun").unlink(missing_ok=True)
@@ -148,6 +147,36 @@ def perform(run: Run, what: str, *, killing: bool) -> int:
             assert ended.returncode == 0, f"{what} failed"
             return kills
     raise AssertionError(f"{what} does not end")
+
+
+class Stopped(Exception):
+    """The process stops here."""
+
+
+def undo_everywhere(run: Run) -> int:
+    """Stop a cutover before and after each step that can be undone, and undo it."""
+    undone = 0
+    steps = run.plan("cutover", resumed=False).steps
+    final = next(number for number, step in enumerate(steps) if step.is_final)
+    # Once the last of them is done, the final step may have been begun.
+    for stop in range(2 * final - 1):
+        number, is_after = stop // 2 + 1, bool(stop % 2)
+
+        def die(progress: StepProgress, number: int = number, is_after: bool = is_after) -> None:
+            if progress.number == number and (progress.elapsed is not None) == is_after:
+                raise Stopped
+
+        try:
+            run.plan("cutover", resumed=False).run(die)
+        except Stopped:
+            run.plan("cutover", resumed=True).undo()
+        with psycopg.connect(run.old, autocommit=True) as connection:
+            connection.execute("UPDATE t1 SET number = number WHERE id = 1")
+        with psycopg.connect(run.new, autocommit=True) as connection:
+            left = connection.execute(LEFT.encode()).fetchall()
+        assert not [name for (name,) in left if str(name).endswith("_back")], left
+        undone += 1
+    return undone
 
 
 def rows_of(node: Node) -> list[tuple[int, int, int]]:
@@ -175,6 +204,8 @@ def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
         try:
             for what in ("prepare", "cutover", "rollback", "cutover", "finish"):
                 kills += perform(run, what, killing=killing)
+                if what == "prepare":
+                    print(f"  undone at {undo_everywhere(run)} points")
                 time.sleep(0.2)  # writes between the phases
                 if what == "cutover":
                     caught_up(old, new)

@@ -17,12 +17,14 @@ from pgreplkit import (
     AsyncStandby,
     AsyncWatch,
     CompressedWalName,
+    Plan,
     Primary,
     SegmentSize,
     Slot,
     Standby,
     SyncStandbyNames,
     SystemIdentity,
+    TableName,
     TimelineHistory,
     WalFileName,
     WalRange,
@@ -50,6 +52,7 @@ from pgreplkit.rows import (
     WatchSample,
     WatchSamples,
 )
+from pgreplkit.upgrade import TableGroup, Upgrade, UpgradePhase
 
 
 def values(lsn: LSN, name: WalFileName, history: TimelineHistory, wal: WalRange) -> None:
@@ -208,6 +211,14 @@ def applying(primary: Primary) -> None:
     applier = Applier(primary, "host=b", "a", publications=["p"], tables={"users": rule})
     assert_type(applier.run(stop_at=LSN(1)), ApplyReport)
     assert_type([conflict.kind for conflict in applier.conflicts()], list[ConflictKind])
+
+
+def upgrading(old: Primary, new: Primary) -> None:
+    upgrade = Upgrade(old, new, name="shop18", journal_file="shop18.json")
+    assert_type(upgrade.groups(2), tuple[TableGroup, ...])
+    assert_type(upgrade.plan_cutover(lambda node: print(node)), Plan)
+    assert_type(upgrade.status().phase, UpgradePhase)
+    assert_type(old.fence_writes(["users"]).tables, tuple[TableName, ...])
 
 
 def monitoring(samples: WatchSamples, map_: pgreplkit.ShardMap) -> None:

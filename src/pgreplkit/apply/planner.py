@@ -8,12 +8,13 @@ from typing import TypeAlias
 
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.shape import Dump, Match, match
+from pgreplkit.apply.stamped import StampedStatements, Stamps
 from pgreplkit.apply.statements import Statement, Statements, truncation
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.protocol.pgoutput.rows import UNCHANGED, Row
 from pgreplkit.protocol.pgoutput.tables import Table
-from pgreplkit.protocol.pgoutput.tuples import TEXT, UNSENT, Octets, RawValues, TableReader
+from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, UNSENT, Octets, RawValues, TableReader
 from pgreplkit.protocol.rawtransactions import RawChange
 from pgreplkit.values.tablename import TableName
 
@@ -118,6 +119,63 @@ class TablePlan:
         return statement.bound(values, formats)
 
 
+class StampedPlan(TablePlan):
+    """The statements for the changes of one table, each with its commit time."""
+
+    def __init__(
+        self,
+        matched: Match,
+        rule: TableRule,
+        dump: Dump,
+        name: Callable[[], bytes],
+        stamps: Stamps,
+    ) -> None:
+        super().__init__(matched, rule, dump, name)
+        stamped = StampedStatements(matched, stamps, name)
+        self._stamped = stamped
+        self._insert, self._replace = stamped.upsert(is_new=True), stamped.upsert(is_new=False)
+        self._remove = stamped.delete()
+        self.sweep: Statement = stamped.sweep()
+        self.stamp: list[Octets] = [None]
+        """The commit time of the transaction."""
+        self._key = [one.position for one in stamped.key]
+
+    def insert(self, values: list[Octets], formats: list[int]) -> Step:
+        """Return the step that writes a row if it is newer."""
+        return self._bound(self._insert, values, formats)
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the steps that write a row if it is newer, and delete it under its old key."""
+        steps = []
+        if old is not None:
+            if self.match.is_full:
+                new = _merged(old, new)
+            width = self.match.width
+            if any(at < width and old[0][at] != new[0][at] for at in self._key):
+                steps.append(self.delete(old))
+        unsent = frozenset(at for at, how in enumerate(new[1]) if how == UNSENT)
+        # Under a new key the row is not expected to exist.
+        statement = self._insert if steps else self._replace
+        if unsent:
+            statement = self._get(("update", unsent), lambda: self._stamped.update(unsent))
+        return [*steps, self._bound(statement, *new)]
+
+    def delete(self, old: RawValues, *, needs_row: bool = True) -> Step:
+        """Return the step that deletes a row if it is older, and remembers that."""
+        return self._bound(self._remove, *old)
+
+    def upsert(self, new: RawValues) -> list[Step]:
+        """Return the steps after which a row exists, unless a newer one does."""
+        return self.update(None, new)
+
+    def _bound(self, statement: Statement, values: list[Octets], formats: list[int]) -> Step:
+        return statement.bound(
+            values + self.constants + self.stamp, formats + self.constant_formats + [BINARY]
+        )
+
+
 class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
@@ -132,7 +190,10 @@ class Planner:
         *,
         truncate: bool,
         is_binary: bool,
+        stamps: Stamps | None = None,
     ) -> None:
+        self._stamps = stamps
+        self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
         self._plans: dict[int, tuple[TableReader[Row], TablePlan]] = {}
@@ -140,6 +201,16 @@ class Planner:
         self._truncations: dict[tuple[tuple[TablePlan, ...], bool], Statement] = {}
         # Threads that copy tables share them, which a generator would not bear.
         self._names = map(b"pgreplkit_%d".__mod__, count(1))
+
+    @property
+    def sweeps(self) -> dict[str, Statement]:
+        """The statements that look again for rows of late deletions, by published table."""
+        plans = self._by_table.values()
+        return {plan.sweep.table: plan.sweep for plan in plans if isinstance(plan, StampedPlan)}
+
+    def begin(self, commit_time: bytes) -> None:
+        """Set the commit time of the transaction whose changes follow."""
+        self._stamp[0] = commit_time
 
     def steps(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change.
@@ -190,11 +261,20 @@ class Planner:
         matched = match(table, self._targets[name], rule, self._dump)
         if self._is_binary and not matched.is_portable:
             raise NotPortable
-        return TablePlan(matched, rule, self._dump, lambda: next(self._names))
+        if self._stamps is None:
+            return TablePlan(matched, rule, self._dump, lambda: next(self._names))
+        plan = StampedPlan(matched, rule, self._dump, lambda: next(self._names), self._stamps)
+        plan.stamp = self._stamp
+        return plan
 
     def _truncation(self, readers: Sequence[TableReader[Row]], *, restarts: bool) -> list[Step]:
         if not self._truncates:
             return []
+        if self._stamps is not None:
+            raise RuleFailed(
+                "TRUNCATE cannot be applied where several nodes write: it has no version; use"
+                " DELETE, or truncate=False to leave it out"
+            )
         plans = [self.plan(reader) for reader in readers]
         steps = [plan.clear() for plan in plans if plan.has_constants]
         whole = tuple(plan for plan in plans if not plan.has_constants)

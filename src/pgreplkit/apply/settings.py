@@ -12,6 +12,7 @@ from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
 from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, Policy
 from pgreplkit.apply.rules import TableRule
+from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
 from pgreplkit.protocol.pgoutput.options import names_of
 from pgreplkit.values.flags import checked_flags
@@ -123,11 +124,23 @@ class ApplySettings:
             raise ValueError("LastUpdateWins needs membership, the names and ranks of all nodes")
         if self.resume != "origin":
             raise ValueError("LastUpdateWins needs resume='origin', which keeps the commit times")
+        if self.copy:
+            raise ValueError(
+                "LastUpdateWins needs copy=False: copied rows would have the time of the copy"
+            )
 
     @property
     def last_update_wins(self) -> LastUpdateWins | None:
         """The policy, if it decides by the times of commits."""
         return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
+
+    @property
+    def stamps(self) -> Stamps | None:
+        """How statements compare versions; None if they do not."""
+        members = self.membership
+        if self.last_update_wins is None or members is None:
+            return None
+        return Stamps(members.ranks[members.source] if members.ties == "rank" else None)
 
     @property
     def takes_own_only(self) -> bool:

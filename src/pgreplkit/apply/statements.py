@@ -37,6 +37,8 @@ class Statement:
     """Whether no changed row is a conflict: the row is missing."""
     key: tuple[tuple[str, int, int], ...] = ()
     """The columns that identify the row: their names, parameters and types."""
+    is_stamped: bool = False
+    """Whether it compares versions, and returns how that ended."""
 
     def bound(
         self, values: list[Octets], formats: list[int]
@@ -48,13 +50,13 @@ class Statement:
         return self, [values[at] for at in picks], [formats[at] for at in picks]
 
 
-class _Parameters:
-    """Numbers for the positions of the values that a statement uses."""
+class Parameters:
+    """The numbers of parameters, for the positions of the values that a statement uses."""
 
     def __init__(self, used: set[int], width: int) -> None:
         self._order = sorted(used)
         self._numbers = {position: at for at, position in enumerate(self._order, 1)}
-        self.picks = None if len(used) == width else tuple(self._order)
+        self.picks: tuple[int, ...] | None = None if len(used) == width else tuple(self._order)
 
     def __getitem__(self, position: int) -> str:
         return f"${self._numbers[position]}"
@@ -104,17 +106,11 @@ class Statements:
         target = ", ".join(map(quote_identifier, key))
         return self._made(Kind.UPSERT, f"{sql} ON CONFLICT ({target}) DO {action}", parameters)
 
-    def _insert(self) -> tuple[str, _Parameters]:
+    def _insert(self) -> tuple[str, Parameters]:
         match = self._match
         used = {one.position for one in match.written}
-        parameters = _Parameters(used, match.width + len(match.constants))
-        columns = ", ".join(quote_identifier(one.column.name) for one in match.written)
-        values = ", ".join(parameters[one.position] for one in match.written)
-        # A replicated value replaces the one that the identity column would get.
-        overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
-        if not columns:
-            return f"INSERT INTO {self._table} DEFAULT VALUES", parameters
-        return f"INSERT INTO {self._table} ({columns}) {overriding}VALUES ({values})", parameters
+        parameters = Parameters(used, match.width + len(match.constants))
+        return insert_sql(match, parameters), parameters
 
     def update(
         self, unsent: frozenset[int] = frozenset(), *, has_old: bool, needs_row: bool = True
@@ -136,7 +132,7 @@ class Statements:
         ]
         where = self._where(shift)
         used = {one.position + shift for one in changed} | {at for _, at in where}
-        parameters = _Parameters(used, match.width + shift + len(match.constants))
+        parameters = Parameters(used, match.width + shift + len(match.constants))
         sets = [
             f"{quote_identifier(one.column.name)} = {parameters[one.position + shift]}"
             for one in changed
@@ -154,7 +150,7 @@ class Statements:
         """Return the DELETE of a row; values: the old row, the constants."""
         match = self._match
         where = self._where(0)
-        parameters = _Parameters({at for _, at in where}, match.width + len(match.constants))
+        parameters = Parameters({at for _, at in where}, match.width + len(match.constants))
         sql = f"DELETE FROM {self._only} AS t WHERE {self._condition(where, parameters)}"
         key = parameters.of(where)
         return self._made(Kind.DELETE, sql, parameters, needs_row=needs_row, key=key)
@@ -163,9 +159,7 @@ class Statements:
         """Return the DELETE of all rows with the constants; values: the constants."""
         match = self._match
         fixed = [one for one in match.written if one.position >= match.width]
-        parameters = _Parameters(
-            {one.position - match.width for one in fixed}, len(match.constants)
-        )
+        parameters = Parameters({one.position - match.width for one in fixed}, len(match.constants))
         condition = " AND ".join(
             f"t.{quote_identifier(one.column.name)} IS NOT DISTINCT FROM"
             f" {parameters[one.position - match.width]}"
@@ -185,7 +179,7 @@ class Statements:
         width = match.width
         return [(one, one.position + (shift if one.position >= width else 0)) for one in key]
 
-    def _condition(self, where: Sequence[tuple[Written, int]], parameters: _Parameters) -> str:
+    def _condition(self, where: Sequence[tuple[Written, int]], parameters: Parameters) -> str:
         match = self._match
         if match.key and match.is_unique:
             return " AND ".join(
@@ -202,13 +196,25 @@ class Statements:
         self,
         kind: Kind,
         sql: str,
-        parameters: _Parameters,
+        parameters: Parameters,
         *,
         needs_row: bool = False,
         key: tuple[tuple[str, int, int], ...] = (),
     ) -> Statement:
         table = str(self._match.source)
         return Statement(kind, table, self._name(), sql, parameters.picks, needs_row, key)
+
+
+def insert_sql(match: Match, parameters: Parameters, *, alias: str = "") -> str:
+    """Return the INSERT of the written columns."""
+    into = f"{match.target.table}{f' AS {alias}' if alias else ''}"
+    columns = ", ".join(quote_identifier(one.column.name) for one in match.written)
+    values = ", ".join(parameters[one.position] for one in match.written)
+    # A replicated value replaces the one that the identity column would get.
+    overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
+    if not columns:
+        return f"INSERT INTO {into} DEFAULT VALUES"
+    return f"INSERT INTO {into} ({columns}) {overriding}VALUES ({values})"
 
 
 def _is_same(one: Written, parameter: str) -> str:

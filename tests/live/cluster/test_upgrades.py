@@ -118,6 +118,7 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
         assert new.all(LEFT) == []
 
 
+@pytest.mark.pg(">=18")
 async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_write(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         assert orders(sides) == (104, 104)
 
 
+@pytest.mark.pg(">=18")
 async def test_undo_of_a_preparation_leaves_no_object(
     sides: Pair, colour: Colour, tmp_path: Path
 ) -> None:

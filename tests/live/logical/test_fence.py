@@ -99,6 +99,7 @@ async def test_a_fence_waits_for_an_open_writer_and_names_it_if_it_does_not_end(
         refused(database, "INSERT INTO other VALUES (9)")
 
 
+@pytest.mark.pg(">=18")
 @pytest.mark.one_colour
 async def test_apply_workers_write_to_fenced_tables(pair: Pair, colour: Colour) -> None:
     async with both(pair, colour) as (_, subscriber):
@@ -132,6 +133,7 @@ async def test_what_a_fence_does_not_cover_is_listed_with_the_sessions(
         assert {kind for name, kind in listed if name == "clerk"} == set()
 
 
+@pytest.mark.pg(">=18")
 @pytest.mark.one_colour
 async def test_bad_fences_are_refused(database: Database, colour: Colour) -> None:
     database.run(*PARTITIONED, "CREATE SCHEMA taken")
@@ -154,6 +156,7 @@ async def test_bad_fences_are_refused(database: Database, colour: Colour) -> Non
 
 
 @pytest.mark.alone
+@pytest.mark.pg(">=18")
 @pytest.mark.one_colour
 async def test_a_thousand_tables_are_fenced_within_a_second(
     database: Database, colour: Colour

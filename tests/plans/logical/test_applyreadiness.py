@@ -99,6 +99,28 @@ def test_what_is_missing_is_critical(changes: dict[str, Any], check: str) -> Non
     assert finding.needed
 
 
+LARGE = attrs.evolve(OWN, columns=(*OWN.columns[:2], attrs.evolve(OWN.columns[2], is_large=True)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"settings": settings(track_commit_timestamp="off")}, "track_commit_timestamp"),
+        ({"targets": {T: attrs.evolve(OWN, lacks=("TRIGGER",))}}, "table public.t"),
+        ({"targets": {T: attrs.evolve(OWN, keys=())}}, "table public.t, its key"),
+        (
+            {"targets": {T: attrs.evolve(OWN, keys=(("id",), ("name",)))}},
+            "table public.t, other unique indexes",
+        ),
+        ({"targets": {T: LARGE}}, "table public.t, large values"),
+    ],
+)
+def test_last_update_wins_needs_more(changes: dict[str, Any], check: str) -> None:
+    assert readiness(stamps=True).is_ready
+    assert readiness(**changes, has_origin=True).is_ready
+    assert readiness(**changes, has_origin=True, stamps=True)[check].severity is Severity.CRITICAL
+
+
 def test_rights_can_be_had_in_several_ways() -> None:
     assert readiness(major=14, may_set_role=False, has_role_wrapper=True).is_ready
     assert readiness(may_set_role=False, session_role="replica").is_ready

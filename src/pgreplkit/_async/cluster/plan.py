@@ -77,8 +77,6 @@ class AsyncPlan:
         self._checks = checks
         self._journal_file = journal_file
         self._begun: Step | None = None
-        # The journal file is then of this plan, and may be overwritten.
-        self._is_undone = False
 
     @property
     def operation(self) -> str:
@@ -133,11 +131,11 @@ class AsyncPlan:
             raise ValueError(
                 f"could not run the {self.operation}: it was already started; call resume()"
             )
-        kept = None if self._is_undone else self._journal_file
+        kept = self._journal_file
         # Overwriting it would lose what is known about that operation.
         with translate_os_errors(f"read the journal {str(kept)!r}"):
             text = kept.read_bytes() if kept and kept.exists() else None
-        if text is not None and Journal.from_json(text).remaining:
+        if text is not None and Journal.from_json(text).is_unfinished:
             raise ValueError(
                 f"could not run the {self.operation}: {kept} belongs to an unfinished operation;"
                 " resume that operation, or remove the file"
@@ -150,7 +148,7 @@ class AsyncPlan:
             raise PlanRefused(self.operation, tuple(critical))
         # A forced failover ignores the evidence, and so does its resume().
         lost = self._journal.lost_primary if readiness.is_ready else None
-        self._keep(attrs.evolve(self._journal, lost_primary=lost))
+        self._keep(attrs.evolve(self._journal, lost_primary=lost, undone=False))
         return await self._continue(on_progress)
 
     async def resume(self, on_progress: Callable[[StepProgress], None] | None = None) -> PlanResult:
@@ -171,6 +169,8 @@ class AsyncPlan:
         lost = self._journal.loss_to_verify
         if lost is not None:
             await self._insist_on(lost)
+        if self._journal.undone:
+            self._keep(attrs.evolve(self._journal, undone=False))
         return await self._continue(on_progress)
 
     async def undo(self) -> tuple[Step, ...]:
@@ -198,9 +198,7 @@ class AsyncPlan:
             undone.append(step)
             _LOGGER.info("%s: undone: %s", self.operation, step)
         self._begun = None
-        self._keep(attrs.evolve(self._journal, done=()))
-        # A plan that was read from a journal has no checks to run again: it is only resumed.
-        self._is_undone = self._checks is not None
+        self._keep(attrs.evolve(self._journal, done=(), undone=True))
         return tuple(undone)
 
     async def _insist_on(self, lost: LostPrimary) -> None:

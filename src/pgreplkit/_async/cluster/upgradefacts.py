@@ -11,7 +11,14 @@ from pgreplkit._async.logical.fence import read_fences
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.primary import AsyncPrimary
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.catalog.cluster.upgrade import FACTS, TABLES, DatabaseFacts, UserTable, user_table_in
+from pgreplkit.catalog.cluster.upgrade import (
+    AVAILABLE,
+    FACTS,
+    TABLES,
+    DatabaseFacts,
+    UserTable,
+    user_table_in,
+)
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
@@ -30,9 +37,10 @@ from pgreplkit.values.tablename import TableName
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
-_CATCH_UP = 3.0
-"""Seconds for a subscription to catch up before a cutover: for as long, or longer, a slower one
-would keep the applications from writing."""
+_CATCH_UP = 6.0
+"""Seconds for a subscription to catch up before a cutover: a worker that ended is started again
+after wal_retrieve_retry_interval, 5 seconds by default. A slower one would keep the applications
+from writing for as long."""
 
 
 async def read_tables(link: AsyncLink) -> list[UserTable]:
@@ -45,8 +53,8 @@ async def read_upgrade_facts(old: AsyncPrimary, new: AsyncPrimary, groups: int) 
     tables = await read_tables(old._link)
     theirs = {one.table for one in await read_tables(new._link)}
     return UpgradeFacts(
-        old=await _side(old),
-        new=await _side(new),
+        old=await _side(old, []),
+        new=await _side(new, (await new._link.one("read the extensions", AVAILABLE))["available"]),
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=await _nonempty(
@@ -56,7 +64,7 @@ async def read_upgrade_facts(old: AsyncPrimary, new: AsyncPrimary, groups: int) 
     )
 
 
-async def _side(server: AsyncPrimary) -> Side:
+async def _side(server: AsyncPrimary, available: Sequence[str]) -> Side:
     record = await server._link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -64,7 +72,7 @@ async def _side(server: AsyncPrimary) -> Side:
     return Side(
         major=server.version.major,
         settings=await server.settings(),
-        facts=DatabaseFacts(**record),
+        facts=DatabaseFacts(available=available, **record),
         pool=WorkerPool(**pool),
         slots=len(await server.slots()),
         senders=len(await server.replicas()),

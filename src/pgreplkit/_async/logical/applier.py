@@ -23,6 +23,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
+from pgreplkit._async.logical.tombstones import ensure_tombstones
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
@@ -63,6 +64,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.tablename import TableName
 
 _log = logging.getLogger("pgreplkit")
 
@@ -260,19 +262,18 @@ class AsyncApplier(AsyncClosing):
             await shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = await target.read_state()
             record = await publisher.link.one(self._operation, sql.SAME_DATABASE)
-            system_id = int(str(record["system_id"]))
-            self._check_source(state, system_id)
+            self._check_source(state, system_id := int(str(record["system_id"])))
             copies = await self._published(publisher.link)
             tables = [copy.table for copy in copies]
             if record == await shapes.link.one(self._operation, sql.SAME_DATABASE):
                 settings.insist_on_other_tables([table.table_name for table in tables])
-            await shapes.read([settings.target_of(table.table_name) for table in tables])
+            targets = [settings.target_of(table.table_name) for table in tables]
+            await self._use_versions(target, shapes, targets)
+            await shapes.read(targets)
             dump = text_of(target.connection)
-            is_binary = (
-                not is_text
-                and publisher.link.version.major >= _BINARY_SINCE
-                and is_portable(tables, shapes.tables, settings.rules, dump)
-            )
+            is_old = publisher.link.version.major < _BINARY_SINCE
+            fits = is_portable(tables, shapes.tables, settings.rules, dump)
+            is_binary = fits and not is_text and not is_old
             plugin = self._plugin(is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
@@ -280,10 +281,13 @@ class AsyncApplier(AsyncClosing):
                 dump,
                 truncate=settings.truncate,
                 is_binary=is_binary,
+                stamps=settings.stamps,
             )
-            if state is None or state.state != "streaming":
+            is_first = state is None or state.state != "streaming"
+            if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
+            if is_first:
                 copy = AsyncApplyCopy(
                     self._publisher,
                     self._subscriber,
@@ -304,6 +308,15 @@ class AsyncApplier(AsyncClosing):
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             await self._stream(target, shapes, planner, plugin, until, deadline)
+
+    async def _use_versions(
+        self, target: AsyncApplyTarget, shapes: AsyncTargetShapes, tables: Sequence[TableName]
+    ) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        policy, membership = self._settings.last_update_wins, self._settings.membership
+        if policy is not None and membership is not None:
+            await ensure_tombstones(shapes.link, tables)
+            await target.use_stamps(membership, policy.max_clock_skew)
 
     async def _stream(
         self,

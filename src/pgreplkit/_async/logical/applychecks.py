@@ -59,6 +59,7 @@ async def check_apply(
             mismatches=_mismatches(copies, shapes, settings),
             setup=f"run what setup_sql({rights['role']!r}) prints",
             truncates=settings.truncate,
+            stamps=settings.stamps is not None,
         )
     )
 
@@ -92,5 +93,13 @@ def print_setup(
     targets = sorted({settings.target_of(table) for table in tables})
     return SetupStatements(
         publisher=tuple(sql.publisher_setup_sql(role, tables)),
-        subscriber=tuple(sql.setup_sql(role, link.version.major, database, targets)),
+        subscriber=tuple(
+            sql.setup_sql(
+                role,
+                link.version.major,
+                database,
+                targets,
+                triggers=settings.stamps is not None,
+            )
+        ),
     )

@@ -13,7 +13,7 @@ from psycopg import Error as PsycopgError
 
 from pgreplkit._async._io import sleep, wait_sockets, yield_to_others
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
-from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, missing, record
+from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, record
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
@@ -21,6 +21,7 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.statements import Statement
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -98,6 +99,8 @@ class AsyncApplyRun:
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
         """The tables with rows that are later than the stream, and the positions of the rows."""
+        self._unswept = {**planner.sweeps}
+        """The tables in which rows may be older than their deletion."""
         self._flushed_at = 0.0
         self._attempts = 0
         self._has_ended = False
@@ -207,6 +210,7 @@ class AsyncApplyRun:
         send = target.pipeline.send
         self._pending.append(transaction)
         self._bytes += transaction.size
+        target.begin(planner, transaction)
         number = 0
         weight = 1 + transaction.total // transaction.rows // _LARGE
         try:
@@ -277,12 +281,28 @@ class AsyncApplyRun:
                 return
             if isinstance(group, LSN):
                 self._acknowledge(group)
+                self._end_sweeps(outcome)
             elif group is not None:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
                 if outcome.notes is not None:
-                    await self._log(group, [missing(note) for note in _steps(outcome.notes)])
+                    conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
+                    self._sweep_later(conflicts)
+                    await self._log(group, conflicts)
+
+    def _end_sweeps(self, outcome: Outcome[Group]) -> None:
+        """Forget the tables in which nothing that ran beside a late deletion is still running."""
+        for note, _ in outcome.notes or ():
+            if isinstance(note, Statement):
+                self._unswept.pop(note.table, None)
+
+    def _sweep_later(self, conflicts: Sequence[Conflict]) -> None:
+        """Note the tables in which a deletion found no row: one may just be inserted."""
+        sweeps = self._planner.sweeps
+        for conflict in conflicts:
+            if conflict.kind == ConflictKind.DELETE_MISSING and conflict.table in sweeps:
+                self._unswept[conflict.table] = sweeps[conflict.table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
         self._committed, self._attempts = transaction.end_lsn, 0
@@ -312,7 +332,9 @@ class AsyncApplyRun:
         self._flushed_at = time.monotonic()
         if self._flushing < self._taken:
             self._flushing = self._taken
-            await self._target.flush(self._taken)
+            await self._target.flush(self._taken, [*self._unswept.values()])
+        elif self._unswept:
+            await self._target.flush(self._flushing, [*self._unswept.values()])
 
     def _acknowledge(self, position: LSN) -> None:
         self._tally.position = position
@@ -360,6 +382,7 @@ class AsyncApplyRun:
             await self._go_past(slow, transaction, failure)
             return
         self._count(transaction)
+        self._sweep_later(conflicts)
         await self._log(transaction, conflicts, is_kept=True)
 
     async def _go_past(
@@ -417,5 +440,7 @@ class AsyncApplyRun:
             attempt += 1
 
 
-def _steps(notes: Sequence[object]) -> list[Step]:
-    return [note for note in notes if isinstance(note, tuple)]
+def _steps(
+    notes: Sequence[tuple[object, bytes | None]],
+) -> list[tuple[Step, bytes | None]]:
+    return [(note, answer) for note, answer in notes if isinstance(note, tuple)]

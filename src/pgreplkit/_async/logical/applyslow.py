@@ -14,6 +14,7 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.planner import Planner, RuleFailed, Step
 from pgreplkit.apply.policies import Decision, Policy
 from pgreplkit.apply.shown import shown_key
+from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
 from pgreplkit.apply.versions import Version
 from pgreplkit.catalog.logical import applying as sql
@@ -46,10 +47,13 @@ class Conflict:
     resolution: str
 
 
-def missing(step: Step) -> Conflict:
-    """Return the conflict of a step that found no row."""
+def met(step: Step, answer: bytes | None) -> Conflict:
+    """Return the conflict of a step that changed no row, or returned how it ended."""
     statement, values, formats = step
     key = shown_key(statement, values, formats)
+    if statement.is_stamped:
+        kind, is_applied = conflict_of(statement.kind, answer)
+        return Conflict(kind, statement.table, key, _APPLIED if is_applied else _SKIPPED)
     return Conflict(_MISSING[statement.kind], statement.table, key, _SKIPPED)
 
 
@@ -70,6 +74,8 @@ class AsyncSlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
+        await target.wait_for_clock(transaction)
+        target.begin(self._planner, transaction)
         try:
             await target.execute("BEGIN")
             for change in transaction.changes():
@@ -106,11 +112,22 @@ class AsyncSlowPath:
         conflicts = []
         for step in await self._plan(change):
             statement = step[0]
-            if change[0] == _INSERT and statement.kind is Kind.INSERT:
+            if statement.is_stamped:
+                conflicts += await self._stamped(step)
+            elif change[0] == _INSERT and statement.kind is Kind.INSERT:
                 conflicts += await self._insert(step, change, transaction)
             elif not await self._target.step(step) and statement.needs_row:
-                conflicts.append(missing(step))
+                conflicts.append(met(step, None))
         return conflicts
+
+    async def _stamped(self, step: Step) -> list[Conflict]:
+        """Execute a step that compares versions."""
+        statement, values, formats = step
+        result = await self._target.execute(statement.sql, values, formats)
+        answer = result.get_value(0, 0) if result.ntuples else None
+        if answer is not None or not result.command_tuples:
+            return [met(step, answer)]
+        return []
 
     async def _insert(
         self, step: Step, change: RawChange[Row], transaction: RawTransaction[Row]
@@ -202,6 +219,7 @@ class AsyncSlowPath:
     async def _keep_steps(self, parked: int, transaction: RawTransaction[Row]) -> None:
         """Write what a transaction that was put aside would have executed."""
         number = 0
+        self._target.begin(self._planner, transaction)
         for change in transaction.changes():
             for statement, values, formats in await self._plan(change):
                 number += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TypeAlias
 
 import attrs
@@ -15,15 +17,18 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.pipeline import AsyncPipeline
-from pgreplkit.apply.planner import Step
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.planner import Planner, Step
+from pgreplkit.apply.statements import Statement
 from pgreplkit.catalog.logical import applying as sql
+from pgreplkit.catalog.logical.tombstones import KEY_SETTINGS
 from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
 from pgreplkit.catalog.view import table_in
 from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.conninfo import address
 from pgreplkit.driver.failures import OBJECT_IN_USE, translate_errors
 from pgreplkit.driver.results import raise_failure
-from pgreplkit.errors import ApplierActive, ApplyError, ServerError
+from pgreplkit.errors import ApplierActive, ApplyError, ClockSkewTooLarge, ServerError
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tuples import BINARY, TEXT, Octets
 from pgreplkit.protocol.rawtransactions import RawTransaction
@@ -37,6 +42,8 @@ _TIME = struct.Struct(">q").pack
 _STREAMING = "streaming"
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of an applier that was killed to notice it, and to end."""
+_CLOCK_EVERY = 0.1
+"""Seconds after which a clock that was set right is noticed."""
 _END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
 
 
@@ -72,6 +79,9 @@ class AsyncApplyTarget(AsyncClosing):
         self._mark = b""
         """The mark of the last transaction that was sent."""
         self._name_bytes = name.encode()
+        self.max_clock_skew: timedelta | None = None
+        """The longest time to wait for the server's clock; None if it does not matter."""
+        self.waits_for_clock = timedelta(0)
         self._end_formats = [BINARY, BINARY, TEXT, TEXT, *([] if uses_origin else [TEXT])]
         self._ending = sql.ending(self._functions) if uses_origin else sql.ENDING_TABLE
         self._flush = sql.FLUSH.format(self._functions) if uses_origin else sql.FLUSH_TABLE
@@ -85,7 +95,9 @@ class AsyncApplyTarget(AsyncClosing):
         whole = make_conninfo(conninfo, client_encoding="UTF8")
         operation = f"connect to {address(conninfo)}"
         with translate_errors(operation):
-            connection = await AsyncConnection[object].connect(whole, autocommit=True)
+            connection = await AsyncConnection[object].connect(
+                whole, autocommit=True, prepare_threshold=None
+            )
         target = cls(connection, name, uses_origin=uses_origin)
         try:
             await target._prepare()
@@ -247,8 +259,47 @@ class AsyncApplyTarget(AsyncClosing):
         at = _TIME(transaction.microseconds)
         return [transaction.end_lsn.to_bytes(), at], [BINARY, BINARY]
 
-    async def flush(self, position: LSN) -> None:
-        """Flush everything up to a position; its outcome says when that is done."""
+    def begin(self, planner: Planner, transaction: RawTransaction[Row]) -> None:
+        """Let the planner give the changes that follow the transaction's commit time."""
+        planner.begin(_TIME(transaction.microseconds))
+
+    async def wait_for_clock(self, transaction: RawTransaction[Row]) -> None:
+        """Wait until the server's clock has passed the transaction's commit time.
+
+        An update that is made after it has then a later commit time.
+
+        Raises: ClockSkewTooLarge.
+        """
+        limit = self.max_clock_skew
+        if limit is None:
+            return
+        while True:
+            now = await self.link.one(self.operation, sql.CLOCK)
+            ahead: timedelta = transaction.commit_time - now["now"]
+            self.waits_for_clock = max(ahead, timedelta(0))
+            if ahead < timedelta(0):
+                return
+            if ahead > limit:
+                raise ClockSkewTooLarge(self.operation, ahead, limit)
+            await sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
+
+    async def use_stamps(self, membership: Membership, limit: timedelta) -> None:
+        """Let the session compare the versions of rows, and wait for the clock."""
+        ranks = {"": membership.ranks[membership.node]}
+        ranks.update({name: membership.ranks[node] for name, node in membership.origins.items()})
+        settings = {**KEY_SETTINGS, "pgreplkit.ranks": json.dumps(ranks)}
+        for name, value in settings.items():
+            await self.link.all(self.operation, sql.SET, [name, value])
+        self.max_clock_skew = limit
+        self._ending += sql.CLOCK_GUARD
+
+    async def flush(self, position: LSN, sweeps: Sequence[Statement] = ()) -> None:
+        """Flush everything up to a position; its outcome says when that is done.
+
+        Before it, ``sweeps`` delete rows that were inserted beside their deletion.
+        """
+        for sweep in sweeps:
+            await self.pipeline.send(sweep.name, sweep.sql, (), (), sweep)
         values: list[Octets] = [] if self.uses_origin else [self._name_bytes]
         await self.pipeline.send(_FLUSH, self._flush, values, [TEXT] * len(values))
         await self.pipeline.sync(position)

@@ -236,7 +236,7 @@ class Upgrade:
         if self._file is None or not self._file.exists():
             return ""
         journal = Journal.from_json(self._file.read_text())
-        return journal.operation if journal.done and journal.remaining else ""
+        return journal.operation if journal.is_unfinished else ""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -12,7 +12,14 @@ from pgreplkit._sync.logical.fence import read_fences
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.catalog.cluster.upgrade import FACTS, TABLES, DatabaseFacts, UserTable, user_table_in
+from pgreplkit.catalog.cluster.upgrade import (
+    AVAILABLE,
+    FACTS,
+    TABLES,
+    DatabaseFacts,
+    UserTable,
+    user_table_in,
+)
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
@@ -31,9 +38,10 @@ from pgreplkit.values.tablename import TableName
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
 
-_CATCH_UP = 3.0
-"""Seconds for a subscription to catch up before a cutover: for as long, or longer, a slower one
-would keep the applications from writing."""
+_CATCH_UP = 6.0
+"""Seconds for a subscription to catch up before a cutover: a worker that ended is started again
+after wal_retrieve_retry_interval, 5 seconds by default. A slower one would keep the applications
+from writing for as long."""
 
 
 def read_tables(link: Link) -> list[UserTable]:
@@ -46,8 +54,8 @@ def read_upgrade_facts(old: Primary, new: Primary, groups: int) -> UpgradeFacts:
     tables = read_tables(old._link)
     theirs = {one.table for one in read_tables(new._link)}
     return UpgradeFacts(
-        old=_side(old),
-        new=_side(new),
+        old=_side(old, []),
+        new=_side(new, (new._link.one("read the extensions", AVAILABLE))["available"]),
         tables=tables,
         identities=old.replica_identity(),
         nonempty=_nonempty(
@@ -57,7 +65,7 @@ def read_upgrade_facts(old: Primary, new: Primary, groups: int) -> UpgradeFacts:
     )
 
 
-def _side(server: Primary) -> Side:
+def _side(server: Primary, available: Sequence[str]) -> Side:
     record = server._link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
@@ -65,7 +73,7 @@ def _side(server: Primary) -> Side:
     return Side(
         major=server.version.major,
         settings=server.settings(),
-        facts=DatabaseFacts(**record),
+        facts=DatabaseFacts(available=available, **record),
         pool=WorkerPool(**pool),
         slots=len(server.slots()),
         senders=len(server.replicas()),

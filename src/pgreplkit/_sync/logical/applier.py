@@ -24,6 +24,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
+from pgreplkit._sync.logical.tombstones import ensure_tombstones
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -64,6 +65,7 @@ from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.tablename import TableName
 
 _log = logging.getLogger("pgreplkit")
 
@@ -259,19 +261,18 @@ class Applier(Closing):
             shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
             state = target.read_state()
             record = publisher.link.one(self._operation, sql.SAME_DATABASE)
-            system_id = int(str(record["system_id"]))
-            self._check_source(state, system_id)
+            self._check_source(state, system_id := int(str(record["system_id"])))
             copies = self._published(publisher.link)
             tables = [copy.table for copy in copies]
             if record == shapes.link.one(self._operation, sql.SAME_DATABASE):
                 settings.insist_on_other_tables([table.table_name for table in tables])
-            shapes.read([settings.target_of(table.table_name) for table in tables])
+            targets = [settings.target_of(table.table_name) for table in tables]
+            self._use_versions(target, shapes, targets)
+            shapes.read(targets)
             dump = text_of(target.connection)
-            is_binary = (
-                not is_text
-                and publisher.link.version.major >= _BINARY_SINCE
-                and is_portable(tables, shapes.tables, settings.rules, dump)
-            )
+            is_old = publisher.link.version.major < _BINARY_SINCE
+            fits = is_portable(tables, shapes.tables, settings.rules, dump)
+            is_binary = fits and not is_text and not is_old
             plugin = self._plugin(is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
@@ -279,10 +280,13 @@ class Applier(Closing):
                 dump,
                 truncate=settings.truncate,
                 is_binary=is_binary,
+                stamps=settings.stamps,
             )
-            if state is None or state.state != "streaming":
+            is_first = state is None or state.state != "streaming"
+            if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
+            if is_first:
                 copy = ApplyCopy(
                     self._publisher,
                     self._subscriber,
@@ -303,6 +307,15 @@ class Applier(Closing):
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             self._stream(target, shapes, planner, plugin, until, deadline)
+
+    def _use_versions(
+        self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
+    ) -> None:
+        """Let deletions leave tombstones, and the session compare versions, if a policy does."""
+        policy, membership = self._settings.last_update_wins, self._settings.membership
+        if policy is not None and membership is not None:
+            ensure_tombstones(shapes.link, tables)
+            target.use_stamps(membership, policy.max_clock_skew)
 
     def _stream(
         self,

@@ -14,7 +14,7 @@ from psycopg import Error as PsycopgError
 
 from pgreplkit._sync._io import sleep, wait_sockets, yield_to_others
 from pgreplkit._sync.logical.applyshapes import TargetShapes
-from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, missing, record
+from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import Outcome
@@ -22,6 +22,7 @@ from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
 from pgreplkit.apply.settings import ApplySettings
+from pgreplkit.apply.statements import Statement
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyFailed, OriginLoop, SchemaMismatch, WaitTimeout
 from pgreplkit.plans.logical.applying import ConflictKind
@@ -99,6 +100,8 @@ class ApplyRun:
         """The end of the last transaction that was taken, and of the last one to be flushed."""
         self._copied = copied
         """The tables with rows that are later than the stream, and the positions of the rows."""
+        self._unswept = {**planner.sweeps}
+        """The tables in which rows may be older than their deletion."""
         self._flushed_at = 0.0
         self._attempts = 0
         self._has_ended = False
@@ -206,6 +209,7 @@ class ApplyRun:
         send = target.pipeline.send
         self._pending.append(transaction)
         self._bytes += transaction.size
+        target.begin(planner, transaction)
         number = 0
         weight = 1 + transaction.total // transaction.rows // _LARGE
         try:
@@ -274,12 +278,28 @@ class ApplyRun:
                 return
             if isinstance(group, LSN):
                 self._acknowledge(group)
+                self._end_sweeps(outcome)
             elif group is not None:
                 self._pending.popleft()
                 self._bytes -= group.size
                 self._count(group)
                 if outcome.notes is not None:
-                    self._log(group, [missing(note) for note in _steps(outcome.notes)])
+                    conflicts = [met(note, answer) for note, answer in _steps(outcome.notes)]
+                    self._sweep_later(conflicts)
+                    self._log(group, conflicts)
+
+    def _end_sweeps(self, outcome: Outcome[Group]) -> None:
+        """Forget the tables in which nothing that ran beside a late deletion is still running."""
+        for note, _ in outcome.notes or ():
+            if isinstance(note, Statement):
+                self._unswept.pop(note.table, None)
+
+    def _sweep_later(self, conflicts: Sequence[Conflict]) -> None:
+        """Note the tables in which a deletion found no row: one may just be inserted."""
+        sweeps = self._planner.sweeps
+        for conflict in conflicts:
+            if conflict.kind == ConflictKind.DELETE_MISSING and conflict.table in sweeps:
+                self._unswept[conflict.table] = sweeps[conflict.table]
 
     def _count(self, transaction: RawTransaction[Row]) -> None:
         self._committed, self._attempts = transaction.end_lsn, 0
@@ -309,7 +329,9 @@ class ApplyRun:
         self._flushed_at = time.monotonic()
         if self._flushing < self._taken:
             self._flushing = self._taken
-            self._target.flush(self._taken)
+            self._target.flush(self._taken, [*self._unswept.values()])
+        elif self._unswept:
+            self._target.flush(self._flushing, [*self._unswept.values()])
 
     def _acknowledge(self, position: LSN) -> None:
         self._tally.position = position
@@ -357,6 +379,7 @@ class ApplyRun:
             self._go_past(slow, transaction, failure)
             return
         self._count(transaction)
+        self._sweep_later(conflicts)
         self._log(transaction, conflicts, is_kept=True)
 
     def _go_past(
@@ -412,5 +435,7 @@ class ApplyRun:
             attempt += 1
 
 
-def _steps(notes: Sequence[object]) -> list[Step]:
-    return [note for note in notes if isinstance(note, tuple)]
+def _steps(
+    notes: Sequence[tuple[object, bytes | None]],
+) -> list[tuple[Step, bytes | None]]:
+    return [(note, answer) for note, answer in notes if isinstance(note, tuple)]

@@ -69,8 +69,9 @@ class Pipeline(Generic[T]):
     ) -> None:
         """Send a statement; prepare it first if that was not done before.
 
-        The group's outcome has ``note``, unless it is None, if the statement changes no row. A
-        statement with large values has the ``weight`` of several.
+        The group's outcome has ``note``, unless it is None, if the statement changes no row, or
+        returns a value: together with that value. A statement with large values has the ``weight``
+        of several.
         """
         pgconn = self._pgconn
         if name not in self._prepared:
@@ -134,8 +135,11 @@ class Pipeline(Generic[T]):
             self._current = None
             self.in_flight -= 1
         elif result.status in _GOOD:
-            if what is not None and not result.command_tuples:
-                current.notes = [*(current.notes or ()), what]
+            if what is None:
+                return
+            answer = result.get_value(0, 0) if result.ntuples else None
+            if answer is not None or not result.command_tuples:
+                current.notes = [*(current.notes or ()), (what, answer)]
         elif result.status != ExecStatus.PIPELINE_ABORTED:
             current.fail(self._error(result))
 
@@ -179,8 +183,8 @@ class Outcome(Generic[T]):
 
     def __init__(self) -> None:
         self.group: T | None = None
-        self.notes: list[object] | None = None
-        """The notes of statements that changed no row; None if there are none."""
+        self.notes: list[tuple[object, bytes | None]] | None = None
+        """The notes of statements that changed no row or returned a value, with that value."""
         self.error: PsycopgError | None = None
 
     def fail(self, error: PsycopgError) -> None:

@@ -98,7 +98,7 @@ class DatabaseFacts:
     extensions: dict[str, str]
     """The installed extensions with their versions."""
     available: frozenset[str] = attrs.field(converter=_set)
-    """The extensions that could be installed."""
+    """The extensions that could be installed; only of the new server."""
     database_settings: tuple[str, ...] = attrs.field(converter=_names)
     """ALTER DATABASE or ALTER ROLE … SET, as name=value."""
     event_triggers: tuple[str, ...] = attrs.field(converter=_names)
@@ -121,7 +121,6 @@ FACTS = """
             JOIN pg_namespace ON pg_namespace.oid = relnamespace
             WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') AS owners,
         ARRAY(SELECT ARRAY[extname, extversion]::text[] FROM pg_extension) AS extensions,
-        ARRAY(SELECT name::text FROM pg_available_extensions) AS available,
         ARRAY(SELECT unnest(setconfig) FROM pg_db_role_setting
             WHERE setdatabase = pg_database.oid OR setdatabase = 0 AND setrole <> 0 ORDER BY 1)
             AS database_settings,
@@ -144,3 +143,4 @@ FACTS = """
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
 """
+AVAILABLE = "SELECT ARRAY(SELECT name::text FROM pg_available_extensions) AS available"

@@ -181,6 +181,15 @@ ENDING_TABLE = f"""
 """As ``ending``, with the position in a table; the last parameter is the applier's name."""
 CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
+CLOCK = "SELECT clock_timestamp() AS now"
+SET = "SELECT set_config(%s, %s, false)"
+CLOCK_GUARD = """
+    AND CASE WHEN clock_timestamp() > $2 THEN true
+        WHEN $2 - clock_timestamp() > interval '50 ms' THEN 1 / (clock_timestamp() > $2)::int = 1
+        ELSE pg_sleep(extract(epoch FROM $2 - clock_timestamp()) + 0.001)::text = '' END
+"""
+"""Appended to ``ending``: waits until the clock has passed the commit time, and fails if that takes
+longer: the rows would be locked for that time. A division of constants would fail at once."""
 SET_MARK = """
     SELECT set_config('pgreplkit.applied', %s, false),
         set_config('synchronous_commit', 'off', false)
@@ -281,8 +290,14 @@ _ORIGIN_FUNCTIONS = (
 )
 
 
-def setup_sql(role: str, major: int, database: str, tables: Sequence[TableName]) -> list[str]:
-    """Return the statements by which an administrator lets a role apply changes."""
+def setup_sql(
+    role: str, major: int, database: str, tables: Sequence[TableName], *, triggers: bool = False
+) -> list[str]:
+    """Return the statements by which an administrator lets a role apply changes.
+
+    With ``triggers`` it may create those that record deletions.
+    """
+    privileges = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE" + (", TRIGGER" if triggers else "")
     own = quote_identifier(role)
     statements = [
         f"GRANT CREATE ON DATABASE {quote_identifier(database)} TO {own}",
@@ -308,10 +323,7 @@ def setup_sql(role: str, major: int, database: str, tables: Sequence[TableName])
         statements += _granted_only(["use_replica_role()"], own)
     for schema in sorted({table.schema for table in tables}):
         statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
-    statements += [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON {table} TO {own}"
-        for table in sorted(tables)
-    ]
+    statements += [f"GRANT {privileges} ON {table} TO {own}" for table in sorted(tables)]
     return statements
 
 

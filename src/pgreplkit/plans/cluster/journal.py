@@ -131,6 +131,8 @@ class Journal:
     promotion: Promotion | None = None
     lost_bytes: int | None = None
     lost_primary: LostPrimary | None = None
+    undone: bool = False
+    """Whether all of it was undone, so that its file may be overwritten."""
 
     @property
     def servers(self) -> tuple[str, ...]:
@@ -144,6 +146,11 @@ class Journal:
     def remaining(self) -> tuple[Step, ...]:
         """Steps that are not done."""
         return self.steps[len(self.done) :]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it was begun, and neither completed nor undone."""
+        return bool(self.remaining) and not self.undone
 
     @property
     def loss_to_verify(self) -> LostPrimary | None:
@@ -235,6 +242,7 @@ class Journal:
             "promotion": plain(self.promotion),
             "lost_bytes": self.lost_bytes,
             "lost_primary": plain(self.lost_primary),
+            "undone": self.undone,
         }
 
     def __str__(self) -> str:
@@ -280,6 +288,7 @@ class Journal:
                 promotion=_promotion(content["promotion"]),
                 lost_bytes=content["lost_bytes"],
                 lost_primary=_lost_primary(content["lost_primary"]),
+                undone=content["undone"],
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             # A journal of another version, or a file that is none.

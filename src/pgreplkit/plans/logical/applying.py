@@ -21,6 +21,14 @@ class ConflictKind(OpenEnum):
     """An updated row did not exist."""
     DELETE_MISSING = "delete_missing"
     """A deleted row did not exist."""
+    UPDATE_ORIGIN_DIFFERS = "update_origin_differs"
+    """An updated row has a newer version of another node."""
+    DELETE_ORIGIN_DIFFERS = "delete_origin_differs"
+    """A deleted row has a newer version of another node."""
+    UPDATE_DELETED = "update_deleted"
+    """An updated row was deleted later on another node; a name of PostgreSQL 19."""
+    INSERT_DELETED = "insert_deleted"
+    """An inserted row was deleted later on another node; no server has this name."""
 
 
 @attrs.frozen(kw_only=True)

@@ -67,6 +67,8 @@ class ApplyFacts:
     setup: str
     """The call that prints the statements that an administrator runs."""
     truncates: bool
+    stamps: bool = False
+    """Whether conflicts are decided by the commit times of rows."""
 
 
 def apply_readiness(facts: ApplyFacts) -> Readiness:
@@ -162,7 +164,7 @@ def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to know which commit wrote a row last",
         value="on",
-        otherwise=Severity.INFO,
+        otherwise=Severity.CRITICAL if facts.stamps else Severity.INFO,
     )
 
 
@@ -188,12 +190,51 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
         table = facts.targets.get(target)
         if table is not None:
             yield _table(check, table, identities.get(source), facts)
+            if facts.stamps:
+                yield from _versions(check, table, identities.get(source))
+
+
+def _versions(
+    check: str, table: TargetTable, identity: ReplicaIdentity | None
+) -> Iterator[Finding]:
+    """Yield what keeps the versions of rows from being equal on all nodes."""
+    key = table.primary_key
+    yield checked(
+        f"{check}, its key",
+        ok=bool(key),
+        observed=f"{table.table} is identified by ({', '.join(key)})" if key else "it has no key",
+        needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
+        remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
+    )
+    others = [unique for unique in table.keys if {*unique} != {*key}]
+    yield checked(
+        f"{check}, other unique indexes",
+        ok=not others,
+        observed=f"{table.table} has {len(others)} unique indexes beside its key",
+        needed="no other: two nodes can each insert a row that the other refuses",
+        remedy="make the node a column of these indexes, or drop them",
+    )
+    is_full = identity is not None and identity.kind is IdentityKind.FULL
+    large = [c.name for c in table.columns if c.is_large and c.name not in key]
+    yield checked(
+        f"{check}, large values",
+        ok=is_full or not large,
+        observed=f"the columns {', '.join(large)} can be stored out of line"
+        if large
+        else "no column can be stored out of line",
+        needed="REPLICA IDENTITY FULL on every node: else an unchanged large value is not sent, and"
+        " a node that lost it to another change cannot get it back",
+        remedy=f"ALTER TABLE {table.table} REPLICA IDENTITY FULL",
+        otherwise=Severity.CRITICAL,
+    )
 
 
 def _table(
     check: str, table: TargetTable, identity: ReplicaIdentity | None, facts: ApplyFacts
 ) -> Finding:
     wanted = (*_NEEDED, "TRUNCATE") if facts.truncates else _NEEDED
+    if facts.stamps:
+        wanted = (*_NEEDED, "TRIGGER")
     lacks = [privilege for privilege in table.lacks if privilege in wanted]
     if lacks:
         return checked(

@@ -1,0 +1,135 @@
+"""Two databases that both write: the last update wins on each of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from clusters import Clusters
+from databases import Database
+from psycopg.errors import FeatureNotSupported
+
+from pgreplkit import LSN
+from pgreplkit.apply import Applier, ConflictKind, LastUpdateWins, Membership
+from pgreplkit.catalog.logical import applying
+from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge
+
+RANKS = {"berlin": 1, "paris": 2}
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
+
+
+class Both:
+    """Two databases, and an applier in each direction."""
+
+    def __init__(self, clusters: Clusters, major: int) -> None:
+        settings = {"wal_level": "logical", "track_commit_timestamp": "on"}
+        node = clusters.lab.primary(version=major, name="both", settings=settings)
+        self.ties = "rank" if major >= 14 else "row"
+        self.berlin, self.paris = Database(node, "berlin"), Database(node, "paris")
+        for each in (self.berlin, self.paris):
+            Database(node, "postgres").run(f"CREATE DATABASE {each.name}")
+            each.run(TABLE, "CREATE PUBLICATION p FOR TABLE t")
+        self.to_paris = self.applier(self.berlin, self.paris)
+        self.to_berlin = self.applier(self.paris, self.berlin)
+
+    def applier(self, source: Database, target: Database) -> Applier:
+        name = f"{source.name}_{target.name}"
+        members = Membership(
+            node=target.name,
+            source=source.name,
+            ranks=RANKS,
+            origins={f"pgreplkit_{name}": source.name},
+            ties=self.ties,
+        )
+        return Applier(
+            source.conninfo,
+            target.conninfo,
+            name,
+            publications=["p"],
+            conflicts=LastUpdateWins(),
+            membership=members,
+            copy=False,
+        )
+
+    def exchange(self) -> None:
+        end = self.berlin.one("SELECT pg_current_wal_lsn()::text")
+        for applier in (self.to_paris, self.to_berlin):
+            applier.run(stop_at=LSN(str(end)), timeout=30)
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """The rows, which are the same in both."""
+        berlin, paris = (
+            each.all("SELECT * FROM t ORDER BY id") for each in (self.berlin, self.paris)
+        )
+        assert berlin == paris
+        return berlin
+
+
+@pytest.fixture
+def both(clusters: Clusters, major: int) -> Both:
+    return Both(clusters, major)
+
+
+@pytest.mark.pg(">=10")
+def test_the_last_update_wins_whatever_arrives_first(both: Both) -> None:
+    both.exchange()
+    both.berlin.run("INSERT INTO t SELECT i, 'first', i FROM generate_series(1, 9) AS i")
+    both.exchange()
+    assert len(both.rows()) == 9
+    both.berlin.run("UPDATE t SET name = 'loses' WHERE id = 1")
+    both.paris.run(
+        "UPDATE t SET name = 'wins' WHERE id = 1",
+        "DELETE FROM t WHERE id IN (2, 3)",
+        "UPDATE t SET name = 'loses' WHERE id = 4",
+        "UPDATE t SET id = 50 WHERE id = 5",
+    )
+    both.berlin.run(
+        "UPDATE t SET name = 'lives again' WHERE id = 2",
+        "DELETE FROM t WHERE id = 4",
+        "UPDATE t SET id = 60 WHERE id = 6",
+        "DELETE FROM t WHERE id = 7; INSERT INTO t VALUES (7, 'replaced', 7)",
+    )
+    both.exchange()
+    assert both.rows() == [
+        (1, "wins", 1),
+        (2, "lives again", 2),
+        (7, "replaced", 7),
+        (8, "first", 8),
+        (9, "first", 9),
+        (50, "first", 5),
+        (60, "first", 6),
+    ]
+    kinds = both.to_paris.counters
+    assert kinds[ConflictKind.UPDATE_ORIGIN_DIFFERS] == 1
+    assert kinds[ConflictKind.UPDATE_MISSING] == 1
+    assert both.to_berlin.counters[ConflictKind.UPDATE_DELETED] == 1
+    with pytest.raises(FeatureNotSupported, match="could not truncate t: several nodes write it"):
+        both.paris.run("TRUNCATE t")
+    # A tombstone that is late, because a transaction ran beside it, is swept by the next run.
+    both.paris.run("DELETE FROM t WHERE id = 8")
+    both.berlin.run("DELETE FROM t WHERE id = 8")
+    both.exchange()
+    assert both.to_paris.counters[ConflictKind.DELETE_MISSING] == 1
+    assert len(both.rows()) == 6
+
+
+@pytest.mark.pg(">=18")
+def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    both.exchange()
+    both.berlin.run("INSERT INTO t VALUES (1, 'early', 1)")
+    late = "(clock_timestamp() - interval '1 h')"
+    with monkeypatch.context() as patch:
+        patch.setattr(applying, "CLOCK", f"SELECT {late} AS now")
+        guard = applying.CLOCK_GUARD.replace("clock_timestamp()", late)
+        patch.setattr(applying, "CLOCK_GUARD", guard)
+        with pytest.raises(ClockSkewTooLarge) as caught:
+            both.exchange()
+        assert caught.value.ahead > timedelta(minutes=59)
+        assert caught.value.limit == timedelta(seconds=5)
+        assert both.paris.all("SELECT * FROM t") == []
+    both.exchange()
+    assert both.rows() == [(1, "early", 1)]
+    # TRUNCATE has no version; a superuser can get it past the trigger.
+    both.berlin.run("SET session_replication_role = replica; TRUNCATE t")
+    with pytest.raises(ApplyFailed, match="TRUNCATE cannot be applied where several nodes write"):
+        both.exchange()
