@@ -13,11 +13,13 @@ class Relay:
     """Forwards TCP connections to a port.
 
     After ``freeze`` the connections stay open and nothing more is forwarded, as on a path through a
-    firewall that lost its state; new connections are forwarded.
+    firewall that lost its state; new connections are forwarded. With ``frozen_by``, all connections
+    freeze once a client sends these bytes, as on a path to a host that has lost its power.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, port: int, *, frozen_by: bytes | None = None) -> None:
+        self._target, self._frozen_by = port, frozen_by
+        self._is_dead = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._frozen = threading.Event()
@@ -42,13 +44,16 @@ class Relay:
         with client, server, suppress(OSError):
             while not self._is_closed.is_set():
                 readable, _, _ = select.select([client, server], [], [], 0.05)
-                if frozen.is_set():
+                if frozen.is_set() or self._is_dead.is_set():
                     self._is_closed.wait()
                     return
                 for end in readable:
                     data = end.recv(1 << 16)
                     if not data:
                         return
+                    if self._frozen_by is not None and self._frozen_by in data:
+                        self._is_dead.set()
+                        break
                     (server if end is client else client).sendall(data)
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from inspect import isawaitable, iscoroutine
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from threading import Event, Lock as Lock, RLock, Thread
+from threading import Event, Lock as Lock, RLock, Thread, Timer
 from time import sleep as sleep
 from typing import TypeAlias, TypeVar
 from weakref import WeakMethod
@@ -69,6 +69,14 @@ def wait_sockets(readers: Sequence[int], writers: Sequence[int], timeout: float)
             events |= EVENT_WRITE if descriptor in writers else 0
             selector.register(descriptor, events)
         return bool(selector.select(timeout))
+
+
+def later(seconds: float, call: Callable[[], None]) -> Timer:
+    """Call a function after ``seconds``, unless the returned timer is cancelled before."""
+    timer = Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def yield_to_others() -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from psycopg import errors
 from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq.abc import PGresult
 
-_CANCELLED_WITHIN = 5.0
+CANCELLED_WITHIN = 5.0
 """Seconds: a server that is alive cancels a command at once; then the connection is given up."""
 
 
@@ -40,23 +40,23 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "backslashreplace")
 
 
-def cancelled_after(
-    timeout: float, fetching: PQGen[list[PGresult]], pgconn: PGconn
-) -> PQGen[list[PGresult]]:
-    """Run ``fetching``; after ``timeout`` seconds ask the server to cancel the command."""
-    deadline = time.monotonic() + timeout
-    wanted, is_cancelled = next(fetching), False
-    while True:
-        # psycopg's waits return after an interval even if nothing is ready.
-        ready = yield wanted
-        if not ready and time.monotonic() >= deadline:
-            # The request to cancel was sent on a connection of its own: nothing answers at all.
-            if is_cancelled:
-                raise errors.ConnectionTimeout("the server does not respond")
-            pgconn.get_cancel().cancel()
-            is_cancelled, deadline = True, time.monotonic() + _CANCELLED_WITHIN
-        try:
-            wanted = fetching.send(ready)
-        except StopIteration as stop:
-            results: list[PGresult] = stop.value
-            return results
+class Fetching:
+    """The fetching of a command's results, which can be left at a deadline and continued."""
+
+    def __init__(self, fetching: PQGen[list[PGresult]]) -> None:
+        self._fetching = fetching
+        self._wanted = next(fetching)
+
+    def within(self, timeout: float) -> PQGen[list[PGresult] | None]:
+        """Fetch the results; return None if they are not complete after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            # psycopg's waits return after an interval even if nothing is ready.
+            ready = yield self._wanted
+            if not ready and time.monotonic() >= deadline:
+                return None
+            try:
+                self._wanted = self._fetching.send(ready)
+            except StopIteration as stop:
+                results: list[PGresult] = stop.value
+                return results

@@ -103,6 +103,47 @@ def test_a_silent_path_fails_a_stream_that_may_not_reconnect(node: Node) -> None
 
 
 @pytest.mark.matrix
+@pytest.mark.parametrize("command", [b"START_REPLICATION", b"AS s WHERE slot_name"])
+def test_a_path_that_is_silent_before_the_stream_begins_fails_it(
+    node: Node, command: bytes
+) -> None:
+    async def read(conninfo: str) -> None:
+        async with (
+            await pgreplkit.AsyncPrimary.connect(conninfo) as primary,
+            primary.changes("s", publications=["p"], timeout=20) as stream,
+        ):
+            await anext(stream)
+
+    with (
+        Relay(node.port, frozen_by=command) as relay,
+        pytest.raises(ConnectionFailed, match="did not answer within 2 s"),
+    ):
+        asyncio.run(read(through(node, relay)))
+    with (
+        Relay(node.port, frozen_by=b"START_REPLICATION") as relay,
+        ReplicationConnection.connect(through(node, relay)) as connection,
+        pytest.raises(ConnectionFailed, match="did not answer within 2 s"),
+        connection.start_physical(connection.identify_system().position, timeout=20) as wal,
+    ):
+        next(wal)
+
+
+@pytest.mark.matrix
+def test_the_creation_of_a_slot_ends_where_not_even_its_cancellation_is_answered(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pgreplkit._sync.wire import copyboth
+
+    monkeypatch.setattr(copyboth, "CANCELLED_WITHIN", 0.5)
+    with (
+        Relay(node.port, frozen_by=b"CREATE_REPLICATION_SLOT") as relay,
+        ReplicationConnection.connect(through(node, relay), database="postgres") as connection,
+        pytest.raises(ConnectionFailed, match="the server does not respond"),
+    ):
+        connection.create_slot("new", plugin="pgoutput", timeout=0.5)
+
+
+@pytest.mark.matrix
 def test_a_slow_client_does_not_make_its_server_silent(node: Node) -> None:
     with (
         Primary.connect(node.conninfo) as primary,

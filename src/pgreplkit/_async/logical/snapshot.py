@@ -22,6 +22,7 @@ from pgreplkit._async.streams.changes import (
 )
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.logical.publication import PublishedTable
@@ -196,8 +197,9 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             unlimited = without_timeouts(walsender.version.major)
             limit = await walsender._walsender.wal_sender_timeout()
             self._silence = Silence.of_server(limit)
-            with translate_errors(self._operation):
-                await walsender.connection.execute(unlimited.encode(), prepare=False)
+            connection = walsender.connection
+            with translate_errors(self._operation), answered_in_time(connection):
+                await connection.execute(unlimited.encode(), prepare=False)
             # The snapshot is valid until the next command on this connection.
             created = await walsender.create_slot(
                 self.slot,
@@ -215,11 +217,12 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 )
                 # Copied values must load as the streamed ones do.
                 await read_exactly(reader, self._conninfo)
-                await reader.execute(unlimited.encode())
-                await reader.execute(ROW_SECURITY_OFF)
-                await reader.execute(BEGIN_READING)
                 seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
-                await reader.execute(seen)
+                with answered_in_time(reader):
+                    await reader.execute(unlimited.encode())
+                    await reader.execute(ROW_SECURITY_OFF)
+                    await reader.execute(BEGIN_READING)
+                    await reader.execute(seen)
         return created.consistent_point, reader
 
     async def _copies(self, link: AsyncLink) -> list[TableCopy]:
@@ -228,7 +231,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
         operation = self._operation
-        published = await published_in(link, operation, self._plugin.publications)
+        with answered_in_time(link.connection):
+            published = await published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             # The slot would never send a change of them.
             unpublished = {*self._tables} - {one.table for one in published}
@@ -237,7 +241,8 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
                 found = f"not published, so that no change would come: {listed}"
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
-        await insist_on_all_rows(link, operation, [one.table for one in published])
+        with answered_in_time(link.connection):
+            await insist_on_all_rows(link, operation, [one.table for one in published])
         # In the transaction of the snapshot: the columns are those of its rows.
         return await table_copies(link, operation, published)
 
@@ -299,7 +304,8 @@ async def table_copies(
     shape = table_shape(link.version.major)
     copies = []
     for one in published:
-        records = await link.all(operation, shape, [one.table.schema, one.table.name])
+        with answered_in_time(link.connection):
+            records = await link.all(operation, shape, [one.table.schema, one.table.name])
         columns = [record["name"] for record in records if record["name"] is not None]
         insist_on_readable(link.connection, operation, [str(one.table), *columns])
         copies.append(table_copy(one, records))

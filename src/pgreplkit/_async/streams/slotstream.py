@@ -19,6 +19,7 @@ from pgreplkit._async.streams.slotchecks import (
     check_start,
     explained,
 )
+from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.copyboth import AsyncCopyBoth
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.walsender import AsyncWalsender
@@ -353,7 +354,8 @@ class AsyncSlotStream:
         with translate_errors(f"connect to {address(conninfo)}"):
             connection = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
-            yield AsyncLink(connection)
+            with answered_in_time(connection):
+                yield AsyncLink(connection)
         finally:
             await connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from psycopg import AsyncConnection
 
+from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
@@ -15,8 +16,9 @@ async def read_exactly(connection: AsyncConnection[object], conninfo: str) -> No
     They are set by SQL and not by the connection string, where they would replace the user's own
     options.
     """
-    await connection.execute(EXACT_TEXTS, prepare=False)
-    await read_bytes(connection, conninfo)
+    with answered_in_time(connection):
+        await connection.execute(EXACT_TEXTS, prepare=False)
+        await read_bytes(connection, conninfo)
 
 
 async def read_bytes(connection: AsyncConnection[object], conninfo: str) -> None:

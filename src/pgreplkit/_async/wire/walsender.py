@@ -8,6 +8,7 @@ from psycopg import AsyncClientCursor, AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
+from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.copyboth import run_command
 from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.features import require
@@ -99,7 +100,7 @@ class AsyncWalsender:
         # A walsender takes no parameters: they are quoted into the text.
         cursor = AsyncClientCursor(self.connection, row_factory=dict_row)
         register_readable(cursor)
-        with translate_errors(operation):
+        with translate_errors(operation), answered_in_time(self.connection):
             await cursor.execute(sql.encode(), params)
             return await cursor.fetchall()
 

@@ -23,6 +23,7 @@ from pgreplkit._sync.streams.changes import (
 )
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
+from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.logical.publication import PublishedTable
@@ -197,8 +198,9 @@ class SnapshotStream(ChangeStream[R]):
             unlimited = without_timeouts(walsender.version.major)
             limit = walsender._walsender.wal_sender_timeout()
             self._silence = Silence.of_server(limit)
-            with translate_errors(self._operation):
-                walsender.connection.execute(unlimited.encode(), prepare=False)
+            connection = walsender.connection
+            with translate_errors(self._operation), answered_in_time(connection):
+                connection.execute(unlimited.encode(), prepare=False)
             # The snapshot is valid until the next command on this connection.
             created = walsender.create_slot(
                 self.slot,
@@ -214,11 +216,12 @@ class SnapshotStream(ChangeStream[R]):
                 reader = Connection[object].connect(in_utf8(self._conninfo), autocommit=True)
                 # Copied values must load as the streamed ones do.
                 read_exactly(reader, self._conninfo)
-                reader.execute(unlimited.encode())
-                reader.execute(ROW_SECURITY_OFF)
-                reader.execute(BEGIN_READING)
                 seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
-                reader.execute(seen)
+                with answered_in_time(reader):
+                    reader.execute(unlimited.encode())
+                    reader.execute(ROW_SECURITY_OFF)
+                    reader.execute(BEGIN_READING)
+                    reader.execute(seen)
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:
@@ -227,7 +230,8 @@ class SnapshotStream(ChangeStream[R]):
         Raises: PublicationNotFound; TableNotFound; InsufficientPrivilege.
         """
         operation = self._operation
-        published = published_in(link, operation, self._plugin.publications)
+        with answered_in_time(link.connection):
+            published = published_in(link, operation, self._plugin.publications)
         if self._tables is not None:
             # The slot would never send a change of them.
             unpublished = {*self._tables} - {one.table for one in published}
@@ -236,7 +240,8 @@ class SnapshotStream(ChangeStream[R]):
                 found = f"not published, so that no change would come: {listed}"
                 raise TableNotFound(operation, found)
             published = [one for one in published if one.table in self._tables]
-        insist_on_all_rows(link, operation, [one.table for one in published])
+        with answered_in_time(link.connection):
+            insist_on_all_rows(link, operation, [one.table for one in published])
         # In the transaction of the snapshot: the columns are those of its rows.
         return table_copies(link, operation, published)
 
@@ -292,7 +297,8 @@ def table_copies(
     shape = table_shape(link.version.major)
     copies = []
     for one in published:
-        records = link.all(operation, shape, [one.table.schema, one.table.name])
+        with answered_in_time(link.connection):
+            records = link.all(operation, shape, [one.table.schema, one.table.name])
         columns = [record["name"] for record in records if record["name"] is not None]
         insist_on_readable(link.connection, operation, [str(one.table), *columns])
         copies.append(table_copy(one, records))

@@ -20,6 +20,7 @@ from pgreplkit._sync.streams.slotchecks import (
     check_start,
     explained,
 )
+from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.copyboth import CopyBoth
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.walsender import Walsender
@@ -354,7 +355,8 @@ class SlotStream:
         with translate_errors(f"connect to {address(conninfo)}"):
             connection = Connection[object].connect(in_utf8(conninfo), autocommit=True)
         try:
-            yield Link(connection)
+            with answered_in_time(connection):
+                yield Link(connection)
         finally:
             connection.close()
 

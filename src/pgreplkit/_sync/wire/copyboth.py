@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
-from psycopg import Connection, generators
+from psycopg import Connection, Error as PsycopgError, errors, generators
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import guard, wait_readable
-from pgreplkit.driver.results import cancelled_after, raise_failure
+from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit.driver.results import CANCELLED_WITHIN, Fetching, raise_failure
 
 _BATCH, _BATCH_BYTES = 512, 1 << 20
 """Messages and bytes that are taken at once, so that a client waits little for the first one."""
@@ -23,16 +25,34 @@ def run_command(
 ) -> list[PGresult]:
     """Run a command of the protocol and return its results; cancel it after ``timeout`` seconds.
 
+    Without a timeout it must be a command that a server answers at once.
+
     Raises: psycopg's errors.
     """
     pgconn = connection.pgconn
     # The simple query protocol is the only one that a walsender knows.
     pgconn.send_query(command)
     fetching = generators.execute(pgconn)
-    if timeout is not None:
-        fetching = cancelled_after(timeout, fetching, pgconn)
-    results: list[PGresult] = connection.wait(fetching)
+    if timeout is None:
+        with answered_in_time(connection):
+            results: list[PGresult] = connection.wait(fetching)
+    else:
+        results = _cancelled_after(timeout, connection, Fetching(fetching))
     raise_failure(results, connection.info.encoding)
+    return results
+
+
+def _cancelled_after(
+    timeout: float, connection: Connection[object], fetching: Fetching
+) -> list[PGresult]:
+    results = connection.wait(fetching.within(timeout))
+    if results is None:
+        # On a connection of its own, which may meet the same silence: the next wait shows it.
+        with suppress(PsycopgError):
+            connection.cancel_safe(timeout=CANCELLED_WITHIN)
+        results = connection.wait(fetching.within(CANCELLED_WITHIN))
+    if results is None:
+        raise errors.ConnectionTimeout("the server does not respond")
     return results
 
 

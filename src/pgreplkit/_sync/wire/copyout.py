@@ -11,6 +11,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_readable
+from pgreplkit._sync.wire.answering import answered_in_time
 
 # Enough for some messages of a backup (32 kB each), little enough to keep in memory.
 _BATCH_BYTES = 1 << 20
@@ -33,14 +34,17 @@ class CopyOut:
         """Run a command that takes COPY data, and send it."""
         pgconn = self.connection.pgconn
         pgconn.send_query(command)
-        results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
+        with answered_in_time(self.connection):
+            results: list[PGresult] = self.connection.wait(generators.execute(pgconn))
         self._note_failure(results[-1])
         if self._failure is None:
             # libpq would copy the whole of a large manifest into its own buffer.
             for at in range(0, len(content), _BATCH_BYTES):
                 part = content[at : at + _BATCH_BYTES]
-                self.connection.wait(generators.copy_to(pgconn, part, True))
-            self._note_failure(self.connection.wait(generators.copy_end(pgconn, None)))
+                with answered_in_time(self.connection):
+                    self.connection.wait(generators.copy_to(pgconn, part, True))
+            with answered_in_time(self.connection):
+                self._note_failure(self.connection.wait(generators.copy_end(pgconn, None)))
         if self._failure is not None:
             raise self._failure
 

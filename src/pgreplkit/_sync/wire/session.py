@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from psycopg import Connection
 
+from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit.catalog.server.session import EXACT_TEXTS, IN_BYTES
 from pgreplkit.driver.conninfo import chooses_encoding
 from pgreplkit.driver.encodings import has_encoding
@@ -16,8 +17,9 @@ def read_exactly(connection: Connection[object], conninfo: str) -> None:
     They are set by SQL and not by the connection string, where they would replace the user's own
     options.
     """
-    connection.execute(EXACT_TEXTS, prepare=False)
-    read_bytes(connection, conninfo)
+    with answered_in_time(connection):
+        connection.execute(EXACT_TEXTS, prepare=False)
+        read_bytes(connection, conninfo)
 
 
 def read_bytes(connection: Connection[object], conninfo: str) -> None:

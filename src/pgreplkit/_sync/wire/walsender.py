@@ -9,6 +9,7 @@ from psycopg import ClientCursor, Connection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
+from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.copyboth import run_command
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.features import require
@@ -98,7 +99,7 @@ class Walsender:
         # A walsender takes no parameters: they are quoted into the text.
         cursor = ClientCursor(self.connection, row_factory=dict_row)
         register_readable(cursor)
-        with translate_errors(operation):
+        with translate_errors(operation), answered_in_time(self.connection):
             cursor.execute(sql.encode(), params)
             return cursor.fetchall()
 

@@ -1,0 +1,45 @@
+# Generated from pgreplkit/_async/wire/answering.py by `nox -s sync`. Do not edit.
+"""answered_in_time: a limit for commands that a live server answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from socket import AF_INET, SHUT_RDWR, SOCK_STREAM, fromfd
+
+from psycopg import Connection, Error as PsycopgError, errors
+
+from pgreplkit._sync._io import later
+from pgreplkit.plans.streams import silence
+
+
+@contextmanager
+def answered_in_time(connection: Connection[object]) -> Iterator[None]:
+    """Cut the connection if the commands of the block are not answered in time.
+
+    psycopg waits for an answer without limit, so a path that falls silent would stop the caller.
+    The limit is that of a stream whose server has wal_sender_timeout off.
+
+    Raises: psycopg's ConnectionTimeout.
+    """
+    limit, is_cut = silence.DEFAULT_LIMIT, False
+    # A descriptor of its own: the connection may be closed, and its number used again, meanwhile.
+    path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)
+
+    def cut() -> None:
+        nonlocal is_cut
+        is_cut = True
+        # Wakes the waiting reader with the end of the connection.
+        with suppress(OSError):
+            path.shutdown(SHUT_RDWR)
+
+    timer = later(limit, cut)
+    try:
+        yield
+    except PsycopgError as error:
+        if not is_cut:
+            raise
+        raise errors.ConnectionTimeout(f"the server did not answer within {limit:g} s") from error
+    finally:
+        timer.cancel()
+        path.close()
