@@ -22,9 +22,9 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
 )
 from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, mesh_findings
+from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
 from pgreplkit.plans.mesh.sequences import collisions, spread
-from pgreplkit.plans.mesh.status import MeshVerdict
+from pgreplkit.plans.mesh.status import MeshStream, MeshVerdict, StreamState
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
     DropStreams,
@@ -256,6 +256,21 @@ def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
     findings = found(node("a", with_foreign_keys=(USERS,)), node("b", skew=timedelta(seconds=3)))
     assert findings["clocks"].severity is Severity.WARNING
     assert findings["foreign keys of public.users"].severity is Severity.INFO
+
+
+@pytest.mark.parametrize(
+    ("state", "severity"),
+    [
+        ("streaming", Severity.OK),
+        ("stopped", Severity.WARNING),
+        ("copying", Severity.CRITICAL),
+        ("missing", Severity.CRITICAL),
+        ("unreachable", Severity.CRITICAL),
+    ],
+)
+def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
+    [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
+    assert (finding.check, finding.severity) == ("stream to b", severity)
 
 
 # Sequences

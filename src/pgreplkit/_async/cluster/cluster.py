@@ -28,7 +28,7 @@ from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._hooks import html_of
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
-from pgreplkit.host.configfiles import translate_os_errors
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -380,9 +380,7 @@ class AsyncCluster:
             HostFileError: If the file cannot be read.
         """
         path = Path(journal)
-        with translate_os_errors(f"read the journal {str(path)!r}"):
-            text = path.read_bytes()
-        kept = Journal.from_json(text)
+        kept = read_journal(path)
         # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:

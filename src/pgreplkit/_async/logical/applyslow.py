@@ -74,7 +74,8 @@ class AsyncSlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
-        await target.wait_for_clock(transaction)
+        if target.max_clock_skew is not None:
+            await target.wait_for_clock(transaction.commit_time, target.max_clock_skew)
         target.begin(self._planner, transaction)
         try:
             await target.execute("BEGIN")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -13,13 +13,14 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.sequences import read_sequences
 from pgreplkit._async.mesh.members import read_members
+from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.driver import statements as parts
 from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, mesh_findings
+from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
 from pgreplkit.plans.mesh.sequences import owned_by
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.tablename import TableName
@@ -99,4 +100,23 @@ class AsyncMeshChecks:
                 policy=self.converges(len(nodes)),
                 ties=self.ties,
             )
+        )
+
+
+@attrs.frozen
+class AsyncLeaveChecks:
+    """The checks of a node that leaves."""
+
+    servers: Mapping[str, str] = attrs.field(repr=False)
+    mesh: str
+    node: str
+    others: tuple[str, ...]
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each stream that the steps wait for."""
+        return leave_findings(
+            [
+                await read_stream(self.servers, self.mesh, self.node, other, None)
+                for other in self.others
+            ]
         )

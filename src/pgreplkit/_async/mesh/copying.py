@@ -18,6 +18,7 @@ from pgreplkit._async.mesh.streams import functions_of, start_at
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.session import read_exactly
+from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
@@ -60,7 +61,7 @@ class AsyncMeshCopy:
     async def run(self) -> None:
         """Create the slot, and copy; a copy that was interrupted begins again.
 
-        Raises: ApplyError if a table has rows.
+        Raises: ApplyError if a table has rows; ClockSkewTooLarge.
         """
         async with (
             await self._site.server(self._donor) as donor,
@@ -90,6 +91,9 @@ class AsyncMeshCopy:
                     await start_at(target, donor, created.consistent_point, is_ready=False)
                 await target.set_state(_COPYING)
                 await self._copy(target, copies, created.snapshot_name or "")
+            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            newest = (await donor._link.one(self._operation, sql.CLOCK))["now"]
+            await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             await self._start_streams(target)
 
     async def remove(self) -> None:

@@ -17,7 +17,7 @@ from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.logical.sequences import read_sequences
 from pgreplkit._async.mesh.actions import AsyncMeshActor
-from pgreplkit._async.mesh.checks import AsyncMeshChecks
+from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream
@@ -29,6 +29,7 @@ from pgreplkit.apply.policies import LastUpdateWins, Policy
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
     Members,
@@ -178,17 +179,19 @@ class AsyncMesh:
             operation=f"leave of {node} from the mesh {self.name}",
             steps=leave_steps(self.name, members, node),
         )
-        return self._plan(site, begun, journal, _NoChecks())
+        others = without(members.active, node)
+        checks = AsyncLeaveChecks(self._servers, self.name, node, others)
+        return self._plan(site, begun, journal, checks)
 
     async def plan_resume(
         self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0
     ) -> AsyncPlan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
 
-        Raises: ValueError if the file is not a journal, or names other nodes; OSError.
+        Raises: ValueError if the file is not a journal, or names other nodes; HostFileError.
         """
         path = Path(journal)
-        kept = Journal.from_json(path.read_text())
+        kept = read_journal(path)
         if unknown := {*kept.servers} - self._servers.keys():
             raise ValueError(
                 f"could not resume the {kept.operation}: its journal names other nodes:"
@@ -201,7 +204,7 @@ class AsyncMesh:
         site: AsyncSite,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: AsyncMeshChecks | _NoChecks,
+        checks: AsyncMeshChecks | AsyncLeaveChecks,
     ) -> AsyncPlan:
         path = None if journal is None else Path(journal)
         return AsyncPlan(AsyncMeshActor(site), begun, checks, path)
@@ -445,11 +448,3 @@ class AsyncMeshNode:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {self._mesh!r}>"
-
-
-class _NoChecks:
-    """A leave needs nothing but running streams, for which its steps wait."""
-
-    async def findings(self) -> list[Finding]:
-        """Return no finding."""
-        return []

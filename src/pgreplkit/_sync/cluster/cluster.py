@@ -29,7 +29,7 @@ from pgreplkit._sync.cluster.upstream import client_address
 from pgreplkit._sync.server.server import Server
 from pgreplkit.catalog.cluster.repmgr import RepmgrEvent, RepmgrNode
 from pgreplkit.driver.conninfo import address, insist_on_conninfo, registration_of
-from pgreplkit.host.configfiles import translate_os_errors
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.host.nodecontrol import NodeControl
 from pgreplkit.plans.cluster.failover import failover_candidate, failover_steps, lost_primary
 from pgreplkit.plans.cluster.follow import FollowFacts, follow_steps, insist_on_follow
@@ -381,9 +381,7 @@ class Cluster:
             HostFileError: If the file cannot be read.
         """
         path = Path(journal)
-        with translate_os_errors(f"read the journal {str(path)!r}"):
-            text = path.read_bytes()
-        kept = Journal.from_json(text)
+        kept = read_journal(path)
         # The journal has names only: passwords and addresses are those of this cluster.
         unknown = {*kept.servers} - self._servers.keys()
         if unknown:

@@ -21,6 +21,7 @@ from pgreplkit._sync.cluster.upgradefacts import (
 from pgreplkit._sync.logical.compare import compare
 from pgreplkit._sync.primary import Primary
 from pgreplkit._sync.server.server import insist_on_servers
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.cluster.upgrade import (
     Names,
@@ -195,12 +196,12 @@ class Upgrade:
     ) -> Plan:
         """Return the plan of the journal file; its ``resume()`` continues it.
 
-        Raises: ValueError if there is no journal, or it belongs to another upgrade; OSError.
+        Raises: ValueError if there is no journal, or it belongs to another upgrade; HostFileError.
         """
         checked_flags(owners=owners)
         if self._file is None:
             raise ValueError("could not resume: the upgrade has no journal_file")
-        journal = Journal.from_json(self._file.read_text())
+        journal = read_journal(self._file)
         if not journal.operation.endswith(f" of {self.name}"):
             raise ValueError(
                 f"could not resume {self.name!r}: {self._file} has the {journal.operation}"
@@ -235,7 +236,7 @@ class Upgrade:
         """Return the operation of the journal file that is not complete; empty if there is none."""
         if self._file is None or not self._file.exists():
             return ""
-        journal = Journal.from_json(self._file.read_text())
+        journal = read_journal(self._file)
         return journal.operation if journal.is_unfinished else ""
 
     def __repr__(self) -> str:

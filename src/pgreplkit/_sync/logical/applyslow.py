@@ -75,7 +75,8 @@ class SlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
-        target.wait_for_clock(transaction)
+        if target.max_clock_skew is not None:
+            target.wait_for_clock(transaction.commit_time, target.max_clock_skew)
         target.begin(self._planner, transaction)
         try:
             target.execute("BEGIN")

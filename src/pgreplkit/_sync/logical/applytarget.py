@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import attrs
@@ -256,19 +256,16 @@ class ApplyTarget(Closing):
         """Let the planner give the changes that follow the transaction's commit time."""
         planner.begin(_TIME(transaction.microseconds))
 
-    def wait_for_clock(self, transaction: RawTransaction[Row]) -> None:
-        """Wait until the server's clock has passed the transaction's commit time.
+    def wait_for_clock(self, time: datetime, limit: timedelta) -> None:
+        """Wait until the server's clock has passed the commit time of a change.
 
         An update that is made after it has then a later commit time.
 
         Raises: ClockSkewTooLarge.
         """
-        limit = self.max_clock_skew
-        if limit is None:
-            return
         while True:
             now = self.link.one(self.operation, sql.CLOCK)
-            ahead: timedelta = transaction.commit_time - now["now"]
+            ahead: timedelta = time - now["now"]
             self.waits_for_clock = max(ahead, timedelta(0))
             if ahead < timedelta(0):
                 return

@@ -19,6 +19,7 @@ from pgreplkit._sync.mesh.streams import functions_of, start_at
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
@@ -61,7 +62,7 @@ class MeshCopy:
     def run(self) -> None:
         """Create the slot, and copy; a copy that was interrupted begins again.
 
-        Raises: ApplyError if a table has rows.
+        Raises: ApplyError if a table has rows; ClockSkewTooLarge.
         """
         with (
             self._site.server(self._donor) as donor,
@@ -91,6 +92,9 @@ class MeshCopy:
                     start_at(target, donor, created.consistent_point, is_ready=False)
                 target.set_state(_COPYING)
                 self._copy(target, copies, created.snapshot_name or "")
+            # A write to a copied row would else have an earlier time, and lose on all other nodes.
+            newest = (donor._link.one(self._operation, sql.CLOCK))["now"]
+            target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             self._start_streams(target)
 
     def remove(self) -> None:

@@ -18,7 +18,7 @@ from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
 from pgreplkit._sync.logical.sequences import read_sequences
 from pgreplkit._sync.mesh.actions import MeshActor
-from pgreplkit._sync.mesh.checks import MeshChecks
+from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks
 from pgreplkit._sync.mesh.compare import MeshCompare
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.running import MeshRun, Stream
@@ -30,6 +30,7 @@ from pgreplkit.apply.policies import LastUpdateWins, Policy
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.view import table_in
 from pgreplkit.errors import NodeNotFound, ServerError
+from pgreplkit.host.journalfile import read_journal
 from pgreplkit.plans.cluster.journal import Journal
 from pgreplkit.plans.mesh.layout import (
     Members,
@@ -179,15 +180,17 @@ class Mesh:
             operation=f"leave of {node} from the mesh {self.name}",
             steps=leave_steps(self.name, members, node),
         )
-        return self._plan(site, begun, journal, _NoChecks())
+        others = without(members.active, node)
+        checks = LeaveChecks(self._servers, self.name, node, others)
+        return self._plan(site, begun, journal, checks)
 
     def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
 
-        Raises: ValueError if the file is not a journal, or names other nodes; OSError.
+        Raises: ValueError if the file is not a journal, or names other nodes; HostFileError.
         """
         path = Path(journal)
-        kept = Journal.from_json(path.read_text())
+        kept = read_journal(path)
         if unknown := {*kept.servers} - self._servers.keys():
             raise ValueError(
                 f"could not resume the {kept.operation}: its journal names other nodes:"
@@ -200,7 +203,7 @@ class Mesh:
         site: Site,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: MeshChecks | _NoChecks,
+        checks: MeshChecks | LeaveChecks,
     ) -> Plan:
         path = None if journal is None else Path(journal)
         return Plan(MeshActor(site), begun, checks, path)
@@ -438,11 +441,3 @@ class MeshNode:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {self._mesh!r}>"
-
-
-class _NoChecks:
-    """A leave needs nothing but running streams, for which its steps wait."""
-
-    def findings(self) -> list[Finding]:
-        """Return no finding."""
-        return []

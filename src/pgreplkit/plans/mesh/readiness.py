@@ -13,6 +13,7 @@ from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
 from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
 from pgreplkit.plans.mesh.sequences import collisions
+from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.server.readiness import Settings, checked, free_places, setting_found, value_of
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -73,6 +74,24 @@ def mesh_findings(facts: MeshFacts) -> list[Finding]:
         *(finding for node in facts.nodes for finding in _node(node, facts)),
         *_tables(facts),
         *_sequences(facts),
+    ]
+
+
+def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
+    """Return the findings on the streams by which the others get the changes of a node."""
+    return [
+        checked(
+            f"stream to {stream.target}",
+            ok=stream.state is StreamState.STREAMING,
+            observed=stream.state.value,
+            needed=f"{StreamState.STREAMING}: the node leaves when its changes are applied there",
+            remedy="run the mesh while the node leaves",
+            # A stream that stands may have ended just now, and start again.
+            otherwise=Severity.WARNING
+            if stream.state is StreamState.STOPPED
+            else Severity.CRITICAL,
+        )
+        for stream in streams
     ]
 
 
