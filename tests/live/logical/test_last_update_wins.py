@@ -127,7 +127,9 @@ def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.M
         assert caught.value.ahead > timedelta(minutes=59)
         assert caught.value.limit == timedelta(seconds=5)
         assert both.paris.all("SELECT * FROM t") == []
+        assert both.to_paris.waits_for_clock > timedelta(minutes=59)
     both.exchange()
+    assert both.to_paris.waits_for_clock == timedelta(0)
     assert both.rows() == [(1, "early", 1)]
     # TRUNCATE has no version; a superuser can get it past the trigger.
     both.berlin.run("SET session_replication_role = replica; TRUNCATE t")

@@ -133,6 +133,8 @@ class AsyncApplier(AsyncClosing):
         self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
         self._tally = Tally()
         self._is_running = self._is_stopping = False
+        self._clocked: AsyncApplyTarget | None = None
+        """The session that waits for the subscriber's clock, if the policy needs it."""
 
     @property
     def name(self) -> str:
@@ -161,6 +163,14 @@ class AsyncApplier(AsyncClosing):
     def counters(self) -> Mapping[ConflictKind, int]:
         """The number of conflicts that this object has met, by kind."""
         return dict(self._tally.conflicts)
+
+    @property
+    def waits_for_clock(self) -> timedelta:
+        """The time until the subscriber's clock has passed the commit time of the next change.
+
+        It is 0 if no change waits for the clock, and except with LastUpdateWins.
+        """
+        return timedelta(0) if self._clocked is None else self._clocked.waits_for_clock
 
     @property
     def _operation(self) -> str:
@@ -274,7 +284,7 @@ class AsyncApplier(AsyncClosing):
             is_old = publisher.link.version.major < _BINARY_SINCE
             fits = is_portable(tables, shapes.tables, settings.rules, dump)
             is_binary = fits and not is_text and not is_old
-            plugin = self._plugin(is_binary=is_binary, until=until)
+            plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
                 settings.rules,
@@ -317,6 +327,7 @@ class AsyncApplier(AsyncClosing):
         if policy is not None and membership is not None:
             await ensure_tombstones(shapes.link, tables)
             await target.use_stamps(membership, policy.max_clock_skew)
+            self._clocked = target
 
     async def _stream(
         self,
@@ -347,8 +358,18 @@ class AsyncApplier(AsyncClosing):
             )
             await run.run(lambda: self._is_stopping, until, deadline)
 
-    def _plugin(self, *, is_binary: bool, until: LSN | None) -> AsyncPgoutput[Row]:
-        settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
+    def _plugin(
+        self, publisher: AsyncLink, *, is_binary: bool, until: LSN | None
+    ) -> AsyncPgoutput[Row]:
+        # Older servers send everything, and the run leaves it out.
+        is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
+        settings = ChangeSettings(
+            binary=is_binary,
+            messages=False,
+            stop_at=until,
+            timeout=_WAITS,
+            origin="none" if is_filtered else "any",
+        )
         return AsyncPgoutput(self._settings.publications, settings, named_rows, None)
 
     async def _publisher_link(self) -> _Session:

@@ -202,7 +202,6 @@ class AsyncApplyRun:
             return True
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
-        # Servers from 16 on filter by themselves.
         return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:

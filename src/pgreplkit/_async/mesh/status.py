@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.server.server import AsyncServer
@@ -47,6 +47,7 @@ async def read_stream(
         state=state,
         behind=slots[0]["behind"],
         lag=None if applier is None else applier.lag,
+        waits_for_clock=timedelta(0) if applier is None else applier.waits_for_clock,
         conflicts=counts["conflicts"],
         parked=counts["parked"],
     )

@@ -134,6 +134,8 @@ class Applier(Closing):
         self._publisher, self._subscriber = conninfo_of(publisher), conninfo_of(subscriber)
         self._tally = Tally()
         self._is_running = self._is_stopping = False
+        self._clocked: ApplyTarget | None = None
+        """The session that waits for the subscriber's clock, if the policy needs it."""
 
     @property
     def name(self) -> str:
@@ -162,6 +164,14 @@ class Applier(Closing):
     def counters(self) -> Mapping[ConflictKind, int]:
         """The number of conflicts that this object has met, by kind."""
         return dict(self._tally.conflicts)
+
+    @property
+    def waits_for_clock(self) -> timedelta:
+        """The time until the subscriber's clock has passed the commit time of the next change.
+
+        It is 0 if no change waits for the clock, and except with LastUpdateWins.
+        """
+        return timedelta(0) if self._clocked is None else self._clocked.waits_for_clock
 
     @property
     def _operation(self) -> str:
@@ -273,7 +283,7 @@ class Applier(Closing):
             is_old = publisher.link.version.major < _BINARY_SINCE
             fits = is_portable(tables, shapes.tables, settings.rules, dump)
             is_binary = fits and not is_text and not is_old
-            plugin = self._plugin(is_binary=is_binary, until=until)
+            plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
                 settings.rules,
@@ -316,6 +326,7 @@ class Applier(Closing):
         if policy is not None and membership is not None:
             ensure_tombstones(shapes.link, tables)
             target.use_stamps(membership, policy.max_clock_skew)
+            self._clocked = target
 
     def _stream(
         self,
@@ -346,8 +357,16 @@ class Applier(Closing):
             )
             run.run(lambda: self._is_stopping, until, deadline)
 
-    def _plugin(self, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
-        settings = ChangeSettings(binary=is_binary, messages=False, stop_at=until, timeout=_WAITS)
+    def _plugin(self, publisher: Link, *, is_binary: bool, until: LSN | None) -> Pgoutput[Row]:
+        # Older servers send everything, and the run leaves it out.
+        is_filtered = self._settings.takes_own_only and publisher.has("changes.origin")
+        settings = ChangeSettings(
+            binary=is_binary,
+            messages=False,
+            stop_at=until,
+            timeout=_WAITS,
+            origin="none" if is_filtered else "any",
+        )
         return Pgoutput(self._settings.publications, settings, named_rows, None)
 
     def _publisher_link(self) -> _Session:

@@ -201,7 +201,6 @@ class ApplyRun:
             return True
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
-        # Servers from 16 on filter by themselves.
         return not self._settings.takes_own_only
 
     def _send(self, transaction: RawTransaction[Row]) -> None:

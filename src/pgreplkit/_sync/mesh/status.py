@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit._sync.server.server import Server
@@ -48,6 +48,7 @@ def read_stream(
         state=state,
         behind=slots[0]["behind"],
         lag=None if applier is None else applier.lag,
+        waits_for_clock=timedelta(0) if applier is None else applier.waits_for_clock,
         conflicts=counts["conflicts"],
         parked=counts["parked"],
     )
