@@ -349,7 +349,7 @@ def test_a_journal_of_other_servers_is_refused(cluster: Pair, tmp_path: Path) ->
         found.plan_resume(journal)
     step = {"kind": "Checkpoint", "node": "y"}
     told = {"operation": "o", "steps": [step], "done": [], "promotion": None, "lost_bytes": None}
-    told |= {"lost_primary": None, "writes": None}
+    told |= {"lost_primary": None, "writes": None, "undone": False}
     journal.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="names servers outside this cluster"):
         found.plan_resume(journal)

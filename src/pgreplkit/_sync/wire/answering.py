@@ -10,7 +10,6 @@ from socket import AF_INET, SHUT_RDWR, SOCK_STREAM, fromfd
 from psycopg import Connection, Error as PsycopgError, errors
 
 from pgreplkit._sync._io import later
-from pgreplkit.plans.streams import silence
 
 
 @contextmanager
@@ -22,6 +21,9 @@ def answered_in_time(connection: Connection[object]) -> Iterator[None]:
 
     Raises: psycopg's ConnectionTimeout.
     """
+    # A first connect does without it.
+    from pgreplkit.plans.streams import silence
+
     limit, is_cut = silence.DEFAULT_LIMIT, False
     # A descriptor of its own: the connection may be closed, and its number used again, meanwhile.
     path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)
