@@ -165,6 +165,12 @@ def _drift(given: argparse.Namespace) -> object:
         return pgreplkit.schema_drift(publisher, subscriber)
 
 
+def _upgrade_check(given: argparse.Namespace) -> Readiness:
+    connect = pgreplkit.Primary.connect
+    with connect(given.old) as old, connect(given.new) as new:
+        return pgreplkit.upgrade.Upgrade(old, new, name="upgrade").check()
+
+
 def _opened(given: argparse.Namespace) -> WalReader:
     return pgreplkit.wal.open_wal(
         given.path, start=given.start, stop_at=given.stop_at, strict=given.check
@@ -178,9 +184,9 @@ def _archive(given: argparse.Namespace) -> object:
 def _plan_show(given: argparse.Namespace) -> object:
     from pathlib import Path
 
-    from pgreplkit.plans.cluster.journal import Journal
+    from pgreplkit.host.journalfile import read_journal
 
-    return Journal.from_json(Path(given.journal).read_text("utf-8"))
+    return read_journal(Path(given.journal))
 
 
 def _lsn(given: argparse.Namespace) -> dict[str, object]:
@@ -220,6 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     drift = _command(commands, "drift", _drift, "differences between the tables of two servers")
     drift.add_argument("publisher", help=CONNINFO)
     drift.add_argument("subscriber", help=CONNINFO)
+    upgrade = commands.add_parser("upgrade", help="major upgrades").add_subparsers(required=True)
+    check = _command(upgrade, "check", _upgrade_check, "what an upgrade of a database needs")
+    check.add_argument("old", help=CONNINFO)
+    check.add_argument("new", help=CONNINFO)
     _add_files(commands)
     return parser
 

@@ -142,6 +142,8 @@ def test_each_report_of_a_server_is_printed(database: Database) -> None:
     assert printed("subscriptions", database.conninfo) == (0, "no rows\n")
     assert printed("subscriptions", database.conninfo, "--check")[0] == 3
     assert printed("drift", database.conninfo, database.conninfo, "--check")[0] == 3
+    code, text = printed("upgrade", "check", database.conninfo, database.conninfo, "--check")
+    assert (code, text.startswith("CRITICAL - ")) == (2, True)
     assert "pg_wal has" in printed("retention", database.conninfo)[1]
     assert "primary, timeline" in printed("tree", database.conninfo)[1]
     _, text = printed("lag", database.conninfo, "--json")
