@@ -36,6 +36,8 @@ Item = TypeVar("Item")
 R = TypeVar("R")
 
 MEMORY_LIMIT = 8 << 20
+_NEW = StreamState.NEW
+"""A name of its own: the look-up of an enum's member takes time for each change."""
 
 
 class AsyncSlotReader(AsyncClosing, Generic[Item]):
@@ -121,7 +123,7 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
 
     async def __anext__(self) -> Item:
         stream, feed = self._stream, self._feed
-        if feed is None or stream.state is StreamState.NEW:
+        if feed is None or stream.state is _NEW:
             stream.raise_failure()
             feed = await self._open()
         if stream.settings.auto_acknowledge:

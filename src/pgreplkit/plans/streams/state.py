@@ -20,10 +20,8 @@ class StreamState(Enum):
     CLOSED = "closed"
     """The stream was closed, or has reached its end."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return not TRANSITIONS[self]
+    is_over: bool
+    """Whether nothing more will come."""
 
     def to(self, state: StreamState) -> StreamState:
         """Return `state`, if a stream may change to it from this state.
@@ -44,3 +42,7 @@ TRANSITIONS: Mapping[StreamState, frozenset[StreamState]] = {
     StreamState.CLOSED: frozenset(),
 }
 """The states that may follow each state. Only a stream that may reconnect is ever cut."""
+
+# An attribute, since it is read for each change: the look-up of a member costs more.
+for _state, _following in TRANSITIONS.items():
+    _state.is_over = not _following
