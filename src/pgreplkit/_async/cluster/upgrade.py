@@ -186,7 +186,7 @@ class AsyncUpgrade:
         checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
         return self._plan(journal, checks, None)
 
-    def plan_resume(
+    async def plan_resume(
         self,
         redirect: Redirect | None = None,
         *,
