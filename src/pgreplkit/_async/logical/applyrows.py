@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.logical.rowcopy import open_at_snapshot
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.copyout import AsyncCopyOut
@@ -18,13 +19,7 @@ from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
-    IMPORT_SNAPSHOT,
-    ONLY,
-    ROW_SECURITY_OFF,
-)
-from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -75,23 +70,9 @@ class AsyncApplyRows(AsyncClosing):
 
         Raises: ConnectionFailed.
         """
-        with translate_errors("take over the snapshot of the slot"):
-            reader = await AsyncConnection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-            rows = cls(reader, target, planner, plugin, settings, is_wanted)
-            try:
-                # Settings come before BEGIN: a snapshot is imported before any query of the
-                # transaction.
-                await reader.execute(EXACT_TEXTS)
-                await reader.execute(without_timeouts(major).encode())
-                await reader.execute(ROW_SECURITY_OFF)
-                await reader.execute(BEGIN_READING)
-                await reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
-            except BaseException:
-                await reader.close()
-                raise
-        return rows
+        whole = make_conninfo(conninfo, client_encoding="UTF8")
+        reader = await open_at_snapshot(whole, major, snapshot)
+        return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
     def connections(self) -> tuple[AsyncConnection[object], AsyncConnection[object]]:

@@ -1,21 +1,53 @@
-"""AsyncRowCopy: the rows of a table by COPY, over a path that may fall silent."""
+"""The rows of a table at a snapshot, by COPY, over a path that may fall silent."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 
 from psycopg import AsyncConnection, Error as PsycopgError
-from psycopg.sql import Composed
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._async._io import to_thread
+from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.copyout import AsyncCopyOut
-from pgreplkit.catalog.logical.snapshot import IS_COPYING
+from pgreplkit._async.wire.session import read_exactly
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    IMPORT_SNAPSHOT,
+    IS_COPYING,
+    ROW_SECURITY_OFF,
+)
+from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver.conninfo import in_utf8
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 
 _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
+
+
+async def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> AsyncConnection[object]:
+    """Open a session that sees the rows as they are at an exported snapshot.
+
+    Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
+    """
+    with translate_errors("take over the snapshot of the slot"):
+        reader = await AsyncConnection[object].connect(in_utf8(conninfo), autocommit=True)
+        try:
+            # Copied values must load as the streamed ones do. Settings come before BEGIN: a
+            # snapshot is imported before any query of the transaction.
+            await read_exactly(reader, conninfo)
+            with answered_in_time(reader):
+                await reader.execute(without_timeouts(major).encode())
+                await reader.execute(ROW_SECURITY_OFF)
+                await reader.execute(BEGIN_READING)
+                await reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
+        except BaseException:
+            await reader.close()
+            raise
+    return reader
 
 
 class AsyncRowCopy:

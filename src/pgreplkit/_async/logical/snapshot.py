@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._async._io import Lock, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.publication import read_published
-from pgreplkit._async.logical.rowcopy import AsyncRowCopy
+from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
 from pgreplkit._async.streams.changes import (
     MEMORY_LIMIT,
     AsyncChangeStream,
@@ -24,14 +24,10 @@ from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
     COPY_OUT,
-    IMPORT_SNAPSHOT,
     ONLY,
-    ROW_SECURITY_OFF,
     ROWS,
     WHERE,
     table_shape,
@@ -39,7 +35,6 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
@@ -211,18 +206,9 @@ class AsyncSnapshotStream(AsyncChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            with translate_errors("take over the snapshot of the slot"):
-                reader = await AsyncConnection[object].connect(
-                    in_utf8(self._conninfo), autocommit=True
-                )
-                # Copied values must load as the streamed ones do.
-                await read_exactly(reader, self._conninfo)
-                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
-                with answered_in_time(reader):
-                    await reader.execute(unlimited.encode())
-                    await reader.execute(ROW_SECURITY_OFF)
-                    await reader.execute(BEGIN_READING)
-                    await reader.execute(seen)
+            reader = await open_at_snapshot(
+                self._conninfo, walsender.version.major, created.snapshot_name or ""
+            )
         return created.consistent_point, reader
 
     async def _copies(self, link: AsyncLink) -> list[TableCopy]:

@@ -137,7 +137,7 @@ class AsyncMeshActor:
             slot = slot_name(step.mesh, source, step.node)
             if not await server._link.all(operation, applying.SLOT_EXISTS, [slot]):
                 # Before the slot: what it sends is committed later.
-                clock = await server._link.one(operation, sql.CLOCK)
+                clock = await server._link.one(operation, applying.CLOCK)
                 row = [clock["now"], step.mesh, step.node]
                 await target.link.all(operation, sql.LOWER_HORIZON, row)
                 await server.create_logical_slot(slot, timeout=self.site.timeout)

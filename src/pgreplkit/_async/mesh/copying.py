@@ -12,22 +12,16 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.publication import read_published
+from pgreplkit._async.logical.rowcopy import open_at_snapshot
 from pgreplkit._async.logical.snapshot import table_copies
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.streams import functions_of, start_at
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit._async.wire.session import read_exactly
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
-    IMPORT_SNAPSHOT,
-    ONLY,
-    ROW_SECURITY_OFF,
-)
+from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -75,7 +69,7 @@ class AsyncMeshCopy:
                 await self._empty(target, copies)
             else:
                 await self._insist_on_empty(target, copies)
-            clock = await donor._link.one(self._operation, sql.CLOCK)
+            clock = await donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
             await target.link.all(self._operation, sql.LOWER_HORIZON, row)
             database = donor.connection.info.dbname
@@ -90,9 +84,10 @@ class AsyncMeshCopy:
                 if state is None:
                     await start_at(target, donor, created.consistent_point, is_ready=False)
                 await target.set_state(_COPYING)
-                await self._copy(target, copies, created.snapshot_name or "")
+                major, snapshot = walsender.version.major, created.snapshot_name or ""
+                await self._copy(target, copies, major, snapshot)
             # A write to a copied row would else have an earlier time, and lose on all other nodes.
-            newest = (await donor._link.one(self._operation, sql.CLOCK))["now"]
+            newest = (await donor._link.one(self._operation, applying.CLOCK))["now"]
             await target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             await self._start_streams(target)
 
@@ -146,19 +141,11 @@ class AsyncMeshCopy:
     # Rows
 
     async def _copy(
-        self, target: AsyncApplyTarget, copies: Sequence[TableCopy], snapshot: str
+        self, target: AsyncApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
     ) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        with translate_errors(self._operation):
-            reader = await AsyncConnection[object].connect(conninfo, autocommit=True)
+        reader = await open_at_snapshot(conninfo, major, snapshot)
         try:
-            with translate_errors("take over the snapshot of the slot"):
-                await read_exactly(reader, conninfo)
-                major = AsyncLink(reader).version.major
-                await reader.execute(without_timeouts(major).encode())
-                await reader.execute(ROW_SECURITY_OFF)
-                await reader.execute(BEGIN_READING)
-                await reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
             await self._copy_all(reader, target, copies)
         finally:
             await reader.close()

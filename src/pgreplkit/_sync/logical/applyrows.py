@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.rowcopy import open_at_snapshot
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.copyout import CopyOut
@@ -19,13 +20,7 @@ from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import Match
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
-    IMPORT_SNAPSHOT,
-    ONLY,
-    ROW_SECURITY_OFF,
-)
-from pgreplkit.catalog.server.session import EXACT_TEXTS, without_timeouts
+from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -76,23 +71,9 @@ class ApplyRows(Closing):
 
         Raises: ConnectionFailed.
         """
-        with translate_errors("take over the snapshot of the slot"):
-            reader = Connection[object].connect(
-                make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True
-            )
-            rows = cls(reader, target, planner, plugin, settings, is_wanted)
-            try:
-                # Settings come before BEGIN: a snapshot is imported before any query of the
-                # transaction.
-                reader.execute(EXACT_TEXTS)
-                reader.execute(without_timeouts(major).encode())
-                reader.execute(ROW_SECURITY_OFF)
-                reader.execute(BEGIN_READING)
-                reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
-            except BaseException:
-                reader.close()
-                raise
-        return rows
+        whole = make_conninfo(conninfo, client_encoding="UTF8")
+        reader = open_at_snapshot(whole, major, snapshot)
+        return cls(reader, target, planner, plugin, settings, is_wanted)
 
     @property
     def connections(self) -> tuple[Connection[object], Connection[object]]:

@@ -1,22 +1,54 @@
 # Generated from pgreplkit/_async/logical/rowcopy.py by `nox -s sync`. Do not edit.
-"""RowCopy: the rows of a table by COPY, over a path that may fall silent."""
+"""The rows of a table at a snapshot, by COPY, over a path that may fall silent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
 from psycopg import Connection, Error as PsycopgError
-from psycopg.sql import Composed
+from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import to_thread
+from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.copyout import CopyOut
-from pgreplkit.catalog.logical.snapshot import IS_COPYING
+from pgreplkit._sync.wire.session import read_exactly
+from pgreplkit.catalog.logical.snapshot import (
+    BEGIN_READING,
+    IMPORT_SNAPSHOT,
+    IS_COPYING,
+    ROW_SECURITY_OFF,
+)
+from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver.conninfo import in_utf8
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
 
 _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
+
+
+def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[object]:
+    """Open a session that sees the rows as they are at an exported snapshot.
+
+    Raises: ConnectionFailed; ServerError if the snapshot no longer exists.
+    """
+    with translate_errors("take over the snapshot of the slot"):
+        reader = Connection[object].connect(in_utf8(conninfo), autocommit=True)
+        try:
+            # Copied values must load as the streamed ones do. Settings come before BEGIN: a
+            # snapshot is imported before any query of the transaction.
+            read_exactly(reader, conninfo)
+            with answered_in_time(reader):
+                reader.execute(without_timeouts(major).encode())
+                reader.execute(ROW_SECURITY_OFF)
+                reader.execute(BEGIN_READING)
+                reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
+        except BaseException:
+            reader.close()
+            raise
+    return reader
 
 
 class RowCopy:

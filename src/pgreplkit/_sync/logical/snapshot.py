@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Composed
 from pgreplkit._sync._io import Lock, sleep
 from pgreplkit._sync.logical.coverage import insist_on_all_rows
 from pgreplkit._sync.logical.publication import read_published
-from pgreplkit._sync.logical.rowcopy import RowCopy
+from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
 from pgreplkit._sync.streams.changes import (
     MEMORY_LIMIT,
     ChangeStream,
@@ -25,14 +25,10 @@ from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.logical.publication import PublishedTable
 from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
     COPY_OUT,
-    IMPORT_SNAPSHOT,
     ONLY,
-    ROW_SECURITY_OFF,
     ROWS,
     WHERE,
     table_shape,
@@ -40,7 +36,6 @@ from pgreplkit.catalog.logical.snapshot import (
 from pgreplkit.catalog.logical.stuck import PUBLICATION_NAMES
 from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
-from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.encodings import insist_on_readable
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ServerError, StreamClosed, TableNotFound
@@ -212,16 +207,9 @@ class SnapshotStream(ChangeStream[R]):
             )
             # From here on a slot exists that no one else knows.
             self._has_unfinished_slot = True
-            with translate_errors("take over the snapshot of the slot"):
-                reader = Connection[object].connect(in_utf8(self._conninfo), autocommit=True)
-                # Copied values must load as the streamed ones do.
-                read_exactly(reader, self._conninfo)
-                seen = SQL(IMPORT_SNAPSHOT).format(created.snapshot_name)
-                with answered_in_time(reader):
-                    reader.execute(unlimited.encode())
-                    reader.execute(ROW_SECURITY_OFF)
-                    reader.execute(BEGIN_READING)
-                    reader.execute(seen)
+            reader = open_at_snapshot(
+                self._conninfo, walsender.version.major, created.snapshot_name or ""
+            )
         return created.consistent_point, reader
 
     def _copies(self, link: Link) -> list[TableCopy]:

@@ -134,7 +134,7 @@ class MeshActor:
             slot = slot_name(step.mesh, source, step.node)
             if not server._link.all(operation, applying.SLOT_EXISTS, [slot]):
                 # Before the slot: what it sends is committed later.
-                clock = server._link.one(operation, sql.CLOCK)
+                clock = server._link.one(operation, applying.CLOCK)
                 row = [clock["now"], step.mesh, step.node]
                 target.link.all(operation, sql.LOWER_HORIZON, row)
                 server.create_logical_slot(slot, timeout=self.site.timeout)

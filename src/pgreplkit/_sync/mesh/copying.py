@@ -13,22 +13,16 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.publication import read_published
+from pgreplkit._sync.logical.rowcopy import open_at_snapshot
 from pgreplkit._sync.logical.snapshot import table_copies
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.streams import functions_of, start_at
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.wire.link import Link
-from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.apply.policies import LastUpdateWins
 from pgreplkit.catalog.logical import applying
-from pgreplkit.catalog.logical.snapshot import (
-    BEGIN_READING,
-    IMPORT_SNAPSHOT,
-    ONLY,
-    ROW_SECURITY_OFF,
-)
+from pgreplkit.catalog.logical.snapshot import ONLY
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.catalog.server.session import without_timeouts
 from pgreplkit.driver import statements as parts
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ApplyError
@@ -76,7 +70,7 @@ class MeshCopy:
                 self._empty(target, copies)
             else:
                 self._insist_on_empty(target, copies)
-            clock = donor._link.one(self._operation, sql.CLOCK)
+            clock = donor._link.one(self._operation, applying.CLOCK)
             row = [clock["now"], self._mesh, self._node]
             target.link.all(self._operation, sql.LOWER_HORIZON, row)
             database = donor.connection.info.dbname
@@ -91,9 +85,10 @@ class MeshCopy:
                 if state is None:
                     start_at(target, donor, created.consistent_point, is_ready=False)
                 target.set_state(_COPYING)
-                self._copy(target, copies, created.snapshot_name or "")
+                major, snapshot = walsender.version.major, created.snapshot_name or ""
+                self._copy(target, copies, major, snapshot)
             # A write to a copied row would else have an earlier time, and lose on all other nodes.
-            newest = (donor._link.one(self._operation, sql.CLOCK))["now"]
+            newest = (donor._link.one(self._operation, applying.CLOCK))["now"]
             target.wait_for_clock(newest, LastUpdateWins().max_clock_skew)
             self._start_streams(target)
 
@@ -144,18 +139,12 @@ class MeshCopy:
 
     # Rows
 
-    def _copy(self, target: ApplyTarget, copies: Sequence[TableCopy], snapshot: str) -> None:
+    def _copy(
+        self, target: ApplyTarget, copies: Sequence[TableCopy], major: int, snapshot: str
+    ) -> None:
         conninfo = make_conninfo(self._site.servers[self._donor], client_encoding="UTF8")
-        with translate_errors(self._operation):
-            reader = Connection[object].connect(conninfo, autocommit=True)
+        reader = open_at_snapshot(conninfo, major, snapshot)
         try:
-            with translate_errors("take over the snapshot of the slot"):
-                read_exactly(reader, conninfo)
-                major = Link(reader).version.major
-                reader.execute(without_timeouts(major).encode())
-                reader.execute(ROW_SECURITY_OFF)
-                reader.execute(BEGIN_READING)
-                reader.execute(SQL(IMPORT_SNAPSHOT).format(snapshot))
             self._copy_all(reader, target, copies)
         finally:
             reader.close()

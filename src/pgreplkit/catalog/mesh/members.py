@@ -33,7 +33,6 @@ LOWER_HORIZON = """
 HORIZON = "SELECT horizon FROM pgreplkit.mesh_node WHERE mesh = %s AND node = %s"
 MARK = "SELECT clock_timestamp() AS now, pg_current_wal_insert_lsn() AS lsn"
 """The time is read first: each commit before it is in the WAL up to the position."""
-CLOCK = "SELECT clock_timestamp() AS now"
 
 NO_WRITE = """
     CREATE OR REPLACE FUNCTION pgreplkit.no_write() RETURNS trigger LANGUAGE plpgsql AS $$
