@@ -240,6 +240,7 @@ ROOMS = {
             "MeshComparison",
             "MeshConflict",
             "MeshDifference",
+            "MeshSetup",
             "MeshStream",
             "StreamState",
         ],
