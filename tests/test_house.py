@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,8 +70,14 @@ def module_of(path: Path) -> str:
     return name_of(path).removesuffix(".py").replace("/", ".")
 
 
-def imports(path: Path) -> Iterator[str]:
-    return imports_of(ast.parse(path.read_text()), name_of(path))
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def imports(path: Path) -> list[str]:
+    return [*imports_of(tree_of(path), name_of(path))]
 
 
 def imports_of(tree: ast.Module, name: str) -> Iterator[str]:
@@ -90,14 +97,21 @@ def inner_modules() -> list[Path]:
     return [path for path in MODULES if path not in FACADES]
 
 
-@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
-def test_imports_point_downward(path: Path) -> None:
-    own = module_of(path)
-    for module in imports(path):
-        inner = module.removeprefix("pgreplkit.")
-        if inner != module:
-            same_folder = folder_of(inner) == folder_of(own)
-            assert same_folder or layer_of(inner) < layer_of(own), module
+def inner_imports(path: Path) -> list[str]:
+    """Return the imports of a module from the package, by their names within it."""
+    here = "pgreplkit."
+    return [module.removeprefix(here) for module in imports(path) if module.startswith(here)]
+
+
+def test_imports_point_downward() -> None:
+    wrong = [
+        (own, inner)
+        for path in inner_modules()
+        for own in [module_of(path)]
+        for inner in inner_imports(path)
+        if folder_of(inner) != folder_of(own) and layer_of(inner) >= layer_of(own)
+    ]
+    assert not wrong
 
 
 def subject_of(module: str) -> int:
@@ -105,43 +119,53 @@ def subject_of(module: str) -> int:
     return SUBJECTS.index(parts[1] if parts[1] in SUBJECTS else "root")
 
 
-@pytest.mark.parametrize("path", sorted(ROOM.glob("_async/**/*.py")), ids=name_of)
-def test_subjects_build_on_each_other_in_one_order(path: Path) -> None:
-    own = module_of(path)
-    for module in imports(path):
-        inner = module.removeprefix("pgreplkit.")
-        if inner.startswith("_async.") and inner != "_async._io" and path.stem != "__init__":
-            assert subject_of(inner) <= subject_of(own), module
+def test_subjects_build_on_each_other_in_one_order() -> None:
+    modules = [path for path in ROOM.glob("_async/**/*.py") if path.stem != "__init__"]
+    wrong = [
+        (own, inner)
+        for path in modules
+        for own in [module_of(path)]
+        for inner in inner_imports(path)
+        if inner.startswith("_async.") and inner != "_async._io"
+        if subject_of(inner) > subject_of(own)
+    ]
+    assert modules
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
-def test_pure_layers_import_no_driver(path: Path) -> None:
-    if folder_of(module_of(path)) in PURE:
-        banned = {"psycopg", "pgtoolkit", "socket", "asyncio", "subprocess"}
-        assert not banned & {module.split(".")[0] for module in imports(path)}
+def test_pure_layers_import_no_driver() -> None:
+    banned = {"psycopg", "pgtoolkit", "socket", "asyncio", "subprocess"}
+    wrong = [
+        (module_of(path), module)
+        for path in inner_modules()
+        if folder_of(module_of(path)) in PURE
+        for module in imports(path)
+        if module.split(".")[0] in banned
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_stays_small_and_is_named_for_one_idea(path: Path) -> None:
+def test_a_module_stays_small_and_is_named_for_one_idea() -> None:
     # A list of public names grows with their number.
-    assert path in FACADES or len(path.read_text().splitlines()) <= 700
-    assert path.stem not in {"utils", "helpers", "misc", "common"}
+    lines = {path: len(path.read_text().splitlines()) for path in MODULES if path not in FACADES}
+    assert not [f"{name_of(path)}: {count} lines" for path, count in lines.items() if count > 700]
+    vague = {"utils", "helpers", "misc", "common"}
+    assert not [name_of(path) for path in MODULES if path.stem in vague]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_has_a_docstring(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_every_module_has_a_docstring() -> None:
+    assert not [name_of(path) for path in MODULES if not ast.get_docstring(tree_of(path))]
 
 
 def at_import(tree: ast.Module) -> ast.Module:
     """Return the statements that run when the module is imported, without functions."""
-    tree.body = [
+    body = [
         node
         for node in tree.body
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     ]
-    return tree
+    return ast.Module(body, [])
 
 
 def test_no_modules_import_each_other() -> None:
@@ -150,7 +174,7 @@ def test_no_modules_import_each_other() -> None:
     modules = [path for path in inner_modules() if path.stem != "__init__"]
     paths = {f"pgreplkit.{module_of(path)}": path for path in modules}
     graph = {
-        module: {*imports_of(at_import(ast.parse(path.read_text())), module)} & {*paths}
+        module: {*imports_of(at_import(tree_of(path)), module)} & {*paths}
         for module, path in paths.items()
     }
     assert len([*TopologicalSorter(graph).static_order()]) == len(paths)
@@ -255,11 +279,25 @@ def depth_of(node: ast.AST) -> int:
     return deepest
 
 
-@pytest.mark.parametrize("path", inner_modules(), ids=name_of)
-def test_functions_are_short_and_not_nested_deeply(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or 0) - node.lineno + 1
-            assert lines <= LONGEST, f"{node.name}: {lines} lines"
-            if folder_of(module_of(path)) not in PARSERS:
-                assert depth_of(node) <= DEEPEST, node.name
+def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in inner_modules():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node
+
+
+def test_functions_are_short() -> None:
+    lines = {
+        f"{name_of(path)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, node in functions()
+    }
+    assert not {name: count for name, count in lines.items() if count > LONGEST}
+
+
+def test_functions_are_not_nested_deeply() -> None:
+    deep = [
+        f"{name_of(path)}: {node.name}"
+        for path, node in functions()
+        if folder_of(module_of(path)) not in PARSERS and depth_of(node) > DEEPEST
+    ]
+    assert not deep

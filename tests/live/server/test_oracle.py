@@ -16,7 +16,7 @@ from pgreplkit.errors import InvalidLSN
 from pgreplkit.lab import Lab
 from pgreplkit.testing.strategies import lsns, sync_standby_names, wal_file_names
 
-SIZES = ["1MB", "64MB", "1GB"]
+SIZES = ["1MB", *(pytest.param(size, marks=pytest.mark.matrix) for size in ("64MB", "1GB"))]
 
 live = settings(
     max_examples=25,
