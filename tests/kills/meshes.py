@@ -8,6 +8,7 @@ must be on all of them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import subprocess
 import sys
@@ -155,16 +156,14 @@ class Run:
                 time.sleep(chance.uniform(0.3, 1.2))
                 self.kill_one()
             for name in self.joining:
-                self.perform("join", lambda journal, name=name: self.join(name, journal))
+                self.perform("join", functools.partial(self.join, name))
                 self.write(name)
                 self.kill_one()
             time.sleep(0.5)
             if len(self.nodes) > 2 and chance.random() < 0.5:
                 leaving = chance.choice([*self.nodes])
                 acknowledged = self.stop(leaving)
-                self.perform(
-                    "leave", lambda journal: self.mesh.plan_leave(leaving, journal=journal)
-                )
+                self.perform("leave", functools.partial(self.leave, leaving))
                 del self.nodes[leaving]
             else:
                 acknowledged = set()
@@ -212,6 +211,9 @@ class Run:
 
     def join(self, name: str, journal: str) -> Plan:
         return self.mesh.plan_join(name, donor=self.chance.choice([*self.writers]), journal=journal)
+
+    def leave(self, name: str, journal: str) -> Plan:
+        return self.mesh.plan_leave(name, journal=journal)
 
     def perform(self, kind: str, planned: Callable[[str], Plan]) -> None:
         """Run a plan while something is killed, and continue it after each failure."""
