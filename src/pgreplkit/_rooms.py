@@ -163,6 +163,18 @@ ROOMS = {
         ],
         "errors.base": ["Error"],
         "errors.extras": ["ExtraMissing"],
+        "errors.feeds": [
+            "EncodingFailed",
+            "FeedError",
+            "InvalidFeedPosition",
+            "MessageTooLarge",
+            "PositionLost",
+            "SinkFenced",
+            "SinkNotFitting",
+            "SinkRefused",
+            "SinkUnreachable",
+            "WrongSource",
+        ],
         "errors.host": ["ControlFailed", "HostFileError", "WalNotFound"],
         "errors.lab": ["LabError", "ServerNotFound", "ServerStartFailed"],
         "errors.logical": [
@@ -231,6 +243,13 @@ ROOMS = {
         "plans.cluster.journal": ["PlanFailed", "PlanRefused"],
         "plans.cluster.topology": ["SplitBrain"],
         "plans.logical.stuck": ["SubscriptionStuck"],
+    },
+    "pgreplkit.feeds": {
+        "feeds.batches": ["FeedBatch"],
+        "feeds.change": ["FeedChange", "FeedOperation", "FeedSource"],
+        "feeds.message": ["FeedMessage"],
+        "feeds.position": ["FeedPosition", "FeedStage"],
+        "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],
