@@ -37,7 +37,7 @@ LAYERS = [
     {"values"},
     {"catalog", "protocol"},
     {"plans", "offline"},
-    {"apply", "monitoring"},
+    {"apply", "feeds", "monitoring"},
     {"driver"},
     {"host"},
     {"_async", "_sync"},
@@ -46,9 +46,19 @@ LAYERS = [
     {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""
-SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster", "mesh"]
+SUBJECTS = ["wire", "streams", "server", "logical", "root", "cluster", "mesh", "feeds"]
 """The folders of _async and _sync, in the order in which they build on each other."""
-PURE = {"errors", "values", "catalog", "protocol", "plans", "offline", "apply", "monitoring"}
+PURE = {
+    "errors",
+    "values",
+    "catalog",
+    "protocol",
+    "plans",
+    "offline",
+    "apply",
+    "feeds",
+    "monitoring",
+}
 
 PUBLIC = {public: import_module(public) for public in HOME}
 """The public modules whose names are loaded on first use."""

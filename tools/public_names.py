@@ -19,6 +19,7 @@ PUBLIC = [
     "pgreplkit.changes",
     "pgreplkit.checks",
     "pgreplkit.errors",
+    "pgreplkit.feeds",
     "pgreplkit.mesh",
     "pgreplkit.metrics",
     "pgreplkit.otel",

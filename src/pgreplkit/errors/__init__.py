@@ -13,7 +13,8 @@
     │   ├── InvalidControlFile         InvalidTableName
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
     │   ├── InvalidWalMessage          InvalidBackupMessage
-    │   └── InvalidBackupCatalog       InvalidThreshold
+    │   ├── InvalidBackupCatalog       InvalidThreshold
+    │   └── InvalidFeedPosition
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
     ├── CheckNotFound (also a KeyError)
@@ -46,6 +47,12 @@
     ├── ValueNotLoadable               BackupDamaged
     ├── ControlFailed
     ├── PlanRefused                    PlanFailed
+    ├── FeedError
+    │   ├── SinkUnreachable            SinkNotFitting
+    │   ├── SinkRefused
+    │   │   └── MessageTooLarge
+    │   ├── SinkFenced                 EncodingFailed
+    │   └── PositionLost               WrongSource
     ├── PatroniError
     │   └── PatroniUnreachable         PatroniRefused
     ├── LabError
@@ -70,6 +77,18 @@ if TYPE_CHECKING:
         Error as Error,
     )
     from pgreplkit.errors.extras import ExtraMissing as ExtraMissing
+    from pgreplkit.errors.feeds import (
+        EncodingFailed as EncodingFailed,
+        FeedError as FeedError,
+        InvalidFeedPosition as InvalidFeedPosition,
+        MessageTooLarge as MessageTooLarge,
+        PositionLost as PositionLost,
+        SinkFenced as SinkFenced,
+        SinkNotFitting as SinkNotFitting,
+        SinkRefused as SinkRefused,
+        SinkUnreachable as SinkUnreachable,
+        WrongSource as WrongSource,
+    )
     from pgreplkit.errors.host import (
         ControlFailed as ControlFailed,
         HostFileError as HostFileError,

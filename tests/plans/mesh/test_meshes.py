@@ -12,8 +12,9 @@ from serverfacts import settings
 from pgreplkit.apply import LastUpdateWins
 from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
 from pgreplkit.errors import ServerError
-from pgreplkit.mesh import Mesh
+from pgreplkit.mesh import Mesh, MeshSetup
 from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.layout import (
     Members,
     MemberState,
@@ -157,9 +158,21 @@ def table(**changed: object) -> TargetTable:
         table=USERS,
         is_partitioned=False,
         hides_rows=False,
-        lacks=(),
-        **{**facts, **changed},  # type: ignore[arg-type]
+        **{"lacks": (), **facts, **changed},  # type: ignore[arg-type]
     )
+
+
+RIGHTS = ApplyRights(
+    role="mover",
+    is_superuser=False,
+    has_schema=True,
+    may_create=True,
+    session_role="origin",
+    has_role_wrapper=False,
+    has_origin_wrapper=False,
+    may_use_origins=True,
+    may_set_role=True,
+)
 
 
 def node(name: str, **changed: object) -> MeshNodeFacts:
@@ -186,8 +199,12 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "without_old_values": (),
         "with_foreign_keys": (),
         "sequences": (),
+        "hidden": (),
         "members": Members(all=(), ties="rank"),
-        "has_publication": False,
+        "published": None,
+        "owns_tables": True,
+        "may_replicate": True,
+        "rights": RIGHTS,
     }
     return MeshNodeFacts(**{**facts, **changed})  # type: ignore[arg-type]
 
@@ -219,7 +236,14 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "encodings": ("encoding", "LATIN1"),
     "databases": ("system_id", "a"),
     "rows": ("with_rows", (USERS,)),
-    "membership": ("has_publication", True),
+    "membership": ("members", members("a", "b")),
+    "publication of b": ("published", ()),
+    "replication of b": ("may_replicate", False),
+    "schema pgreplkit of b": ("rights", attrs.evolve(RIGHTS, may_create=False)),
+    "session_replication_role of b": ("rights", attrs.evolve(RIGHTS, may_set_role=False)),
+    "replication origins of b": ("rights", attrs.evolve(RIGHTS, may_use_origins=False)),
+    "sequences of b": ("hidden", (USERS,)),
+    "privileges on public.users of b": ("tables", {USERS: table(lacks=("TRIGGER",))}),
     "ties": ("major", 13),
     "max_replication_slots of b": ("slots", 10),
     "max_wal_senders of b": ("senders", 10),
@@ -231,9 +255,24 @@ WRONG: Mapping[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("check", WRONG)
-def test_what_cannot_converge_is_refused(check: str) -> None:
+def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
     field, value = WRONG[check]
     assert check in critical(node("a"), node("b", **{field: value}))
+
+
+def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
+    other = node("b", owns_tables=False)
+    assert critical(node("a"), other) == {"publication of b"}
+    assert "setup_sql('mover')" in found(node("a"), other)["publication of b"].remedy
+    assert not critical(node("a"), attrs.evolve(other, published=(USERS,)))
+    # A member has its publication.
+    own = members("a", "b")
+    both = node("a", members=own), attrs.evolve(other, members=own)
+    assert not critical(*both, node("c"), new=("c",))
+
+
+def test_setup_statements_are_printed_by_node() -> None:
+    assert str(MeshSetup(nodes={"a": ("GRANT x",), "b": ()})) == "-- on a\nGRANT x;\n-- on b"
 
 
 def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:

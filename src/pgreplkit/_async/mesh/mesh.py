@@ -15,12 +15,13 @@ from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
-from pgreplkit._async.logical.sequences import read_sequences
 from pgreplkit._async.mesh.actions import AsyncMeshActor
 from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream
+from pgreplkit._async.mesh.sequences import read_sequences_of
+from pgreplkit._async.mesh.setup import node_setup
 from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
@@ -42,9 +43,10 @@ from pgreplkit.plans.mesh.layout import (
     without,
 )
 from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.sequences import SequenceSpread, owned_by, spread
-from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshStream
+from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
+from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import AnyTable, TableName
@@ -89,6 +91,22 @@ class AsyncMesh:
 
     # Operations
 
+    async def setup_sql(self, role: str, *, timeout: Timeout = 60.0) -> MeshSetup:
+        """Return the statements by which an administrator prepares ``role`` on each node.
+
+        The role must exist. Afterwards it can create and run the mesh, let nodes join and leave.
+
+        Raises: InvalidRoleName; ServerError if the role does not exist; ConnectionFailed.
+        """
+        checked_role_name(role)
+        site = self._site(timeout)
+        tables = await self._resolved(site, self.nodes[0])
+        statements = {}
+        for node in self.nodes:
+            async with await site.server(node) as server:
+                statements[node] = await node_setup(server._link, self.name, role, tables)
+        return MeshSetup(nodes=statements)
+
     async def plan_create(
         self,
         *,
@@ -102,7 +120,7 @@ class AsyncMesh:
         the others must be empty. The order of the nodes is their rank.
 
         Raises: ConnectionFailed.
-        Needs: on each node the ownership of the tables, REPLICATION, and what the applier needs.
+        Needs: on each node what ``setup_sql`` grants.
         """
         nodes = self.nodes
         first = nodes[0] if first is None else self._known(first)
@@ -412,7 +430,7 @@ class AsyncMesh:
             }
             tables = await self._resolved(site, self.nodes[0])
             states = {
-                node: owned_by(await read_sequences(server._link, None), tables)
+                node: await read_sequences_of(server._link, tables)
                 for node, server in servers.items()
             }
             changes = spread(states)

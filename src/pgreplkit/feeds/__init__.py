@@ -1,0 +1,23 @@
+"""Send the changes of a slot to an engine that stores and distributes messages, exactly once.
+
+A feed reads a slot, encodes each change as messages, and sends them to a sink, which stores its
+position together with them.
+"""
+
+from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
+
+if TYPE_CHECKING:
+    from pgreplkit.feeds.batches import FeedBatch as FeedBatch
+    from pgreplkit.feeds.change import (
+        FeedChange as FeedChange,
+        FeedOperation as FeedOperation,
+        FeedSource as FeedSource,
+    )
+    from pgreplkit.feeds.message import FeedMessage as FeedMessage
+    from pgreplkit.feeds.position import FeedPosition as FeedPosition, FeedStage as FeedStage
+    from pgreplkit.feeds.sink import Encoder as Encoder, Sink as Sink, SinkLimits as SinkLimits
+
+# Hidden from type checkers, which would take any name for a public one.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = _lazy(__name__)
+    __all__ = __dir__()

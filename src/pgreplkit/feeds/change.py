@@ -1,0 +1,82 @@
+"""FeedChange: a change as an encoder gets it, with its values as the server sent them."""
+
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+import attrs
+
+from pgreplkit.protocol.pgoutput.tables import Table
+from pgreplkit.protocol.pgoutput.tuples import RawValues
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class FeedOperation(Enum):
+    """What a change does."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+    MESSAGE = "message"
+    """A logical message, written by pg_logical_emit_message()."""
+    READ = "read"
+    """A row that existed before the feed began."""
+
+
+@attrs.frozen
+class FeedSource(Record):
+    """The source of a feed; the same for all of its changes."""
+
+    feed: str
+    """The feed's name, which is that of its slot."""
+    system_id: int
+    """The cluster's system identifier."""
+    database: str
+    server_version: int
+    """The major version."""
+
+
+@attrs.define(eq=False)
+class FeedChange:
+    """A change, with its values in the text form in which the server sent them.
+
+    Its name for ever is ``(lsn, number)``: a slot that is read again sends the same.
+    """
+
+    source: FeedSource
+    operation: FeedOperation
+    lsn: LSN
+    """The end of the transaction; for a row that existed before, the slot's first position."""
+    number: int
+    """The number in the transaction, from 1."""
+    xid: int
+    """0 for a logical message that is not transactional, and for rows that existed before."""
+    microseconds: int
+    """The commit time in microseconds since 2000-01-01 UTC."""
+    tables: tuple[Table, ...]
+    """The table; several for a TRUNCATE, none for a logical message."""
+    old: RawValues | None = None
+    """The old values and the format of each, TEXT or UNSENT; None if they were not sent."""
+    new: RawValues | None = None
+    """The new values; UNSENT are large values that an UPDATE did not change."""
+    is_key_only: bool = False
+    """Whether ``old`` has the columns of the replica identity only."""
+    prefix: str = ""
+    """The prefix of a logical message."""
+    content: bytes = b""
+    """The content of a logical message."""
+    origin: str | None = None
+    """The replication origin, if the publisher itself received the transaction by replication."""
+
+    @property
+    def table(self) -> Table:
+        """The table of a row."""
+        return self.tables[0]
+
+    @property
+    def commit_time(self) -> datetime:
+        """The time of the commit."""
+        return _EPOCH + timedelta(microseconds=self.microseconds)
