@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -234,7 +234,7 @@ class Run:
                 self.killed["resumed"] += 1
                 time.sleep(1)
                 # It is written when the checks have passed.
-                if os.path.exists(journal):
+                if Path(journal).exists():
                     self.mesh.plan_resume(journal).resume()
                 else:
                     planned(journal).run()
