@@ -262,6 +262,7 @@ ROOMS = {
             "MeshComparison",
             "MeshConflict",
             "MeshDifference",
+            "MeshSetup",
             "MeshStream",
             "StreamState",
         ],

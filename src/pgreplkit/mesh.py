@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         MeshComparison as MeshComparison,
         MeshConflict as MeshConflict,
         MeshDifference as MeshDifference,
+        MeshSetup as MeshSetup,
         MeshStream as MeshStream,
         StreamState as StreamState,
     )

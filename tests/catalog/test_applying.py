@@ -51,3 +51,10 @@ def test_the_position_is_recorded_by_the_last_statement() -> None:
 def test_deletions_are_recorded_by_triggers() -> None:
     statements = sql.setup_sql("mover", 18, "db", TABLES, triggers=True)
     assert any("TRUNCATE, TRIGGER ON" in statement for statement in statements)
+
+
+@pytest.mark.parametrize(("version", "schema"), [(13, "pgreplkit"), (14, "pg_catalog")])
+def test_a_role_that_creates_streams_may_advance_their_origins(version: int, schema: str) -> None:
+    call = f"{schema}.pg_replication_origin_advance(text, pg_lsn)"
+    assert sql.advance_sql("mover", version)[-1] == f'GRANT EXECUTE ON FUNCTION {call} TO "mover"'
+    assert "advance" not in " ".join(sql.setup_sql("mover", version, "db", TABLES, triggers=True))

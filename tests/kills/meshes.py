@@ -1,21 +1,29 @@
 """Write on all nodes of meshes, and kill servers and appliers: ``meshes.py [runs] [seed] [PG …]``.
 
-Each run has 2 to 4 nodes of random major versions. At the end the rows of all nodes are compared,
-and every insert that a server acknowledged must be on all of them.
+Each run has 2 to 4 nodes of random major versions; some of them may join or leave while the others
+write. At the end the rows of all nodes are compared, and every insert that a server acknowledged
+must be on all of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
+from pgreplkit import Plan
+from pgreplkit.errors import Error
 from pgreplkit.lab import Lab, Node
 from pgreplkit.mesh import Mesh
 
@@ -25,6 +33,8 @@ SETTINGS = {
     "max_replication_slots": "40",
     "max_wal_senders": "40",
     "restart_after_crash": "on",
+    # Writers change hot keys in any order: a deadlock takes that long.
+    "deadlock_timeout": "20ms",
 }
 SETUP = (
     "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, pad text)",
@@ -33,6 +43,7 @@ SETUP = (
     "ALTER TABLE log REPLICA IDENTITY FULL",
 )
 NAMES, KEYS, WRITERS = ("berlin", "paris", "rome", "oslo"), 12, 2
+ROLE = "mover"
 
 
 class Writer(threading.Thread):
@@ -105,65 +116,146 @@ def mesh_of(nodes: dict[str, str]) -> Mesh:
     return Mesh(nodes, tables=["public.*"])
 
 
-def run_once(servers: list[Node], number: int, chance: random.Random) -> Counter[str]:
-    chosen = chance.sample(servers, chance.randint(2, min(4, len(servers))))
-    nodes: dict[str, str] = {}
-    for name, server in zip(NAMES, chosen, strict=False):
-        with psycopg.connect(server.conninfo, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE run{number}".encode())
-        nodes[name] = psycopg.conninfo.make_conninfo(server.conninfo, dbname=f"run{number}")
-        with psycopg.connect(nodes[name], autocommit=True) as connection:
-            for statement in SETUP:
-                connection.execute(statement.encode())
-    mesh = mesh_of(nodes)
-    mesh.plan_create().run()
-    process = Process(nodes)
-    writers = [
-        Writer(conninfo, f"{name}{copy}", number)
-        for name, conninfo in nodes.items()
-        for copy in range(WRITERS)
-    ]
-    killed = Counter[str]()
-    for writer in writers:
-        writer.start()
-    try:
-        for _ in range(chance.randint(1, 4)):
-            time.sleep(chance.uniform(0.3, 1.2))
-            process.ensure()
-            who = chance.choice(["mesh", *nodes])
-            killed["mesh" if who == "mesh" else "server"] += 1
-            if who == "mesh":
-                process.kill()
-                process.start()
+class Run:
+    """One mesh with its writers; every second one is run by a role that is no superuser."""
+
+    def __init__(self, servers: list[Node], number: int, chance: random.Random) -> None:
+        self.number, self.chance = number, chance
+        self.killed = Counter[str]()
+        chosen = chance.sample(servers, chance.randint(2, min(4, len(servers))))
+        self.servers = dict(zip(NAMES, chosen, strict=False))
+        # A node joins while the others write, unless it could not tell the origins of commits.
+        self.joining = [*self.servers][2:] if chance.random() < 0.5 else []
+        old = {name for name, server in self.servers.items() if server.major < 14}
+        if not old & {*[*self.servers][:2]} and old & {*self.joining}:
+            self.joining = []
+        self.nodes = self._databases()
+        self.writers: dict[str, list[Writer]] = {}
+
+    def _databases(self) -> dict[str, str]:
+        owned, nodes = {}, {}
+        for name, server in self.servers.items():
+            with psycopg.connect(server.conninfo, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE run{self.number}".encode())
+            owned[name] = make_conninfo(server.conninfo, dbname=f"run{self.number}")
+            execute(owned[name], *SETUP)
+            nodes[name] = make_conninfo(owned[name], user=ROLE, password=ROLE)
+        if self.number % 2:
+            return owned
+        for name, statements in mesh_of(owned).setup_sql(ROLE).nodes.items():
+            execute(owned[name], *statements)
+        return nodes
+
+    def go(self) -> Counter[str]:
+        chance = self.chance
+        first = {name: self.nodes[name] for name in self.nodes if name not in self.joining}
+        mesh_of(first).plan_create().run()
+        self.process = Process(self.nodes)
+        self.mesh = mesh_of(self.nodes)
+        try:
+            for name in first:
+                self.write(name)
+            for _ in range(chance.randint(1, 4)):
+                time.sleep(chance.uniform(0.3, 1.2))
+                self.kill_one()
+            for name in self.joining:
+                self.perform("join", functools.partial(self.join, name))
+                self.write(name)
+                self.kill_one()
+            time.sleep(0.5)
+            if len(self.nodes) > 2 and chance.random() < 0.5:
+                leaving = chance.choice([*self.nodes])
+                acknowledged = self.stop(leaving)
+                self.perform("leave", functools.partial(self.leave, leaving))
+                del self.nodes[leaving]
             else:
-                server = chosen[[*nodes].index(who)]
-                server.stop("immediate")
-                server.start()
-        time.sleep(0.5)
-    finally:
-        for writer in writers:
+                acknowledged = set()
+            acknowledged |= self.stop(*self.writers)
+            # A member that this object does not know would be an error.
+            self.mesh = mesh_of(self.nodes)
+            self.mesh.wait_for_sync(timeout=120)
+            self.compare(acknowledged)
+        finally:
+            self.stop(*self.writers)
+            self.process.kill()
+        self.killed["transactions"] = len(acknowledged)
+        versions = ", ".join(str(server.version) for server in self.servers.values())
+        print(f"run {self.number} on {versions}: {dict(self.killed)}, no row differs", flush=True)
+        for server in self.servers.values():
+            remove(server, f"run{self.number}")
+        return self.killed
+
+    def write(self, node: str) -> None:
+        self.writers[node] = [
+            Writer(self.nodes[node], f"{node}{copy}", self.number) for copy in range(WRITERS)
+        ]
+        for writer in self.writers[node]:
+            writer.start()
+
+    def stop(self, *nodes: str) -> set[str]:
+        """Stop the writers of nodes; return what the servers acknowledged to them."""
+        stopped = [writer for node in nodes for writer in self.writers.pop(node)]
+        for writer in stopped:
             writer.stopped.set()
-        for writer in writers:
+        for writer in stopped:
             writer.join()
-    try:
-        mesh.wait_for_sync(timeout=120)
-        comparison = mesh.compare(timeout=120)
-    finally:
-        process.kill()
-    versions = ", ".join(str(server.version) for server in chosen)
-    if not comparison.is_equal:
-        raise SystemExit(f"run {number} ({versions}):\n{comparison}")
-    acknowledged = {entry for writer in writers for entry in writer.acknowledged}
-    for name, conninfo in nodes.items():
-        with psycopg.connect(conninfo) as connection:
-            there = {entry for (entry,) in connection.execute("SELECT at FROM log")}
-        if acknowledged - there:
-            raise SystemExit(f"run {number}: {name} lost {len(acknowledged - there)} commits")
-    killed["transactions"] = len(acknowledged)
-    print(f"run {number} on {versions}: {dict(killed)}, no row differs", flush=True)
-    for server in chosen:
-        remove(server, f"run{number}")
-    return killed
+        return {entry for writer in stopped for entry in writer.acknowledged}
+
+    def kill_one(self) -> None:
+        self.process.ensure()
+        who = self.chance.choice(["mesh", *self.writers])
+        self.killed["mesh" if who == "mesh" else "server"] += 1
+        if who == "mesh":
+            self.process.kill()
+            self.process.start()
+        else:
+            self.servers[who].stop("immediate")
+            self.servers[who].start()
+
+    def join(self, name: str, journal: str) -> Plan:
+        return self.mesh.plan_join(name, donor=self.chance.choice([*self.writers]), journal=journal)
+
+    def leave(self, name: str, journal: str) -> Plan:
+        return self.mesh.plan_leave(name, journal=journal)
+
+    def perform(self, kind: str, planned: Callable[[str], Plan]) -> None:
+        """Run a plan while something is killed, and continue it after each failure."""
+        self.killed[kind] += 1
+        with tempfile.TemporaryDirectory() as folder:
+            journal = f"{folder}/journal.json"
+            killer = threading.Timer(self.chance.uniform(0, 0.5), self.kill_one)
+            plan = planned(journal)
+            killer.start()
+            try:
+                plan.run()
+            except Error as error:
+                killer.join()
+                print(f"run {self.number}: the {kind} continues after: {error}", flush=True)
+                self.killed["resumed"] += 1
+                time.sleep(1)
+                # It is written when the checks have passed.
+                if Path(journal).exists():
+                    self.mesh.plan_resume(journal).resume()
+                else:
+                    planned(journal).run()
+            killer.join()
+
+    def compare(self, acknowledged: set[str]) -> None:
+        """Insist on equal rows on all nodes, and on everything that was acknowledged."""
+        comparison = self.mesh.compare(timeout=120)
+        if not comparison.is_equal:
+            raise SystemExit(f"run {self.number}:\n{comparison}")
+        for name, conninfo in self.nodes.items():
+            with psycopg.connect(conninfo) as connection:
+                there = {entry for (entry,) in connection.execute("SELECT at FROM log")}
+            if lost := acknowledged - there:
+                raise SystemExit(f"run {self.number}: {name} lost {len(lost)} commits")
+
+
+def execute(conninfo: str, *statements: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
 
 
 def remove(server: Node, database: str) -> None:
@@ -195,8 +287,10 @@ def main() -> None:
             lab.primary(name=f"pg{place}", version=version, settings=SETTINGS)
             for place, version in enumerate(versions)
         ]
+        for server in servers:
+            execute(server.conninfo, f"CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE}'")
         for number in range(1, runs + 1):
-            total += run_once(servers, number, chance)
+            total += Run(servers, number, chance).go()
     print(f"{runs} runs, seed {seed}: {dict(total)}, no row differs")
 
 

@@ -13,13 +13,13 @@ _FIRST, _GROWTH, _LONGEST = 0.01, 1.5, 0.5
 class Backoff:
     """Pauses between polls that grow up to half a second, and end at the deadline.
 
-    ``limit`` is the timeout in seconds.
+    ``limit`` is the timeout in seconds, and ``first`` the length of the first pause.
     """
 
-    def __init__(self, timeout: Timeout) -> None:
+    def __init__(self, timeout: Timeout, *, first: float = _FIRST) -> None:
         self.limit: float = checked_seconds(timeout, "a timeout")
         self._deadline = time.monotonic() + self.limit
-        self._pause = _FIRST
+        self._pause = first
 
     @property
     def is_over(self) -> bool:

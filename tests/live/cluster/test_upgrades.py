@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 from clusters import Cluster, wait_until
 from colours import Colour, inner
@@ -96,7 +97,16 @@ async def test_an_upgrade_goes_there_and_back_and_there_again_without_a_loss(
             order(new)
         assert await differences(upgrade) == []
         moved: list[str] = []
-        result = await (await upgrade.plan_cutover(moved.append)).run()
+        with psycopg.connect(new.conninfo) as reader:
+            reader.execute("SELECT FROM orders")
+
+            def arrive(node: str) -> None:
+                # The clients write while a report still reads.
+                order(new)
+                reader.rollback()
+                moved.append(node)
+
+            result = await (await upgrade.plan_cutover(arrive)).run()
         assert moved == ["new"]
         assert result.write_outage is not None
         assert (await upgrade.status()).phase is UpgradePhase.CUT_OVER

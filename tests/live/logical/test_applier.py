@@ -25,6 +25,7 @@ from pgreplkit.apply import (
     TableRule,
 )
 from pgreplkit.applycommand import DONE, MISCONFIGURED, main
+from pgreplkit.catalog.logical import applying
 from pgreplkit.changes import Row
 from pgreplkit.errors import (
     ApplierActive,
@@ -528,6 +529,13 @@ def test_a_plain_role_applies_what_setup_sql_allows(two: Pair, mover: str, resum
     two.publisher.run("UPDATE t SET n = 2", "INSERT INTO t VALUES (2, 'b', 2)")
     assert one.run(stop_at=end(two.publisher), timeout=20).transactions == 2
     insist_on_same_rows(two)
+    if resume == "origin":
+        # A mesh also needs this.
+        major = two.subscriber.node.major
+        two.subscriber.run(*applying.advance_sql(mover, major))
+        call = f"{applying.functions(major, is_superuser=False)}.pg_replication_origin_advance"
+        with psycopg.connect(two.subscriber.as_role(mover)) as connection:
+            connection.execute(f"SELECT {call}('pgreplkit_one', '0/1')".encode())
     one.drop()
 
 

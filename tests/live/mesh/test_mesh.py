@@ -11,6 +11,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from clusters import wait_until
+from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import NodeNotFound, PlanRefused
 from pgreplkit.lab import Lab, Node
@@ -18,6 +19,10 @@ from pgreplkit.mesh import Mesh
 
 SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, who text)"
+
+
+def as_mover(node: Node) -> str:
+    return make_conninfo(node.conninfo, user="mover", password="mover")
 
 
 def run(node: Node, *statements: str) -> list[tuple[object, ...]]:
@@ -35,6 +40,7 @@ def nodes(pgreplkit_lab: Lab) -> dict[str, Node]:
     }
     for node in nodes.values():
         run(node, TABLE, "ALTER TABLE t REPLICA IDENTITY FULL")
+        run(node, "CREATE ROLE mover LOGIN PASSWORD 'mover'")
     run(nodes["berlin"], "INSERT INTO t SELECT i, 0, 'first' FROM generate_series(1, 20) AS i")
     return nodes
 
@@ -83,7 +89,13 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._EVERY", 0.2)
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._KEPT", timedelta(0))
     berlin, paris, rome = nodes.values()
-    mesh = Mesh({"berlin": berlin.conninfo, "paris": paris.conninfo}, tables=["public.*"])
+    everyone = Mesh({name: node.conninfo for name, node in nodes.items()}, tables=["public.*"])
+    # Nothing needs a superuser but what it prints.
+    mesh = Mesh({"berlin": as_mover(berlin), "paris": as_mover(paris)}, tables=["public.*"])
+    with pytest.raises(PlanRefused, match=r"setup_sql\('mover'\)"):
+        mesh.plan_create().run()
+    for name, statements in everyone.setup_sql("mover").nodes.items():
+        run(nodes[name], *statements)
     mesh.plan_create().run()
     with pytest.raises(PlanRefused, match="already belongs to a mesh"):
         mesh.plan_create().run()
@@ -95,7 +107,7 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
             paris.stop("immediate")
             paris.start()
             mesh.wait_for_sync()
-            mesh.plan_join("rome", rome.conninfo, donor="berlin").run()
+            mesh.plan_join("rome", as_mover(rome), donor="berlin").run()
         mesh.wait_for_sync()
         comparison = mesh.compare()
         assert comparison.is_equal, str(comparison)
@@ -111,3 +123,13 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         run(paris, "DELETE FROM t")  # It takes writes again.
         with pytest.raises(psycopg.errors.FeatureNotSupported, match="several nodes write it"):
             run(rome, "TRUNCATE t")
+    with pytest.raises(PlanRefused, match="it can be reached"):
+        mesh.plan_remove("rome").run()
+    rome.stop("immediate")
+    mesh.plan_remove("rome").run()
+    assert run(berlin, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    rome.start()
+    # It is back: nothing is left there, so that it could join again.
+    mesh.plan_remove("rome").run()
+    left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
+    assert run(rome, left) == [(0, 0)]

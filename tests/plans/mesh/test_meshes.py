@@ -12,8 +12,9 @@ from serverfacts import settings
 from pgreplkit.apply import LastUpdateWins
 from pgreplkit.catalog.logical.applytables import TargetColumn, TargetTable
 from pgreplkit.errors import ServerError
-from pgreplkit.mesh import Mesh
+from pgreplkit.mesh import Mesh, MeshSetup
 from pgreplkit.plans.cluster.journal import Journal
+from pgreplkit.plans.logical.applyreadiness import ApplyRights
 from pgreplkit.plans.mesh.layout import (
     Members,
     MemberState,
@@ -21,13 +22,27 @@ from pgreplkit.plans.mesh.layout import (
     new_members,
     table_choice,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.plans.mesh.sequences import collisions, spread
 from pgreplkit.plans.mesh.status import MeshStream, MeshVerdict, StreamState
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
+    DropLost,
     DropStreams,
+    ForgetMesh,
     MakeStreams,
     PrepareNode,
     SetMembers,
@@ -35,6 +50,7 @@ from pgreplkit.plans.mesh.steps import (
 )
 from pgreplkit.rows import SequenceState
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 USERS = TableName("public", "users")
@@ -128,11 +144,32 @@ def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() ->
     assert dropped == [("a", ("b",)), ("c", ("b",)), ("b", ("a", "c"))]
 
 
+def test_the_others_forget_a_lost_node_without_asking_it() -> None:
+    steps = remove_steps("shop", members("a", "b", "c"), "b")
+    assert [step.node for step in steps] == ["a", "c", "a", "c"]
+    assert all("b:2:left" in step.members for step in steps if isinstance(step, SetMembers))
+    assert [str(step) for step in steps[2:]] == [
+        "a: drop the streams from and to b",
+        "c: drop the streams from and to b",
+    ]
+    assert isinstance(steps[2], DropLost)
+    assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
+    # What it has itself is removed when it is back.
+    left = members("a", "b", "c").changed("b", MemberState.LEFT)
+    assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
+        (DropStreams, "a"),
+        (DropStreams, "c"),
+        (DropStreams, "b"),
+        (ForgetMesh, "b"),
+    ]
+
+
 def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
     for steps in (
         create_steps("shop", members("a", "b"), "a", ["public.users"]),
         join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
         leave_steps("shop", members("a", "b", "c"), "b"),
+        remove_steps("shop", members("a", "b", "c"), "b"),
     ):
         journal = Journal(operation="test", steps=steps)
         assert Journal.from_json(journal.to_json()) == journal
@@ -157,9 +194,21 @@ def table(**changed: object) -> TargetTable:
         table=USERS,
         is_partitioned=False,
         hides_rows=False,
-        lacks=(),
-        **{**facts, **changed},  # type: ignore[arg-type]
+        **{"lacks": (), **facts, **changed},  # type: ignore[arg-type]
     )
+
+
+RIGHTS = ApplyRights(
+    role="mover",
+    is_superuser=False,
+    has_schema=True,
+    may_create=True,
+    session_role="origin",
+    has_role_wrapper=False,
+    has_origin_wrapper=False,
+    may_use_origins=True,
+    may_set_role=True,
+)
 
 
 def node(name: str, **changed: object) -> MeshNodeFacts:
@@ -186,8 +235,12 @@ def node(name: str, **changed: object) -> MeshNodeFacts:
         "without_old_values": (),
         "with_foreign_keys": (),
         "sequences": (),
+        "hidden": (),
         "members": Members(all=(), ties="rank"),
-        "has_publication": False,
+        "published": None,
+        "owns_tables": True,
+        "may_replicate": True,
+        "rights": RIGHTS,
     }
     return MeshNodeFacts(**{**facts, **changed})  # type: ignore[arg-type]
 
@@ -219,7 +272,14 @@ WRONG: Mapping[str, tuple[str, object]] = {
     "encodings": ("encoding", "LATIN1"),
     "databases": ("system_id", "a"),
     "rows": ("with_rows", (USERS,)),
-    "membership": ("has_publication", True),
+    "membership": ("members", members("a", "b")),
+    "publication of b": ("published", ()),
+    "replication of b": ("may_replicate", False),
+    "schema pgreplkit of b": ("rights", attrs.evolve(RIGHTS, may_create=False)),
+    "session_replication_role of b": ("rights", attrs.evolve(RIGHTS, may_set_role=False)),
+    "replication origins of b": ("rights", attrs.evolve(RIGHTS, may_use_origins=False)),
+    "sequences of b": ("hidden", (USERS,)),
+    "privileges on public.users of b": ("tables", {USERS: table(lacks=("TRIGGER",))}),
     "ties": ("major", 13),
     "max_replication_slots of b": ("slots", 10),
     "max_wal_senders of b": ("senders", 10),
@@ -231,9 +291,24 @@ WRONG: Mapping[str, tuple[str, object]] = {
 
 
 @pytest.mark.parametrize("check", WRONG)
-def test_what_cannot_converge_is_refused(check: str) -> None:
+def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
     field, value = WRONG[check]
     assert check in critical(node("a"), node("b", **{field: value}))
+
+
+def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
+    other = node("b", owns_tables=False)
+    assert critical(node("a"), other) == {"publication of b"}
+    assert "setup_sql('mover')" in found(node("a"), other)["publication of b"].remedy
+    assert not critical(node("a"), attrs.evolve(other, published=(USERS,)))
+    # A member has its publication.
+    own = members("a", "b")
+    both = node("a", members=own), attrs.evolve(other, members=own)
+    assert not critical(*both, node("c"), new=("c",))
+
+
+def test_setup_statements_are_printed_by_node() -> None:
+    assert str(MeshSetup(nodes={"a": ("GRANT x",), "b": ()})) == "-- on a\nGRANT x;\n-- on b"
 
 
 def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
@@ -271,6 +346,24 @@ def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
 def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
     [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
     assert (finding.check, finding.severity) == ("stream to b", severity)
+
+
+def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
+    stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
+    findings = remove_findings("b", answers, stored, {"a": LSN(a), "c": LSN(c)})
+    return {finding.check: finding for finding in findings}
+
+
+def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None:
+    assert {one.severity for one in removal(False, "0/5", "0/5").values()} == {Severity.OK}
+    behind = removal(False, "0/5", "0/4")["changes of b"]
+    assert behind.severity is Severity.WARNING
+    assert behind.found == "a has applied them up to 0/5, c has applied them up to 0/4"
+    assert "update on a the rows" in behind.remedy
+    alive = removal(True, "0/5", "0/5")["node b"]
+    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
+    interrupted = removal(False, "0/5", "0/5", third="d")["members"]
+    assert interrupted.severity is Severity.CRITICAL
 
 
 # Sequences

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async._io import completed, to_thread
+from pgreplkit._async._io import completed, sleep, to_thread
 from pgreplkit._async.cluster.upgradefacts import read_tables
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
-from pgreplkit._async.logical.fence import lift
+from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
+from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
-from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
+from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
+from pgreplkit.catalog.logical.subscription import (
+    ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    DISABLE,
+    END_WORKERS,
+)
 from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
-    InsufficientPrivilege,
     PublicationNotFound,
     SlotNotFound,
     SubscriptionNotFound,
+    WaitTimeout,
 )
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
@@ -32,6 +40,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.values.milliseconds import timeout_milliseconds
 
 _COPY = 7 * 24 * 3600.0
 """Seconds for a copy: a week, after which something else is wrong."""
@@ -67,6 +76,8 @@ class AsyncUpgradeActor:
                     step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
                 )
             case steps.OpenTables():
+                await permit(server._link, step.fence)
+            case steps.RemoveFence():
                 await lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(AlreadyExists):
@@ -96,7 +107,8 @@ class AsyncUpgradeActor:
                     subscription = await server.subscription(name)
                     await subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=other)
             case steps.SetSequences():
-                plan = await AsyncSequencePlan.read(other, server)
+                # The plan reads both sides when it runs.
+                plan = AsyncSequencePlan(other, server, (), margin=0, names=None)
                 await plan.run(timeout=self.timeout)
             case steps.MakeBackSlots():
                 for slot in step.slots:
@@ -114,8 +126,7 @@ class AsyncUpgradeActor:
         server = self._server(step.node)
         match step:
             case steps.StopSubscriptions():
-                for name in step.subscriptions:
-                    await self._stop(await server.subscription(name))
+                await self._stop(server, step.subscriptions)
             case steps.StartSubscriptions():
                 for name in step.subscriptions:
                     await (await server.subscription(name)).enable(timeout=self.timeout)
@@ -213,14 +224,24 @@ class AsyncUpgradeActor:
             grant="SUPERUSER",
         )
 
-    async def _stop(self, subscription: AsyncSubscription) -> None:
-        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
-        await subscription._alter(SQL(DISABLE), self.timeout)
-        with suppress(InsufficientPrivilege):
-            await subscription._link.all(
-                "end the apply workers", END_WORKERS, [subscription.state.oid]
-            )
-        await subscription.disable(timeout=self.timeout)
+    async def _stop(self, server: AsyncPrimary, names: Sequence[str]) -> None:
+        """Disable subscriptions, and end their workers: before 16 they notice it a second later.
+
+        No one can write meanwhile, so that one round trip serves all subscriptions.
+        """
+        operation, link = "disable the subscriptions", server._link
+        limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
+        disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
+        await link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        backoff = Backoff(self.timeout, first=0.001)
+        while workers := await link.all("end the apply workers", END_WORKERS, [[*names]]):
+            if backoff.is_over:
+                pids = ", ".join(str(worker["pid"]) for worker in workers)
+                raise WaitTimeout(
+                    f"could not {operation}: timed out after {backoff.limit:g} s waiting for their"
+                    f" workers: process {pids} is still running"
+                )
+            await sleep(backoff.next_pause())
 
     async def _redirect(self, node: str) -> None:
         redirect = self.redirect

@@ -13,6 +13,10 @@ from pgreplkit.errors import WaitTimeout
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 
+_FIRST = 0.001
+"""Seconds: a worker without a lag applies a transaction within one or two milliseconds, and in a
+cutover no one can write meanwhile."""
+
 
 async def wait_for_applied(
     link: AsyncLink, state: SubscriptionState, slot: AsyncSlot, target: LSN, *, timeout: Timeout
@@ -21,7 +25,7 @@ async def wait_for_applied(
 
     Raises: WaitTimeout; SlotLost; SlotNotFound.
     """
-    backoff = Backoff(timeout)
+    backoff = Backoff(timeout, first=_FIRST)
     while not await _has_applied(link, state, target):
         with suppress(WaitTimeout):
             # The worker reports to the slot about 0.2 seconds after it has applied a transaction.

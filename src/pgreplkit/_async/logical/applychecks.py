@@ -31,9 +31,7 @@ async def check_apply(
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
     major = link.version.major
-    rights = await link.one(operation, sql.RIGHTS)
-    if has("settings.grantable", major):
-        rights |= await link.one(operation, sql.MAY_SET_ROLE)
+    rights = await read_rights(link, operation)
     there = await publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     origins = await link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
     source = await publisher.one(operation, sql.SAME_DATABASE)
@@ -43,7 +41,7 @@ async def check_apply(
         ApplyFacts(
             major=major,
             uses_origin=settings.uses_origin,
-            rights=ApplyRights(**rights),
+            rights=rights,
             settings=await _settings(link),
             origins=origins["used"],
             has_origin=origins["has_own"],
@@ -57,11 +55,19 @@ async def check_apply(
             identities=await read_identities(publisher, [*tables]),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
-            setup=f"run what setup_sql({rights['role']!r}) prints",
+            setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.stamps is not None,
         )
     )
+
+
+async def read_rights(link: AsyncLink, operation: str) -> ApplyRights:
+    """Read what the current role may do on a subscriber."""
+    record = await link.one(operation, sql.RIGHTS)
+    if has("settings.grantable", link.version.major):
+        record |= await link.one(operation, sql.MAY_SET_ROLE)
+    return ApplyRights(**record)
 
 
 async def _settings(link: AsyncLink) -> dict[str, Setting]:

@@ -139,7 +139,8 @@ async def make_fence(
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     refusing = _function(name, sql.refusal(hint))
     schema = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
-    await link.run(operation, *schema, refusing, grant=_GRANT, meaning=_MEANING)
+    statement = SQL(";\n").join([*schema, refusing])
+    await link.run(operation, statement, grant=_GRANT, meaning=_MEANING)
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
@@ -154,6 +155,13 @@ async def make_fence(
     waited = timedelta(seconds=time.monotonic() - began)
     state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)
     return AsyncWriteFence(link, state, waited)
+
+
+async def permit(link: AsyncLink, name: str) -> None:
+    """Permit writes again at once, if the fence of that name exists; its triggers stay."""
+    if await read_fence(link, name) is not None:
+        function = _function(name, sql.PERMIT)
+        await link.run("permit writes again", function, grant=_GRANT, meaning=_MEANING)
 
 
 async def lift(link: AsyncLink, name: str, timeout: Timeout) -> None:
@@ -193,12 +201,12 @@ async def _patiently(
     patience = PATIENCE
     while True:
         try:
-            async with link.transaction(operation, timeout=backoff.limit + 60) as within:
-                limit = max(1, round(1000 * min(patience, backoff.left or patience)))
-                await within.all(operation, sql.LOCK_TIMEOUT, [f"{limit}ms"])
-                # One string: a round trip for each table would take most of the time.
-                whole = SQL(";\n").join(statements)
-                await within.run(operation, whole, grant=_GRANT, meaning=_MEANING)
+            limit = max(1, round(1000 * min(patience, backoff.left or patience)))
+            lock_timeout = SQL(sql.LOCK_TIMEOUT).format(Literal(f"{limit}ms"))
+            # One string, which is one transaction: with a round trip for each table, clients would
+            # wait for longer.
+            whole = SQL(";\n").join([lock_timeout, *statements])
+            await link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except StatementTimeout as error:
             blockers = await _blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:

@@ -101,8 +101,9 @@ class AsyncSequencePlan:
     async def run(self, *, timeout: Timeout = 60.0) -> tuple[SequenceChange, ...]:
         """Read both sides again, set the sequences that are behind, and return the changes.
 
-        Either all of them are set or none. Sequences that the subscriber lacks are left out;
-        ``problems`` lists them.
+        A rollback does not undo setval(): after an error, some of them may be set already, and
+        another call sets the rest. Sequences that the subscriber lacks are left out; ``problems``
+        lists them.
 
         Raises: NotAPrimary; InsufficientPrivilege; StatementTimeout.
         Needs: UPDATE on the subscriber's sequences.  Source: setval().
@@ -110,16 +111,17 @@ class AsyncSequencePlan:
         # The positions that were shown may be old.
         await self.refresh()
         due = tuple(change for change in self.changes if change.sql)
-        operation = "set the sequences"
-        async with self._subscriber._link.transaction(operation, timeout=timeout) as link:
-            for change in due:
-                await link.all(
-                    operation,
-                    SETVAL,
-                    [str(change.name), change.last_value, change.is_called],
-                    grant=f"UPDATE ON SEQUENCE {change.name}",
-                    meaning={READ_ONLY_TRANSACTION: NotAPrimary},
-                )
+        names = [str(change.name) for change in due]
+        # One statement: a round trip for each would keep the applications from writing for longer.
+        if due:
+            await self._subscriber._link.all(
+                "set the sequences",
+                SETVAL,
+                [names, [one.last_value for one in due], [one.is_called for one in due]],
+                grant=f"UPDATE ON SEQUENCE {', '.join(names)}",
+                meaning={READ_ONLY_TRANSACTION: NotAPrimary},
+                timeout=timeout,
+            )
         return due
 
     def to_dict(self) -> dict[str, JSONValue]:
@@ -147,13 +149,18 @@ async def read_sequences(
     operation = "read the sequences"
     wanted = None if names is None else {*names}
     records = [
-        record
+        (record, record.pop("last_value"))
         for record in await link.all(operation, DEFINITIONS)
         if wanted is None or TableName(record["schema"], record["name"]) in wanted
     ]
-    states: dict[TableName, SequenceState] = {}
-    for begin in range(0, len(records), _AT_ONCE):
-        batch = records[begin : begin + _AT_ONCE]
+    # Others have a position too, that of setval() or RESTART.
+    unused = [record for record, last_value in records if last_value is None]
+    states = {
+        state.name: state
+        for state in (sequence_in(r, value, True) for r, value in records if value is not None)
+    }
+    for begin in range(0, len(unused), _AT_ONCE):
+        batch = unused[begin : begin + _AT_ONCE]
         sql = " UNION ALL ".join(_position(link, place, r) for place, r in enumerate(batch))
         for at in await link.all(operation, sql, grant="SELECT ON ALL SEQUENCES IN SCHEMA …"):
             state = sequence_in(batch[at["place"]], at["last_value"], at["is_called"])

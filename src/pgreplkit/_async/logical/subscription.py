@@ -42,6 +42,7 @@ from pgreplkit.catalog.logical.subscription import (
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
+    TableState,
     subscribed_table_in,
     subscribed_tables,
 )
@@ -452,7 +453,9 @@ class AsyncSubscription(Stateful):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), await self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            await self.wait_for_sync(timeout=backoff.left, publisher=server)
+            tables = await self.tables()
+            if not tables or not all(table.state is TableState.READY for table in tables):
+                await self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
     async def diagnose(

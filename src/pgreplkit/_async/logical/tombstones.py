@@ -38,9 +38,10 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
     await _ensure_functions(link, operation)
     created = []
     for table in tables:
-        has_all = await link.one(operation, sql.HAS_TRIGGERS, [str(table)])
-        if not has_all["has_all"]:
-            await _create_triggers(link, targets[table])
+        oid = await table_oid(link, table)
+        asked = [str(table), sql.bury_function(oid)]
+        if not (await link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
+            await _create_triggers(link, targets[table], oid)
             created.append(table)
     return created
 
@@ -49,15 +50,20 @@ async def _ensure_functions(link: AsyncLink, operation: str) -> None:
     if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
-        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX, sql.REFUSE_TRUNCATE),
+        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX),
         *(sql.rank_of(link.version.major), sql.OUTLIVES),
     )
     await _execute(link, operation, (LOCK_SCHEMA, *statements), "CREATE ON DATABASE")
 
 
-async def _create_triggers(link: AsyncLink, table: TargetTable) -> None:
+async def table_oid(link: AsyncLink, table: TableName) -> int:
+    """Return the OID of a table."""
+    record = await link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    return int(record["oid"])
+
+
+async def _create_triggers(link: AsyncLink, table: TargetTable, oid: int) -> None:
     operation = f"record deletions in {table.table}"
-    oid = (await link.one(operation, sql.TABLE_OID, [str(table.table)]))["oid"]
     statements = sql.create_triggers(table, table.primary_key, oid)
     await _execute(link, operation, statements, f"TRIGGER ON {table.table}")
 
@@ -75,8 +81,8 @@ async def drop_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> None:
     if not (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     for table in await read_targets(link, tables):
-        oid = (await link.one(operation, sql.TABLE_OID, [str(table)]))["oid"]
-        await _execute(link, operation, sql.drop_triggers(str(table), oid), f"ownership of {table}")
+        oid = await table_oid(link, table)
+        await _execute(link, operation, [sql.drop_triggers(oid)], f"ownership of {table}")
         await link.all(operation, sql.FORGET_TOMBSTONES, [oid])
 
 

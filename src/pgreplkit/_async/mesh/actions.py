@@ -10,9 +10,10 @@ from psycopg.sql import SQL, Identifier
 from pgreplkit._async._io import sleep
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.tombstones import drop_tombstones, ensure_tombstones
+from pgreplkit._async.logical.tombstones import drop_tombstones, ensure_tombstones, table_oid
 from pgreplkit._async.mesh.copying import AsyncMeshCopy
 from pgreplkit._async.mesh.members import mesh_tables, read_members, store_members
+from pgreplkit._async.mesh.setup import publishing
 from pgreplkit._async.mesh.streams import start_at
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
@@ -34,7 +35,7 @@ from pgreplkit.plans.mesh.layout import (
     without,
 )
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import table_of
+from pgreplkit.values.tablename import TableName, table_of
 
 
 @attrs.frozen
@@ -64,6 +65,8 @@ class AsyncMeshActor:
             case steps.DropStreams():
                 for source in step.sources:
                     await self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
+            case steps.DropLost():
+                await self._drop_lost(step)
             case steps.ForgetMesh():
                 await self._forget(step)
             case _:
@@ -107,15 +110,8 @@ class AsyncMeshActor:
             link = server._link
             await ensure_tombstones(link, tables)
             if not await link.all(operation, sql.HAS_PUBLICATION, [name]):
-                options = sql.PUBLISHES
-                # Partitions may differ between the nodes.
-                options += sql.VIA_ROOT if link.has("publication.via_root") else ""
-                listed = parts.published_list(link.require, tables)
-                statement = SQL(sql.CREATE_PUBLICATION).format(
-                    Identifier(name), listed, SQL(options)
-                )
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
-                await link.run(operation, statement, grant=database)
+                await link.run(operation, *publishing(link, name, tables), grant=database)
 
     async def _store(self, step: steps.SetMembers, members: Iterable[str]) -> None:
         async with await self.site.server(step.node) as server:
@@ -160,6 +156,13 @@ class AsyncMeshActor:
             else:
                 await target.drop()
 
+    async def _drop_lost(self, step: steps.DropLost) -> None:
+        name = applier_name(step.mesh, step.lost, step.node)
+        async with await self.site.server(step.node) as server:
+            await self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))
+            # Its origin stays: rows that it wrote last are compared by its rank.
+            await server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
+
     async def _drop_slot(self, server: AsyncServer, name: str) -> None:
         backoff = Backoff(self.site.timeout)
         while True:
@@ -202,29 +205,36 @@ class AsyncMeshActor:
     # Leaving
 
     async def _refuse_writes(self, step: steps.StopWrites, *, is_refused: bool) -> None:
-        operation = "refuse writes" if is_refused else "allow writes again"
         async with await self.site.server(step.node) as server:
             link = server._link
-            tables = await mesh_tables(link, step.mesh)
-            statements = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
-            if is_refused:
-                statements.append(SQL(sql.NO_WRITE).format())
-                refused = SQL(sql.REFUSE_WRITES)
-                statements += [refused.format(parts.table(table)) for table in tables]
-            await link.run(operation, *statements, grant="TRIGGER on the tables")
+            for table in await mesh_tables(link, step.mesh):
+                await _allow_writes(link, table)
+                if is_refused:
+                    refuses = SQL(sql.no_write_function(await table_oid(link, table)))
+                    await link.run(
+                        f"refuse writes to {table}",
+                        SQL(sql.NO_WRITE).format(refuses),
+                        SQL(sql.REFUSE_WRITES).format(parts.table(table), refuses),
+                        grant=f"TRIGGER ON {table}",
+                    )
 
     async def _forget(self, step: steps.ForgetMesh) -> None:
         async with await self.site.server(step.node) as server:
             link = server._link
             tables = await mesh_tables(link, step.mesh)
-            allow = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
-            await link.run("allow writes again", *allow, grant="TRIGGER on the tables")
+            for table in tables:
+                await _allow_writes(link, table)
             await drop_tombstones(link, tables)
             await _unpublish(link, step.mesh)
             members = await read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
             await store_members(link, step.mesh, members.ties, [])
+
+
+async def _allow_writes(link: AsyncLink, table: TableName) -> None:
+    refuses = SQL(sql.no_write_function(await table_oid(link, table)))
+    await link.run(f"allow writes to {table}", SQL(sql.ALLOW_WRITES).format(refuses))
 
 
 async def _unpublish(link: AsyncLink, mesh: str) -> None:

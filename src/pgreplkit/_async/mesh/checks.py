@@ -10,19 +10,28 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from pgreplkit._async.cluster.site import AsyncSite
+from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
-from pgreplkit._async.logical.sequences import read_sequences
-from pgreplkit._async.mesh.members import read_members
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.mesh.members import mesh_tables, read_members
+from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.driver import statements as parts
-from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
-from pgreplkit.plans.mesh.sequences import owned_by
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the state of a node"
@@ -40,11 +49,20 @@ async def read_node(
     with_rows = []
     for table in found:
         statement = SQL(applying.HAS_ROWS).format(parts.table(table))
-        if (await link.one(_OPERATION, statement, grant=f"SELECT ON {table}"))["has_rows"]:
+        # Without the privilege, which is a finding of its own, nothing can be seen.
+        if (
+            "SELECT" not in found[table].lacks
+            and (await link.one(_OPERATION, statement))["has_rows"]
+        ):
             with_rows.append(table)
     asked = [[table.schema for table in tables], [table.name for table in tables]]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)
+    rights = await read_rights(link, _OPERATION)
+    there = await link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
+    advances = await link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    owns = await link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
+    is_published = await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
     return MeshNodeFacts(
         name=name,
         major=link.version.major,
@@ -61,9 +79,21 @@ async def read_node(
         with_rows=tuple(with_rows),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
-        sequences=owned_by(await read_sequences(link, None), tables),
+        sequences=await read_sequences_of(link, tables),
+        hidden=tuple(
+            name
+            for name, is_readable in (await owned_sequences(link, tables)).items()
+            if not is_readable
+        ),
         members=await read_members(link, mesh),
-        has_publication=bool(await link.all(_OPERATION, sql.HAS_PUBLICATION, publication)),
+        published=tuple(await mesh_tables(link, mesh)) if is_published else None,
+        owns_tables=owns["owns_all"],
+        may_replicate=there["may_replicate"],
+        rights=attrs.evolve(
+            rights,
+            has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
+            may_use_origins=rights.may_use_origins and advances["may_use_origins"],
+        ),
     )
 
 
@@ -120,3 +150,39 @@ class AsyncLeaveChecks:
                 for other in self.others
             ]
         )
+
+
+@attrs.frozen
+class AsyncRemoveChecks:
+    """The checks of a node that is lost."""
+
+    site: AsyncSite
+    mesh: str
+    lost: str
+    others: tuple[str, ...]
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed if one of the others cannot be reached.
+        """
+        stored, positions = {}, {}
+        for node in self.others:
+            name = applier_name(self.mesh, self.lost, node)
+            async with await AsyncApplyTarget.connect(
+                self.site.servers[node], name, uses_origin=True
+            ) as target:
+                stored[node] = await read_members(target.link, self.mesh)
+                state = await target.read_state()
+                positions[node] = LSN.INVALID if state is None else state.position
+        answers = await is_reachable(self.site, self.lost)
+        return remove_findings(self.lost, answers, stored, positions)
+
+
+async def is_reachable(site: AsyncSite, node: str) -> bool:
+    """Return whether a node accepts connections."""
+    try:
+        async with await site.server(node):
+            return True
+    except ConnectionFailed:
+        return False

@@ -15,12 +15,13 @@ from pgreplkit._async._io import TaskGroup
 from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
-from pgreplkit._async.logical.sequences import read_sequences
 from pgreplkit._async.mesh.actions import AsyncMeshActor
-from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks
+from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks, AsyncRemoveChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream
+from pgreplkit._async.mesh.sequences import read_sequences_of
+from pgreplkit._async.mesh.setup import node_setup
 from pgreplkit._async.mesh.status import read_conflicts, read_stream
 from pgreplkit._async.server.positions import write_marker
 from pgreplkit._async.server.server import AsyncServer
@@ -41,10 +42,17 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.sequences import SequenceSpread, owned_by, spread
-from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshStream
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
+from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
+from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import AnyTable, TableName
@@ -89,6 +97,22 @@ class AsyncMesh:
 
     # Operations
 
+    async def setup_sql(self, role: str, *, timeout: Timeout = 60.0) -> MeshSetup:
+        """Return the statements by which an administrator prepares ``role`` on each node.
+
+        The role must exist. Afterwards it can create and run the mesh, let nodes join and leave.
+
+        Raises: InvalidRoleName; ServerError if the role does not exist; ConnectionFailed.
+        """
+        checked_role_name(role)
+        site = self._site(timeout)
+        tables = await self._resolved(site, self.nodes[0])
+        statements = {}
+        for node in self.nodes:
+            async with await site.server(node) as server:
+                statements[node] = await node_setup(server._link, self.name, role, tables)
+        return MeshSetup(nodes=statements)
+
     async def plan_create(
         self,
         *,
@@ -102,7 +126,7 @@ class AsyncMesh:
         the others must be empty. The order of the nodes is their rank.
 
         Raises: ConnectionFailed.
-        Needs: on each node the ownership of the tables, REPLICATION, and what the applier needs.
+        Needs: on each node what ``setup_sql`` grants.
         """
         nodes = self.nodes
         first = nodes[0] if first is None else self._known(first)
@@ -183,6 +207,40 @@ class AsyncMesh:
         checks = AsyncLeaveChecks(self._servers, self.name, node, others)
         return self._plan(site, begun, journal, checks)
 
+    async def plan_remove(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """Plan that the other nodes forget one that is lost, so that they keep no WAL for it.
+
+        The changes that no other node has are lost; those that only some have are not sent to the
+        rest. The check of the plan says how far each node is. If the node was removed before, and
+        is back, the plan removes what it has of the mesh; then its tables can be emptied, and it
+        can join again.
+
+        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
+        """
+        self._known(node)
+        site = self._site(timeout)
+        members = await self._members(site, without(self._servers, node))
+        if node not in members.ranks:
+            raise NodeNotFound(node, tuple(members.ranks))
+        others = without(members.present, node)
+        for other in others:
+            self._known(other)
+        if node not in members.present:
+            steps = clean_steps(self.name, members, node)
+            begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
+            return self._plan(site, begun, journal, None)
+        begun = Journal(
+            operation=f"removal of {node} from the mesh {self.name}",
+            steps=remove_steps(self.name, members, node),
+        )
+        return self._plan(site, begun, journal, AsyncRemoveChecks(site, self.name, node, others))
+
     async def plan_resume(
         self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0
     ) -> AsyncPlan:
@@ -204,7 +262,7 @@ class AsyncMesh:
         site: AsyncSite,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: AsyncMeshChecks | AsyncLeaveChecks,
+        checks: AsyncMeshChecks | AsyncLeaveChecks | AsyncRemoveChecks | None,
     ) -> AsyncPlan:
         path = None if journal is None else Path(journal)
         return AsyncPlan(AsyncMeshActor(site), begun, checks, path)
@@ -412,7 +470,7 @@ class AsyncMesh:
             }
             tables = await self._resolved(site, self.nodes[0])
             states = {
-                node: owned_by(await read_sequences(server._link, None), tables)
+                node: await read_sequences_of(server._link, tables)
                 for node, server in servers.items()
             }
             changes = spread(states)

@@ -3,29 +3,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync._io import completed, to_thread
+from pgreplkit._sync._io import completed, sleep, to_thread
 from pgreplkit._sync.cluster.upgradefacts import read_tables
 from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
-from pgreplkit._sync.logical.fence import lift
+from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
+from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
-from pgreplkit.catalog.logical.subscription import ADVANCE_ORIGIN, DISABLE, END_WORKERS
+from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
+from pgreplkit.catalog.logical.subscription import (
+    ADVANCE_ORIGIN,
+    ALTER_SUBSCRIPTION,
+    DISABLE,
+    END_WORKERS,
+)
 from pgreplkit.catalog.server.replay import Promotion
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.errors import (
     AlreadyExists,
     ControlFailed,
-    InsufficientPrivilege,
     PublicationNotFound,
     SlotNotFound,
     SubscriptionNotFound,
+    WaitTimeout,
 )
 from pgreplkit.plans.cluster import upgradesteps as steps
 from pgreplkit.plans.cluster.journal import LostPrimary
@@ -33,6 +41,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.values.milliseconds import timeout_milliseconds
 
 _COPY = 7 * 24 * 3600.0
 """Seconds for a copy: a week, after which something else is wrong."""
@@ -68,6 +77,8 @@ class UpgradeActor:
                     step.tables, name=step.fence, hint=step.hint, timeout=self.timeout
                 )
             case steps.OpenTables():
+                permit(server._link, step.fence)
+            case steps.RemoveFence():
                 lift(server._link, step.fence, self.timeout)
             case steps.PublishTables():
                 with suppress(AlreadyExists):
@@ -97,7 +108,8 @@ class UpgradeActor:
                     subscription = server.subscription(name)
                     subscription.wait_for_catchup(lsn, timeout=self.timeout, publisher=other)
             case steps.SetSequences():
-                plan = SequencePlan.read(other, server)
+                # The plan reads both sides when it runs.
+                plan = SequencePlan(other, server, (), margin=0, names=None)
                 plan.run(timeout=self.timeout)
             case steps.MakeBackSlots():
                 for slot in step.slots:
@@ -115,8 +127,7 @@ class UpgradeActor:
         server = self._server(step.node)
         match step:
             case steps.StopSubscriptions():
-                for name in step.subscriptions:
-                    self._stop(server.subscription(name))
+                self._stop(server, step.subscriptions)
             case steps.StartSubscriptions():
                 for name in step.subscriptions:
                     (server.subscription(name)).enable(timeout=self.timeout)
@@ -212,12 +223,24 @@ class UpgradeActor:
             grant="SUPERUSER",
         )
 
-    def _stop(self, subscription: Subscription) -> None:
-        """Disable a subscription, and end its workers: before 16 they notice it a second later."""
-        subscription._alter(SQL(DISABLE), self.timeout)
-        with suppress(InsufficientPrivilege):
-            subscription._link.all("end the apply workers", END_WORKERS, [subscription.state.oid])
-        subscription.disable(timeout=self.timeout)
+    def _stop(self, server: Primary, names: Sequence[str]) -> None:
+        """Disable subscriptions, and end their workers: before 16 they notice it a second later.
+
+        No one can write meanwhile, so that one round trip serves all subscriptions.
+        """
+        operation, link = "disable the subscriptions", server._link
+        limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
+        disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
+        link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        backoff = Backoff(self.timeout, first=0.001)
+        while workers := link.all("end the apply workers", END_WORKERS, [[*names]]):
+            if backoff.is_over:
+                pids = ", ".join(str(worker["pid"]) for worker in workers)
+                raise WaitTimeout(
+                    f"could not {operation}: timed out after {backoff.limit:g} s waiting for their"
+                    f" workers: process {pids} is still running"
+                )
+            sleep(backoff.next_pause())
 
     def _redirect(self, node: str) -> None:
         redirect = self.redirect

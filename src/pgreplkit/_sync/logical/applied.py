@@ -14,6 +14,10 @@ from pgreplkit.errors import WaitTimeout
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout
 
+_FIRST = 0.001
+"""Seconds: a worker without a lag applies a transaction within one or two milliseconds, and in a
+cutover no one can write meanwhile."""
+
 
 def wait_for_applied(
     link: Link, state: SubscriptionState, slot: Slot, target: LSN, *, timeout: Timeout
@@ -22,7 +26,7 @@ def wait_for_applied(
 
     Raises: WaitTimeout; SlotLost; SlotNotFound.
     """
-    backoff = Backoff(timeout)
+    backoff = Backoff(timeout, first=_FIRST)
     while not _has_applied(link, state, target):
         with suppress(WaitTimeout):
             # The worker reports to the slot about 0.2 seconds after it has applied a transaction.

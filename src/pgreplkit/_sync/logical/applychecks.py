@@ -32,9 +32,7 @@ def check_apply(
     """Return the findings about both servers."""
     link, operation = shapes.link, "check an applier"
     major = link.version.major
-    rights = link.one(operation, sql.RIGHTS)
-    if has("settings.grantable", major):
-        rights |= link.one(operation, sql.MAY_SET_ROLE)
+    rights = read_rights(link, operation)
     there = publisher.one(operation, sql.PUBLISHER, [sql.PREFIX + settings.name])
     origins = link.one(operation, sql.ORIGINS_USED, [sql.PREFIX + settings.name])
     source = publisher.one(operation, sql.SAME_DATABASE)
@@ -44,7 +42,7 @@ def check_apply(
         ApplyFacts(
             major=major,
             uses_origin=settings.uses_origin,
-            rights=ApplyRights(**rights),
+            rights=rights,
             settings=_settings(link),
             origins=origins["used"],
             has_origin=origins["has_own"],
@@ -58,11 +56,19 @@ def check_apply(
             identities=read_identities(publisher, [*tables]),
             targets=shapes.tables,
             mismatches=_mismatches(copies, shapes, settings),
-            setup=f"run what setup_sql({rights['role']!r}) prints",
+            setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
             stamps=settings.stamps is not None,
         )
     )
+
+
+def read_rights(link: Link, operation: str) -> ApplyRights:
+    """Read what the current role may do on a subscriber."""
+    record = link.one(operation, sql.RIGHTS)
+    if has("settings.grantable", link.version.major):
+        record |= link.one(operation, sql.MAY_SET_ROLE)
+    return ApplyRights(**record)
 
 
 def _settings(link: Link) -> dict[str, Setting]:

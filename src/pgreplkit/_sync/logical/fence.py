@@ -140,7 +140,8 @@ def make_fence(
     # From here on, tables that have the trigger of an interrupted call refuse writes again.
     refusing = _function(name, sql.refusal(hint))
     schema = [] if before else [SQL(sql.CREATE_SCHEMA).format(Identifier(name))]
-    link.run(operation, *schema, refusing, grant=_GRANT, meaning=_MEANING)
+    statement = SQL(";\n").join([*schema, refusing])
+    link.run(operation, statement, grant=_GRANT, meaning=_MEANING)
     try:
         for start in range(0, len(covered), AT_ONCE):
             batch = covered[start : start + AT_ONCE]
@@ -155,6 +156,13 @@ def make_fence(
     waited = timedelta(seconds=time.monotonic() - began)
     state = FenceState(name=name, tables=tuple(sorted({*covered, *already})), is_up=True)
     return WriteFence(link, state, waited)
+
+
+def permit(link: Link, name: str) -> None:
+    """Permit writes again at once, if the fence of that name exists; its triggers stay."""
+    if read_fence(link, name) is not None:
+        function = _function(name, sql.PERMIT)
+        link.run("permit writes again", function, grant=_GRANT, meaning=_MEANING)
 
 
 def lift(link: Link, name: str, timeout: Timeout) -> None:
@@ -194,12 +202,12 @@ def _patiently(
     patience = PATIENCE
     while True:
         try:
-            with link.transaction(operation, timeout=backoff.limit + 60) as within:
-                limit = max(1, round(1000 * min(patience, backoff.left or patience)))
-                within.all(operation, sql.LOCK_TIMEOUT, [f"{limit}ms"])
-                # One string: a round trip for each table would take most of the time.
-                whole = SQL(";\n").join(statements)
-                within.run(operation, whole, grant=_GRANT, meaning=_MEANING)
+            limit = max(1, round(1000 * min(patience, backoff.left or patience)))
+            lock_timeout = SQL(sql.LOCK_TIMEOUT).format(Literal(f"{limit}ms"))
+            # One string, which is one transaction: with a round trip for each table, clients would
+            # wait for longer.
+            whole = SQL(";\n").join([lock_timeout, *statements])
+            link.run(operation, whole, grant=_GRANT, meaning=_MEANING)
         except StatementTimeout as error:
             blockers = _blockers(link, tables, readers=waits_for_readers)
             if backoff.is_over:

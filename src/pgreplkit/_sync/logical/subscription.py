@@ -43,6 +43,7 @@ from pgreplkit.catalog.logical.subscription import (
     SubscriptionState,
     SubscriptionStats,
     SubscriptionWorker,
+    TableState,
     subscribed_table_in,
     subscribed_tables,
 )
@@ -449,7 +450,9 @@ class Subscription(Stateful):
             except WaitTimeout as error:
                 raise SubscriptionStuck(str(error), self.diagnose(server)) from None
             # The slot's position passes changes of tables that are not copied yet.
-            self.wait_for_sync(timeout=backoff.left, publisher=server)
+            tables = self.tables()
+            if not tables or not all(table.state is TableState.READY for table in tables):
+                self.wait_for_sync(timeout=backoff.left, publisher=server)
         return target
 
     def diagnose(self, publisher: Server | None = None) -> tuple[SubscriptionProblem, ...]:

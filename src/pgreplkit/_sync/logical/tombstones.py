@@ -39,9 +39,10 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
     _ensure_functions(link, operation)
     created = []
     for table in tables:
-        has_all = link.one(operation, sql.HAS_TRIGGERS, [str(table)])
-        if not has_all["has_all"]:
-            _create_triggers(link, targets[table])
+        oid = table_oid(link, table)
+        asked = [str(table), sql.bury_function(oid)]
+        if not (link.one(operation, sql.HAS_TRIGGERS, asked))["has_all"]:
+            _create_triggers(link, targets[table], oid)
             created.append(table)
     return created
 
@@ -50,15 +51,20 @@ def _ensure_functions(link: Link, operation: str) -> None:
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (
-        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX, sql.REFUSE_TRUNCATE),
+        *(CREATE_SCHEMA, sql.CREATE_TOMBSTONES, sql.CREATE_LATE_INDEX),
         *(sql.rank_of(link.version.major), sql.OUTLIVES),
     )
     _execute(link, operation, (LOCK_SCHEMA, *statements), "CREATE ON DATABASE")
 
 
-def _create_triggers(link: Link, table: TargetTable) -> None:
+def table_oid(link: Link, table: TableName) -> int:
+    """Return the OID of a table."""
+    record = link.one(f"read the OID of {table}", sql.TABLE_OID, [str(table)])
+    return int(record["oid"])
+
+
+def _create_triggers(link: Link, table: TargetTable, oid: int) -> None:
     operation = f"record deletions in {table.table}"
-    oid = (link.one(operation, sql.TABLE_OID, [str(table.table)]))["oid"]
     statements = sql.create_triggers(table, table.primary_key, oid)
     _execute(link, operation, statements, f"TRIGGER ON {table.table}")
 
@@ -76,8 +82,8 @@ def drop_tombstones(link: Link, tables: Sequence[TableName]) -> None:
     if not (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     for table in read_targets(link, tables):
-        oid = (link.one(operation, sql.TABLE_OID, [str(table)]))["oid"]
-        _execute(link, operation, sql.drop_triggers(str(table), oid), f"ownership of {table}")
+        oid = table_oid(link, table)
+        _execute(link, operation, [sql.drop_triggers(oid)], f"ownership of {table}")
         link.all(operation, sql.FORGET_TOMBSTONES, [oid])
 
 

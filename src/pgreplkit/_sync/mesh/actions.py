@@ -11,9 +11,10 @@ from psycopg.sql import SQL, Identifier
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.tombstones import drop_tombstones, ensure_tombstones
+from pgreplkit._sync.logical.tombstones import drop_tombstones, ensure_tombstones, table_oid
 from pgreplkit._sync.mesh.copying import MeshCopy
 from pgreplkit._sync.mesh.members import mesh_tables, read_members, store_members
+from pgreplkit._sync.mesh.setup import publishing
 from pgreplkit._sync.mesh.streams import start_at
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
@@ -35,7 +36,7 @@ from pgreplkit.plans.mesh.layout import (
     without,
 )
 from pgreplkit.values.lsn import LSN
-from pgreplkit.values.tablename import table_of
+from pgreplkit.values.tablename import TableName, table_of
 
 
 @attrs.frozen
@@ -65,6 +66,8 @@ class MeshActor:
             case steps.DropStreams():
                 for source in step.sources:
                     self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
+            case steps.DropLost():
+                self._drop_lost(step)
             case steps.ForgetMesh():
                 self._forget(step)
             case _:
@@ -108,15 +111,8 @@ class MeshActor:
             link = server._link
             ensure_tombstones(link, tables)
             if not link.all(operation, sql.HAS_PUBLICATION, [name]):
-                options = sql.PUBLISHES
-                # Partitions may differ between the nodes.
-                options += sql.VIA_ROOT if link.has("publication.via_root") else ""
-                listed = parts.published_list(link.require, tables)
-                statement = SQL(sql.CREATE_PUBLICATION).format(
-                    Identifier(name), listed, SQL(options)
-                )
                 database = f"CREATE ON DATABASE {link.connection.info.dbname}"
-                link.run(operation, statement, grant=database)
+                link.run(operation, *publishing(link, name, tables), grant=database)
 
     def _store(self, step: steps.SetMembers, members: Iterable[str]) -> None:
         with self.site.server(step.node) as server:
@@ -152,6 +148,13 @@ class MeshActor:
                 target.link.all(target.operation, applying.DROP_APPLIER, [name])
             else:
                 target.drop()
+
+    def _drop_lost(self, step: steps.DropLost) -> None:
+        name = applier_name(step.mesh, step.lost, step.node)
+        with self.site.server(step.node) as server:
+            self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))
+            # Its origin stays: rows that it wrote last are compared by its rank.
+            server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
 
     def _drop_slot(self, server: Server, name: str) -> None:
         backoff = Backoff(self.site.timeout)
@@ -193,29 +196,36 @@ class MeshActor:
     # Leaving
 
     def _refuse_writes(self, step: steps.StopWrites, *, is_refused: bool) -> None:
-        operation = "refuse writes" if is_refused else "allow writes again"
         with self.site.server(step.node) as server:
             link = server._link
-            tables = mesh_tables(link, step.mesh)
-            statements = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
-            if is_refused:
-                statements.append(SQL(sql.NO_WRITE).format())
-                refused = SQL(sql.REFUSE_WRITES)
-                statements += [refused.format(parts.table(table)) for table in tables]
-            link.run(operation, *statements, grant="TRIGGER on the tables")
+            for table in mesh_tables(link, step.mesh):
+                _allow_writes(link, table)
+                if is_refused:
+                    refuses = SQL(sql.no_write_function(table_oid(link, table)))
+                    link.run(
+                        f"refuse writes to {table}",
+                        SQL(sql.NO_WRITE).format(refuses),
+                        SQL(sql.REFUSE_WRITES).format(parts.table(table), refuses),
+                        grant=f"TRIGGER ON {table}",
+                    )
 
     def _forget(self, step: steps.ForgetMesh) -> None:
         with self.site.server(step.node) as server:
             link = server._link
             tables = mesh_tables(link, step.mesh)
-            allow = [SQL(sql.ALLOW_WRITES).format(parts.table(table)) for table in tables]
-            link.run("allow writes again", *allow, grant="TRIGGER on the tables")
+            for table in tables:
+                _allow_writes(link, table)
             drop_tombstones(link, tables)
             _unpublish(link, step.mesh)
             members = read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 self._drop_stream(step.mesh, source, step.node, keeps_origin=False)
             store_members(link, step.mesh, members.ties, [])
+
+
+def _allow_writes(link: Link, table: TableName) -> None:
+    refuses = SQL(sql.no_write_function(table_oid(link, table)))
+    link.run(f"allow writes to {table}", SQL(sql.ALLOW_WRITES).format(refuses))
 
 
 def _unpublish(link: Link, mesh: str) -> None:

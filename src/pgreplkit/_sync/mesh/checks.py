@@ -11,19 +11,28 @@ from psycopg.rows import DictRow
 from psycopg.sql import SQL
 
 from pgreplkit._sync.cluster.site import Site
+from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
-from pgreplkit._sync.logical.sequences import read_sequences
-from pgreplkit._sync.mesh.members import read_members
+from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.mesh.members import mesh_tables, read_members
+from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.driver import statements as parts
-from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
-from pgreplkit.plans.mesh.sequences import owned_by
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the state of a node"
@@ -39,11 +48,17 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     with_rows = []
     for table in found:
         statement = SQL(applying.HAS_ROWS).format(parts.table(table))
-        if (link.one(_OPERATION, statement, grant=f"SELECT ON {table}"))["has_rows"]:
+        # Without the privilege, which is a finding of its own, nothing can be seen.
+        if "SELECT" not in found[table].lacks and (link.one(_OPERATION, statement))["has_rows"]:
             with_rows.append(table)
     asked = [[table.schema for table in tables], [table.name for table in tables]]
     traits = link.all(_OPERATION, sql.TRAITS, asked)
+    rights = read_rights(link, _OPERATION)
+    there = link.one(_OPERATION, applying.PUBLISHER, [publication_name(mesh)])
+    advances = link.one(_OPERATION, applying.ADVANCE_RIGHTS)
+    owns = link.one(_OPERATION, sql.OWNS_TABLES, [rights.role, *asked])
     publication = [publication_name(mesh)]
+    is_published = link.all(_OPERATION, sql.HAS_PUBLICATION, publication)
     return MeshNodeFacts(
         name=name,
         major=link.version.major,
@@ -60,9 +75,19 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         with_rows=tuple(with_rows),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),
         with_foreign_keys=_tables(traits, lambda row: row["has_foreign_keys"]),
-        sequences=owned_by(read_sequences(link, None), tables),
+        sequences=read_sequences_of(link, tables),
+        hidden=tuple(
+            name for name, is_readable in (owned_sequences(link, tables)).items() if not is_readable
+        ),
         members=read_members(link, mesh),
-        has_publication=bool(link.all(_OPERATION, sql.HAS_PUBLICATION, publication)),
+        published=tuple(mesh_tables(link, mesh)) if is_published else None,
+        owns_tables=owns["owns_all"],
+        may_replicate=there["may_replicate"],
+        rights=attrs.evolve(
+            rights,
+            has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
+            may_use_origins=rights.may_use_origins and advances["may_use_origins"],
+        ),
     )
 
 
@@ -116,3 +141,37 @@ class LeaveChecks:
         return leave_findings(
             [read_stream(self.servers, self.mesh, self.node, other, None) for other in self.others]
         )
+
+
+@attrs.frozen
+class RemoveChecks:
+    """The checks of a node that is lost."""
+
+    site: Site
+    mesh: str
+    lost: str
+    others: tuple[str, ...]
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed if one of the others cannot be reached.
+        """
+        stored, positions = {}, {}
+        for node in self.others:
+            name = applier_name(self.mesh, self.lost, node)
+            with ApplyTarget.connect(self.site.servers[node], name, uses_origin=True) as target:
+                stored[node] = read_members(target.link, self.mesh)
+                state = target.read_state()
+                positions[node] = LSN.INVALID if state is None else state.position
+        answers = is_reachable(self.site, self.lost)
+        return remove_findings(self.lost, answers, stored, positions)
+
+
+def is_reachable(site: Site, node: str) -> bool:
+    """Return whether a node accepts connections."""
+    try:
+        with site.server(node):
+            return True
+    except ConnectionFailed:
+        return False

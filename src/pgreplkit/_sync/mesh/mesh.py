@@ -16,12 +16,13 @@ from pgreplkit._sync._io import TaskGroup
 from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
-from pgreplkit._sync.logical.sequences import read_sequences
 from pgreplkit._sync.mesh.actions import MeshActor
-from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks
+from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks, RemoveChecks
 from pgreplkit._sync.mesh.compare import MeshCompare
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.running import MeshRun, Stream
+from pgreplkit._sync.mesh.sequences import read_sequences_of
+from pgreplkit._sync.mesh.setup import node_setup
 from pgreplkit._sync.mesh.status import read_conflicts, read_stream
 from pgreplkit._sync.server.positions import write_marker
 from pgreplkit._sync.server.server import Server
@@ -42,10 +43,17 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.sequences import SequenceSpread, owned_by, spread
-from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshStream
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
+from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
+from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.rolename import checked_role_name
 from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import AnyTable, TableName
@@ -90,6 +98,22 @@ class Mesh:
 
     # Operations
 
+    def setup_sql(self, role: str, *, timeout: Timeout = 60.0) -> MeshSetup:
+        """Return the statements by which an administrator prepares ``role`` on each node.
+
+        The role must exist. Afterwards it can create and run the mesh, let nodes join and leave.
+
+        Raises: InvalidRoleName; ServerError if the role does not exist; ConnectionFailed.
+        """
+        checked_role_name(role)
+        site = self._site(timeout)
+        tables = self._resolved(site, self.nodes[0])
+        statements = {}
+        for node in self.nodes:
+            with site.server(node) as server:
+                statements[node] = node_setup(server._link, self.name, role, tables)
+        return MeshSetup(nodes=statements)
+
     def plan_create(
         self,
         *,
@@ -103,7 +127,7 @@ class Mesh:
         the others must be empty. The order of the nodes is their rank.
 
         Raises: ConnectionFailed.
-        Needs: on each node the ownership of the tables, REPLICATION, and what the applier needs.
+        Needs: on each node what ``setup_sql`` grants.
         """
         nodes = self.nodes
         first = nodes[0] if first is None else self._known(first)
@@ -184,6 +208,40 @@ class Mesh:
         checks = LeaveChecks(self._servers, self.name, node, others)
         return self._plan(site, begun, journal, checks)
 
+    def plan_remove(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan that the other nodes forget one that is lost, so that they keep no WAL for it.
+
+        The changes that no other node has are lost; those that only some have are not sent to the
+        rest. The check of the plan says how far each node is. If the node was removed before, and
+        is back, the plan removes what it has of the mesh; then its tables can be emptied, and it
+        can join again.
+
+        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
+        """
+        self._known(node)
+        site = self._site(timeout)
+        members = self._members(site, without(self._servers, node))
+        if node not in members.ranks:
+            raise NodeNotFound(node, tuple(members.ranks))
+        others = without(members.present, node)
+        for other in others:
+            self._known(other)
+        if node not in members.present:
+            steps = clean_steps(self.name, members, node)
+            begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
+            return self._plan(site, begun, journal, None)
+        begun = Journal(
+            operation=f"removal of {node} from the mesh {self.name}",
+            steps=remove_steps(self.name, members, node),
+        )
+        return self._plan(site, begun, journal, RemoveChecks(site, self.name, node, others))
+
     def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
 
@@ -203,7 +261,7 @@ class Mesh:
         site: Site,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: MeshChecks | LeaveChecks,
+        checks: MeshChecks | LeaveChecks | RemoveChecks | None,
     ) -> Plan:
         path = None if journal is None else Path(journal)
         return Plan(MeshActor(site), begun, checks, path)
@@ -405,8 +463,7 @@ class Mesh:
             servers = {node: stack.enter_context(site.server(node)) for node in self._servers}
             tables = self._resolved(site, self.nodes[0])
             states = {
-                node: owned_by(read_sequences(server._link, None), tables)
-                for node, server in servers.items()
+                node: read_sequences_of(server._link, tables) for node, server in servers.items()
             }
             changes = spread(states)
             for change in changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from pgreplkit._text import quote_identifier
 from pgreplkit.catalog.features import has
@@ -255,6 +256,12 @@ RIGHTS = """
             AS may_use_origins
     FROM pg_catalog.pg_roles WHERE rolname = current_user
 """
+ADVANCE_RIGHTS = """
+    SELECT to_regprocedure('pgreplkit.pg_replication_origin_advance(text, pg_lsn)') IS NOT NULL
+            AS has_origin_wrapper,
+        has_function_privilege('pg_catalog.pg_replication_origin_advance(text, pg_lsn)', 'EXECUTE')
+            AS may_use_origins
+"""
 MAY_SET_ROLE = """
     SELECT has_parameter_privilege('session_replication_role', 'SET') AS may_set_role
 """
@@ -280,7 +287,10 @@ SAME_DATABASE = """
     FROM pg_catalog.pg_control_system()
 """
 
-_ORIGIN_FUNCTIONS = (
+_Function: TypeAlias = tuple[str, str, str, bool]
+"""A function's name, parameters and result; and whether the first parameter names an origin."""
+_ADVANCE: _Function = ("pg_replication_origin_advance", "name text, lsn pg_lsn", "void", True)
+_ORIGIN_FUNCTIONS: Sequence[_Function] = (
     ("pg_replication_origin_create", "name text", "oid", True),
     ("pg_replication_origin_drop", "name text", "void", True),
     ("pg_replication_origin_session_setup", "name text", "void", True),
@@ -303,15 +313,7 @@ def setup_sql(
         f"GRANT CREATE ON DATABASE {quote_identifier(database)} TO {own}",
         f"CREATE SCHEMA IF NOT EXISTS pgreplkit AUTHORIZATION {own}",
     ]
-    calls = [
-        f"{name}({', '.join(part.split()[-1] for part in parameters.split(', '))})"
-        for name, parameters, _, _ in _ORIGIN_FUNCTIONS
-    ]
-    if has("origin.grantable", major):
-        statements += [f"GRANT EXECUTE ON FUNCTION pg_catalog.{call} TO {own}" for call in calls]
-    else:
-        statements += [_wrapper(*function) for function in _ORIGIN_FUNCTIONS]
-        statements += _granted_only(calls, own)
+    statements += _origin_rights(own, major, _ORIGIN_FUNCTIONS)
     if has("settings.grantable", major):
         statements.append(f"GRANT SET ON PARAMETER session_replication_role TO {own}")
     else:
@@ -325,6 +327,21 @@ def setup_sql(
         statements.append(f"GRANT USAGE ON SCHEMA {quote_identifier(schema)} TO {own}")
     statements += [f"GRANT {privileges} ON {table} TO {own}" for table in sorted(tables)]
     return statements
+
+
+def _origin_rights(own: str, major: int, functions: Sequence[_Function]) -> list[str]:
+    calls = [
+        f"{name}({', '.join(part.split()[-1] for part in parameters.split(', '))})"
+        for name, parameters, _, _ in functions
+    ]
+    if has("origin.grantable", major):
+        return [f"GRANT EXECUTE ON FUNCTION pg_catalog.{call} TO {own}" for call in calls]
+    return [*(_wrapper(*function) for function in functions), *_granted_only(calls, own)]
+
+
+def advance_sql(role: str, major: int) -> list[str]:
+    """Return the statements by which an administrator lets a role move origins."""
+    return _origin_rights(quote_identifier(role), major, [_ADVANCE])
 
 
 def publisher_setup_sql(role: str, tables: Sequence[TableName]) -> list[str]:

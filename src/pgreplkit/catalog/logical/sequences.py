@@ -40,7 +40,9 @@ DEFINITIONS = """
     SELECT n.nspname AS schema, c.relname AS name, format_type(seqtypid, NULL) AS data_type,
         seqstart AS start, seqmin AS minimum, seqmax AS maximum, seqincrement AS increment,
         seqcycle AS cycle, seqcache AS cache, o.nspname AS owner_schema, t.relname AS owner_table,
-        attname AS owner_column, coalesce(deptype = 'i', false) AS is_identity
+        attname AS owner_column, coalesce(deptype = 'i', false) AS is_identity,
+        CASE WHEN has_sequence_privilege(c.oid, 'SELECT') THEN pg_sequence_last_value(c.oid) END
+            AS last_value
     FROM pg_sequence JOIN pg_class c ON c.oid = seqrelid
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = c.oid AND objsubid = 0
@@ -51,8 +53,12 @@ DEFINITIONS = """
     WHERE c.relpersistence <> 't'
     ORDER BY 1, 2
 """
+"""All sequences; ``last_value`` is None for one that has not returned a value."""
 POSITION_OF = "SELECT {} AS place, last_value, is_called FROM {}"
-SETVAL = "SELECT setval(%s::text::regclass, %s::bigint, %s::boolean)"
+SETVAL = """
+    SELECT setval(name::regclass, last_value, is_called)
+    FROM unnest(%s::text[], %s::bigint[], %s::boolean[]) AS due (name, last_value, is_called)
+"""
 
 
 def sequence_in(record: dict[str, object], last_value: int, is_called: bool) -> SequenceState:

@@ -111,8 +111,8 @@ LOG_TAIL = """
         (SELECT reset_val FROM pg_settings WHERE name = 'lc_messages') AS language
 """
 END_WORKERS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_subscription
-    WHERE subid = %s::oid AND pid IS NOT NULL
+    SELECT pid, pg_terminate_backend(pid) FROM pg_stat_subscription
+    WHERE subname = ANY (%s::text[]) AND pid IS NOT NULL
 """
 ADVANCE_ORIGIN = "SELECT pg_replication_origin_advance(%s::text, %s::pg_lsn)"
 

@@ -25,13 +25,6 @@ CREATE_TOMBSTONES = """
 CREATE_LATE_INDEX = """
     CREATE INDEX IF NOT EXISTS tombstone_late ON pgreplkit.tombstone (relation, xid) WHERE is_late
 """
-REFUSE_TRUNCATE = """
-    CREATE OR REPLACE FUNCTION pgreplkit.refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN
-        RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
-            USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
-    END $$
-"""
 OUTLIVES = """
     CREATE OR REPLACE FUNCTION pgreplkit.outlives(oid, jsonb, timestamptz, int, text)
     RETURNS boolean LANGUAGE plpgsql VOLATILE AS
@@ -82,9 +75,10 @@ _PLAIN_TYPES = {16, 18, 19, 20, 21, 23, 25, 26, 1042, 1043, 1700, 2950}
 
 TABLE_OID = "SELECT %s::regclass::oid::bigint AS oid"
 HAS_TRIGGERS = """
-    SELECT count(*) = 3 AS has_all FROM pg_catalog.pg_trigger WHERE tgrelid = %s::regclass
-    AND tgname IN ('pgreplkit_bury', 'pgreplkit_bury_key', 'pgreplkit_no_truncate')
+    SELECT count(*) = 3 AS has_all FROM pg_catalog.pg_trigger
+    WHERE tgrelid = %s::regclass AND tgfoid = to_regprocedure(%s)::oid
 """
+"""Of their own function: the one in a restored dump has another table's OID."""
 HAS_TOMBSTONES = "SELECT to_regclass('pgreplkit.tombstone') IS NOT NULL AS has_table"
 PRUNE_TOMBSTONES = """
     DELETE FROM pgreplkit.tombstone WHERE coalesce(pg_xact_commit_timestamp(xmin) < %s, true)
@@ -98,19 +92,28 @@ def key_json(names: Sequence[str], row: str) -> str:
     return f"jsonb_build_array({', '.join(f'{row}.{quote_identifier(name)}' for name in names)})"
 
 
+def bury_function(oid: int) -> str:
+    """Return the signature of the function that all triggers of a table call."""
+    return f"pgreplkit.bury_{oid}()"
+
+
 def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[str]:
-    """Return the statements that let local writers leave tombstones."""
+    """Return the statements that let local writers leave tombstones, and that refuse TRUNCATE."""
     columns = [table.column(name) for name in key]
     is_plain = all(column and column.type_oid in _PLAIN_TYPES for column in columns)
     settings = "" if is_plain else " ".join(f"SET {n} = '{v}'" for n, v in KEY_SETTINGS.items())
     is_moved = " OR ".join(
         f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in map(quote_identifier, key)
     )
-    bury = f"pgreplkit.bury_{oid}()"
+    bury = bury_function(oid)
     return [
         # Its owner may write tombstones, and the roles that delete rows need not.
         f"""CREATE OR REPLACE FUNCTION {bury} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
         {settings} AS $$ BEGIN
+            IF TG_OP = 'TRUNCATE' THEN
+                RAISE EXCEPTION 'could not truncate %: several nodes write it', TG_RELID::regclass
+                    USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE.';
+            END IF;
             INSERT INTO pgreplkit.tombstone (relation, key)
             VALUES ({oid}, pg_catalog.{key_json(key, "OLD")})
             ON CONFLICT ON CONSTRAINT tombstone_pkey
@@ -125,14 +128,13 @@ def create_triggers(table: TargetTable, key: Sequence[str], oid: int) -> list[st
         f" FOR EACH ROW WHEN ({is_moved}) EXECUTE PROCEDURE {bury}",
         f"DROP TRIGGER IF EXISTS pgreplkit_no_truncate ON {table.table}",
         f"CREATE TRIGGER pgreplkit_no_truncate BEFORE TRUNCATE ON {table.table}"
-        " FOR EACH STATEMENT EXECUTE PROCEDURE pgreplkit.refuse_truncate()",
+        f" FOR EACH STATEMENT EXECUTE PROCEDURE {bury}",
     ]
 
 
-def drop_triggers(table: str, oid: int) -> list[str]:
-    """Return the statements that remove what ``create_triggers`` created."""
-    names = ("pgreplkit_bury", "pgreplkit_bury_key", "pgreplkit_no_truncate")
-    return [
-        *(f"DROP TRIGGER IF EXISTS {name} ON {table}" for name in names),
-        f"DROP FUNCTION IF EXISTS pgreplkit.bury_{oid}()",
-    ]
+def drop_triggers(oid: int) -> str:
+    """Return the statement that removes what ``create_triggers`` created.
+
+    Only the owner of a table may drop its triggers; with their function they go, too.
+    """
+    return f"DROP FUNCTION IF EXISTS {bury_function(oid)} CASCADE"

@@ -35,25 +35,54 @@ MARK = "SELECT clock_timestamp() AS now, pg_current_wal_insert_lsn() AS lsn"
 """The time is read first: each commit before it is in the WAL up to the position."""
 
 NO_WRITE = """
-    CREATE OR REPLACE FUNCTION pgreplkit.no_write() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE OR REPLACE FUNCTION {} RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         RAISE EXCEPTION 'this node leaves the mesh: it takes no writes to %',
             TG_RELID::regclass USING ERRCODE = 'object_not_in_prerequisite_state';
     END $$
 """
-"""An ordinary trigger: it does not fire for the changes of other nodes."""
+"""One for each table: only the owner of a table may drop a trigger, other than with its function.
+
+An ordinary trigger does not fire for the changes of other nodes."""
 REFUSE_WRITES = """
     CREATE TRIGGER pgreplkit_no_write BEFORE INSERT OR UPDATE OR DELETE ON {}
-    FOR EACH STATEMENT EXECUTE PROCEDURE pgreplkit.no_write()
+    FOR EACH STATEMENT EXECUTE PROCEDURE {}
 """
-ALLOW_WRITES = "DROP TRIGGER IF EXISTS pgreplkit_no_write ON {}"
+ALLOW_WRITES = "DROP FUNCTION IF EXISTS {} CASCADE"
+
+
+def no_write_function(oid: int) -> str:
+    """Return the signature of the function that refuses the writes to a table."""
+    return f"pgreplkit.no_write_{oid}()"
+
 
 CREATE_PUBLICATION = "CREATE PUBLICATION {} FOR TABLE {} WITH ({})"
 PUBLISHES = "publish = 'insert, update, delete'"
 VIA_ROOT = ", publish_via_partition_root = true"
 DROP_PUBLICATION = "DROP PUBLICATION IF EXISTS {}"
+GIVE_PUBLICATION = "ALTER PUBLICATION {} OWNER TO {}"
 HAS_PUBLICATION = "SELECT FROM pg_catalog.pg_publication WHERE pubname = %s"
 
+OWNS_TABLES = """
+    SELECT coalesce(bool_and(pg_has_role(%s::name, relowner, 'USAGE')), false) AS owns_all
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON n.nspname = asked.schema AND c.relname = asked.name
+"""
+"""Only the owner of a table may publish it."""
+OWNED_SEQUENCES = """
+    SELECT sn.nspname AS schema, s.relname AS name,
+        has_sequence_privilege(s.oid, 'SELECT') AS is_readable
+    FROM pg_catalog.pg_depend JOIN pg_catalog.pg_class AS s ON s.oid = objid AND s.relkind = 'S'
+    JOIN pg_catalog.pg_namespace AS sn ON sn.oid = s.relnamespace
+    JOIN pg_catalog.pg_class AS c ON c.oid = refobjid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN unnest(%s::text[], %s::text[]) AS asked (schema, name)
+        ON n.nspname = asked.schema AND c.relname = asked.name
+    WHERE classid = 'pg_catalog.pg_class'::regclass AND deptype IN ('a', 'i')
+        AND refclassid = 'pg_catalog.pg_class'::regclass AND refobjsubid > 0
+    ORDER BY 1, 2
+"""
 ADVANCE_ORIGIN = "SELECT {}.pg_replication_origin_advance(%s, %s)"
 SLOT_POSITION = """
     SELECT confirmed_flush_lsn AS lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = %s

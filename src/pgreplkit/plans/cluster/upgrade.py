@@ -227,6 +227,8 @@ def cutover_journal(
         do.OpenTables(NEW, names.fence),
         do.Redirect(NEW),
         *((do.SubscribeBack(OLD, name) for name in back) if way_back else ()),
+        # It waits for transactions that read, so that it comes when the clients write already.
+        do.RemoveFence(NEW, names.fence),
     ]
     return _switching(f"cutover of {names.upgrade}", steps, OLD, NEW)
 
@@ -244,10 +246,12 @@ def rollback_journal(names: Names, groups: Mapping[str, Sequence[str]]) -> Journ
         do.StopSubscriptions(OLD, back),
         # Both servers have the same rows now, and the old one gets no more from the new one.
         do.ArmForward(NEW, forward),
-        do.StartSubscriptions(NEW, forward),
         do.OpenTables(OLD, names.fence),
         do.Redirect(OLD),
+        # The slots keep what is written meanwhile.
+        do.StartSubscriptions(NEW, forward),
         do.DropSubscriptions(OLD, back),
+        do.RemoveFence(OLD, names.fence),
     ]
     return _switching(f"rollback of {names.upgrade}", steps, NEW, OLD)
 

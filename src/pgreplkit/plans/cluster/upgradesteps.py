@@ -137,11 +137,22 @@ class MakeBackSlots(Step):
 
 @attrs.frozen
 class OpenTables(Step):
-    """Lift the write fence: from here on the server accepts writes."""
+    """Permit writes: the triggers of the fence stay, because transactions that read hold locks."""
 
     is_final = True
     caution: ClassVar[str] = "complete the operation with resume(), then plan the way back"
-    _description = "accept writes: lift the write fence"
+    _description = "accept writes"
+    _action = "CREATE OR REPLACE FUNCTION {fence}.pgreplkit_refuse_writes() …"
+
+    fence: str
+
+
+@attrs.frozen
+class RemoveFence(Step):
+    """Remove the triggers of a fence that permits writes already."""
+
+    check = "the transactions that read the tables have ended"
+    _description = "remove the write fence"
     _action = "DROP TRIGGER {fence} …"
 
     fence: str

@@ -74,7 +74,12 @@ class ApplyFacts:
 def apply_readiness(facts: ApplyFacts) -> Readiness:
     """Return the findings of all checks."""
     return Readiness(
-        findings=(*_publisher(facts), *_rights(facts), *_subscriber(facts), *_tables(facts))
+        findings=(
+            *_publisher(facts),
+            *rights_findings(facts.rights, facts.major, facts.setup, uses_origin=facts.uses_origin),
+            *_subscriber(facts),
+            *_tables(facts),
+        )
     )
 
 
@@ -90,12 +95,8 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
     # A slot that exists already has its place.
     if not facts.has_slot:
         yield free_places(settings, "max_replication_slots", used=facts.slots, wanted=1)
-    yield checked(
-        "role of the publisher",
-        ok=facts.may_replicate,
-        observed=f"{facts.publisher_role} may {'' if facts.may_replicate else 'not '}replicate",
-        needed="REPLICATION, to stream changes",
-        remedy=facts.setup,
+    yield replication_found(
+        "role of the publisher", facts.publisher_role, facts.setup, ok=facts.may_replicate
     )
     yield checked(
         "two databases",
@@ -108,15 +109,28 @@ def _publisher(facts: ApplyFacts) -> Iterator[Finding]:
     )
 
 
-def _rights(facts: ApplyFacts) -> Iterator[Finding]:
-    rights = facts.rights
+def replication_found(check: str, role: str, setup: str, *, ok: bool) -> Finding:
+    """Return the finding on whether a role may stream changes."""
+    return checked(
+        check,
+        ok=ok,
+        observed=f"{role} may {'' if ok else 'not '}replicate",
+        needed="REPLICATION, to stream changes",
+        remedy=setup,
+    )
+
+
+def rights_findings(
+    rights: ApplyRights, major: int, setup: str, *, uses_origin: bool
+) -> Iterator[Finding]:
+    """Yield the findings on what a role needs beside the tables; ``setup`` is the remedy."""
     yield checked(
         "schema pgreplkit",
         ok=rights.may_create or rights.is_superuser,
         observed=("it exists, " if rights.has_schema else "it does not exist, ")
         + ("and the role may create in it" if rights.may_create else "and the role may not"),
         needed="a schema in which the role can create tables",
-        remedy=facts.setup,
+        remedy=setup,
     )
     # A role whose own settings choose replica needs no right to set it.
     may_set_role = (
@@ -130,23 +144,23 @@ def _rights(facts: ApplyFacts) -> Iterator[Finding]:
         ok=may_set_role,
         observed=f"{rights.role} may {'' if may_set_role else 'not '}set it",
         needed="the right to set it, so that triggers and foreign keys do not fire twice",
-        remedy=facts.setup,
+        remedy=setup,
     )
-    if not facts.uses_origin:
+    if not uses_origin:
         return
     may_use = (
         rights.is_superuser
         # Before 14 the functions check for a superuser themselves, so that a grant is no use: a
         # wrapper with SECURITY DEFINER is needed.
-        or (rights.may_use_origins and has("origin.grantable", facts.major))
-        or (rights.has_origin_wrapper and not has("origin.grantable", facts.major))
+        or (rights.may_use_origins and has("origin.grantable", major))
+        or (rights.has_origin_wrapper and not has("origin.grantable", major))
     )
     yield checked(
         "replication origins",
         ok=may_use,
         observed=f"{rights.role} may {'' if may_use else 'not '}use them",
         needed="EXECUTE on the functions of origins (before 14, wrappers), or resume='table'",
-        remedy=facts.setup,
+        remedy=setup,
     )
 
 
@@ -229,30 +243,40 @@ def _versions(
     )
 
 
-def _table(
-    check: str, table: TargetTable, identity: ReplicaIdentity | None, facts: ApplyFacts
-) -> Finding:
-    wanted = (*_NEEDED, "TRUNCATE") if facts.truncates else _NEEDED
-    if facts.stamps:
-        wanted = (*_NEEDED, "TRIGGER")
+def privileges_missing(
+    check: str, table: TargetTable, role: str, wanted: Sequence[str], setup: str
+) -> Finding | None:
+    """Return the finding on what keeps a role from writing a table; None if nothing does."""
     lacks = [privilege for privilege in table.lacks if privilege in wanted]
     if lacks:
         return checked(
             check,
             ok=False,
-            observed=f"{facts.rights.role} lacks {', '.join(lacks)} on {table.table}",
+            observed=f"{role} lacks {', '.join(lacks)} on {table.table}",
             needed="the privileges to write the table, and to find its rows",
-            remedy=facts.setup,
+            remedy=setup,
         )
     # An UPDATE of a hidden row would find no row, which looks like a conflict.
     if table.hides_rows:
         return checked(
             check,
             ok=False,
-            observed=f"row level security of {table.table} applies to {facts.rights.role}",
+            observed=f"row level security of {table.table} applies to {role}",
             needed="BYPASSRLS: changes of rows that are hidden would be lost",
-            remedy=f"ALTER ROLE {facts.rights.role} BYPASSRLS",
+            remedy=f"ALTER ROLE {role} BYPASSRLS",
         )
+    return None
+
+
+def _table(
+    check: str, table: TargetTable, identity: ReplicaIdentity | None, facts: ApplyFacts
+) -> Finding:
+    wanted = (*_NEEDED, "TRUNCATE") if facts.truncates else _NEEDED
+    if facts.stamps:
+        wanted = (*_NEEDED, "TRIGGER")
+    lacking = privileges_missing(check, table, facts.rights.role, wanted, facts.setup)
+    if lacking is not None:
+        return lacking
     if identity is not None and not identity.is_usable:
         return checked(
             check,

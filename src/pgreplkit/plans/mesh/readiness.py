@@ -11,13 +11,21 @@ import attrs
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical.applytables import TargetTable
 from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.plans.logical.applyreadiness import (
+    ApplyRights,
+    privileges_missing,
+    replication_found,
+    rights_findings,
+)
 from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
 from pgreplkit.plans.mesh.sequences import collisions
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.server.readiness import Settings, checked, free_places, setting_found, value_of
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
+_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
 _SKEW = timedelta(seconds=1)
 """Above it, commits of one node often wait for the clock of another one."""
 
@@ -46,9 +54,16 @@ class MeshNodeFacts:
     with_foreign_keys: tuple[TableName, ...]
     sequences: tuple[SequenceState, ...]
     """Sequences that a column of the tables owns."""
+    hidden: tuple[TableName, ...]
+    """Those that the role may not read."""
     members: Members
     """As the server has them stored; none if it is not in the mesh."""
-    has_publication: bool
+    published: tuple[TableName, ...] | None
+    """The tables of the publication; None if it does not exist."""
+    owns_tables: bool
+    """Whether the role owns the tables, and can publish them."""
+    may_replicate: bool
+    rights: ApplyRights
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +110,46 @@ def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
     ]
 
 
+def remove_findings(
+    lost: str, answers: bool, stored: Mapping[str, Members], positions: Mapping[str, LSN]
+) -> list[Finding]:
+    """Return the findings on a node that is lost, and on what the others have of it.
+
+    ``positions`` are the ends of its last transactions that each of the others has applied.
+    """
+    differing = disagreement(stored)
+    furthest = max(positions.values(), default=LSN.INVALID)
+    behind = [node for node, position in positions.items() if position < furthest]
+    ahead = [node for node in positions if node not in behind]
+    return [
+        checked(
+            f"node {lost}",
+            ok=not answers,
+            observed="it can be reached" if answers else "it cannot be reached",
+            needed="a node that is lost: another one should leave, so that no change is lost",
+            remedy=f"plan_leave({lost!r})",
+        ),
+        checked(
+            "members",
+            ok=not differing,
+            observed=differing or "all others have the same members and ranks stored",
+            needed="the same members and ranks on each node",
+            remedy="resume or undo the operation that was interrupted",
+        ),
+        checked(
+            f"changes of {lost}",
+            ok=not behind,
+            observed=", ".join(
+                f"{node} has applied them up to {position}" for node, position in positions.items()
+            ),
+            needed="the same changes on all nodes: rows that it changed later can differ",
+            remedy=f"after the removal, update on {' or '.join(ahead)} the rows that compare()"
+            " returns",
+            otherwise=Severity.WARNING,
+        ),
+    ]
+
+
 def _identities(facts: MeshFacts) -> Iterator[Finding]:
     nodes = facts.nodes
     yield checked(
@@ -138,11 +193,7 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
 
 def _members(facts: MeshFacts) -> Iterator[Finding]:
     """Check that new nodes are not members, and that the others agree."""
-    already = [
-        node.name
-        for node in facts.nodes
-        if node.name in facts.new and (node.members.present or node.has_publication)
-    ]
+    already = [node.name for node in facts.nodes if node.name in facts.new and node.members.present]
     yield checked(
         "membership",
         ok=not already,
@@ -209,7 +260,45 @@ def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
     ]
     if limit == own:
         found.append(free_places(settings, own, used=node.origins, wanted=wanted))
+    found += _rights(node, facts)
     yield from (attrs.evolve(one, check=f"{one.check} of {name}") for one in found)
+
+
+def _rights(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
+    """Check what the role needs on a node; nothing needs a superuser."""
+    role = node.rights.role
+    setup = f"run what setup_sql({role!r}) prints for {node.name}"
+    yield replication_found("replication", role, setup, ok=node.may_replicate)
+    yield from rights_findings(node.rights, node.major, setup, uses_origin=True)
+    yield checked(
+        "sequences",
+        ok=not node.hidden,
+        observed=f"{role} may not read {', '.join(map(str, node.hidden))}"
+        if node.hidden
+        else f"{role} may read those of the tables",
+        needed="SELECT, to know which numbers a node draws",
+        remedy=setup,
+    )
+    for table in node.tables.values():
+        if table is not None:
+            check = f"privileges on {table.table}"
+            missing = privileges_missing(check, table, role, _PRIVILEGES, setup)
+            yield missing or checked(
+                check, ok=True, observed=f"{role} has all", needed=", ".join(_PRIVILEGES)
+            )
+    if node.name in facts.new:
+        listed = ", ".join(map(str, node.published or ()))
+        yield checked(
+            "publication",
+            ok=node.owns_tables if node.published is None else {*node.published} == {*node.tables},
+            observed=f"it publishes {listed or 'no table'}"
+            if node.published is not None
+            else f"it does not exist, and {role} owns the tables"
+            if node.owns_tables
+            else f"it does not exist, and {role} does not own the tables",
+            needed="a publication of the tables, which only the owner of the tables can create",
+            remedy=setup if node.published is None else "drop it",
+        )
 
 
 def _tables(facts: MeshFacts) -> Iterator[Finding]:

@@ -88,11 +88,3 @@ def _spread(
                 )
                 raise ServerError(operation, found, remedy="give it a larger type")
             yield SequenceSpread(node=node, name=name, increment=step, restart=restart)
-
-
-def owned_by(
-    states: Mapping[TableName, SequenceState], tables: Sequence[TableName]
-) -> tuple[SequenceState, ...]:
-    """Return the sequences that a column of the tables owns."""
-    owners = tuple(f"{table}." for table in tables)
-    return tuple(s for _, s in sorted(states.items()) if s.owner and s.owner.startswith(owners))

@@ -53,6 +53,21 @@ class MeshStream(Record):
 
 
 @attrs.frozen(kw_only=True)
+class MeshSetup(Record):
+    """What an administrator runs on each node of a mesh; ``str()`` returns it as scripts."""
+
+    nodes: Mapping[str, tuple[str, ...]]
+    """The statements for each node."""
+
+    def __str__(self) -> str:
+        return "\n".join(
+            line
+            for node, statements in self.nodes.items()
+            for line in (f"-- on {node}", *(f"{one};" for one in statements))
+        )
+
+
+@attrs.frozen(kw_only=True)
 class MeshConflict(Record):
     """A conflict that a node of a mesh met, and what it did."""
 

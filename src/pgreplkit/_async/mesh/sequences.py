@@ -1,0 +1,29 @@
+"""The sequences that columns of a mesh's tables own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._async.logical.sequences import read_sequences
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.view import table_in
+from pgreplkit.values.tablename import TableName
+
+
+async def owned_sequences(link: AsyncLink, tables: Sequence[TableName]) -> dict[TableName, bool]:
+    """Return the names of the sequences, and whether the role may read each."""
+    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    records = await link.all("read the sequences", sql.OWNED_SEQUENCES, asked)
+    return {table_in(record): record.pop("is_readable") for record in records}
+
+
+async def read_sequences_of(
+    link: AsyncLink, tables: Sequence[TableName]
+) -> tuple[SequenceState, ...]:
+    """Return those of the sequences that the role may read, with their positions."""
+    owned = await owned_sequences(link, tables)
+    names = [name for name, is_readable in owned.items() if is_readable]
+    states = await read_sequences(link, names) if names else {}
+    return tuple(states[name] for name in names)

@@ -1,0 +1,28 @@
+# Generated from pgreplkit/_async/mesh/sequences.py by `nox -s sync`. Do not edit.
+"""The sequences that columns of a mesh's tables own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgreplkit._sync.logical.sequences import read_sequences
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical.sequences import SequenceState
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.catalog.view import table_in
+from pgreplkit.values.tablename import TableName
+
+
+def owned_sequences(link: Link, tables: Sequence[TableName]) -> dict[TableName, bool]:
+    """Return the names of the sequences, and whether the role may read each."""
+    asked = [[table.schema for table in tables], [table.name for table in tables]]
+    records = link.all("read the sequences", sql.OWNED_SEQUENCES, asked)
+    return {table_in(record): record.pop("is_readable") for record in records}
+
+
+def read_sequences_of(link: Link, tables: Sequence[TableName]) -> tuple[SequenceState, ...]:
+    """Return those of the sequences that the role may read, with their positions."""
+    owned = owned_sequences(link, tables)
+    names = [name for name, is_readable in owned.items() if is_readable]
+    states = read_sequences(link, names) if names else {}
+    return tuple(states[name] for name in names)

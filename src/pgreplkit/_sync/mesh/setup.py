@@ -1,0 +1,56 @@
+# Generated from pgreplkit/_async/mesh/setup.py by `nox -s sync`. Do not edit.
+"""The statements that prepare a role on the nodes of a mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg.sql import SQL, Composed, Identifier
+
+from pgreplkit._sync.mesh.sequences import owned_sequences
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical import applying
+from pgreplkit.catalog.mesh import members as sql
+from pgreplkit.driver import statements as parts
+from pgreplkit.plans.mesh.layout import publication_name
+from pgreplkit.values.tablename import TableName
+
+
+def node_setup(link: Link, mesh: str, role: str, tables: Sequence[TableName]) -> tuple[str, ...]:
+    """Return the statements for one node.
+
+    Raises: ServerError if the role does not exist.
+    """
+    operation, major = f"prepare the role {role!r}", link.version.major
+    database, own = link.connection.info.dbname, Identifier(role).as_string(link.connection)
+    asked = [role, [table.schema for table in tables], [table.name for table in tables]]
+    owns = link.one(operation, sql.OWNS_TABLES, asked)
+    publication = publication_name(mesh)
+    is_published = link.all(operation, sql.HAS_PUBLICATION, [publication])
+    return (
+        *applying.publisher_setup_sql(role, []),
+        *applying.setup_sql(role, major, database, tables, triggers=True),
+        *applying.advance_sql(role, major),
+        *(f"GRANT SELECT ON {name} TO {own}" for name in owned_sequences(link, tables)),
+        *(
+            ()
+            if owns["owns_all"] or is_published
+            else [
+                statement.as_string(link.connection)
+                for statement in publishing(link, publication, tables, owner=role)
+            ]
+        ),
+    )
+
+
+def publishing(
+    link: Link, publication: str, tables: Sequence[TableName], *, owner: str | None = None
+) -> list[Composed]:
+    """Return the statements that create the publication, for another role if one is named."""
+    # Partitions may differ between the nodes.
+    options = sql.PUBLISHES + (sql.VIA_ROOT if link.has("publication.via_root") else "")
+    name, listed = Identifier(publication), parts.published_list(link.require, tables)
+    statements = [SQL(sql.CREATE_PUBLICATION).format(name, listed, SQL(options))]
+    if owner is not None:
+        statements.append(SQL(sql.GIVE_PUBLICATION).format(name, Identifier(owner)))
+    return statements
