@@ -48,7 +48,7 @@ class Batching:
         parked: str | None = None,
     ) -> None:
         self._encoder, self._limits, self._parked_to = encoder, limits, parked
-        self.parked = 0
+        self.parked: int = 0
         """The number of messages that were too large, and were replaced."""
         self._position = position
         """The position after the last change that was taken."""

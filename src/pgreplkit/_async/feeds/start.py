@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import attrs
 
@@ -169,14 +169,11 @@ class AsyncFeedStart:
             copy = AsyncRowCopy(reader, conninfo, silence, lambda: not stops())
             for one in copies:
                 async for change in self._rows(copy, one, lsn):
-                    for batch in batching.take((change,), lsn, FeedStage.COPYING):
-                        await self._runner.run(settings.sink.send(batch))
-                        self.copied_rows = change.number - 1
+                    await self._send(batching.take((change,), lsn, FeedStage.COPYING))
                     if stops():
                         return False
             if batching.has_messages:
-                await self._runner.run(settings.sink.send(batching.batch()))
-            self.copied_rows = batching.position.number
+                await self._send((batching.batch(),))
             return True
         except StreamClosed:
             # The server was silent when the feed was stopped, as behind a lock.
@@ -186,6 +183,11 @@ class AsyncFeedStart:
         finally:
             # Its transaction would hold back VACUUM.
             await reader.close()
+
+    async def _send(self, batches: Iterable[FeedBatch]) -> None:
+        for batch in batches:
+            await self._runner.run(self._settings.sink.send(batch))
+            self.copied_rows = batch.position.number
 
     async def _rows(
         self, copy: AsyncRowCopy, one: TableCopy, lsn: LSN

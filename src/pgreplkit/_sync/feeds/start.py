@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
@@ -168,14 +168,11 @@ class FeedStart:
             copy = RowCopy(reader, conninfo, silence, lambda: not stops())
             for one in copies:
                 for change in self._rows(copy, one, lsn):
-                    for batch in batching.take((change,), lsn, FeedStage.COPYING):
-                        self._runner.run(settings.sink.send(batch))
-                        self.copied_rows = change.number - 1
+                    self._send(batching.take((change,), lsn, FeedStage.COPYING))
                     if stops():
                         return False
             if batching.has_messages:
-                self._runner.run(settings.sink.send(batching.batch()))
-            self.copied_rows = batching.position.number
+                self._send((batching.batch(),))
             return True
         except StreamClosed:
             # The server was silent when the feed was stopped, as behind a lock.
@@ -185,6 +182,11 @@ class FeedStart:
         finally:
             # Its transaction would hold back VACUUM.
             reader.close()
+
+    def _send(self, batches: Iterable[FeedBatch]) -> None:
+        for batch in batches:
+            self._runner.run(self._settings.sink.send(batch))
+            self.copied_rows = batch.position.number
 
     def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
         """Yield the rows of a table, numbered after those of the tables before."""
