@@ -6,7 +6,6 @@ import attrs
 
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.protocol.pgoutput.options import names_of
-from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.slotname import checked_slot_name
 
@@ -46,7 +45,6 @@ class FeedSettings:
     reconnect: float | None = attrs.field(converter=_reconnect)
 
     def __attrs_post_init__(self) -> None:
-        checked_flags(messages=self.messages)
         for name, known in (("snapshot", _SNAPSHOTS), ("on_lost", _ON_LOST)):
             if (given := getattr(self, name)) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 
-from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.openenum import OpenEnum
 from pgreplkit.values.record import Record
 
@@ -40,7 +40,7 @@ class FeedReport(Record):
     """The rows that existed before the slot."""
     parked: int
     """The changes that the sink refused, and that were replaced by a message that says so."""
-    position: FeedPosition | None
-    """The sink's position; None if the run ended before it was known."""
+    position: LSN | None
+    """The end of the last transaction of which the sink has changes; None if it is unknown."""
     lag: timedelta | None
     """The age of the last commit when the sink had stored it; None if there was none."""

@@ -29,6 +29,7 @@ from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.feeds.states import FeedReport, FeedState
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.seconds import Timeout, checked_seconds
 
@@ -66,6 +67,7 @@ class AsyncFeed(AsyncClosing):
         heartbeat: Timeout | None = 60.0,
         reconnect: Timeout | None = None,
     ) -> None:
+        checked_flags(messages=messages)
         self._settings: FeedSettings = FeedSettings(
             slot=slot,
             publications=publications,
@@ -113,7 +115,7 @@ class AsyncFeed(AsyncClosing):
             messages=tally.messages,
             copied_rows=tally.copied_rows,
             parked=tally.parked,
-            position=tally.position,
+            position=None if tally.position is None else tally.position.lsn,
             lag=tally.lag,
         )
 

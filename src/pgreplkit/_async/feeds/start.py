@@ -168,21 +168,30 @@ class AsyncFeedStart:
             batching = Batching(settings.encoder, settings.sink.limits(), first)
             copy = AsyncRowCopy(reader, conninfo, silence, lambda: not stops())
             for one in copies:
-                async for change in self._rows(copy, one, lsn):
-                    await self._send(batching.take((change,), lsn, FeedStage.COPYING))
-                    if stops():
-                        return False
+                await self._copy_table(copy, one, lsn, batching, stops)
             if batching.has_messages:
                 await self._send((batching.batch(),))
             return True
         except StreamClosed:
-            # The server was silent when the feed was stopped, as behind a lock.
             if not stops():
                 raise
             return False
         finally:
             # Its transaction would hold back VACUUM.
             await reader.close()
+
+    async def _copy_table(
+        self,
+        copy: AsyncRowCopy,
+        one: TableCopy,
+        lsn: LSN,
+        batching: Batching,
+        stops: Callable[[], bool],
+    ) -> None:
+        async for change in self._rows(copy, one, lsn):
+            await self._send(batching.take((change,), lsn, FeedStage.COPYING))
+            if stops():
+                raise StreamClosed(self._settings.operation, "it was stopped")
 
     async def _send(self, batches: Iterable[FeedBatch]) -> None:
         for batch in batches:

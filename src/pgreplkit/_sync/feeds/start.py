@@ -167,21 +167,30 @@ class FeedStart:
             batching = Batching(settings.encoder, settings.sink.limits(), first)
             copy = RowCopy(reader, conninfo, silence, lambda: not stops())
             for one in copies:
-                for change in self._rows(copy, one, lsn):
-                    self._send(batching.take((change,), lsn, FeedStage.COPYING))
-                    if stops():
-                        return False
+                self._copy_table(copy, one, lsn, batching, stops)
             if batching.has_messages:
                 self._send((batching.batch(),))
             return True
         except StreamClosed:
-            # The server was silent when the feed was stopped, as behind a lock.
             if not stops():
                 raise
             return False
         finally:
             # Its transaction would hold back VACUUM.
             reader.close()
+
+    def _copy_table(
+        self,
+        copy: RowCopy,
+        one: TableCopy,
+        lsn: LSN,
+        batching: Batching,
+        stops: Callable[[], bool],
+    ) -> None:
+        for change in self._rows(copy, one, lsn):
+            self._send(batching.take((change,), lsn, FeedStage.COPYING))
+            if stops():
+                raise StreamClosed(self._settings.operation, "it was stopped")
 
     def _send(self, batches: Iterable[FeedBatch]) -> None:
         for batch in batches:
