@@ -55,7 +55,8 @@ def content_size(file: StoredFile, form: FileForm) -> int | None:
     if form is FileForm.GZIP:
         return file.number(file.size - 4, 4)  # modulo 2³²; a file that was cut ends with any bytes
     if form is FileForm.BZIP2:
-        return _bzip2(file)
+        _check_bzip2(file)
+        return None
     if form is FileForm.XZ:
         return _xz(file)
     if form is FileForm.ZSTD:
@@ -67,7 +68,7 @@ def _damage(found: str) -> InvalidWal:
     return InvalidWal(f"the compressed file is damaged: {found}")
 
 
-def _bzip2(file: StoredFile) -> None:
+def _check_bzip2(file: StoredFile) -> None:
     # The end is marked by 48 bits, which begin at any bit of a byte, and a checksum of 32 bits.
     tail = int.from_bytes(file.take(file.size - 11, 11), "big")
     if not any(tail >> 32 + padding & (1 << 48) - 1 == 0x177245385090 for padding in range(8)):
