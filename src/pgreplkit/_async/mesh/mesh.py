@@ -250,11 +250,7 @@ class AsyncMesh:
         """
         path = Path(journal)
         kept = read_journal(path)
-        if unknown := {*kept.servers} - self._servers.keys():
-            raise ValueError(
-                f"could not resume the {kept.operation}: its journal names other nodes:"
-                f" {', '.join(sorted(unknown))}"
-            )
+        kept.check_servers(self._servers, "mesh")
         return AsyncPlan(AsyncMeshActor(self._site(timeout)), kept, None, path)
 
     def _plan(

@@ -249,11 +249,7 @@ class Mesh:
         """
         path = Path(journal)
         kept = read_journal(path)
-        if unknown := {*kept.servers} - self._servers.keys():
-            raise ValueError(
-                f"could not resume the {kept.operation}: its journal names other nodes:"
-                f" {', '.join(sorted(unknown))}"
-            )
+        kept.check_servers(self._servers, "mesh")
         return Plan(MeshActor(self._site(timeout)), kept, None, path)
 
     def _plan(
