@@ -280,9 +280,8 @@ class Applier(Closing):
             self._use_versions(target, shapes, targets)
             shapes.read(targets)
             dump = text_of(target.connection)
-            is_old = publisher.link.version.major < _BINARY_SINCE
-            fits = is_portable(tables, shapes.tables, settings.rules, dump)
-            is_binary = fits and not is_text and not is_old and not settings.merges
+            is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
+            is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
