@@ -129,7 +129,7 @@ async def _statuses(
 
 
 async def read_gate(
-    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names, max_lag_bytes: int
+    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = await published_groups(old, names)
@@ -151,7 +151,6 @@ async def read_gate(
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
             stuck=await _stuck(old, new, status),
-            max_lag_bytes=max_lag_bytes,
         )
     ]
 

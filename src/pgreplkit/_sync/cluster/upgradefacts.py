@@ -127,9 +127,7 @@ def _statuses(
     return [subscriptions[name].status(publisher) for name in wanted]
 
 
-def read_gate(
-    old: Primary, new: Primary, status: UpgradeStatus, names: Names, max_lag_bytes: int
-) -> list[Finding]:
+def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
@@ -150,7 +148,6 @@ def read_gate(
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
             stuck=_stuck(old, new, status),
-            max_lag_bytes=max_lag_bytes,
         )
     ]
 
