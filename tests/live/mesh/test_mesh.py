@@ -123,3 +123,13 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
         run(paris, "DELETE FROM t")  # It takes writes again.
         with pytest.raises(psycopg.errors.FeatureNotSupported, match="several nodes write it"):
             run(rome, "TRUNCATE t")
+    with pytest.raises(PlanRefused, match="it can be reached"):
+        mesh.plan_remove("rome").run()
+    rome.stop("immediate")
+    mesh.plan_remove("rome").run()
+    assert run(berlin, "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    rome.start()
+    # It is back: nothing is left there, so that it could join again.
+    mesh.plan_remove("rome").run()
+    left = "SELECT (SELECT count(*) FROM pg_replication_slots), count(*) FROM pg_publication"
+    assert run(rome, left) == [(0, 0)]

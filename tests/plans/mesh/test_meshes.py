@@ -22,13 +22,27 @@ from pgreplkit.plans.mesh.layout import (
     new_members,
     table_choice,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.plans.mesh.sequences import collisions, spread
 from pgreplkit.plans.mesh.status import MeshStream, MeshVerdict, StreamState
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
+    DropLost,
     DropStreams,
+    ForgetMesh,
     MakeStreams,
     PrepareNode,
     SetMembers,
@@ -36,6 +50,7 @@ from pgreplkit.plans.mesh.steps import (
 )
 from pgreplkit.rows import SequenceState
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 USERS = TableName("public", "users")
@@ -129,11 +144,32 @@ def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() ->
     assert dropped == [("a", ("b",)), ("c", ("b",)), ("b", ("a", "c"))]
 
 
+def test_the_others_forget_a_lost_node_without_asking_it() -> None:
+    steps = remove_steps("shop", members("a", "b", "c"), "b")
+    assert [step.node for step in steps] == ["a", "c", "a", "c"]
+    assert all("b:2:left" in step.members for step in steps if isinstance(step, SetMembers))
+    assert [str(step) for step in steps[2:]] == [
+        "a: drop the streams from and to b",
+        "c: drop the streams from and to b",
+    ]
+    assert isinstance(steps[2], DropLost)
+    assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
+    # What it has itself is removed when it is back.
+    left = members("a", "b", "c").changed("b", MemberState.LEFT)
+    assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
+        (DropStreams, "a"),
+        (DropStreams, "c"),
+        (DropStreams, "b"),
+        (ForgetMesh, "b"),
+    ]
+
+
 def test_the_steps_of_a_mesh_are_read_back_from_a_journal() -> None:
     for steps in (
         create_steps("shop", members("a", "b"), "a", ["public.users"]),
         join_steps("shop", members("a", "b"), "c", "a", ["public.users"]),
         leave_steps("shop", members("a", "b", "c"), "b"),
+        remove_steps("shop", members("a", "b", "c"), "b"),
     ):
         journal = Journal(operation="test", steps=steps)
         assert Journal.from_json(journal.to_json()) == journal
@@ -310,6 +346,24 @@ def test_clocks_that_differ_and_foreign_keys_are_told() -> None:
 def test_a_node_leaves_while_the_others_get_its_changes(state: str, severity: Severity) -> None:
     [finding] = leave_findings([MeshStream(source="a", target="b", state=StreamState(state))])
     assert (finding.check, finding.severity) == ("stream to b", severity)
+
+
+def removal(answers: bool, a: str, c: str, third: str = "c") -> dict[str, Finding]:
+    stored = {"a": members("a", "b", "c"), "c": members("a", "b", third)}
+    findings = remove_findings("b", answers, stored, {"a": LSN(a), "c": LSN(c)})
+    return {finding.check: finding for finding in findings}
+
+
+def test_a_lost_node_is_removed_and_the_check_says_who_has_its_changes() -> None:
+    assert {one.severity for one in removal(False, "0/5", "0/5").values()} == {Severity.OK}
+    behind = removal(False, "0/5", "0/4")["changes of b"]
+    assert behind.severity is Severity.WARNING
+    assert behind.found == "a has applied them up to 0/5, c has applied them up to 0/4"
+    assert "update on a the rows" in behind.remedy
+    alive = removal(True, "0/5", "0/5")["node b"]
+    assert (alive.severity, alive.remedy) == (Severity.CRITICAL, "plan_leave('b')")
+    interrupted = removal(False, "0/5", "0/5", third="d")["members"]
+    assert interrupted.severity is Severity.CRITICAL
 
 
 # Sequences

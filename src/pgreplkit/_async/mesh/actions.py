@@ -65,6 +65,8 @@ class AsyncMeshActor:
             case steps.DropStreams():
                 for source in step.sources:
                     await self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
+            case steps.DropLost():
+                await self._drop_lost(step)
             case steps.ForgetMesh():
                 await self._forget(step)
             case _:
@@ -153,6 +155,13 @@ class AsyncMeshActor:
                 await target.link.all(target.operation, applying.DROP_APPLIER, [name])
             else:
                 await target.drop()
+
+    async def _drop_lost(self, step: steps.DropLost) -> None:
+        name = applier_name(step.mesh, step.lost, step.node)
+        async with await self.site.server(step.node) as server:
+            await self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))
+            # Its origin stays: rows that it wrote last are compared by its rank.
+            await server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
 
     async def _drop_slot(self, server: AsyncServer, name: str) -> None:
         backoff = Backoff(self.site.timeout)

@@ -12,6 +12,7 @@ from psycopg.sql import SQL
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
+from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
@@ -20,9 +21,17 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.driver import statements as parts
-from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the state of a node"
@@ -141,3 +150,39 @@ class AsyncLeaveChecks:
                 for other in self.others
             ]
         )
+
+
+@attrs.frozen
+class AsyncRemoveChecks:
+    """The checks of a node that is lost."""
+
+    site: AsyncSite
+    mesh: str
+    lost: str
+    others: tuple[str, ...]
+
+    async def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed if one of the others cannot be reached.
+        """
+        stored, positions = {}, {}
+        for node in self.others:
+            name = applier_name(self.mesh, self.lost, node)
+            async with await AsyncApplyTarget.connect(
+                self.site.servers[node], name, uses_origin=True
+            ) as target:
+                stored[node] = await read_members(target.link, self.mesh)
+                state = await target.read_state()
+                positions[node] = LSN.INVALID if state is None else state.position
+        answers = await is_reachable(self.site, self.lost)
+        return remove_findings(self.lost, answers, stored, positions)
+
+
+async def is_reachable(site: AsyncSite, node: str) -> bool:
+    """Return whether a node accepts connections."""
+    try:
+        async with await site.server(node):
+            return True
+    except ConnectionFailed:
+        return False

@@ -16,7 +16,7 @@ from pgreplkit._async.cluster.plan import AsyncPlan
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applier import AnyServer, AsyncApplier, conninfo_of
 from pgreplkit._async.mesh.actions import AsyncMeshActor
-from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks
+from pgreplkit._async.mesh.checks import AsyncLeaveChecks, AsyncMeshChecks, AsyncRemoveChecks
 from pgreplkit._async.mesh.compare import AsyncMeshCompare
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.running import AsyncMeshRun, Stream
@@ -42,7 +42,13 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
@@ -201,6 +207,40 @@ class AsyncMesh:
         checks = AsyncLeaveChecks(self._servers, self.name, node, others)
         return self._plan(site, begun, journal, checks)
 
+    async def plan_remove(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> AsyncPlan:
+        """Plan that the other nodes forget one that is lost, so that they keep no WAL for it.
+
+        The changes that no other node has are lost; those that only some have are not sent to the
+        rest. The check of the plan says how far each node is. If the node was removed before, and
+        is back, the plan removes what it has of the mesh; then its tables can be emptied, and it
+        can join again.
+
+        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
+        """
+        self._known(node)
+        site = self._site(timeout)
+        members = await self._members(site, without(self._servers, node))
+        if node not in members.ranks:
+            raise NodeNotFound(node, tuple(members.ranks))
+        others = without(members.present, node)
+        for other in others:
+            self._known(other)
+        if node not in members.present:
+            steps = clean_steps(self.name, members, node)
+            begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
+            return self._plan(site, begun, journal, None)
+        begun = Journal(
+            operation=f"removal of {node} from the mesh {self.name}",
+            steps=remove_steps(self.name, members, node),
+        )
+        return self._plan(site, begun, journal, AsyncRemoveChecks(site, self.name, node, others))
+
     async def plan_resume(
         self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0
     ) -> AsyncPlan:
@@ -222,7 +262,7 @@ class AsyncMesh:
         site: AsyncSite,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: AsyncMeshChecks | AsyncLeaveChecks,
+        checks: AsyncMeshChecks | AsyncLeaveChecks | AsyncRemoveChecks | None,
     ) -> AsyncPlan:
         path = None if journal is None else Path(journal)
         return AsyncPlan(AsyncMeshActor(site), begun, checks, path)

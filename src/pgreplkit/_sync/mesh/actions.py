@@ -66,6 +66,8 @@ class MeshActor:
             case steps.DropStreams():
                 for source in step.sources:
                     self._drop_stream(step.mesh, source, step.node, keeps_origin=True)
+            case steps.DropLost():
+                self._drop_lost(step)
             case steps.ForgetMesh():
                 self._forget(step)
             case _:
@@ -146,6 +148,13 @@ class MeshActor:
                 target.link.all(target.operation, applying.DROP_APPLIER, [name])
             else:
                 target.drop()
+
+    def _drop_lost(self, step: steps.DropLost) -> None:
+        name = applier_name(step.mesh, step.lost, step.node)
+        with self.site.server(step.node) as server:
+            self._drop_slot(server, slot_name(step.mesh, step.node, step.lost))
+            # Its origin stays: rows that it wrote last are compared by its rank.
+            server._link.all("forget a lost node", applying.DROP_APPLIER, [name])
 
     def _drop_slot(self, server: Server, name: str) -> None:
         backoff = Backoff(self.site.timeout)

@@ -13,6 +13,7 @@ from psycopg.sql import SQL
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
+from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
@@ -21,9 +22,17 @@ from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.driver import statements as parts
-from pgreplkit.plans.mesh.layout import publication_name
-from pgreplkit.plans.mesh.readiness import MeshFacts, MeshNodeFacts, leave_findings, mesh_findings
+from pgreplkit.errors import ConnectionFailed
+from pgreplkit.plans.mesh.layout import applier_name, publication_name
+from pgreplkit.plans.mesh.readiness import (
+    MeshFacts,
+    MeshNodeFacts,
+    leave_findings,
+    mesh_findings,
+    remove_findings,
+)
 from pgreplkit.values.finding import Finding
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the state of a node"
@@ -132,3 +141,37 @@ class LeaveChecks:
         return leave_findings(
             [read_stream(self.servers, self.mesh, self.node, other, None) for other in self.others]
         )
+
+
+@attrs.frozen
+class RemoveChecks:
+    """The checks of a node that is lost."""
+
+    site: Site
+    mesh: str
+    lost: str
+    others: tuple[str, ...]
+
+    def findings(self) -> list[Finding]:
+        """Return one finding for each check.
+
+        Raises: ConnectionFailed if one of the others cannot be reached.
+        """
+        stored, positions = {}, {}
+        for node in self.others:
+            name = applier_name(self.mesh, self.lost, node)
+            with ApplyTarget.connect(self.site.servers[node], name, uses_origin=True) as target:
+                stored[node] = read_members(target.link, self.mesh)
+                state = target.read_state()
+                positions[node] = LSN.INVALID if state is None else state.position
+        answers = is_reachable(self.site, self.lost)
+        return remove_findings(self.lost, answers, stored, positions)
+
+
+def is_reachable(site: Site, node: str) -> bool:
+    """Return whether a node accepts connections."""
+    try:
+        with site.server(node):
+            return True
+    except ConnectionFailed:
+        return False

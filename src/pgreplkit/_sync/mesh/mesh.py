@@ -17,7 +17,7 @@ from pgreplkit._sync.cluster.plan import Plan
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applier import AnyServer, Applier, conninfo_of
 from pgreplkit._sync.mesh.actions import MeshActor
-from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks
+from pgreplkit._sync.mesh.checks import LeaveChecks, MeshChecks, RemoveChecks
 from pgreplkit._sync.mesh.compare import MeshCompare
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.running import MeshRun, Stream
@@ -43,7 +43,13 @@ from pgreplkit.plans.mesh.layout import (
     table_choice,
     without,
 )
-from pgreplkit.plans.mesh.operations import create_steps, join_steps, leave_steps
+from pgreplkit.plans.mesh.operations import (
+    clean_steps,
+    create_steps,
+    join_steps,
+    leave_steps,
+    remove_steps,
+)
 from pgreplkit.plans.mesh.sequences import SequenceSpread, spread
 from pgreplkit.plans.mesh.status import MeshComparison, MeshConflict, MeshSetup, MeshStream
 from pgreplkit.values.finding import Finding, Severity
@@ -202,6 +208,40 @@ class Mesh:
         checks = LeaveChecks(self._servers, self.name, node, others)
         return self._plan(site, begun, journal, checks)
 
+    def plan_remove(
+        self,
+        node: str,
+        *,
+        timeout: Timeout = 60.0,
+        journal: str | os.PathLike[str] | None = None,
+    ) -> Plan:
+        """Plan that the other nodes forget one that is lost, so that they keep no WAL for it.
+
+        The changes that no other node has are lost; those that only some have are not sent to the
+        rest. The check of the plan says how far each node is. If the node was removed before, and
+        is back, the plan removes what it has of the mesh; then its tables can be emptied, and it
+        can join again.
+
+        Raises: NodeNotFound; ConnectionFailed if another node cannot be reached.
+        """
+        self._known(node)
+        site = self._site(timeout)
+        members = self._members(site, without(self._servers, node))
+        if node not in members.ranks:
+            raise NodeNotFound(node, tuple(members.ranks))
+        others = without(members.present, node)
+        for other in others:
+            self._known(other)
+        if node not in members.present:
+            steps = clean_steps(self.name, members, node)
+            begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
+            return self._plan(site, begun, journal, None)
+        begun = Journal(
+            operation=f"removal of {node} from the mesh {self.name}",
+            steps=remove_steps(self.name, members, node),
+        )
+        return self._plan(site, begun, journal, RemoveChecks(site, self.name, node, others))
+
     def plan_resume(self, journal: str | os.PathLike[str], *, timeout: Timeout = 60.0) -> Plan:
         """Read a journal file and return its plan; call ``resume()`` or ``undo()`` on the plan.
 
@@ -221,7 +261,7 @@ class Mesh:
         site: Site,
         begun: Journal,
         journal: str | os.PathLike[str] | None,
-        checks: MeshChecks | LeaveChecks,
+        checks: MeshChecks | LeaveChecks | RemoveChecks | None,
     ) -> Plan:
         path = None if journal is None else Path(journal)
         return Plan(MeshActor(site), begun, checks, path)

@@ -6,6 +6,7 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.mesh.layout import Members, MemberState, without
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
+    DropLost,
     DropStreams,
     ForgetMesh,
     MakeStreams,
@@ -72,6 +73,21 @@ def leave_steps(mesh: str, members: Members, leaving: str) -> tuple[Step, ...]:
     steps += _dropped(mesh, leaving, others)
     steps.append(ForgetMesh(leaving, mesh))
     return tuple(steps)
+
+
+def remove_steps(mesh: str, members: Members, lost: str) -> tuple[Step, ...]:
+    """Return the steps by which the other nodes forget one that is lost."""
+    others = without(members.present, lost)
+    left = members.changed(lost, MemberState.LEFT)
+    return (
+        *(_stored(node, mesh, left, members) for node in others),
+        *(DropLost(node, mesh, lost) for node in others),
+    )
+
+
+def clean_steps(mesh: str, members: Members, returned: str) -> tuple[Step, ...]:
+    """Return the steps that clean a node that was removed, and is back."""
+    return (*_dropped(mesh, returned, members.present), ForgetMesh(returned, mesh))
 
 
 def _dropped(mesh: str, leaving: str, others: Iterable[str]) -> Iterator[Step]:

@@ -22,6 +22,7 @@ from pgreplkit.plans.mesh.sequences import collisions
 from pgreplkit.plans.mesh.status import MeshStream, StreamState
 from pgreplkit.plans.server.readiness import Settings, checked, free_places, setting_found, value_of
 from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
@@ -106,6 +107,46 @@ def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
             else Severity.CRITICAL,
         )
         for stream in streams
+    ]
+
+
+def remove_findings(
+    lost: str, answers: bool, stored: Mapping[str, Members], positions: Mapping[str, LSN]
+) -> list[Finding]:
+    """Return the findings on a node that is lost, and on what the others have of it.
+
+    ``positions`` are the ends of its last transactions that each of the others has applied.
+    """
+    differing = disagreement(stored)
+    furthest = max(positions.values(), default=LSN.INVALID)
+    behind = [node for node, position in positions.items() if position < furthest]
+    ahead = [node for node in positions if node not in behind]
+    return [
+        checked(
+            f"node {lost}",
+            ok=not answers,
+            observed="it can be reached" if answers else "it cannot be reached",
+            needed="a node that is lost: another one should leave, so that no change is lost",
+            remedy=f"plan_leave({lost!r})",
+        ),
+        checked(
+            "members",
+            ok=not differing,
+            observed=differing or "all others have the same members and ranks stored",
+            needed="the same members and ranks on each node",
+            remedy="resume or undo the operation that was interrupted",
+        ),
+        checked(
+            f"changes of {lost}",
+            ok=not behind,
+            observed=", ".join(
+                f"{node} has applied them up to {position}" for node, position in positions.items()
+            ),
+            needed="the same changes on all nodes: rows that it changed later can differ",
+            remedy=f"after the removal, update on {' or '.join(ahead)} the rows that compare()"
+            " returns",
+            otherwise=Severity.WARNING,
+        ),
     ]
 
 

@@ -132,6 +132,24 @@ class DropStreams(Step):
 
 
 @attrs.frozen
+class DropLost(Step):
+    """Drop what a node keeps for another one that is lost; the origin stays."""
+
+    check = "running streams have noticed the change of the members, and ended"
+    is_final = True
+    caution = "the changes that only {lost} has are lost"
+    _description = "drop the streams from and to {lost}"
+
+    mesh: str
+    lost: str
+
+    @property
+    def action(self) -> str:
+        slot = slot_name(self.mesh, self.node, self.lost)
+        return f"SELECT pg_drop_replication_slot('{slot}')"
+
+
+@attrs.frozen
 class ForgetMesh(Step):
     """Remove the publication, the triggers and the members from a node that has left."""
 
