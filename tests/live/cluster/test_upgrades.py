@@ -223,7 +223,7 @@ ONLY_SHOWN = {
 }
 
 
-@pytest.mark.pg(">=10")
+@pytest.mark.pg(">=11")
 async def test_preconditions_are_found_on_servers_and_their_statements_mend_them(
     sides: Pair, colour: Colour
 ) -> None:
@@ -251,4 +251,4 @@ async def test_preconditions_are_found_on_servers_and_their_statements_mend_them
             assert still & MENDED == set()
             assert still >= ONLY_SHOWN
     finally:
-        old.run("DROP ROLE upgraded")
+        old.run("DROP ROLE upgraded", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata")

@@ -25,7 +25,8 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import Side, UpgradeFacts, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName

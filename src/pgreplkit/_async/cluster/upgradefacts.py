@@ -29,7 +29,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ServerError, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
-from pgreplkit.plans.cluster.upgradechecks import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -65,9 +65,10 @@ async def read_upgrade_facts(
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     sequences = await AsyncSequencePlan.read(old, new)
+    available = await new._link.one("read the extensions", AVAILABLE)
     return UpgradeFacts(
-        old=await _side(old, new, replication.get(NEW), names),
-        new=await _side(new, old, replication.get(OLD), names),
+        old=await _side(old, new, replication.get(NEW), names, []),
+        new=await _side(new, old, replication.get(OLD), names, available["available"]),
         tables=tables,
         identities=await old.replica_identity(),
         nonempty=await _nonempty(new._link, both),
@@ -83,13 +84,16 @@ async def read_upgrade_facts(
 
 
 async def _side(
-    server: AsyncPrimary, other: AsyncPrimary, conninfo: str | None, names: Names
+    server: AsyncPrimary,
+    other: AsyncPrimary,
+    conninfo: str | None,
+    names: Names,
+    available: Sequence[tuple[str, str]],
 ) -> Side:
     link = server._link
     record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
-    available = await link.one("read the extensions", AVAILABLE)
     for kind in ("publications", "subscriptions"):
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
@@ -100,7 +104,7 @@ async def _side(
         version=server.version,
         settings=await server.settings(),
         facts=DatabaseFacts(
-            available=dict(available["available"]),
+            available=dict(available),
             md5_roles=[one["role"] for one in md5],
             **record,
         ),

@@ -30,7 +30,7 @@ from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import server_conninfo
 from pgreplkit.errors import ServerError, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
-from pgreplkit.plans.cluster.upgradechecks import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
@@ -66,9 +66,10 @@ def read_upgrade_facts(
     # Those of them that a copy of the schema would not create.
     both = [one.table for one in tables if one.is_copied and one.table in theirs]
     sequences = SequencePlan.read(old, new)
+    available = new._link.one("read the extensions", AVAILABLE)
     return UpgradeFacts(
-        old=_side(old, new, replication.get(NEW), names),
-        new=_side(new, old, replication.get(OLD), names),
+        old=_side(old, new, replication.get(NEW), names, []),
+        new=_side(new, old, replication.get(OLD), names, available["available"]),
         tables=tables,
         identities=old.replica_identity(),
         nonempty=_nonempty(new._link, both),
@@ -83,12 +84,17 @@ def read_upgrade_facts(
     )
 
 
-def _side(server: Primary, other: Primary, conninfo: str | None, names: Names) -> Side:
+def _side(
+    server: Primary,
+    other: Primary,
+    conninfo: str | None,
+    names: Names,
+    available: Sequence[tuple[str, str]],
+) -> Side:
     link = server._link
     record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
-    available = link.one("read the extensions", AVAILABLE)
     for kind in ("publications", "subscriptions"):
         own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
         record[kind] = [name for name in record[kind] if name not in own]
@@ -99,7 +105,7 @@ def _side(server: Primary, other: Primary, conninfo: str | None, names: Names) -
         version=server.version,
         settings=server.settings(),
         facts=DatabaseFacts(
-            available=dict(available["available"]),
+            available=dict(available),
             md5_roles=[one["role"] for one in md5],
             **record,
         ),

@@ -91,7 +91,7 @@ TABLES = f"""
 def user_table_in(record: dict[str, object]) -> UserTable:
     """Return the table of one record of ``TABLES``."""
     joined = tuple(TableName(*each) for each in record.pop("joined"))  # type: ignore[attr-defined]
-    lists = {
+    lists: dict[str, tuple[str, ...]] = {
         name: tuple(record.pop(name))  # type: ignore[arg-type]
         for name in ("unequal_columns", "firing", "generated", "late_constraints")
     }
