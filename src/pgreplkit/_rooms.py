@@ -245,11 +245,14 @@ ROOMS = {
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
     "pgreplkit.feeds": {
+        "_async.feeds.feed": ["AsyncFeed"],
+        "_sync.feeds.feed": ["Feed"],
         "feeds.batches": ["FeedBatch"],
         "feeds.change": ["FeedChange", "FeedOperation", "FeedSource"],
         "feeds.message": ["FeedMessage"],
         "feeds.position": ["FeedPosition", "FeedStage"],
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
+        "feeds.states": ["FeedReport", "FeedState"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],

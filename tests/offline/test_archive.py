@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
@@ -53,6 +54,17 @@ def found(report: ArchiveReport, *, at_least: Severity = Severity.INFO) -> list[
 
 def wal(first: int, end: int) -> WalRange:
     return WalRange(LSN(first * MIB), LSN(end * MIB))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_that_was_cut_is_damage_without_verify(
+    archive: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    path = archive / name_of(4)
+    path.write_bytes(compress(path.read_bytes())[:-1])
+    report = scan_archive(archive)
+    assert not report.covers(wal(4, 5), 1)
+    assert not report.is_complete
 
 
 def test_a_complete_archive_has_ranges_and_no_findings(archive: Path) -> None:

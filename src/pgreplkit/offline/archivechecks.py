@@ -56,15 +56,24 @@ def segment_problem(
         problem = ArchiveProblem.OTHER_ADDRESS
         found = f"{name} holds the WAL of timeline {header.timeline}"
     else:
-        content = content_size(file.path, headers.forms[file.path], file.size)
-        # Not every compressed format records the size of its content.
-        if content not in (None, size.bytes):
-            problem = ArchiveProblem.WRONG_SIZE
-            found = f"{name} has {content} bytes, not {size.bytes}"
+        problem, found = _size_problem(file, headers, size)
     if not found:
         return None
     wal = None if number is None else range_of(number, number, size)
     return ArchiveFinding(problem, Severity.CRITICAL, found, RESTORE, file.path, file.timeline, wal)
+
+
+def _size_problem(
+    file: FoundFile, headers: Headers, size: SegmentSize
+) -> tuple[ArchiveProblem, str]:
+    try:
+        content = content_size(file.path, headers.forms[file.path])
+    except InvalidWal as error:
+        return ArchiveProblem.DAMAGED, f"{file.path.name} is damaged: {error.found}"
+    # Not every compressed file tells the size of its content.
+    has_other_size = content not in (None, size.bytes)
+    found = f"{file.path.name} has {content} bytes, not {size.bytes}" if has_other_size else ""
+    return ArchiveProblem.WRONG_SIZE, found
 
 
 def duplicate(first: FoundFile, second: FoundFile, *, are_readable: bool) -> ArchiveFinding:

@@ -36,8 +36,10 @@ def scan_archive(
     """Find out what a WAL archive contains, and what recovery would miss.
 
     It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records and
-    checks their CRC. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a
-    plain directory of WAL files, compressed or not.
+    checks their CRC. Only this shows that a file was short before it was compressed, if its
+    compression does not tell the size of its content, as bzip2. The directories of Barman,
+    pgBackRest and WAL-G are recognized, and so is a plain directory of WAL files, compressed or
+    not.
 
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.

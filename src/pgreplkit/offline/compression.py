@@ -14,8 +14,8 @@ from typing import IO
 
 from pgreplkit.errors import Error, HostFileError
 from pgreplkit.offline.damage import InvalidWal
+from pgreplkit.offline.framing import FileForm, StoredFile, content_size as size_of
 from pgreplkit.offline.images import codec
-from pgreplkit.values.openenum import OpenEnum
 
 PIECE = 1 << 18
 """Size of the pieces: small enough that reading needs little memory."""
@@ -25,22 +25,6 @@ _COMPRESSED_HEAD = 1024
 _GZIP_BITS = 31
 _SMALL = 1 << 20
 """More than any history or backup file has."""
-_ISIZE = 4
-"""A gzip file ends with the size of its content, modulo 2³²."""
-
-
-class FileForm(OpenEnum):
-    """The form in which a file is stored."""
-
-    PLAIN = "plain"
-    GZIP = "gz"
-    BZIP2 = "bz2"
-    XZ = "xz"
-    LZ4 = "lz4"
-    ZSTD = "zst"
-    BROTLI = "br"
-    ENCRYPTED = "encrypted"
-
 
 _MAGIC = (
     (b"\x1f\x8b", FileForm.GZIP),
@@ -98,8 +82,11 @@ def read_pieces(path: Path, *, start: int = 0) -> Iterator[bytes]:
     Raises: HostFileError; InvalidWal if it is encrypted or its compression is damaged; ExtraMissing
     if an extra is missing.
     """
+    form = form_of(path)
+    if form is FileForm.ZSTD:
+        content_size(path, form)  # The codec does not notice a file that ends early.
     try:
-        with _opened(path, form_of(path)) as file:
+        with _opened(path, form) as file:
             file.seek(start)
             while piece := file.read(PIECE):
                 yield piece
@@ -142,19 +129,14 @@ def read_head(path: Path, size: int) -> tuple[FileForm, bytes]:
     return form, next(read_pieces(path), b"")[:size]
 
 
-def content_size(path: Path, form: FileForm, size: int) -> int | None:
-    """Return the size of the content of a file of ``size`` bytes; None if it must be read for this.
+def content_size(path: Path, form: FileForm) -> int | None:
+    """Return the size of a file's content; None if it must be decompressed for this.
 
-    Raises: HostFileError.
+    Raises: HostFileError; InvalidWal if its compression ends early or late.
     """
-    if form is FileForm.PLAIN:
-        return size
-    if form is not FileForm.GZIP:
-        return None
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, size - _ISIZE))
-            return int.from_bytes(file.read(), "little")
+        with open(path, "rb", buffering=0, opener=_open) as file:
+            return size_of(StoredFile(file.fileno(), os.fstat(file.fileno()).st_size), form)
     except OSError as error:
         raise _refusal(path, error) from error
 

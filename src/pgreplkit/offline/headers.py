@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pgreplkit.errors import ExtraMissing, HostFileError
-from pgreplkit.offline.compression import FileForm, read_head
+from pgreplkit.offline.compression import read_head
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile
+from pgreplkit.offline.framing import FileForm
 from pgreplkit.offline.pages import LONG, WalFileHeader, file_header
 
 
