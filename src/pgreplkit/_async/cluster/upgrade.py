@@ -35,7 +35,8 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import phase_finding, rollback_findings, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradegate import phase_finding, rollback_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
@@ -89,10 +90,14 @@ class AsyncUpgrade:
         Each finding has the remedy. The plans check the same, and refuse to start if a finding is
         critical.
 
+        That the servers reach each other is tried with subscriptions that are rolled back.
+
         Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers.
+        Needs: pg_monitor on both servers; superuser, to try the connections.
         """
-        facts = await read_upgrade_facts(self._old, self._new, groups)
+        facts = await read_upgrade_facts(
+            self._old, self._new, self._names, groups, self._replication
+        )
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
     async def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
