@@ -77,7 +77,16 @@ ROOMS = {
         "_sync.logical.applier": ["Applier"],
         "apply.membership": ["Membership"],
         "apply.onerror": ["FailureDecision", "OnError", "RefusedChange"],
-        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
+        "apply.policies": [
+            "ApplyRemote",
+            "Decision",
+            "KeepLocal",
+            "LastUpdateWins",
+            "Merge",
+            "MergeWith",
+            "NodePriority",
+            "Policy",
+        ],
         "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [
@@ -245,11 +254,14 @@ ROOMS = {
         "plans.logical.stuck": ["SubscriptionStuck"],
     },
     "pgreplkit.feeds": {
+        "_async.feeds.feed": ["AsyncFeed"],
+        "_sync.feeds.feed": ["Feed"],
         "feeds.batches": ["FeedBatch"],
         "feeds.change": ["FeedChange", "FeedOperation", "FeedSource"],
         "feeds.message": ["FeedMessage"],
         "feeds.position": ["FeedPosition", "FeedStage"],
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
+        "feeds.states": ["FeedReport", "FeedState"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],

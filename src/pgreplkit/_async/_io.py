@@ -152,3 +152,35 @@ async def completed(result: object) -> None:
     """Await the result of a caller's hook, if it is awaitable."""
     if isawaitable(result):
         await result
+
+
+class Runner:
+    """Runs the coroutines of asynchronous objects, for code of both colours.
+
+    The sync twin runs them in an event loop of its own, in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: set[Task[object]] = set()
+
+    async def run(self, call: Coroutine[object, object, T]) -> T:
+        """Run a coroutine to its end."""
+        return await call
+
+    def start(self, call: Coroutine[object, object, T]) -> Job[T]:
+        """Start a coroutine in the background."""
+        job = asyncio.ensure_future(call)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+    async def result(self, job: Job[T]) -> T:
+        """Wait for the result of a coroutine."""
+        return await job
+
+    async def close(self) -> None:
+        """Cancel the coroutines that have not ended."""
+        jobs = [*self._jobs]
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)

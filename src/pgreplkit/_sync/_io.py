@@ -5,7 +5,8 @@ Written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from inspect import isawaitable, iscoroutine
@@ -122,3 +123,48 @@ def completed(result: object) -> None:
         result.close()
     if isawaitable(result):
         raise TypeError("the hook returned a coroutine, which only the async classes run")
+
+
+class Runner:
+    """Runs the coroutines of asynchronous objects in an event loop of its own, in a thread.
+
+    The loop runs all the time, because clients of engines answer their servers in between.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="pgreplkit-sink", daemon=True)
+        self._thread.start()
+
+    def run(self, call: Coroutine[object, object, T]) -> T:
+        """Run a coroutine to its end."""
+        return self.result(self.start(call))
+
+    def start(self, call: Coroutine[object, object, T]) -> Job[T]:
+        """Start a coroutine in the background."""
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    def result(self, job: Job[T]) -> T:
+        """Wait for the result of a coroutine."""
+        try:
+            return job.result()
+        except BaseException:
+            # An interrupt such as Ctrl-C ends the wait, and must end the coroutine too.
+            job.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancel the coroutines that have not ended, and end the thread."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    jobs = asyncio.all_tasks() - {asyncio.current_task()}
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)

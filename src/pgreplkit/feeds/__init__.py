@@ -7,6 +7,8 @@ position together with them.
 from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 
 if TYPE_CHECKING:
+    from pgreplkit._async.feeds.feed import AsyncFeed as AsyncFeed
+    from pgreplkit._sync.feeds.feed import Feed as Feed
     from pgreplkit.feeds.batches import FeedBatch as FeedBatch
     from pgreplkit.feeds.change import (
         FeedChange as FeedChange,
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.message import FeedMessage as FeedMessage
     from pgreplkit.feeds.position import FeedPosition as FeedPosition, FeedStage as FeedStage
     from pgreplkit.feeds.sink import Encoder as Encoder, Sink as Sink, SinkLimits as SinkLimits
+    from pgreplkit.feeds.states import FeedReport as FeedReport, FeedState as FeedState
 
 # Hidden from type checkers, which would take any name for a public one.
 if not TYPE_CHECKING:

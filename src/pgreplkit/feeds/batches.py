@@ -1,11 +1,22 @@
-"""FeedBatch: messages that a sink stores together, with the position after them."""
+"""FeedBatch: messages that a sink stores together; Batching: groups changes into batches."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
+from pgreplkit.errors import EncodingFailed, MessageTooLarge, SinkRefused
+from pgreplkit.feeds.change import FeedChange
 from pgreplkit.feeds.message import FeedMessage
-from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.position import FeedPosition, FeedStage
+from pgreplkit.values.lsn import LSN
+
+if TYPE_CHECKING:
+    from pgreplkit.feeds.sink import Encoder, SinkLimits
+
+_OVERHEAD = 64
+"""Bytes that a message takes beside its content, such as its position and its name."""
 
 
 @attrs.frozen
@@ -17,5 +28,145 @@ class FeedBatch:
 
     messages: Sequence[FeedMessage]
     position: FeedPosition
-    names: Sequence[tuple[int, int]]
+    names: Sequence[tuple[LSN, int]]
     """The name of each message's change: the end of its transaction, and its number in it."""
+
+
+class Batching:
+    """Encodes changes, and groups their messages into batches.
+
+    The messages of one change are in one batch, so that every batch ends with a position from
+    which a feed can continue. Changes that the sink has are left out.
+    """
+
+    def __init__(
+        self,
+        encoder: "Encoder",
+        limits: "SinkLimits",
+        position: FeedPosition,
+        *,
+        parked: str | None = None,
+    ) -> None:
+        self._encoder, self._limits, self._parked_to = encoder, limits, parked
+        self.parked: int = 0
+        """The number of messages that were too large, and were replaced."""
+        self._position = position
+        """The position after the last change that was taken."""
+        self._messages: list[FeedMessage] = []
+        self._names: list[tuple[LSN, int]] = []
+        self._bytes = 0
+
+    @property
+    def position(self) -> FeedPosition:
+        """The position after everything that was taken; the next batch may not be made yet."""
+        return self._position
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether messages wait for their batch."""
+        return bool(self._messages)
+
+    def take(
+        self, changes: Iterable[FeedChange], end: LSN, stage: FeedStage = FeedStage.STREAMING
+    ) -> Iterator[FeedBatch]:
+        """Add a transaction that ends at ``end``; yield the batches that become full.
+
+        Raises: EncodingFailed; MessageTooLarge; SinkRefused.
+        """
+        if self._position.has(end, 1 << 63):
+            return
+        number = 0
+        first = self._position.number if end == self._position.lsn else 0
+        for change in changes:
+            number = change.number
+            if number <= first:
+                continue
+            messages = self._encoded(change)
+            size = sum(map(_size, messages))
+            if self._messages and (
+                len(self._messages) + len(messages) > self._limits.messages
+                or self._bytes + size > self._limits.batch_bytes
+            ):
+                yield self.batch()
+            self._messages += messages
+            self._names += [(end, number)] * len(messages)
+            self._bytes += size
+            self._move(end, number, stage, is_whole=False)
+        if stage is FeedStage.STREAMING:
+            self._move(end, number, stage, is_whole=True)
+
+    def reach(self, lsn: LSN) -> None:
+        """Move the position to one before which the source has no more changes."""
+        self._move(lsn, 0, FeedStage.STREAMING, is_whole=True)
+
+    def batch(self) -> FeedBatch:
+        """Return the messages that wait, with the position after them."""
+        batch = FeedBatch(self._messages, self._position, self._names)
+        self._messages, self._names, self._bytes = [], [], 0
+        return batch
+
+    def _move(self, lsn: LSN, number: int, stage: FeedStage, *, is_whole: bool) -> None:
+        before = self._position
+        self._position = FeedPosition(
+            lsn, number, is_whole, stage, before.system_id, before.timeline, before.generation
+        )
+
+    def _encoded(self, change: FeedChange) -> Sequence[FeedMessage]:
+        try:
+            encoded = self._encoder.encode(change)
+        except Exception as error:
+            found = f"the encoder raised {type(error).__name__}: {error}"
+            raise self._failed(change, found) from error
+        if encoded is None:
+            return ()
+        messages = (encoded,) if isinstance(encoded, FeedMessage) else encoded
+        if not isinstance(messages, Sequence) or isinstance(messages, str | bytes):
+            raise self._failed(change, f"the encoder returned a {type(messages).__name__}")
+        limits = self._limits
+        if len(messages) > limits.messages:
+            found = f"it became {len(messages)} messages, and the sink takes {limits.messages}"
+            raise SinkRefused(f"send the change {_name(change)}", found)
+        for message in messages:
+            if not isinstance(message, FeedMessage):
+                raise self._failed(change, f"the encoder returned a {type(message).__name__}")
+        if all(_size(message) <= limits.message_bytes for message in messages):
+            return messages
+        return [self._fitting(change, message) for message in messages]
+
+    def _fitting(self, change: FeedChange, message: FeedMessage) -> FeedMessage:
+        """Return the message, or the one that says why it is not sent.
+
+        Raises: MessageTooLarge.
+        """
+        size, limit = _size(message), self._limits.message_bytes
+        if size <= limit:
+            return message
+        what = f"send the change {_name(change)} to {message.destination!r}"
+        error = MessageTooLarge(what, size, limit)
+        if self._parked_to is None:
+            raise error
+        self.parked += 1
+        found = {
+            "lsn": str(change.lsn),
+            "number": change.number,
+            "destination": message.destination,
+            "reason": error.found,
+        }
+        return FeedMessage(self._parked_to, message.key, json.dumps(found).encode())
+
+    @staticmethod
+    def _failed(change: FeedChange, found: str) -> EncodingFailed:
+        what = f"encode the change {_name(change)}"
+        return EncodingFailed(what, found, str(change.lsn), change.number)
+
+
+def _size(message: FeedMessage) -> int:
+    size = _OVERHEAD + len(message.body or b"") + len(message.key or b"")
+    for name, value in message.headers:
+        size += len(name) + len(value)
+    return size
+
+
+def _name(change: FeedChange) -> str:
+    of = f" of {change.table}" if change.tables else ""
+    return f"{change.lsn}, number {change.number},{of}"

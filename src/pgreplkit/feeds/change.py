@@ -1,12 +1,15 @@
 """FeedChange: a change as an encoder gets it, with its values as the server sent them."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import attrs
 
+from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.pgoutput.tables import Table
-from pgreplkit.protocol.pgoutput.tuples import RawValues
+from pgreplkit.protocol.pgoutput.tuples import RawValues, TableReader
+from pgreplkit.protocol.rawtransactions import RawTransaction
 from pgreplkit.values.lsn import LSN
 from pgreplkit.values.record import Record
 
@@ -55,7 +58,7 @@ class FeedChange:
     xid: int
     """0 for a logical message that is not transactional, and for rows that existed before."""
     microseconds: int
-    """The commit time in microseconds since 2000-01-01 UTC."""
+    """The commit time in microseconds since 2000-01-01 UTC; 0 where ``xid`` is."""
     tables: tuple[Table, ...]
     """The table; several for a TRUNCATE, none for a logical message."""
     old: RawValues | None = None
@@ -80,3 +83,38 @@ class FeedChange:
     def commit_time(self) -> datetime:
         """The time of the commit."""
         return _EPOCH + timedelta(microseconds=self.microseconds)
+
+
+_OPERATIONS = {
+    ord("I"): FeedOperation.INSERT,
+    ord("U"): FeedOperation.UPDATE,
+    ord("D"): FeedOperation.DELETE,
+    ord("T"): FeedOperation.TRUNCATE,
+}
+
+
+def changes_of(transaction: RawTransaction[Row], source: FeedSource) -> Iterator[FeedChange]:
+    """Yield the changes of a transaction, numbered from 1."""
+    end, xid, time, origin = (
+        *(transaction.end_lsn, transaction.xid),
+        *(transaction.microseconds, transaction.origin),
+    )
+    for number, (kind, readers, flag, old, new) in enumerate(transaction.changes(), 1):
+        operation = _OPERATIONS.get(kind)
+        if operation is not None:
+            tables = (readers[0].table,) if len(readers) == 1 else _tables(readers)
+            yield FeedChange(
+                source, operation, end, number, xid, time, tables, old, new, flag, origin=origin
+            )
+        elif new is not None:
+            prefix, content = new[0]
+            yield FeedChange(
+                *(source, FeedOperation.MESSAGE, end, number, xid, time, ()),
+                prefix=(prefix or b"").decode("utf-8", "backslashreplace"),
+                content=content or b"",
+                origin=origin,
+            )
+
+
+def _tables(readers: Sequence[TableReader[Row]]) -> tuple[Table, ...]:
+    return tuple(reader.table for reader in readers)

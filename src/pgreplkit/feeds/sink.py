@@ -43,8 +43,8 @@ class Sink(Protocol):
     """Stores messages, and the position of the feed with them.
 
     The law: whenever a sink is opened, and whatever was interrupted before, it has exactly the
-    messages up to the position that ``open`` returns, once and in order. ``sink_laws`` of
-    ``pgreplkit.testing`` tests it.
+    messages up to the position that ``open`` returns, once and in order.
+    ``pgreplkit.testing.sinklaws`` tests it.
     """
 
     async def open(self, feed: str) -> FeedPosition | None:

@@ -21,6 +21,8 @@ class Feedback:
         self.applied: LSN = start
         self.delivered: LSN = start
         """The end of the last delivered item."""
+        self.reached: LSN = start
+        """The position before which the server has no more changes than those delivered."""
         self.is_within: bool = False
         """Whether delivery is within a transaction."""
         self.has_news: bool = False
@@ -32,6 +34,7 @@ class Feedback:
         self.is_within = False
         if end > self.delivered:
             self.delivered = end
+            self.reached = max(self.reached, end)
 
     def acknowledge(self, flushed: LSN, *, written: LSN | None, applied: LSN | None) -> None:
         """Record the positions that the client confirms; positions never decrease.
@@ -60,6 +63,8 @@ class Feedback:
 
     def reach(self, position: LSN) -> None:
         """Record that the server has no more changes before ``position``."""
+        if not self.is_within and position > self.reached:
+            self.reached = position
         # Otherwise a change would count as confirmed that the client has not processed.
         is_idle = self.delivered <= min(self.flushed, self.applied) and not self.is_within
         if self._advances and is_idle and position > self.flushed:

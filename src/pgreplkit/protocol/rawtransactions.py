@@ -15,8 +15,14 @@ from pgreplkit.protocol.changefeed import ChangeFeed
 from pgreplkit.protocol.copydata import DATA_AT, WAL_DATA
 from pgreplkit.protocol.feedback import Feedback
 from pgreplkit.protocol.pgoutput.decoder import Decoder
-from pgreplkit.protocol.pgoutput.messages import Origin
-from pgreplkit.protocol.pgoutput.tuples import Malformed, RawValues, TableReader, raw_values
+from pgreplkit.protocol.pgoutput.messages import Message, Origin
+from pgreplkit.protocol.pgoutput.tuples import (
+    TEXT,
+    Malformed,
+    RawValues,
+    TableReader,
+    raw_values,
+)
 from pgreplkit.values.lsn import LSN, trusted_lsn
 from pgreplkit.values.tablename import TableName
 
@@ -42,7 +48,9 @@ RawChange: TypeAlias = tuple[
     int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
 ]
 """The letter of the message; its table, or the tables of a TRUNCATE; whether the old values are
-those of the key only, or whether a TRUNCATE restarts sequences; the old values; the new values."""
+those of the key only, or whether a TRUNCATE restarts sequences; the old values; the new values.
+
+That of a logical message has no table; its values are its prefix and its content."""
 
 
 class RawTransaction(Generic[R]):
@@ -138,7 +146,7 @@ def _without(
 ) -> Iterator[RawChange[R]]:
     for kind, readers, flag, old, new in changes:
         left = tuple(reader for reader in readers if reader.table.table_name not in tables)
-        if left:
+        if left or not readers:
             yield kind, left, flag, old, new
 
 
@@ -150,6 +158,9 @@ def _other_change(data: bytes, kind: int, tables: Mapping[bytes, TableReader[R]]
         oids = range(at + 5, at + 5 + 4 * count, 4)
         readers = tuple(tables[data[oid : oid + 4]] for oid in oids)
         return kind, readers, bool(data[at + 4] & 2), None, None
+    if kind == _MESSAGE:
+        prefix = data.index(b"\0", at + 9)
+        return kind, (), False, None, ([data[at + 9 : prefix], data[prefix + 5 :]], [TEXT, TEXT])
     reader = tables[data[at : at + 4]]
     at += 4
     part = data[at]
@@ -234,9 +245,11 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
         *,
         stop_at: LSN | None,
         memory_limit: int,
+        keeps_messages: bool = False,
     ) -> None:
         super().__init__(feedback, stop_at=stop_at)
         self._make_decoder, self._limit = make_decoder, memory_limit
+        self._keeps_messages = keeps_messages
         self._decoder: Decoder[R] | None = None
         self._current: RawTransaction[R] | None = None
 
@@ -285,7 +298,23 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
             current.origin = change.name
         elif kind != _MESSAGE:
             raise InvalidChangeMessage(data[at:], "the stream is not one of whole transactions")
+        elif self._keeps_messages and isinstance(change, Message):
+            return self._take_message(change, data, decoder)
         return None
+
+    def _take_message(
+        self, change: Message, data: bytes, decoder: Decoder[R]
+    ) -> RawTransaction[R] | None:
+        """Add a logical message; return one that is not transactional as its own transaction."""
+        current = self._current
+        if change.transactional and current is not None:
+            current.add(data)
+            return None
+        alone: RawTransaction[R] = RawTransaction(0, 0, decoder, self._limit)
+        alone.add(data)
+        alone.end_lsn = change.end_lsn
+        self._feedback.deliver(change.end_lsn)
+        return alone
 
     def _complete(self, current: RawTransaction[R], data: bytes) -> RawTransaction[R] | None:
         """Return the transaction that a commit ends; None if it is empty."""

@@ -6,16 +6,33 @@ from pgreplkit._async.streams.changes import AsyncPgoutput, AsyncSlotReader
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.protocol.rawtransactions import RawTransaction, RawTransactionFeed
+from pgreplkit.values.lsn import LSN
 
 
 class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
     """Committed transactions, whole and in the order of their commits."""
 
     def __init__(
-        self, stream: AsyncSlotStream, plugin: AsyncPgoutput[Row], *, memory_limit: int
+        self,
+        stream: AsyncSlotStream,
+        plugin: AsyncPgoutput[Row],
+        *,
+        memory_limit: int,
+        keeps_messages: bool = False,
     ) -> None:
         super().__init__(stream)
+        self._keeps_messages = keeps_messages
         self._plugin, self._memory_limit = plugin, memory_limit
+
+    @property
+    def reached(self) -> LSN:
+        """The position before which the server has no more changes than those delivered."""
+        return self._stream.feedback.reached
+
+    def pass_idle(self, lsn: LSN) -> None:
+        """Count a position without a change as delivered, so that it can be acknowledged."""
+        feedback = self._stream.feedback
+        feedback.delivered = max(feedback.delivered, lsn)
 
     def _new_feed(self) -> RawTransactionFeed[Row]:
         stream = self._stream
@@ -24,4 +41,5 @@ class AsyncRawStream(AsyncSlotReader[RawTransaction[Row]]):
             stream.feedback,
             stop_at=stream.settings.stop_at,
             memory_limit=self._memory_limit,
+            keeps_messages=self._keeps_messages,
         )

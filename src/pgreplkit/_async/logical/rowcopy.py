@@ -104,7 +104,8 @@ class AsyncRowCopy:
         silence: Silence,
         is_wanted: Callable[[], bool],
     ) -> None:
-        self._reader, self._conninfo = reader, conninfo
+        self.connection = self._reader = reader
+        self._conninfo = conninfo
         self._silence, self._is_wanted = silence, is_wanted
 
     async def rows(self, operation: str, statement: Composed) -> AsyncGenerator[memoryview]:

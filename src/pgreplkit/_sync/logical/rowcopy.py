@@ -105,7 +105,8 @@ class RowCopy:
         silence: Silence,
         is_wanted: Callable[[], bool],
     ) -> None:
-        self._reader, self._conninfo = reader, conninfo
+        self.connection = self._reader = reader
+        self._conninfo = conninfo
         self._silence, self._is_wanted = silence, is_wanted
 
     def rows(self, operation: str, statement: Composed) -> Generator[memoryview]:

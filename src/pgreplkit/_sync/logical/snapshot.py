@@ -247,7 +247,7 @@ class SnapshotStream(ChangeStream[R]):
             make, load, count = table_reader.make, table_reader.load, len(one.table.columns)
             operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
             with translate_errors(operation, connection=reader, grant=grant):
-                for data in copy.rows(operation, _statement(one)):
+                for data in copy.rows(operation, copy_statement(one)):
                     values = load(copied_values(bytes(data), count))
                     yield Insert(lsn, 0, one.table, make(values))
         self._reader = None
@@ -293,7 +293,8 @@ def table_copies(
     return copies
 
 
-def _statement(one: TableCopy) -> Composed:
+def copy_statement(one: TableCopy) -> Composed:
+    """Return the COPY of a table's published rows."""
     rows = SQL(ROWS).format(
         parts.names(column.name for column in one.table.columns),
         # The rows of other tables that inherit from it are published as theirs.

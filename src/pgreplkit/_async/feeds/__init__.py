@@ -1,0 +1,1 @@
+"""Feeds: a slot, an encoder and a sink."""

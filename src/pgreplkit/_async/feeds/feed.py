@@ -1,0 +1,251 @@
+"""AsyncFeed: sends the changes of a slot to a sink, exactly once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Literal
+
+import attrs
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgreplkit._async._io import Runner, sleep
+from pgreplkit._async.feeds.run import AsyncFeedRun, FeedTally
+from pgreplkit._async.feeds.start import AsyncFeedStart
+from pgreplkit._async.logical.applier import AnyServer, conninfo_of
+from pgreplkit._async.logical.applystream import AsyncRawStream
+from pgreplkit._async.streams.changes import AsyncPgoutput
+from pgreplkit._async.streams.replication import AsyncReplicationConnection
+from pgreplkit._async.streams.slotstream import AsyncSlotStream
+from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit.driver.backoff import Backoff
+from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
+from pgreplkit.feeds.change import FeedSource
+from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.settings import FeedSettings
+from pgreplkit.feeds.sink import Encoder, Sink
+from pgreplkit.feeds.states import FeedReport, FeedState
+from pgreplkit.plans.streams.options import ChangeSettings
+from pgreplkit.protocol.pgoutput.rows import Row, named_rows
+from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout, checked_seconds
+
+_log = logging.getLogger("pgreplkit")
+
+_WAITS = 0.2
+"""Seconds for which a stream waits for a transaction: then stop() and the deadline are checked."""
+_MEMORY = 2 << 20
+"""Bytes of one transaction that stay in memory; the rest is in a temporary file."""
+_MESSAGES_SINCE = 14
+
+
+class AsyncFeed(AsyncClosing):
+    """Sends the changes of a slot to a sink, which stores its position with the messages.
+
+    The slot is acknowledged after the sink has answered. Whichever of the server, the feed and the
+    engine is killed, the sink gets every change exactly once and in the order of the commits.
+    ``source`` is a server or a connection string; the feed opens connections of its own. ``slot``
+    identifies the feed in the sink too, and is created if neither the server nor the sink knows it.
+    """
+
+    def __init__(
+        self,
+        source: AnyServer,
+        slot: str,
+        *,
+        publications: Iterable[str],
+        sink: Sink,
+        encoder: Encoder,
+        snapshot: Literal["never", "initial"] = "never",
+        on_lost: Literal["stop", "accept"] = "stop",
+        parked: str | None = None,
+        messages: bool = False,
+        hold: Timeout | None = None,
+        heartbeat: Timeout | None = 60.0,
+        reconnect: Timeout | None = None,
+    ) -> None:
+        checked_flags(messages=messages)
+        self._settings: FeedSettings = FeedSettings(
+            slot=slot,
+            publications=publications,
+            sink=sink,
+            encoder=encoder,
+            snapshot=snapshot,
+            on_lost=on_lost,
+            parked=parked,
+            messages=messages,
+            hold=hold,
+            heartbeat=heartbeat,
+            reconnect=reconnect,
+        )
+        self._source = conninfo_of(source)
+        self._tally = FeedTally()
+        self._state = FeedState.NEW
+        self._is_running = self._is_stopping = False
+
+    @property
+    def slot(self) -> str:
+        """The name of the slot, which is also the feed's name in its sink."""
+        return self._settings.slot
+
+    @property
+    def state(self) -> FeedState:
+        """What the feed is doing."""
+        return self._state
+
+    @property
+    def position(self) -> FeedPosition | None:
+        """The last position that this object has stored in the sink, or has read from it."""
+        return self._tally.position
+
+    @property
+    def lag(self) -> timedelta | None:
+        """The age of the last commit when the sink had stored it; None if there was none."""
+        return self._tally.lag
+
+    @property
+    def report(self) -> FeedReport:
+        """What this object has done so far."""
+        tally = self._tally
+        return FeedReport(
+            transactions=tally.transactions,
+            messages=tally.messages,
+            copied_rows=tally.copied_rows,
+            parked=tally.parked,
+            position=None if tally.position is None else tally.position.lsn,
+            lag=tally.lag,
+        )
+
+    async def run(
+        self, *, stop_at: LSN | None = None, timeout: Timeout | None = None
+    ) -> FeedReport:
+        """Send changes until the sink has all that was committed before ``stop_at``.
+
+        ``stop()`` ends it earlier; without ``stop_at`` it ends with ``stop()`` only.
+
+        Raises: PositionLost; WrongSource; AheadOfServer; SlotActive; SlotLost; PublicationNotFound;
+        InsufficientPrivilege; ConnectionFailed; SinkUnreachable; SinkNotFitting; SinkRefused;
+        SinkFenced; EncodingFailed; WaitTimeout after ``timeout`` seconds. What was sent stays.
+        Needs: REPLICATION, and SELECT on the tables with ``snapshot="initial"``.
+        """
+        if stop_at is not None and not isinstance(stop_at, LSN):
+            raise TypeError(f"stop_at must be an LSN, not {type(stop_at).__name__}")
+        deadline = None
+        if timeout is not None:
+            deadline = time.monotonic() + checked_seconds(timeout, "timeout")
+        if self._is_running:
+            raise FeedError(self._settings.operation, "it runs already")
+        self._is_running = True
+        before = self.report
+        try:
+            await self._run(stop_at, deadline)
+            self._state = FeedState.STOPPED
+        except BaseException as error:
+            is_end = not isinstance(error, Exception)
+            self._state = FeedState.STOPPED if is_end else FeedState.FAILED
+            raise
+        finally:
+            self._is_running = self._is_stopping = False
+        return _since(before, self.report)
+
+    def stop(self) -> None:
+        """Let ``run`` end after the current batch; may be called from a signal handler.
+
+        If it does not run, the next call ends at once.
+        """
+        self._is_stopping = True
+
+    async def close(self) -> None:
+        """Let ``run`` end, if another task or thread runs it."""
+        self._is_stopping = self._is_running
+
+    async def _run(self, until: LSN | None, deadline: float | None) -> None:
+        patience: Backoff | None = None
+        done = self._tally.messages
+        while not self._is_stopping:
+            self._state = FeedState.STARTING
+            try:
+                await self._run_once(until, deadline)
+                return
+            except (ConnectionFailed, SlotActive, SinkUnreachable) as error:
+                if self._settings.reconnect is None:
+                    raise
+                if patience is None or self._tally.messages > done:
+                    patience, done = Backoff(self._settings.reconnect), self._tally.messages
+                if patience.is_over:
+                    raise
+                self._state = FeedState.WAITING
+                _log.info("feed %s connects again: %s", self.slot, error)
+                await sleep(patience.next_pause())
+
+    async def _run_once(self, until: LSN | None, deadline: float | None) -> None:
+        settings, runner = self._settings, Runner()
+        try:
+            started = await self._start(runner)
+            if started is None:
+                return
+            position, source = started
+            # A position that is not whole, or not on disk yet, is read again and left out.
+            hold = settings.sink.limits().hold if settings.hold is None else settings.hold
+            plugin = self._plugin(until, source.server_version)
+            stream = AsyncSlotStream(
+                make_conninfo(self._source, client_encoding="UTF8"),
+                settings.slot,
+                plugin,
+                start=position.lsn if position.is_whole and not hold else None,
+                settings=plugin.settings,
+            )
+            async with AsyncRawStream(
+                stream, plugin, memory_limit=_MEMORY, keeps_messages=settings.messages
+            ) as transactions:
+                self._state = FeedState.STREAMING
+                run = AsyncFeedRun(*(transactions, settings, source, runner, self._tally, position))
+                await run.run(lambda: self._is_stopping, until, deadline)
+        finally:
+            await self._disconnect(runner)
+
+    async def _start(self, runner: Runner) -> tuple[FeedPosition, FeedSource] | None:
+        dbname = conninfo_to_dict(self._source).get("dbname")
+        async with await AsyncReplicationConnection.connect(
+            make_conninfo(self._source, client_encoding="UTF8"),
+            database=None if dbname is None else str(dbname),
+        ) as walsender:
+            start = AsyncFeedStart(walsender, self._settings, runner)
+            try:
+                position = await start.begin(self._source, lambda: self._is_stopping)
+            finally:
+                self._tally.copied_rows += start.copied_rows
+            return None if position is None else (position, start.source)
+
+    async def _disconnect(self, runner: Runner) -> None:
+        try:
+            await runner.run(self._settings.sink.close())
+        finally:
+            await runner.close()
+
+    def _plugin(self, until: LSN | None, major: int) -> AsyncPgoutput[Row]:
+        wants_messages = self._settings.messages and major >= _MESSAGES_SINCE
+        settings = ChangeSettings(
+            messages=wants_messages,
+            stop_at=until,
+            timeout=_WAITS,
+            advance_when_idle=False,
+        )
+        return AsyncPgoutput(self._settings.publications, settings, named_rows, None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.slot!r}, {self._state.value}>"
+
+
+def _since(before: FeedReport, after: FeedReport) -> FeedReport:
+    """Return what was done between two reports."""
+    return attrs.evolve(
+        after,
+        transactions=after.transactions - before.transactions,
+        messages=after.messages - before.messages,
+        copied_rows=after.copied_rows - before.copied_rows,
+        parked=after.parked - before.parked,
+    )

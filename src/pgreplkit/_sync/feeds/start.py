@@ -1,0 +1,217 @@
+# Generated from pgreplkit/_async/feeds/start.py by `nox -s sync`. Do not edit.
+"""FeedStart: compares the sink with the slot, and creates the slot with the first copy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+
+from pgreplkit._sync._io import Runner
+from pgreplkit._sync.logical.coverage import insist_on_all_rows
+from pgreplkit._sync.logical.rowcopy import RowCopy, open_at_snapshot
+from pgreplkit._sync.logical.snapshot import copy_statement, published_in, table_copies
+from pgreplkit._sync.streams.replication import ReplicationConnection
+from pgreplkit._sync.wire.answering import answered_in_time
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.catalog.logical import feeds as sql
+from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver.failures import translate_errors
+from pgreplkit.errors import FeedError, SlotActive, StreamClosed
+from pgreplkit.feeds.batches import Batching, FeedBatch
+from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
+from pgreplkit.feeds.position import FeedPosition, FeedStage
+from pgreplkit.feeds.settings import FeedSettings
+from pgreplkit.feeds.start import Beginning, StartFacts, decide_start
+from pgreplkit.plans.logical.snapshot import TableCopy
+from pgreplkit.plans.streams.silence import Silence
+from pgreplkit.protocol.answers import CreatedSlot, Snapshot
+from pgreplkit.protocol.copytext import copied_values
+from pgreplkit.protocol.pgoutput.tuples import TEXT
+from pgreplkit.values.lsn import LSN
+
+_log = logging.getLogger("pgreplkit")
+
+_ENDS_WITHIN = 10.0
+"""Seconds for the walsender of a connection that was just closed to let go of its slot."""
+
+
+class FeedStart:
+    """The start of one run: it ends with the position from which changes are streamed."""
+
+    def __init__(
+        self, walsender: ReplicationConnection, settings: FeedSettings, runner: Runner
+    ) -> None:
+        self._walsender, self._settings, self._runner = walsender, settings, runner
+        self.copied_rows = 0
+        self._source: FeedSource | None = None
+        self._number = 0
+        """The number of the last row that was read."""
+
+    @property
+    def source(self) -> FeedSource:
+        """The source, once the facts about it are known."""
+        if self._source is None:
+            raise FeedError(self._settings.operation, "it has not begun")
+        return self._source
+
+    def begin(self, conninfo: str, stops: Callable[[], bool]) -> FeedPosition | None:
+        """Return the position of the sink from which the feed continues.
+
+        Return None if it was stopped while rows were copied, which begins again the next time.
+
+        Raises: WrongSource; PositionLost; AheadOfServer; SlotActive; the errors of the sink.
+        """
+        facts = self._facts()
+        beginning, position = decide_start(facts), facts.sink
+        if beginning is Beginning.CONTINUE:
+            return position
+        generation = 1 if position is None else position.generation
+        if position is not None and position.stage is FeedStage.COPYING:
+            generation += 1
+        first = FeedPosition(
+            *(LSN.INVALID, 0, False, FeedStage.CREATING),
+            system_id=facts.system_id,
+            timeline=facts.timeline,
+            generation=generation,
+        )
+        if beginning is Beginning.ADOPT and facts.confirmed is not None:
+            if facts.sink is None or facts.sink.stage is FeedStage.STREAMING:
+                _log.warning(
+                    "feed %s: changes between %s and %s are lost, and it continues without them",
+                    *(self._settings.slot, facts.sink and facts.sink.lsn, facts.confirmed),
+                )
+            return self._store(_streaming(first, facts.confirmed))
+        return self._create(conninfo, facts, first, stops)
+
+    def _facts(self) -> StartFacts:
+        settings, walsender = self._settings, self._walsender._walsender
+        operation, slot = settings.operation, settings.slot
+        [locked] = walsender.query(operation, sql.LOCK, [slot])
+        if not locked["is_locked"]:
+            users = walsender.query(operation, sql.LOCKED_BY, [slot])
+            user = users[0] if users else {}
+            names = ("pid", "client_addr", "application_name")
+            raise SlotActive(operation, slot, *(user.get(name) for name in names))
+        # The slot before the sink: what is acknowledged then is in the sink when it is opened.
+        [record] = walsender.query(operation, sql.START, [slot])
+        position = self._runner.run(settings.sink.open(slot))
+        identity = walsender.identify()
+        timeline = 0 if record["is_standby"] else identity.timeline
+        self._source = FeedSource(
+            slot, identity.system_id, record["database"], walsender.version.major
+        )
+        has_history = position is not None and position.timeline not in (0, identity.timeline)
+        return StartFacts(
+            operation=operation,
+            system_id=identity.system_id,
+            timeline=timeline,
+            history=self._walsender.timeline_history(identity.timeline) if has_history else None,
+            reached=identity.position,
+            has_slot=record["has_slot"],
+            confirmed=None if record["confirmed"] is None else LSN(str(record["confirmed"])),
+            sink=position,
+            copies=settings.copies,
+            accepts_gap=settings.accepts_gap,
+        )
+
+    def _store(self, position: FeedPosition) -> FeedPosition:
+        self._runner.run(self._settings.sink.send(FeedBatch((), position, ())))
+        return position
+
+    def _create(
+        self, conninfo: str, facts: StartFacts, first: FeedPosition, stops: Callable[[], bool]
+    ) -> FeedPosition | None:
+        settings, walsender = self._settings, self._walsender
+        # A slot that exists after a crash can then be told from one that others use.
+        if facts.sink != first:
+            self._store(first)
+        if facts.has_slot:
+            walsender.drop_slot(settings.slot, wait=True, timeout=_ENDS_WITHIN)
+        limit = walsender._walsender.wal_sender_timeout()
+        with translate_errors(settings.operation), answered_in_time(walsender.connection):
+            # A limit of idle transactions would end the one that holds the snapshot.
+            unlimited = without_timeouts(walsender.version.major)
+            walsender.connection.execute(unlimited.encode(), prepare=False)
+        created = walsender.create_slot(
+            settings.slot,
+            plugin="pgoutput",
+            snapshot=Snapshot.EXPORT if settings.copies else Snapshot.NOTHING,
+        )
+        if settings.copies and not self._copy(
+            conninfo, created, first, Silence.of_server(limit), stops
+        ):
+            return None
+        return self._store(_streaming(first, created.consistent_point))
+
+    def _copy(
+        self,
+        conninfo: str,
+        created: CreatedSlot,
+        first: FeedPosition,
+        silence: Silence,
+        stops: Callable[[], bool],
+    ) -> bool:
+        """Send the rows as they are at the slot's first position; return False if stopped."""
+        settings, lsn = self._settings, created.consistent_point
+        major = self._walsender.version.major
+        reader = open_at_snapshot(conninfo, major, created.snapshot_name or "")
+        try:
+            link = Link(reader)
+            with answered_in_time(reader):
+                published = published_in(link, settings.operation, settings.publications)
+                tables = [one.table for one in published]
+                insist_on_all_rows(link, settings.operation, tables)
+            copies = table_copies(link, settings.operation, published)
+            batching = Batching(settings.encoder, settings.sink.limits(), first)
+            copy = RowCopy(reader, conninfo, silence, lambda: not stops())
+            for one in copies:
+                self._copy_table(copy, one, lsn, batching, stops)
+            if batching.has_messages:
+                self._send((batching.batch(),))
+            return True
+        except StreamClosed:
+            if not stops():
+                raise
+            return False
+        finally:
+            # Its transaction would hold back VACUUM.
+            reader.close()
+
+    def _copy_table(
+        self,
+        copy: RowCopy,
+        one: TableCopy,
+        lsn: LSN,
+        batching: Batching,
+        stops: Callable[[], bool],
+    ) -> None:
+        for change in self._rows(copy, one, lsn):
+            self._send(batching.take((change,), lsn, FeedStage.COPYING))
+            if stops():
+                raise StreamClosed(self._settings.operation, "it was stopped")
+
+    def _send(self, batches: Iterable[FeedBatch]) -> None:
+        for batch in batches:
+            self._runner.run(self._settings.sink.send(batch))
+            self.copied_rows = batch.position.number
+
+    def _rows(self, copy: RowCopy, one: TableCopy, lsn: LSN) -> Iterator[FeedChange]:
+        """Yield the rows of a table, numbered after those of the tables before."""
+        count, tables = len(one.table.columns), (one.table,)
+        operation, grant = f"copy {one.table}", f"SELECT ON {one.table}"
+        source = self.source
+        with translate_errors(operation, connection=copy.connection, grant=grant):
+            for data in copy.rows(operation, copy_statement(one)):
+                self._number += 1
+                values = copied_values(bytes(data), count)
+                yield FeedChange(
+                    *(source, FeedOperation.READ, lsn, self._number, 0, 0, tables),
+                    new=(values, [TEXT] * count),
+                )
+
+
+def _streaming(first: FeedPosition, lsn: LSN) -> FeedPosition:
+    """Return the position of a feed that has everything before the first change."""
+    return attrs.evolve(first, lsn=lsn, is_whole=True, stage=FeedStage.STREAMING)

@@ -1,0 +1,16 @@
+"""What a feed asks its source before it begins."""
+
+START = """
+    SELECT pg_is_in_recovery() AS is_standby, current_database() AS database,
+        slot_name IS NOT NULL AS has_slot, confirmed_flush_lsn AS confirmed
+    FROM (SELECT %s::name AS wanted) AS w
+        LEFT JOIN pg_replication_slots ON slot_name = wanted
+"""
+LOCK = "SELECT pg_try_advisory_lock(1885697652, hashtext(%s)) AS is_locked"
+"""Held while a feed creates its slot: only a slot that is streamed keeps others away by itself."""
+LOCKED_BY = """
+    SELECT pid, host(client_addr) AS client_addr, application_name
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND classid = 1885697652 AND objsubid = 2 AND granted
+        AND objid = hashtext(%s)::bit(32)::bigint
+"""

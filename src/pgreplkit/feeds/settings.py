@@ -1,0 +1,74 @@
+"""FeedSettings: the arguments of a feed, checked."""
+
+from __future__ import annotations
+
+import attrs
+
+from pgreplkit.feeds.sink import Encoder, Sink
+from pgreplkit.protocol.pgoutput.options import names_of
+from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.slotname import checked_slot_name
+
+_SNAPSHOTS = ("never", "initial")
+_ON_LOST = ("stop", "accept")
+
+
+def _hold(given: Timeout | None) -> float | None:
+    return None if given is None else checked_seconds(given, "hold")
+
+
+def _heartbeat(given: Timeout | None) -> float | None:
+    return None if given is None else checked_seconds(given, "heartbeat")
+
+
+def _reconnect(given: Timeout | None) -> float | None:
+    return None if given is None else checked_seconds(given, "reconnect")
+
+
+@attrs.frozen(kw_only=True)
+class FeedSettings:
+    """The arguments of a feed.
+
+    Raises: TypeError; ValueError; InvalidSlotName.
+    """
+
+    slot: str = attrs.field(converter=checked_slot_name)
+    publications: tuple[str, ...] = attrs.field(converter=names_of)
+    sink: Sink
+    encoder: Encoder
+    snapshot: str
+    on_lost: str
+    parked: str | None
+    messages: bool
+    hold: float | None = attrs.field(converter=_hold)
+    heartbeat: float | None = attrs.field(converter=_heartbeat)
+    reconnect: float | None = attrs.field(converter=_reconnect)
+
+    def __attrs_post_init__(self) -> None:
+        for name, known in (("snapshot", _SNAPSHOTS), ("on_lost", _ON_LOST)):
+            if (given := getattr(self, name)) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
+        if not callable(getattr(self.encoder, "encode", None)):
+            raise TypeError(f"encoder has no method encode(): {type(self.encoder).__name__}")
+        for method in ("open", "send", "close", "limits"):
+            if not callable(getattr(self.sink, method, None)):
+                raise TypeError(f"sink has no method {method}(): {type(self.sink).__name__}")
+        if not isinstance(self.parked, str | None):
+            raise TypeError(f"parked is a str, not {type(self.parked).__name__}")
+        if self.heartbeat == 0:
+            raise ValueError("heartbeat must be > 0, or None for no heartbeat")
+
+    @property
+    def operation(self) -> str:
+        """The operation, for errors."""
+        return f"run the feed {self.slot!r}"
+
+    @property
+    def copies(self) -> bool:
+        """Whether the feed begins with the existing rows."""
+        return self.snapshot == "initial"
+
+    @property
+    def accepts_gap(self) -> bool:
+        """Whether it may continue without changes that are lost."""
+        return self.on_lost == "accept"

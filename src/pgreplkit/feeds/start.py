@@ -1,0 +1,118 @@
+"""How a feed begins, by what the sink and the slot have."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from pgreplkit.errors import AheadOfServer, FeedError, PositionLost, ServerError, WrongSource
+from pgreplkit.feeds.position import FeedPosition, FeedStage
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.timeline import TimelineHistory
+
+
+class Beginning(Enum):
+    """The first thing that a feed does."""
+
+    CREATE = "create"
+    """Create the slot, after a slot of that name that was never used is dropped."""
+    ADOPT = "adopt"
+    """Store the slot's position in the sink, and continue from there."""
+    CONTINUE = "continue"
+    """Continue after the sink's position."""
+
+
+@attrs.frozen(kw_only=True)
+class StartFacts:
+    """What the start of a feed is decided by.
+
+    The slot is read before the sink: what is acknowledged was in the sink before.
+    """
+
+    operation: str
+    system_id: int
+    timeline: int
+    """The server's timeline; 0 on a standby, whose timeline can change while it is streamed."""
+    history: TimelineHistory | None
+    """The history of the server's timeline."""
+    reached: LSN
+    """The end of the server's WAL."""
+    has_slot: bool
+    confirmed: LSN | None
+    """The position from which the slot sends changes; None without a slot."""
+    sink: FeedPosition | None
+    copies: bool
+    """Whether the feed begins with the existing rows."""
+    accepts_gap: bool
+    """Whether the feed may continue without changes that are lost."""
+
+
+def decide_start(facts: StartFacts) -> Beginning:
+    """Return how the feed begins.
+
+    Raises: WrongSource; AheadOfServer; PositionLost.
+    """
+    position = facts.sink
+    if position is None:
+        if not facts.has_slot:
+            return Beginning.CREATE
+        # A slot that is used has changes that the sink once had.
+        return _adopted(facts)
+    if (refusal := _foreign(facts, position)) is not None:
+        raise refusal
+    if position.stage is FeedStage.COPYING:
+        # The snapshot of the copied rows has ended with the session that exported it.
+        return Beginning.CREATE
+    if position.stage is FeedStage.CREATING:
+        # The slot was created in between, and nothing was read from it.
+        return Beginning.ADOPT if facts.has_slot and not facts.copies else Beginning.CREATE
+    if not facts.has_slot or facts.confirmed is None:
+        if facts.accepts_gap:
+            return Beginning.CREATE
+        raise PositionLost(facts.operation, str(position.lsn), None)
+    if facts.confirmed > position.lsn or (
+        facts.confirmed == position.lsn and not position.is_whole
+    ):
+        return _adopted(facts)
+    return Beginning.CONTINUE
+
+
+def _adopted(facts: StartFacts) -> Beginning:
+    if facts.accepts_gap:
+        return Beginning.ADOPT
+    has = None if facts.sink is None else str(facts.sink.lsn)
+    raise PositionLost(facts.operation, has, str(facts.confirmed))
+
+
+def _foreign(facts: StartFacts, position: FeedPosition) -> FeedError | ServerError | None:
+    """Return the error for a position that this server never had."""
+    if position.system_id != facts.system_id:
+        return WrongSource(
+            facts.operation,
+            f"the sink's position is of the cluster {position.system_id}, and this is"
+            f" {facts.system_id}",
+        )
+    if position.stage is not FeedStage.STREAMING:
+        return None
+    if position.lsn > facts.reached:
+        return AheadOfServer(facts.operation, str(position.lsn), str(facts.reached))
+    if not (position.timeline and facts.timeline) or position.timeline == facts.timeline:
+        return None
+    history = facts.history
+    known = history is not None and position.timeline in history.timelines
+    left = history.switchpoint(position.timeline) if history is not None and known else None
+    if left is None:
+        return WrongSource(
+            facts.operation,
+            f"the sink's position is on timeline {position.timeline}, which is not in the history"
+            f" of timeline {facts.timeline}",
+        )
+    if position.lsn > left:
+        return WrongSource(
+            facts.operation,
+            f"the server left timeline {position.timeline} at {left}, and the sink has"
+            f" transactions up to {position.lsn}, which were lost in the failover",
+            remedy="compare the data; continue with another slot and another sink",
+        )
+    return None

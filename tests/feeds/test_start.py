@@ -1,0 +1,86 @@
+"""decide_start: how a feed begins, by what the sink and the slot have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+from feedfacts import START
+
+from pgreplkit import LSN, TimelineHistory
+from pgreplkit.errors import AheadOfServer, Error, PositionLost, WrongSource
+from pgreplkit.feeds import FeedStage
+from pgreplkit.feeds.start import Beginning, StartFacts, decide_start
+
+FACTS = StartFacts(
+    operation="run the feed 'orders'",
+    system_id=7,
+    timeline=1,
+    history=None,
+    reached=LSN("0/9000"),
+    has_slot=True,
+    confirmed=LSN("0/100"),
+    sink=START,
+    copies=False,
+    accepts_gap=False,
+)
+CREATING = attrs.evolve(START, stage=FeedStage.CREATING, lsn=LSN.INVALID, is_whole=False)
+COPYING = attrs.evolve(START, stage=FeedStage.COPYING, number=5, is_whole=False)
+PART = attrs.evolve(START, lsn=LSN("0/200"), number=5, is_whole=False)
+HISTORY = TimelineHistory.parse("1\t0/50\tx\n2\t0/180\tx", timeline=3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "beginning"),
+    [
+        ({"sink": None, "has_slot": False, "confirmed": None}, Beginning.CREATE),
+        ({"sink": CREATING, "has_slot": False, "confirmed": None}, Beginning.CREATE),
+        ({"sink": CREATING}, Beginning.ADOPT),
+        ({"sink": CREATING, "copies": True}, Beginning.CREATE),
+        ({"sink": COPYING, "copies": True}, Beginning.CREATE),
+        ({"sink": COPYING, "copies": True, "has_slot": False}, Beginning.CREATE),
+        ({}, Beginning.CONTINUE),
+        ({"confirmed": LSN("0/90")}, Beginning.CONTINUE),
+        ({"sink": PART}, Beginning.CONTINUE),
+        ({"confirmed": LSN("0/101"), "accepts_gap": True}, Beginning.ADOPT),
+        ({"sink": None, "accepts_gap": True}, Beginning.ADOPT),
+        ({"has_slot": False, "confirmed": None, "accepts_gap": True}, Beginning.CREATE),
+        ({"timeline": 3, "history": HISTORY, "sink": attrs.evolve(START, timeline=2)}, "continue"),
+        ({"timeline": 0, "sink": attrs.evolve(START, timeline=9)}, Beginning.CONTINUE),
+        ({"timeline": 9, "sink": attrs.evolve(START, timeline=0)}, Beginning.CONTINUE),
+    ],
+)
+def test_a_feed_begins_where_the_sink_ends(
+    facts: dict[str, Any], beginning: Beginning | str
+) -> None:
+    assert decide_start(attrs.evolve(FACTS, **facts)) is Beginning(beginning)
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "found"),
+    [
+        ({"sink": None}, PositionLost, "the sink has no position, and the slot begins at 0/100"),
+        ({"confirmed": LSN("0/101")}, PositionLost, "ends at 0/100, and the slot begins at 0/101"),
+        ({"sink": PART, "confirmed": LSN("0/200")}, PositionLost, "the slot begins at 0/200"),
+        ({"has_slot": False, "confirmed": None}, PositionLost, "and the slot does not exist"),
+        ({"system_id": 8}, WrongSource, "of the cluster 7, and this is 8"),
+        ({"system_id": 8, "sink": COPYING}, WrongSource, "of the cluster 7, and this is 8"),
+        ({"reached": LSN("0/99")}, AheadOfServer, "its WAL ends at 0/99, before 0/100"),
+        (
+            {"timeline": 3, "history": HISTORY},
+            WrongSource,
+            "left timeline 1 at 0/50, and the sink has transactions up to 0/100",
+        ),
+        (
+            {"timeline": 3, "history": HISTORY, "sink": attrs.evolve(START, timeline=4)},
+            WrongSource,
+            "on timeline 4, which is not in the history of timeline 3",
+        ),
+    ],
+)
+def test_a_position_that_the_slot_cannot_continue_is_refused(
+    facts: dict[str, Any], kind: type[Error], found: str
+) -> None:
+    with pytest.raises(kind, match=found):
+        decide_start(attrs.evolve(FACTS, **facts))

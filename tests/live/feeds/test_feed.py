@@ -1,0 +1,234 @@
+"""A feed between a server and a sink in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import psycopg
+import pytest
+from colours import Colour, inner
+from databases import Database
+from feedfacts import confirmed, end_of, feed_of, written
+from modelsink import Engine, ModelSink
+
+from pgreplkit import LSN
+from pgreplkit.errors import EncodingFailed, PositionLost, SlotActive, WrongSource
+from pgreplkit.feeds import AsyncFeed, FeedBatch, FeedMessage, FeedPosition, FeedStage, FeedState
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text)"
+PUBLICATION = "CREATE PUBLICATION p FOR ALL TABLES"
+
+
+async def test_every_change_is_sent_once_and_in_order(colour: Colour, database: Database) -> None:
+    database.run(TABLE, "CREATE TABLE skipped (id int)", PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_changes", sink=ModelSink(engine))
+    assert (await feed.run(stop_at=LSN("0/1"), timeout=10)).messages == 0
+    database.run(
+        "INSERT INTO t VALUES (1, 'one'), (2, NULL)",
+        "INSERT INTO skipped VALUES (1)",
+        "UPDATE t SET name = 'zwei' WHERE id = 2",
+        "INSERT INTO t SELECT i, 'more' FROM generate_series(3, 40) AS i",
+        "DELETE FROM t WHERE id = 1",
+        "TRUNCATE t",
+    )
+    truncates = 1 if database.node.major >= 11 else 0
+    report = await feed.run(stop_at=end_of(database), timeout=30)
+    found = written(await engine.read())
+    assert [line[2:] for line in found if line[1] in (1, 2)][:4] == [
+        ["insert", "t", "1", "one"],
+        ["insert", "t", "2", None],
+        ["update", "t", "2", "zwei"],
+        ["insert", "t", "3", "more"],
+    ]
+    assert [line[2] for line in found[42 - 1 :]] == ["delete", "truncate"][: 1 + truncates]
+    assert (report.messages, report.transactions) == (42 + truncates, 5 + truncates)
+    assert feed.state == FeedState.STOPPED
+    # The slot was told no more than what the sink has, and a second run finds nothing new.
+    assert engine.position is not None
+    assert confirmed(database, "feed_changes") == engine.position.lsn
+    assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 0
+
+
+@pytest.mark.one_colour
+async def test_a_transaction_is_continued_at_the_batch_at_which_it_was_interrupted(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    await feed_of(colour, database, "feed_part", sink=ModelSink(engine)).run(
+        stop_at=LSN("0/1"), timeout=10
+    )
+    database.run(
+        "INSERT INTO t SELECT i, 'x' FROM generate_series(1, 95) AS i", "INSERT INTO t VALUES (0)"
+    )
+
+    class Breaking(ModelSink):
+        async def send(self, batch: FeedBatch) -> None:
+            if len(engine.messages) >= 40:
+                raise OSError("broken")
+            await ModelSink.send(self, batch)
+
+    with pytest.raises(OSError, match="broken"):
+        await feed_of(colour, database, "feed_part", sink=Breaking(engine)).run(timeout=10)
+    assert engine.position is not None
+    assert (engine.position.number, engine.position.is_whole) == (40, False)
+    assert confirmed(database, "feed_part") < engine.position.lsn
+    feed = feed_of(colour, database, "feed_part", sink=ModelSink(engine))
+    assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 56
+    found = written(await engine.read())
+    assert [line[4] for line in found] == [*map(str, range(1, 96)), "0"]
+
+
+@pytest.mark.one_colour
+async def test_the_existing_rows_come_first_and_a_copy_that_was_interrupted_begins_again(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION, "INSERT INTO t SELECT i FROM generate_series(1, 35) AS i")
+    engine = Engine()
+
+    class Breaking(ModelSink):
+        async def send(self, batch: FeedBatch) -> None:
+            if engine.messages:
+                raise OSError("broken")
+            await ModelSink.send(self, batch)
+
+    with pytest.raises(OSError, match="broken"):
+        await feed_of(colour, database, "feed_copy", sink=Breaking(engine), snapshot="initial").run(
+            timeout=10
+        )
+    assert engine.position is not None
+    assert engine.position.stage is FeedStage.COPYING
+    database.run("INSERT INTO t VALUES (36)")
+    engine.messages.clear()
+    feed = feed_of(colour, database, "feed_copy", sink=ModelSink(engine), snapshot="initial")
+    report = await feed.run(stop_at=LSN("0/1"), timeout=30)
+    assert (report.copied_rows, engine.position.generation) == (36, 2)
+    database.run("INSERT INTO t VALUES (37)")
+    await feed.run(stop_at=end_of(database), timeout=30)
+    found = written(await engine.read())
+    assert [(line[2], line[4]) for line in found] == [
+        *(("read", str(number)) for number in range(1, 37)),
+        ("insert", "37"),
+    ]
+
+
+@pytest.mark.one_colour
+async def test_changes_that_are_lost_are_never_passed_over_silently(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_lost", sink=ModelSink(engine))
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    database.run("INSERT INTO t VALUES (1)")
+    consume = """SELECT count(*) FROM pg_logical_slot_get_binary_changes(
+        'feed_lost', NULL, NULL, 'proto_version', '1', 'publication_names', 'p')"""
+    database.all(consume)
+    with pytest.raises(PositionLost, match=r"the sink ends at .*, and the slot begins at"):
+        await feed.run(timeout=10)
+    with pytest.raises(PositionLost, match="the sink has no position"):
+        await feed_of(colour, database, "feed_lost", sink=ModelSink(Engine())).run(timeout=10)
+    assert feed.state == FeedState.FAILED
+    accepting = feed_of(colour, database, "feed_lost", sink=ModelSink(engine), on_lost="accept")
+    database.run("INSERT INTO t VALUES (2)")
+    await accepting.run(stop_at=end_of(database), timeout=30)
+    assert [line[4] for line in written(await engine.read())] == ["2"]
+    foreign = FeedPosition(LSN("0/5"), 0, True, FeedStage.STREAMING, 77, 1)
+    with pytest.raises(WrongSource, match="of the cluster 77"):
+        await feed_of(colour, database, "feed_lost", sink=ModelSink(Engine(position=foreign))).run()
+
+
+async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    first = feed_of(colour, database, "feed_used", sink=ModelSink(engine), heartbeat=0.05)
+    await first.run(stop_at=LSN("0/1"), timeout=10)
+    began = engine.position
+    running = cast(AsyncFeed, inner(first))
+    job = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(_run(first))))
+    database.run("SELECT pg_current_wal_lsn()", "CREATE TABLE unpublished_wal (id int)")
+    try:
+        async with asyncio.timeout(20):
+            while engine.position == began or running.state != FeedState.STREAMING:
+                await asyncio.sleep(0.01)
+        with pytest.raises(SlotActive, match="feed_used"):
+            await feed_of(colour, database, "feed_used", sink=ModelSink(engine)).run(timeout=5)
+        assert engine.messages == []
+    finally:
+        running.stop()
+        await job
+    # The heartbeats have moved the slot, though nothing was published.
+    assert began is not None
+    assert confirmed(database, "feed_used") > began.lsn
+
+
+async def _run(feed: object) -> None:
+    await feed.run()  # type: ignore[attr-defined]
+
+
+@pytest.mark.one_colour
+@pytest.mark.pg(">=14")
+async def test_logical_messages_come_in_their_order(colour: Colour, database: Database) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_messages", sink=ModelSink(engine), messages=True)
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    with psycopg.connect(database.conninfo) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+        connection.execute("SELECT pg_logical_emit_message(false, 'now', 'alone')")
+        connection.execute("SELECT pg_logical_emit_message(true, 'outbox', 'within')")
+        connection.execute("INSERT INTO t VALUES (2)")
+    await feed.run(stop_at=end_of(database), timeout=30)
+    await feed.run(stop_at=end_of(database), timeout=30)
+    assert [line[1:] for line in written(await engine.read())] == [
+        [1, "message", "now", "alone"],
+        [1, "insert", "t", "1", None],
+        [2, "message", "outbox", "within"],
+        [3, "insert", "t", "2", None],
+    ]
+
+
+@pytest.mark.one_colour
+async def test_hold_keeps_the_slot_back_so_that_an_engine_may_lose_its_last_messages(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+    feed = feed_of(colour, database, "feed_hold", sink=ModelSink(engine), hold=3600)
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    before = engine.position
+    database.run(*(f"INSERT INTO t VALUES ({number})" for number in range(30)))
+    assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 30
+    assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 0
+    assert before is not None
+    assert confirmed(database, "feed_hold") == before.lsn
+    del engine.messages[20:]
+    lost = engine.names[19]
+    engine.position = FeedPosition(
+        LSN(lost[0]), 1, True, FeedStage.STREAMING, before.system_id, before.timeline
+    )
+    await feed.run(stop_at=end_of(database), timeout=30)
+    assert [line[4] for line in written(await engine.read())] == [*map(str, range(30))]
+
+
+@pytest.mark.one_colour
+async def test_an_encoder_that_fails_ends_the_feed_before_its_change(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION)
+    engine = Engine()
+
+    class Failing:
+        def encode(self, change: object) -> FeedMessage:
+            raise KeyError("name")
+
+    feed = feed_of(colour, database, "feed_fails", sink=ModelSink(engine), encoder=Failing())
+    await feed.run(stop_at=LSN("0/1"), timeout=10)
+    database.run("INSERT INTO t VALUES (1)")
+    with pytest.raises(EncodingFailed, match=r"number 1, of public\.t: .* KeyError: 'name'"):
+        await feed.run(timeout=10)
+    assert engine.messages == []
