@@ -87,13 +87,10 @@ def list_folder(folder: Path) -> list[FoundFile]:
 def _listed(folder: Path, *, is_top: bool) -> Iterator[FoundFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            path = Path(entry.path)
-            if _is_directory(entry):
-                if is_top and _HASHED.fullmatch(entry.name):
-                    yield from _listed(path, is_top=False)
-                continue
-            size = _size(entry)
-            if size is not None:
+            path, is_directory = Path(entry.path), _is_directory(entry)
+            if is_directory and is_top and _HASHED.fullmatch(entry.name):
+                yield from _listed(path, is_top=False)
+            elif not is_directory and (size := _size(entry)) is not None:
                 yield found_file(path, size)
 
 
