@@ -126,7 +126,7 @@ class Run:
         self.killed = Counter[str]()
         chosen = chance.sample(servers, chance.randint(2, min(4, len(servers))))
         self.servers = dict(zip(NAMES, chosen, strict=False))
-        # A node joins while the others write, unless it could not tell the origins of commits.
+        # A node joins while the others write, unless it does not store the origins of commits.
         self.joining = [*self.servers][2:] if chance.random() < 0.5 else []
         old = {name for name, server in self.servers.items() if server.major < 14}
         if not old & {*[*self.servers][:2]} and old & {*self.joining}:

@@ -226,7 +226,7 @@ def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
             f" {kills} kills, longest gap {traffic.longest:.2f} s, left: {left}",
             flush=True,
         )
-        # A row may be committed though its client was never told.
+        # A row may be committed without an answer to its client.
         assert here == wanted, sorted({*here} ^ {*wanted})[:10]
         assert not left
     lab.remove(old)

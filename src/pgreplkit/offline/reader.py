@@ -40,7 +40,7 @@ class WalReader:
 
     Created by ``open_wal``. Iteration ends where the WAL ends, and ``ended_by`` says how. Damage
     with valid WAL after it is not an end: it raises InvalidWal. In a directory to which a server
-    writes meanwhile, iteration ends at an earlier or later position, never with a wrong record.
+    is writing, iteration ends at an earlier or later position, never with a wrong record.
     """
 
     def __init__(

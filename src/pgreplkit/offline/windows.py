@@ -57,7 +57,7 @@ class PitrWindow(Record):
     """The time of the last commit in the window."""
     ended_by: WindowEnd
     reason: str
-    """What stops recovery, in words."""
+    """The obstacle that stops recovery, in words."""
 
     @property
     def is_restorable(self) -> bool:
@@ -119,7 +119,7 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWi
 
 
 class _Finder:
-    """Finds the windows of backups; what was read of the archive is kept for the next one."""
+    """Finds the windows of backups; each reuses the parts of the archive that were read before."""
 
     def __init__(self, report: ArchiveReport) -> None:
         self._report = report

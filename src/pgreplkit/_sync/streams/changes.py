@@ -143,7 +143,7 @@ class SlotReader(Closing, Generic[Item]):
             if item is not None:
                 stream.patience = None
                 return item
-            # The server asks before it gives up a connection (wal_sender_timeout).
+            # The server asks before it ends a silent connection (wal_sender_timeout).
             if feed.asked:
                 stream.answer()
                 feed.asked = False

@@ -165,7 +165,7 @@ class Redirect(Step):
 
 @attrs.frozen
 class SubscribeBack(Step):
-    """Subscribe to what the new server writes, without a copy."""
+    """Subscribe to the new server's publication, without a copy."""
 
     _description = "subscribe to {publication} of the new server, without a copy"
     _action = "CREATE SUBSCRIPTION {publication} … WITH (copy_data = false, create_slot = false)"
