@@ -24,6 +24,9 @@ from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, Jet
 from pgreplkit.lab import Broker, Lab
 from pgreplkit.testing.sinklaws import sink_laws
 
+# The engine does not depend on the server: its version is left to the other tests of feeds.
+pytestmark = pytest.mark.pg(">=18")
+
 numbers = count(1)
 
 
