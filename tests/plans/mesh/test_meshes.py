@@ -296,6 +296,13 @@ def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
     assert check in critical(node("a"), node("b", **{field: value}))
 
 
+def test_every_index_that_refuses_rows_beside_the_key_is_named() -> None:
+    held = table(keys=(("id",), ("mail",)), refusing=("users_lower_idx",))
+    findings = found(node("a"), node("b", tables={USERS: held}))
+    assert findings["unique columns of public.users"].found == "(mail), users_lower_idx on b"
+    assert not critical(node("a"), node("b", tables={USERS: table(keys=(("id",), ("id",)))}))
+
+
 def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:
     other = node("b", owns_tables=False)
     assert critical(node("a"), other) == {"publication of b"}

@@ -69,6 +69,8 @@ class ApplyFacts:
     truncates: bool
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
+    reads_commits: bool = False
+    """Whether they depend on who wrote a row last, or when."""
 
 
 def apply_readiness(facts: ApplyFacts) -> Readiness:
@@ -178,7 +180,7 @@ def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to know which commit wrote a row last",
         value="on",
-        otherwise=Severity.CRITICAL if facts.stamps else Severity.INFO,
+        otherwise=Severity.CRITICAL if facts.reads_commits else Severity.INFO,
     )
 
 
@@ -208,6 +210,13 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
                 yield from _versions(check, table, identities.get(source))
 
 
+def unique_beside_key(table: TargetTable) -> list[str]:
+    """Return what refuses rows beside the key: columns of unique indexes, and names of others."""
+    key = {*table.primary_key}
+    columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
+    return [*columns, *table.refusing]
+
+
 def _versions(
     check: str, table: TargetTable, identity: ReplicaIdentity | None
 ) -> Iterator[Finding]:
@@ -220,11 +229,13 @@ def _versions(
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
     )
-    others = [unique for unique in table.keys if {*unique} != {*key}]
+    others = unique_beside_key(table)
     yield checked(
         f"{check}, other unique indexes",
         ok=not others,
-        observed=f"{table.table} has {len(others)} unique indexes beside its key",
+        observed=f"{table.table} has {', '.join(others)}"
+        if others
+        else f"{table.table} has none beside its key",
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
