@@ -25,9 +25,12 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import Side, UpgradeFacts, upgrade_findings
-from pgreplkit.values.finding import Severity
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.logical.drift import Drift, DriftKind, SchemaDrift
+from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
+from pgreplkit.values.version import ServerVersion
 
 NAMES = Names(upgrade="shop")
 GROUPS = {"shop_1": ("public.a", "public.b"), "shop_2": ("public.c",)}
@@ -50,6 +53,11 @@ def table(name: str, size: int = 0, joined: tuple[str, ...] = (), **facts: objec
         "of_extension": False,
         "unequal_columns": (),
         "firing": (),
+        "generated": (),
+        "late_constraints": (),
+        "slow_changes": 0,
+        "has_index": True,
+        "value_bytes": 0,
         **facts,
     }
     others = tuple(TableName("public", other) for other in joined)
@@ -158,8 +166,11 @@ def test_the_way_back_is_armed_while_nothing_writes() -> None:
     )
     back = rollback_journal(NAMES, GROUPS)
     armed = at(back, do.ArmForward, "new")
-    assert at(back, do.StopSubscriptions, "old") < armed < at(back, do.StartSubscriptions, "new")
-    assert at(back, do.StartSubscriptions, "new") < at(back, do.OpenTables, "old")
+    assert at(back, do.StopSubscriptions, "old") < armed
+    assert armed < at(back, do.OpenTables, "old") < at(back, do.Redirect, "old")
+    # Steps that wait for others come when the clients have moved.
+    for moved, node in ((journal, "new"), (back, "old")):
+        assert at(moved, do.RemoveFence, node) == len(moved.steps) - 1
 
 
 def test_every_journal_survives_its_json() -> None:
@@ -178,14 +189,21 @@ GOOD = DatabaseFacts(
     database="shop",
     encoding="UTF8",
     collation="C",
+    collation_version=None,
     large_objects=0,
     roles=["app"],
     owners=["app"],
+    memberships=(),
+    md5_roles=(),
     extensions={"plpgsql": "1.0"},
-    available=["plpgsql"],
+    filled_extensions=(),
+    available={"plpgsql": "1.0"},
+    tablespaces=["pg_default"],
+    used_tablespaces=(),
     database_settings=(),
     event_triggers=(),
     publications=(),
+    subscriptions=(),
     prepared=(),
     old_transactions=(),
     unsafe_functions=(),
@@ -195,6 +213,9 @@ SETTINGS = {
     "max_replication_slots": 10,
     "max_wal_senders": 10,
     "max_logical_replication_workers": 10,
+    "max_worker_processes": 20,
+    "max_active_replication_origins": 10,
+    "statement_timeout": 0,
     "max_slot_wal_keep_size": None,
 }
 
@@ -207,16 +228,18 @@ def facts_of(
 ) -> UpgradeFacts:
     def side(major: int, system_id: int, changed: dict[str, object] | None) -> Side:
         changed = dict(changed or {})
-        major = changed.pop("major", major)  # type: ignore[assignment]
+        version = changed.pop("version", major * 10000 + 20)
+        reaches = changed.pop("reaches", "")
         settings = {**SETTINGS, **changed.pop("settings", {})}  # type: ignore[dict-item]
         facts = attrs.evolve(GOOD, **{"system_id": system_id, **changed})  # type: ignore[arg-type]
         return Side(
-            major=major,
+            version=ServerVersion(version),  # type: ignore[arg-type]
             settings=settings_of(**settings),
             facts=facts,
             pool=POOL,
             slots=0,
             senders=0,
+            reaches=reaches,  # type: ignore[arg-type]
         )
 
     whole: dict[str, object] = {"identities": (), "nonempty": (), "groups": 1, **more}
@@ -236,9 +259,23 @@ NO_KEY = ReplicaIdentity(
     table=TableName("public", "a"), kind="d", index=None, columns=(), remedy="ALTER TABLE a"
 )
 CRITICAL, WARNING = Severity.CRITICAL, Severity.WARNING
+MISSING = Drift(
+    kind=DriftKind.COLUMN_MISSING,
+    table=TableName("public", "a"),
+    name="x",
+    severity=CRITICAL,
+    found="missing",
+    ddl=("ALTER TABLE public.a ADD x int",),
+)
+
+
+def finding(remedy: str, severity: Severity) -> Finding:
+    return Finding(check="s", severity=severity, found="", needed="", remedy=remedy)
+
+
 BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("databases", CRITICAL, "connect", facts_of(new={"system_id": 1})),
-    ("direction", CRITICAL, "exchange", facts_of(new={"major": 13})),
+    ("direction", CRITICAL, "exchange", facts_of(new={"version": 130020})),
     (
         "old: wal_level",
         CRITICAL,
@@ -292,7 +329,7 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     (
         "unlogged tables",
         WARNING,
-        "dump",
+        "ALTER TABLE public.u SET LOGGED",
         facts_of(tables=(table("a"), table("u", persistence="u"))),
     ),
     ("foreign tables", WARNING, "reaches", facts_of(tables=(table("a"), table("f", kind="f")))),
@@ -314,18 +351,132 @@ BAD: list[tuple[str, Severity, str, UpgradeFacts]] = [
     ("roles", WARNING, "clerk", facts_of(old={"roles": frozenset(["app", "clerk"])})),
     ("encoding", WARNING, "LATIN1", facts_of(old={"encoding": "LATIN1"})),
     ("collation", WARNING, "CREATE DATABASE", facts_of(new={"collation": "C.UTF-8"})),
-    ("functions in indexes", CRITICAL, "search_path", facts_of(old={"unsafe_functions": ("f()",)})),
     (
-        "functions in indexes",
+        "functions without a search_path",
+        CRITICAL,
+        "ALTER FUNCTION g(int) SET search_path FROM CURRENT",
+        facts_of(old={"unsafe_functions": ("f()", "g(int)")}),
+    ),
+    ("old: minor release", WARNING, "latest", facts_of(old={"version": 160011})),
+    ("new: minor release", WARNING, "latest", facts_of(new={"version": 170007})),
+    ("old reaches new", CRITICAL, "'new'", facts_of(old={"reaches": "no pg_hba.conf entry"})),
+    ("new reaches old", CRITICAL, "pg_hba.conf of the old", facts_of(new={"reaches": "refused"})),
+    (
+        "new: timeouts",
+        WARNING,
+        "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
+        facts_of(new={"settings": {"statement_timeout": 5}}),
+    ),
+    (
+        "new: max_worker_processes",
+        CRITICAL,
+        "ALTER SYSTEM",
+        facts_of(new={"settings": {"max_worker_processes": 1}}),
+    ),
+    (
+        "new: max_active_replication_origins",
+        CRITICAL,
+        "ALTER SYSTEM SET max_active_replication_origins = 3",
+        facts_of(new={"settings": {"max_active_replication_origins": 2}}),
+    ),
+    (
+        "new: max_replication_slots",
+        CRITICAL,
+        "ALTER SYSTEM SET max_replication_slots = 3",
+        facts_of(new={"version": 170020, "settings": {"max_replication_slots": 2}}),
+    ),
+    (
+        "updates without an index",
+        WARNING,
+        "public.a REPLICA IDENTITY",
+        facts_of(tables=(table("a", slow_changes=1, has_index=False),)),
+    ),
+    (
+        "updates without an index",
+        WARNING,
+        "public.a REPLICA IDENTITY",
+        facts_of(tables=(table("a", slow_changes=1),), new={"version": 150020}),
+    ),
+    (
+        "generated columns",
+        Severity.INFO,
+        "computes",
+        facts_of(tables=(table("a", generated=("g",)),)),
+    ),
+    (
+        "late constraints",
+        WARNING,
+        'ALTER TABLE public.a DROP CONSTRAINT "x"',
+        facts_of(tables=(table("a", late_constraints=("x",)),)),
+    ),
+    (
+        "large values",
+        WARNING,
+        "public.a",
+        facts_of(tables=(table("a", value_bytes=1 << 28),)),
+    ),
+    (
+        "older extensions",
+        WARNING,
+        "postgis 3.9 < 3.10",
+        facts_of(old={"extensions": {"postgis": "3.10"}}, new={"available": {"postgis": "3.9"}}),
+    ),
+    ("rows of extensions", WARNING, "cron.job", facts_of(old={"filled_extensions": ("cron.job",)})),
+    (
+        "tablespaces",
+        CRITICAL,
+        "CREATE TABLESPACE fast",
+        facts_of(old={"used_tablespaces": ["fast"]}),
+    ),
+    (
+        "memberships",
+        WARNING,
+        "GRANT a TO b",
+        facts_of(
+            old={"memberships": ("GRANT a TO b", "GRANT c TO d")},
+            new={"memberships": ("GRANT c TO d",)},
+        ),
+    ),
+    ("md5 passwords", Severity.INFO, "of app", facts_of(old={"md5_roles": ("app",)})),
+    (
+        "collation version",
+        WARNING,
+        "range partitions",
+        facts_of(old={"collation_version": "2.36"}, new={"collation_version": "2.41"}),
+    ),
+    ("other subscriptions", WARNING, "feed", facts_of(old={"subscriptions": ("feed",)})),
+    (
+        "sequences",
+        WARNING,
+        "ALTER SEQUENCE s",
+        facts_of(sequences=(finding("ALTER SEQUENCE s", WARNING),)),
+    ),
+    (
+        "tables on the new server",
+        CRITICAL,
+        "ALTER TABLE public.a ADD x int",
+        facts_of(drift=SchemaDrift(drifts=(MISSING,))),
+    ),
+    (
+        "functions without a search_path",
         WARNING,
         "search_path",
-        facts_of(old={"unsafe_functions": ("f()",)}, new={"major": 16}),
+        facts_of(old={"unsafe_functions": ("f()",)}, new={"version": 160020}),
     ),
     (
         "database settings",
         WARNING,
-        "work_mem=1",
-        facts_of(old={"database_settings": ("work_mem=1",)}),
+        "ALTER ROLE b SET c TO 'd'; ALTER ROLE e SET f TO 'g'",
+        facts_of(
+            old={
+                "database_settings": (
+                    "ALTER ROLE b SET c TO 'd'",
+                    "ALTER ROLE e SET f TO 'g'",
+                    "ALTER DATABASE {} SET h TO 'i'",
+                )
+            },
+            new={"database_settings": ("ALTER DATABASE {} SET h TO 'i'",)},
+        ),
     ),
     ("event triggers", WARNING, "guard", facts_of(old={"event_triggers": ("guard",)})),
     ("other publications", WARNING, "feed", facts_of(old={"publications": ("feed",)})),

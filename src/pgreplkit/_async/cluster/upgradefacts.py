@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from psycopg import Rollback
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._async.logical.drift import aschema_drift
@@ -14,7 +15,10 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     FACTS,
+    MAY_READ_PASSWORDS,
+    MD5_ROLES,
     TABLES,
+    TRY_SUBSCRIPTION,
     DatabaseFacts,
     UserTable,
     user_table_in,
@@ -22,20 +26,20 @@ from pgreplkit.catalog.cluster.upgrade import (
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.errors import SubscriptionStuck
-from pgreplkit.plans.cluster.upgrade import Names, UpgradePhase, UpgradeStatus, phase_of
-from pgreplkit.plans.cluster.upgradechecks import (
-    Side,
-    UpgradeFacts,
-    cutover_findings,
-    phase_finding,
-)
+from pgreplkit.driver.conninfo import server_conninfo
+from pgreplkit.errors import ServerError, SubscriptionStuck
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
+
+_CONNECT = 10.0
+"""Seconds for a server to connect to the other one."""
 
 _CATCH_UP = 6.0
 """Seconds for a subscription to catch up before a cutover: a worker that ended is started again
@@ -48,35 +52,86 @@ async def read_tables(link: AsyncLink) -> list[UserTable]:
     return [user_table_in(record) for record in await link.all("read the tables", TABLES)]
 
 
-async def read_upgrade_facts(old: AsyncPrimary, new: AsyncPrimary, groups: int) -> UpgradeFacts:
+async def read_upgrade_facts(
+    old: AsyncPrimary,
+    new: AsyncPrimary,
+    names: Names,
+    groups: int,
+    replication: Mapping[str, str],
+) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = await read_tables(old._link)
     theirs = {one.table for one in await read_tables(new._link)}
+    # Those of them that a copy of the schema would not create.
+    both = [one.table for one in tables if one.is_copied and one.table in theirs]
+    sequences = await AsyncSequencePlan.read(old, new)
+    available = await new._link.one("read the extensions", AVAILABLE)
     return UpgradeFacts(
-        old=await _side(old, []),
-        new=await _side(new, (await new._link.one("read the extensions", AVAILABLE))["available"]),
+        old=await _side(old, new, replication.get(NEW), names, []),
+        new=await _side(new, old, replication.get(OLD), names, available["available"]),
         tables=tables,
         identities=await old.replica_identity(),
-        nonempty=await _nonempty(
-            new._link, [one.table for one in tables if one.is_copied and one.table in theirs]
-        ),
+        nonempty=await _nonempty(new._link, both),
         groups=groups,
+        sequences=[
+            finding
+            for change in sequences.changes
+            if change.target is not None
+            for finding in change.findings
+        ],
+        drift=await aschema_drift(old, new, both) if both else None,
     )
 
 
-async def _side(server: AsyncPrimary, available: Sequence[str]) -> Side:
-    record = await server._link.one("read the facts of the database", FACTS)
+async def _side(
+    server: AsyncPrimary,
+    other: AsyncPrimary,
+    conninfo: str | None,
+    names: Names,
+    available: Sequence[tuple[str, str]],
+) -> Side:
+    link = server._link
+    record = await link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
-    pool = await server._link.one("count the workers", worker_pool(server.version.major))
+    for kind in ("publications", "subscriptions"):
+        own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
+        record[kind] = [name for name in record[kind] if name not in own]
+    may_read = await link.one("read the passwords", MAY_READ_PASSWORDS)
+    md5 = await link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
+    pool = await link.one("count the workers", worker_pool(server.version.major))
     return Side(
-        major=server.version.major,
+        version=server.version,
         settings=await server.settings(),
-        facts=DatabaseFacts(available=available, **record),
+        facts=DatabaseFacts(
+            available=dict(available),
+            md5_roles=[one["role"] for one in md5],
+            **record,
+        ),
         pool=WorkerPool(**pool),
         slots=len(await server.slots()),
         senders=len(await server.replicas()),
+        reaches=await _unreached(server, other, conninfo),
     )
+
+
+async def _unreached(server: AsyncPrimary, other: AsyncPrimary, conninfo: str | None) -> str:
+    """Return why a server cannot connect to the other one as a subscriber; empty if it can.
+
+    The server tries it itself, with a subscription that is rolled back.
+    """
+    link = server._link
+    given = conninfo or server_conninfo(
+        other.connection, other._link.conninfo, major=server.version.major
+    )
+    statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
+    operation = "connect to the other server"
+    try:
+        async with link.transaction(operation, timeout=_CONNECT) as within:
+            await within.run(operation, statement, grant="SUPERUSER")
+            raise Rollback
+    except ServerError as error:
+        return error.found
 
 
 async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableName]:
@@ -97,7 +152,7 @@ async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableN
 async def read_status(
     old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
 ) -> UpgradeStatus:
-    """Return the state of the upgrade, as the names on both servers tell."""
+    """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = await _statuses(new, old, names, back=False)
     back = await _statuses(old, new, names, back=True)
     fenced = [
@@ -129,7 +184,7 @@ async def _statuses(
 
 
 async def read_gate(
-    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names, max_lag_bytes: int
+    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = await published_groups(old, names)
@@ -151,7 +206,6 @@ async def read_gate(
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
             stuck=await _stuck(old, new, status),
-            max_lag_bytes=max_lag_bytes,
         )
     ]
 

@@ -36,7 +36,8 @@ from pgreplkit.plans.cluster.upgrade import (
     prepare_journal,
     rollback_journal,
 )
-from pgreplkit.plans.cluster.upgradechecks import phase_finding, rollback_findings, upgrade_findings
+from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
+from pgreplkit.plans.cluster.upgradegate import phase_finding, rollback_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
@@ -90,10 +91,12 @@ class Upgrade:
         Each finding has the remedy. The plans check the same, and refuse to start if a finding is
         critical.
 
+        That the servers reach each other is tried with subscriptions that are rolled back.
+
         Raises: InsufficientPrivilege.
-        Needs: pg_monitor on both servers.
+        Needs: pg_monitor on both servers; superuser, to try the connections.
         """
-        facts = read_upgrade_facts(self._old, self._new, groups)
+        facts = read_upgrade_facts(self._old, self._new, self._names, groups, self._replication)
         return Readiness(findings=tuple(upgrade_findings(facts)))
 
     def groups(self, count: int = 1) -> tuple[TableGroup, ...]:
@@ -149,7 +152,6 @@ class Upgrade:
         redirect: Redirect | None = None,
         *,
         way_back: bool = True,
-        max_lag_bytes: int = 1 << 20,
     ) -> Plan:
         """Plan the cutover: fence the old server, let the new one catch up, move the clients.
 
@@ -157,13 +159,13 @@ class Upgrade:
         ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
         nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
 
-        The checks refuse to start while a table is copied, or with a lag of more than
-        ``max_lag_bytes``, or if the schema has changed since the preparation.
+        The checks refuse to start while a table is copied, if the new server does not catch up
+        within six seconds, or if the schema has changed since the preparation.
         """
         checked_flags(way_back=way_back)
         groups = published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return self._plan(journal, _GateChecks(self, max_lag_bytes), redirect)
+        return self._plan(journal, _GateChecks(self), redirect)
 
     def plan_rollback(self, redirect: Redirect | None = None) -> Plan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -228,9 +230,9 @@ class Upgrade:
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
 
-    def _gate(self, max_lag_bytes: int) -> list[Finding]:
+    def _gate(self) -> list[Finding]:
         status = self.status()
-        return read_gate(self._old, self._new, status, self._names, max_lag_bytes)
+        return read_gate(self._old, self._new, status, self._names)
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
@@ -260,10 +262,9 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: Upgrade
-    max_lag_bytes: int
 
     def findings(self) -> list[Finding]:
-        return self.upgrade._gate(self.max_lag_bytes)
+        return self.upgrade._gate()
 
 
 @attrs.frozen

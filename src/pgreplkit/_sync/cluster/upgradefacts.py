@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from psycopg import Rollback
 from psycopg.sql import SQL, Literal
 
 from pgreplkit._sync.logical.drift import schema_drift
@@ -15,7 +16,10 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.cluster.upgrade import (
     AVAILABLE,
     FACTS,
+    MAY_READ_PASSWORDS,
+    MD5_ROLES,
     TABLES,
+    TRY_SUBSCRIPTION,
     DatabaseFacts,
     UserTable,
     user_table_in,
@@ -23,20 +27,20 @@ from pgreplkit.catalog.cluster.upgrade import (
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
-from pgreplkit.errors import SubscriptionStuck
-from pgreplkit.plans.cluster.upgrade import Names, UpgradePhase, UpgradeStatus, phase_of
-from pgreplkit.plans.cluster.upgradechecks import (
-    Side,
-    UpgradeFacts,
-    cutover_findings,
-    phase_finding,
-)
+from pgreplkit.driver.conninfo import server_conninfo
+from pgreplkit.errors import ServerError, SubscriptionStuck
+from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
+from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
+from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
 
 _AT_ONCE = 200
 """Tables in one statement: planning grows with them."""
+
+_CONNECT = 10.0
+"""Seconds for a server to connect to the other one."""
 
 _CATCH_UP = 6.0
 """Seconds for a subscription to catch up before a cutover: a worker that ended is started again
@@ -49,35 +53,86 @@ def read_tables(link: Link) -> list[UserTable]:
     return [user_table_in(record) for record in link.all("read the tables", TABLES)]
 
 
-def read_upgrade_facts(old: Primary, new: Primary, groups: int) -> UpgradeFacts:
+def read_upgrade_facts(
+    old: Primary,
+    new: Primary,
+    names: Names,
+    groups: int,
+    replication: Mapping[str, str],
+) -> UpgradeFacts:
     """Return all facts for the checks of a preparation."""
     tables = read_tables(old._link)
     theirs = {one.table for one in read_tables(new._link)}
+    # Those of them that a copy of the schema would not create.
+    both = [one.table for one in tables if one.is_copied and one.table in theirs]
+    sequences = SequencePlan.read(old, new)
+    available = new._link.one("read the extensions", AVAILABLE)
     return UpgradeFacts(
-        old=_side(old, []),
-        new=_side(new, (new._link.one("read the extensions", AVAILABLE))["available"]),
+        old=_side(old, new, replication.get(NEW), names, []),
+        new=_side(new, old, replication.get(OLD), names, available["available"]),
         tables=tables,
         identities=old.replica_identity(),
-        nonempty=_nonempty(
-            new._link, [one.table for one in tables if one.is_copied and one.table in theirs]
-        ),
+        nonempty=_nonempty(new._link, both),
         groups=groups,
+        sequences=[
+            finding
+            for change in sequences.changes
+            if change.target is not None
+            for finding in change.findings
+        ],
+        drift=schema_drift(old, new, both) if both else None,
     )
 
 
-def _side(server: Primary, available: Sequence[str]) -> Side:
-    record = server._link.one("read the facts of the database", FACTS)
+def _side(
+    server: Primary,
+    other: Primary,
+    conninfo: str | None,
+    names: Names,
+    available: Sequence[tuple[str, str]],
+) -> Side:
+    link = server._link
+    record = link.one("read the facts of the database", FACTS)
     record["system_id"] = unsigned_system_id(record["system_id"])
     record["extensions"] = dict(record["extensions"])
-    pool = server._link.one("count the workers", worker_pool(server.version.major))
+    for kind in ("publications", "subscriptions"):
+        own = {*names.forward_in(record[kind]), *names.back_in(record[kind])}
+        record[kind] = [name for name in record[kind] if name not in own]
+    may_read = link.one("read the passwords", MAY_READ_PASSWORDS)
+    md5 = link.all("read the passwords", MD5_ROLES) if may_read["is_so"] else []
+    pool = link.one("count the workers", worker_pool(server.version.major))
     return Side(
-        major=server.version.major,
+        version=server.version,
         settings=server.settings(),
-        facts=DatabaseFacts(available=available, **record),
+        facts=DatabaseFacts(
+            available=dict(available),
+            md5_roles=[one["role"] for one in md5],
+            **record,
+        ),
         pool=WorkerPool(**pool),
         slots=len(server.slots()),
         senders=len(server.replicas()),
+        reaches=_unreached(server, other, conninfo),
     )
+
+
+def _unreached(server: Primary, other: Primary, conninfo: str | None) -> str:
+    """Return why a server cannot connect to the other one as a subscriber; empty if it can.
+
+    The server tries it itself, with a subscription that is rolled back.
+    """
+    link = server._link
+    given = conninfo or server_conninfo(
+        other.connection, other._link.conninfo, major=server.version.major
+    )
+    statement = SQL(TRY_SUBSCRIPTION).format(parts.connection(given))
+    operation = "connect to the other server"
+    try:
+        with link.transaction(operation, timeout=_CONNECT) as within:
+            within.run(operation, statement, grant="SUPERUSER")
+            raise Rollback
+    except ServerError as error:
+        return error.found
 
 
 def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
@@ -96,7 +151,7 @@ def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
 
 
 def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -> UpgradeStatus:
-    """Return the state of the upgrade, as the names on both servers tell."""
+    """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
     fenced = [
@@ -127,9 +182,7 @@ def _statuses(
     return [subscriptions[name].status(publisher) for name in wanted]
 
 
-def read_gate(
-    old: Primary, new: Primary, status: UpgradeStatus, names: Names, max_lag_bytes: int
-) -> list[Finding]:
+def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
@@ -150,7 +203,6 @@ def read_gate(
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
             stuck=_stuck(old, new, status),
-            max_lag_bytes=max_lag_bytes,
         )
     ]
 

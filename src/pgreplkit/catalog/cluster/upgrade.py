@@ -1,4 +1,4 @@
-"""Facts about a database that is upgraded: its tables, and what does not move by itself."""
+"""Facts about a database that is upgraded: its tables, and the objects that are not replicated."""
 
 from collections.abc import Iterable
 
@@ -16,6 +16,8 @@ _OF_EXTENSION = """
     EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
         AND deptype = 'e')
 """
+MANY_ROWS = 10_000
+"""Rows of a table for which a search without an index is slow."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +36,16 @@ class UserTable:
     """Columns of types without an equality operator, if its replica identity is FULL."""
     firing: tuple[str, ...]
     """Triggers that fire for replicated changes too."""
+    generated: tuple[str, ...]
+    """Generated columns, which the new server computes."""
+    late_constraints: tuple[str, ...]
+    """Exclusion constraints, and deferrable unique constraints."""
+    slow_changes: int
+    """Updates and deletes that search many rows, because the replica identity is FULL."""
+    has_index: bool
+    """Whether it has an index that such a search can use from version 16 on."""
+    value_bytes: int
+    """Average size of the values of a row that are stored outside of the table."""
 
     @property
     def is_copied(self) -> bool:
@@ -56,8 +68,21 @@ TABLES = f"""
                 'circle')
             ORDER BY attnum) AS unequal_columns,
         ARRAY(SELECT tgname::text FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
-            AND tgenabled IN ('A', 'R') ORDER BY 1) AS firing
+            AND tgenabled IN ('A', 'R') ORDER BY 1) AS firing,
+        -- pg_attribute.attgenerated exists from version 12 on.
+        ARRAY(SELECT attname::text FROM pg_attribute a WHERE attrelid = c.oid AND attnum > 0
+            AND NOT attisdropped AND to_jsonb(a) ->> 'attgenerated' <> '') AS generated,
+        ARRAY(SELECT conname::text FROM pg_constraint WHERE conrelid = c.oid
+            AND (contype = 'x' OR contype = 'u' AND condeferrable) ORDER BY 1) AS late_constraints,
+        CASE WHEN c.relreplident = 'f' AND c.reltuples > {MANY_ROWS}
+            THEN n_tup_upd + n_tup_del ELSE 0 END AS slow_changes,
+        EXISTS (SELECT FROM pg_index JOIN pg_class i ON i.oid = indexrelid
+            JOIN pg_am ON pg_am.oid = i.relam WHERE indrelid = c.oid AND amname = 'btree'
+            AND indpred IS NULL AND indkey[0] <> 0) AS has_index,
+        coalesce(pg_relation_size(nullif(c.reltoastrelid, 0))
+            / greatest(c.reltuples, 1), 0)::bigint AS value_bytes
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_stat_user_tables ON relid = c.oid
     WHERE c.relkind IN ('r', 'p', 'f', 'm') AND c.relpersistence <> 't' AND {_OURS}
     ORDER BY 1, 2
 """
@@ -66,13 +91,11 @@ TABLES = f"""
 def user_table_in(record: dict[str, object]) -> UserTable:
     """Return the table of one record of ``TABLES``."""
     joined = tuple(TableName(*each) for each in record.pop("joined"))  # type: ignore[attr-defined]
-    return UserTable(
-        table=table_in(record),
-        joined=joined,
-        unequal_columns=tuple(record.pop("unequal_columns")),  # type: ignore[arg-type]
-        firing=tuple(record.pop("firing")),  # type: ignore[arg-type]
-        **record,  # type: ignore[arg-type]
-    )
+    lists: dict[str, tuple[str, ...]] = {
+        name: tuple(record.pop(name))  # type: ignore[arg-type]
+        for name in ("unequal_columns", "firing", "generated", "late_constraints")
+    }
+    return UserTable(table=table_in(record), joined=joined, **lists, **record)  # type: ignore[arg-type]
 
 
 def _set(names: Iterable[str]) -> frozenset[str]:
@@ -85,62 +108,122 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class DatabaseFacts:
-    """What a database and its server have that logical replication does not copy."""
+    """Objects and settings of a database that logical replication does not copy."""
 
     system_id: int
     database: str
     encoding: str
     collation: str
+    """LC_COLLATE, with LC_CTYPE, provider and locale where they differ from it."""
+    collation_version: str | None
+    """None before 15, or if the provider has none."""
     large_objects: int
     roles: frozenset[str] = attrs.field(converter=_set)
     owners: frozenset[str] = attrs.field(converter=_set)
     """Owners of the database's tables."""
+    memberships: tuple[str, ...] = attrs.field(converter=_names)
+    """The memberships of roles, as GRANT statements."""
+    md5_roles: tuple[str, ...] = attrs.field(converter=_names)
+    """Roles with md5 passwords; empty if the role may not read them."""
     extensions: dict[str, str]
     """The installed extensions with their versions."""
-    available: frozenset[str] = attrs.field(converter=_set)
-    """The extensions that could be installed; only of the new server."""
+    filled_extensions: tuple[str, ...] = attrs.field(converter=_names)
+    """Tables of extensions that are meant for rows of the user, and have rows."""
+    available: dict[str, str]
+    """The extensions that could be installed, with their versions; only of the new server."""
+    tablespaces: frozenset[str] = attrs.field(converter=_set)
+    """All tablespaces of the server."""
+    used_tablespaces: frozenset[str] = attrs.field(converter=_set)
+    """Those of the database's tables and indexes, without the default one."""
     database_settings: tuple[str, ...] = attrs.field(converter=_names)
-    """ALTER DATABASE or ALTER ROLE … SET, as name=value."""
+    """ALTER DATABASE and ALTER ROLE … SET statements, with {} for the database."""
     event_triggers: tuple[str, ...] = attrs.field(converter=_names)
     publications: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    """The subscriptions of the server."""
     prepared: tuple[str, ...] = attrs.field(converter=_names)
     """Prepared transactions, for which the creation of a slot waits."""
     old_transactions: tuple[str, ...] = attrs.field(converter=_names)
     """Transactions that have been open for a minute or more."""
     unsafe_functions: tuple[str, ...] = attrs.field(converter=_names)
-    """Functions in expression indexes that rely on the search_path."""
+    """Functions without a search_path of their own in indexes, materialized views, generated
+    columns and CHECK constraints: these are evaluated with an empty search_path."""
 
 
 FACTS = """
     SELECT (SELECT system_identifier FROM pg_control_system()) AS system_id,
         current_database()::text AS database,
-        pg_encoding_to_char(encoding)::text AS encoding, datcollate::text AS collation,
+        pg_encoding_to_char(encoding)::text AS encoding,
+        -- These columns got their names in 15 and 17.
+        concat_ws(' ', datcollate, nullif(datctype, datcollate),
+            nullif(to_jsonb(pg_database) ->> 'datlocprovider', 'c'),
+            coalesce(to_jsonb(pg_database) ->> 'datlocale',
+                to_jsonb(pg_database) ->> 'daticulocale')) AS collation,
+        to_jsonb(pg_database) ->> 'datcollversion' AS collation_version,
         (SELECT count(*) FROM pg_largeobject_metadata) AS large_objects,
         ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_') AS roles,
         ARRAY(SELECT DISTINCT pg_get_userbyid(relowner)::text FROM pg_class
             JOIN pg_namespace ON pg_namespace.oid = relnamespace
             WHERE nspname !~ '^pg_' AND nspname <> 'information_schema') AS owners,
         ARRAY(SELECT ARRAY[extname, extversion]::text[] FROM pg_extension) AS extensions,
-        ARRAY(SELECT unnest(setconfig) FROM pg_db_role_setting
+        ARRAY(SELECT DISTINCT format('GRANT %I TO %I', g.rolname, m.rolname)
+            FROM pg_auth_members JOIN pg_roles g ON g.oid = roleid
+            JOIN pg_roles m ON m.oid = member WHERE m.rolname !~ '^pg_' ORDER BY 1) AS memberships,
+        ARRAY(SELECT filled::regclass::text FROM pg_extension, unnest(extconfig) AS filled
+            WHERE pg_relation_size(filled) > 0 ORDER BY 1) AS filled_extensions,
+        ARRAY(SELECT spcname::text FROM pg_tablespace) AS tablespaces,
+        ARRAY(SELECT DISTINCT spcname::text FROM pg_class
+            JOIN pg_tablespace ON pg_tablespace.oid = reltablespace
+            WHERE spcname !~ '^pg_') AS used_tablespaces,
+        ARRAY(SELECT concat('ALTER ',
+                CASE WHEN setrole = 0 THEN 'DATABASE {}' ELSE format('ROLE %I', rolname) END,
+                CASE WHEN setrole <> 0 AND setdatabase <> 0 THEN ' IN DATABASE {}' END,
+                ' SET ', split_part(entry, '=', 1), ' TO ',
+                -- A list, whose names are quoted already.
+                CASE WHEN entry LIKE 'search_path=%' THEN substr(entry, 13)
+                    ELSE quote_literal(substr(entry, strpos(entry, '=') + 1)) END)
+            FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS entry
+            LEFT JOIN pg_roles ON pg_roles.oid = setrole
             WHERE setdatabase = pg_database.oid OR setdatabase = 0 AND setrole <> 0 ORDER BY 1)
             AS database_settings,
         ARRAY(SELECT evtname::text FROM pg_event_trigger) AS event_triggers,
-        ARRAY(SELECT pubname::text FROM pg_publication) AS publications,
+        ARRAY(SELECT pubname::text FROM pg_publication ORDER BY 1) AS publications,
+        ARRAY(SELECT DISTINCT subname::text FROM pg_stat_subscription ORDER BY 1) AS subscriptions,
         ARRAY(SELECT gid FROM pg_prepared_xacts WHERE database = datname) AS prepared,
         ARRAY(SELECT pid || ' (' || application_name || '), '
                 || date_trunc('second', clock_timestamp() - xact_start)
             FROM pg_stat_activity
             WHERE xact_start < clock_timestamp() - interval '1 minute'
                 AND backend_type = 'client backend') AS old_transactions,
-        ARRAY(SELECT DISTINCT pg_proc.oid::regprocedure::text FROM pg_index
-            JOIN pg_depend ON pg_depend.classid = 'pg_class'::regclass AND objid = indexrelid
-                AND refclassid = 'pg_proc'::regclass
+        ARRAY(SELECT DISTINCT pg_proc.oid::regprocedure::text FROM pg_depend
             JOIN pg_proc ON pg_proc.oid = refobjid JOIN pg_language ON pg_language.oid = prolang
-            WHERE lanname IN ('sql', 'plpgsql') AND NOT coalesce(array_to_string(proconfig, ',')
+            WHERE refclassid = 'pg_proc'::regclass AND (
+                    classid = 'pg_class'::regclass AND EXISTS (
+                        SELECT FROM pg_index WHERE indexrelid = objid)
+                    OR classid = 'pg_constraint'::regclass AND EXISTS (
+                        SELECT FROM pg_constraint WHERE oid = objid AND contype = 'c')
+                    OR classid = 'pg_attrdef'::regclass AND EXISTS (
+                        SELECT FROM pg_attrdef JOIN pg_attribute a ON attrelid = adrelid
+                            AND attnum = adnum
+                        WHERE pg_attrdef.oid = objid AND to_jsonb(a) ->> 'attgenerated' <> '')
+                    OR classid = 'pg_rewrite'::regclass AND EXISTS (
+                        SELECT FROM pg_rewrite JOIN pg_class ON pg_class.oid = ev_class
+                        WHERE pg_rewrite.oid = objid AND relkind = 'm'))
+                AND lanname IN ('sql', 'plpgsql') AND NOT coalesce(array_to_string(proconfig, ',')
                 ~ '(^|,)search_path=', false)
                 AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass
                     AND e.objid = pg_proc.oid AND e.deptype = 'e')
             ORDER BY 1) AS unsafe_functions
     FROM pg_database WHERE datname = current_database()
 """
-AVAILABLE = "SELECT ARRAY(SELECT name::text FROM pg_available_extensions) AS available"
+AVAILABLE = """
+    SELECT ARRAY(SELECT ARRAY[name, default_version]::text[] FROM pg_available_extensions)
+        AS available
+"""
+TRY_SUBSCRIPTION = (
+    "CREATE SUBSCRIPTION pgreplkit_try {} PUBLICATION pgreplkit_try"
+    " WITH (create_slot = false, enabled = false, slot_name = NONE)"
+)
+"""Connects to the publisher, and can run in a transaction because it creates no slot."""
+MAY_READ_PASSWORDS = "SELECT has_table_privilege('pg_authid', 'SELECT') AS is_so"
+MD5_ROLES = "SELECT rolname::text AS role FROM pg_authid WHERE rolpassword ~ '^md5' ORDER BY 1"

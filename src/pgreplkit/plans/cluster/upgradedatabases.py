@@ -1,0 +1,155 @@
+"""The preconditions of a major upgrade: all that logical replication does not copy."""
+
+import re
+from collections.abc import Iterator
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.catalog.cluster.upgrade import DatabaseFacts
+from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.plans.cluster.upgradefindings import named
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding, Severity
+
+_SAFE_PATH = 17
+"""The first major version that builds indexes with a safe search_path."""
+
+
+def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
+    """Return the findings about all else in the database and on its server."""
+    old, new = facts.old.facts, facts.new.facts
+    yield checked(
+        "large objects",
+        ok=not old.large_objects,
+        observed=f"{old.large_objects} large objects",
+        needed="none: they are not replicated",
+        remedy="copy them after the fence, or store them in bytea columns",
+    )
+    yield from _extensions(old, new)
+    yield from _roles(old, new)
+    yield from _collations(old, new)
+    yield named(
+        "functions without a search_path",
+        old.unsafe_functions,
+        needed="functions with a search_path of their own",
+        remedy="; ".join(
+            f"ALTER FUNCTION {one} SET search_path FROM CURRENT" for one in old.unsafe_functions
+        ),
+        otherwise=Severity.CRITICAL if facts.new.major >= _SAFE_PATH else Severity.WARNING,
+    )
+    yield named(
+        "database settings",
+        [
+            one.replace("{}", quote_identifier(new.database))
+            for one in old.database_settings
+            if one not in new.database_settings
+        ],
+        needed="the same settings on both servers",
+        remedy="{}",
+        otherwise=Severity.WARNING,
+        separator="; ",
+    )
+    for what, found, remedy in (
+        ("event triggers", old.event_triggers, "check that {} do no harm on the new server"),
+        ("other publications", old.publications, "create {} on the new server for their readers"),
+        ("other subscriptions", old.subscriptions, "create {} on the new server at the cutover"),
+        ("old transactions", old.old_transactions, "end {}: slots wait for them"),
+    ):
+        yield named(what, found, needed="none", remedy=remedy, otherwise=Severity.WARNING)
+    yield named(
+        "prepared transactions",
+        old.prepared,
+        needed="none: slots wait for them",
+        remedy="COMMIT PREPARED or ROLLBACK PREPARED {}",
+    )
+
+
+def _extensions(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+    yield named(
+        "extensions",
+        [name for name in old.extensions if name not in {*new.available, *new.extensions}],
+        needed="the packages of all extensions on the new server",
+        remedy="install the packages of {} on the new server",
+    )
+    yield named(
+        "older extensions",
+        [
+            f"{name} {there} < {version}"
+            for name, version in old.extensions.items()
+            if _is_older(there := new.extensions.get(name) or new.available.get(name), version)
+        ],
+        needed="the same or newer versions of all extensions",
+        remedy="install newer packages on the new server: {}",
+        otherwise=Severity.WARNING,
+    )
+    yield named(
+        "rows of extensions",
+        old.filled_extensions,
+        needed="none: CREATE EXTENSION fills its tables, and they are not replicated",
+        remedy="pg_dump --data-only --table={}, into the new server",
+        otherwise=Severity.WARNING,
+    )
+
+
+def _roles(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+    yield named(
+        "owners",
+        sorted(old.owners - new.roles),
+        needed="the owners of all tables on the new server",
+        remedy="pg_dumpall --roles-only from the old server: {} are missing",
+    )
+    yield named(
+        "roles",
+        sorted(old.roles - new.roles - old.owners),
+        needed="the same roles on both servers",
+        remedy="pg_dumpall --roles-only from the old server: {} are missing",
+        otherwise=Severity.WARNING,
+    )
+    yield checked(
+        "memberships",
+        ok={*old.memberships} <= {*new.memberships},
+        observed=f"{len({*old.memberships} - {*new.memberships})} memberships are missing",
+        needed="the same memberships of roles",
+        remedy="; ".join(one for one in old.memberships if one not in new.memberships),
+        otherwise=Severity.WARNING,
+    )
+    yield named(
+        "md5 passwords",
+        old.md5_roles,
+        needed="SCRAM: md5 passwords are deprecated from 18 on",
+        remedy="set the passwords of {} again, with password_encryption = scram-sha-256",
+        otherwise=Severity.INFO,
+    )
+    yield named(
+        "tablespaces",
+        sorted(old.used_tablespaces - new.tablespaces),
+        needed="the same tablespaces on both servers",
+        remedy="CREATE TABLESPACE {} LOCATION … on the new server",
+    )
+
+
+def _collations(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+    for what in ("encoding", "collation"):
+        here, there = getattr(old, what), getattr(new, what)
+        yield checked(
+            what,
+            ok=here == there,
+            observed=f"{here} and {there}",
+            needed="the same on both servers",
+            remedy=f"CREATE DATABASE with the {what} {here}",
+            otherwise=Severity.WARNING,
+        )
+    versions = {old.collation_version, new.collation_version} - {None}
+    yield checked(
+        "collation version",
+        ok=len(versions) < 2,
+        observed=" and ".join(map(str, sorted(versions, key=str))) or "unknown",
+        needed="the same order on both servers",
+        remedy="compare range partitions and CHECK constraints on texts; indexes are built again",
+        otherwise=Severity.WARNING,
+    )
+
+
+def _is_older(there: str | None, version: str) -> bool:
+    """Return whether an extension has an older version there; versions may be any text."""
+    parts = [[*map(int, re.findall(r"\d+", one))] for one in (there or version, version)]
+    return parts[0] < parts[1]

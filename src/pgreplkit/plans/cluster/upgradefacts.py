@@ -1,0 +1,50 @@
+"""The facts about the two servers of a major upgrade."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from pgreplkit.catalog.cluster.upgrade import DatabaseFacts, UserTable
+from pgreplkit.catalog.logical.replicaidentity import ReplicaIdentity
+from pgreplkit.catalog.logical.stuck import WorkerPool
+from pgreplkit.plans.logical.drift import SchemaDrift
+from pgreplkit.plans.server.readiness import Settings
+from pgreplkit.values.finding import Finding
+from pgreplkit.values.tablename import TableName
+from pgreplkit.values.version import ServerVersion
+
+
+@attrs.frozen(kw_only=True)
+class Side:
+    """The facts about one server of an upgrade."""
+
+    version: ServerVersion
+    settings: Settings
+    facts: DatabaseFacts
+    pool: WorkerPool
+    slots: int
+    senders: int
+    reaches: str = ""
+    """The error with which it connects to the other server; empty if it does."""
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return self.version.major
+
+
+@attrs.frozen(kw_only=True)
+class UpgradeFacts:
+    """The facts about both servers before the preparation."""
+
+    old: Side
+    new: Side
+    tables: Sequence[UserTable]
+    identities: Sequence[ReplicaIdentity]
+    nonempty: Sequence[TableName]
+    """Tables of the new database that have rows."""
+    groups: int
+    sequences: Sequence[Finding] = ()
+    """The problems of sequences that exist on both servers."""
+    drift: SchemaDrift | None = None
+    """The differences of the tables that exist on both servers."""

@@ -1,0 +1,46 @@
+"""Findings about several tables or names."""
+
+from collections.abc import Mapping, Sequence
+
+from pgreplkit.plans.server.readiness import checked, names_of
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+
+def listed(
+    check: str,
+    remedies: Mapping[TableName, str],
+    *,
+    needed: str,
+    otherwise: Severity = Severity.CRITICAL,
+) -> Finding:
+    """Return the finding of a check of tables, with a remedy for each."""
+    return checked(
+        check,
+        ok=not remedies,
+        observed=names_of([str(table) for table in remedies]),
+        needed=needed,
+        remedy="; ".join(remedies.values()),
+        otherwise=otherwise,
+    )
+
+
+def named(
+    check: str,
+    names: Sequence[str],
+    *,
+    needed: str,
+    remedy: str,
+    otherwise: Severity = Severity.CRITICAL,
+    separator: str = ", ",
+) -> Finding:
+    """Return the finding of a check of names, which replace {} in the remedy."""
+    shown = separator.join(names) or "none"
+    return checked(
+        check,
+        ok=not names,
+        observed=shown,
+        needed=needed,
+        remedy=remedy.replace("{}", shown),
+        otherwise=otherwise,
+    )

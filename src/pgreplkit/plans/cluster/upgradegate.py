@@ -1,0 +1,77 @@
+"""The checks of a cutover, a rollback and an end: the phase, lags, and the schema."""
+
+from collections.abc import Iterator, Sequence
+
+from pgreplkit.plans.cluster.upgrade import UpgradePhase, UpgradeStatus
+from pgreplkit.plans.logical.drift import SchemaDrift
+from pgreplkit.plans.server.readiness import checked, names_of
+from pgreplkit.values.finding import Finding, Severity
+from pgreplkit.values.tablename import TableName
+
+
+def cutover_findings(
+    status: UpgradeStatus,
+    drift: SchemaDrift,
+    *,
+    unpublished: Sequence[TableName],
+    sequences: Sequence[Finding],
+    writers: Sequence[str],
+    stuck: Sequence[str],
+) -> Iterator[Finding]:
+    """Return the findings of the gate: what must be so before anything is fenced."""
+    yield phase_finding(status, UpgradePhase.PREPARED)
+    yield checked(
+        "apply",
+        ok=not stuck,
+        observed="; ".join(stuck) or "the new server has applied all commits until now",
+        needed="subscriptions that catch up within seconds",
+        remedy="resolve what subscription.diagnose() reports",
+    )
+    stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
+    yield checked(
+        "schema",
+        ok=not stopping,
+        observed="; ".join(f"{d.table}: {d.found}" for d in stopping) or "the same",
+        needed="no DDL since the preparation",
+        remedy="; ".join(drift.ddl) or "align the schemas",
+    )
+    yield checked(
+        "new tables",
+        ok=not unpublished,
+        observed=names_of([str(table) for table in unpublished]),
+        needed="no tables that were created since the preparation",
+        remedy="add them to a publication, and refresh its subscription",
+    )
+    yield checked(
+        "long writers",
+        ok=not writers,
+        observed=names_of(writers),
+        needed="none: the fence waits for them",
+        remedy="end them",
+        otherwise=Severity.WARNING,
+    )
+    yield from sequences
+
+
+def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
+    """Return the finding about the phase in which an operation is possible."""
+    return checked(
+        "phase",
+        ok=status.phase in needed,
+        observed=f"{status.name} is {status.phase}",
+        needed=" or ".join(needed),
+        remedy="complete the operation that leads there first",
+    )
+
+
+def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
+    """Return the findings of a rollback: the old server must have followed all the time."""
+    yield phase_finding(status, UpgradePhase.CUT_OVER)
+    running = [one for one in status.back if one.state.subenabled]
+    yield checked(
+        "way back",
+        ok=bool(running) and len(running) == len(status.forward),
+        observed=f"{len(running)} of {len(status.forward)} groups replicate to the old server",
+        needed="all of them, since the cutover",
+        remedy="none after a cutover with way_back=False",
+    )

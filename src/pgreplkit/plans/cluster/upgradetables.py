@@ -1,0 +1,143 @@
+"""The preconditions of a major upgrade: tables, their rows and sequences."""
+
+from collections.abc import Iterator
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.plans.cluster.upgradefacts import UpgradeFacts
+from pgreplkit.plans.cluster.upgradefindings import listed
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding, Severity
+
+_SEARCHED_BY_INDEX = 16
+"""The first major version whose apply worker uses other indexes than the replica identity."""
+_LARGE_VALUE = 1 << 28
+"""Bytes: bytea is sent as text, with two digits for each byte, and a text has at most 1 GB."""
+
+
+def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
+    """Return the findings about the tables, their rows and sequences."""
+    copied = {one.table for one in facts.tables if one.is_copied}
+    yield checked(
+        "tables",
+        ok=bool(copied),
+        observed=f"{len(copied)} tables to copy",
+        needed="at least one",
+        remedy="connect to the database that is upgraded",
+    )
+    yield listed(
+        "replica identity",
+        {i.table: i.remedy for i in facts.identities if i.table in copied and not i.is_usable},
+        needed="a key or REPLICA IDENTITY FULL for each table",
+    )
+    yield listed(
+        "types without equality",
+        {
+            one.table: f"a key for {one.table}: {', '.join(one.unequal_columns)} has no equality"
+            for one in facts.tables
+            if one.is_copied and one.unequal_columns
+        },
+        needed="no such columns in tables with REPLICA IDENTITY FULL",
+    )
+    yield listed(
+        "triggers that fire on apply",
+        {
+            one.table: f"ALTER TABLE {one.table} ENABLE TRIGGER {quote_identifier(trigger)}"
+            for one in facts.tables
+            for trigger in one.firing
+        },
+        needed="none: their effects are replicated already",
+        otherwise=Severity.WARNING,
+    )
+    yield from _slow_or_large(facts)
+    yield from _left_out(facts)
+    yield from _on_the_new_server(facts)
+
+
+def _left_out(facts: UpgradeFacts) -> Iterator[Finding]:
+    not_replicated = {
+        "unlogged tables": [t for t in facts.tables if t.persistence == "u"],
+        "foreign tables": [t for t in facts.tables if t.kind == "f"],
+        "materialized views": [t for t in facts.tables if t.kind == "m"],
+    }
+    remedies = {
+        "unlogged tables": "ALTER TABLE {} SET LOGGED",
+        "foreign tables": "check that the new server reaches their servers",
+        "materialized views": "REFRESH MATERIALIZED VIEW {} on the new server",
+    }
+    for what, found in not_replicated.items():
+        yield listed(
+            what,
+            {one.table: remedies[what].format(one.table) for one in found},
+            needed="none: they are not replicated, so move them yourself",
+            otherwise=Severity.WARNING,
+        )
+
+
+def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
+    yield listed(
+        "rows on the new server",
+        {table: f"TRUNCATE {table} CASCADE" for table in facts.nonempty},
+        needed="empty tables; the statements are for the new server",
+    )
+    drifts = [] if facts.drift is None else list(facts.drift)
+    stopping = [one for one in drifts if one.severity >= Severity.CRITICAL]
+    yield checked(
+        "tables on the new server",
+        ok=not stopping,
+        observed="; ".join(f"{d.table}: {d.found}" for d in stopping) or "none that differ",
+        needed="the same definitions, partitions included",
+        remedy="; ".join(dict.fromkeys(sql for one in stopping for sql in one.ddl))
+        or "DROP TABLE on the new server, so that it is copied",
+    )
+    worst = max((one.severity for one in facts.sequences), default=Severity.OK)
+    yield checked(
+        "sequences",
+        ok=not facts.sequences,
+        observed="; ".join(f"{one.check}: {one.found}" for one in facts.sequences) or "the same",
+        needed="sequences that continue on the new server",
+        remedy="; ".join(one.remedy for one in facts.sequences),
+        otherwise=worst,
+    )
+
+
+def _slow_or_large(facts: UpgradeFacts) -> Iterator[Finding]:
+    copied = [one for one in facts.tables if one.is_copied]
+    searched = facts.new.major >= _SEARCHED_BY_INDEX
+    yield listed(
+        "updates without an index",
+        {
+            one.table: f"ALTER TABLE {one.table} REPLICA IDENTITY USING INDEX …"
+            for one in copied
+            if one.slow_changes and not (searched and one.has_index)
+        },
+        needed="an index with which the new server finds the rows of updates and deletes",
+        otherwise=Severity.WARNING,
+    )
+    yield listed(
+        "generated columns",
+        {one.table: "none: the new server computes them" for one in copied if one.generated},
+        needed="none that depend on the server",
+        otherwise=Severity.INFO,
+    )
+    yield listed(
+        "late constraints",
+        {
+            one.table: f"ALTER TABLE {one.table} DROP CONSTRAINT {quote_identifier(name)}"
+            " on the new server until the cutover"
+            for one in copied
+            for name in one.late_constraints
+        },
+        needed="no exclusion or deferrable constraints: applying can collide where the old server"
+        " did not",
+        otherwise=Severity.WARNING,
+    )
+    yield listed(
+        "large values",
+        {
+            one.table: f"split the values of {one.table}, or subscribe with binary = true"
+            for one in copied
+            if one.value_bytes >= _LARGE_VALUE
+        },
+        needed=f"values of less than {_LARGE_VALUE} bytes, which can be sent as text",
+        otherwise=Severity.WARNING,
+    )
