@@ -42,7 +42,8 @@ def values(*texts: str | bytes | None) -> RawValues:
 
 
 def change(operation: FeedOperation, *tables: Table, **given: Any) -> FeedChange:
-    return FeedChange(*(SOURCE, operation, LSN("0/100"), 3, 731, FORTY_YEARS, tables), **given)
+    time = given.pop("microseconds", FORTY_YEARS)
+    return FeedChange(*(SOURCE, operation, LSN("0/100"), 3, 731, time, tables), **given)
 
 
 def messages(encoder: Encoder, change: FeedChange) -> list[FeedMessage]:

@@ -18,7 +18,7 @@ READ, INSERT, UPDATE = FeedOperation.READ, FeedOperation.INSERT, FeedOperation.U
 DELETE, TRUNCATE, MESSAGE = FeedOperation.DELETE, FeedOperation.TRUNCATE, FeedOperation.MESSAGE
 T = table(("id", 23), ("name", 25))
 FULL = table(("id", 23), ("name", 25), key=("id", "name"), identity=RelationIdentity.FULL)
-ENCODERS = [PlainJson(), CloudEvents(), CloudEvents(mode="binary"), DebeziumJson()]
+ENCODERS: list[Encoder] = [PlainJson(), CloudEvents(), CloudEvents(mode="binary"), DebeziumJson()]
 PLACE = {"lsn": "0/100", "n": 3, "xid": 731, "time": "2039-12-22T00:00:00Z"}
 
 
@@ -37,7 +37,7 @@ def test_plain_json_has_the_row_its_table_and_the_name_of_the_change() -> None:
     assert json.loads(message.body or b"") == {"op": "insert", **of, "row": row, **PLACE}
     gone = change(DELETE, T, old=values("1", None), is_key_only=True)
     assert body(PlainJson(), gone) == {"op": "delete", **of, "old": {"id": 1}, **PLACE}
-    read = body(PlainJson(), change(READ, T, new=values("1", None)))
+    read = body(PlainJson(), change(READ, T, new=values("1", None), microseconds=0))
     assert read["row"] == {"id": 1, "name": None}
     assert "time" not in read
 
@@ -55,7 +55,7 @@ def test_an_unchanged_large_value_is_named_or_taken_from_the_old_row() -> None:
     filled = body(PlainJson(fill="old"), update)
     assert filled["row"] == {"id": 2, "name": "before"}
     assert "unchanged" not in filled
-    envelope = body(DebeziumJson(), update)
+    envelope = body(DebeziumJson(fill="none"), update)
     assert envelope["after"]["name"] == "__debezium_unavailable_value"
     assert envelope["unchanged"] == ["name"]
     # The server sends NULL in the columns that are not part of the key.
@@ -167,7 +167,7 @@ def test_a_cloud_event_is_structured_or_binary() -> None:
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: type(encoder).__name__)
 def test_a_text_that_is_not_utf8_is_an_error_that_names_the_column(encoder: Encoder) -> None:
     insert = change(INSERT, T, new=values("1", b"caf\xe9"))
-    with pytest.raises(EncodingFailed, match="column 'name' of public.t: its text is not UTF-8") as e:
+    with pytest.raises(EncodingFailed, match=r"column 'name' of public\.t: its text is") as e:
         encoder.encode(insert)
     assert (e.value.lsn, e.value.number) == ("0/100", 3)
     assert "caf" not in str(e.value)
@@ -183,14 +183,16 @@ def test_options_that_do_not_exist_are_refused() -> None:
         PlainJson(fill="new")  # type: ignore[arg-type]
     for kind in (PlainJson, CloudEvents, DebeziumJson):
         with pytest.raises(TypeError, match="tombstones is True or False, not a str"):
-            kind(tombstones="no")
+            kind(tombstones="no")  # type: ignore[arg-type]
 
 
 TEXTS = st.none() | st.text(st.characters(exclude_characters="\0", codec="utf-8"))
-COLUMNS = st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), TEXTS, min_size=1)
+COLUMNS = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), min_size=1), TEXTS, min_size=1, max_size=4
+)
 
 
-@given(COLUMNS, st.sets(st.integers(0, 9)), st.randoms())
+@given(COLUMNS, st.sets(st.integers(0, 3)), st.randoms())
 def test_every_message_is_json_and_the_key_does_not_depend_on_the_order_of_columns(
     row: dict[str, str | None], key: set[int], shuffle: random.Random
 ) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from json.encoder import encode_basestring
-from typing import Literal
+from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from pgreplkit.feeds.change import FeedChange, FeedOperation
+from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
 from pgreplkit.feeds.destinations import Destination, Destinations
 from pgreplkit.feeds.encoding.plain import MESSAGES, ROWS, Messages, keyed, row_members
 from pgreplkit.feeds.encoding.rows import RowOptions, failed
 from pgreplkit.feeds.encoding.tables import RowEncoding
 from pgreplkit.feeds.encoding.values import commit_micros, converter, instant, rules_of
 from pgreplkit.feeds.message import FeedMessage
-from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.flags import checked_flags
 
 _MODES = ("structured", "binary")
 _PREFIXES = ("ce-", "ce_")
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-"""The characters that the HTTP binding, which that of NATS follows, leaves in a header."""
+_UNSAFE = re.compile(r'[^!-~]|["%]')
 _JSON = "application/json"
+_STRUCTURED = (("content-type", "application/cloudevents+json; charset=UTF-8"),)
+_TYPES = {operation: f"pgreplkit.{operation.value}" for operation in FeedOperation}
+
+_Attributes: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class CloudEvents:
@@ -58,11 +62,11 @@ class CloudEvents:
             if given not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
         self._is_binary, self._prefix = mode == "binary", header_prefix
-        self._encoding: RowEncoding[None] = RowEncoding(
+        self._encoding: RowEncoding[_Attributes] = RowEncoding(
             RowOptions(fill=fill, tombstones=tombstones, keys=keys),
             Destinations(destination, messages),
             partial(converter, rules=rules_of(times, json)),
-            lambda source, table: None,
+            lambda source, table: _constant(source, f"{table.schema}.{table.name}"),
         )
 
     def encode(self, change: FeedChange) -> Messages:
@@ -72,14 +76,16 @@ class CloudEvents:
         """
         encoding, operation = self._encoding, change.operation
         if operation is FeedOperation.MESSAGE:
-            headers, body = self._event(change, change.prefix, change.content, None)
+            constant = _constant(change.source, change.prefix)
+            headers, body = self._event(change, constant, change.content, None)
             return FeedMessage(encoding.destinations.of(change, None), None, body, headers)
         if operation is FeedOperation.TRUNCATE:
             messages: list[FeedMessage] = []
             for place, table in enumerate(change.tables):
+                prepared = encoding.of(change, table)
                 # One change becomes several events, and each needs an id.
-                headers, body = self._event(change, _subject(table), None, None, place)
-                destination = encoding.destination(change, encoding.of(change, table))
+                headers, body = self._event(change, prepared.constant, None, None, place)
+                destination = encoding.destination(change, prepared)
                 messages.append(FeedMessage(destination, None, body, headers))
             return messages
         try:
@@ -88,7 +94,7 @@ class CloudEvents:
             gone = operation is FeedOperation.DELETE
             key = form.key(change.old if gone else form.new(change))
             data = f"{{{row_members(change, form)}}}"
-            headers, body = self._event(change, _subject(change.table), data, key)
+            headers, body = self._event(change, prepared.constant, data, key)
             return keyed(change, form, encoding.destination(change, prepared), body, headers)
         except ValueError as error:
             raise failed(change, change.table, error) from error
@@ -96,56 +102,59 @@ class CloudEvents:
     def _event(
         self,
         change: FeedChange,
-        subject: str,
+        constant: _Attributes,
         data: str | bytes | None,
         key: bytes | None,
         place: int = 0,
     ) -> tuple[tuple[tuple[str, str], ...], bytes]:
         """Return the headers and the body of an event."""
-        attributes = _attributes(change, subject, key, place)
+        attributes = (*constant, *_attributes(change, key, place))
         content_type = _JSON if isinstance(data, str) else "application/octet-stream"
         if self._is_binary:
-            is_kafka = self._prefix == "ce_"
+            prefix, is_kafka = self._prefix, self._prefix == "ce_"
             headers = [
-                (f"{self._prefix}{name}", value if is_kafka else quote(value, safe=_SAFE))
-                for name, value in attributes
+                (prefix + name, value if is_kafka else _quoted(value)) for name, value in attributes
             ]
             if data is not None:
                 headers.append(("content-type", content_type))
-            body = data.encode() if isinstance(data, str) else data or b""
-            return tuple(headers), body
+            return tuple(headers), data.encode() if isinstance(data, str) else data or b""
         members = [f'"{name}":{encode_basestring(value)}' for name, value in attributes]
         if isinstance(data, str):
             members += [f'"datacontenttype":"{_JSON}"', f'"data":{data}']
         elif data is not None:
             encoded = b64encode(data).decode()
             members += [f'"datacontenttype":"{content_type}"', f'"data_base64":"{encoded}"']
-        headers = [("content-type", "application/cloudevents+json; charset=UTF-8")]
-        return tuple(headers), f"{{{','.join(members)}}}".encode()
+        return _STRUCTURED, f"{{{','.join(members)}}}".encode()
 
 
-def _attributes(
-    change: FeedChange, subject: str, key: bytes | None, place: int
-) -> list[tuple[str, str]]:
-    source = change.source
+def _constant(source: FeedSource, subject: str) -> _Attributes:
+    """Return the attributes that all events of a table have."""
+    database = quote(source.database, safe="")
+    of = ("specversion", "1.0"), ("source", f"/postgresql/{source.system_id}/{database}")
+    return (*of, ("subject", subject)) if subject else of
+
+
+def _attributes(change: FeedChange, key: bytes | None, place: int) -> _Attributes:
+    name = f"{change.source.system_id}/{change.lsn}/{change.number}"
     # Not the timeline: a change that is read again after a failover must keep its id.
-    id_ = f"{source.system_id}/{change.lsn}/{change.number}" + (f".{place}" if place else "")
     attributes = [
-        ("specversion", "1.0"),
-        ("id", id_),
-        ("source", f"/postgresql/{source.system_id}/{quote(source.database, safe='')}"),
-        ("type", f"pgreplkit.{change.operation.value}"),
+        ("id", f"{name}.{place}" if place else name),
+        ("type", _TYPES[change.operation]),
+        # This and partitionkey are documented extensions; the texts sort as the changes do.
+        ("sequence", f"{int(change.lsn):016X}-{change.number:010}"),
     ]
-    if subject:
-        attributes.append(("subject", subject))
-    if change.operation is not FeedOperation.READ:
-        attributes.append(("time", instant(commit_micros(change.microseconds))))
-    # These two are documented extensions; texts of one length sort as the changes do.
-    attributes.append(("sequence", f"{int(change.lsn):016X}-{change.number:010}"))
+    if change.microseconds:
+        attributes.append(("time", _time(change.microseconds)))
     if key is not None:
         attributes.append(("partitionkey", key.decode()))
-    return attributes
+    return tuple(attributes)
 
 
-def _subject(table: Table) -> str:
-    return f"{table.schema}.{table.name}"
+@lru_cache(maxsize=8)
+def _time(microseconds: int) -> str:
+    return instant(commit_micros(microseconds))
+
+
+def _quoted(value: str) -> str:
+    """Return a value as the HTTP binding, which that of NATS follows, writes it in a header."""
+    return quote(value, safe=_SAFE) if _UNSAFE.search(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Literal
 
@@ -20,7 +21,7 @@ from pgreplkit.feeds.encoding.values import (
     builtin_name,
     commit_micros,
     converter,
-    instant,
+    iso,
     microseconds,
     rules_of,
     text,
@@ -40,8 +41,9 @@ _LETTERS = {
 UNAVAILABLE = "__debezium_unavailable_value"
 """What Debezium's consumers expect instead of a large value that an UPDATE did not change."""
 _INTERVAL = re.compile(
-    r"(?:(?P<years>-?\d+) years? ?)?(?:(?P<months>-?\d+) mons? ?)?(?:(?P<days>-?\d+) days? ?)?"
-    r"(?:(?P<sign>-?)(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)(?P<fraction>\.\d+)?)?",
+    r"(?:(?P<years>[+-]?\d+) years? ?)?(?:(?P<months>[+-]?\d+) mons? ?)?"
+    r"(?:(?P<days>[+-]?\d+) days? ?)?"
+    r"(?:(?P<sign>[+-]?)(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d)(?P<fraction>\.\d+)?)?",
     re.ASCII,
 )
 _DOLLARS = re.compile(rb"-?\$[0-9,]+\.[0-9]{2}")
@@ -68,7 +70,7 @@ class DebeziumJson:
         *,
         name: str | None = None,
         messages: str = "cdc.{db}.message",
-        fill: Literal["none", "old"] = "none",
+        fill: Literal["none", "old"] = "old",
         tombstones: bool = True,
         keys: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
@@ -157,7 +159,7 @@ class DebeziumJson:
         )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Source:
     """The parts of an envelope's source that are the same for all changes of a table."""
 
@@ -186,15 +188,31 @@ class _Constant:
 
 def _completed(change: FeedChange, source: _Source) -> str:
     """Return the source of an envelope."""
-    lsn, time = int(change.lsn), commit_micros(change.microseconds)
-    is_read = "true" if change.operation is FeedOperation.READ else "false"
-    origin = "null" if change.origin is None else encode_basestring(change.origin)
+    before, after = _around_number(
+        source,
+        int(change.lsn),
+        change.xid,
+        change.microseconds,
+        change.origin,
+        is_read=change.operation is FeedOperation.READ,
+    )
+    return f"{before}{change.number}{after}"
+
+
+@lru_cache(maxsize=64)
+def _around_number(
+    source: _Source, lsn: int, xid: int, microseconds_: int, origin: str | None, *, is_read: bool
+) -> tuple[str, str]:
+    """Return a source before and after the number of the change: once for a transaction."""
+    time, is_snapshot = commit_micros(microseconds_), "true" if is_read else "false"
+    named = "null" if origin is None else encode_basestring(origin)
     # Debezium writes positions of events; here the pair of commit and number orders the changes.
     return (
-        f'{{{source.origin},"ts_ms":{time // 1000},"snapshot":"{is_read}",{source.database},'
-        f'"sequence":"[\\"{lsn}\\",\\"{change.number}\\"]","ts_us":{time},"ts_ns":{time}000,'
-        f'{source.table},"txId":{change.xid or "null"},"lsn":{lsn},"xmin":null,'
-        f'"origin":{origin},"origin_lsn":null}}'
+        f'{{{source.origin},"ts_ms":{time // 1000},"snapshot":"{is_snapshot}",{source.database},'
+        f'"sequence":"[\\"{lsn}\\",\\"',
+        f'\\"]","ts_us":{time},"ts_ns":{time * 1000},'
+        f'{source.table},"txId":{xid or "null"},"lsn":{lsn},"xmin":null,'
+        f'"origin":{named},"origin_lsn":null}}',
     )
 
 
@@ -207,13 +225,18 @@ def _envelope(
     *,
     letter: str | None = None,
 ) -> str:
-    time = commit_micros(change.microseconds)
-    times = f'"ts_ms":{time // 1000},"ts_us":{time},"ts_ns":{time}000'
+    times = _times(change.microseconds)
     names = f',"unchanged":{unchanged}' if unchanged else ""
     return (
         f'{{"before":{before},"after":{after},"source":{_completed(change, source)},'
         f'"transaction":null,"op":"{letter or _LETTERS[change.operation]}",{times}{names}}}'
     )
+
+
+@lru_cache(maxsize=8)
+def _times(microseconds_: int) -> str:
+    time = commit_micros(microseconds_)
+    return f'"ts_ms":{time // 1000},"ts_us":{time},"ts_ns":{time * 1000}'
 
 
 def _old(change: FeedChange, form: RowForm) -> str:
@@ -237,7 +260,7 @@ def _interval(value: bytes) -> str:
     found = _INTERVAL.fullmatch(value.decode())
     if found is None or not value:
         return text(value)
-    sign = found["sign"] or ""
+    sign = "-" if found["sign"] == "-" else ""
     years, months, days = (int(found[name] or 0) for name in ("years", "months", "days"))
     hours, minutes, seconds = (int(found[name] or 0) for name in ("hours", "minutes", "seconds"))
     fraction = (found["fraction"] or "").rstrip("0")
@@ -258,7 +281,8 @@ def _instant(value: bytes) -> str:
     """Return a time with a zone, in UTC, with all digits of its microseconds."""
     if value.endswith(b"infinity"):
         return text(value)
-    whole, _, fraction = instant(microseconds(value))[:-1].partition(".")
+    written = iso(value)[1:-2]
+    whole, _, fraction = written.partition(".")
     return f'"{whole}.{fraction.ljust(6, "0")}Z"'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from json.encoder import encode_basestring
 from typing import Literal, TypeAlias
 
@@ -147,7 +147,11 @@ def _heads(source: FeedSource, table: Table) -> Mapping[FeedOperation, str]:
 
 def _place(change: FeedChange) -> str:
     """Return the members of a JSON object that name a change."""
-    time = ""
-    if change.operation is not FeedOperation.READ:
-        time = f',"time":"{instant(commit_micros(change.microseconds))}"'
-    return f'"lsn":"{change.lsn}","n":{change.number},"xid":{change.xid}{time}'
+    of = _of_transaction(change.xid, change.microseconds)
+    return f'"lsn":"{change.lsn}","n":{change.number},{of}'
+
+
+@lru_cache(maxsize=8)
+def _of_transaction(xid: int, microseconds: int) -> str:
+    time = f',"time":"{instant(commit_micros(microseconds))}"' if microseconds else ""
+    return f'"xid":{xid}{time}'

@@ -109,11 +109,11 @@ class RowForm:
         """
         given, formats = values
         if UNSENT not in formats:
-            return self._template % self._texts(given, range(len(given)))
+            return self._template % self._all(given)
         if placeholders is None:
             sent = [place for place, form in enumerate(formats) if form != UNSENT]
             return _template([self._names[place] for place in sent]) % self._texts(given, sent)
-        texts = self._texts(given, range(len(given)))
+        texts = self._all(given)
         return self._template % tuple(
             placeholders[place] if form == UNSENT else texts[place]
             for place, form in enumerate(formats)
@@ -128,7 +128,7 @@ class RowForm:
             return None
         values = change.old[0]
         if not change.is_key_only:
-            return self._template % self._texts(values, range(len(values)))
+            return self._template % self._all(values)
         # The server sends NULL for the others.
         sent = [place for place, column in enumerate(self._columns) if column.is_key]
         return _template([self._names[place] for place in sent]) % self._texts(values, sent)
@@ -148,6 +148,18 @@ class RowForm:
         if not self._key or values is None:
             return None
         return (self._key_template % self._texts(values[0], self._key)).encode()
+
+    def _all(self, values: Sequence[bytes | None]) -> tuple[str, ...]:
+        try:
+            # A list, because a generator is slower: this is done for each row.
+            return tuple(
+                [
+                    "null" if value is None else convert(value)
+                    for convert, value in zip(self._converters, values, strict=True)
+                ]
+            )
+        except ValueError:
+            return self._texts(values, range(len(values)))
 
     def _texts(self, values: Sequence[bytes | None], places: Sequence[int]) -> tuple[str, ...]:
         converters = self._converters

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TypeAlias
 
@@ -49,7 +50,8 @@ _ELEMENT, _BOX = (
 )
 """The parts of an array: only the boxes among the built-in types are separated by semicolons."""
 _USUAL = re.compile(rb"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?(?P<zone>\+00)?")
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
+_FROM_1970_TO_2000 = 946_684_800_000_000
 _MICROSECONDS_A_DAY = 86_400_000_000
 _DAYS_TO_1970 = 719_468
 """Days from 0000-03-01 to 1970-01-01, in the calendar whose years begin in March."""
@@ -141,6 +143,13 @@ def microseconds(value: bytes) -> int:
 
     It works for each year that PostgreSQL has, and Python's datetime does not.
     """
+    if _USUAL.fullmatch(value):
+        try:
+            since = datetime.fromisoformat(value.removesuffix(b"+00").decode()) - _EPOCH
+        except ValueError:
+            pass
+        else:
+            return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     found = _parsed(value)
     total = 0
     if found["year"]:
@@ -171,6 +180,7 @@ def _days(year: int, month: int, day: int) -> int:
     return year * 365 + year // 4 - year // 100 + year // 400 + of_year - _DAYS_TO_1970
 
 
+@lru_cache(maxsize=64)
 def _date(days_since: int) -> str:
     """Return the date so many days after 1970-01-01; the inverse of ``_days``."""
     era, of_era = divmod(days_since + _DAYS_TO_1970, 146_097)
@@ -195,8 +205,11 @@ def instant(since_1970: int) -> str:
 
 
 def commit_micros(since_2000: int) -> int:
-    """Return the microseconds since 1970-01-01 of a commit time, which counts from 2000."""
-    return since_2000 + (_EPOCH - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    """Return the microseconds since 1970-01-01 of a commit time, which counts from 2000.
+
+    It is 0 where there is no commit: rows that existed before, messages outside of a transaction.
+    """
+    return since_2000 + _FROM_1970_TO_2000 if since_2000 else 0
 
 
 def array_of(element: ToJson, parts_of: re.Pattern[str] = _ELEMENT) -> ToJson:
