@@ -30,13 +30,7 @@ def cutover_findings(
         needed=f"at most {max_lag_bytes} bytes",
         remedy="wait, or find out with subscription.diagnose() why it does not apply",
     )
-    yield checked(
-        "apply",
-        ok=not stuck,
-        observed="; ".join(stuck) or "the new server has applied all commits until now",
-        needed="subscriptions that catch up within seconds",
-        remedy="resolve what subscription.diagnose() reports",
-    )
+    yield _applied(stuck)
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "schema",
@@ -74,7 +68,23 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
     )
 
 
-def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
+def _applied(stuck: Sequence[str]) -> Finding:
+    return checked(
+        "apply",
+        ok=not stuck,
+        observed="; ".join(stuck) or "all commits until now are applied",
+        needed="subscriptions that catch up within seconds",
+        remedy="resolve what subscription.diagnose() reports",
+    )
+
+
+def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
+    """Return the findings of an end; ``stuck`` are subscriptions of the way back."""
+    yield phase_finding(status, UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
+    yield _applied(stuck)
+
+
+def rollback_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
     running = [one for one in status.back if one.state.subenabled]
@@ -85,3 +95,4 @@ def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
         needed="all of them, since the cutover",
         remedy="none after a cutover with way_back=False",
     )
+    yield _applied(stuck)
