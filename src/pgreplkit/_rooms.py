@@ -77,7 +77,16 @@ ROOMS = {
         "_sync.logical.applier": ["Applier"],
         "apply.membership": ["Membership"],
         "apply.onerror": ["FailureDecision", "OnError", "RefusedChange"],
-        "apply.policies": ["ApplyRemote", "Decision", "KeepLocal", "LastUpdateWins", "Policy"],
+        "apply.policies": [
+            "ApplyRemote",
+            "Decision",
+            "KeepLocal",
+            "LastUpdateWins",
+            "Merge",
+            "MergeWith",
+            "NodePriority",
+            "Policy",
+        ],
         "apply.rules": ["ChangeRow", "TableRule", "Where"],
         "apply.versions": ["Version"],
         "plans.logical.applying": [

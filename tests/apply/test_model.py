@@ -9,8 +9,18 @@ import pytest
 from hypothesis import Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from pgreplkit.apply import ApplyRemote, Decision, KeepLocal, LastUpdateWins, Policy, Version
+from pgreplkit.apply import (
+    ApplyRemote,
+    Decision,
+    KeepLocal,
+    LastUpdateWins,
+    MergeWith,
+    NodePriority,
+    Policy,
+    Version,
+)
 from pgreplkit.apply.model import Nodes
+from pgreplkit.changes import Row
 from pgreplkit.values.finding import Severity
 
 KEYS = st.integers(0, 1)
@@ -69,6 +79,16 @@ class Writers(RuleBasedStateMachine):
         assert all(other == first for other in others), "the nodes differ"
 
 
+class Growing(RuleBasedStateMachine):
+    """Writers that delete nothing, and write a larger value each time."""
+
+    policy: ClassVar[Policy]
+    begin, teardown, name, two = Writers.begin, Writers.teardown, Writers.name, Writers.two
+    write, deliver, tick = Writers.write, Writers.deliver, Writers.tick
+    parts: ClassVar[dict[str, bool]] = {}
+    least, most = 2, 4
+
+
 class Servers(Writers):
     """The same with restarts, joins and leaves."""
 
@@ -100,7 +120,7 @@ class RemoteWinsTies(LastUpdateWins):
         return super().decide(local, remote)
 
 
-def search(histories: type[Writers], steps: settings, **attributes: object) -> None:
+def search(histories: type[Writers | Growing], steps: settings, **attributes: object) -> None:
     """Raise AssertionError if one of the histories leaves different rows."""
     machine = type(histories.__name__, (histories,), attributes)
     run_state_machine_as_test(machine, settings=steps)
@@ -117,12 +137,30 @@ def test_a_policy_that_converges_has_equal_rows_in_the_end() -> None:
     search(Servers, settings(stateful_step_count=30), policy=policy)
 
 
-@pytest.mark.parametrize("policy", [ApplyRemote(), KeepLocal()], ids=repr)
+def larger(local: Row, remote: Row) -> dict[str, object]:
+    return {"value": max(int(str(row["value"])) for row in (local, remote))}
+
+
+LARGEST = MergeWith(larger)
+THEIRS = MergeWith(lambda local, remote: {"value": remote["value"]})
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [ApplyRemote(), KeepLocal(), NodePriority(["n0", "n1"]), LARGEST],
+    ids=lambda policy: type(policy).__name__,
+)
 def test_a_policy_that_does_not_converge_has_a_counterexample(
-    policy: ApplyRemote | KeepLocal,
+    policy: ApplyRemote | KeepLocal | NodePriority | MergeWith,
 ) -> None:
     assert policy.converges(nodes=2).severity is Severity.CRITICAL
     insist_on_counterexample(policy=policy, most=2)
+
+
+def test_merged_values_that_only_grow_are_equal_unless_rows_are_deleted() -> None:
+    search(Growing, settings(stateful_step_count=30), policy=LARGEST)
+    with pytest.raises(AssertionError, match="the nodes differ"):
+        search(Growing, FEW_STEPS, policy=THEIRS)
 
 
 @pytest.mark.parametrize("part", ["remembers_deletions", "inserts_missing", "waits_for_clock"])

@@ -15,6 +15,9 @@ from pgreplkit.apply import (
     KeepLocal,
     LastUpdateWins,
     Membership,
+    MergeWith,
+    NodePriority,
+    TableRule,
     Version,
 )
 from pgreplkit.apply.settings import ApplySettings
@@ -72,13 +75,44 @@ def test_without_ranks_a_deletion_wins_over_a_row_of_equal_time() -> None:
 def test_a_policy_reports_whether_it_converges() -> None:
     for nodes in (2, 3, 5):
         assert LWW.converges(nodes=nodes).severity == Severity.OK
-        for policy in (ApplyRemote(), KeepLocal()):
+        for policy in (
+            ApplyRemote(),
+            KeepLocal(),
+            NodePriority(["a", "b"]),
+            MergeWith(lambda local, remote: {}),
+        ):
             finding = policy.converges(nodes=nodes)
             assert finding.severity == Severity.CRITICAL
             assert f"{nodes} nodes" in finding.found
             assert "LastUpdateWins" in finding.remedy
     with pytest.raises(ValueError, match="nodes must be >= 2, got 1"):
         LWW.converges(nodes=1)
+
+
+def test_the_node_that_is_named_first_wins() -> None:
+    policy = NodePriority(["main", "shop", "till"])
+    main, shop, till, other = (Version(START, node) for node in ("main", "shop", "till", None))
+    assert policy.decide(shop, main) is Decision.APPLY
+    assert policy.decide(main, shop) is Decision.SKIP
+    assert policy.decide(shop, till) is Decision.SKIP
+    # Its own later change, a missing row, and a row of nobody known.
+    assert policy.decide(shop, shop) is Decision.APPLY
+    assert policy.decide(None, till) is Decision.APPLY
+    assert policy.decide(other, till) is Decision.APPLY
+    with pytest.raises(ValueError, match="named twice"):
+        NodePriority(["a", "a"])
+    with pytest.raises(ValueError, match="nodes"):
+        NodePriority(["a"])
+    with pytest.raises(TypeError, match="a node is a str"):
+        NodePriority([1, 2])  # type: ignore[list-item]
+
+
+def test_a_function_merges_only_two_rows() -> None:
+    policy = MergeWith(lambda local, remote: {})
+    assert policy.decide(Version(START, "a"), Version(START, "b")) is Decision.MERGE
+    assert policy.decide(None, Version(START, "b")) is Decision.APPLY
+    with pytest.raises(TypeError, match="callable"):
+        MergeWith("max")  # type: ignore[arg-type]
 
 
 membership = partial(
@@ -102,18 +136,39 @@ def test_a_membership_is_checked() -> None:
         membership(ranks={"berlin": -1, "paris": 2})
 
 
+settings = partial(
+    ApplySettings, name="one", publications=["p"], tables=None, conflicts=LWW, on_error="stop",
+    copy=False, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
+    reconnect=None, resume="origin",
+)  # fmt: skip
+
+
 def test_last_update_wins_needs_what_the_order_depends_on() -> None:
-    settings = partial(
-        ApplySettings, name="one", publications=["p"], tables=None, conflicts=LWW, on_error="stop",
-        copy=False, copy_workers=1, existing="refuse", truncate=True, origin="any", retries=1,
-        reconnect=None,
-    )  # fmt: skip
-    assert settings(membership=membership(), resume="origin").takes_own_only
+    assert settings(membership=membership()).takes_own_only
     with pytest.raises(ValueError, match="needs membership"):
-        settings(resume="origin")
+        settings()
     with pytest.raises(ValueError, match="needs resume='origin'"):
         settings(membership=membership(), resume="table")
     with pytest.raises(ValueError, match="needs copy=False"):
-        settings(membership=membership(), resume="origin", copy=True)
+        settings(membership=membership(), copy=True)
     with pytest.raises(ValueError, match="max_clock_skew"):
         LastUpdateWins(max_clock_skew=-1)
+
+
+def test_priorities_are_the_ranks_of_the_members() -> None:
+    first = settings(membership=membership(), conflicts=NodePriority(["berlin", "paris"]))
+    assert first.ranks == {"berlin": 2, "paris": 1}
+    assert first.stamps is not None
+    assert (first.stamps.rank, first.stamps.by_time) == (1, False)
+    assert not first.takes_own_only
+    with pytest.raises(ValueError, match="does not name the node 'paris'"):
+        settings(membership=membership(), conflicts=NodePriority(["berlin", "rome"]))
+    with pytest.raises(ValueError, match="NodePriority needs membership"):
+        settings(conflicts=NodePriority(["berlin", "rome"]))
+
+
+def test_merged_rows_are_not_filtered_by_rules() -> None:
+    merging = partial(settings, conflicts=MergeWith(lambda local, remote: {}), copy=True)
+    assert merging(resume="table").merges
+    with pytest.raises(ValueError, match="MergeWith takes no rules"):
+        merging(tables={"t": TableRule(where=lambda row: True)})

@@ -1,8 +1,8 @@
 """Apply the changes of one server's publications to another server.
 
 Applier reads a slot, and applies each transaction in one transaction. TableRule maps tables and
-columns; ApplyRemote and KeepLocal decide conflicts. ``python -m pgreplkit.apply config.toml`` runs
-an applier as a process.
+columns; ApplyRemote and other policies decide conflicts. ``python -m pgreplkit.apply config.toml``
+runs an applier as a process.
 """
 
 from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         Decision as Decision,
         KeepLocal as KeepLocal,
         LastUpdateWins as LastUpdateWins,
+        Merge as Merge,
+        MergeWith as MergeWith,
+        NodePriority as NodePriority,
         Policy as Policy,
     )
     from pgreplkit.apply.rules import (

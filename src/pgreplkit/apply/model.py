@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from pgreplkit.apply.policies import Decision, LastUpdateWins, Policy
+from pgreplkit.apply.policies import Decision, LastUpdateWins, MergeWith, NodePriority, Policy
 from pgreplkit.apply.versions import Version
+from pgreplkit.protocol.pgoutput.rows import named_rows
 
+_ROW = named_rows(("value",))
 _BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -21,6 +23,8 @@ class Write:
     value: int | None
     is_insert: bool
     version: Version
+    before: int | None = None
+    """The value that the row had on the node of the writer."""
 
 
 @attrs.define
@@ -53,10 +57,11 @@ class Nodes:
         waits_for_clock: bool = True,
     ) -> None:
         self._policy = policy
-        # Other policies do not look at versions: they see conflicts only by rows that exist or not.
         self._is_stamped = isinstance(policy, LastUpdateWins)
+        # Other policies see conflicts only by rows that exist or not.
+        self._sees_writers = self._is_stamped or isinstance(policy, NodePriority)
         self._remembers = self._is_stamped and remembers_deletions
-        self._inserts_missing = self._is_stamped and inserts_missing
+        self._inserts_missing = self._sees_writers and inserts_missing
         self._waits = self._is_stamped and waits_for_clock
         self._now = 0
         self._nodes = {f"n{rank}": _Node(rank, skew) for rank, skew in enumerate(skews)}
@@ -95,7 +100,8 @@ class Nodes:
     def _new(self, name: str, key: int, value: int | None) -> Write:
         node = self._nodes[name]
         version = Version(self._clock(node), name, node.rank)
-        return Write(key, value, key not in self.rows(name), version)
+        before = self.rows(name).get(key)
+        return Write(key, value, before is None, version, before)
 
     def _clock(self, node: _Node) -> datetime:
         return _BEGIN + timedelta(seconds=self._now + node.skew)
@@ -137,15 +143,25 @@ class Nodes:
 
     def _apply(self, node: _Node, write: Write) -> None:
         local = node.rows.get(write.key)
-        if local is None and write.is_insert:
+        if isinstance(self._policy, MergeWith):
+            self._store(node, self._merged(self._policy, local, write))
+        elif local is None and write.is_insert:
             self._store(node, write)
         elif local is None and write.value is not None and not self._inserts_missing:
             return
-        elif local is not None and not self._is_stamped and not write.is_insert:
+        elif local is not None and not self._sees_writers and not write.is_insert:
             # Without versions, a change of a row that is there is no conflict.
             self._store(node, write)
         elif self._decides(local, write) is Decision.APPLY:
             self._store(node, write)
+
+    def _merged(self, policy: MergeWith, local: Write | None, remote: Write) -> Write:
+        """Return the write after which the row has the merged value."""
+        is_same = local is not None and local.value == remote.before and not remote.is_insert
+        if local is None or local.value is None or remote.value is None or is_same:
+            return remote
+        merged = policy.merge(_ROW((local.value,)), _ROW((remote.value,)))["value"]
+        return attrs.evolve(remote, value=int(str(merged)))
 
     def _decides(self, local: Write | None, remote: Write) -> Decision:
         return self._policy.decide(None if local is None else local.version, remote.version)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TypeAlias
 
+import attrs
+
+from pgreplkit.apply.merging import INSISTING, Merging
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.shape import Dump, Match, match
 from pgreplkit.apply.stamped import StampedStatements, Stamps
@@ -76,7 +79,7 @@ class TablePlan:
         """Return the steps that update a row."""
         values, formats = new
         if old is not None and self.match.is_full:
-            values, formats = _merged(old, new)
+            values, formats = merged(old, new)
         if old is not None and any(old[0][at] != values[at] for at in self._always):
             # UPDATE cannot set such a column.
             return [self.delete(old), self.insert(values, formats)]
@@ -135,7 +138,7 @@ class StampedPlan(TablePlan):
         self._stamped = stamped
         self._insert, self._replace = stamped.upsert(is_new=True), stamped.upsert(is_new=False)
         self._remove = stamped.delete()
-        self.sweep: Statement = stamped.sweep()
+        self.sweep: Statement | None = stamped.sweep() if stamps.by_time else None
         self.stamp: list[Octets] = [None]
         """The commit time of the transaction."""
         self._key = [one.position for one in stamped.key]
@@ -151,7 +154,7 @@ class StampedPlan(TablePlan):
         steps = []
         if old is not None:
             if self.match.is_full:
-                new = _merged(old, new)
+                new = merged(old, new)
             width = self.match.width
             if any(at < width and old[0][at] != new[0][at] for at in self._key):
                 steps.append(self.delete(old))
@@ -176,6 +179,39 @@ class StampedPlan(TablePlan):
         )
 
 
+class MergedPlan(TablePlan):
+    """The statements for the changes of one table whose conflicts a function decides."""
+
+    def __init__(
+        self, matched: Match, rule: TableRule, dump: Dump, name: Callable[[], bytes]
+    ) -> None:
+        super().__init__(matched, rule, dump, name)
+        merging = Merging(matched)
+        self._local, self._same = merging.local(name()), merging.same
+
+    def update(
+        self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
+    ) -> list[Step]:
+        """Return the step that updates a row, and fails if it is not the publisher's old one."""
+        if old is None:
+            return super().update(old, new, needs_row=needs_row)
+        values, formats = merged(old, new)
+        statement = self._get("insisting", self._insisting)
+        return [self._bound(statement, [*old[0], *values], [*old[1], *formats])]
+
+    def _insisting(self) -> Statement:
+        statement = self._statements.update(has_old=True, same=self._same)
+        return attrs.evolve(statement, sql=INSISTING.format(statement.sql))
+
+    def replace(self, old: RawValues | None, new: RawValues) -> list[Step]:
+        """Return the steps that update a row, whatever its values are."""
+        return super().update(old, new)
+
+    def find(self, row: RawValues) -> Step:
+        """Return the step that finds the row with the key of this one."""
+        return self._bound(self._local, *row)
+
+
 class Planner:
     """Plans the statements of transactions; prepared statements keep their names.
 
@@ -191,8 +227,9 @@ class Planner:
         truncate: bool,
         is_binary: bool,
         stamps: Stamps | None = None,
+        merges: bool = False,
     ) -> None:
-        self._stamps = stamps
+        self._stamps, self._merges = stamps, merges
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
@@ -206,7 +243,8 @@ class Planner:
     def sweeps(self) -> dict[str, Statement]:
         """The statements that look again for rows of late deletions, by published table."""
         plans = self._by_table.values()
-        return {plan.sweep.table: plan.sweep for plan in plans if isinstance(plan, StampedPlan)}
+        sweeps = [plan.sweep for plan in plans if isinstance(plan, StampedPlan)]
+        return {sweep.table: sweep for sweep in sweeps if sweep is not None}
 
     def begin(self, commit_time: bytes) -> None:
         """Set the commit time of the transaction whose changes follow."""
@@ -261,6 +299,8 @@ class Planner:
         matched = match(table, self._targets[name], rule, self._dump)
         if self._is_binary and not matched.is_portable:
             raise NotPortable
+        if self._merges:
+            return MergedPlan(matched, rule, self._dump, lambda: next(self._names))
         if self._stamps is None:
             return TablePlan(matched, rule, self._dump, lambda: next(self._names))
         plan = StampedPlan(matched, rule, self._dump, lambda: next(self._names), self._stamps)
@@ -287,7 +327,7 @@ class Planner:
         return steps
 
 
-def _merged(old: RawValues, new: RawValues) -> RawValues:
+def merged(old: RawValues, new: RawValues) -> RawValues:
     """Return the new row with its unsent values taken from the whole old row."""
     values, formats = [*new[0]], [*new[1]]
     for at, how in enumerate(formats):
@@ -310,7 +350,7 @@ def _filtered(
             yield plan.delete(old, needs_row=plan.rule.where is None)
         return
     if old is not None and plan.match.is_full:
-        new = _merged(old, new)
+        new = merged(old, new)
     kept = _kept(plan, reader, new)
     if is_new:
         if kept is not None:
@@ -334,29 +374,42 @@ def _filtered(
 def _kept(plan: TablePlan, reader: TableReader[Row], new: RawValues) -> RawValues | None:
     """Return the values to write; None if the rule leaves the row out."""
     rule = plan.rule
-    row = _row(reader, new)
+    row = row_of(reader, new)
     if rule.where is not None and not _called(rule.where, "where", row):
         return None
     if rule.change is None:
         return new
     changed = _called(rule.change, "change", row)
-    if changed is None:
-        return None
+    return None if changed is None else replaced(plan, reader, new, row, changed, "change")
+
+
+def replaced(
+    plan: TablePlan,
+    reader: TableReader[Row],
+    new: RawValues,
+    row: Row,
+    changed: object,
+    by: str,
+) -> RawValues:
+    """Return values of which a function has changed some; ``by`` is its name.
+
+    Raises: RuleFailed.
+    """
     if not isinstance(changed, Mapping):
-        raise RuleFailed(f"change returned a {type(changed).__name__}, not a mapping")
+        raise RuleFailed(f"{by} returned a {type(changed).__name__}, not a mapping")
     values, formats = [*new[0]], [*new[1]]
     columns = {column.name: (at, column) for at, column in enumerate(reader.table.columns)}
     for name, value in changed.items():
         if name not in columns:
-            raise RuleFailed(f"change returned the column {name!r}, which is not published")
+            raise RuleFailed(f"{by} returned the column {name!r}, which is not published")
         at, column = columns[name]
         if column.is_key and not plan.match.is_full and value != row[name]:
-            raise RuleFailed(f"change altered the key column {name!r}")
+            raise RuleFailed(f"{by} altered the key column {name!r}")
         if value is not row[name] and value != row[name]:
             try:
                 values[at], formats[at] = plan.dump(value), TEXT
             except ValueError as error:
-                raise RuleFailed(f"change returned for {name!r} {error}") from error
+                raise RuleFailed(f"{by} returned for {name!r} {error}") from error
     return values, formats
 
 
@@ -367,7 +420,8 @@ def _called(call: Callable[[Row], object], name: str, row: Row) -> object:
         raise RuleFailed(f"{name} raised {type(error).__name__}: {error}, for {row!r}") from error
 
 
-def _row(reader: TableReader[Row], new: RawValues) -> Row:
+def row_of(reader: TableReader[Row], new: RawValues) -> Row:
+    """Return the values of a row as Python objects."""
     values: list[object] = [*reader.load(new[0])]
     for at, how in enumerate(new[1]):
         if how == UNSENT:

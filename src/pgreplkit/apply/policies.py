@@ -1,14 +1,20 @@
 """Conflict policies: which of two versions of a row stays."""
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
 from pgreplkit.apply.versions import Version, is_superseded
+from pgreplkit.protocol.pgoutput.rows import Row
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import several
+
+Merge: TypeAlias = Callable[[Row, Row], Mapping[str, object]]
+"""A function of the local and the remote row that returns the values to write."""
 
 
 class Decision(Enum):
@@ -18,6 +24,8 @@ class Decision(Enum):
     """The remote change replaces the local row."""
     SKIP = "skip"
     """The local row stays as it is."""
+    MERGE = "merge"
+    """The values are those that the function of MergeWith returns."""
 
 
 class Policy(Protocol):
@@ -59,6 +67,75 @@ class KeepLocal:
     def converges(self, *, nodes: int) -> Finding:
         """Return whether the nodes have equal rows in the end if each of them writes."""
         return _found(self, nodes, "each node keeps its own row")
+
+
+def _nodes(given: Iterable[str]) -> tuple[str, ...]:
+    nodes = tuple(several(given, "nodes", at_least=2))
+    for node in nodes:
+        if not isinstance(node, str):
+            raise TypeError(f"a node is a str, not {type(node).__name__}")
+    if len({*nodes}) < len(nodes):
+        raise ValueError(f"a node is named twice: {', '.join(nodes)}")
+    return nodes
+
+
+@attrs.frozen
+class NodePriority:
+    """A change does not replace a row that a node of higher priority wrote last.
+
+    ``nodes`` are the names of the membership, the highest priority first. An update of a missing
+    row inserts it. A deletion is not remembered.
+
+    Needs PostgreSQL 14 and track_commit_timestamp on the subscriber.
+    """
+
+    nodes: tuple[str, ...] = attrs.field(converter=_nodes)
+
+    def decide(self, local: Version | None, remote: Version) -> Decision:
+        """Apply the change unless the local row is of a node before that of the change."""
+        if local is None or self.rank(local.origin) <= self.rank(remote.origin):
+            return Decision.APPLY
+        return Decision.SKIP
+
+    def rank(self, node: str | None) -> int:
+        """Return the rank of a node: higher for one that is named earlier, 0 for an unknown one."""
+        return len(self.nodes) - self.nodes.index(node) if node in self.nodes else 0
+
+    def converges(self, *, nodes: int) -> Finding:
+        """Return whether the nodes have equal rows in the end if each of them writes."""
+        return _found(
+            self,
+            nodes,
+            "a node of lower priority keeps its own change of a row, which the others refuse",
+        )
+
+
+@attrs.frozen
+class MergeWith:
+    """A function decides the values of a row that both servers have changed.
+
+    ``merge`` gets the local and the remote row, and returns a mapping of the columns to write;
+    those that it leaves out stay. It is called for an insert of an existing row, and for an update
+    of a row that is not as the publisher's was before. Deletions are applied; an update of a
+    missing row inserts it.
+
+    Needs REPLICA IDENTITY FULL on the publisher, and a unique key on the subscriber.
+    """
+
+    merge: Merge = attrs.field(validator=attrs.validators.is_callable())
+
+    def decide(self, local: Version | None, remote: Version) -> Decision:
+        """Merge, or apply the change if there is no row."""
+        return Decision.APPLY if local is None else Decision.MERGE
+
+    def converges(self, *, nodes: int) -> Finding:
+        """Return whether the nodes have equal rows in the end if each of them writes."""
+        return _found(
+            self,
+            nodes,
+            "it depends on the function, whose results must only grow, as a maximum does, whatever"
+            " the order and the number of its calls; and rows must not be deleted",
+        )
 
 
 def _seconds(given: Timeout) -> timedelta:

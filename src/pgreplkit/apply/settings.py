@@ -10,7 +10,7 @@ import attrs
 
 from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.onerror import OnError
-from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, Policy
+from pgreplkit.apply.policies import ApplyRemote, LastUpdateWins, MergeWith, NodePriority, Policy
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.stamped import Stamps
 from pgreplkit.errors import ApplyError
@@ -118,16 +118,25 @@ class ApplySettings:
     reconnect: float | None = attrs.field(converter=_reconnect)
 
     def __attrs_post_init__(self) -> None:
-        if self.last_update_wins is None:
+        policy = self.conflicts
+        if isinstance(policy, MergeWith) and any(rule.needs_rows for rule in self.rules.values()):
+            raise ValueError("MergeWith takes no rules with where= or change=")
+        if not isinstance(policy, LastUpdateWins | NodePriority):
             return
-        if self.membership is None:
-            raise ValueError("LastUpdateWins needs membership, the names and ranks of all nodes")
+        name = type(policy).__name__
         if self.resume != "origin":
-            raise ValueError("LastUpdateWins needs resume='origin', which keeps the commit times")
+            raise ValueError(f"{name} needs resume='origin', which tells who wrote a row")
         if self.copy:
             raise ValueError(
-                "LastUpdateWins needs copy=False: copied rows would have the time of the copy"
+                f"{name} needs copy=False: copied rows would be of the time of the copy, and of no"
+                " publisher"
             )
+        if self.membership is None:
+            raise ValueError(f"{name} needs membership, the names and ranks of all nodes")
+        if isinstance(policy, NodePriority):
+            for node in self.membership.ranks:
+                if node not in policy.nodes:
+                    raise ValueError(f"NodePriority does not name the node {node!r}")
 
     @property
     def last_update_wins(self) -> LastUpdateWins | None:
@@ -135,12 +144,34 @@ class ApplySettings:
         return self.conflicts if isinstance(self.conflicts, LastUpdateWins) else None
 
     @property
+    def reads_commits(self) -> bool:
+        """Whether the policy depends on who wrote a row last, or when."""
+        return isinstance(self.conflicts, LastUpdateWins | NodePriority)
+
+    @property
+    def ranks(self) -> Mapping[str, int] | None:
+        """The rank of each node, if the policy compares ranks."""
+        policy, members = self.conflicts, self.membership
+        if members is None or not isinstance(policy, LastUpdateWins | NodePriority):
+            return None
+        if isinstance(policy, NodePriority):
+            return {node: policy.rank(node) for node in members.ranks}
+        return members.ranks
+
+    @property
     def stamps(self) -> Stamps | None:
         """How statements compare versions; None if they do not."""
-        members = self.membership
-        if self.last_update_wins is None or members is None:
+        members, ranks = self.membership, self.ranks
+        if members is None or ranks is None:
             return None
-        return Stamps(members.ranks[members.source] if members.ties == "rank" else None)
+        by_time = self.last_update_wins is not None
+        by_rank = members.ties == "rank" or not by_time
+        return Stamps(ranks[members.source] if by_rank else None, by_time)
+
+    @property
+    def merges(self) -> bool:
+        """Whether a function decides conflicts, so that rows are read as Python objects."""
+        return isinstance(self.conflicts, MergeWith)
 
     @property
     def takes_own_only(self) -> bool:

@@ -28,6 +28,8 @@ class Stamps:
     """The rank of the changes of one publisher; None if rows decide between equal times."""
 
     rank: int | None
+    by_time: bool = True
+    """Whether commit times decide, and deletions are remembered; else the ranks alone do."""
 
 
 def stamped_key(match: Match) -> tuple[Written, ...]:
@@ -58,15 +60,15 @@ class StampedStatements:
         self._only = f"{only}{self._table}"
         self._oid = "'" + self._table.replace("'", "''") + "'::regclass::oid"
         self._stamp = match.width + len(match.constants)
+        self._stamp_used = {self._stamp} if stamps.by_time else set[int]()
         self._rank = "NULL::int" if stamps.rank is None else f"{stamps.rank}"
 
     def upsert(self, *, is_new: bool) -> Statement:
         """Return the INSERT, or the UPDATE, of a whole row."""
         match = self._match
         names = {one.column.name for one in self.key}
-        parameters = Parameters(
-            {*(one.position for one in match.written), self._stamp}, self._stamp + 1
-        )
+        used = {one.position for one in match.written} | self._stamp_used
+        parameters = Parameters(used, self._stamp + 1)
         changed = [
             quote_identifier(one.column.name)
             for one in match.written
@@ -77,22 +79,24 @@ class StampedStatements:
             f"t.{quote_identifier(one.column.name)} = ($1->>{at})::{one.column.type}"
             for at, one in enumerate(self.key)
         )
-        undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
-        outlives = (
-            f"pgreplkit.outlives({self._oid}, {self._key('t')}, {parameters[self._stamp]},"
-            f" {self._rank}, '{undo}')"
-        )
+        returned = ""
+        if self._stamps.by_time:
+            undo = f"DELETE FROM {self._only} AS t WHERE {place}".replace("'", "''")
+            outlives = (
+                f"pgreplkit.outlives({self._oid}, {self._key('t')}, {parameters[self._stamp]},"
+                f" {self._rank}, '{undo}')"
+            )
+            returned = f" WHEN NOT {outlives} THEN 'd'"
         target = ", ".join(quote_identifier(one.column.name) for one in self.key)
         tie = self._tie("t", f"ROW({', '.join(f'EXCLUDED.{c}' for c in changed)})", changed)
         sql = (
             f"{insert_sql(match, parameters, alias='t')} ON CONFLICT ({target}) DO UPDATE SET"
-            f" {sets} WHERE {self._is_older('t', parameters[self._stamp], tie)}"
-            f" RETURNING CASE WHEN NOT {outlives} THEN 'd'"
+            f" {sets} WHERE {self._is_older('t', parameters, tie)}"
         )
         if not match.target.is_partitioned:
             # A row version that replaces another one has the lock of its own transaction.
-            sql += f" WHEN t.xmax {'<>' if is_new else '='} 0 THEN 'o'"
-        sql += " END"
+            returned += f" WHEN t.xmax {'<>' if is_new else '='} 0 THEN 'o'"
+        sql += f" RETURNING {f'CASE{returned} END' if returned else 'NULL::text'}"
         kind = Kind.INSERT if is_new else Kind.UPDATE
         return self._made(kind, sql, parameters)
 
@@ -107,7 +111,7 @@ class StampedStatements:
             and one.column.identity != "a"
             and one.column.name not in names
         ]
-        used = {one.position for one in (*changed, *self.key)} | {self._stamp}
+        used = {one.position for one in (*changed, *self.key)} | self._stamp_used
         parameters = Parameters(used, self._stamp + 1)
         column = quote_identifier(self.key[0].column.name)
         sets = [
@@ -116,28 +120,30 @@ class StampedStatements:
         sql = (
             f"WITH gone AS (UPDATE {self._only} AS t SET {', '.join(sets)}"
             f" WHERE {self._where(parameters)}"
-            f" AND {self._is_older('t', parameters[self._stamp], self._tie('t', None, []))}"
+            f" AND {self._is_older('t', parameters, self._tie('t', None, []))}"
             f" RETURNING 1){self._answer(parameters)}"
         )
         return self._made(Kind.UPDATE, sql, parameters)
 
     def delete(self) -> Statement:
         """Return the DELETE of a row, which leaves a tombstone; values: the old row, …"""
-        parameters = Parameters({one.position for one in self.key} | {self._stamp}, self._stamp + 1)
-        stamp = parameters[self._stamp]
+        used = {one.position for one in self.key} | self._stamp_used
+        parameters = Parameters(used, self._stamp + 1)
         values = ", ".join(f"{parameters[one.position]}::{one.column.type}" for one in self.key)
         # The row is locked before the tombstone, as by a trigger.
         sql = (
             f"WITH gone AS (DELETE FROM {self._only} AS t WHERE {self._where(parameters)}"
-            f" AND {self._is_older('t', stamp, self._tie('t', None, []))} RETURNING 1),"
-            " buried AS (INSERT INTO pgreplkit.tombstone AS d (relation, key, is_late)"
-            f" SELECT {self._oid}, jsonb_build_array({values}), NOT EXISTS (SELECT FROM gone)"
-            " ON CONFLICT (relation, key) DO UPDATE SET xid = EXCLUDED.xid,"
-            " is_late = EXCLUDED.is_late"
-            f" WHERE {self._is_older('d', stamp, self._tie('d', None, []))})"
-            f"{self._answer(parameters)}"
+            f" AND {self._is_older('t', parameters, self._tie('t', None, []))} RETURNING 1)"
         )
-        return self._made(Kind.DELETE, sql, parameters)
+        if self._stamps.by_time:
+            sql += (
+                ", buried AS (INSERT INTO pgreplkit.tombstone AS d (relation, key, is_late)"
+                f" SELECT {self._oid}, jsonb_build_array({values}), NOT EXISTS (SELECT FROM gone)"
+                " ON CONFLICT (relation, key) DO UPDATE SET xid = EXCLUDED.xid,"
+                " is_late = EXCLUDED.is_late"
+                f" WHERE {self._is_older('d', parameters, self._tie('d', None, []))})"
+            )
+        return self._made(Kind.DELETE, sql + self._answer(parameters), parameters)
 
     def sweep(self) -> Statement:
         """Return the deletion of rows that were inserted while an older deletion found none.
@@ -181,8 +187,11 @@ class StampedStatements:
             for one in self.key
         )
 
-    def _is_older(self, row: str, stamp: str, tie: str) -> str:
+    def _is_older(self, row: str, parameters: Parameters, tie: str) -> str:
         time = f"pg_xact_commit_timestamp({row}.xmin)"
+        if not self._stamps.by_time:
+            return f"({time} IS NULL OR {tie})"
+        stamp = parameters[self._stamp]
         return f"(coalesce({time} < {stamp}, true) OR {time} = {stamp} AND {tie})"
 
     def _tie(self, row: str, new: str | None, columns: list[str]) -> str:

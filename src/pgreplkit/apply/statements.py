@@ -113,11 +113,17 @@ class Statements:
         return insert_sql(match, parameters), parameters
 
     def update(
-        self, unsent: frozenset[int] = frozenset(), *, has_old: bool, needs_row: bool = True
+        self,
+        unsent: frozenset[int] = frozenset(),
+        *,
+        has_old: bool,
+        needs_row: bool = True,
+        same: Callable[[Parameters], str] | None = None,
     ) -> Statement:
         """Return the UPDATE of a row, without the new values at the positions ``unsent``.
 
-        Values: the old row if ``has_old``, the new row, the constants.
+        Values: the old row if ``has_old``, the new row, the constants. ``same`` returns one more
+        condition, which uses all values of the old row.
         """
         match = self._match
         shift = match.width if has_old else 0
@@ -132,6 +138,8 @@ class Statements:
         ]
         where = self._where(shift)
         used = {one.position + shift for one in changed} | {at for _, at in where}
+        if same is not None:
+            used |= {one.position for one in match.written if one.position < match.width}
         parameters = Parameters(used, match.width + shift + len(match.constants))
         sets = [
             f"{quote_identifier(one.column.name)} = {parameters[one.position + shift]}"
@@ -142,6 +150,8 @@ class Statements:
             column = quote_identifier(self._settable())
             sets = [f"{column} = t.{column}"]
         condition = self._condition(where, parameters)
+        if same is not None:
+            condition += f" AND {same(parameters)}"
         sql = f"UPDATE {self._only} AS t SET {', '.join(sets)} WHERE {condition}"
         key = parameters.of(where)
         return self._made(Kind.UPDATE, sql, parameters, needs_row=needs_row, key=key)
@@ -186,7 +196,7 @@ class Statements:
                 f"t.{quote_identifier(one.column.name)} = {parameters[at]}" for one, at in where
             )
         # Of several rows that are alike, one is meant.
-        same = " AND ".join(_is_same(one, parameters[at]) for one, at in where)
+        same = " AND ".join(is_same(one, parameters[at]) for one, at in where)
         place = "(tableoid, ctid)" if match.target.is_partitioned else "ctid"
         own = "(t.tableoid, t.ctid)" if match.target.is_partitioned else "t.ctid"
         columns = place.strip("()")
@@ -217,7 +227,8 @@ def insert_sql(match: Match, parameters: Parameters, *, alias: str = "") -> str:
     return f"INSERT INTO {into} ({columns}) {overriding}VALUES ({values})"
 
 
-def _is_same(one: Written, parameter: str) -> str:
+def is_same(one: Written, parameter: str) -> str:
+    """Return the condition that a column has a value, or that both are NULL."""
     column = f"t.{quote_identifier(one.column.name)}"
     if is_comparable(one.column):
         return f"{column} IS NOT DISTINCT FROM {parameter}"

@@ -10,9 +10,18 @@ from databases import Database
 from psycopg.errors import FeatureNotSupported
 
 from pgreplkit import LSN
-from pgreplkit.apply import Applier, ConflictKind, LastUpdateWins, Membership
+from pgreplkit.apply import (
+    Applier,
+    ConflictKind,
+    LastUpdateWins,
+    Membership,
+    MergeWith,
+    NodePriority,
+    Policy,
+)
 from pgreplkit.catalog.logical import applying
-from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge
+from pgreplkit.changes import Row
+from pgreplkit.errors import ApplyFailed, ClockSkewTooLarge, SchemaMismatch
 
 RANKS = {"berlin": 1, "paris": 2}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
@@ -32,7 +41,7 @@ class Both:
         self.to_paris = self.applier(self.berlin, self.paris)
         self.to_berlin = self.applier(self.paris, self.berlin)
 
-    def applier(self, source: Database, target: Database) -> Applier:
+    def applier(self, source: Database, target: Database, policy: Policy | None = None) -> Applier:
         name = f"{source.name}_{target.name}"
         members = Membership(
             node=target.name,
@@ -46,15 +55,19 @@ class Both:
             target.conninfo,
             name,
             publications=["p"],
-            conflicts=LastUpdateWins(),
+            conflicts=policy or LastUpdateWins(),
+            origin="none",
             membership=members,
             copy=False,
         )
 
+    def end(self) -> LSN:
+        return LSN(str(self.berlin.one("SELECT pg_current_wal_lsn()::text")))
+
     def exchange(self) -> None:
-        end = self.berlin.one("SELECT pg_current_wal_lsn()::text")
+        end = self.end()
         for applier in (self.to_paris, self.to_berlin):
-            applier.run(stop_at=LSN(str(end)), timeout=30)
+            applier.run(stop_at=end, timeout=30)
 
     def rows(self) -> list[tuple[object, ...]]:
         """The rows, which are the same in both."""
@@ -135,3 +148,59 @@ def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.M
     both.berlin.run("SET session_replication_role = replica; TRUNCATE t")
     with pytest.raises(ApplyFailed, match="TRUNCATE cannot be applied where several nodes write"):
         both.exchange()
+
+
+def add(local: Row, remote: Row) -> dict[str, object]:
+    return {"n": int(str(local["n"])) + int(str(remote["n"]))}
+
+
+@pytest.mark.pg(">=18")
+def test_priorities_and_functions_decide_without_times(both: Both) -> None:
+    """Two policies on one server, which takes longer to start than they take."""
+    policy = NodePriority(["berlin", "paris"])
+    both.to_paris = both.applier(both.berlin, both.paris, policy)
+    both.to_berlin = both.applier(both.paris, both.berlin, policy)
+    both.exchange()
+    both.berlin.run("INSERT INTO t SELECT i, 'berlin', i FROM generate_series(1, 4) AS i")
+    both.paris.run(
+        "INSERT INTO t VALUES (1, 'paris', 9), (9, 'paris', 9)",
+        # Of one transaction: its own earlier change is not berlin's.
+        "BEGIN; INSERT INTO t VALUES (8, 'x', 1); UPDATE t SET name = 'y' WHERE id = 8; COMMIT",
+    )
+    both.exchange()
+    assert both.rows()[0] == (1, "berlin", 1)
+    assert both.rows()[4:] == [(8, "y", 1), (9, "paris", 9)]
+    both.paris.run("UPDATE t SET n = 0 WHERE id = 2", "DELETE FROM t WHERE id = 3")
+    both.berlin.run("UPDATE t SET n = 5 WHERE id = 9")
+    both.exchange()
+    # Paris keeps what it changed of berlin's rows, and berlin refuses it.
+    assert both.berlin.one("SELECT n FROM t WHERE id = 2") == 2
+    assert both.paris.one("SELECT n FROM t WHERE id = 2") == 0
+    assert both.to_berlin.counters[ConflictKind.UPDATE_ORIGIN_DIFFERS] == 1
+    assert both.to_berlin.counters[ConflictKind.DELETE_ORIGIN_DIFFERS] == 1
+    assert both.paris.one("SELECT n FROM t WHERE id = 9") == 5
+
+    both.to_paris.drop()
+    both.paris.run("DELETE FROM t", "INSERT INTO t VALUES (1, 'here', 10), (2, 'here', 10)")
+    both.to_paris = both.applier(both.berlin, both.paris, MergeWith(add))
+    with pytest.raises(SchemaMismatch, match="REPLICA IDENTITY FULL"):
+        both.to_paris.run(timeout=20)
+    both.berlin.run("ALTER TABLE t REPLICA IDENTITY FULL", "DELETE FROM t")
+    both.to_paris.drop()
+    both.to_paris.run(stop_at=LSN.INVALID, timeout=20)
+    both.berlin.run("INSERT INTO t VALUES (1, 'there', 1), (3, 'there', 3)")
+    both.berlin.run("UPDATE t SET n = 4 WHERE id = 3")
+    both.to_paris.run(stop_at=both.end(), timeout=20)
+    both.paris.run("UPDATE t SET name = 'mine' WHERE id = 3", "DELETE FROM t WHERE id = 1")
+    both.berlin.run(
+        "UPDATE t SET n = 6, name = 'theirs' WHERE id = 3", "UPDATE t SET n = 7 WHERE id = 1"
+    )
+    both.to_paris.run(stop_at=both.end(), timeout=20)
+    rows = both.paris.all("SELECT * FROM t ORDER BY id")
+    assert rows == [(1, "there", 7), (2, "here", 10), (3, "mine", 10)]
+    found = [(c.kind, c.resolution) for c in both.to_paris.conflicts()]
+    assert found == [
+        (ConflictKind.INSERT_EXISTS, "merged"),
+        (ConflictKind.UPDATE_ORIGIN_DIFFERS, "merged"),
+        (ConflictKind.UPDATE_MISSING, "applied"),
+    ]

@@ -159,7 +159,6 @@ class AsyncUpgrade:
         redirect: Redirect | None = None,
         *,
         way_back: bool = True,
-        max_lag_bytes: int = 1 << 20,
     ) -> AsyncPlan:
         """Plan the cutover: fence the old server, let the new one catch up, move the clients.
 
@@ -168,13 +167,13 @@ class AsyncUpgrade:
         ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
         nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
 
-        The checks refuse to start while a table is copied, or with a lag of more than
-        ``max_lag_bytes``, or if the schema has changed since the preparation.
+        The checks refuse to start while a table is copied, if the new server does not catch up
+        within six seconds, or if the schema has changed since the preparation.
         """
         checked_flags(way_back=way_back)
         groups = await published_groups(self._old, self._names)
         journal = cutover_journal(self._names, groups, way_back=way_back)
-        return self._plan(journal, _GateChecks(self, max_lag_bytes), redirect)
+        return self._plan(journal, _GateChecks(self), redirect)
 
     async def plan_rollback(self, redirect: Redirect | None = None) -> AsyncPlan:
         """Plan the way back after a cutover, with all that was written on the new server.
@@ -238,9 +237,9 @@ class AsyncUpgrade:
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
 
-    async def _gate(self, max_lag_bytes: int) -> list[Finding]:
+    async def _gate(self) -> list[Finding]:
         status = await self.status()
-        return await read_gate(self._old, self._new, status, self._names, max_lag_bytes)
+        return await read_gate(self._old, self._new, status, self._names)
 
     def _interrupted(self) -> str:
         """Return the operation of the journal file that is not complete; empty if there is none."""
@@ -270,10 +269,9 @@ class _GateChecks:
     """The checks of a cutover."""
 
     upgrade: AsyncUpgrade
-    max_lag_bytes: int
 
     async def findings(self) -> list[Finding]:
-        return await self.upgrade._gate(self.max_lag_bytes)
+        return await self.upgrade._gate()
 
 
 @attrs.frozen

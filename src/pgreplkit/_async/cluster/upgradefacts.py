@@ -186,7 +186,7 @@ async def _statuses(
 
 
 async def read_gate(
-    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names, max_lag_bytes: int
+    old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus, names: Names
 ) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = await published_groups(old, names)
@@ -212,7 +212,6 @@ async def read_gate(
             stuck=await read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
-            max_lag_bytes=max_lag_bytes,
         ),
     ]
 

@@ -23,7 +23,7 @@ from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import ApplierState, AsyncApplyTarget
 from pgreplkit._async.logical.parked import apply_parked
 from pgreplkit._async.logical.snapshot import published_in, table_copies
-from pgreplkit._async.logical.tombstones import ensure_tombstones
+from pgreplkit._async.logical.tombstones import ensure_functions, ensure_tombstones
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
@@ -281,9 +281,8 @@ class AsyncApplier(AsyncClosing):
             await self._use_versions(target, shapes, targets)
             await shapes.read(targets)
             dump = text_of(target.connection)
-            is_old = publisher.link.version.major < _BINARY_SINCE
-            fits = is_portable(tables, shapes.tables, settings.rules, dump)
-            is_binary = fits and not is_text and not is_old
+            is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
+            is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
@@ -292,6 +291,7 @@ class AsyncApplier(AsyncClosing):
                 truncate=settings.truncate,
                 is_binary=is_binary,
                 stamps=settings.stamps,
+                merges=settings.merges,
             )
             is_first = state is None or state.state != "streaming"
             if is_first or settings.stamps is not None:
@@ -323,10 +323,31 @@ class AsyncApplier(AsyncClosing):
         self, target: AsyncApplyTarget, shapes: AsyncTargetShapes, tables: Sequence[TableName]
     ) -> None:
         """Let deletions leave tombstones, and the session compare versions, if a policy does."""
-        policy, membership = self._settings.last_update_wins, self._settings.membership
-        if policy is not None and membership is not None:
-            await ensure_tombstones(shapes.link, tables)
-            await target.use_stamps(membership, policy.max_clock_skew)
+        settings, link = self._settings, shapes.link
+        if not settings.reads_commits:
+            return
+        policy, membership, ranks = settings.last_update_wins, settings.membership, settings.ranks
+        if policy is None:
+            link.require("commit.origin")
+        track = await link.one(self._operation, sql.TRACKS_COMMITS)
+        if not track["is_on"]:
+            raise ServerError(
+                self._operation,
+                f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
+                remedy="set track_commit_timestamp = on, which needs a restart",
+            )
+        if membership is None or ranks is None:
+            return
+        if policy is None:
+            await ensure_functions(link, self._operation)
+        else:
+            await ensure_tombstones(link, tables)
+        await target.use_ranks(
+            {"": ranks[membership.node]}
+            | {name: ranks[node] for name, node in membership.origins.items()}
+        )
+        if policy is not None:
+            target.guard_clock(policy.max_clock_skew)
             self._clocked = target
 
     async def _stream(

@@ -57,7 +57,8 @@ async def check_apply(
             mismatches=_mismatches(copies, shapes, settings),
             setup=f"run what setup_sql({rights.role!r}) prints",
             truncates=settings.truncate,
-            stamps=settings.stamps is not None,
+            stamps=settings.last_update_wins is not None,
+            reads_commits=settings.reads_commits,
         )
     )
 
@@ -105,7 +106,7 @@ def print_setup(
                 link.version.major,
                 database,
                 targets,
-                triggers=settings.stamps is not None,
+                triggers=settings.last_update_wins is not None,
             )
         ),
     )

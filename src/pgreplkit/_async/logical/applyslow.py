@@ -9,10 +9,11 @@ import attrs
 from psycopg import Error as PsycopgError, errors
 from psycopg.types.json import Jsonb
 
+from pgreplkit._async.logical.applymerge import merge_change
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.wire.link import AsyncLink
-from pgreplkit.apply.planner import Planner, RuleFailed, Step
-from pgreplkit.apply.policies import Decision, Policy
+from pgreplkit.apply.planner import MergedPlan, Planner, RuleFailed, Step
+from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
@@ -111,6 +112,8 @@ class AsyncSlowPath:
         self, change: RawChange[Row], transaction: RawTransaction[Row]
     ) -> list[Conflict]:
         conflicts = []
+        if isinstance(self._policy, MergeWith) and change[0] in _EXISTS:
+            return await self._merged(self._policy, change)
         for step in await self._plan(change):
             statement = step[0]
             if statement.is_stamped:
@@ -120,6 +123,19 @@ class AsyncSlowPath:
             elif not await self._target.step(step) and statement.needs_row:
                 conflicts.append(met(step, None))
         return conflicts
+
+    async def _merged(self, policy: MergeWith, change: RawChange[Row]) -> list[Conflict]:
+        # It reads the subscriber's table where that is needed.
+        await self._plan(change)
+        plan = self._planner.plan(change[1][0])
+        if not isinstance(plan, MergedPlan):
+            raise TypeError(f"{plan.match.source} is not merged")
+        found = await merge_change(self._target, policy, plan, change)
+        if found is None:
+            return []
+        kind, (statement, values, formats), resolution = found
+        key = shown_key(statement, values, formats)
+        return [Conflict(kind, statement.table, key, resolution)]
 
     async def _stamped(self, step: Step) -> list[Conflict]:
         """Execute a step that compares versions."""
@@ -153,8 +169,8 @@ class AsyncSlowPath:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
             raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
-        if not isinstance(decision, Decision):
-            raise RuleFailed(f"the policy returned {decision!r}, which is no Decision")
+        if not isinstance(decision, Decision) or decision is Decision.MERGE:
+            raise RuleFailed(f"the policy returned {decision!r}, which decides nothing here")
         return decision
 
     async def _resolve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -17,7 +17,6 @@ from pgreplkit._async._io import sleep
 from pgreplkit._async.wire.closing import AsyncClosing
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit._async.wire.pipeline import AsyncPipeline
-from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import Planner, Step
 from pgreplkit.apply.statements import Statement
 from pgreplkit.catalog.logical import applying as sql
@@ -280,13 +279,14 @@ class AsyncApplyTarget(AsyncClosing):
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
             await sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
-    async def use_stamps(self, membership: Membership, limit: timedelta) -> None:
-        """Let the session compare the versions of rows, and wait for the clock."""
-        ranks = {"": membership.ranks[membership.node]}
-        ranks.update({name: membership.ranks[node] for name, node in membership.origins.items()})
+    async def use_ranks(self, ranks: Mapping[str, int]) -> None:
+        """Let the session compare the versions of rows; ``ranks`` are those of its origins."""
         settings = {**KEY_SETTINGS, "pgreplkit.ranks": json.dumps(ranks)}
         for name, value in settings.items():
             await self.link.all(self.operation, sql.SET, [name, value])
+
+    def guard_clock(self, limit: timedelta) -> None:
+        """Let each transaction wait until the clock has passed its commit time."""
         self.max_clock_skew = limit
         self._ending += sql.CLOCK_GUARD
 

@@ -35,7 +35,7 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
             "it has no unique key of columns that are NOT NULL",
             remedy=f"ALTER TABLE {keyless[0]} ADD PRIMARY KEY",
         )
-    await _ensure_functions(link, operation)
+    await ensure_functions(link, operation)
     created = []
     for table in tables:
         oid = await table_oid(link, table)
@@ -46,7 +46,8 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
     return created
 
 
-async def _ensure_functions(link: AsyncLink, operation: str) -> None:
+async def ensure_functions(link: AsyncLink, operation: str) -> None:
+    """Create what compares the versions of rows and deletions, if it does not exist."""
     if (await link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (

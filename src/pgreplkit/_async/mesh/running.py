@@ -127,6 +127,8 @@ class AsyncMeshRun:
             conflicts=self._policy,
             membership=membership,
             on_error=self._on_error,
+            # Each node sends its own changes: those of others would go round for ever.
+            origin="none",
             copy=False,
             truncate=False,
         )

@@ -184,9 +184,7 @@ def _statuses(
     return [subscriptions[name].status(publisher) for name in wanted]
 
 
-def read_gate(
-    old: Primary, new: Primary, status: UpgradeStatus, names: Names, max_lag_bytes: int
-) -> list[Finding]:
+def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -> list[Finding]:
     """Return the findings of the gate of a cutover."""
     groups = published_groups(old, names)
     published = [TableName.parse(table) for group in groups.values() for table in group]
@@ -211,7 +209,6 @@ def read_gate(
             stuck=read_stuck(
                 old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
             ),
-            max_lag_bytes=max_lag_bytes,
         ),
     ]
 

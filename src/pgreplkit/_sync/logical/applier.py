@@ -24,7 +24,7 @@ from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplierState, ApplyTarget
 from pgreplkit._sync.logical.parked import apply_parked
 from pgreplkit._sync.logical.snapshot import published_in, table_copies
-from pgreplkit._sync.logical.tombstones import ensure_tombstones
+from pgreplkit._sync.logical.tombstones import ensure_functions, ensure_tombstones
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
@@ -280,9 +280,8 @@ class Applier(Closing):
             self._use_versions(target, shapes, targets)
             shapes.read(targets)
             dump = text_of(target.connection)
-            is_old = publisher.link.version.major < _BINARY_SINCE
-            fits = is_portable(tables, shapes.tables, settings.rules, dump)
-            is_binary = fits and not is_text and not is_old
+            is_text = is_text or settings.merges or publisher.link.version.major < _BINARY_SINCE
+            is_binary = not is_text and is_portable(tables, shapes.tables, settings.rules, dump)
             plugin = self._plugin(publisher.link, is_binary=is_binary, until=until)
             planner = Planner(
                 shapes.tables,
@@ -291,6 +290,7 @@ class Applier(Closing):
                 truncate=settings.truncate,
                 is_binary=is_binary,
                 stamps=settings.stamps,
+                merges=settings.merges,
             )
             is_first = state is None or state.state != "streaming"
             if is_first or settings.stamps is not None:
@@ -322,10 +322,31 @@ class Applier(Closing):
         self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
     ) -> None:
         """Let deletions leave tombstones, and the session compare versions, if a policy does."""
-        policy, membership = self._settings.last_update_wins, self._settings.membership
-        if policy is not None and membership is not None:
-            ensure_tombstones(shapes.link, tables)
-            target.use_stamps(membership, policy.max_clock_skew)
+        settings, link = self._settings, shapes.link
+        if not settings.reads_commits:
+            return
+        policy, membership, ranks = settings.last_update_wins, settings.membership, settings.ranks
+        if policy is None:
+            link.require("commit.origin")
+        track = link.one(self._operation, sql.TRACKS_COMMITS)
+        if not track["is_on"]:
+            raise ServerError(
+                self._operation,
+                f"{type(settings.conflicts).__name__} needs to know which commit wrote a row last",
+                remedy="set track_commit_timestamp = on, which needs a restart",
+            )
+        if membership is None or ranks is None:
+            return
+        if policy is None:
+            ensure_functions(link, self._operation)
+        else:
+            ensure_tombstones(link, tables)
+        target.use_ranks(
+            {"": ranks[membership.node]}
+            | {name: ranks[node] for name, node in membership.origins.items()}
+        )
+        if policy is not None:
+            target.guard_clock(policy.max_clock_skew)
             self._clocked = target
 
     def _stream(

@@ -10,10 +10,11 @@ import attrs
 from psycopg import Error as PsycopgError, errors
 from psycopg.types.json import Jsonb
 
+from pgreplkit._sync.logical.applymerge import merge_change
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.wire.link import Link
-from pgreplkit.apply.planner import Planner, RuleFailed, Step
-from pgreplkit.apply.policies import Decision, Policy
+from pgreplkit.apply.planner import MergedPlan, Planner, RuleFailed, Step
+from pgreplkit.apply.policies import Decision, MergeWith, Policy
 from pgreplkit.apply.shown import shown_key
 from pgreplkit.apply.stamped import conflict_of
 from pgreplkit.apply.statements import Kind
@@ -110,6 +111,8 @@ class SlowPath:
 
     def _change(self, change: RawChange[Row], transaction: RawTransaction[Row]) -> list[Conflict]:
         conflicts = []
+        if isinstance(self._policy, MergeWith) and change[0] in _EXISTS:
+            return self._merged(self._policy, change)
         for step in self._plan(change):
             statement = step[0]
             if statement.is_stamped:
@@ -119,6 +122,19 @@ class SlowPath:
             elif not self._target.step(step) and statement.needs_row:
                 conflicts.append(met(step, None))
         return conflicts
+
+    def _merged(self, policy: MergeWith, change: RawChange[Row]) -> list[Conflict]:
+        # It reads the subscriber's table where that is needed.
+        self._plan(change)
+        plan = self._planner.plan(change[1][0])
+        if not isinstance(plan, MergedPlan):
+            raise TypeError(f"{plan.match.source} is not merged")
+        found = merge_change(self._target, policy, plan, change)
+        if found is None:
+            return []
+        kind, (statement, values, formats), resolution = found
+        key = shown_key(statement, values, formats)
+        return [Conflict(kind, statement.table, key, resolution)]
 
     def _stamped(self, step: Step) -> list[Conflict]:
         """Execute a step that compares versions."""
@@ -152,8 +168,8 @@ class SlowPath:
             decision = self._policy.decide(Version(None, None), remote)
         except Exception as error:
             raise RuleFailed(f"the policy raised {type(error).__name__}: {error}") from error
-        if not isinstance(decision, Decision):
-            raise RuleFailed(f"the policy returned {decision!r}, which is no Decision")
+        if not isinstance(decision, Decision) or decision is Decision.MERGE:
+            raise RuleFailed(f"the policy returned {decision!r}, which decides nothing here")
         return decision
 
     def _resolve(

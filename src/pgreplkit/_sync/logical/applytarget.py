@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -18,7 +18,6 @@ from pgreplkit._sync._io import sleep
 from pgreplkit._sync.wire.closing import Closing
 from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.pipeline import Pipeline
-from pgreplkit.apply.membership import Membership
 from pgreplkit.apply.planner import Planner, Step
 from pgreplkit.apply.statements import Statement
 from pgreplkit.catalog.logical import applying as sql
@@ -273,13 +272,14 @@ class ApplyTarget(Closing):
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
             sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
-    def use_stamps(self, membership: Membership, limit: timedelta) -> None:
-        """Let the session compare the versions of rows, and wait for the clock."""
-        ranks = {"": membership.ranks[membership.node]}
-        ranks.update({name: membership.ranks[node] for name, node in membership.origins.items()})
+    def use_ranks(self, ranks: Mapping[str, int]) -> None:
+        """Let the session compare the versions of rows; ``ranks`` are those of its origins."""
         settings = {**KEY_SETTINGS, "pgreplkit.ranks": json.dumps(ranks)}
         for name, value in settings.items():
             self.link.all(self.operation, sql.SET, [name, value])
+
+    def guard_clock(self, limit: timedelta) -> None:
+        """Let each transaction wait until the clock has passed its commit time."""
         self.max_clock_skew = limit
         self._ending += sql.CLOCK_GUARD
 

@@ -36,7 +36,7 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
             "it has no unique key of columns that are NOT NULL",
             remedy=f"ALTER TABLE {keyless[0]} ADD PRIMARY KEY",
         )
-    _ensure_functions(link, operation)
+    ensure_functions(link, operation)
     created = []
     for table in tables:
         oid = table_oid(link, table)
@@ -47,7 +47,8 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
     return created
 
 
-def _ensure_functions(link: Link, operation: str) -> None:
+def ensure_functions(link: Link, operation: str) -> None:
+    """Create what compares the versions of rows and deletions, if it does not exist."""
     if (link.one(operation, sql.HAS_TOMBSTONES))["has_table"]:
         return
     statements = (

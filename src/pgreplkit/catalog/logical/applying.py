@@ -184,6 +184,7 @@ CHECK_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 """Run before the position is recorded: nothing may fail between that and the commit."""
 CLOCK = "SELECT clock_timestamp() AS now"
 SET = "SELECT set_config(%s, %s, false)"
+TRACKS_COMMITS = "SELECT current_setting('track_commit_timestamp')::boolean AS is_on"
 CLOCK_GUARD = """
     AND CASE WHEN clock_timestamp() > $2 THEN true
         WHEN $2 - clock_timestamp() > interval '50 ms' THEN 1 / (clock_timestamp() > $2)::int = 1

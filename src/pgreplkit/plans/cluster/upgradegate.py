@@ -17,19 +17,9 @@ def cutover_findings(
     sequences: Sequence[Finding],
     writers: Sequence[str],
     stuck: Sequence[str],
-    max_lag_bytes: int,
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
-    lags = [one.lag_bytes for one in status.forward]
-    late = [lag for lag in lags if lag is None or lag > max_lag_bytes]
-    yield checked(
-        "lag",
-        ok=not late,
-        observed=f"{max((lag or 0 for lag in lags), default=0)} bytes",
-        needed=f"at most {max_lag_bytes} bytes",
-        remedy="wait, or find out with subscription.diagnose() why it does not apply",
-    )
     yield _applied(stuck)
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(

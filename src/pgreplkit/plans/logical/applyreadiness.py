@@ -69,6 +69,8 @@ class ApplyFacts:
     truncates: bool
     stamps: bool = False
     """Whether conflicts are decided by the commit times of rows."""
+    reads_commits: bool = False
+    """Whether they depend on who wrote a row last, or when."""
 
 
 def apply_readiness(facts: ApplyFacts) -> Readiness:
@@ -178,7 +180,7 @@ def _subscriber(facts: ApplyFacts) -> Iterator[Finding]:
         value_of(settings, "track_commit_timestamp") is True,
         needed="on, to know which commit wrote a row last",
         value="on",
-        otherwise=Severity.CRITICAL if facts.stamps else Severity.INFO,
+        otherwise=Severity.CRITICAL if facts.reads_commits else Severity.INFO,
     )
 
 

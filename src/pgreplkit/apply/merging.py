@@ -1,0 +1,50 @@
+"""Merging: statements for rows whose conflicts a function decides."""
+
+from __future__ import annotations
+
+from pgreplkit._text import quote_identifier
+from pgreplkit.apply.shape import Match
+from pgreplkit.apply.statements import Kind, Parameters, Statement, is_same
+from pgreplkit.errors import SchemaMismatch
+
+INSISTING = "WITH done AS ({} RETURNING 1) SELECT nullif(1 / count(*), 1)::text FROM done"
+"""Fails if an UPDATE found no row; returns NULL otherwise."""
+
+
+class Merging:
+    """Composes the statements for one table."""
+
+    def __init__(self, match: Match) -> None:
+        problems = []
+        if not match.is_full:
+            problems.append("MergeWith needs the whole old row, of REPLICA IDENTITY FULL")
+        if not (match.key and match.is_unique):
+            problems.append("MergeWith needs a unique key, by which a row is found")
+        if problems:
+            raise SchemaMismatch(str(match.source), tuple(problems))
+        self._match = match
+
+    def same(self, parameters: Parameters) -> str:
+        """Return the condition that a row is as the old one, the first of the values."""
+        return " AND ".join(
+            is_same(one, parameters[one.position])
+            for one in self._match.written
+            if one.position < self._match.width
+        )
+
+    def local(self, name: bytes) -> Statement:
+        """Return the query that locks a row, and returns its columns as texts; values: the row."""
+        match = self._match
+        key = {one.position for one in match.key}
+        parameters = Parameters(key, match.width + len(match.constants))
+        texts = {
+            one.position: f"t.{quote_identifier(one.column.name)}::text" for one in match.written
+        }
+        columns = ", ".join(texts.get(at, "NULL::text") for at in range(match.width))
+        where = " AND ".join(
+            f"t.{quote_identifier(one.column.name)} = {parameters[one.position]}"
+            for one in match.key
+        )
+        only = "" if match.target.is_partitioned else "ONLY "
+        sql = f"SELECT {columns} FROM {only}{match.target.table} AS t WHERE {where} FOR UPDATE"
+        return Statement(Kind.UPDATE, str(match.source), name, sql, parameters.picks)
