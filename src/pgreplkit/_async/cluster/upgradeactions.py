@@ -99,11 +99,7 @@ class AsyncUpgradeActor:
                     ),
                 )
             case steps.KeepSchema():
-                kept = await read_kept_schema(self.old, step.publication)
-                found = await read_fingerprint(server._link)
-                kept = attrs.evolve(kept, **{step.node: found})
-                statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
-                await self.old._link.run("keep the schema", statement, grant="the owner")
+                await self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -195,6 +191,13 @@ class AsyncUpgradeActor:
             drift = await aschema_drift(self.old, self.new, tables)
             if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
                 raise
+
+    async def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = await read_kept_schema(self.old, step.publication)
+        found = await read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        await self.old._link.run("keep the schema", statement, grant="the owner")
 
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)

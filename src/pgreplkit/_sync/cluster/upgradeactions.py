@@ -100,11 +100,7 @@ class UpgradeActor:
                     ),
                 )
             case steps.KeepSchema():
-                kept = read_kept_schema(self.old, step.publication)
-                found = read_fingerprint(server._link)
-                kept = attrs.evolve(kept, **{step.node: found})
-                statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
-                self.old._link.run("keep the schema", statement, grant="the owner")
+                self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -194,6 +190,13 @@ class UpgradeActor:
             drift = schema_drift(self.old, self.new, tables)
             if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
                 raise
+
+    def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = read_kept_schema(self.old, step.publication)
+        found = read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        self.old._link.run("keep the schema", statement, grant="the owner")
 
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
