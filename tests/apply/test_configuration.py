@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from pgreplkit import TableName
-from pgreplkit.apply import Applier, ApplyRemote, KeepLocal, TableRule
+from pgreplkit.apply import (
+    Applier,
+    ApplyRemote,
+    KeepLocal,
+    LastUpdateWins,
+    Membership,
+    NodePriority,
+    TableRule,
+)
 from pgreplkit.apply.configuration import parse_configuration
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.applycommand import DEFECT, MISCONFIGURED, main
@@ -69,6 +77,35 @@ def test_a_configuration_becomes_the_arguments_of_an_applier() -> None:
     )
 
 
+def test_servers_that_all_write_are_members_with_ranks() -> None:
+    members = """
+        copy = false
+        [conflicts]
+        policy = "{}"
+        {}
+        [membership]
+        node = "paris"
+        source = "berlin"
+        ranks = {{ berlin = 1, paris = 2 }}
+        origins = {{ pgreplkit_x = "berlin" }}
+    """
+    options = parse_configuration(
+        LEAST + members.format("last_update_wins", "max_clock_skew = 2.5")
+    ).options
+    assert options["conflicts"] == LastUpdateWins(max_clock_skew=2.5)
+    assert options["membership"] == Membership(
+        node="paris",
+        source="berlin",
+        ranks={"berlin": 1, "paris": 2},
+        origins={"pgreplkit_x": "berlin"},
+    )
+    text = LEAST + members.format("node_priority", 'nodes = ["berlin", "paris"]')
+    assert parse_configuration(text).options["conflicts"] == NodePriority(["berlin", "paris"])
+    simple = LEAST + 'conflicts = "last_update_wins"'
+    assert parse_configuration(simple).options["conflicts"] == LastUpdateWins()
+    Applier("", "", "x", **options)
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -80,6 +117,15 @@ def test_a_configuration_becomes_the_arguments_of_an_applier() -> None:
         (LEAST + "retries = true", "'retries' must be a number"),
         (LEAST.replace('["p"]', '"p"'), "'publications' must be a list"),
         (LEAST + 'conflicts = "mine"', "'conflicts' must be one of apply_remote, keep_local"),
+        (LEAST + "conflicts = 1", "'conflicts' must be a string or a table, got 1"),
+        (LEAST + '[conflicts]\nname = "x"', "'conflicts' must be one of .*, got None"),
+        (LEAST + 'conflicts = "node_priority"', "'conflicts': .* missing .* 'nodes'"),
+        (
+            LEAST + '[conflicts]\npolicy = "last_update_wins"\nmax_clock_skew = -1',
+            "'conflicts': max_clock_skew must be",
+        ),
+        (LEAST + "membership = 1", "'membership' must be a table, got 1"),
+        (LEAST + '[membership]\nnode = "a"', "'membership': .* missing"),
         (LEAST + "tables = 1", "'tables' must be a table of tables"),
         (LEAST + "[tables]\nt = 1", "'tables.t' must be a table"),
         (LEAST + "[tables.t]\nwhere = 1", "unknown key 'where'"),

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
-from pgreplkit.apply.policies import ApplyRemote, KeepLocal, Policy
+from pgreplkit.apply.membership import Membership
+from pgreplkit.apply.policies import (
+    ApplyRemote,
+    KeepLocal,
+    LastUpdateWins,
+    NodePriority,
+    Policy,
+)
 from pgreplkit.apply.rules import TableRule
 
-_POLICIES: Mapping[str, type[ApplyRemote] | type[KeepLocal]] = {
+_POLICIES: Mapping[str, Callable[..., Policy]] = {
     "apply_remote": ApplyRemote,
     "keep_local": KeepLocal,
+    "last_update_wins": LastUpdateWins,
+    "node_priority": NodePriority,
 }
+"""MergeWith takes a function, which a file cannot hold."""
+T = TypeVar("T")
+
 _TEXTS = ("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin")
 _SWITCHES = ("copy", "truncate")
 _NUMBERS = {"retries": int, "copy_workers": int, "reconnect": (int, float)}
-_KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "tables"}
+_KNOWN = {*_TEXTS, *_SWITCHES, *_NUMBERS, "publications", "conflicts", "membership", "tables"}
 _NEEDED = ("publisher", "subscriber", "name", "publications")
 
 
@@ -62,6 +74,8 @@ def parse_configuration(text: str) -> ApplierConfiguration:
     options = {key: given[key] for key in given if key not in ("publisher", "subscriber", "name")}
     if "conflicts" in given:
         options["conflicts"] = _policy(given["conflicts"])
+    if "membership" in given:
+        options["membership"] = _called(Membership, "membership", given["membership"])
     if "tables" in given:
         options["tables"] = _rules(given["tables"])
     return ApplierConfiguration(given["publisher"], given["subscriber"], given["name"], options)
@@ -77,10 +91,24 @@ def _insist(given: Mapping[str, object], key: str, kind: Any, what: str) -> None
         raise _refused(f"{key!r} must be {what}, got {value!r}")
 
 
-def _policy(name: object) -> Policy:
-    if not isinstance(name, str) or name not in _POLICIES:
+def _policy(given: object) -> Policy:
+    """Return the policy of a name, or of a table with its ``policy`` and its arguments."""
+    arguments = {"policy": given} if isinstance(given, str) else given
+    if not isinstance(arguments, dict):
+        raise _refused(f"'conflicts' must be a string or a table, got {given!r}")
+    name = arguments.pop("policy", None)
+    if name not in _POLICIES:
         raise _refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
-    return _POLICIES[name]()
+    return _called(_POLICIES[name], "conflicts", arguments)
+
+
+def _called(make: Callable[..., T], key: str, arguments: object) -> T:
+    if not isinstance(arguments, dict):
+        raise _refused(f"{key!r} must be a table, got {arguments!r}")
+    try:
+        return make(**arguments)
+    except (TypeError, ValueError) as error:
+        raise _refused(f"{key!r}: {error}") from None
 
 
 def _rules(tables: object) -> dict[str, TableRule]:
@@ -103,8 +131,5 @@ def _rules(tables: object) -> dict[str, TableRule]:
                 )
         # TOML has no NULL: false drops a column.
         rule["columns"] = {name: None if own is False else own for name, own in columns.items()}
-        try:
-            rules[table] = TableRule(**rule)
-        except (TypeError, ValueError) as error:
-            raise _refused(f"'tables.{table}': {error}") from None
+        rules[table] = _called(TableRule, f"tables.{table}", rule)
     return rules

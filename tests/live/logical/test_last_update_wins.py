@@ -144,6 +144,9 @@ def test_a_commit_of_the_future_is_not_applied(both: Both, monkeypatch: pytest.M
     both.exchange()
     assert both.to_paris.waits_for_clock == timedelta(0)
     assert both.rows() == [(1, "early", 1)]
+    both.paris.run("CREATE UNIQUE INDEX lower_name ON t (lower(name)) WHERE n > 0")
+    unique = both.to_paris.check()["table public.t, other unique indexes"]
+    assert unique.found == "public.t has lower_name"
     # TRUNCATE has no version; a superuser can get it past the trigger.
     both.berlin.run("SET session_replication_role = replica; TRUNCATE t")
     with pytest.raises(ApplyFailed, match="TRUNCATE cannot be applied where several nodes write"):

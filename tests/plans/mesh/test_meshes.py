@@ -154,7 +154,7 @@ def test_the_others_forget_a_lost_node_without_asking_it() -> None:
     ]
     assert isinstance(steps[2], DropLost)
     assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
-    # What it has itself is removed when it is back.
+    # Its own objects are removed when it is back.
     left = members("a", "b", "c").changed("b", MemberState.LEFT)
     assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
         (DropStreams, "a"),
@@ -294,6 +294,13 @@ WRONG: Mapping[str, tuple[str, object]] = {
 def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
     field, value = WRONG[check]
     assert check in critical(node("a"), node("b", **{field: value}))
+
+
+def test_every_index_that_refuses_rows_beside_the_key_is_named() -> None:
+    held = table(keys=(("id",), ("mail",)), refusing=("users_lower_idx",))
+    findings = found(node("a"), node("b", tables={USERS: held}))
+    assert findings["unique columns of public.users"].found == "(mail), users_lower_idx on b"
+    assert not critical(node("a"), node("b", tables={USERS: table(keys=(("id",), ("id",)))}))
 
 
 def test_a_table_of_another_owner_is_published_by_an_administrator() -> None:

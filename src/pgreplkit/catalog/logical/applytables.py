@@ -55,6 +55,9 @@ class TargetTable:
     columns: tuple[TargetColumn, ...] = ()
     keys: tuple[tuple[str, ...], ...] = ()
     """The columns of each unique index without a condition; the primary key's come first."""
+    refusing: tuple[str, ...] = attrs.field(converter=_texts, default=())
+    """The names of other indexes that refuse rows: partial or deferrable unique ones, those of
+    expressions, and exclusion constraints."""
 
     def column(self, name: str) -> TargetColumn | None:
         """Return the column of that name."""
@@ -82,6 +85,11 @@ TARGET_TABLES = f"""
         row_security_active(c.oid) AS hides_rows,
         ARRAY(SELECT p FROM unnest(ARRAY{[*_PRIVILEGES]}) AS p
             WHERE NOT has_table_privilege(c.oid, p)) AS lacks,
+        ARRAY(SELECT i.relname::text FROM pg_catalog.pg_index
+            JOIN pg_catalog.pg_class AS i ON i.oid = indexrelid
+            WHERE indrelid = c.oid AND (indisexclusion OR indisunique AND NOT
+                (indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL))
+            ORDER BY 1) AS refusing,
         EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable AND tgenabled IN ('A', 'R')
             AND (tgrelid = c.oid OR tgrelid IN (SELECT inhrelid FROM pg_catalog.pg_inherits
                 WHERE inhparent = c.oid))) AS has_deferred

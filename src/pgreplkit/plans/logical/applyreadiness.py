@@ -25,7 +25,7 @@ _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 @attrs.frozen(kw_only=True)
 class ApplyRights:
-    """What the applier's role may do on the subscriber."""
+    """The rights of the applier's role on the subscriber."""
 
     role: str
     is_superuser: bool
@@ -41,7 +41,7 @@ class ApplyRights:
 
 @attrs.frozen(kw_only=True)
 class ApplyFacts:
-    """What the checks of an applier look at."""
+    """The facts that the checks of an applier look at."""
 
     major: int
     """The subscriber's major version."""
@@ -125,7 +125,8 @@ def replication_found(check: str, role: str, setup: str, *, ok: bool) -> Finding
 def rights_findings(
     rights: ApplyRights, major: int, setup: str, *, uses_origin: bool
 ) -> Iterator[Finding]:
-    """Yield the findings on what a role needs beside the tables; ``setup`` is the remedy."""
+    """Yield the findings on the rights that a role needs on other objects than tables; ``setup`` is
+    the remedy."""
     yield checked(
         "schema pgreplkit",
         ok=rights.may_create or rights.is_superuser,
@@ -210,6 +211,13 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
                 yield from _versions(check, table, identities.get(source))
 
 
+def unique_beside_key(table: TargetTable) -> list[str]:
+    """Return what refuses rows beside the key: columns of unique indexes, and names of others."""
+    key = {*table.primary_key}
+    columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
+    return [*columns, *table.refusing]
+
+
 def _versions(
     check: str, table: TargetTable, identity: ReplicaIdentity | None
 ) -> Iterator[Finding]:
@@ -222,11 +230,13 @@ def _versions(
         needed="a unique key of columns that are NOT NULL, by which deletions are remembered",
         remedy=f"ALTER TABLE {table.table} ADD PRIMARY KEY",
     )
-    others = [unique for unique in table.keys if {*unique} != {*key}]
+    others = unique_beside_key(table)
     yield checked(
         f"{check}, other unique indexes",
         ok=not others,
-        observed=f"{table.table} has {len(others)} unique indexes beside its key",
+        observed=f"{table.table} has {', '.join(others)}"
+        if others
+        else f"{table.table} has none beside its key",
         needed="no other: two nodes can each insert a row that the other refuses",
         remedy="make the node a column of these indexes, or drop them",
     )
@@ -248,7 +258,7 @@ def _versions(
 def privileges_missing(
     check: str, table: TargetTable, role: str, wanted: Sequence[str], setup: str
 ) -> Finding | None:
-    """Return the finding on what keeps a role from writing a table; None if nothing does."""
+    """Return the finding on a missing right to write a table; None if the role may write it."""
     lacks = [privilege for privilege in table.lacks if privilege in wanted]
     if lacks:
         return checked(

@@ -16,6 +16,7 @@ from pgreplkit.plans.logical.applyreadiness import (
     privileges_missing,
     replication_found,
     rights_findings,
+    unique_beside_key,
 )
 from pgreplkit.plans.mesh.layout import Members, disagreement, fits_ties
 from pgreplkit.plans.mesh.sequences import collisions
@@ -113,7 +114,7 @@ def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
 def remove_findings(
     lost: str, answers: bool, stored: Mapping[str, Members], positions: Mapping[str, LSN]
 ) -> list[Finding]:
-    """Return the findings on a node that is lost, and on what the others have of it.
+    """Return the findings on a lost node, and on its transactions that the others have.
 
     ``positions`` are the ends of its last transactions that each of the others has applied.
     """
@@ -222,7 +223,7 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         ok=not older,
         observed=", ".join(older) or f"decided by {facts.ties} on all nodes",
         needed="PostgreSQL 14 or newer, as on the nodes with which the mesh was created: older"
-        " servers cannot tell the origin of a commit",
+        " servers do not store the origin of a commit",
     )
 
 
@@ -349,16 +350,20 @@ def _tables(facts: MeshFacts) -> Iterator[Finding]:
 def _converging(table: TableName, facts: MeshFacts) -> Iterator[Finding]:
     """Check for what would let the rows of a table differ in the end, and say what is unchecked."""
     held = {node.name: node.tables.get(table) for node in facts.nodes}
-    beside = [name for name, own in held.items() if own is not None and len(own.keys) > 1]
-    if beside:
-        yield checked(
-            f"unique columns of {table}",
-            ok=False,
-            observed=f"unique columns beside the key, on {', '.join(beside)}",
-            needed="no unique index but the key: two nodes can insert rows of which each refuses"
-            " the other's",
-            remedy="drop the index, or add a column for the node to it",
-        )
+    beside = {
+        name: others
+        for name, own in held.items()
+        if own is not None and (others := unique_beside_key(own))
+    }
+    yield checked(
+        f"unique columns of {table}",
+        ok=not beside,
+        observed="; ".join(f"{', '.join(others)} on {name}" for name, others in beside.items())
+        or "none beside the key",
+        needed="no unique index or exclusion constraint but the key: two nodes can insert rows of"
+        " which each refuses the other's",
+        remedy="drop the index, or add a column for the node to it",
+    )
     keyless = [name for name, own in held.items() if own is not None and not own.primary_key]
     yield checked(
         f"key of {table}",
