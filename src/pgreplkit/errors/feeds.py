@@ -36,7 +36,7 @@ class MessageTooLarge(SinkRefused):
         limit: the most bytes that the engine takes.
     """
 
-    remedy = "raise the engine's limit, leave out large columns, or use on_refused='park'"
+    remedy = "raise the engine's limit, leave out large columns, or park it with parked=…"
 
     size: int
     limit: int
@@ -94,7 +94,7 @@ class EncodingFailed(FeedError):
 
 
 class PositionLost(FeedError):
-    """Changes that the sink does not have, and the slot does not send any more.
+    """Changes that the sink does not have, and that the slot no longer sends.
 
     Attributes:
         sink: the position that the sink has; None if it has none.

@@ -45,7 +45,7 @@ async def test_every_change_is_sent_once_and_in_order(colour: Colour, database: 
     assert [line[2] for line in found[42 - 1 :]] == ["delete", "truncate"][: 1 + truncates]
     assert (report.messages, report.transactions) == (42 + truncates, 5 + truncates)
     assert feed.state == FeedState.STOPPED
-    # The slot was told no more than what the sink has, and a second run finds nothing new.
+    # The sink has everything that is confirmed to the slot, and a second run finds nothing new.
     assert engine.position is not None
     assert confirmed(database, "feed_changes") == engine.position.lsn
     assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 0
@@ -140,6 +140,7 @@ async def test_changes_that_are_lost_are_never_passed_over_silently(
         await feed_of(colour, database, "feed_lost", sink=ModelSink(Engine(position=foreign))).run()
 
 
+@pytest.mark.pg(">=18")
 async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
     colour: Colour, database: Database
 ) -> None:
@@ -193,6 +194,7 @@ async def test_logical_messages_come_in_their_order(colour: Colour, database: Da
 
 
 @pytest.mark.one_colour
+@pytest.mark.pg(">=18")
 async def test_hold_keeps_the_slot_back_so_that_an_engine_may_lose_its_last_messages(
     colour: Colour, database: Database
 ) -> None:
@@ -216,6 +218,7 @@ async def test_hold_keeps_the_slot_back_so_that_an_engine_may_lose_its_last_mess
 
 
 @pytest.mark.one_colour
+@pytest.mark.pg(">=18")
 async def test_an_encoder_that_fails_ends_the_feed_before_its_change(
     colour: Colour, database: Database
 ) -> None:
