@@ -17,6 +17,7 @@ from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, rec
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
@@ -34,6 +35,8 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_PARAMETERS = 10
+"""Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
 """Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
@@ -92,6 +95,8 @@ class AsyncApplyRun:
         self._planner, self._settings, self._tally = planner, settings, tally
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
+        self._batch = Batch()
+        """The rows to be inserted of the transaction that is being sent."""
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
@@ -210,8 +215,9 @@ class AsyncApplyRun:
         self._pending.append(transaction)
         self._bytes += transaction.size
         target.begin(planner, transaction)
-        number = 0
+        number, batch = 0, self._batch
         weight = 1 + transaction.total // transaction.rows // _LARGE
+        is_batched = weight == 1 and transaction.rows > 1
         try:
             for change in transaction.changes():
                 number += 1
@@ -220,13 +226,30 @@ class AsyncApplyRun:
                 except (UnknownTable, SchemaMismatch):
                     steps = await self._plan(change)
                 for step in steps:
+                    if is_batched:
+                        if batch.takes(step):
+                            continue
+                        if batch:
+                            await self._send_batch()
+                            if batch.takes(step):
+                                continue
                     statement, values, formats = step
                     note = step if statement.needs_row else None
                     await send(statement.name, statement.sql, values, formats, note, weight)
+            if batch:
+                await self._send_batch()
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
+            self._batch = Batch()
             await self._abandon(transaction, number, error)
             return
         await target.end(transaction, checks=self._shapes.has_deferred)
+
+    async def _send_batch(self) -> None:
+        for statement, values, formats in self._batch.steps():
+            weight = len(values) // _PARAMETERS + 1
+            await self._target.pipeline.send(
+                statement.name, statement.sql, values, formats, None, weight
+            )
 
     async def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change; read the subscriber's tables where that is needed."""
