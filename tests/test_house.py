@@ -38,7 +38,7 @@ LAYERS = [
     {"catalog", "protocol"},
     {"plans", "offline"},
     {"apply", "feeds", "monitoring"},
-    {"driver"},
+    {"driver", "sinks"},
     {"host"},
     {"_async", "_sync"},
     {"display", "exporters", "lab"},

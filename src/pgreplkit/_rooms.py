@@ -262,6 +262,7 @@ ROOMS = {
         "feeds.position": ["FeedPosition", "FeedStage"],
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
         "feeds.states": ["FeedReport", "FeedState"],
+        "sinks.jetstream": ["JetStream"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clusters import wait_until
 
 from pgreplkit import AsyncWatch, Watch
 
@@ -37,31 +38,38 @@ def check(outputs: Any, *, at_least: int) -> None:
     assert f"{len(found)} samples" in found[-1].data["text/html"]
 
 
-def test_samples_are_shown_in_one_display(outputs: Any) -> None:
+def test_the_display_ends_after_its_seconds(outputs: Any) -> None:
     with Watch(SERVERS, interval=0.02) as watch:
-        watch.show(seconds=0.4)
-    check(outputs, at_least=3)
+        watch.show(seconds=0.1)
+    check(outputs, at_least=1)
 
 
 def test_an_interrupt_ends_the_display_and_not_the_watch(outputs: Any) -> None:
     with Watch(SERVERS, interval=0.02) as watch:
         main = threading.main_thread().ident
         assert main is not None
-        timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
-        timer.start()
+
+        def interrupt(thread: int = main) -> None:
+            wait_until(lambda: len(outputs.outputs) > 2)
+            signal.pthread_kill(thread, signal.SIGINT)
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         watch.show(seconds=30)
+        interrupting.join()
         assert next(watch)["<db1>"].error is not None
-    check(outputs, at_least=2)
+    check(outputs, at_least=3)
 
 
 def test_async_code_shows_samples_in_a_task(outputs: Any) -> None:
     async def shown() -> None:
         async with AsyncWatch(SERVERS, interval=0.02) as watch:
             task = asyncio.create_task(watch.show(seconds=30))
-            await asyncio.sleep(0.1)
+            while len(outputs.outputs) < 3:
+                await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
 
     asyncio.run(shown())
-    check(outputs, at_least=2)
+    check(outputs, at_least=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import lzma
 import os
@@ -257,6 +258,24 @@ def test_a_pgbackrest_repository_is_recognized(archive: Path) -> None:
     (archive / "archive" / "other").mkdir()
     with pytest.raises(WalNotFound, match=r"2 stanzas \(main, other\)"):
         scan_archive(archive)
+
+
+def test_verify_compares_the_sha1_in_the_names_of_pgbackrest(archive: Path) -> None:
+    for path in [*archive.glob("0000000[12]????????????????")]:
+        content = path.read_bytes()
+        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        path.unlink()
+        (archive / f"{path.name}-{digest}.gz").write_bytes(gzip.compress(content))
+    assert scan_archive(archive, verify=True).findings == ()
+    # The CRC of no record covers the end of a segment behind a switch.
+    [path] = archive.glob(f"{name_of(4)}-*")
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1] + b"x"))
+    assert scan_archive(archive).findings == ()
+    report = scan_archive(archive, verify=True)
+    [finding] = report.findings
+    assert (finding.problem, finding.path) == (ArchiveProblem.DAMAGED, path)
+    assert "its content has the SHA-1" in finding.found
+    assert not report.covers(wal(4, 5))
 
 
 def test_a_walg_storage_is_recognized(archive: Path) -> None:

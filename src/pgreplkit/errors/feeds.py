@@ -36,7 +36,7 @@ class MessageTooLarge(SinkRefused):
         limit: the most bytes that the engine takes.
     """
 
-    remedy = "raise the engine's limit, leave out large columns, or use on_refused='park'"
+    remedy = "raise the engine's limit, leave out large columns, or park it with parked=…"
 
     size: int
     limit: int

@@ -20,8 +20,9 @@ from pgreplkit.errors.extras import needs_extra
 with needs_extra("lab", "psutil"):
     import psutil as psutil
 
+from pgreplkit.lab.brokers import Broker
 from pgreplkit.lab.installs import Installation, find_servers
 from pgreplkit.lab.lab import Lab
 from pgreplkit.lab.node import Node
 
-__all__ = ["Installation", "Lab", "Node", "find_servers"]
+__all__ = ["Broker", "Installation", "Lab", "Node", "find_servers"]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-_NAMES = ("postgres", "initdb", "pg_")
+_NAMES = ("postgres", "initdb", "pg_", "nats-server", "redis-server")
 # An immediate shutdown takes milliseconds; a process that ignores SIGQUIT for 10 s is killed.
 _GRACE = 10.0
 # A process that waits for a broken disk or network file system cannot be killed; after 10 s more
@@ -59,7 +59,7 @@ def _new_folder() -> Path:
 
 
 def reap(root: Path) -> None:
-    """Stop every PostgreSQL process that works below ``root``, then remove ``root``."""
+    """Stop every server process that works below ``root``, then remove ``root``."""
     began = time.monotonic()
     deadline = began + _GRACE
     while (processes := _processes(root)) and time.monotonic() < began + _GIVEN_UP_AFTER:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import attrs
 
@@ -106,8 +107,6 @@ class Workplace:
 
         The working directory matters: it is how the reaper recognizes the lab's processes.
         """
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
-        own = {"HOME": str(self.root), "LC_ALL": "C", "PGPASSFILE": str(self.passfile)}
         return subprocess.run(  # noqa: S603 - a server's own programs
             args,
             stdin=subprocess.DEVNULL,
@@ -117,13 +116,34 @@ class Workplace:
             timeout=300,
             check=False,
             cwd=self.root,
-            env=kept | own,
+            env=self._environment(),
             umask=0o077,
             start_new_session=True,
             user=self.account.uid if self.account.is_other else None,
             group=self.account.gid if self.account.is_other else None,
             extra_groups=[] if self.account.is_other else None,
         )
+
+    def start(self, args: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a server that stays in the foreground, as ``run`` runs a program."""
+        return subprocess.Popen(  # noqa: S603 - a server's own program
+            args,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self.root,
+            env=self._environment(),
+            umask=0o077,
+            start_new_session=True,
+            user=self.account.uid if self.account.is_other else None,
+            group=self.account.gid if self.account.is_other else None,
+            extra_groups=[] if self.account.is_other else None,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
+        own = {"HOME": str(self.root), "LC_ALL": "C", "PGPASSFILE": str(self.passfile)}
+        return kept | own
 
     def make_file(self, path: Path, text: str = "") -> Path:
         """Create a file that only the account can read."""

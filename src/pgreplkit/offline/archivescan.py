@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import attrs
 from pgreplkit.errors import ExtraMissing, WalNotFound
 from pgreplkit.offline import archivechecks as checks
 from pgreplkit.offline.archive import ArchiveFinding, ArchiveProblem, ArchiveReport, range_of
+from pgreplkit.offline.compression import read_pieces
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.files import FoundFile, WalFileKind, list_folder
 from pgreplkit.offline.headers import Headers
@@ -35,11 +37,11 @@ def scan_archive(
 ) -> ArchiveReport:
     """Find out what a WAL archive contains, and what recovery would miss.
 
-    It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records and
-    checks their CRC. Only this shows that a file was short before it was compressed, if its
-    compression does not tell the size of its content, as bzip2. The directories of Barman,
-    pgBackRest and WAL-G are recognized, and so is a plain directory of WAL files, compressed or
-    not.
+    It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records,
+    and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file was
+    short before it was compressed, if its compression does not tell the size of its content, as
+    bzip2. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a plain
+    directory of WAL files, compressed or not.
 
     Raises: WalNotFound if there is no WAL, or not in that layout; HostFileError; ValueError for an
     unknown layout.
@@ -134,8 +136,9 @@ def _unreadable(headers: Headers) -> Iterator[ArchiveFinding]:
 
 def _verified(report: ArchiveReport) -> ArchiveReport:
     """Read all records; segments with damage become unusable."""
-    segments = dict(report._segments)
-    damaged: list[ArchiveFinding] = []
+    damaged = [*_altered(report)]
+    altered = {finding.path for finding in damaged}
+    segments = {key: file for key, file in report._segments.items() if file.path not in altered}
     for run in [*checks.runs(sorted(segments))]:
         rest = run
         while rest:
@@ -150,6 +153,22 @@ def _verified(report: ArchiveReport) -> ArchiveReport:
         ranges=tuple(checks.ranges(segments, report.segment_size)),
         findings=_sorted([*report.findings, *damaged]),
     )
+
+
+def _altered(report: ArchiveReport) -> Iterator[ArchiveFinding]:
+    """Report the files whose content has another SHA-1 than pgBackRest put into their names."""
+    for (_, number), file in report._segments.items():
+        if file.checksum is None:
+            continue
+        content = hashlib.sha1(usedforsecurity=False)
+        try:
+            for piece in read_pieces(file.path):
+                content.update(piece)
+        except (ExtraMissing, InvalidWal):
+            continue  # Reading its records reports it.
+        if content.hexdigest() != file.checksum:
+            found = f"{file.path.name} is damaged: its content has the SHA-1 {content.hexdigest()}"
+            yield _damage(file, number, report.segment_size, found)
 
 
 def _read(report: ArchiveReport, run: list[tuple[int, int]]) -> tuple[ArchiveFinding | None, int]:

@@ -15,6 +15,8 @@ from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, Sin
 from pgreplkit.values.record import Record
 
 FEED = "laws"
+_ASKED = 3
+"""Times: the second answer is about an engine that has nothing to do any more."""
 
 
 class LawBroken(AssertionError):
@@ -168,24 +170,33 @@ class _Trial:
             await job
         # Nothing is closed: a process that is killed closes nothing in order.
         after = self._make()
-        position = await after.open(FEED)
-        if position == batch.position:
-            self.note(batch)
-            self.stored += 1
-        await self.insist(after, "an interrupted batch is stored with its position, or neither is")
-        # The engine may still work on the interrupted batch: this one is refused then.
+        await self.find(after, batch)
         following = self.batch(2)
-        with suppress(SinkFenced):
+        try:
             await after.send(following)
             self.note(following)
+        except SinkFenced:
+            # The engine still worked on the interrupted batch: it came before this one.
+            await self.find(after, batch)
         await after.close()
         await sink.close()
-        last = self._make()
-        position = await last.open(FEED)
-        if position == batch.position != self.position:
-            self.note(batch)
-            self.stored += 1
-        await last.close()
+
+    async def find(self, sink: Sink, batch: FeedBatch) -> None:
+        """Open the sink, and note the batch if it is stored.
+
+        The engine may store it between the two questions, so that they are asked again.
+        """
+        for _ in range(_ASKED):
+            position, bodies = await sink.open(FEED), [*await self._read()]
+            if position == self.position and bodies == self.bodies:
+                return
+            own = [message.body or b"" for message in batch.messages]
+            if position == batch.position and bodies == self.bodies + own:
+                self.note(batch)
+                self.stored += 1
+                return
+        law = "an interrupted batch is stored with its position, or neither is"
+        raise LawBroken(f"{law}: open() returned {position}, and there are {len(bodies)} messages")
 
     async def ends_as_it_began(self) -> None:
         """All messages are there, once and in order."""

@@ -140,6 +140,7 @@ async def test_changes_that_are_lost_are_never_passed_over_silently(
         await feed_of(colour, database, "feed_lost", sink=ModelSink(Engine(position=foreign))).run()
 
 
+@pytest.mark.pg(">=18")
 async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
     colour: Colour, database: Database
 ) -> None:
@@ -193,6 +194,7 @@ async def test_logical_messages_come_in_their_order(colour: Colour, database: Da
 
 
 @pytest.mark.one_colour
+@pytest.mark.pg(">=18")
 async def test_hold_keeps_the_slot_back_so_that_an_engine_may_lose_its_last_messages(
     colour: Colour, database: Database
 ) -> None:
@@ -216,6 +218,7 @@ async def test_hold_keeps_the_slot_back_so_that_an_engine_may_lose_its_last_mess
 
 
 @pytest.mark.one_colour
+@pytest.mark.pg(">=18")
 async def test_an_encoder_that_fails_ends_the_feed_before_its_change(
     colour: Colour, database: Database
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -78,6 +79,7 @@ def source(clusters: Clusters, major: int) -> Iterator[Source]:
     assert isinstance(oid, int)
     yield Source(lab, node, location, oid)
     lab.remove(node)
+    shutil.rmtree(location)  # In a random order, the module's tests need a source several times.
 
 
 @pytest.fixture

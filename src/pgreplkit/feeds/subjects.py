@@ -1,0 +1,114 @@
+"""The subjects of NATS, and the settings of a stream that a feed can rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from pgreplkit.errors import SinkNotFitting
+
+_LEAST_AGE = 60.0
+"""Seconds: with a shorter max_age the position would have to be stored all the time."""
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Return whether a subject matches one with the wildcards ``*`` and ``>``."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for number, part in enumerate(wanted):
+        if part == ">":
+            return len(given) > number
+        if number >= len(given) or part not in ("*", given[number]):
+            return False
+    return len(wanted) == len(given)
+
+
+def is_subject(subject: str) -> bool:
+    """Return whether a message can be published to a subject."""
+    tokens = subject.split(".")
+    return (
+        subject.isprintable()
+        and not subject.startswith("$")
+        and all(token and token not in ("*", ">") and " " not in token for token in tokens)
+    )
+
+
+def position_subject(subjects: Sequence[str], feed: str) -> str | None:
+    """Return a subject of a stream for positions without messages; None if it has none."""
+    for pattern in subjects:
+        if pattern == ">" or pattern.endswith(".>"):
+            return f"{pattern[:-1]}_position.{feed}"
+    return None
+
+
+@attrs.frozen(kw_only=True)
+class StreamFacts:
+    """The settings of a stream that matter to a feed."""
+
+    name: str
+    retention: str
+    discard: str
+    storage: str
+    max_age: float
+    """Seconds; 0 for no limit."""
+    max_messages: int
+    """-1 for no limit, as for the others."""
+    max_bytes: int
+    max_per_subject: int
+    is_sealed: bool
+    copies_others: bool
+    """Whether it is a mirror, or has sources."""
+    allows_atomic: bool
+    knows_atomic: bool
+    """Whether the server's version has atomic batches."""
+
+
+def insist_on_fitting(stream: StreamFacts, *, may_discard: bool) -> None:
+    """Refuse a stream that would lose or refuse messages.
+
+    Raises: SinkNotFitting.
+    """
+    for setting, found, remedy in _problems(stream, may_discard=may_discard):
+        raise SinkNotFitting(f"use the stream {stream.name!r}", setting, found, remedy=remedy)
+
+
+def _problems(stream: StreamFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
+    edit = f"nats stream edit {stream.name}"
+    if stream.is_sealed:
+        yield "sealed", "it is sealed, and takes no messages", "use another stream"
+    if stream.copies_others:
+        found = "it is a mirror or has sources: others write to it"
+        yield "sources", found, "use a stream that only this feed writes to"
+    if stream.retention != "limits":
+        found = f"its retention is {stream.retention}, which removes messages, and the position"
+        yield "retention", found, "use a stream with the retention limits"
+    if not stream.knows_atomic:
+        found = "the server has no atomic batches, which NATS 2.12 brought"
+        yield "allow_atomic", found, "use NATS 2.12 or newer"
+    elif not stream.allows_atomic:
+        yield "allow_atomic", "it allows no atomic batches", f"{edit} --allow-batch"
+    yield from _limits(stream, may_discard=may_discard, edit=edit)
+
+
+def _limits(stream: StreamFacts, *, may_discard: bool, edit: str) -> Iterator[tuple[str, str, str]]:
+    remedy = f"{edit} without that limit; or JetStream(…, may_discard=True), if that is intended"
+    if 0 < stream.max_age < _LEAST_AGE:
+        found = f"its max_age is {stream.max_age:g} s, and the position must last {_LEAST_AGE:g} s"
+        yield "max_age", found, f"{edit} --max-age=1h"
+    if may_discard:
+        return
+    if stream.max_age:
+        found = f"it removes messages after {stream.max_age:g} s, whether they were read or not"
+        yield "max_age", found, remedy
+    # A stream that refuses new messages when it is full loses none: the slot keeps the changes.
+    limits: Iterable[tuple[str, int]] = (
+        ("max_msgs", stream.max_messages),
+        ("max_bytes", stream.max_bytes),
+    )
+    for setting, limit in limits:
+        if limit > 0 and stream.discard == "old":
+            found = f"beyond {limit} it removes old messages, whether they were read or not"
+            yield setting, found, f"{edit} --discard=new; or {remedy}"
+    if stream.max_per_subject > 0:
+        found = f"it keeps {stream.max_per_subject} messages of a subject"
+        yield "max_msgs_per_subject", found, remedy

@@ -1,0 +1,345 @@
+"""JetStream: a sink that stores messages in a stream of NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from pgreplkit.errors import (
+    FeedError,
+    InvalidFeedPosition,
+    SinkFenced,
+    SinkNotFitting,
+    SinkRefused,
+    SinkUnreachable,
+)
+from pgreplkit.errors.extras import needs_extra
+from pgreplkit.feeds.batches import FeedBatch
+from pgreplkit.feeds.message import FeedMessage
+from pgreplkit.feeds.position import FeedPosition
+from pgreplkit.feeds.sink import SinkLimits
+from pgreplkit.feeds.subjects import (
+    StreamFacts,
+    insist_on_fitting,
+    is_subject,
+    matches,
+    position_subject,
+)
+from pgreplkit.values.flags import checked_flags
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.several import several
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js.api import StreamInfo
+
+T = TypeVar("T")
+
+FEED, POSITION = "Pgreplkit-Feed", "Pgreplkit-Position"
+"""Headers of a batch's last message."""
+ID, KEY, TOMBSTONE = "Pgreplkit-Id", "Pgreplkit-Key", "Pgreplkit-Tombstone"
+"""Headers of each message: the name of its change, its key, and whether its key is deleted."""
+_EXPECTED = "Nats-Expected-Last-Sequence"
+_ATOMIC_SINCE = (2, 12)
+_MOST = 1000
+"""Messages of an atomic batch: the server's default limit."""
+_HEADERS = 512
+"""Bytes of the headers that are added to a message."""
+_HOLD = 150.0
+"""Seconds: the server's default sync_interval is 2 minutes, before which messages may not be on
+disk."""
+_WRONG_SEQUENCE = {10071, 10164}
+_FULL = {10023, 10025, 10047, 10077}
+"""Insufficient resources, storage, maximum bytes: the engine may take the messages later."""
+
+
+class JetStream:
+    """A stream of NATS JetStream, which only one feed writes to.
+
+    It needs NATS 2.12 or newer: the messages of a batch are one atomic batch, which expects the
+    stream's last sequence to be the one that the feed knows. The last message has the position in
+    its headers. With ``subjects`` the stream is created if it does not exist. ``may_discard``
+    accepts a stream whose limits remove messages that no one has read.
+
+    ``hold`` is 150 seconds by default, since the server answers before messages are on disk; set
+    it to 0 in ``Feed`` if the server has ``sync_interval: always``.
+    """
+
+    def __init__(
+        self,
+        servers: str | Iterable[str],
+        stream: str,
+        *,
+        subjects: Iterable[str] | None = None,
+        may_discard: bool = False,
+        timeout: Timeout = 10.0,
+    ) -> None:
+        checked_flags(may_discard=may_discard)
+        self._servers = [servers] if isinstance(servers, str) else [*servers]
+        if not self._servers:
+            raise ValueError("servers is empty; it takes at least 1")
+        self.stream: str = stream
+        self._create = None if subjects is None else several(subjects, "subjects", at_least=1)
+        self._may_discard, self._timeout = may_discard, checked_seconds(timeout, "timeout")
+        self._client: Client | None = None
+        self._closed = asyncio.Event()
+        self._subjects: Sequence[str] = ()
+        self._known: set[str] = set()
+        """The destinations that were found to be subjects of the stream."""
+        self._feed = self._position_subject = ""
+        self._sequence = 0
+        """The sequence of the stream's last message."""
+        self._batch = 0
+        self._limits = SinkLimits()
+
+    @property
+    def _operation(self) -> str:
+        return f"use the stream {self.stream!r}"
+
+    def limits(self) -> SinkLimits:
+        """Return the limits of the open stream."""
+        return self._limits
+
+    async def open(self, feed: str) -> FeedPosition | None:
+        """Connect, check the stream, and return the position in its last message.
+
+        Raises: SinkUnreachable; SinkNotFitting; SinkFenced.
+        """
+        await self.close()
+        client = self._client = await self._connect()
+        try:
+            info = await self._asked(self._stream_info(client))
+            self._check(client, info, feed)
+            self._feed, self._sequence = feed, info.state.last_seq
+            return await self._asked(self._last_position(client)) if self._sequence else None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> Client:
+        with needs_extra("nats", "nats"):
+            import nats
+        self._closed = closed = asyncio.Event()
+
+        async def note_end() -> None:
+            closed.set()
+
+        async def ignore(error: Exception) -> None:
+            """The calls report what they meet; the client would write it to its log."""
+
+        servers = ", ".join(map(_without_password, self._servers))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await nats.connect(
+                    servers=self._servers,
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, int(self._timeout)),
+                    error_cb=ignore,
+                    closed_cb=note_end,
+                    disconnected_cb=note_end,
+                )
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            raise SinkUnreachable(f"connect to NATS at {servers}", _told(error)) from error
+
+    async def _stream_info(self, client: Client) -> StreamInfo:
+        from nats.js.api import StreamConfig
+        from nats.js.errors import NotFoundError
+
+        streams = client.jetstream(timeout=self._timeout)
+        try:
+            return await streams.stream_info(self.stream)
+        except NotFoundError:
+            if self._create is None:
+                found, remedy = "it does not exist", "create it, or pass subjects=[…]"
+                raise SinkNotFitting(self._operation, "stream", found, remedy=remedy) from None
+        config = StreamConfig(name=self.stream, subjects=[*self._create])
+        config.allow_atomic = _knows_atomic(client) or None
+        return await streams.add_stream(config)
+
+    def _check(self, client: Client, info: StreamInfo, feed: str) -> None:
+        config = info.config
+        facts = StreamFacts(
+            name=self.stream,
+            retention=str(config.retention or "limits"),
+            discard=str(config.discard or "old"),
+            storage=str(config.storage or "file"),
+            max_age=config.max_age or 0.0,
+            max_messages=config.max_msgs or -1,
+            max_bytes=config.max_bytes or -1,
+            max_per_subject=config.max_msgs_per_subject,
+            is_sealed=bool(config.sealed),
+            copies_others=bool(config.mirror or config.sources),
+            allows_atomic=bool(config.allow_atomic),
+            knows_atomic=_knows_atomic(client),
+        )
+        insist_on_fitting(facts, may_discard=self._may_discard)
+        self._subjects, self._known = config.subjects or (), set()
+        subject = position_subject(self._subjects, feed)
+        if subject is None:
+            found = f"its subjects are {', '.join(self._subjects)}"
+            remedy = "add a subject that ends in .>, below which the feed stores its position"
+            raise SinkNotFitting(self._operation, "subjects", found, remedy=remedy)
+        self._position_subject = subject
+        largest = client.max_payload
+        if (config.max_msg_size or -1) > 0:
+            largest = min(largest, config.max_msg_size or largest)
+        self._limits = SinkLimits(
+            messages=_MOST,
+            message_bytes=largest - _HEADERS,
+            hold=_HOLD,
+            position_every=facts.max_age or None,
+        )
+
+    async def _last_position(self, client: Client) -> FeedPosition | None:
+        from nats.js.errors import NotFoundError
+
+        try:
+            message = await client.jetstream(timeout=self._timeout).get_msg(
+                self.stream, seq=self._sequence
+            )
+        except NotFoundError:
+            # It was removed, and the position with it.
+            return None
+        headers = message.headers or {}
+        found = f"message {self._sequence} of {message.subject!r} "
+        if headers.get(FEED) != self._feed:
+            found += f"is of the feed {headers[FEED]!r}" if FEED in headers else "is of no feed"
+            remedy = "a stream takes one feed; remove what others wrote, or use another stream"
+            raise SinkFenced(self._operation, found, remedy=remedy)
+        try:
+            return FeedPosition.parse(headers.get(POSITION, ""))
+        except InvalidFeedPosition as error:
+            raise SinkFenced(self._operation, f"{found}has no position: {error}") from None
+
+    async def send(self, batch: FeedBatch) -> None:
+        """Store a batch; see ``Sink``."""
+        client = self._client
+        if client is None:
+            raise SinkUnreachable(self._operation, "it is not open")
+        messages = batch.messages or (FeedMessage(self._position_subject, None, b""),)
+        names = batch.names or ((batch.position.lsn, 0),)
+        for message in messages:
+            self._insist_on_subject(message.destination)
+        self._batch += 1
+        await self._asked(self._publish(client, messages, names, batch.position))
+
+    def _insist_on_subject(self, subject: str) -> None:
+        if subject in self._known:
+            return
+        operation = f"send to the subject {subject!r}"
+        if not is_subject(subject):
+            raise SinkRefused(operation, "it is not a subject of NATS")
+        if not any(matches(pattern, subject) for pattern in self._subjects):
+            found = f"the stream {self.stream!r} has the subjects {', '.join(self._subjects)}"
+            raise SinkRefused(operation, found)
+        self._known.add(subject)
+
+    async def _publish(
+        self,
+        client: Client,
+        messages: Sequence[FeedMessage],
+        names: Sequence[tuple[LSN, int]],
+        position: FeedPosition,
+    ) -> None:
+        last = len(messages)
+        batch_id = f"{self._feed}-{self._sequence}-{self._batch}"
+        for number, (message, name) in enumerate(zip(messages, names, strict=True), 1):
+            headers = _headers(message, name)
+            if last > 1:
+                headers["Nats-Batch-Id"] = batch_id
+                headers["Nats-Batch-Sequence"] = str(number)
+            if number == 1:
+                headers[_EXPECTED] = str(self._sequence)
+            if number < last:
+                await client.publish(message.destination, message.body or b"", headers=headers)
+                continue
+            headers[FEED], headers[POSITION] = self._feed, str(position)
+            if last > 1:
+                headers["Nats-Batch-Commit"] = "1"
+            answer = await client.request(
+                message.destination, message.body or b"", timeout=self._timeout, headers=headers
+            )
+            self._note(json.loads(answer.data))
+
+    def _note(self, answer: Mapping[str, object]) -> None:
+        """Note the sequence of an answer.
+
+        Raises: SinkFenced; SinkUnreachable; SinkRefused.
+        """
+        error = answer.get("error")
+        if error is None:
+            self._sequence = int(str(answer["seq"]))
+            return
+        facts = error if isinstance(error, Mapping) else {}
+        code = int(str(facts.get("err_code", 0)))
+        found = f"{facts.get('description', error)} (error {code})"
+        operation = f"store messages in the stream {self.stream!r}"
+        if code in _WRONG_SEQUENCE:
+            raise SinkFenced(operation, f"another writer has stored messages: {found}")
+        if code in _FULL or facts.get("code") == 503:
+            raise SinkUnreachable(operation, found)
+        raise SinkRefused(operation, found)
+
+    async def _asked(self, call: Coroutine[object, object, T]) -> T:
+        """Return the result of a call, unless the connection is lost or it takes too long.
+
+        Raises: SinkUnreachable; SinkRefused.
+        """
+        from nats.errors import Error as NatsError
+
+        # The client itself lets a call wait for its timeout after the connection is lost.
+        job, end = asyncio.ensure_future(call), asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait(
+                [job, end], timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not job.done():
+                found = "the connection is lost" if end.done() else "it did not answer in time"
+                raise SinkUnreachable(self._operation, found)
+            return job.result()
+        except FeedError:
+            raise
+        except (OSError, TimeoutError, NatsError) as error:
+            raise SinkUnreachable(self._operation, _told(error)) from error
+        finally:
+            end.cancel()
+            job.cancel()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def __repr__(self) -> str:
+        return f"<JetStream {self.stream!r}>"
+
+
+def _headers(message: FeedMessage, name: tuple[LSN, int]) -> dict[str, str]:
+    headers = dict(message.headers)
+    headers[ID] = f"{name[0]} {name[1]}"
+    if message.key is not None:
+        headers[KEY] = message.key.decode("utf-8", "backslashreplace")
+    if message.body is None:
+        headers[TOMBSTONE] = "true"
+    return headers
+
+
+def _knows_atomic(client: Client) -> bool:
+    version = client.connected_server_version
+    return (version.major, version.minor) >= _ATOMIC_SINCE
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _without_password(server: str) -> str:
+    """Return a server's address without the user and the password before it."""
+    scheme, has_scheme, rest = server.rpartition("://")
+    return f"{scheme}{has_scheme}{rest.rpartition('@')[2]}"

@@ -1,0 +1,100 @@
+"""Subjects of NATS, and the streams that a feed refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from pgreplkit.errors import SinkNotFitting
+from pgreplkit.feeds.subjects import (
+    StreamFacts,
+    insist_on_fitting,
+    is_subject,
+    matches,
+    position_subject,
+)
+
+FITTING = StreamFacts(
+    name="CDC",
+    retention="limits",
+    discard="old",
+    storage="file",
+    max_age=0,
+    max_messages=-1,
+    max_bytes=-1,
+    max_per_subject=-1,
+    is_sealed=False,
+    copies_others=False,
+    allows_atomic=True,
+    knows_atomic=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("cdc.>", "cdc.a", True),
+        ("cdc.>", "cdc.a.b", True),
+        ("cdc.>", "cdc", False),
+        (">", "a", True),
+        ("cdc.*.b", "cdc.a.b", True),
+        ("cdc.*.b", "cdc.a.c", False),
+        ("cdc.*", "cdc.a.b", False),
+        ("cdc.a", "cdc.a", True),
+        ("cdc.a.b", "cdc.a", False),
+    ],
+)
+def test_a_subject_matches_the_wildcards_of_a_stream(
+    pattern: str, subject: str, expected: bool
+) -> None:
+    assert matches(pattern, subject) == expected
+
+
+@pytest.mark.parametrize("subject", ["", "a..b", "a.", ".a", "a b", "a.*", "a.>", "$JS.a", "a\n"])
+def test_names_that_nats_forbids_are_no_subjects(subject: str) -> None:
+    assert not is_subject(subject)
+    assert is_subject("cdc.public.t")
+
+
+def test_a_position_has_a_subject_below_a_wildcard() -> None:
+    assert position_subject(["cdc.a", "cdc.>"], "shop") == "cdc._position.shop"
+    assert position_subject([">"], "shop") == "_position.shop"
+    assert position_subject(["cdc.*"], "shop") is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "facts"),
+    [
+        ("sealed", {"is_sealed": True}),
+        ("sources", {"copies_others": True}),
+        ("retention", {"retention": "workqueue"}),
+        ("retention", {"retention": "interest"}),
+        ("allow_atomic", {"allows_atomic": False}),
+        ("allow_atomic", {"knows_atomic": False, "allows_atomic": False}),
+        ("max_age", {"max_age": 86400.0}),
+        ("max_msgs", {"max_messages": 1000}),
+        ("max_bytes", {"max_bytes": 1000}),
+        ("max_msgs_per_subject", {"max_per_subject": 1}),
+    ],
+)
+def test_a_stream_that_loses_messages_is_refused(setting: str, facts: dict[str, Any]) -> None:
+    insist_on_fitting(FITTING, may_discard=False)
+    stream = attrs.evolve(FITTING, **facts)
+    with pytest.raises(SinkNotFitting, match="could not use the stream 'CDC'") as raised:
+        insist_on_fitting(stream, may_discard=False)
+    assert raised.value.setting == setting
+    assert raised.value.remedy
+    if setting.startswith("max"):
+        insist_on_fitting(stream, may_discard=True)
+
+
+def test_a_full_stream_that_refuses_new_messages_loses_none() -> None:
+    full = attrs.evolve(FITTING, max_bytes=1000, max_messages=10, discard="new")
+    insist_on_fitting(full, may_discard=False)
+
+
+def test_a_position_must_last_longer_than_the_feed_needs_to_store_it_again() -> None:
+    with pytest.raises(SinkNotFitting, match="its max_age is 5 s"):
+        insist_on_fitting(attrs.evolve(FITTING, max_age=5.0), may_discard=True)

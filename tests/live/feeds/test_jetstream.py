@@ -1,0 +1,186 @@
+"""Feeds into NATS JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from colours import Colour
+from databases import Database
+from feedfacts import Lines, end_of, feed_of, written
+from jetstreams import bodies, make_stream, messages, publish
+
+from pgreplkit import LSN
+from pgreplkit.errors import (
+    MessageTooLarge,
+    SinkFenced,
+    SinkNotFitting,
+    SinkRefused,
+    SinkUnreachable,
+)
+from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, JetStream
+from pgreplkit.lab import Broker, Lab
+from pgreplkit.testing.sinklaws import sink_laws
+
+# The engine does not depend on the server: its version is left to the other tests of feeds.
+pytestmark = pytest.mark.pg(">=18")
+
+numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def nats(pgreplkit_lab: Lab) -> Iterator[Broker]:
+    broker = pgreplkit_lab.nats()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def stream(nats: Broker) -> str:
+    """The name of a stream that does not exist."""
+    return f"cdc{next(numbers)}"
+
+
+def sink_of(nats: Broker, stream: str) -> JetStream:
+    return JetStream(nats.url, stream, subjects=[f"{stream}.>"])
+
+
+async def test_a_stream_keeps_the_laws_of_sinks(nats: Broker, stream: str) -> None:
+    async def read() -> list[bytes]:
+        return await bodies(nats.url, stream)
+
+    laws = await sink_laws(
+        lambda: sink_of(nats, stream), read, destination=f"{stream}.rows", crashes=12
+    )
+    assert laws.messages > 1000
+
+
+async def test_changes_come_into_a_stream_once_and_in_order(
+    colour: Colour, database: Database, nats: Broker, stream: str
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
+    encoder = Lines(f"{stream}.rows")
+    feed = feed_of(colour, database, stream, sink=sink_of(nats, stream), encoder=encoder, hold=0)
+    await feed.run(stop_at=LSN("0/1"), timeout=20)
+    database.run(
+        "INSERT INTO t SELECT generate_series(1, 2500)",
+        *(f"DELETE FROM t WHERE id = {number}" for number in (1, 2)),
+    )
+    report = await feed.run(stop_at=end_of(database), timeout=30)
+    assert (report.messages, report.transactions) == (2502, 3)
+    stored = await messages(nats.url, stream)
+    found = written([message.data for message in stored])
+    assert [line[4] for line in found] == [*map(str, range(1, 2501)), "1", "2"]
+    assert (stored[7].headers or {})["Pgreplkit-Id"] == f"{found[7][0]} 8"
+
+
+async def test_other_writers_and_other_feeds_are_noticed(nats: Broker, stream: str) -> None:
+    sink = sink_of(nats, stream)
+    position = FeedPosition(LSN("0/5"), 1, True, FeedStage.STREAMING, 7, 1)
+    batch = FeedBatch((FeedMessage(f"{stream}.t", b"1", None),), position, [(LSN("0/5"), 1)])
+    assert await sink.open("shop") is None
+    await sink.send(batch)
+    [stored] = await messages(nats.url, stream)
+    headers = stored.headers or {}
+    assert (headers["Pgreplkit-Key"], headers["Pgreplkit-Tombstone"]) == ("1", "true")
+    with pytest.raises(SinkFenced, match="of the feed 'shop'"):
+        await sink_of(nats, stream).open("another")
+    await publish(nats.url, f"{stream}.t")
+    with pytest.raises(SinkFenced, match="another writer has stored messages: wrong last seq"):
+        await sink.send(batch)
+    with pytest.raises(SinkFenced, match="is of no feed; a stream takes one feed"):
+        await sink.open("shop")
+    await sink.close()
+
+
+async def test_what_cannot_be_stored_is_refused_before_anything_is(
+    nats: Broker, stream: str
+) -> None:
+    with pytest.raises(SinkNotFitting, match="it does not exist; create it"):
+        await JetStream(nats.url, stream).open("shop")
+    await make_stream(nats.url, stream, max_age=3600.0)
+    with pytest.raises(SinkNotFitting, match="it removes messages after 3600 s"):
+        await JetStream(nats.url, stream).open("shop")
+    sink = JetStream(nats.url, stream, may_discard=True)
+    assert await sink.open("shop") is None
+    assert sink.limits().position_every == 3600.0
+    position = FeedPosition(LSN("0/5"), 2, True, FeedStage.STREAMING, 7, 1)
+    for subject, found in (("other.t", "has the subjects"), (f"{stream}.>", "not a subject")):
+        messages_ = [FeedMessage(f"{stream}.t", None, b""), FeedMessage(subject, None, b"")]
+        with pytest.raises(SinkRefused, match=found):
+            await sink.send(FeedBatch(messages_, position, [(LSN("0/5"), 1), (LSN("0/5"), 2)]))
+    assert await sink.open("shop") is None
+    await sink.close()
+    with pytest.raises(SinkUnreachable, match=r"connect to NATS at nats://127\.0\.0\.1:1: "):
+        await JetStream("nats://joe:secret@127.0.0.1:1", "CDC", timeout=2).open("shop")
+
+
+@pytest.mark.one_colour
+async def test_a_feed_waits_for_a_stream_that_is_full_or_killed(
+    colour: Colour, database: Database, pgreplkit_lab: Lab, stream: str
+) -> None:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, pad text)", "CREATE PUBLICATION p FOR TABLE t"
+    )
+    broker = pgreplkit_lab.nats(name=f"nats_{stream}")
+    await make_stream(broker.url, stream, max_bytes=20_000, discard="new")
+    options = {"sink": JetStream(broker.url, stream, timeout=2), "encoder": Lines(f"{stream}.t")}
+    feed = feed_of(colour, database, stream, hold=0, reconnect=20, **options)
+    await feed.run(stop_at=LSN("0/1"), timeout=20)
+    database.run("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 10) AS i")
+    await feed.run(stop_at=end_of(database), timeout=20)
+    database.run("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(11, 30) AS i")
+    with pytest.raises(SinkUnreachable, match="maximum bytes exceeded"):
+        await feed_of(colour, database, stream, hold=0, **options).run(timeout=10)
+    assert len(await bodies(broker.url, stream)) == 10
+    broker.kill()
+    goal = end_of(database)
+
+    async def run() -> None:
+        await feed.run(stop_at=goal, timeout=20)
+
+    # In a thread of its own, since a sync feed would keep this one from starting the engine.
+    running = asyncio.ensure_future(asyncio.to_thread(lambda: asyncio.run(run())))
+    await asyncio.sleep(0.1)
+    broker.start()
+    await _raise_limit(broker.url, stream)
+    await running
+    found = written(await bodies(broker.url, stream))
+    assert [line[4] for line in found] == [*map(str, range(1, 31))]
+    broker.kill()
+
+
+async def _raise_limit(url: str, stream: str) -> None:
+    import nats
+
+    client = await nats.connect(url)
+    config = (await client.jetstream().stream_info(stream)).config
+    config.max_bytes = 10_000_000
+    await client.jetstream().update_stream(config)
+    await client.close()
+
+
+@pytest.mark.one_colour
+async def test_a_message_that_is_larger_than_the_server_takes_stops_the_feed_or_is_parked(
+    colour: Colour, database: Database, nats: Broker, stream: str
+) -> None:
+    database.run("CREATE TABLE t (id int, pad text)", "CREATE PUBLICATION p FOR TABLE t")
+    options = {"sink": sink_of(nats, stream), "encoder": Lines(f"{stream}.t"), "hold": 0}
+    feed = feed_of(colour, database, stream, **options)
+    await feed.run(stop_at=LSN("0/1"), timeout=20)
+    database.run(
+        "INSERT INTO t VALUES (1, 'small')",
+        "INSERT INTO t VALUES (2, repeat('x', 1100000))",
+        "INSERT INTO t VALUES (3, 'small')",
+    )
+    with pytest.raises(MessageTooLarge, match=r"number 1, of public\.t to"):
+        await feed.run(stop_at=end_of(database), timeout=20)
+    parking = feed_of(colour, database, stream, parked=f"{stream}.parked", **options)
+    report = await parking.run(stop_at=end_of(database), timeout=20)
+    stored = await messages(nats.url, stream)
+    assert [message.subject for message in stored] == [
+        f"{stream}.{name}" for name in ("t", "parked", "t")
+    ]
+    assert report.parked == 1
