@@ -249,7 +249,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
                 current, kind = self._current, data[DATA_AT]
                 if current is None:
                     if kind == _BEGINS:
-                        self._begin(data)
+                        self._begin_raw(data)
                         continue
                 elif kind in _ROWS:
                     current.add(data)
@@ -257,7 +257,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
                 elif kind == _COMMITS:
                     transaction = self._complete(current, data)
                     if self._stop_at is not None:
-                        self.is_over = self._feedback.delivered >= self._stop_at
+                        self.is_over: bool = self._feedback.delivered >= self._stop_at
                     if transaction is not None or self.is_over:
                         return transaction
                     continue
@@ -266,7 +266,7 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
                 return transaction
         return None
 
-    def _begin(self, data: bytes) -> None:
+    def _begin_raw(self, data: bytes) -> None:
         try:
             _, time, xid = _BEGIN(data, _BODY)
         except struct.error:

@@ -97,6 +97,8 @@ class AsyncApplyRun:
         """The transactions in flight."""
         self._batch = Batch()
         """The rows to be inserted of the transaction that is being sent."""
+        self._number = 0
+        """The number of its changes that were planned."""
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
@@ -210,39 +212,43 @@ class AsyncApplyRun:
         return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
-        target, planner = self._target, self._planner
-        send = target.pipeline.send
         self._pending.append(transaction)
         self._bytes += transaction.size
-        target.begin(planner, transaction)
-        number, batch = 0, self._batch
-        weight = 1 + transaction.total // transaction.rows // _LARGE
-        is_batched = weight == 1 and transaction.rows > 1
+        self._target.begin(self._planner, transaction)
+        self._number = 0
         try:
-            for change in transaction.changes():
-                number += 1
-                try:
-                    steps = planner.steps(change)
-                except (UnknownTable, SchemaMismatch):
-                    steps = await self._plan(change)
-                for step in steps:
-                    if is_batched:
-                        if batch.takes(step):
-                            continue
-                        if batch:
-                            await self._send_batch()
-                            if batch.takes(step):
-                                continue
-                    statement, values, formats = step
-                    note = step if statement.needs_row else None
-                    await send(statement.name, statement.sql, values, formats, note, weight)
-            if batch:
-                await self._send_batch()
+            await self._send_changes(transaction)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
             self._batch = Batch()
-            await self._abandon(transaction, number, error)
+            await self._abandon(transaction, self._number, error)
             return
-        await target.end(transaction, checks=self._shapes.has_deferred)
+        await self._target.end(transaction, checks=self._shapes.has_deferred)
+
+    async def _send_changes(self, transaction: RawTransaction[Row]) -> None:
+        planner, send, batch = self._planner, self._target.pipeline.send, self._batch
+        weight = 1 + transaction.total // transaction.rows // _LARGE
+        is_batched = weight == 1 and transaction.rows > 1
+        for change in transaction.changes():
+            self._number += 1
+            try:
+                steps = planner.steps(change)
+            except (UnknownTable, SchemaMismatch):
+                steps = await self._plan(change)
+            for step in steps:
+                if is_batched and (batch.takes(step) or await self._takes_next(step)):
+                    continue
+                statement, values, formats = step
+                note = step if statement.needs_row else None
+                await send(statement.name, statement.sql, values, formats, note, weight)
+        if batch:
+            await self._send_batch()
+
+    async def _takes_next(self, step: Step) -> bool:
+        """Send the rows of the batch; return whether the step begins another one."""
+        if not self._batch:
+            return False
+        await self._send_batch()
+        return self._batch.takes(step)
 
     async def _send_batch(self) -> None:
         for statement, values, formats in self._batch.steps():
