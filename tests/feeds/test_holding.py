@@ -1,4 +1,4 @@
-"""Holding: when a slot may be told what the sink has."""
+"""Holding: the time at which positions of the sink are confirmed to the slot."""
 
 from pgreplkit import LSN
 from pgreplkit.feeds.holding import Holding

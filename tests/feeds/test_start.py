@@ -1,4 +1,4 @@
-"""decide_start: how a feed begins, by what the sink and the slot have."""
+"""decide_start: the start of a feed, by the positions of the sink and of the slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FeedMessage: what an encoder makes of a change."""
+"""FeedMessage: a change as an encoder wrote it."""
 
 import attrs
 

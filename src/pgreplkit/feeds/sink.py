@@ -1,4 +1,4 @@
-"""Encoder and Sink: what turns changes into messages, and what stores them."""
+"""Encoder and Sink: the interfaces that turn changes into messages, and store them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,7 +25,7 @@ class Encoder(Protocol):
 
 @attrs.frozen(kw_only=True)
 class SinkLimits(Record):
-    """What a sink can take, as it is when the sink is open."""
+    """The limits of a sink, as they are when the sink is open."""
 
     messages: int = 1000
     """The most messages of a batch."""
@@ -50,7 +50,7 @@ class Sink(Protocol):
     async def open(self, feed: str) -> FeedPosition | None:
         """Connect, and return the position of a feed; None if nothing of it was ever stored.
 
-        From now on, what others store for the feed makes ``send`` fail.
+        From now on, messages that others store for the feed make ``send`` fail.
 
         Raises: SinkUnreachable; SinkNotFitting; SinkFenced for messages of another writer.
         """

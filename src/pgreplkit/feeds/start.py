@@ -1,4 +1,4 @@
-"""How a feed begins, by what the sink and the slot have."""
+"""The start of a feed, decided by the positions of the sink and of the slot."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Beginning(Enum):
 
 @attrs.frozen(kw_only=True)
 class StartFacts:
-    """What the start of a feed is decided by.
+    """The facts that decide how a feed starts.
 
-    The slot is read before the sink: what is acknowledged was in the sink before.
+    The slot is read before the sink: the sink had every acknowledged change before.
     """
 
     operation: str

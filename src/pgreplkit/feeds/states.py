@@ -1,4 +1,4 @@
-"""FeedState and FeedReport: what a feed does, and what it has done."""
+"""FeedState and FeedReport: the state of a feed, and its counts."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from pgreplkit.values.record import Record
 
 
 class FeedState(OpenEnum):
-    """What a feed is doing."""
+    """The state of a feed."""
 
     NEW = "new"
     """It was never run."""
