@@ -239,7 +239,7 @@ def archives(session: nox.Session) -> None:
     """Archives and backups of Barman, and of pgBackRest where it is installed."""
     install(session, "test")
     session.install("barman>=3.10")
-    session.run("python", "-m", "pytest", "tests/live/streams/test_backup_tools.py")
+    session.run("python", "-m", "pytest", "tests/live/streams/test_backup_tools.py", "--pg", "15")
 
 
 @nox.session

@@ -28,6 +28,7 @@ from pgreplkit.wal import (
     scan_archive,
 )
 
+pytestmark = pytest.mark.matrix
 SEGMENT = re.compile("([0-9A-F]{24})(-[0-9a-f]{40})?([.].*)?")
 
 
