@@ -1,4 +1,4 @@
-"""Batching: what becomes a batch, and where a feed continues."""
+"""Batching: the batches of transactions, and the place where a feed continues."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_feed_that_continues_after_any_batch_sends_the_rest_once_and_in_order(
     for at, batch in enumerate(batches):
         assert 0 < len(batch.messages) <= most
         done = bodies(batches[: at + 1])
-        # The transactions before come again, as from a slot that was not told of them.
+        # The transactions before come again, as from a slot for which they were not acknowledged.
         rest = [*sent(given, batch.position, limits, others)]
         assert done + bodies(rest) == whole
 

@@ -1,4 +1,4 @@
-"""Holding: when a slot may be told what the sink has."""
+"""Holding: the time at which a position may be acknowledged."""
 
 from pgreplkit import LSN
 from pgreplkit.feeds.holding import Holding

@@ -1,4 +1,4 @@
-"""decide_start: how a feed begins, by what the sink and the slot have."""
+"""decide_start: the beginning of a feed, from the positions of its sink and its slot."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Kill feeds, their source and their engine at random: ``feeds.py [kills] [seed] [engine]``.
 
 Writers change rows all the time, in transactions of 1 row, and of more rows than a batch has. At
-the end the messages are compared with what the table of the writers recorded: each committed change
+the end the messages are compared with the writers' table: each committed change
 exactly once, and in the order of the commits. Once per ten kills a feed is paused instead, and
 another one takes over: the first one, resumed, must be fenced.
 """
@@ -89,7 +89,7 @@ class Process:
     def ensure(self) -> None:
         status = self.process.poll()
         if status == 3:
-            raise SystemExit(f"the feed gave up: see {self._log.name}")
+            raise SystemExit(f"the feed gave up: {Path(self._log.name).read_text()[-2000:]}")
         if status is not None:
             self.start()
 

@@ -1,4 +1,4 @@
-"""FeedMessage: what an encoder makes of a change."""
+"""FeedMessage: a message that an encoder returns."""
 
 import attrs
 

@@ -1,4 +1,4 @@
-"""How a feed begins, by what the sink and the slot have."""
+"""The decision how a feed begins, from the positions of its sink and its slot."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Beginning(Enum):
 
 @attrs.frozen(kw_only=True)
 class StartFacts:
-    """What the start of a feed is decided by.
+    """The facts that decide how a feed begins.
 
-    The slot is read before the sink: what is acknowledged was in the sink before.
+    The slot is read before the sink: everything that is acknowledged was in the sink before.
     """
 
     operation: str

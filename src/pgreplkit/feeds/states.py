@@ -1,4 +1,4 @@
-"""FeedState and FeedReport: what a feed does, and what it has done."""
+"""FeedState and FeedReport: the state of a feed, and its work."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from pgreplkit.values.record import Record
 
 
 class FeedState(OpenEnum):
-    """What a feed is doing."""
+    """The state of a feed."""
 
     NEW = "new"
     """It was never run."""
@@ -30,7 +30,7 @@ class FeedState(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class FeedReport(Record):
-    """What one run of a feed did."""
+    """The result of one run of a feed."""
 
     transactions: int
     """The transactions that were read; a part of one counts too."""

@@ -71,9 +71,9 @@ class RedisStreams:
     the change in it: Redis itself refuses an entry that is not later than the last one.
 
     Redis loses what it has answered if its machine loses power: up to a second with ``appendfsync
-    everysec``. So ``hold`` is 5 seconds by default then, and 0 with ``always``. What is lost in a
-    failover to a replica is sent again if it is not older than that; otherwise ``PositionLost`` is
-    raised. ``may_discard`` accepts a server without an append-only file.
+    everysec``. So ``hold`` is 5 seconds by default then, and 0 with ``always``. Messages that
+    a failover to a replica has lost are sent again if they are not older than that; otherwise
+    ``PositionLost`` is raised. ``may_discard`` accepts a server without an append-only file.
     """
 
     def __init__(self, url: str, *, may_discard: bool = False, timeout: Timeout = 10.0) -> None:

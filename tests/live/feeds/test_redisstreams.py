@@ -88,7 +88,7 @@ async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
         await sink.send(batch(f"{key}.text"))
     with pytest.raises(SinkRefused, match="has the feed's position"):
         await sink.send(batch(f"pgreplkit:feed:{key}"))
-    # What was refused has stored nothing.
+    # The refused batches have stored nothing.
     assert await entries(redis.url, f"{key}.first") == []
     await sink.send(batch(f"{key}.fine"))
     await client.set(f"pgreplkit:feed:{key}", "of another")

@@ -93,7 +93,7 @@ class AsyncFeed(AsyncClosing):
 
     @property
     def state(self) -> FeedState:
-        """What the feed is doing."""
+        """The state of the feed."""
         return self._state
 
     @property
@@ -108,7 +108,7 @@ class AsyncFeed(AsyncClosing):
 
     @property
     def report(self) -> FeedReport:
-        """What this object has done so far."""
+        """The work of this object until now."""
         tally = self._tally
         return FeedReport(
             transactions=tally.transactions,

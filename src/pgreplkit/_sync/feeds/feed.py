@@ -94,7 +94,7 @@ class Feed(Closing):
 
     @property
     def state(self) -> FeedState:
-        """What the feed is doing."""
+        """The state of the feed."""
         return self._state
 
     @property
@@ -109,7 +109,7 @@ class Feed(Closing):
 
     @property
     def report(self) -> FeedReport:
-        """What this object has done so far."""
+        """The work of this object until now."""
         tally = self._tally
         return FeedReport(
             transactions=tally.transactions,
