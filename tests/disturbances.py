@@ -33,9 +33,15 @@ def _create_tables(node: Node, running: threading.Lock, ended: threading.Event) 
     while not ended.wait(_PAUSE):
         try:
             with psycopg.connect(node.conninfo, autocommit=True) as connection:
-                while not ended.wait(_PAUSE):
-                    with running:
-                        connection.execute("CREATE TEMP TABLE disturbing (id int PRIMARY KEY)")
-                        connection.execute("DROP TABLE disturbing")
+                _create_in(connection, running, ended)
         except psycopg.Error:
             continue  # Tests end sessions and stop servers.
+
+
+def _create_in(
+    connection: psycopg.Connection, running: threading.Lock, ended: threading.Event
+) -> None:
+    while not ended.wait(_PAUSE):
+        with running:
+            connection.execute("CREATE TEMP TABLE disturbing (id int PRIMARY KEY)")
+            connection.execute("DROP TABLE disturbing")

@@ -32,7 +32,7 @@ def change(lsn: LSN, number: int, content: bytes = b"") -> FeedChange:
 
 @attrs.frozen
 class Lines:
-    """Encodes a change as a JSON array of its name, what it does and its values."""
+    """Encodes a change as a JSON array of its name, its action and its values."""
 
     destination: str = "cdc.rows"
     skips: str = "skipped"

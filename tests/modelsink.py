@@ -12,7 +12,7 @@ from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, SinkLimits
 
 @attrs.define
 class Engine:
-    """What the sink's engine has: it survives the sink."""
+    """The content of the sink's engine, which survives the sink."""
 
     messages: list[FeedMessage] = attrs.Factory(list)
     names: list[tuple[int, int]] = attrs.Factory(list)

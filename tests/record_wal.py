@@ -1,6 +1,6 @@
-"""Record the WAL of a small workload, and what the server says about it, in tests/data/wal.
+"""Record the WAL of a small workload, and the server's own description of it, in tests/data/wal.
 
-Run it as ``python tests/record_wal.py 10 18`` when a fixture is to be replaced.
+Run it as ``python tests/record_wal.py 10 18`` to replace a fixture.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def record(lab: Lab, major: int) -> None:
         name = first
         while name <= last:
             data = (node.data_directory / "pg_wal" / str(name)).read_bytes()
-            # What a recycled file holds after its last page would only take space.
+            # The old content of a recycled file after its last page would only take space.
             used = int(size) if name < last else end.offset_in(size) + 200 + 8191 & -8192
             pack(archive, str(name), data[:used] + bytes(int(size) - used))
             name = name.next
@@ -68,7 +68,7 @@ def pack(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def facts_of(node: Node, xids: dict[str, int]) -> dict[str, object]:
-    """Ask the server for what the WAL records, too."""
+    """Ask the server for the same facts as the WAL has."""
     with psycopg.connect(node.conninfo) as connection:
         query = """SELECT xid::text, (extract(epoch FROM at) * 1000000)::bigint FROM
             (SELECT xid, pg_xact_commit_timestamp(xid::text::xid) AS at

@@ -47,14 +47,17 @@ class Relay:
                 if frozen.is_set() or self._is_dead.is_set():
                     self._is_closed.wait()
                     return
-                for end in readable:
-                    data = end.recv(1 << 16)
-                    if not data:
-                        return
-                    if self._frozen_by is not None and self._frozen_by in data:
-                        self._is_dead.set()
-                        break
-                    (server if end is client else client).sendall(data)
+                if not all(self._pass_on(end, client, server) for end in readable):
+                    return
+
+    def _pass_on(self, end: socket.socket, client: socket.socket, server: socket.socket) -> bool:
+        """Send what one end has sent to the other; return False at the end of the connection."""
+        data = end.recv(1 << 16)
+        if self._frozen_by is not None and self._frozen_by in data:
+            self._is_dead.set()
+        if not self._is_dead.is_set():
+            (server if end is client else client).sendall(data)
+        return bool(data)
 
     def __enter__(self) -> Self:
         return self

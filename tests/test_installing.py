@@ -1,4 +1,4 @@
-"""What is missing after an installation: errors that name the extra to install."""
+"""Missing packages: errors that name the extra to install."""
 
 from __future__ import annotations
 

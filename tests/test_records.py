@@ -24,7 +24,8 @@ from pgreplkit.values.rows import Rows
 CELLS = (bool, int, float, str, bytes, Decimal, date, timedelta, UUID, list)
 """The types that a record for a data frame may have; datetime is a date."""
 SOURCE_TEXTS = {
-    *("CheckResult", "PerformanceValue", "HbaRule", "SetupStatements", "StandbyConfig", "Table"),
+    *("CheckResult", "MeshSetup", "PerformanceValue", "HbaRule", "SetupStatements"),
+    *("StandbyConfig", "Table"),
 }
 """``str()`` of these is a text for a program, whose lines cannot be wrapped."""
 
@@ -51,7 +52,10 @@ NOT_REBUILT = {
     *("ClusterNode", "NodeSample", "Topology", "WatchSample", "WatchSamples"),
 }
 """Rows with binary data, steps, tables of changes, hidden or untyped fields, or errors."""
-CHOICES = {"ApplyRemote", "KeepLocal", "LastUpdateWins", "Membership", "TableRule"}
+CHOICES = {
+    *("ApplyRemote", "KeepLocal", "LastUpdateWins", "Membership", "MergeWith", "NodePriority"),
+    "TableRule",
+}
 """Choices of the caller, which can contain functions."""
 PASSED_ON = {"FeedBatch", "FeedChange", "FeedMessage"}
 """Made for each change, and as cheap as possible."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import cast
 
 import attrs
@@ -92,18 +93,21 @@ class Writer:
         self._thread = threading.Thread(target=self._write)
 
     def _write(self) -> None:
-        number = 0
+        numbers = count(1)
         while not self._over.is_set():
             try:
                 with psycopg.connect(self._conninfo, autocommit=True) as connection:
-                    while not self._over.is_set():
-                        number += 1
-                        connection.execute("INSERT INTO written VALUES (%s)", [number])
-                        self.acknowledged.append(number)
-                        # Without a pause, the writer needs more CPU than all servers.
-                        self._over.wait(0.002)
+                    self._write_in(connection, numbers)
             except psycopg.Error:
                 self._over.wait(0.01)
+
+    def _write_in(self, connection: psycopg.Connection, numbers: Iterator[int]) -> None:
+        while not self._over.is_set():
+            number = next(numbers)
+            connection.execute("INSERT INTO written VALUES (%s)", [number])
+            self.acknowledged.append(number)
+            # Without a pause, the writer needs more CPU than all servers.
+            self._over.wait(0.002)
 
     def __enter__(self) -> Writer:
         self._thread.start()

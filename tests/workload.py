@@ -108,5 +108,5 @@ class Workload(RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """Compare the table with what its changes lead to."""
+        """Compare the table with the result of its changes."""
         raise NotImplementedError

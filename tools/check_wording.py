@@ -64,15 +64,19 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string.lstrip("# ")
 
 
+def marked(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each finding with the number of lines above it in the text."""
+    for pattern, better in PATTERNS.items():
+        for match in pattern.finditer(text):
+            yield text.count("\n", 0, match.start()), f"{match[0].strip()!r}: better {better}"
+
+
 def main(paths: list[Path]) -> int:
     words, findings = 0, []
     for path in files(paths):
         for line, text in texts(path):
             words += len(text.split())
-            for pattern, better in PATTERNS.items():
-                for match in pattern.finditer(text):
-                    at = line + text.count("\n", 0, match.start())
-                    findings.append(f"{path}:{at}: {match[0].strip()!r}: better {better}")
+            findings += [f"{path}:{line + below}: {finding}" for below, finding in marked(text)]
     rate = 10_000 * len(findings) / max(1, words)
     if rate > MOST:
         print(*findings, sep="\n")

@@ -1,4 +1,4 @@
-"""WAL: records in files and streams, archives and what they can restore, and WAL file names.
+"""WAL: records in files and streams, archives and their restore windows, and WAL file names.
 
 - ``open_wal`` reads the records in WAL files; ``scan_archive`` checks a WAL archive.
 - Streams of a replication connection, and PostgreSQL's functions for WAL file names.

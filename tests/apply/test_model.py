@@ -112,7 +112,7 @@ class Servers(Writers):
 
 @attrs.frozen
 class RemoteWinsTies(LastUpdateWins):
-    """Decides between equal times by who applies the change, and not by who made it."""
+    """Decides between equal times by the node that applies the change, not by its author."""
 
     def decide(self, local: Version | None, remote: Version) -> Decision:
         if local is not None and local.commit_time == remote.commit_time:

@@ -95,7 +95,7 @@ def test_the_node_that_is_named_first_wins() -> None:
     assert policy.decide(shop, main) is Decision.APPLY
     assert policy.decide(main, shop) is Decision.SKIP
     assert policy.decide(shop, till) is Decision.SKIP
-    # Its own later change, a missing row, and a row of nobody known.
+    # Its own later change, a missing row, and a row of an unknown node.
     assert policy.decide(shop, shop) is Decision.APPLY
     assert policy.decide(None, till) is Decision.APPLY
     assert policy.decide(other, till) is Decision.APPLY

@@ -1,4 +1,4 @@
-"""What logs and traces show of a statement."""
+"""The text of a statement for logs and traces."""
 
 from __future__ import annotations
 

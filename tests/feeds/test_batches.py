@@ -1,4 +1,4 @@
-"""Batching: the batches of transactions, and the place where a feed continues."""
+"""Batching: the content of batches, and the position at which a feed continues."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_feed_that_continues_after_any_batch_sends_the_rest_once_and_in_order(
     for at, batch in enumerate(batches):
         assert 0 < len(batch.messages) <= most
         done = bodies(batches[: at + 1])
-        # The transactions before come again, as from a slot for which they were not acknowledged.
+        # The transactions before come again, as from a slot to which they were not confirmed.
         rest = [*sent(given, batch.position, limits, others)]
         assert done + bodies(rest) == whole
 

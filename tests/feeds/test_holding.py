@@ -1,4 +1,4 @@
-"""Holding: the time at which a position may be acknowledged."""
+"""Holding: the time at which positions of the sink are confirmed to the slot."""
 
 from pgreplkit import LSN
 from pgreplkit.feeds.holding import Holding

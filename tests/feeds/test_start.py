@@ -1,4 +1,4 @@
-"""decide_start: the beginning of a feed, from the positions of its sink and its slot."""
+"""decide_start: the start of a feed, by the positions of the sink and of the slot."""
 
 from __future__ import annotations
 

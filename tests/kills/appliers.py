@@ -45,26 +45,28 @@ class Writers:
             thread.join()
 
     def _write(self, number: int, seed: int) -> None:
-        chance, made = random.Random(seed * 100 + number), 0
+        chance = random.Random(seed * 100 + number)
         while not self._stopped.is_set():
             with (
                 contextlib.suppress(psycopg.Error),
                 psycopg.connect(self._source.conninfo, connect_timeout=5) as writer,
             ):
                 while not self._stopped.is_set():
-                    for _ in range(chance.choice([1, 1, 3, 40])):
-                        self._change(writer, chance)
-                    made += 1
-                    writer.execute(
-                        "INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                        [time.time_ns(), number],
-                    )
-                    if chance.random() < 0.1:
-                        writer.rollback()
-                    else:
-                        writer.commit()
+                    self._run_transaction(writer, chance, number)
                     time.sleep(0.001)
             time.sleep(0.05)
+
+    def _run_transaction(
+        self, writer: psycopg.Connection, chance: random.Random, number: int
+    ) -> None:
+        for _ in range(chance.choice([1, 1, 3, 40])):
+            self._change(writer, chance)
+        entry = [time.time_ns(), number]
+        writer.execute("INSERT INTO log VALUES (%s, %s) ON CONFLICT DO NOTHING", entry)
+        if chance.random() < 0.1:
+            writer.rollback()
+        else:
+            writer.commit()
 
     @staticmethod
     def _change(writer: psycopg.Connection, chance: random.Random) -> None:
@@ -113,9 +115,7 @@ def main() -> None:
         source = lab.primary(name="source", version=versions[0], settings=settings)
         target = lab.primary(name="target", version=versions[-1], settings=settings)
         for node in (source, target):
-            with psycopg.connect(node.conninfo, autocommit=True) as connection:
-                for statement in SETUP:
-                    connection.execute(statement.encode())
+            set_up(node)
         with psycopg.connect(source.conninfo, autocommit=True) as connection:
             connection.execute("CREATE PUBLICATION p FOR TABLE t, log")
         applier = Applier(source.conninfo, target.conninfo, "kills", publications=["p"])
@@ -126,6 +126,7 @@ def main() -> None:
             f'subscriber = "{target.conninfo}"\npublications = ["p"]\nreconnect = 60\n'
         )
         writers, process = Writers(source, seed), Process(config, log)
+        nodes = {"source": source, "target": target}
         killed = {"applier": 0, "source": 0, "target": 0}
         try:
             for _ in range(kills):
@@ -135,9 +136,7 @@ def main() -> None:
                 if who == "applier":
                     process.kill()
                 else:
-                    node = source if who == "source" else target
-                    node.stop("immediate")
-                    node.start()
+                    crash(nodes[who])
                 process.ensure()
         finally:
             writers.stop()
@@ -150,6 +149,17 @@ def main() -> None:
         print(f"{killed} seed {seed}: {rows} transactions, the same rows")
         if conflicts:
             raise SystemExit(f"conflicts: {conflicts[:3]}")
+
+
+def set_up(node: Node) -> None:
+    with psycopg.connect(node.conninfo, autocommit=True) as connection:
+        for statement in SETUP:
+            connection.execute(statement.encode())
+
+
+def crash(node: Node) -> None:
+    node.stop("immediate")
+    node.start()
 
 
 def position(node: Node) -> LSN:

@@ -64,15 +64,17 @@ class Writer(threading.Thread):
                 psycopg.connect(self._conninfo, connect_timeout=5) as writer,
             ):
                 while not self.stopped.is_set():
-                    for _ in range(self._chance.choice([1, 1, 2, 10])):
-                        self._change(writer)
                     number += 1
-                    entry = f"{self._label}-{number}"
-                    writer.execute("INSERT INTO log VALUES (%s)", [entry])
-                    writer.commit()
-                    self.acknowledged.append(entry)
+                    self._run_transaction(writer, f"{self._label}-{number}")
                     time.sleep(0.002)
             time.sleep(0.05)
+
+    def _run_transaction(self, writer: psycopg.Connection, entry: str) -> None:
+        for _ in range(self._chance.choice([1, 1, 2, 10])):
+            self._change(writer)
+        writer.execute("INSERT INTO log VALUES (%s)", [entry])
+        writer.commit()
+        self.acknowledged.append(entry)
 
     def _change(self, writer: psycopg.Connection) -> None:
         key, kind = self._chance.randrange(KEYS), self._chance.random()
@@ -124,7 +126,7 @@ class Run:
         self.killed = Counter[str]()
         chosen = chance.sample(servers, chance.randint(2, min(4, len(servers))))
         self.servers = dict(zip(NAMES, chosen, strict=False))
-        # A node joins while the others write, unless it could not tell the origins of commits.
+        # A node joins while the others write, unless it does not store the origins of commits.
         self.joining = [*self.servers][2:] if chance.random() < 0.5 else []
         old = {name for name, server in self.servers.items() if server.major < 14}
         if not old & {*[*self.servers][:2]} and old & {*self.joining}:

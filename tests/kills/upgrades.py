@@ -187,6 +187,18 @@ def rows_of(node: Node) -> list[tuple[int, int, int]]:
         return sorted(connection.execute(sql.encode()).fetchall())
 
 
+def perform_all(run: Run, old: Node, new: Node, *, killing: bool) -> int:
+    kills = 0
+    for what in ("prepare", "cutover", "rollback", "cutover", "finish"):
+        kills += perform(run, what, killing=killing)
+        if what == "prepare":
+            print(f"  undone at {undo_everywhere(run)} points")
+        time.sleep(0.2)  # writes between the phases
+        if what == "cutover":
+            caught_up(old, new)
+    return kills
+
+
 def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
     settings = {"wal_level": "logical", "max_replication_slots": "20", "max_wal_senders": "20"}
     settings["max_logical_replication_workers"] = "10"
@@ -200,15 +212,8 @@ def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
         point_to(Path(folder), old.conninfo)
         run = Run(old.conninfo, new.conninfo, folder, str(new.installation.bindir))
         traffic = Traffic(Path(folder) / "target")
-        kills = 0
         try:
-            for what in ("prepare", "cutover", "rollback", "cutover", "finish"):
-                kills += perform(run, what, killing=killing)
-                if what == "prepare":
-                    print(f"  undone at {undo_everywhere(run)} points")
-                time.sleep(0.2)  # writes between the phases
-                if what == "cutover":
-                    caught_up(old, new)
+            kills = perform_all(run, old, new, killing=killing)
         finally:
             traffic.stop()
         here, wanted = rows_of(new), sorted(traffic.acknowledged)
@@ -221,7 +226,7 @@ def upgrade(lab: Lab, old_major: str, new_major: str, *, killing: bool) -> None:
             f" {kills} kills, longest gap {traffic.longest:.2f} s, left: {left}",
             flush=True,
         )
-        # A row may be committed though its client was never told.
+        # A row may be committed without an answer to its client.
         assert here == wanted, sorted({*here} ^ {*wanted})[:10]
         assert not left
     lab.remove(old)

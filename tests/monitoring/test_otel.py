@@ -76,7 +76,7 @@ def spans_of(failing: bool) -> list[ReadableSpan]:
                 begun = StepProgress(step=step, number=number, count=2, elapsed=None)
                 progress(begun)
                 if failing and number == 2:
-                    raise OSError("the host is gone")
+                    raise OSError("the host is down")
                 progress(StepProgress(step=step, number=number, count=2, elapsed=timedelta(1)))
     except OSError:
         assert failing

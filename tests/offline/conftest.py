@@ -16,7 +16,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Record
 
 @pytest.fixture(params=SAMPLE, ids=str)
 def sampled(request: pytest.FixtureRequest, unpacked: Callable[[int], Recorded]) -> Recorded:
-    """For tests of what does not depend on the version: all would take long."""
+    """For tests of behaviour that does not depend on the version: all would take long."""
     return unpacked(request.param)
 
 

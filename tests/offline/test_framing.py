@@ -1,4 +1,4 @@
-"""The frames of compressed files, compared with what the codecs write."""
+"""The frames of compressed files, compared with the output of the codecs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Compress = Callable[[bytes], bytes]
 
 
 def zstd_stream(content: bytes) -> bytes:
-    """As from a pipe: the frame does not tell the size of its content."""
+    """As from a pipe: the frame does not state the size of its content."""
     stream = zstandard.ZstdCompressor(write_checksum=True).compressobj()
     return bytes(stream.compress(content) + stream.flush())
 
@@ -47,7 +47,7 @@ CODECS: dict[str, tuple[FileForm, Compress, bool]] = {
     "lz4": (FileForm.LZ4, lz4.compress, True),
     "lz4 with checksums": (FileForm.LZ4, lz4_checked, False),
 }
-"""The form, the function, and whether its files tell the size of their content."""
+"""The form, the function, and whether its files state the size of their content."""
 
 
 def repetitive(size: int, seed: int) -> bytes:

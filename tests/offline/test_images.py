@@ -62,7 +62,7 @@ def test_compressed_images_need_an_extra(
 
 
 def compressed(items: list[bytes | tuple[int, int]]) -> tuple[bytes, bytes]:
-    """Return pglz data with these literals and copies (length, distance), and what it means."""
+    """Return pglz data with these literals and copies (length, distance), and its content."""
     stored, page, at = bytearray(), bytearray(), 0
     while at < len(items):
         group, at = items[at : at + 8], at + 8

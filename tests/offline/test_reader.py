@@ -220,7 +220,7 @@ def test_the_empty_rest_of_a_switched_segment_may_be_missing(tmp_path: Path) -> 
     path = written(tmp_path, writer) / name_of(3)
     path.write_bytes(path.read_bytes()[:16384])
     assert read(open_wal(tmp_path)) == writer.lsns
-    # Also from a position in what is missing, or empty.
+    # Also from a position in a missing file, or in an empty one.
     assert read(open_wal(tmp_path, start=LSN(3 * MIB + 500_000))) == writer.lsns[21:]
 
 

@@ -10,6 +10,7 @@ from itertools import permutations
 from operator import ge, gt, le, lt
 from typing import Protocol, Self
 
+import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -288,25 +289,9 @@ def taken_apart(value: object) -> object:
         case SplitWalFileName(number, timeline):
             return SplitWalFileName(number, timeline)
         case ControlFile(state=state, checkpoint_lsn=checkpoint_lsn):
-            return ControlFile(
-                system_id=value.system_id,
-                state=state,
-                checkpoint_lsn=checkpoint_lsn,
-                timeline=value.timeline,
-                min_recovery_lsn=value.min_recovery_lsn,
-                min_recovery_timeline=value.min_recovery_timeline,
-                wal_log_hints=value.wal_log_hints,
-                data_checksums=value.data_checksums,
-            )
+            return attrs.evolve(value, state=state, checkpoint_lsn=checkpoint_lsn)
         case Finding(check=check, severity=severity, found=found):
-            return Finding(
-                check=check,
-                severity=severity,
-                found=found,
-                needed=value.needed,
-                remedy=value.remedy,
-                effective_after=value.effective_after,
-            )
+            return attrs.evolve(value, check=check, severity=severity, found=found)
         case BackupLabel(start_lsn=lsn) | ManifestFile(size=lsn) | BackupManifest(version=lsn):
             return value if lsn is not None else None
     return None

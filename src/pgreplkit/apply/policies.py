@@ -176,7 +176,7 @@ def _found(policy: object, nodes: int, reason: str | None) -> Finding:
         check="policy",
         severity=Severity.OK if reason is None else Severity.CRITICAL,
         found=f"with {name}, {nodes} nodes that all write "
-        + ("have equal rows in the end" if reason is None else f"can differ for ever: {reason}"),
+        + ("have equal rows in the end" if reason is None else f"can differ permanently: {reason}"),
         needed="a policy that decides the same on every node, in any order of arrival",
         remedy="" if reason is None else "use LastUpdateWins(), or let one node write each table",
     )

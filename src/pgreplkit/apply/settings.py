@@ -125,7 +125,7 @@ class ApplySettings:
             return
         name = type(policy).__name__
         if self.resume != "origin":
-            raise ValueError(f"{name} needs resume='origin', which tells who wrote a row")
+            raise ValueError(f"{name} needs resume='origin', which records the writer of a row")
         if self.copy:
             raise ValueError(
                 f"{name} needs copy=False: copied rows would be of the time of the copy, and of no"

@@ -19,8 +19,9 @@ from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import ConflictKind
 
 _DELETED, _MISSING, _OTHER = b"d", b"m", b"o"
-"""What a statement returns: if its row was deleted later; if there was none; if an inserted row
-existed, or an updated one did not. NULL if all was as expected, and no row if it is stale."""
+"""The columns that a statement returns: if its row was deleted later; if there was none; if an
+inserted row existed, or an updated one did not. NULL if all was as expected, and no row if the
+change is stale."""
 
 
 @attrs.frozen

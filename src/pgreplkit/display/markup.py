@@ -86,7 +86,7 @@ def code(value: object) -> Markup:
 
 
 def panel(title: object, *children: object) -> Markup:
-    """Return a whole display: a title and what belongs to it."""
+    """Return a whole display: a title and its content."""
     heading = block(title, style="font-weight:600;margin-bottom:.3em")
     style = "font-size:13px;line-height:1.45;overflow-x:auto;margin:.3em 0"
     return block(heading, *children, style=style)

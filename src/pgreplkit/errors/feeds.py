@@ -94,7 +94,7 @@ class EncodingFailed(FeedError):
 
 
 class PositionLost(FeedError):
-    """Changes that the sink does not have, and the slot does not send any more.
+    """Changes that the sink does not have, and that the slot no longer sends.
 
     Attributes:
         sink: the position that the sink has; None if it has none.

@@ -17,7 +17,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class FeedOperation(Enum):
-    """The kind of a change."""
+    """The action of a change."""
 
     INSERT = "insert"
     UPDATE = "update"
@@ -46,7 +46,7 @@ class FeedSource(Record):
 class FeedChange:
     """A change, with its values in the text form in which the server sent them.
 
-    Its name is ``(lsn, number)``, which never changes: a slot that is read again sends the same.
+    Its permanent name is ``(lsn, number)``: a slot that is read again sends the same.
     """
 
     source: FeedSource

@@ -1,4 +1,4 @@
-"""Holding: positions that the sink has, and that may not be acknowledged yet."""
+"""Holding: positions that the sink has, and that are not confirmed to the slot yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Holding:
     """Positions that the sink has answered, until they are ``hold`` seconds old.
 
     An engine that answers before a message is on disk can lose the last ones. The slot still sends
-    them, if they were not acknowledged.
+    them, as long as they are not confirmed to it.
     """
 
     def __init__(self, hold: float) -> None:

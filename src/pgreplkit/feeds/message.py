@@ -1,4 +1,4 @@
-"""FeedMessage: a message that an encoder returns."""
+"""FeedMessage: a change as an encoder wrote it."""
 
 import attrs
 

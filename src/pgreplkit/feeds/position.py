@@ -30,7 +30,7 @@ _TEXT = re.compile(
 
 @attrs.frozen(order=False)
 class FeedPosition:
-    """The end of the changes in a sink: it has every change up to this one, and none after it.
+    """The last change that a sink has: it has all changes before, and none after.
 
     Changes are named by the end of their transaction and their number in it. A slot that is read
     again sends them in the same order with the same names.

@@ -1,4 +1,4 @@
-"""Encoder and Sink: protocols for objects that create messages, and that store them."""
+"""Encoder and Sink: the interfaces that turn changes into messages, and store them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,7 +25,7 @@ class Encoder(Protocol):
 
 @attrs.frozen(kw_only=True)
 class SinkLimits(Record):
-    """The limits of an open sink."""
+    """The limits of a sink, as they are when the sink is open."""
 
     messages: int = 1000
     """The most messages of a batch."""
@@ -50,7 +50,7 @@ class Sink(Protocol):
     async def open(self, feed: str) -> FeedPosition | None:
         """Connect, and return the position of a feed; None if nothing of it was ever stored.
 
-        From now on, ``send`` fails if another sink stores anything for the feed.
+        From now on, messages that others store for the feed make ``send`` fail.
 
         Raises: SinkUnreachable; SinkNotFitting; SinkFenced for messages of another writer.
         """

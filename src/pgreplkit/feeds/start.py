@@ -1,4 +1,4 @@
-"""The decision how a feed begins, from the positions of its sink and its slot."""
+"""The start of a feed, decided by the positions of the sink and of the slot."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Beginning(Enum):
 
 @attrs.frozen(kw_only=True)
 class StartFacts:
-    """The facts that decide how a feed begins.
+    """The facts that decide how a feed starts.
 
-    The slot is read before the sink: everything that is acknowledged was in the sink before.
+    The slot is read before the sink: the sink had every acknowledged change before.
     """
 
     operation: str

@@ -1,4 +1,4 @@
-"""FeedState and FeedReport: the state of a feed, and its work."""
+"""FeedState and FeedReport: the state of a feed, and its counts."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The account that runs a lab's servers: PostgreSQL refuses root, so root's run as ``nobody``."""
+"""The account that runs a lab's servers: not root, which PostgreSQL refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 
 import attrs
 
-# The kernel's overflow uid and gid, for containers whose passwd file does not list nobody.
+# The kernel's overflow uid and gid, for containers whose passwd file does not list the account.
 _NOBODY = 65534
 
 

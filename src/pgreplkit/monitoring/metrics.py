@@ -127,7 +127,7 @@ class Counters:
             key, value = (point.metric.name, point.labels), point.value
             last = self._last.get(key, 0.0)
             if point.metric.kind is MetricKind.POSITION:
-                # What was rewound is written again, so that it must not count twice.
+                # WAL that was rewound is written again, and must not count twice.
                 value = max(last, value)
                 self._last[key] = value
             elif point.metric.kind is MetricKind.COUNTER:

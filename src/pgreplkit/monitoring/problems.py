@@ -94,7 +94,7 @@ class Figure:
 
 @attrs.frozen
 class Judgement:
-    """What a check found in a report."""
+    """The result of a check of one report."""
 
     summary: str
     """A line for the report if it has no problem."""

@@ -1,4 +1,4 @@
-"""ArchiveReport: what a WAL archive contains, and what is wrong with it."""
+"""ArchiveReport: the content of a WAL archive, and its faults."""
 
 from collections.abc import Iterable
 from pathlib import Path

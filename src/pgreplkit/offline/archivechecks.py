@@ -70,7 +70,7 @@ def _size_problem(
         content = content_size(file.path, headers.forms[file.path])
     except InvalidWal as error:
         return ArchiveProblem.DAMAGED, f"{file.path.name} is damaged: {error.found}"
-    # Not every compressed file tells the size of its content.
+    # Not every compressed file states the size of its content.
     has_other_size = content not in (None, size.bytes)
     found = f"{file.path.name} has {content} bytes, not {size.bytes}" if has_other_size else ""
     return ArchiveProblem.WRONG_SIZE, found
@@ -120,7 +120,7 @@ def partials(
         yield ArchiveFinding(
             ArchiveProblem.PARTIAL,
             Severity.INFO,
-            f"{found}, and the complete one is there too" if is_twin else found,
+            f"{found}, and the complete one exists too" if is_twin else found,
             "it can be removed" if is_twin else "recovery does not read it under this name",
             file.path,
             file.timeline,

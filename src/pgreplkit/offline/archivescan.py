@@ -39,7 +39,7 @@ def scan_archive(
 
     It reads names, sizes and the first bytes of each file. With ``verify`` it reads all records,
     and checks their CRC, and the SHA-1 in the names of pgBackRest. Only this shows that a file was
-    short before it was compressed, if its compression does not tell the size of its content, as
+    short before it was compressed, if its compression does not state the size of its content, as
     bzip2. The directories of Barman, pgBackRest and WAL-G are recognized, and so is a plain
     directory of WAL files, compressed or not.
 

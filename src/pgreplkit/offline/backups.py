@@ -35,7 +35,7 @@ class BackupTool(OpenEnum):
 
 
 class BackupType(OpenEnum):
-    """The type of a backup: what it needs besides itself."""
+    """The type of a backup, by the other backups that it needs."""
 
     FULL = "full"
     DIFFERENTIAL = "differential"

@@ -45,7 +45,7 @@ class WalFileKind(OpenEnum):
 
 @attrs.frozen
 class FoundFile:
-    """A file in a directory of WAL files, as far as its name and size tell."""
+    """A file in a directory of WAL files, described by its name and size only."""
 
     path: Path
     kind: WalFileKind
@@ -87,13 +87,10 @@ def list_folder(folder: Path) -> list[FoundFile]:
 def _listed(folder: Path, *, is_top: bool) -> Iterator[FoundFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            path = Path(entry.path)
-            if _is_directory(entry):
-                if is_top and _HASHED.fullmatch(entry.name):
-                    yield from _listed(path, is_top=False)
-                continue
-            size = _size(entry)
-            if size is not None:
+            path, is_directory = Path(entry.path), _is_directory(entry)
+            if is_directory and is_top and _HASHED.fullmatch(entry.name):
+                yield from _listed(path, is_top=False)
+            elif not is_directory and (size := _size(entry)) is not None:
                 yield found_file(path, size)
 
 
@@ -107,12 +104,12 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _size(entry: os.DirEntry[str]) -> int | None:
-    """Return the size of a file; None if it was removed meanwhile, as servers do in pg_wal."""
+    """Return the size of a file; None if it was just removed, as servers do in pg_wal."""
     try:
         return entry.stat().st_size
     except OSError:
         if entry.is_symlink():
-            return 0  # The target is missing: reading the file tells so.
+            return 0  # The target is missing: reading the file reports it.
         if os.path.lexists(entry.path):
             raise
         return None

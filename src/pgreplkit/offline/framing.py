@@ -46,7 +46,7 @@ class StoredFile:
 
 
 def content_size(file: StoredFile, form: FileForm) -> int | None:
-    """Return the size of a file's content; None if only decompressing it tells.
+    """Return the size of a file's content; None if only decompressing it shows the size.
 
     Raises: InvalidWal if the file ends early, or has something else behind its end; OSError.
     """
@@ -98,7 +98,7 @@ def _varint(content: Iterator[int]) -> int:
 
 
 Frame = tuple[int | None, int]
-"""The size of a frame's content, where the frame tells it, and the frame's end in the file."""
+"""The size of a frame's content, if the frame states it, and the frame's end in the file."""
 
 
 def _sum_of_frames(file: StoredFile, read: Callable[[StoredFile, int], Frame]) -> int | None:

@@ -76,7 +76,7 @@ class PageImage(Record):
         if self.compression is not None:
             rest = _decompressed(self.compression, rest, size)
         if len(rest) != size:
-            raise InvalidWal(f"a page image has {len(rest)} bytes besides a hole, not {size}")
+            raise InvalidWal(f"a page image has {len(rest)} bytes outside of its hole, not {size}")
         return rest[: self.hole_offset] + bytes(self.hole_length) + rest[self.hole_offset :]
 
 

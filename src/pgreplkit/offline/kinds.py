@@ -82,7 +82,7 @@ LogicalMessage 00 MESSAGE
 """Resource manager, number, name, and the major versions if not all: the names of pg_waldump."""
 
 _FLAGGED = {TRANSACTION: "", HEAP2: "+INIT", HEAP: "+INIT", BRIN: "+INIT"}
-"""Managers whose numbers have a flag (80), and what it adds to the name."""
+"""Managers whose numbers have a flag (80), and the suffix of the name for it."""
 _FLAG = 0x80
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -39,7 +40,7 @@ class WalReader:
 
     Created by ``open_wal``. Iteration ends where the WAL ends, and ``ended_by`` says how. Damage
     with valid WAL after it is not an end: it raises InvalidWal. In a directory to which a server
-    writes meanwhile, iteration ends at an earlier or later position, never with a wrong record.
+    is writing, iteration ends at an earlier or later position, never with a wrong record.
     """
 
     def __init__(
@@ -333,16 +334,9 @@ class _Pass:
             self._walk.newest_timeline = timeline
             self._walk.source = attrs.evolve(self._walk.source, path=str(path))
             pages = _Pages(self._path, self.number, self._offset)
-            try:
-                for piece in pages.pieces(path):
-                    if records := self._walk.take(piece):
-                        yield records
-                    if self._walk.stop is not None:
-                        break
-            except InvalidWal as error:
-                self._cut(WalEnd.DAMAGE, error.found, error.remedy)
+            yield from self._records_of(pages.pieces(path))
             if self._walk.stop is not None:
-                self._end(self._walk.stop, follows=pages.follow(path, self._walk.stop.reached))
+                self._end(self._walk.stop, follows=pages.follow(self._walk.stop.reached))
                 return
             end = (self.number + 1) * self._size
             if self._walk.position < end and not self._walk.skip_to(end):
@@ -353,6 +347,17 @@ class _Pass:
                 return
             self.number, self._offset = self.number + 1, 0
         self._no_more_files()
+
+    def _records_of(self, pieces: Iterable[bytes]) -> Iterator[list[WalRecord]]:
+        """Walk through the pieces of one file, up to its end or to that of the WAL."""
+        try:
+            for piece in pieces:
+                if records := self._walk.take(piece):
+                    yield records
+                if self._walk.stop is not None:
+                    break
+        except InvalidWal as error:
+            self._cut(WalEnd.DAMAGE, error.found, error.remedy)
 
     def _no_more_files(self) -> None:
         pending = self._walk.pending
@@ -398,21 +403,27 @@ class _Pages:
             self._offset += len(self._piece)
             yield self._piece
 
-    def follow(self, path: Path, lsn: int) -> bool:
+    def follow(self, lsn: int) -> bool:
         """Return True if a page of this file after a position holds the WAL of its place."""
-        after = lsn - self._begin
-        try:
+        # Damage ends the search as the end of the file does: nothing more can be read.
+        with suppress(InvalidWal):
             while self._piece:
-                first = self._offset - len(self._piece)
-                for offset in range(first, self._offset, self._block):
-                    header = self._piece[offset - first : offset - first + SHORT.size]
-                    if offset > after and _is_page(header, self._begin + offset):
-                        return True
+                if self._has_page_after(lsn - self._begin):
+                    return True
                 self._piece = next(self._rest, b"")
                 self._offset += len(self._piece)
-        except InvalidWal:
-            pass
         return False
+
+    def _has_page_after(self, after: int) -> bool:
+        """Return True if the last piece has such a page."""
+        first = self._offset - len(self._piece)
+        headers = (
+            (self._piece[at : at + SHORT.size], first + at)
+            for at in range(0, len(self._piece), self._block)
+        )
+        return any(
+            offset > after and _is_page(header, self._begin + offset) for header, offset in headers
+        )
 
 
 def _is_page(header: bytes, address: int) -> bool:

@@ -74,7 +74,7 @@ class WalBlock(Record):
     """A block to which a record refers."""
 
     id: int
-    """The number that the record gives to the block."""
+    """The number of the block in the record."""
     relation: RelationFile
     fork: Fork
     number: int
@@ -98,7 +98,7 @@ class Source:
 
 @attrs.frozen
 class _Parts:
-    """What follows a record's header."""
+    """The content of a record after its header."""
 
     blocks: tuple[WalBlock, ...]
     data: bytes

@@ -15,7 +15,7 @@ from pgreplkit.values.record import Record
 from pgreplkit.values.text import clean
 
 StatsKey: TypeAlias = str | int | RelationFile | datetime | None
-"""What the records of a row have in common; None for records that have none of it."""
+"""The common property of the records of a row; None for records without it."""
 
 _RECORDS, _BYTES, _IMAGES = 0, 1, 2
 Sums: TypeAlias = "dict[StatsKey, list[int]]"
@@ -34,7 +34,7 @@ class WalBy(OpenEnum):
     """The OID of the database, by the first block of each record or by its commit."""
     XID = "xid"
     SECOND = "second"
-    """The second of the commit or abort that follows; None for what follows the last one."""
+    """The second of the commit or abort that follows; None for records after the last one."""
 
 
 @attrs.frozen

@@ -29,11 +29,11 @@ class WalEnd(OpenEnum):
     PARTIAL_RECORD = "partial record"
     """The rest of a record is not written yet, or is in a file that does not exist."""
     RECYCLED = "recycled"
-    """What follows is left over from the former use of a recycled file."""
+    """The following bytes are left over from the former use of a recycled file."""
     GAP = "gap"
     """The next file is missing, although later files exist."""
     DAMAGE = "damage"
-    """What follows is neither a record nor empty."""
+    """The following bytes are neither a record nor empty."""
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from pgreplkit.offline.backups import Backup
 from pgreplkit.offline.damage import InvalidWal
 from pgreplkit.offline.path import WalPath
 from pgreplkit.offline.reader import WalReader
+from pgreplkit.offline.records import WalRecord
 from pgreplkit.offline.walk import WalEnd
 from pgreplkit.offline.xacts import end_time
 from pgreplkit.values.lsn import LSN
@@ -56,7 +57,7 @@ class PitrWindow(Record):
     """The time of the last commit in the window."""
     ended_by: WindowEnd
     reason: str
-    """What stops recovery, in words."""
+    """The obstacle that stops recovery, in words."""
 
     @property
     def is_restorable(self) -> bool:
@@ -97,6 +98,14 @@ class _Run:
     """The end and the time of the latest commit."""
     damage: str = ""
 
+    def note_commits(self, records: Iterable[WalRecord]) -> None:
+        """Remember the latest commit of the records."""
+        for record in records:
+            at = end_time(record)
+            # Commits are not written exactly in the order of their times.
+            if at is not None and (self.commit is None or at >= self.commit[1]):
+                self.commit = record.end_lsn, at
+
 
 def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWindow, ...]:
     """Return the window of each backup, in the given order.
@@ -110,7 +119,7 @@ def windows_of(report: ArchiveReport, backups: Iterable[Backup]) -> tuple[PitrWi
 
 
 class _Finder:
-    """Finds the windows of backups; what was read of the archive is kept for the next one."""
+    """Finds the windows of backups; each reuses the parts of the archive that were read before."""
 
     def __init__(self, report: ArchiveReport) -> None:
         self._report = report
@@ -222,11 +231,7 @@ class _Finder:
         try:
             for records in reader.batches():
                 run.last = records[-1].lsn
-                for record in records:
-                    at = end_time(record)
-                    # Commits are not written exactly in the order of their times.
-                    if at is not None and (run.commit is None or at >= run.commit[1]):
-                        run.commit = record.end_lsn, at
+                run.note_commits(records)
         except InvalidWal as error:
             found = error.found
         run.end = reader.end_lsn

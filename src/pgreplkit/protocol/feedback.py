@@ -49,7 +49,7 @@ class Feedback:
             if position > self.delivered:
                 delivered = f"the last delivered item ends at {self.delivered}"
                 raise InvalidAcknowledgement(str(position), delivered)
-        # What is flushed is written, whatever the caller says.
+        # A flushed position is written too, even if the caller names an earlier one.
         self.written = max(self.written, written, flushed)
         self.flushed = max(self.flushed, flushed)
         self.applied = max(self.applied, applied)

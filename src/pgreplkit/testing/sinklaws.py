@@ -20,19 +20,19 @@ _ASKED = 3
 
 
 class LawBroken(AssertionError):
-    """A sink that breaks a law; the text says which, and what was found."""
+    """A sink that breaks a law; the text names the law and the observation."""
 
 
 @attrs.frozen(kw_only=True)
 class SinkLaws(Record):
-    """What was tried."""
+    """The extent of a test of a sink."""
 
     batches: int
     messages: int
     crashes: int
     """Batches that were interrupted."""
     stored: int
-    """Those of them that were stored nevertheless."""
+    """Interrupted batches that were stored."""
 
 
 async def sink_laws(
@@ -199,7 +199,7 @@ class _Trial:
         raise LawBroken(f"{law}: open() returned {position}, and there are {len(bodies)} messages")
 
     async def ends_as_it_began(self) -> None:
-        """All messages are there, once and in order."""
+        """All messages are stored, once and in order."""
         sink = self._make()
         await self.insist(sink, "every message is stored once, in order")
         await sink.close()

@@ -1,4 +1,4 @@
-"""Major upgrades by logical replication: the whole life, and what is refused."""
+"""Major upgrades by logical replication: all phases, and the refusals."""
 
 from __future__ import annotations
 

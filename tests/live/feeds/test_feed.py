@@ -45,7 +45,7 @@ async def test_every_change_is_sent_once_and_in_order(colour: Colour, database: 
     assert [line[2] for line in found[42 - 1 :]] == ["delete", "truncate"][: 1 + truncates]
     assert (report.messages, report.transactions) == (42 + truncates, 5 + truncates)
     assert feed.state == FeedState.STOPPED
-    # No more is acknowledged than the sink has, and a second run finds nothing new.
+    # The sink has everything that is confirmed to the slot, and a second run finds nothing new.
     assert engine.position is not None
     assert confirmed(database, "feed_changes") == engine.position.lsn
     assert (await feed.run(stop_at=end_of(database), timeout=30)).messages == 0

@@ -37,7 +37,7 @@ from pgreplkit.errors import (
 )
 
 NEWEST = pytest.mark.pg(">=18")
-"""What the subscriber's version does not change is tested on one."""
+"""The version for tests of behaviour that does not depend on it."""
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, n int)"
 
 

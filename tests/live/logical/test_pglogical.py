@@ -48,11 +48,8 @@ async def test_two_nodes_replicate_and_can_be_dropped(nodes: Pair, colour: Colou
     pair.subscriber.run("CREATE SEQUENCE numbers")
     async with both(pair, colour) as (publisher, subscriber):
         provider = await node_of(publisher, "provider")
-        assert [s.set_name for s in await provider.replication_sets()] == [
-            "ddl_sql",
-            "default",
-            "default_insert_only",
-        ]
+        sets = await provider.replication_sets()
+        assert [s.set_name for s in sets] == ["ddl_sql", "default", "default_insert_only"]
         await provider.add_tables("one", PublishedTable("two", where="id > 5"))
         [one, two] = await provider.tables()
         assert one == PublishedTable("one")

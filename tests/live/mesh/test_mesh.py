@@ -108,7 +108,7 @@ def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._KEPT", timedelta(0))
     berlin, paris, rome = nodes.values()
     everyone = Mesh({name: node.conninfo for name, node in nodes.items()}, tables=["public.*"])
-    # Nothing needs a superuser but what it prints.
+    # Only the printed statements need a superuser.
     mesh = Mesh({"berlin": as_mover(berlin), "paris": as_mover(paris)}, tables=["public.*"])
     with pytest.raises(PlanRefused, match=r"setup_sql\('mover'\)"):
         mesh.plan_create().run()

@@ -24,7 +24,7 @@ Series = dict[tuple[str, ...], float]
 
 
 def printed(*arguments: str) -> tuple[int, str]:
-    """Run the command; return its exit status and what it printed."""
+    """Run the command; return its exit status and its output."""
     with contextlib.redirect_stdout(io.StringIO()) as output:
         status = command.main(arguments)
     return status, output.getvalue()

@@ -168,7 +168,7 @@ def test_the_way_back_is_armed_while_nothing_writes() -> None:
     armed = at(back, do.ArmForward, "new")
     assert at(back, do.StopSubscriptions, "old") < armed
     assert armed < at(back, do.OpenTables, "old") < at(back, do.Redirect, "old")
-    # What waits for others comes when the clients have moved.
+    # Steps that wait for others come when the clients have moved.
     for moved, node in ((journal, "new"), (back, "old")):
         assert at(moved, do.RemoveFence, node) == len(moved.steps) - 1
 

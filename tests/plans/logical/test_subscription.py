@@ -1,4 +1,4 @@
-"""Subscriptions: their options, their status, and what a dropped one leaves on its publisher."""
+"""Subscriptions: their options, their status, and the leftovers of a dropped one."""
 
 from __future__ import annotations
 

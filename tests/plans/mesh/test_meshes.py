@@ -154,7 +154,7 @@ def test_the_others_forget_a_lost_node_without_asking_it() -> None:
     ]
     assert isinstance(steps[2], DropLost)
     assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
-    # What it has itself is removed when it is back.
+    # Its own objects are removed when it is back.
     left = members("a", "b", "c").changed("b", MemberState.LEFT)
     assert [(type(step), step.node) for step in clean_steps("shop", left, "b")] == [
         (DropStreams, "a"),

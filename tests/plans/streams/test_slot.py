@@ -93,12 +93,12 @@ def test_a_stream_starts_only_where_the_same_cluster_has_its_wal(
         ("55000", "set wal_level = logical"),
         ("58P01", "install the plugin"),
         ("53400", "drop slots that are not used"),
-        ("XX000", "what the server says"),
-        (None, "what the server says"),
+        ("XX000", "the server's own remedy"),
+        (None, "the server's own remedy"),
     ],
 )
 def test_a_slot_that_is_not_created_names_the_remedy(sqlstate: str | None, remedy: str) -> None:
-    refused = ServerError("create it", "no", sqlstate, remedy="what the server says")
+    refused = ServerError("create it", "no", sqlstate, remedy="the server's own remedy")
     error = not_created(refused)
     assert (error.operation, error.found, error.sqlstate) == ("create it", "no", sqlstate)
     assert error.remedy.startswith(remedy)

@@ -227,7 +227,7 @@ class AsyncUpgradeActor:
     async def _stop(self, server: AsyncPrimary, names: Sequence[str]) -> None:
         """Disable subscriptions, and end their workers: before 16 they notice it a second later.
 
-        No one can write meanwhile, so that one round trip serves all subscriptions.
+        No one can write at this time, so that one round trip serves all subscriptions.
         """
         operation, link = "disable the subscriptions", server._link
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))

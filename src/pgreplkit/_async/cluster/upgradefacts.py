@@ -152,7 +152,7 @@ async def _nonempty(link: AsyncLink, tables: Sequence[TableName]) -> list[TableN
 async def read_status(
     old: AsyncPrimary, new: AsyncPrimary, names: Names, *, interrupted: str
 ) -> UpgradeStatus:
-    """Return the state of the upgrade, as the names on both servers tell."""
+    """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = await _statuses(new, old, names, back=False)
     back = await _statuses(old, new, names, back=True)
     fenced = [

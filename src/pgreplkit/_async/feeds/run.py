@@ -41,7 +41,7 @@ class FeedTally:
 class AsyncFeedRun:
     """One stream, sent to one open sink.
 
-    One batch at a time is on its way; while it is, the next transactions are encoded.
+    One batch at a time is on its way, while the next transactions are encoded.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class AsyncFeedRun:
         await self._settle()
         job = self._runner.start(self._settings.sink.send(batch))
         self._sent = batch, job, self._committed
-        # In an event loop the batch is sent when this task waits: otherwise it might be sent much later.
+        # In an event loop the batch is sent when this task waits, which may be much later.
         await yield_to_others()
 
     async def _settle(self) -> None:

@@ -121,7 +121,7 @@ class AsyncApplyCopy:
                 unlimited = without_timeouts(walsender.version.major)
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
             if has_slot and is_first:
-                # Nothing was copied at its snapshot, which is gone.
+                # Nothing was copied at its snapshot, which no longer exists.
                 await walsender.drop_slot(self._slot, wait=True)
             # Another slot is unnamed: the one of an applier that was killed may still be waiting.
             created = await walsender.create_slot(

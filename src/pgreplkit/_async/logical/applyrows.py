@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from psycopg import AsyncConnection, AsyncCopy
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
-from pgreplkit._async.logical.rowcopy import open_at_snapshot
+from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.wire.closing import AsyncClosing
-from pgreplkit._async.wire.copyout import AsyncCopyOut
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -31,8 +30,6 @@ from pgreplkit.values.lsn import LSN
 
 _STAGING = Identifier("pg_temp", "pgreplkit_copied")
 """Takes the copied rows of a table that may have rows already."""
-_BEAT = 0.5
-"""Seconds between two looks whether the rows are still wanted."""
 
 
 class CopyEnded(Exception):
@@ -127,20 +124,13 @@ class AsyncApplyRows(AsyncClosing):
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
         async with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
-            await self._relay(SQL(sql.COPY_ROWS).format(_selected(match, copy), how), sink)
+            rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
+            await relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount
 
-    async def _relay(self, statement: Composed, sink: AsyncCopy) -> None:
-        """Pass rows on in blocks: a write for each row would take longer than reading it."""
-        out = AsyncCopyOut(self._reader)
-        out.send(statement.as_bytes(self._reader))
-        while not out.is_over:
-            if not self._is_wanted():
-                raise CopyEnded
-            if rows := out.views():
-                await sink.write(b"".join(rows))
-            elif out.result() is None and not out.is_over:
-                await out.wait(_BEAT)
+    def _check_wanted(self) -> None:
+        if not self._is_wanted():
+            raise CopyEnded
 
     async def _copy_by_rows(self, copy: TableCopy) -> int:
         """Copy rows that a callable of the rule filters or changes."""
@@ -149,8 +139,7 @@ class AsyncApplyRows(AsyncClosing):
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
         async with self._reader.cursor().copy(out) as rows:
             async for data in rows:
-                if not self._is_wanted():
-                    raise CopyEnded
+                self._check_wanted()
                 new = (copied_values(bytes(data), count), [TEXT] * count)
                 change = (ord("I"), (table_reader,), False, None, new)
                 for step in self._planner.steps(change):
@@ -176,8 +165,7 @@ async def insist_on_empty(link: AsyncLink, copy: TableCopy, settings: ApplySetti
     Raises: ApplyError.
     """
     table = settings.target_of(copy.table.table_name)
-    text = SQL(sql.HAS_ROWS).format(parts.table(table)).as_string(link.connection)
-    if (await link.one(f"copy {copy.table}", text))["has_rows"]:
+    if await has_rows(link, f"copy {copy.table}", table):
         raise ApplyError(
             f"copy {copy.table}",
             f"the subscriber's table {table} has rows",

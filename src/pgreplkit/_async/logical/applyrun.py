@@ -152,7 +152,7 @@ class AsyncApplyRun:
             return None
         socket = self._stream.socket
         if self._flushing < self._taken and socket is not None:
-            # The stream ends with the next item: what it acknowledges must be known by then.
+            # The stream ends with the next item, and confirms only positions flushed by then.
             left = self._flushed_at + _ACKNOWLEDGED_EVERY - time.monotonic()
             if self._stream.is_complete or left <= 0 or not await wait_sockets([socket], [], left):
                 await self._flush()

@@ -347,7 +347,7 @@ async def make_publication(
     has_scope = bool(everything or tables or schemas)
     if is_empty and has_scope:
         raise TypeError("empty=True cannot be combined with tables, schemas or all_…")
-    # A computed list of tables may be empty by mistake, and nobody would notice.
+    # A computed list of tables may be empty by mistake, which would go unnoticed.
     if not is_empty and not has_scope:
         raise ValueError(
             f"could not {operation}: it would publish nothing; choose tables, schemas, all_tables"

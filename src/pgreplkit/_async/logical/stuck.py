@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pgreplkit._async.logical.publisher import publisher_of, read_publisher
+from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.server.server import AsyncServer
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.stuck import (
-    HAS_ROWS,
     MISSING_COLUMNS,
     MISSING_TABLES,
     UNTAKEN_TABLES,
@@ -16,7 +18,6 @@ from pgreplkit.catalog.logical.stuck import (
 )
 from pgreplkit.catalog.logical.subscription import TableState
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
 from pgreplkit.plans.logical.stuck import (
     PublisherFacts,
@@ -88,12 +89,9 @@ async def _filled(link: AsyncLink, status: SubscriptionStatus, operation: str) -
     ]
     filled = []
     for table in waiting[:_TABLES_PROBED]:
-        sql = HAS_ROWS.format(parts.table(table).as_string(link.connection))
-        try:
+        # The role may not read the table, or it is locked: then nothing is known about it.
+        with suppress(ServerError):
             # A table that someone has locked would hold up the diagnosis.
-            record = await link.one(operation, sql, timeout=1.0)
-        except ServerError:
-            continue  # The role may not read the table, or it is locked: nothing is known of it.
-        if record["has_rows"]:
-            filled.append(table)
+            if await has_rows(link, operation, table, timeout=1.0):
+                filled.append(table)
     return filled

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import attrs
 from psycopg.rows import DictRow
-from psycopg.sql import SQL
 
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applychecks import read_rights
 from pgreplkit._async.logical.applyshapes import read_targets
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
+from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
@@ -20,7 +20,6 @@ from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
-from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.layout import applier_name, publication_name
 from pgreplkit.plans.mesh.readiness import (
@@ -48,12 +47,8 @@ async def read_node(
     found = await read_targets(link, tables)
     with_rows = []
     for table in found:
-        statement = SQL(applying.HAS_ROWS).format(parts.table(table))
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if (
-            "SELECT" not in found[table].lacks
-            and (await link.one(_OPERATION, statement))["has_rows"]
-        ):
+        if "SELECT" not in found[table].lacks and await has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [[table.schema for table in tables], [table.name for table in tables]]
     traits = await link.all(_OPERATION, sql.TRAITS, asked)

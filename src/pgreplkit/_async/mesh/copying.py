@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from pgreplkit._async.cluster.site import AsyncSite
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget
 from pgreplkit._async.logical.publication import read_published
-from pgreplkit._async.logical.rowcopy import open_at_snapshot
+from pgreplkit._async.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._async.logical.snapshot import table_copies
 from pgreplkit._async.mesh.members import read_members
 from pgreplkit._async.mesh.streams import functions_of, start_at
@@ -32,8 +32,6 @@ from pgreplkit.protocol.answers import Snapshot
 
 _MARGIN = timedelta(seconds=1)
 """A server takes the time of a commit shortly before the commit is in its WAL."""
-_BLOCK = 1 << 16
-"""Bytes that are sent at once: the server sends each row for itself."""
 _COPYING, _STREAMING = "copying", "streaming"
 
 
@@ -116,8 +114,7 @@ class AsyncMeshCopy:
 
     async def _insist_on_empty(self, target: AsyncApplyTarget, copies: Sequence[TableCopy]) -> None:
         for copy in copies:
-            statement = SQL(applying.HAS_ROWS).format(parts.table(copy.table.table_name))
-            if (await target.link.one(self._operation, statement))["has_rows"]:
+            if await has_rows(target.link, self._operation, copy.table.table_name):
                 raise ApplyError(
                     self._operation,
                     f"{self._node}'s table {copy.table} has rows",
@@ -195,7 +192,7 @@ class AsyncMeshCopy:
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
         async with target.connection.transaction():
-            await _relay(reader, rows, target, into)
+            await _pass_on(reader, rows, target, into)
             await _stamp(target, horizon)
 
     async def _copy_young(
@@ -245,7 +242,7 @@ async def _restamped(
     connection = target.connection
     await connection.execute(stage)
     try:
-        await _relay(reader, rows, target, SQL(sql.COPY_STAGED).format())
+        await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         await connection.execute(sql.INDEX_STAGED)
         for record in await target.link.all(target.operation, sql.STAGED_TIMES):
             async with connection.transaction():
@@ -261,19 +258,8 @@ async def _stamp(target: AsyncApplyTarget, at: datetime) -> None:
     await target.link.all(target.operation, call, [at])
 
 
-async def _relay(
+async def _pass_on(
     reader: AsyncConnection[object], rows: Composed, target: AsyncApplyTarget, into: Composed
 ) -> None:
-    """Pass rows on in blocks: a write for each row would take longer than reading it."""
-    out = SQL(applying.COPY_ROWS).format(rows, SQL(""))
-    async with (
-        reader.cursor().copy(out) as source,
-        target.connection.cursor().copy(into) as sink,
-    ):
-        block = bytearray()
-        async for data in source:
-            block += data
-            if len(block) >= _BLOCK:
-                await sink.write(bytes(block))
-                block.clear()
-        await sink.write(bytes(block))
+    async with target.connection.cursor().copy(into) as sink:
+        await relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)

@@ -133,10 +133,16 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
             if feed.is_over:
                 await stream.close()
                 break
-            item = await self._processed(feed)
+            # Not in a method of its own: each frame here costs time for each change.
+            try:
+                item = feed.next(stream.messages)
+            except BaseException as error:
+                await self._end_or_learn(feed, error)
+                continue
             if item is not None:
+                stream.patience = None
                 return item
-            # The server asks before it gives up a connection (wal_sender_timeout).
+            # The server asks before it ends a silent connection (wal_sender_timeout).
             if feed.asked:
                 stream.answer()
                 feed.asked = False
@@ -154,8 +160,13 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
         if feed is None:
             return None
         while not (stream.state.is_over or feed.is_over):
-            item = await self._processed(feed)
+            try:
+                item = feed.next(stream.messages)
+            except BaseException as error:
+                await self._end_or_learn(feed, error)
+                continue
             if item is not None:
+                stream.patience = None
                 return item
             if feed.asked:
                 stream.answer()
@@ -164,22 +175,13 @@ class AsyncSlotReader(AsyncClosing, Generic[Item]):
                 return None
         return None
 
-    async def _processed(self, feed: ChangeFeed[Item]) -> Item | None:
-        """Process the received messages up to the next item, and return it."""
-        stream = self._stream
-        while True:
-            try:
-                item = feed.next(stream.messages)
-            except UnknownTypes as unknown:
-                # The message is processed again when its types are known.
-                await stream.learn(feed.current, unknown)
-                continue
-            except BaseException as error:
-                await stream.fail(error)
-                raise
-            if item is not None:
-                stream.delivered()
-            return item
+    async def _end_or_learn(self, feed: ChangeFeed[Item], error: BaseException) -> None:
+        """Look up types that a message mentions; any other error ends the stream, and is raised."""
+        if isinstance(error, UnknownTypes):
+            await self._stream.learn(feed.current, error)
+            return
+        await self._stream.fail(error)
+        raise error
 
     async def __aenter__(self) -> Self:
         await self._stream.open()

@@ -110,8 +110,8 @@ class AsyncSlotStream:
         self._system_id: int | None = None
         self._lost_pid: int | None = None
         """The server process of the connection that was lost last."""
-        self._patience: Backoff | None = None
-        """The time left until WaitTimeout; None while no one waits."""
+        self.patience: Backoff | None = None
+        """The time left until WaitTimeout; a delivered item sets it to None: it begins again."""
         self._checked_at = self._asked_at = time.monotonic()
 
     @property
@@ -205,10 +205,6 @@ class AsyncSlotStream:
         """Send the status update that the server asked for."""
         self._reporter.report()
 
-    def delivered(self) -> None:
-        """Note that an item was delivered: the time until WaitTimeout begins again."""
-        self._patience = None
-
     async def fail(self, error: BaseException) -> None:
         """End the stream where a message was lost: later ones must not be acknowledged.
 
@@ -232,8 +228,8 @@ class AsyncSlotStream:
         if self.state is StreamState.CUT:
             await self._reconnect()
         timeout = self.settings.timeout
-        if self._patience is None and timeout is not None:
-            self._patience = Backoff(timeout)
+        if self.patience is None and timeout is not None:
+            self.patience = Backoff(timeout)
         while self.state is StreamState.OPEN:
             self._reporter.report_soon()
             try:
@@ -245,8 +241,8 @@ class AsyncSlotStream:
                 raise
             if batch:
                 return
-            if self._patience is not None and self._patience.is_over:
-                self._patience = None
+            if self.patience is not None and self.patience.is_over:
+                self.patience = None
                 raise WaitTimeout(
                     f"timed out after {timeout:g} s waiting for a change from slot {self.slot!r}:"
                     f" everything before {self.feedback.delivered} is delivered"
@@ -300,8 +296,8 @@ class AsyncSlotStream:
             self._asked_at = time.monotonic()
             self._reporter.report(asks=True)
         limit = self._reporter.pause
-        if self._patience is not None:
-            limit = min(limit, self._patience.left)
+        if self.patience is not None:
+            limit = min(limit, self.patience.left)
         with translate_errors(self._operation):
             if copy.is_over:
                 await self._read_end(copy)

@@ -24,7 +24,7 @@ def answered_in_time(connection: AsyncConnection[object]) -> Iterator[None]:
     from pgreplkit.plans.streams import silence
 
     limit, is_cut = silence.DEFAULT_LIMIT, False
-    # A descriptor of its own: the connection may be closed, and its number used again, meanwhile.
+    # A descriptor of its own: the connection may be closed by then, and its number used again.
     path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)
 
     def cut() -> None:

@@ -106,7 +106,7 @@ class AsyncCopyOut:
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
             await self.connection.cancel_safe(timeout=timeout)
-            # What the server has sent already must be read before the next command.
+            # Messages that the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying
                 if self.views() or self.result() is not None or was_copying != self.is_copying:

@@ -382,13 +382,7 @@ class Cluster:
         """
         path = Path(journal)
         kept = read_journal(path)
-        # The journal has names only: passwords and addresses are those of this cluster.
-        unknown = {*kept.servers} - self._servers.keys()
-        if unknown:
-            raise ValueError(
-                f"could not resume the {kept.operation}: its journal names servers outside this"
-                f" cluster: {', '.join(sorted(unknown))}"
-            )
+        kept.check_servers(self._servers, "cluster")
         return Plan(ClusterActor(self._site(timeout, fence)), kept, None, path)
 
     def _site(self, timeout: Timeout, fence: Callable[[str], object] | None = None) -> Site:

@@ -151,7 +151,7 @@ def _nonempty(link: Link, tables: Sequence[TableName]) -> list[TableName]:
 
 
 def read_status(old: Primary, new: Primary, names: Names, *, interrupted: str) -> UpgradeStatus:
-    """Return the state of the upgrade, as the names on both servers tell."""
+    """Return the state of the upgrade, from the objects with its names on both servers."""
     forward = _statuses(new, old, names, back=False)
     back = _statuses(old, new, names, back=True)
     fenced = [

@@ -109,7 +109,7 @@ class Feed(Closing):
 
     @property
     def report(self) -> FeedReport:
-        """The work of this object until now."""
+        """Counts of the transactions and messages that this object has sent."""
         tally = self._tally
         return FeedReport(
             transactions=tally.transactions,

@@ -94,7 +94,7 @@ class FeedStart:
             user = users[0] if users else {}
             names = ("pid", "client_addr", "application_name")
             raise SlotActive(operation, slot, *(user.get(name) for name in names))
-        # The slot before the sink: everything that is acknowledged then is in the sink when it is opened.
+        # The slot before the sink: a position acknowledged by then is in the sink when it opens.
         [record] = walsender.query(operation, sql.START, [slot])
         position = self._runner.run(settings.sink.open(slot))
         identity = walsender.identify()
@@ -124,7 +124,7 @@ class FeedStart:
         self, conninfo: str, facts: StartFacts, first: FeedPosition, stops: Callable[[], bool]
     ) -> FeedPosition | None:
         settings, walsender = self._settings, self._walsender
-        # After a crash, a slot of its own differs from a slot that others use.
+        # A slot that exists after a crash can then be distinguished from one that others use.
         if facts.sink != first:
             self._store(first)
         if facts.has_slot:

@@ -16,7 +16,7 @@ from pgreplkit.values.seconds import Timeout
 
 _FIRST = 0.001
 """Seconds: a worker without a lag applies a transaction within one or two milliseconds, and in a
-cutover no one can write meanwhile."""
+cutover no one can write until it is done."""
 
 
 def wait_for_applied(

@@ -120,7 +120,7 @@ class ApplyCopy:
                 unlimited = without_timeouts(walsender.version.major)
                 walsender.connection.execute(unlimited.encode(), prepare=False)
             if has_slot and is_first:
-                # Nothing was copied at its snapshot, which is gone.
+                # Nothing was copied at its snapshot, which no longer exists.
                 walsender.drop_slot(self._slot, wait=True)
             # Another slot is unnamed: the one of an applier that was killed may still be waiting.
             created = walsender.create_slot(

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from psycopg import Connection, Copy
+from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync.logical.applytarget import ApplyTarget
-from pgreplkit._sync.logical.rowcopy import open_at_snapshot
+from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.wire.closing import Closing
-from pgreplkit._sync.wire.copyout import CopyOut
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.planner import Planner
 from pgreplkit.apply.settings import ApplySettings
@@ -32,8 +31,6 @@ from pgreplkit.values.lsn import LSN
 
 _STAGING = Identifier("pg_temp", "pgreplkit_copied")
 """Takes the copied rows of a table that may have rows already."""
-_BEAT = 0.5
-"""Seconds between two looks whether the rows are still wanted."""
 
 
 class CopyEnded(Exception):
@@ -126,20 +123,13 @@ class ApplyRows(Closing):
         how = SQL(sql.BINARY_FORMAT if is_binary else "")
         cursor = self._target.connection.cursor()
         with cursor.copy(SQL(sql.COPY_IN).format(into, columns, how)) as sink:
-            self._relay(SQL(sql.COPY_ROWS).format(_selected(match, copy), how), sink)
+            rows = SQL(sql.COPY_ROWS).format(_selected(match, copy), how)
+            relay(self._reader, rows, sink, self._check_wanted)
         return cursor.rowcount
 
-    def _relay(self, statement: Composed, sink: Copy) -> None:
-        """Pass rows on in blocks: a write for each row would take longer than reading it."""
-        out = CopyOut(self._reader)
-        out.send(statement.as_bytes(self._reader))
-        while not out.is_over:
-            if not self._is_wanted():
-                raise CopyEnded
-            if rows := out.views():
-                sink.write(b"".join(rows))
-            elif out.result() is None and not out.is_over:
-                out.wait(_BEAT)
+    def _check_wanted(self) -> None:
+        if not self._is_wanted():
+            raise CopyEnded
 
     def _copy_by_rows(self, copy: TableCopy) -> int:
         """Copy rows that a callable of the rule filters or changes."""
@@ -148,8 +138,7 @@ class ApplyRows(Closing):
         out = SQL(sql.COPY_ROWS).format(_published(copy), SQL(""))
         with self._reader.cursor().copy(out) as rows:
             for data in rows:
-                if not self._is_wanted():
-                    raise CopyEnded
+                self._check_wanted()
                 new = (copied_values(bytes(data), count), [TEXT] * count)
                 change = (ord("I"), (table_reader,), False, None, new)
                 for step in self._planner.steps(change):
@@ -175,8 +164,7 @@ def insist_on_empty(link: Link, copy: TableCopy, settings: ApplySettings) -> Non
     Raises: ApplyError.
     """
     table = settings.target_of(copy.table.table_name)
-    text = SQL(sql.HAS_ROWS).format(parts.table(table)).as_string(link.connection)
-    if (link.one(f"copy {copy.table}", text))["has_rows"]:
+    if has_rows(link, f"copy {copy.table}", table):
         raise ApplyError(
             f"copy {copy.table}",
             f"the subscriber's table {table} has rows",

@@ -26,7 +26,7 @@ def read_log(link: Link) -> str:
             operation,
             "the server collects no text log; set logging_collector and log_destination",
         )
-    # Labels of log lines are translated; without them an entry cannot be told from its context.
+    # Labels of log lines are translated; without them an entry and its context look alike.
     if not is_understood(record["language"]):
         raise LogUnavailable(
             operation,

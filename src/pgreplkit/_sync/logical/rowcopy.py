@@ -5,25 +5,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from psycopg import Connection, Error as PsycopgError
+from psycopg import Connection, Copy, Error as PsycopgError
 from psycopg.sql import SQL, Composed
 
 from pgreplkit._sync._io import to_thread
 from pgreplkit._sync.wire.answering import answered_in_time
 from pgreplkit._sync.wire.copyout import CopyOut
+from pgreplkit._sync.wire.link import Link
 from pgreplkit._sync.wire.session import read_exactly
 from pgreplkit.catalog.logical.snapshot import (
     BEGIN_READING,
+    HAS_ROWS,
     IMPORT_SNAPSHOT,
     IS_COPYING,
     ROW_SECURITY_OFF,
 )
 from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.driver import statements as parts
 from pgreplkit.driver.conninfo import in_utf8
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.driver.probe import probe
 from pgreplkit.errors import ConnectionFailed, StreamClosed
 from pgreplkit.plans.streams.silence import Silence
+from pgreplkit.values.seconds import Timeout
+from pgreplkit.values.tablename import TableName
 
 _BEAT = 1.0
 """Seconds between two looks whether the rows are still wanted."""
@@ -49,6 +54,41 @@ def open_at_snapshot(conninfo: str, major: int, snapshot: str) -> Connection[obj
             reader.close()
             raise
     return reader
+
+
+def has_rows(
+    link: Link, operation: str, table: TableName, *, timeout: Timeout | None = None
+) -> bool:
+    """Return whether a table has a row that the role may see.
+
+    Raises: InsufficientPrivilege; StatementTimeout after ``timeout``.
+    """
+    statement = SQL(HAS_ROWS).format(parts.table(table))
+    record = link.one(operation, statement, grant=f"SELECT ON {table}", timeout=timeout)
+    return bool(record["has_rows"])
+
+
+def relay(
+    reader: Connection[object],
+    statement: Composed,
+    sink: Copy,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a COPY, and pass its rows on to another one.
+
+    ``check`` is called in between, and raises an error if the rows are no longer wanted.
+
+    Raises: psycopg's errors.
+    """
+    out = CopyOut(reader)
+    out.send(statement.as_bytes(reader))
+    while not out.is_over:
+        check()
+        if rows := out.views():
+            # In blocks: a write for each row would take longer than reading it.
+            sink.write(b"".join(rows))
+        elif out.result() is None and not out.is_over:
+            out.wait(_BEAT)
 
 
 class RowCopy:

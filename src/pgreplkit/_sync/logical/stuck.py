@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pgreplkit._sync.logical.publisher import publisher_of, read_publisher
+from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.server.server import Server
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.stuck import (
-    HAS_ROWS,
     MISSING_COLUMNS,
     MISSING_TABLES,
     UNTAKEN_TABLES,
@@ -17,7 +19,6 @@ from pgreplkit.catalog.logical.stuck import (
 )
 from pgreplkit.catalog.logical.subscription import TableState
 from pgreplkit.catalog.view import table_in
-from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError
 from pgreplkit.plans.logical.stuck import (
     PublisherFacts,
@@ -89,12 +90,9 @@ def _filled(link: Link, status: SubscriptionStatus, operation: str) -> list[Tabl
     ]
     filled = []
     for table in waiting[:_TABLES_PROBED]:
-        sql = HAS_ROWS.format(parts.table(table).as_string(link.connection))
-        try:
+        # The role may not read the table, or it is locked: then nothing is known about it.
+        with suppress(ServerError):
             # A table that someone has locked would hold up the diagnosis.
-            record = link.one(operation, sql, timeout=1.0)
-        except ServerError:
-            continue  # The role may not read the table, or it is locked: nothing is known of it.
-        if record["has_rows"]:
-            filled.append(table)
+            if has_rows(link, operation, table, timeout=1.0):
+                filled.append(table)
     return filled

@@ -129,7 +129,7 @@ class MeshActor:
             operation = f"create the stream from {source} to {step.node}"
             slot = slot_name(step.mesh, source, step.node)
             if not server._link.all(operation, applying.SLOT_EXISTS, [slot]):
-                # Before the slot: what it sends is committed later.
+                # Before the slot: every change that it sends is committed later.
                 clock = server._link.one(operation, applying.CLOCK)
                 row = [clock["now"], step.mesh, step.node]
                 target.link.all(operation, sql.LOWER_HORIZON, row)

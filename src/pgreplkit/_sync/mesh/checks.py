@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 import attrs
 from psycopg.rows import DictRow
-from psycopg.sql import SQL
 
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applychecks import read_rights
 from pgreplkit._sync.logical.applyshapes import read_targets
 from pgreplkit._sync.logical.applytarget import ApplyTarget
+from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
@@ -21,7 +21,6 @@ from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
 from pgreplkit.catalog.server.settings import SETTINGS
-from pgreplkit.driver import statements as parts
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.layout import applier_name, publication_name
 from pgreplkit.plans.mesh.readiness import (
@@ -47,9 +46,8 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     found = read_targets(link, tables)
     with_rows = []
     for table in found:
-        statement = SQL(applying.HAS_ROWS).format(parts.table(table))
         # Without the privilege, which is a finding of its own, nothing can be seen.
-        if "SELECT" not in found[table].lacks and (link.one(_OPERATION, statement))["has_rows"]:
+        if "SELECT" not in found[table].lacks and has_rows(link, _OPERATION, table):
             with_rows.append(table)
     asked = [[table.schema for table in tables], [table.name for table in tables]]
     traits = link.all(_OPERATION, sql.TRAITS, asked)

@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Literal
 from pgreplkit._sync.cluster.site import Site
 from pgreplkit._sync.logical.applytarget import ApplyTarget
 from pgreplkit._sync.logical.publication import read_published
-from pgreplkit._sync.logical.rowcopy import open_at_snapshot
+from pgreplkit._sync.logical.rowcopy import has_rows, open_at_snapshot, relay
 from pgreplkit._sync.logical.snapshot import table_copies
 from pgreplkit._sync.mesh.members import read_members
 from pgreplkit._sync.mesh.streams import functions_of, start_at
@@ -33,8 +33,6 @@ from pgreplkit.protocol.answers import Snapshot
 
 _MARGIN = timedelta(seconds=1)
 """A server takes the time of a commit shortly before the commit is in its WAL."""
-_BLOCK = 1 << 16
-"""Bytes that are sent at once: the server sends each row for itself."""
 _COPYING, _STREAMING = "copying", "streaming"
 
 
@@ -115,8 +113,7 @@ class MeshCopy:
 
     def _insist_on_empty(self, target: ApplyTarget, copies: Sequence[TableCopy]) -> None:
         for copy in copies:
-            statement = SQL(applying.HAS_ROWS).format(parts.table(copy.table.table_name))
-            if (target.link.one(self._operation, statement))["has_rows"]:
+            if has_rows(target.link, self._operation, copy.table.table_name):
                 raise ApplyError(
                     self._operation,
                     f"{self._node}'s table {copy.table} has rows",
@@ -194,7 +191,7 @@ class MeshCopy:
         rows = SQL(sql.OLD_ROWS).format(columns, _only(copy), table, Literal(horizon))
         into = SQL(applying.COPY_IN).format(table, columns, SQL(""))
         with target.connection.transaction():
-            _relay(reader, rows, target, into)
+            _pass_on(reader, rows, target, into)
             _stamp(target, horizon)
 
     def _copy_young(
@@ -244,7 +241,7 @@ def _restamped(
     connection = target.connection
     connection.execute(stage)
     try:
-        _relay(reader, rows, target, SQL(sql.COPY_STAGED).format())
+        _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         connection.execute(sql.INDEX_STAGED)
         for record in target.link.all(target.operation, sql.STAGED_TIMES):
             with connection.transaction():
@@ -260,17 +257,8 @@ def _stamp(target: ApplyTarget, at: datetime) -> None:
     target.link.all(target.operation, call, [at])
 
 
-def _relay(reader: Connection[object], rows: Composed, target: ApplyTarget, into: Composed) -> None:
-    """Pass rows on in blocks: a write for each row would take longer than reading it."""
-    out = SQL(applying.COPY_ROWS).format(rows, SQL(""))
-    with (
-        reader.cursor().copy(out) as source,
-        target.connection.cursor().copy(into) as sink,
-    ):
-        block = bytearray()
-        for data in source:
-            block += data
-            if len(block) >= _BLOCK:
-                sink.write(bytes(block))
-                block.clear()
-        sink.write(bytes(block))
+def _pass_on(
+    reader: Connection[object], rows: Composed, target: ApplyTarget, into: Composed
+) -> None:
+    with target.connection.cursor().copy(into) as sink:
+        relay(reader, SQL(applying.COPY_ROWS).format(rows, SQL("")), sink)

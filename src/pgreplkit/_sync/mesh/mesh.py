@@ -123,8 +123,8 @@ class Mesh:
     ) -> Plan:
         """Plan the mesh: publications, triggers, slots, and a copy of the rows of ``first``.
 
-        By default the first of the nodes has the rows. It may be written meanwhile; the tables of
-        the others must be empty. The order of the nodes is their rank.
+        By default the first of the nodes has the rows. It accepts writes during the copy; the
+        tables of the others must be empty. The order of the nodes is their rank.
 
         Raises: ConnectionFailed.
         Needs: on each node what ``setup_sql`` grants.
@@ -157,7 +157,7 @@ class Mesh:
         """Plan that a server joins the mesh, while the others are written.
 
         The rows are copied from ``donor``, by default the first member. The streams of the mesh
-        must run meanwhile, by this object's ``run`` or by other processes. ``server`` may be left
+        must keep running, by this object's ``run`` or by other processes. ``server`` may be left
         out for a node that this object knows.
 
         Raises: NodeNotFound; ConnectionFailed.
@@ -190,7 +190,7 @@ class Mesh:
         """Plan that a node leaves; its rows stay, and the others have all its changes.
 
         Writes to its tables are refused until the others have applied what it committed. The
-        streams of the mesh must run meanwhile.
+        streams of the mesh must keep running.
 
         Raises: NodeNotFound; ConnectionFailed.
         """
@@ -249,11 +249,7 @@ class Mesh:
         """
         path = Path(journal)
         kept = read_journal(path)
-        if unknown := {*kept.servers} - self._servers.keys():
-            raise ValueError(
-                f"could not resume the {kept.operation}: its journal names other nodes:"
-                f" {', '.join(sorted(unknown))}"
-            )
+        kept.check_servers(self._servers, "mesh")
         return Plan(MeshActor(self._site(timeout)), kept, None, path)
 
     def _plan(
@@ -327,8 +323,8 @@ class Mesh:
     def run(self) -> None:
         """Run all streams between the nodes until ``stop()`` is called.
 
-        A stream whose server is down starts again when the server is back. Nodes that join and
-        leave meanwhile are noticed.
+        A stream whose server is down starts again when the server is back. Nodes that join or
+        leave are noticed.
 
         Raises: the errors of ``Applier.run`` that need a decision, as ApplyFailed or
         SchemaMismatch, after all streams have ended.

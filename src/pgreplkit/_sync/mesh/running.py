@@ -128,7 +128,7 @@ class MeshRun:
             conflicts=self._policy,
             membership=membership,
             on_error=self._on_error,
-            # Each node sends its own changes: those of others would go round for ever.
+            # Each node sends its own changes: those of others would circulate without end.
             origin="none",
             copy=False,
             truncate=False,

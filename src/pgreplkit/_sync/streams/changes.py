@@ -134,10 +134,16 @@ class SlotReader(Closing, Generic[Item]):
             if feed.is_over:
                 stream.close()
                 break
-            item = self._processed(feed)
+            # Not in a method of its own: each frame here costs time for each change.
+            try:
+                item = feed.next(stream.messages)
+            except BaseException as error:
+                self._end_or_learn(feed, error)
+                continue
             if item is not None:
+                stream.patience = None
                 return item
-            # The server asks before it gives up a connection (wal_sender_timeout).
+            # The server asks before it ends a silent connection (wal_sender_timeout).
             if feed.asked:
                 stream.answer()
                 feed.asked = False
@@ -155,8 +161,13 @@ class SlotReader(Closing, Generic[Item]):
         if feed is None:
             return None
         while not (stream.state.is_over or feed.is_over):
-            item = self._processed(feed)
+            try:
+                item = feed.next(stream.messages)
+            except BaseException as error:
+                self._end_or_learn(feed, error)
+                continue
             if item is not None:
+                stream.patience = None
                 return item
             if feed.asked:
                 stream.answer()
@@ -165,22 +176,13 @@ class SlotReader(Closing, Generic[Item]):
                 return None
         return None
 
-    def _processed(self, feed: ChangeFeed[Item]) -> Item | None:
-        """Process the received messages up to the next item, and return it."""
-        stream = self._stream
-        while True:
-            try:
-                item = feed.next(stream.messages)
-            except UnknownTypes as unknown:
-                # The message is processed again when its types are known.
-                stream.learn(feed.current, unknown)
-                continue
-            except BaseException as error:
-                stream.fail(error)
-                raise
-            if item is not None:
-                stream.delivered()
-            return item
+    def _end_or_learn(self, feed: ChangeFeed[Item], error: BaseException) -> None:
+        """Look up types that a message mentions; any other error ends the stream, and is raised."""
+        if isinstance(error, UnknownTypes):
+            self._stream.learn(feed.current, error)
+            return
+        self._stream.fail(error)
+        raise error
 
     def __enter__(self) -> Self:
         self._stream.open()

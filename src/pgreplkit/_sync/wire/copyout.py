@@ -107,7 +107,7 @@ class CopyOut:
         deadline = time.monotonic() + timeout
         with suppress(PsycopgError):
             self.connection.cancel_safe(timeout=timeout)
-            # What the server has sent already must be read before the next command.
+            # Messages that the server has sent already must be read before the next command.
             while time.monotonic() < deadline and not self.is_over:
                 was_copying = self.is_copying
                 if self.views() or self.result() is not None or was_copying != self.is_copying:

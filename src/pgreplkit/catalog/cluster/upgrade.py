@@ -1,4 +1,4 @@
-"""Facts about a database that is upgraded: its tables, and what does not move by itself."""
+"""Facts about a database that is upgraded: its tables, and the objects that are not replicated."""
 
 from collections.abc import Iterable
 
@@ -108,7 +108,7 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True)
 class DatabaseFacts:
-    """What a database and its server have that logical replication does not copy."""
+    """Objects and settings of a database that logical replication does not copy."""
 
     system_id: int
     database: str

@@ -19,7 +19,7 @@ class ColumnShape:
     type: str
     type_oid: int
     collation: str | None
-    """What decides the order of its texts: the provider, locale, rules and version of its
+    """The order of its texts, as one string: the provider, locale, rules and version of its
     collation; None for a type without collation."""
     is_generated: bool
 

@@ -1,4 +1,4 @@
-"""What a feed asks its source before it begins."""
+"""The query of a feed to its source before it begins."""
 
 START = """
     SELECT pg_is_in_recovery() AS is_standby, current_database() AS database,

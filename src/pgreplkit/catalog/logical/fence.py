@@ -1,4 +1,4 @@
-"""WriteFence: the triggers that refuse writes, and what they cannot refuse."""
+"""WriteFence: the triggers that refuse writes, and the writes that they cannot refuse."""
 
 from datetime import timedelta
 

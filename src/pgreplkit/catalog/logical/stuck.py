@@ -59,7 +59,6 @@ MISSING_TABLES = """
 COPIED_NOW = f"""
     SELECT nspname AS schema, relname AS name FROM {SUBSCRIBED_TABLES} WHERE srsubstate <> 'r'
 """
-HAS_ROWS = "SELECT EXISTS (SELECT FROM {}) AS has_rows"
 
 MISSING_COLUMNS = """
     SELECT asked.schema, asked.name, array_agg(DISTINCT asked.column) AS columns

@@ -110,7 +110,7 @@ def rewind_host_findings(facts: HostFacts) -> Iterator[Finding]:
 
 @attrs.frozen(kw_only=True)
 class AlterSystemFacts:
-    """What a server says about the settings that an operation changes with ALTER SYSTEM."""
+    """Facts about the settings of a server that an operation changes with ALTER SYSTEM."""
 
     node: str
     names: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Journal: how far an operation is, how to resume it, and how to undo it; stored as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -141,6 +141,18 @@ class Journal:
         # A resumed failover asks them again, though no step acts on them.
         others = () if lost is None else (lost.primary, *lost.standbys)
         return tuple(dict.fromkeys([*(step.node for step in self.steps), *others]))
+
+    def check_servers(self, known: Collection[str], group: str) -> None:
+        """Refuse to resume with a ``group`` (cluster or mesh) that lacks a server of the journal.
+
+        Raises: ValueError.
+        """
+        # The journal has names only: passwords and addresses are those of the group.
+        if unknown := {*self.servers}.difference(known):
+            raise ValueError(
+                f"could not resume the {self.operation}: its journal names servers outside this"
+                f" {group}: {', '.join(sorted(unknown))}"
+            )
 
     @property
     def remaining(self) -> tuple[Step, ...]:

@@ -226,7 +226,7 @@ def _connection_settings(
     if application_name is not None:
         checked_application_name(application_name)
     return {
-        # recovery.conf has a setting for what the signal file says from 12 on.
+        # Before 12, a setting in recovery.conf has the meaning of the signal file.
         "standby_mode": None if has("standby.recovery_settings", version.major) else "on",
         "primary_conninfo": named(fit_conninfo(conninfo, version), application_name),
         "primary_slot_name": None if slot is None else checked_slot_name(slot),
@@ -277,7 +277,7 @@ def _timeline_text(timeline: TargetTimeline, major: int) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class _RecoveryTarget:
-    """The point at which recovery ends, if any, and what the server does then."""
+    """The point at which recovery ends, if any, and the server's action at that point."""
 
     lsn: LSN | None
     time: datetime | None

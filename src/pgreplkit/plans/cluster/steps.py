@@ -80,7 +80,8 @@ def step_from(content: Mapping[str, Any]) -> Step:
         raise ValueError(f"could not read a step of the journal: {content}") from error
 
 
-def _names(names: object) -> tuple[str, ...]:
+def as_names(names: object) -> tuple[str, ...]:
+    """Return names as a tuple: JSON has lists only."""
     return tuple(names)  # type: ignore[arg-type]
 
 
@@ -104,7 +105,7 @@ class MakeSlots(Step):
     check = "slots that already exist stay unchanged"
     undo = "drop the slots"
 
-    slots: tuple[str, ...] = attrs.field(converter=_names)
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
 
     @property
     def description(self) -> str:
@@ -123,7 +124,7 @@ class DropSlots(Step):
 
     check = "none of the slots is in use"
 
-    slots: tuple[str, ...] = attrs.field(converter=_names)
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
 
     @property
     def description(self) -> str:

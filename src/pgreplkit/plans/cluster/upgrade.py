@@ -22,7 +22,7 @@ _LONGEST = 40
 
 
 class UpgradePhase(OpenEnum):
-    """The phase of an upgrade, by what exists on both servers."""
+    """The phase of an upgrade, recognized by the objects on both servers."""
 
     NEW = "new"
     """Nothing is prepared."""
@@ -216,7 +216,7 @@ def cutover_journal(
         for name, other in zip(back, forward, strict=True)
     ]
     steps: list[Step] = [
-        # What takes time comes before the fence.
+        # The slow steps come before the fence.
         *(publish if way_back else ()),
         do.FenceTables(OLD, names.fence, fenced, hint),
         do.WaitApplied(NEW, forward),
@@ -248,7 +248,7 @@ def rollback_journal(names: Names, groups: Mapping[str, Sequence[str]]) -> Journ
         do.ArmForward(NEW, forward),
         do.OpenTables(OLD, names.fence),
         do.Redirect(OLD),
-        # The slots keep what is written meanwhile.
+        # The slots retain the changes that are written until then.
         do.StartSubscriptions(NEW, forward),
         do.DropSubscriptions(OLD, back),
         do.RemoveFence(OLD, names.fence),

@@ -1,15 +1,10 @@
 """Steps of a major upgrade; ``node`` is "old" or "new"."""
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 import attrs
 
-from pgreplkit.plans.cluster.steps import Step
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(names)
+from pgreplkit.plans.cluster.steps import Step, as_names
 
 
 @attrs.frozen
@@ -39,7 +34,7 @@ class FenceTables(Step):
     _action = "CREATE TRIGGER {fence} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE …"
 
     fence: str
-    tables: tuple[str, ...] = attrs.field(converter=_names)
+    tables: tuple[str, ...] = attrs.field(converter=as_names)
     hint: str = ""
 
     def _shown(self) -> dict[str, object]:
@@ -55,7 +50,7 @@ class PublishTables(Step):
     _action = "CREATE PUBLICATION {publication} FOR TABLE ONLY …"
 
     publication: str
-    tables: tuple[str, ...] = attrs.field(converter=_names)
+    tables: tuple[str, ...] = attrs.field(converter=as_names)
 
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
@@ -79,7 +74,7 @@ class WaitCopied(Step):
     _description = "wait until {subscriptions} have copied all tables"
     _action = "SELECT srsubstate FROM pg_subscription_rel"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -98,7 +93,7 @@ class WaitApplied(Step):
     _description = "wait until {subscriptions} have applied everything"
     _action = "pg_logical_emit_message(), pg_replication_origin_progress()"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -120,7 +115,7 @@ class StopSubscriptions(Step):
     _description = "disable {subscriptions}"
     _action = "ALTER SUBSCRIPTION … DISABLE"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -132,7 +127,7 @@ class MakeBackSlots(Step):
     _description = "create the slots {slots} for the way back"
     _action = "pg_create_logical_replication_slot()"
 
-    slots: tuple[str, ...] = attrs.field(converter=_names)
+    slots: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -170,7 +165,7 @@ class Redirect(Step):
 
 @attrs.frozen
 class SubscribeBack(Step):
-    """Subscribe to what the new server writes, without a copy."""
+    """Subscribe to the new server's publication, without a copy."""
 
     _description = "subscribe to {publication} of the new server, without a copy"
     _action = "CREATE SUBSCRIPTION {publication} … WITH (copy_data = false, create_slot = false)"
@@ -186,7 +181,7 @@ class ArmForward(Step):
     _description = "move {subscriptions} past what both servers have"
     _action = "pg_replication_slot_advance(), pg_replication_origin_advance()"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -197,7 +192,7 @@ class StartSubscriptions(Step):
     _description = "enable {subscriptions}"
     _action = "ALTER SUBSCRIPTION … ENABLE"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -208,7 +203,7 @@ class DropSubscriptions(Step):
     _description = "drop {subscriptions} with their slots"
     _action = "DROP SUBSCRIPTION …"
 
-    subscriptions: tuple[str, ...] = attrs.field(converter=_names)
+    subscriptions: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -219,4 +214,4 @@ class DropPublications(Step):
     _description = "drop the publications {publications}"
     _action = "DROP PUBLICATION …"
 
-    publications: tuple[str, ...] = attrs.field(converter=_names)
+    publications: tuple[str, ...] = attrs.field(converter=as_names)

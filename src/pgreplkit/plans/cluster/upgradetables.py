@@ -45,7 +45,7 @@ def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
             for one in facts.tables
             for trigger in one.firing
         },
-        needed="none: what they do is replicated already",
+        needed="none: their effects are replicated already",
         otherwise=Severity.WARNING,
     )
     yield from _slow_or_large(facts)

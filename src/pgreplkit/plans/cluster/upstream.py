@@ -1,4 +1,4 @@
-"""Upstream: what a server needs so that further standbys can stream from it."""
+"""Upstream: the requirements on a server from which further standbys are to stream."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def encryptions(conninfo: Mapping[str, str], *, has_ssl: bool) -> tuple[bool, ..
     libpq makes the second attempt if pg_hba.conf rejects the first one.
     """
     attempts = _ENCRYPTION.get(conninfo.get("sslmode", ""), _PREFER)
-    # If no attempt is possible, the server refuses: report by what was asked for.
+    # If no attempt is possible, the server refuses: report the attempts that were asked for.
     possible = tuple(encrypted for encrypted in attempts if has_ssl or not encrypted)
     return possible or attempts
 

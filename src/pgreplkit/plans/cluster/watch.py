@@ -212,7 +212,7 @@ def compared(node: NodeSample, before: WatchSample | None) -> NodeSample:
     lag = node.lag
     if lag is None or lag.reason is not LagReason.CAUGHT_UP or node.lsn is None or not primaries:
         return node
-    # The primary is of the round before: what it wrote since cannot have arrived.
+    # The primary is of the round before: its later WAL cannot have arrived.
     missing = max(primaries) - node.lsn
     if missing <= 0:
         return node

@@ -1,4 +1,4 @@
-"""What an applier reports: conflicts, parked transactions, and its result."""
+"""The reports of an applier: conflicts, parked transactions, and its result."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ class ConflictKind(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class ApplyConflict(Record):
-    """A conflict that an applier met, and what it did.
+    """A conflict that an applier met, and its decision.
 
     Source: the table pgreplkit.conflict of the subscriber.
     """
@@ -87,7 +87,7 @@ class ApplyReport(Record):
     copied_rows: int
     """The rows that the first run has copied."""
     position: LSN
-    """The end of the last transaction that was applied and flushed, or of what was skipped."""
+    """The end of the last transaction that was applied and flushed, or skipped."""
     lag: timedelta | None
     """The age of the last applied commit when it was applied; None if none was."""
 
@@ -114,7 +114,7 @@ class ApplierStatus(Record):
 
 @attrs.frozen(kw_only=True)
 class SetupStatements(Record):
-    """What an administrator runs before an applier; ``str()`` returns it as a script."""
+    """Statements that an administrator runs before an applier; ``str()`` returns a script."""
 
     publisher: tuple[str, ...]
     subscriber: tuple[str, ...]

@@ -25,7 +25,7 @@ _NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 @attrs.frozen(kw_only=True)
 class ApplyRights:
-    """What the applier's role may do on the subscriber."""
+    """The rights of the applier's role on the subscriber."""
 
     role: str
     is_superuser: bool
@@ -41,7 +41,7 @@ class ApplyRights:
 
 @attrs.frozen(kw_only=True)
 class ApplyFacts:
-    """What the checks of an applier look at."""
+    """The facts that the checks of an applier look at."""
 
     major: int
     """The subscriber's major version."""
@@ -125,7 +125,8 @@ def replication_found(check: str, role: str, setup: str, *, ok: bool) -> Finding
 def rights_findings(
     rights: ApplyRights, major: int, setup: str, *, uses_origin: bool
 ) -> Iterator[Finding]:
-    """Yield the findings on what a role needs beside the tables; ``setup`` is the remedy."""
+    """Yield the findings on the rights that a role needs on other objects than tables; ``setup`` is
+    the remedy."""
     yield checked(
         "schema pgreplkit",
         ok=rights.may_create or rights.is_superuser,
@@ -257,7 +258,7 @@ def _versions(
 def privileges_missing(
     check: str, table: TargetTable, role: str, wanted: Sequence[str], setup: str
 ) -> Finding | None:
-    """Return the finding on what keeps a role from writing a table; None if nothing does."""
+    """Return the finding on a missing right to write a table; None if the role may write it."""
     lacks = [privilege for privilege in table.lacks if privilege in wanted]
     if lacks:
         return checked(

@@ -73,8 +73,8 @@ def first_failed(messages: Iterable[tuple[LSN, bytes]], after: LSN) -> FailedTra
             if changes:
                 break
             begun = _begun(change)
-        # The worker stores the end of what it has applied; the transaction that ends there or later
-        # is not.
+        # The worker stores the end of the last applied transaction; one that ends there or later
+        # is not applied.
         elif begun is not None and begun.finish_lsn >= after:
             changes += _failed_changes(change)
     if begun is None or not changes:

@@ -145,7 +145,7 @@ def _of_subscription(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             remedy="attach_slot() sets one",
         )
     if not state.subenabled:
-        # Only the counters tell the server's own disabling from the user's.
+        # Only the counters distinguish the server's own disabling from the user's.
         failed = facts.stats is not None and facts.stats.apply_error_count > 0
         by_error = " after an error" if state.subdisableonerr and failed else ""
         yield SubscriptionProblem(

@@ -60,7 +60,7 @@ class Members:
 
     all: tuple[MeshMember, ...]
     ties: str
-    """``rank``, or ``row`` where a node cannot tell the origin of a commit."""
+    """``rank``, or ``row`` where a node does not know the origin of a commit."""
 
     @property
     def active(self) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def leave_findings(streams: Sequence[MeshStream]) -> list[Finding]:
 def remove_findings(
     lost: str, answers: bool, stored: Mapping[str, Members], positions: Mapping[str, LSN]
 ) -> list[Finding]:
-    """Return the findings on a node that is lost, and on what the others have of it.
+    """Return the findings on a lost node, and on its transactions that the others have.
 
     ``positions`` are the ends of its last transactions that each of the others has applied.
     """
@@ -223,7 +223,7 @@ def _members(facts: MeshFacts) -> Iterator[Finding]:
         ok=not older,
         observed=", ".join(older) or f"decided by {facts.ties} on all nodes",
         needed="PostgreSQL 14 or newer, as on the nodes with which the mesh was created: older"
-        " servers cannot tell the origin of a commit",
+        " servers do not store the origin of a commit",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a mesh reports: its streams, its conflicts, and the rows that differ."""
+"""The reports of a mesh: its streams, its conflicts, and the rows that differ."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -54,7 +54,7 @@ class MeshStream(Record):
 
 @attrs.frozen(kw_only=True)
 class MeshSetup(Record):
-    """What an administrator runs on each node of a mesh; ``str()`` returns it as scripts."""
+    """Statements that an administrator runs on each node of a mesh; ``str()`` returns scripts."""
 
     nodes: Mapping[str, tuple[str, ...]]
     """The statements for each node."""
@@ -69,7 +69,7 @@ class MeshSetup(Record):
 
 @attrs.frozen(kw_only=True)
 class MeshConflict(Record):
-    """A conflict that a node of a mesh met, and what it did."""
+    """A conflict that a node of a mesh met, and its decision."""
 
     source: str
     target: str

@@ -2,12 +2,8 @@
 
 import attrs
 
-from pgreplkit.plans.cluster.steps import Step
+from pgreplkit.plans.cluster.steps import Step, as_names
 from pgreplkit.plans.mesh.layout import publication_name, slot_name
-
-
-def _names(names: object) -> tuple[str, ...]:
-    return tuple(names)  # type: ignore[arg-type]
 
 
 @attrs.frozen
@@ -19,7 +15,7 @@ class PrepareNode(Step):
     _description = "publish {tables}, and record deletes there"
 
     mesh: str
-    tables: tuple[str, ...] = attrs.field(converter=_names)
+    tables: tuple[str, ...] = attrs.field(converter=as_names)
 
     @property
     def action(self) -> str:
@@ -37,9 +33,9 @@ class SetMembers(Step):
 
     mesh: str
     ties: str
-    members: tuple[str, ...] = attrs.field(converter=_names)
+    members: tuple[str, ...] = attrs.field(converter=as_names)
     """As ``node:rank:state``."""
-    before: tuple[str, ...] = attrs.field(converter=_names)
+    before: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -51,7 +47,7 @@ class MakeStreams(Step):
     _description = "create the streams from {sources}"
 
     mesh: str
-    sources: tuple[str, ...] = attrs.field(converter=_names)
+    sources: tuple[str, ...] = attrs.field(converter=as_names)
     is_ready: bool
     """Whether they can start; else the node's rows have to be copied first."""
 
@@ -73,7 +69,7 @@ class WaitForDonor(Step):
     _action = "SELECT confirmed_flush_lsn FROM pg_replication_slots, on {sources}"
 
     mesh: str
-    sources: tuple[str, ...] = attrs.field(converter=_names)
+    sources: tuple[str, ...] = attrs.field(converter=as_names)
     target: str
 
 
@@ -110,7 +106,7 @@ class WaitForPeers(Step):
     _action = "SELECT confirmed_flush_lsn FROM pg_replication_slots"
 
     mesh: str
-    targets: tuple[str, ...] = attrs.field(converter=_names)
+    targets: tuple[str, ...] = attrs.field(converter=as_names)
 
 
 @attrs.frozen
@@ -123,7 +119,7 @@ class DropStreams(Step):
     _description = "drop the streams from {sources}"
 
     mesh: str
-    sources: tuple[str, ...] = attrs.field(converter=_names)
+    sources: tuple[str, ...] = attrs.field(converter=as_names)
 
     @property
     def action(self) -> str:
