@@ -195,6 +195,9 @@ async def _facts(client: Redis) -> RedisFacts:
     from redis.exceptions import ResponseError
 
     info = await client.info("everything")
+    if info.get("loading"):
+        # The settings of its append-only file are others then.
+        raise SinkUnreachable("use the Redis server", "it is reading its files")
     try:
         fsync = (await client.config_get("appendfsync")).get("appendfsync", "")
     except ResponseError:
