@@ -11,8 +11,13 @@ async def entries(url: str, key: str) -> list[tuple[str, dict[bytes, bytes]]]:
     """Return the entries of a stream, in order."""
     client = Redis.from_url(url)
     try:
-        found: Any = await client.xrange(key)
-        return [(entry.decode(), fields) for entry, fields in found]
+        found: list[tuple[str, dict[bytes, bytes]]] = []
+        while True:
+            after = f"({found[-1][0]}" if found else "-"
+            page: Any = await client.xrange(key, after, count=10_000)
+            found += [(entry.decode(), fields) for entry, fields in page]
+            if not page:
+                return found
     finally:
         await client.aclose()
 

@@ -67,7 +67,8 @@ class Writers:
                         writer.rollback()
                     else:
                         writer.commit()
-                    time.sleep(0.02)
+                    # Slower than a feed on a busy machine, which must catch up at the end.
+                    time.sleep(0.2)
             time.sleep(0.05)
 
 
