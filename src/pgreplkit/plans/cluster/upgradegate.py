@@ -27,6 +27,7 @@ def cutover_findings(
         needed="subscriptions that catch up within seconds",
         remedy="resolve what subscription.diagnose() reports",
     )
+    # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "schema",
@@ -67,6 +68,7 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
 def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
+    # A subscription that was disabled for a while is behind, and its slot may be lost.
     running = [one for one in status.back if one.state.subenabled]
     yield checked(
         "way back",
