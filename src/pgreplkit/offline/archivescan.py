@@ -94,7 +94,8 @@ def _report(
         for file in listed
         if file.kind is WalFileKind.PARTIAL and (number := file.number(size)) is not None
     }
-    findings += checks.gaps(segments, known.histories, present, incomplete, size)
+    registered = checks.registered_segments(listed, size)
+    findings += checks.gaps(segments, known.histories, present, incomplete, registered, size)
     return ArchiveReport(
         folder=place.folder,
         layout=place.layout,

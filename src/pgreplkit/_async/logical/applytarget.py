@@ -249,6 +249,7 @@ class AsyncApplyTarget(AsyncClosing):
         if checks:
             await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
         end = transaction.end_lsn.to_bytes()
+        # Texts must be valid in UTF-8, which the bytes of a position need not be.
         mark = end.hex().encode()
         values: list[Octets] = [end, _TIME(transaction.microseconds), self._mark, mark]
         if not self.uses_origin:

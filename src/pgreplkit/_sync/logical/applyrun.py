@@ -18,6 +18,7 @@ from pgreplkit._sync.logical.applyslow import Conflict, SlowPath, met, record
 from pgreplkit._sync.logical.applystream import RawStream
 from pgreplkit._sync.logical.applytarget import ApplyTarget, Group
 from pgreplkit._sync.wire.pipeline import Outcome
+from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
@@ -35,6 +36,8 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_PARAMETERS = 10
+"""Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
 """Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
@@ -93,6 +96,10 @@ class ApplyRun:
         self._planner, self._settings, self._tally = planner, settings, tally
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
+        self._batch = Batch()
+        """The rows to be inserted of the transaction that is being sent."""
+        self._number = 0
+        """The number of its changes that were planned."""
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
@@ -209,29 +216,49 @@ class ApplyRun:
         return not self._settings.takes_own_only
 
     def _send(self, transaction: RawTransaction[Row]) -> None:
-        target, planner = self._target, self._planner
-        send = target.pipeline.send
         self._pending.append(transaction)
         self._bytes += transaction.size
-        target.begin(planner, transaction)
-        number = 0
-        weight = 1 + transaction.total // transaction.rows // _LARGE
+        self._target.begin(self._planner, transaction)
+        self._number = 0
         try:
-            for change in transaction.changes():
-                number += 1
-                try:
-                    steps = planner.steps(change)
-                except (UnknownTable, SchemaMismatch):
-                    steps = self._plan(change)
-                for step in steps:
-                    statement, values, formats = step
-                    # Without a note the outcome needs no look: most changes meet no conflict.
-                    note = step if statement.needs_row else None
-                    send(statement.name, statement.sql, values, formats, note, weight)
+            self._send_changes(transaction)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
-            self._abandon(transaction, number, error)
+            self._batch = Batch()
+            self._abandon(transaction, self._number, error)
             return
-        target.end(transaction, checks=self._shapes.has_deferred)
+        self._target.end(transaction, checks=self._shapes.has_deferred)
+
+    def _send_changes(self, transaction: RawTransaction[Row]) -> None:
+        planner, send, batch = self._planner, self._target.pipeline.send, self._batch
+        weight = 1 + transaction.total // transaction.rows // _LARGE
+        is_batched = weight == 1 and transaction.rows > 1
+        for change in transaction.changes():
+            self._number += 1
+            try:
+                steps = planner.steps(change)
+            except (UnknownTable, SchemaMismatch):
+                steps = self._plan(change)
+            for step in steps:
+                if is_batched and (batch.takes(step) or self._takes_next(step)):
+                    continue
+                statement, values, formats = step
+                # Without a note the outcome needs no look: most changes meet no conflict.
+                note = step if statement.needs_row else None
+                send(statement.name, statement.sql, values, formats, note, weight)
+        if batch:
+            self._send_batch()
+
+    def _takes_next(self, step: Step) -> bool:
+        """Send the rows of the batch; return whether the step begins another one."""
+        if not self._batch:
+            return False
+        self._send_batch()
+        return self._batch.takes(step)
+
+    def _send_batch(self) -> None:
+        for statement, values, formats in self._batch.steps():
+            weight = len(values) // _PARAMETERS + 1
+            self._target.pipeline.send(statement.name, statement.sql, values, formats, None, weight)
 
     def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change; read the subscriber's tables where that is needed."""

@@ -143,7 +143,7 @@ def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]
             table = leader[table]
         return table
 
-    # Each table points to another one of its part; the last one of such a chain stands for the part.
+    # Each table points to another one of its part; the end of such a chain stands for the part.
     for one in tables:
         for other in one.joined:
             if other in known:
