@@ -314,16 +314,26 @@ class AsyncApplier(AsyncClosing):
                     settings,
                     lambda: self._is_stopping,
                 )
-                try:
-                    is_complete = await copy.create(copies, system_id, state)
-                finally:
-                    self._tally.copied_rows += copy.rows
-                if not is_complete:
+                if not await self._copied(copy, copies, system_id, state):
                     return
                 state = await target.read_state()
             await target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             await self._stream(target, shapes, planner, plugin, until, deadline)
+
+    async def _copied(
+        self,
+        copy: AsyncApplyCopy,
+        copies: Sequence[TableCopy],
+        system_id: int,
+        state: ApplierState | None,
+    ) -> bool:
+        """Copy the tables; return whether all of them are copied."""
+        try:
+            return await copy.create(copies, system_id, state)
+        finally:
+            # A copy that fails or is stopped keeps the tables that it has completed.
+            self._tally.copied_rows += copy.rows
 
     async def _use_versions(
         self, target: AsyncApplyTarget, shapes: AsyncTargetShapes, tables: Sequence[TableName]

@@ -313,16 +313,26 @@ class Applier(Closing):
                     settings,
                     lambda: self._is_stopping,
                 )
-                try:
-                    is_complete = copy.create(copies, system_id, state)
-                finally:
-                    self._tally.copied_rows += copy.rows
-                if not is_complete:
+                if not self._copied(copy, copies, system_id, state):
                     return
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             self._stream(target, shapes, planner, plugin, until, deadline)
+
+    def _copied(
+        self,
+        copy: ApplyCopy,
+        copies: Sequence[TableCopy],
+        system_id: int,
+        state: ApplierState | None,
+    ) -> bool:
+        """Copy the tables; return whether all of them are copied."""
+        try:
+            return copy.create(copies, system_id, state)
+        finally:
+            # A copy that fails or is stopped keeps the tables that it has completed.
+            self._tally.copied_rows += copy.rows
 
     def _use_versions(
         self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
