@@ -9,14 +9,19 @@ from pathlib import Path
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async._io import completed, sleep, to_thread
-from pgreplkit._async.cluster.upgradefacts import read_tables
+from pgreplkit._async._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._async.cluster.upgradefacts import (
+    read_fingerprint,
+    read_kept_schema,
+    read_tables,
+)
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -93,6 +98,8 @@ class AsyncUpgradeActor:
                         copy_data=False, create_slot=False, slot_name=step.publication
                     ),
                 )
+            case steps.KeepSchema():
+                await self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -186,6 +193,13 @@ class AsyncUpgradeActor:
             if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
                 raise
 
+    async def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = await read_kept_schema(self.old, step.publication)
+        found = await read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        await self.old._link.run("keep the schema", statement, grant="the owner")
+
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
         # It exists if an attempt was killed after its last statement.
@@ -252,12 +266,24 @@ class AsyncUpgradeActor:
         redirect = self.redirect
         if redirect is None:
             return
+        operation, group = f"move the clients to the {node} server", TaskGroup(1)
+        job = group.start(lambda: _called(redirect, node))
         try:
-            await completed(await to_thread(lambda: redirect(node)))
-        except Exception as error:
-            raise ControlFailed(
-                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
-            ) from error
+            await group.wait([job], self.timeout)
+            if not job.done():
+                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
+                raise ControlFailed(operation, found)
+            try:
+                job.result()
+            except Exception as error:
+                found = f"{type(error).__name__}: {error}"
+                raise ControlFailed(operation, found) from error
+        finally:
+            await group.close()
+
+
+async def _called(redirect: Callable[[str], object], node: str) -> None:
+    await completed(await to_thread(lambda: redirect(node)))
 
 
 async def _drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:

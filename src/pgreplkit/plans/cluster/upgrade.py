@@ -199,9 +199,11 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
             do.PublishTables(OLD, name, [str(table) for table in group.tables])
             for name, group in zip(forward, groups, strict=True)
         ),
+        do.KeepSchema(OLD, names.forward(1)),
         *(do.Subscribe(NEW, name) for name in forward),
         do.WaitCopied(NEW, forward),
         do.Analyze(NEW),
+        do.KeepSchema(NEW, names.forward(1)),
     ]
     return Journal(operation=f"{_PREPARATION} {names.upgrade}", steps=tuple(steps))
 

@@ -58,6 +58,16 @@ class PublishTables(Step):
 
 
 @attrs.frozen
+class KeepSchema(Step):
+    """Keep the fingerprint of a server's schema, to find DDL since then."""
+
+    _description = "keep the fingerprint of the schema"
+    _action = "COMMENT ON PUBLICATION {publication} IS …"
+
+    publication: str
+
+
+@attrs.frozen
 class Subscribe(Step):
     """Subscribe to one group, and start to copy its rows."""
 
