@@ -47,6 +47,7 @@ def segment_problem(
     size, name = reference.segment_size, file.path.name
     number, header = file.number(size), headers.read.get(file.path)
     problem, found = ArchiveProblem.OTHER_SYSTEM, ""
+    # One problem for each file, the one that explains the others first.
     if header is None:
         problem = ArchiveProblem.DAMAGED
         found = f"{name} is damaged: {headers.broken[file.path]}"
@@ -110,6 +111,7 @@ def _are_equal(first: Path, second: Path) -> bool:
     try:
         return b"".join(read_pieces(first)) == b"".join(read_pieces(second))
     except InvalidWal:
+        # Not both are whole, so that they cannot be equal.
         return False
 
 

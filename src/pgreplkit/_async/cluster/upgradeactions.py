@@ -115,6 +115,7 @@ class AsyncUpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
+                # The other server is fenced, so that nothing comes after the marker.
                 lsn = await other.write_marker()
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -212,6 +213,7 @@ class AsyncUpgradeActor:
 
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
+        # It exists if an attempt was killed after its last statement.
         with suppress(SubscriptionNotFound):
             await server.subscription(name)
             return
@@ -227,6 +229,7 @@ class AsyncUpgradeActor:
         for name in names:
             with suppress(SubscriptionNotFound):
                 await (await server.subscription(name)).drop(timeout=self.timeout)
+            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
             await _drop_slots(publisher, [name])
 
     async def _arm(self, subscription: AsyncSubscription) -> None:
@@ -239,6 +242,7 @@ class AsyncUpgradeActor:
             slot = await old.slot(name)
             reached = await slot.advance(await old.write_marker())
         else:
+            # Before 11 only a new slot has another position.
             await _drop_slots(old, [name])
             slot = await old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or await old.write_marker()
@@ -258,6 +262,7 @@ class AsyncUpgradeActor:
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
         disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
         await link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        # From a millisecond on: while this waits, no one can write.
         backoff = Backoff(self.timeout, first=0.001)
         while workers := await link.all("end the apply workers", END_WORKERS, [[*names]]):
             if backoff.is_over:

@@ -116,6 +116,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
+                # The other server is fenced, so that nothing comes after the marker.
                 lsn = other.write_marker()
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -209,6 +210,7 @@ class UpgradeActor:
 
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
+        # It exists if an attempt was killed after its last statement.
         with suppress(SubscriptionNotFound):
             server.subscription(name)
             return
@@ -224,6 +226,7 @@ class UpgradeActor:
         for name in names:
             with suppress(SubscriptionNotFound):
                 (server.subscription(name)).drop(timeout=self.timeout)
+            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
             _drop_slots(publisher, [name])
 
     def _arm(self, subscription: Subscription) -> None:
@@ -236,6 +239,7 @@ class UpgradeActor:
             slot = old.slot(name)
             reached = slot.advance(old.write_marker())
         else:
+            # Before 11 only a new slot has another position.
             _drop_slots(old, [name])
             slot = old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
@@ -255,6 +259,7 @@ class UpgradeActor:
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
         disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
         link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        # From a millisecond on: while this waits, no one can write.
         backoff = Backoff(self.timeout, first=0.001)
         while workers := link.all("end the apply workers", END_WORKERS, [[*names]]):
             if backoff.is_over:

@@ -21,6 +21,7 @@ def cutover_findings(
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
     yield _applied(stuck)
+    # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "schema",
@@ -77,6 +78,7 @@ def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Fin
 def rollback_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
+    # A subscription that was disabled for a while is behind, and its slot may be lost.
     running = [one for one in status.back if one.state.subenabled]
     yield checked(
         "way back",

@@ -46,6 +46,7 @@ class FenceTables(Step):
     tables: tuple[str, ...] = attrs.field(converter=as_names)
     hint: str = ""
 
+    # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
 
