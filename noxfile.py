@@ -162,6 +162,15 @@ def meshes(session: nox.Session) -> None:
 
 
 @nox.session
+def feeds(session: nox.Session) -> None:
+    """Kill feeds, their sources and their engines at random: ``-- 50 1``, kills and seed."""
+    install(session, "test")
+    for engine in ("jetstream", "redis"):
+        program = ("tests/kills/feeds.py", *(session.posargs or ["50", "1"]), engine)
+        session.run("python", *program, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def upgrades(session: nox.Session) -> None:
     """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
 
@@ -232,6 +241,14 @@ def embedding(session: nox.Session) -> None:
     """Connections of SQLAlchemy and Django, and traces of OpenTelemetry."""
     install(session, "test", "embedding")
     session.run("python", "-m", "pytest", "tests/live/server/test_embedding.py")
+
+
+@nox.session
+def archives(session: nox.Session) -> None:
+    """Archives and backups of Barman, and of pgBackRest where it is installed."""
+    install(session, "test")
+    session.install("barman>=3.10")
+    session.run("python", "-m", "pytest", "tests/live/streams/test_backup_tools.py", "--pg", "15")
 
 
 @nox.session

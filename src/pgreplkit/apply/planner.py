@@ -25,6 +25,7 @@ Step: TypeAlias = tuple[Statement, Sequence[Octets], Sequence[int]]
 """A statement, its parameters, and their formats."""
 _INSERT, _UPDATE, _DELETE, _TRUNCATE = b"IUDT"
 _DEFAULT = TableRule()
+_ALL_SENT = frozenset[int]()
 _READERS = 1000
 """Descriptions of tables that are remembered: the server may send one again at any time."""
 
@@ -58,7 +59,9 @@ class TablePlan:
         self.constant_formats: list[int] = [TEXT] * len(self.constants)
         self._statements = Statements(matched, name)
         self._made: dict[object, Statement] = {}
+        self._inserting: Statement | None = None
         self._upsert: Statement | None = None
+        self.needs_rows: bool = rule.needs_rows
         self.has_constants: bool = bool(self.constants)
         self._always = [one.position for one in matched.identity_always]
 
@@ -70,8 +73,12 @@ class TablePlan:
 
     def insert(self, values: list[Octets], formats: list[int]) -> Step:
         """Return the step that inserts a row."""
-        statement = self._get("insert", self._statements.insert)
-        return self._bound(statement, values, formats)
+        statement = self._inserting
+        if statement is None:
+            statement = self._inserting = self._statements.insert()
+        if self.has_constants:
+            return self._bound(statement, values, formats)
+        return statement.bound(values, formats)
 
     def update(
         self, old: RawValues | None, new: RawValues, *, needs_row: bool = True
@@ -81,9 +88,11 @@ class TablePlan:
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
         if old is not None and any(old[0][at] != values[at] for at in self._always):
-            # UPDATE cannot set such a column.
+            # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
             return [self.delete(old), self.insert(values, formats)]
-        unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
+        unsent = _ALL_SENT
+        if UNSENT in formats:
+            unsent = frozenset(at for at, how in enumerate(formats) if how == UNSENT)
         has_old = old is not None
         statement = self._get(
             ("update", has_old, unsent, needs_row),
@@ -103,6 +112,7 @@ class TablePlan:
     def upsert(self, new: RawValues) -> list[Step]:
         """Return the steps after which a row exists with these values."""
         values, formats = new
+        # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:
             return self.update(None, new)
         self._upsert = statement = self._upsert or self._statements.upsert()
@@ -233,7 +243,7 @@ class Planner:
         self._stamp: list[Octets] = [None]
         self._targets, self._rules, self._dump = targets, rules, dump
         self._truncates, self._is_binary = truncate, is_binary
-        self._plans: dict[int, tuple[TableReader[Row], TablePlan]] = {}
+        self._plans: dict[TableReader[Row], TablePlan] = {}
         self._by_table: dict[Table, TablePlan] = {}
         self._truncations: dict[tuple[tuple[TablePlan, ...], bool], Statement] = {}
         # Threads that copy tables share them, which a generator would not bear.
@@ -259,9 +269,8 @@ class Planner:
         if kind == _TRUNCATE:
             return self._truncation(readers, restarts=flag)
         reader = readers[0]
-        known = self._plans.get(id(reader))
-        plan = known[1] if known is not None else self.plan(reader)
-        if plan.rule.needs_rows:
+        plan = self._plans.get(reader) or self.plan(reader)
+        if plan.needs_rows:
             return _filtered(plan, reader, old, new, is_new=kind == _INSERT)
         if kind == _INSERT and new is not None:
             return (plan.insert(*new),)
@@ -276,8 +285,7 @@ class Planner:
         plan = self.plan_of(reader.table)
         if len(self._plans) > _READERS:
             self._plans.clear()
-        # The reader is kept, so that no other object gets its id.
-        self._plans[id(reader)] = reader, plan
+        self._plans[reader] = plan
         return plan
 
     def plan_of(self, table: Table) -> TablePlan:
@@ -297,6 +305,7 @@ class Planner:
         if name not in self._targets:
             raise UnknownTable(name)
         matched = match(table, self._targets[name], rule, self._dump)
+        # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable
         if self._merges:
@@ -316,6 +325,7 @@ class Planner:
                 " DELETE, or truncate=False to leave it out"
             )
         plans = [self.plan(reader) for reader in readers]
+        # Other publishers have rows in a table with constants: only those of this one go.
         steps = [plan.clear() for plan in plans if plan.has_constants]
         whole = tuple(plan for plan in plans if not plan.has_constants)
         if whole:
@@ -435,7 +445,7 @@ def is_portable(
     rules: Mapping[TableName, TableRule],
     dump: Dump,
 ) -> bool:
-    """Whether the values of all tables may be sent in binary."""
+    """Return whether the values of all tables may be sent in binary."""
     for table in tables:
         rule = rules.get(table.table_name, _DEFAULT)
         if rule.needs_rows:

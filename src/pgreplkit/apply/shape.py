@@ -85,7 +85,7 @@ class Match:
 
 
 def is_comparable(column: TargetColumn) -> bool:
-    """Whether the column's type surely has an equality, so that it need not be compared as text."""
+    """Return whether the column's type surely has an equality: no comparison as text is needed."""
     return column.type_oid in PORTABLE_TYPES and column.type_oid not in _UNCOMPARABLE
 
 
@@ -108,6 +108,7 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         if own is None:
             problems.append(f"{target.table} has no column {own_name!r}")
             ddl.append(_added(target, own_name, column.type_oid))
+        # The subscriber computes a generated column itself.
         elif not own.is_generated:
             written.append(Written(own, position))
     constants: list[Octets] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import cache, partial
 
 import attrs
 
@@ -39,6 +40,8 @@ class Statement:
     """The columns that identify the row: their names, parameters and types."""
     is_stamped: bool = False
     """Whether it compares versions, and returns how that ended."""
+    several: Callable[[int], Statement] | None = None
+    """Returns the statement for a number of rows at once, if there is one."""
 
     def bound(
         self, values: list[Octets], formats: list[int]
@@ -60,6 +63,10 @@ class Parameters:
 
     def __getitem__(self, position: int) -> str:
         return f"${self._numbers[position]}"
+
+    def of_row(self, position: int, row: int) -> str:
+        """Return the parameter of a row, where the values of several rows follow each other."""
+        return f"${self._numbers[position] + row * len(self._order)}"
 
     def of(self, where: Sequence[tuple[Written, int]]) -> tuple[tuple[str, int, int], ...]:
         """Return the names of columns, with the places and types of their parameters."""
@@ -84,7 +91,12 @@ class Statements:
         """Return the INSERT of a row; values: the new row, the constants."""
         sql, parameters = self._insert()
         key = parameters.of(self._where(0))
-        return self._made(Kind.INSERT, sql, parameters, key=key)
+        made = self._made(Kind.INSERT, sql, parameters, key=key)
+        return attrs.evolve(made, several=cache(partial(self._several, made)))
+
+    def _several(self, one: Statement, rows: int) -> Statement:
+        sql, _ = self._insert(rows)
+        return attrs.evolve(one, name=b"%b_%d" % (one.name, rows), sql=sql, several=None)
 
     def upsert(self) -> Statement | None:
         """Return the INSERT of a row that may exist; None without a unique key of the subscriber.
@@ -106,11 +118,11 @@ class Statements:
         target = ", ".join(map(quote_identifier, key))
         return self._made(Kind.UPSERT, f"{sql} ON CONFLICT ({target}) DO {action}", parameters)
 
-    def _insert(self) -> tuple[str, Parameters]:
+    def _insert(self, rows: int = 1) -> tuple[str, Parameters]:
         match = self._match
         used = {one.position for one in match.written}
         parameters = Parameters(used, match.width + len(match.constants))
-        return insert_sql(match, parameters), parameters
+        return insert_sql(match, parameters, rows=rows), parameters
 
     def update(
         self,
@@ -215,11 +227,14 @@ class Statements:
         return Statement(kind, table, self._name(), sql, parameters.picks, needs_row, key)
 
 
-def insert_sql(match: Match, parameters: Parameters, *, alias: str = "") -> str:
-    """Return the INSERT of the written columns."""
+def insert_sql(match: Match, parameters: Parameters, *, alias: str = "", rows: int = 1) -> str:
+    """Return the INSERT of the written columns of a number of rows."""
     into = f"{match.target.table}{f' AS {alias}' if alias else ''}"
     columns = ", ".join(quote_identifier(one.column.name) for one in match.written)
-    values = ", ".join(parameters[one.position] for one in match.written)
+    values = "), (".join(
+        ", ".join(parameters.of_row(one.position, row) for one in match.written)
+        for row in range(rows)
+    )
     # A replicated value replaces the one that the identity column would get.
     overriding = "OVERRIDING SYSTEM VALUE " if match.identity_always else ""
     if not columns:

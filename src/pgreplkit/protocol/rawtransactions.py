@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import IO, Generic, TypeAlias, TypeVar
+from itertools import chain
+from typing import Generic, TypeAlias, TypeVar
 from weakref import finalize
 
 from pgreplkit.errors import InvalidChangeMessage
@@ -41,8 +43,6 @@ _BODY = DATA_AT + 1
 """The start of a message's content, behind its kind."""
 _OVERHEAD = 80
 """Python's own memory for a message."""
-_BLOCK = 1 << 18
-"""Bytes that are read from a temporary file at once."""
 
 RawChange: TypeAlias = tuple[
     int, tuple[TableReader[R], ...], bool, RawValues | None, RawValues | None
@@ -61,8 +61,8 @@ class RawTransaction(Generic[R]):
 
     # One is made for each transaction of the stream, so that its attributes are few and plain.
     __slots__ = (
-        *("_decoder", "_messages", "_tables", "end_lsn"),
-        *("microseconds", "omitted", "origin", "rows", "xid"),
+        *("_decoder", "_kept", "_limit", "_spool", "_tables", "end_lsn"),
+        *("microseconds", "omitted", "origin", "rows", "size", "xid"),
     )
 
     def __init__(self, xid: int, microseconds: int, decoder: Decoder[R], limit: int) -> None:
@@ -78,16 +78,30 @@ class RawTransaction(Generic[R]):
         """The tables whose changes are left out."""
         self._decoder = decoder
         self._tables = decoder.tables
-        self._messages = _Messages(limit)
+        self.size: int = 0
+        """The bytes of memory that its changes take; those in a file do not count."""
+        self._limit = limit
+        self._kept: list[bytes] = []
+        self._spool: _Spool | None = None
 
     def add(self, data: bytes) -> None:
         """Add the message of a change."""
         self.rows += 1
-        self._messages.add(data)
+        self._kept.append(data)
+        size = self.size = self.size + len(data) + _OVERHEAD
+        if size > self._limit:
+            self._write()
 
     def describe(self, data: bytes) -> None:
         """Add the message that describes a table."""
-        self._messages.add(data)
+        self.add(data)
+        self.rows -= 1
+
+    def _write(self) -> None:
+        if self._spool is None:
+            self._spool = _Spool()
+        self._spool.write(self._kept)
+        self._kept, self.size = [], 0
 
     @property
     def commit_time(self) -> datetime:
@@ -95,14 +109,9 @@ class RawTransaction(Generic[R]):
         return _EPOCH + timedelta(microseconds=self.microseconds)
 
     @property
-    def size(self) -> int:
-        """The bytes of memory that its changes take; those in a file do not count."""
-        return self._messages.size
-
-    @property
     def total(self) -> int:
         """The bytes of its changes, in memory and in the file."""
-        return self._messages.total
+        return self.size if self._spool is None else self.size + self._spool.length
 
     def changes(self) -> Iterator[RawChange[R]]:
         """Yield the changes of rows, and TRUNCATE, without loading their values.
@@ -113,9 +122,11 @@ class RawTransaction(Generic[R]):
 
     def _changes(self) -> Iterator[RawChange[R]]:
         tables = self._tables
-        for data in self._messages:
+        messages = self._kept if self._spool is None else chain(self._spool, self._kept)
+        for data in messages:
             kind = data[DATA_AT]
             try:
+                # Without a call: in most streams, most changes are inserts.
                 if kind == _INSERT:
                     reader = tables[data[_BODY : _BODY + 4]]
                     values, formats, end = raw_values(data, _BODY + 5)
@@ -127,7 +138,7 @@ class RawTransaction(Generic[R]):
                 else:
                     yield _other_change(data, kind, tables)
             except (struct.error, IndexError, KeyError, Malformed):
-                raise InvalidChangeMessage(data[DATA_AT:], "it is truncated or malformed") from None
+                raise _malformed(data) from None
 
     def _described(
         self, data: bytes, tables: Mapping[bytes, TableReader[R]]
@@ -139,6 +150,10 @@ class RawTransaction(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<RawTransaction {self.xid} up to {self.end_lsn}>"
+
+
+def _malformed(data: bytes) -> InvalidChangeMessage:
+    return InvalidChangeMessage(data[DATA_AT:], "it is truncated or malformed")
 
 
 def _without(
@@ -180,59 +195,30 @@ def _other_change(data: bytes, kind: int, tables: Mapping[bytes, TableReader[R]]
     return kind, (reader,), part == _KEY, old, (values, formats)
 
 
-class _Messages:
-    """Messages in their order; beyond ``limit`` bytes they are in a temporary file."""
+class _Spool:
+    """Blocks of messages in a temporary file."""
 
-    __slots__ = ("__weakref__", "_file", "_kept", "_length", "_limit", "size")
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115
+        finalize(self, self._file.close)
+        self.length = 0
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.size: int = 0
-        self._kept: list[bytes] = []
-        self._file: IO[bytes] | None = None
-        self._length = 0
-
-    def add(self, data: bytes) -> None:
-        """Add a message."""
-        self._kept.append(data)
-        self.size += len(data) + _OVERHEAD
-        if self.size > self._limit:
-            self._write()
-
-    @property
-    def total(self) -> int:
-        """The bytes of all messages."""
-        return self._length + self.size
-
-    def _write(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="pgreplkit-")  # noqa: SIM115
-            finalize(self, self._file.close)
-        block = b"".join(part for data in self._kept for part in (_SIZE.pack(len(data)), data))
-        self._file.write(block)
+    def write(self, messages: list[bytes]) -> None:
+        """Add a block."""
+        # Only this process reads it; marshal is many times faster than a loop.
+        block = marshal.dumps(messages)
+        self._file.write(_SIZE.pack(len(block)) + block)
         self._file.flush()
-        self._length += len(block)
-        self._kept, self.size = [], 0
+        self.length += _SIZE.size + len(block)
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._file is not None:
-            yield from self._read(self._file.fileno())
-        yield from self._kept
-
-    def _read(self, descriptor: int) -> Iterator[bytes]:
         # Positions are given with each read: there may be several iterators at once.
-        place, block, at = 0, b"", 0
-        while place < self._length or at < len(block):
-            left = len(block) - at
-            if left < 4 or left < 4 + _COUNT(block, at)[0]:
-                wanted = max(_BLOCK, 4 + _COUNT(block, at)[0] if left >= 4 else 0)
-                more = os.pread(descriptor, min(wanted, self._length - place), place)
-                place += len(more)
-                block, at = block[at:] + more, 0
-                continue
-            [size] = _COUNT(block, at)
-            yield block[at + 4 : at + 4 + size]
-            at += 4 + size
+        descriptor, place = self._file.fileno(), 0
+        while place < self.length:
+            [size] = _COUNT(os.pread(descriptor, _SIZE.size, place))
+            block = os.pread(descriptor, size, place + _SIZE.size)
+            yield from marshal.loads(block)  # noqa: S302
+            place += _SIZE.size + size
 
 
 class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
@@ -260,36 +246,44 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
     def next(self, messages: Iterator[bytes]) -> RawTransaction[R] | None:
         """Process messages up to the end of the next transaction, and return it."""
         for data in messages:
-            current = self._current
-            if (
-                current is not None
-                and len(data) > DATA_AT
-                and data[0] == WAL_DATA
-                and data[DATA_AT] in _ROWS
-            ):
-                current.add(data)
-                continue
+            if len(data) > DATA_AT and data[0] == WAL_DATA:
+                current, kind = self._current, data[DATA_AT]
+                if current is None:
+                    if kind == _BEGINS:
+                        self._begin_raw(data)
+                        continue
+                elif kind in _ROWS:
+                    current.add(data)
+                    continue
+                elif kind == _COMMITS:
+                    transaction = self._complete(current, data)
+                    if self._stop_at is not None:
+                        self.is_over: bool = self._feedback.delivered >= self._stop_at
+                    if transaction is not None or self.is_over:
+                        return transaction
+                    continue
             transaction = super().next(iter((data,)))
             if transaction is not None or self.asked or self.is_over:
                 return transaction
         return None
 
+    def _begin_raw(self, data: bytes) -> None:
+        try:
+            _, time, xid = _BEGIN(data, _BODY)
+        except struct.error:
+            raise _malformed(data) from None
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._make_decoder()
+        self._current = RawTransaction(xid, time, decoder, self._limit)
+        self._feedback.is_within = True
+
     def decode(self, data: bytes, lsn: LSN, at: int) -> RawTransaction[R] | None:
-        """Return the transaction that this message completes, if it completes one."""
+        """Process a message between the changes of rows; it completes no transaction."""
         decoder = self._decoder
         if decoder is None:
             decoder = self._decoder = self._make_decoder()
         kind, current = data[at], self._current
-        try:
-            if kind == _COMMITS and current is not None:
-                return self._complete(current, data)
-            if kind == _BEGINS and current is None:
-                _, time, xid = _BEGIN(data, at + 1)
-                self._current = RawTransaction(xid, time, decoder, self._limit)
-                self._feedback.is_within = True
-                return None
-        except struct.error:
-            raise InvalidChangeMessage(data[at:], "it is truncated or malformed") from None
         change = decoder.decode(data, lsn, at)
         if kind in _TABLES:
             if current is not None:
@@ -318,7 +312,10 @@ class RawTransactionFeed(ChangeFeed[RawTransaction[R]]):
 
     def _complete(self, current: RawTransaction[R], data: bytes) -> RawTransaction[R] | None:
         """Return the transaction that a commit ends; None if it is empty."""
-        _, end, _ = _COMMIT(data, _BODY)
+        try:
+            _, end, _ = _COMMIT(data, _BODY)
+        except struct.error:
+            raise _malformed(data) from None
         current.end_lsn = trusted_lsn(end)
         self._current = None
         if not current.rows:

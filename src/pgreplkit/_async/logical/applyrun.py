@@ -17,6 +17,7 @@ from pgreplkit._async.logical.applyslow import AsyncSlowPath, Conflict, met, rec
 from pgreplkit._async.logical.applystream import AsyncRawStream
 from pgreplkit._async.logical.applytarget import AsyncApplyTarget, Group
 from pgreplkit._async.wire.pipeline import Outcome
+from pgreplkit.apply.batches import Batch
 from pgreplkit.apply.failures import is_lost, is_of_a_change, is_transient
 from pgreplkit.apply.onerror import FailureDecision, OnErrorFailed, RefusedChange, decided
 from pgreplkit.apply.planner import NotPortable, Planner, RuleFailed, Step, UnknownTable
@@ -34,6 +35,8 @@ _MOST_GROUPS = 256
 """Transactions in flight: enough to hide every wait, few to send again after a failure."""
 _MOST_BYTES = 4 << 20
 """Bytes of transactions in flight, which stay in memory until their outcome is known."""
+_PARAMETERS = 10
+"""Parameters of a statement that count as one statement more."""
 _LARGE = 8 << 10
 """Bytes of a change that count as one statement more: libpq keeps what the socket does not take."""
 _ACKNOWLEDGED_EVERY = 0.2
@@ -92,6 +95,10 @@ class AsyncApplyRun:
         self._planner, self._settings, self._tally = planner, settings, tally
         self._pending: deque[RawTransaction[Row]] = deque()
         """The transactions in flight."""
+        self._batch = Batch()
+        """The rows to be inserted of the transaction that is being sent."""
+        self._number = 0
+        """The number of its changes that were planned."""
         self._bytes = 0
         self._committed: LSN | None = None
         """The end of the last transaction that was committed here."""
@@ -131,6 +138,7 @@ class AsyncApplyRun:
 
     async def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
+        # A failure found here sends transactions again, so that one flush may not be enough.
         await self._drain(0)
         while self._tally.position < self._taken:
             await self._flush()
@@ -147,6 +155,7 @@ class AsyncApplyRun:
             sockets = [pipeline.socket]
             if self._stream.socket is not None:
                 sockets.append(self._stream.socket)
+            # Only if libpq has more to send: else the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
@@ -185,6 +194,7 @@ class AsyncApplyRun:
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
         if pipeline.in_flight >= _MOST_GROUPS:
+            # To the half, so that the subscriber has work while the next ones are sent.
             await self._drain(_MOST_GROUPS // 2)
         elif self._bytes > _MOST_BYTES:
             await self._drain(0)
@@ -194,39 +204,64 @@ class AsyncApplyRun:
     def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
         """Leave out the changes that are in the copied rows of a table."""
         end = transaction.end_lsn
+        # Positions only grow, so a table that the stream has passed is never looked at again.
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
     def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
+        # The publisher got it from this subscriber: applying it would send it round again.
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         return not self._settings.takes_own_only
 
     async def _send(self, transaction: RawTransaction[Row]) -> None:
-        target, planner = self._target, self._planner
-        send = target.pipeline.send
         self._pending.append(transaction)
         self._bytes += transaction.size
-        target.begin(planner, transaction)
-        number = 0
-        weight = 1 + transaction.total // transaction.rows // _LARGE
+        self._target.begin(self._planner, transaction)
+        self._number = 0
         try:
-            for change in transaction.changes():
-                number += 1
-                try:
-                    steps = planner.steps(change)
-                except (UnknownTable, SchemaMismatch):
-                    steps = await self._plan(change)
-                for step in steps:
-                    statement, values, formats = step
-                    note = step if statement.needs_row else None
-                    await send(statement.name, statement.sql, values, formats, note, weight)
+            await self._send_changes(transaction)
         except (SchemaMismatch, RuleFailed, NotPortable) as error:
-            await self._abandon(transaction, number, error)
+            self._batch = Batch()
+            await self._abandon(transaction, self._number, error)
             return
-        await target.end(transaction, checks=self._shapes.has_deferred)
+        await self._target.end(transaction, checks=self._shapes.has_deferred)
+
+    async def _send_changes(self, transaction: RawTransaction[Row]) -> None:
+        planner, send, batch = self._planner, self._target.pipeline.send, self._batch
+        weight = 1 + transaction.total // transaction.rows // _LARGE
+        is_batched = weight == 1 and transaction.rows > 1
+        for change in transaction.changes():
+            self._number += 1
+            try:
+                steps = planner.steps(change)
+            except (UnknownTable, SchemaMismatch):
+                steps = await self._plan(change)
+            for step in steps:
+                if is_batched and (batch.takes(step) or await self._takes_next(step)):
+                    continue
+                statement, values, formats = step
+                # Without a note the outcome needs no look: most changes meet no conflict.
+                note = step if statement.needs_row else None
+                await send(statement.name, statement.sql, values, formats, note, weight)
+        if batch:
+            await self._send_batch()
+
+    async def _takes_next(self, step: Step) -> bool:
+        """Send the rows of the batch; return whether the step begins another one."""
+        if not self._batch:
+            return False
+        await self._send_batch()
+        return self._batch.takes(step)
+
+    async def _send_batch(self) -> None:
+        for statement, values, formats in self._batch.steps():
+            weight = len(values) // _PARAMETERS + 1
+            await self._target.pipeline.send(
+                statement.name, statement.sql, values, formats, None, weight
+            )
 
     async def _plan(self, change: RawChange[Row]) -> Iterable[Step]:
         """Return the steps of a change; read the subscriber's tables where that is needed."""
@@ -274,6 +309,7 @@ class AsyncApplyRun:
             group = outcome.group
             if outcome.error is not None:
                 if isinstance(group, LSN):
+                    # A flush has no change that could be applied in another way.
                     raise outcome.error
                 # The transactions behind it were refused for that reason.
                 await self._recover(outcome.error)
@@ -320,6 +356,7 @@ class AsyncApplyRun:
         """Count conflicts, and record those that are within the rate."""
         for conflict in conflicts:
             self._tally.conflicts[conflict.kind] += 1
+            # A row for each conflict could cost more than the changes themselves.
             minute = int(time.monotonic() // 60)
             place = conflict.table, conflict.kind, minute
             self._logged[place] += 1
@@ -363,6 +400,7 @@ class AsyncApplyRun:
         else:
             await self._apply_slowly(transaction)
             self._pending.popleft()
+        # The server has refused all that followed the failure in the pipeline.
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
@@ -389,6 +427,7 @@ class AsyncApplyRun:
     ) -> None:
         """Park or skip a transaction, if that is the decision; else raise its failure."""
         decision: FailureDecision = "stop"
+        # A full disk would put aside every transaction that follows.
         if is_of_a_change(failure.sqlstate):
             decision = self._decided(transaction, failure)
         if decision == "stop":

@@ -10,14 +10,19 @@ from pathlib import Path
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync._io import completed, sleep, to_thread
-from pgreplkit._sync.cluster.upgradefacts import read_tables
+from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._sync.cluster.upgradefacts import (
+    read_fingerprint,
+    read_kept_schema,
+    read_tables,
+)
 from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -41,8 +46,14 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.values.finding import Severity
 from pgreplkit.values.milliseconds import timeout_milliseconds
 
+_SECTIONS: Mapping[type[Step], SchemaSection] = {
+    steps.CopyTables: SchemaSection.PRE_DATA,
+    steps.CopyKeys: SchemaSection.KEYS,
+    steps.CopyIndexes: SchemaSection.REST,
+}
 _COPY = 7 * 24 * 3600.0
 """Seconds for a copy: a week, after which something else is wrong."""
 
@@ -70,7 +81,7 @@ class UpgradeActor:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
-            case steps.CopyTables() | steps.CopyIndexes():
+            case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 self._copy_schema(step)
             case steps.FenceTables():
                 server.fence_writes(
@@ -94,6 +105,8 @@ class UpgradeActor:
                         copy_data=False, create_slot=False, slot_name=step.publication
                     ),
                 )
+            case steps.KeepSchema():
+                self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -103,6 +116,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
+                # The other server is fenced, so that nothing comes after the marker.
                 lsn = other.write_marker()
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -119,10 +133,10 @@ class UpgradeActor:
                 for name in step.subscriptions:
                     self._arm(server.subscription(name))
             case _:
-                self._plainly(step)
+                self._perform_for_each(step)
         return None
 
-    def _plainly(self, step: Step) -> None:
+    def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
         server = self._server(step.node)
         match step:
@@ -168,24 +182,35 @@ class UpgradeActor:
         """Return the missing evidence that a primary is lost: an upgrade needs none."""
         return ""
 
-    def _copy_schema(self, step: steps.CopyTables | steps.CopyIndexes) -> None:
-        is_first = isinstance(step, steps.CopyTables)
-        section = SchemaSection.PRE_DATA if is_first else SchemaSection.POST_DATA
+    def _copy_schema(self, step: steps.CopyTables | steps.CopyKeys | steps.CopyIndexes) -> None:
+        section = _SECTIONS[type(step)]
         try:
             copy_schema(self.old, self.new, [section], owners=self.owners, bindir=self.bindir)
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.
             tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]
-            if is_first:
+            if section is SchemaSection.PRE_DATA:
                 if {*read_shapes(self.new._link, tables)} != {*tables}:
                     raise
                 return
             drift = schema_drift(self.old, self.new, tables)
-            if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
+            missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
+            if section is SchemaSection.KEYS:
+                # The others follow later.
+                missing = [one for one in missing if one.severity >= Severity.CRITICAL]
+            if missing:
                 raise
+
+    def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = read_kept_schema(self.old, step.publication)
+        found = read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        self.old._link.run("keep the schema", statement, grant="the owner")
 
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
+        # It exists if an attempt was killed after its last statement.
         with suppress(SubscriptionNotFound):
             server.subscription(name)
             return
@@ -201,6 +226,7 @@ class UpgradeActor:
         for name in names:
             with suppress(SubscriptionNotFound):
                 (server.subscription(name)).drop(timeout=self.timeout)
+            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
             _drop_slots(publisher, [name])
 
     def _arm(self, subscription: Subscription) -> None:
@@ -213,6 +239,7 @@ class UpgradeActor:
             slot = old.slot(name)
             reached = slot.advance(old.write_marker())
         else:
+            # Before 11 only a new slot has another position.
             _drop_slots(old, [name])
             slot = old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
@@ -232,6 +259,7 @@ class UpgradeActor:
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
         disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
         link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        # From a millisecond on: while this waits, no one can write.
         backoff = Backoff(self.timeout, first=0.001)
         while workers := link.all("end the apply workers", END_WORKERS, [[*names]]):
             if backoff.is_over:
@@ -246,12 +274,24 @@ class UpgradeActor:
         redirect = self.redirect
         if redirect is None:
             return
+        operation, group = f"move the clients to the {node} server", TaskGroup(1)
+        job = group.start(lambda: _called(redirect, node))
         try:
-            completed(to_thread(lambda: redirect(node)))
-        except Exception as error:
-            raise ControlFailed(
-                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
-            ) from error
+            group.wait([job], self.timeout)
+            if not job.done():
+                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
+                raise ControlFailed(operation, found)
+            try:
+                job.result()
+            except Exception as error:
+                found = f"{type(error).__name__}: {error}"
+                raise ControlFailed(operation, found) from error
+        finally:
+            group.close()
+
+
+def _called(redirect: Callable[[str], object], node: str) -> None:
+    completed(to_thread(lambda: redirect(node)))
 
 
 def _drop_slots(server: Primary, names: Iterable[str]) -> None:

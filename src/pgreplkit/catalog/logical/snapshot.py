@@ -19,8 +19,8 @@ FILTERED_TABLES = f"""
 def table_shape(major: int) -> str:
     """Return the statement for the columns of one table: one record without a name if it has none.
 
-    Types from 10000 on come with their names, as pgoutput sends them: domains with the name of their
-    base type.
+    Types from 10000 on come with their names, as pgoutput sends them: a domain with the
+    name of its base type.
     """
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
     return f"""

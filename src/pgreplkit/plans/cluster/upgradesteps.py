@@ -17,11 +17,20 @@ class CopyTables(Step):
 
 
 @attrs.frozen
-class CopyIndexes(Step):
-    """Copy the rest of the schema; applying needs the primary keys."""
+class CopyKeys(Step):
+    """Copy the keys, which applying needs."""
 
-    _description = "copy the indexes, constraints and triggers"
-    _action = "pg_dump --section=post-data | pg_restore --single-transaction"
+    check = "the keys that exist already are the same"
+    _description = "copy the primary keys and unique constraints"
+    _action = "pg_dump --section=post-data | pg_restore --single-transaction --use-list=…"
+
+
+@attrs.frozen
+class CopyIndexes(Step):
+    """Copy the rest of the schema: an index is built faster than it is maintained by a copy."""
+
+    _description = "copy the other indexes, foreign keys and triggers"
+    _action = "pg_dump --section=post-data | pg_restore --single-transaction --use-list=…"
 
 
 @attrs.frozen
@@ -37,6 +46,7 @@ class FenceTables(Step):
     tables: tuple[str, ...] = attrs.field(converter=as_names)
     hint: str = ""
 
+    # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
 
@@ -54,6 +64,16 @@ class PublishTables(Step):
 
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
+
+
+@attrs.frozen
+class KeepSchema(Step):
+    """Keep the fingerprint of a server's schema, to find DDL since then."""
+
+    _description = "keep the fingerprint of the schema"
+    _action = "COMMENT ON PUBLICATION {publication} IS …"
+
+    publication: str
 
 
 @attrs.frozen

@@ -34,7 +34,10 @@ class UnknownTypes(Exception):
 
 
 _COUNT, _SIZE = struct.Struct(">H").unpack_from, struct.Struct(">I").unpack_from
+_HEAD = struct.Struct(">BI").unpack_from
 _TEXT, _BINARY, _NULL, _UNCHANGED = b"tbnu"
+_WITH_SIZE, _WITHOUT_SIZE = b"tb", b"nu"
+_PADDING = bytes(4)
 
 
 RawValues: TypeAlias = tuple[list[Octets], list[int]]
@@ -50,30 +53,29 @@ def raw_values(data: bytes, at: int) -> tuple[list[Octets], list[int], int]:
     """
     [count] = _COUNT(data, at)
     at += 2
+    length = len(data)
+    # Kind and size are read at once: a row may end with a kind that has no size.
+    data += _PADDING
     values: list[Octets] = []
-    formats = [TEXT] * count
     add = values.append
+    # Most rows have one format, so that nothing needs to be noted for each value.
+    usual = data[at]
+    formats = [BINARY if usual == _BINARY else TEXT] * count
     for position in range(count):
-        kind = data[at]
-        if kind == _TEXT:
+        kind, size = _HEAD(data, at)
+        if kind in _WITH_SIZE:
             start = at + 5
-            at = start + _SIZE(data, at + 1)[0]
+            at = start + size
             add(data[start:at])
-        elif kind == _BINARY:
-            start = at + 5
-            at = start + _SIZE(data, at + 1)[0]
-            add(data[start:at])
-            formats[position] = BINARY
-        elif kind == _NULL:
+            if kind != usual:
+                formats[position] = BINARY if kind == _BINARY else TEXT
+        elif kind in _WITHOUT_SIZE:
             at += 1
             add(None)
-        elif kind == _UNCHANGED:
-            at += 1
-            add(None)
-            formats[position] = UNSENT
+            formats[position] = TEXT if kind == _NULL else UNSENT
         else:
             raise Malformed("a value of an unknown kind")
-    if at > len(data):
+    if at > length:
         raise Malformed("cut off")
     return values, formats, at
 
@@ -175,6 +177,7 @@ class TableReader(Generic[R]):
         # A value that ends after the message would be loaded truncated.
         if at > len(data):
             raise Malformed("cut off")
+        # A column may be sent as text in one row, and in binary in the next.
         if binary is not None and not self._binary.issuperset(binary):
             self._binary |= {*binary}
             self._load = self._reading.loading(self._columns, self._binary)

@@ -1,0 +1,60 @@
+"""Batch: rows that are inserted one after the other, and can be inserted by one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from pgreplkit.apply.planner import Step
+from pgreplkit.apply.statements import Statement
+from pgreplkit.protocol.pgoutput.tuples import Octets
+
+_MOST_PARAMETERS = 600
+"""Of one statement: with more, planning and sending it takes longer than it saves."""
+
+
+class Batch:
+    """Rows for one INSERT."""
+
+    def __init__(self) -> None:
+        self._statement: Statement | None = None
+        self._values: list[Sequence[Octets]] = []
+        self._formats: list[Sequence[int]] = []
+        self._most = 0
+
+    def __bool__(self) -> bool:
+        return self._statement is not None
+
+    def takes(self, step: Step) -> bool:
+        """Add the row of a step, if it fits to those before; else they have to be sent first."""
+        statement, values, formats = step
+        if statement is not self._statement:
+            if self._statement is not None or statement.several is None or not values:
+                return False
+            self._statement = statement
+            self._most = max(_MOST_PARAMETERS // len(values), 1)
+        elif len(self._values) >= self._most:
+            return False
+        self._values.append(values)
+        self._formats.append(formats)
+        return True
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the fewest steps that insert the rows, and forget them.
+
+        The numbers of rows are powers of two, so that few statements are prepared.
+        """
+        one, values, formats = self._statement, self._values, self._formats
+        self._statement, self._values, self._formats = None, [], []
+        if one is None or one.several is None:
+            return
+        at = 0
+        while at < len(values):
+            rows = 1 << ((len(values) - at).bit_length() - 1)
+            statement = one if rows == 1 else one.several(rows)
+            yield (
+                statement,
+                [*chain.from_iterable(values[at : at + rows])],
+                [*chain.from_iterable(formats[at : at + rows])],
+            )
+            at += rows

@@ -1,0 +1,60 @@
+"""Rows that are inserted one after the other, by one statement."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from applyfacts import OWN, USERS, dumped
+from hypothesis import given, strategies as st
+
+from pgreplkit.apply import TableRule
+from pgreplkit.apply.batches import Batch
+from pgreplkit.apply.planner import Step
+from pgreplkit.apply.shape import match
+from pgreplkit.apply.statements import Statement, Statements
+from pgreplkit.protocol.pgoutput.tuples import TEXT
+
+NUMBERS = map(b"s%d".__mod__, count(1))
+STATEMENTS = Statements(match(USERS, OWN, TableRule(), dumped), lambda: next(NUMBERS))
+INSERT, OTHER = STATEMENTS.insert(), STATEMENTS.insert()
+DELETE = STATEMENTS.delete()
+
+
+def row(number: int) -> tuple[list[bytes | None], list[int]]:
+    return [b"%d" % number, None, b"n"], [TEXT, TEXT, number]
+
+
+@given(st.lists(st.sampled_from([INSERT, OTHER, DELETE]), max_size=9), st.integers(1, 450))
+def test_every_row_is_sent_once_and_in_its_order(runs: list[Statement], length: int) -> None:
+    given_steps = [
+        (statement, *row(at * 1000 + place))
+        for at, statement in enumerate(runs)
+        for place in range(length if statement is not DELETE else 1)
+    ]
+    batch, sent = Batch(), list[Step]()
+    for step in given_steps:
+        if batch.takes(step):
+            continue
+        sent += batch.steps()
+        if not batch.takes(step):
+            sent.append(step)
+    sent += batch.steps()
+    assert not batch
+    assert [value for step in sent for value in step[1]] == [
+        value for step in given_steps for value in step[1]
+    ]
+    assert [how for step in sent for how in step[2]] == [how for s in given_steps for how in s[2]]
+    assert all(len(step[1]) <= 600 for step in sent)
+
+
+def test_several_rows_are_one_statement_with_a_name_of_its_own() -> None:
+    batch = Batch()
+    for number in range(7):
+        assert batch.takes((INSERT, *row(number)))
+    sent = [*batch.steps()]
+    assert [len(values) for _, values, _ in sent] == [12, 6, 3]
+    assert [statement.name for statement, _, _ in sent] == [b"s1_4", b"s1_2", b"s1"]
+    assert sent[1][0].sql == (
+        'INSERT INTO public.t ("id", "name", "n") VALUES ($1, $2, $3), ($4, $5, $6)'
+    )
+    assert not batch.takes((DELETE, [b"1"], [TEXT]))
