@@ -13,7 +13,7 @@ from pgreplkit.errors import InvalidDestination
 from pgreplkit.feeds.change import FeedChange, FeedOperation
 from pgreplkit.protocol.pgoutput.tables import Table
 
-Destination: TypeAlias = "str | Callable[[FeedChange, Table | None], str]"
+Destination: TypeAlias = str | Callable[[FeedChange, Table | None], str]
 """A template, or a function of the change and its table, which is None for a logical message."""
 
 _FORBIDDEN = re.compile(rb"[^A-Za-z0-9_]")

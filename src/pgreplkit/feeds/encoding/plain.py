@@ -17,7 +17,7 @@ from pgreplkit.feeds.message import FeedMessage
 from pgreplkit.protocol.pgoutput.tables import Table
 from pgreplkit.values.flags import checked_flags
 
-Messages: TypeAlias = "FeedMessage | Sequence[FeedMessage] | None"
+Messages: TypeAlias = FeedMessage | Sequence[FeedMessage] | None
 
 ROWS = "cdc.{db}.{schema}.{table}"
 MESSAGES = "cdc.{db}.{prefix}"
