@@ -235,6 +235,14 @@ def embedding(session: nox.Session) -> None:
 
 
 @nox.session
+def archives(session: nox.Session) -> None:
+    """Archives and backups of Barman, and of pgBackRest where it is installed."""
+    install(session, "test")
+    session.install("barman>=3.10")
+    session.run("python", "-m", "pytest", "tests/live/streams/test_backup_tools.py", "--pg", "15")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Speed beside the tools that people use, as ratios in one run."""
     install(session, "bench")

@@ -153,10 +153,11 @@ class Stopped(Exception):
     """The process stops here."""
 
 
-def undo_everywhere(run: Run) -> int:
-    """Stop a cutover before and after each step that can be undone, and undo it."""
+def undo_everywhere(run: Run, what: str) -> int:
+    """Stop an operation before and after each step that can be undone, and undo it."""
     undone = 0
-    steps = run.plan("cutover", resumed=False).steps
+    steps = run.plan(what, resumed=False).steps
+    open_one, other = (run.old, run.new) if what == "cutover" else (run.new, run.old)
     final = next(number for number, step in enumerate(steps) if step.is_final)
     # Once the last of them is done, the final step may have been begun.
     for stop in range(2 * final - 1):
@@ -167,14 +168,20 @@ def undo_everywhere(run: Run) -> int:
                 raise Stopped
 
         try:
-            run.plan("cutover", resumed=False).run(die)
+            run.plan(what, resumed=False).run(die)
         except Stopped:
-            run.plan("cutover", resumed=True).undo()
-        with psycopg.connect(run.old, autocommit=True) as connection:
+            run.plan(what, resumed=True).undo()
+        with psycopg.connect(open_one, autocommit=True) as connection:
             connection.execute("UPDATE t1 SET number = number WHERE id = 1")
-        with psycopg.connect(run.new, autocommit=True) as connection:
+        with psycopg.connect(other, autocommit=True) as connection:
+            try:
+                connection.execute("UPDATE t1 SET number = number WHERE id = 1")
+                raise AssertionError("both servers accept writes")
+            except psycopg.errors.ReadOnlySqlTransaction:
+                pass
             left = connection.execute(LEFT.encode()).fetchall()
-        assert not [name for (name,) in left if str(name).endswith("_back")], left
+        if what == "cutover":
+            assert not [name for (name,) in left if str(name).endswith("_back")], left
         undone += 1
     return undone
 
@@ -189,10 +196,12 @@ def rows_of(node: Node) -> list[tuple[int, int, int]]:
 
 def perform_all(run: Run, old: Node, new: Node, *, killing: bool) -> int:
     kills = 0
-    for what in ("prepare", "cutover", "rollback", "cutover", "finish"):
+    for number, what in enumerate(("prepare", "cutover", "rollback", "cutover", "finish")):
         kills += perform(run, what, killing=killing)
-        if what == "prepare":
-            print(f"  undone at {undo_everywhere(run)} points")
+        # Before the first cutover, and before the rollback.
+        if number < 2:
+            undone = "cutover" if what == "prepare" else "rollback"
+            print(f"  {undone} undone at {undo_everywhere(run, undone)} points")
         time.sleep(0.2)  # writes between the phases
         if what == "cutover":
             caught_up(old, new)

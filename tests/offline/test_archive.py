@@ -238,6 +238,17 @@ def test_the_layouts_of_backup_tools_are_recognized(archive: Path) -> None:
         scan_archive(archive, layout="wal-g")
 
 
+def test_files_that_barman_registered_are_missing_also_at_the_ends(archive: Path) -> None:
+    moved(archive, lambda name: f"wals/{name[:16] + '/' if len(name) == 24 else ''}{name}")
+    names = [name_of(number) for number in range(2, 7)]
+    names += [name_of(number, 2) for number in range(5, 11)]
+    lines = [f"{name}\t{MIB}\t1795847207.29\tNone\n" for name in [*names, "00000002.history"]]
+    (archive / "wals" / "main-xlog.db").write_text("".join(lines))
+    report = scan_archive(archive)
+    assert [str(gap.wal) for gap in report.gaps] == [str(wal(2, 3)), str(wal(9, 11))]
+    assert not report.is_complete
+
+
 def test_a_pgbackrest_repository_is_recognized(archive: Path) -> None:
     moved(
         archive,

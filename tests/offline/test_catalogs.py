@@ -80,6 +80,7 @@ def test_backups_of_old_and_new_barmans_are_listed_in_order(tmp_path: Path) -> N
     incremental = BARMAN.replace("parent_backup_id=None", "parent_backup_id=20261128T000000")
     barman(tmp_path, incremental.replace("+00:00", ""), name="20261129T000000")
     backups = barman_backups(tmp_path)
+    assert {one.path for one in backups} == {tmp_path / "base" / one.id for one in backups}
     assert [backup.id[:8] for backup in backups] == ["20261126", "20261128", "20261129"]
     assert [backup.status for backup in backups] == ["failed", "done", "done"]
     assert (backups[2].type, backups[2].parent) == (BackupType.INCREMENTAL, backups[1].id)

@@ -184,3 +184,9 @@ class Runner:
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
+
+
+def insist_on_hook(hook: object, name: str) -> None:
+    """Raise TypeError if a caller's hook cannot be called."""
+    if not callable(hook):
+        raise TypeError(f"{name} must be a function, not {type(hook).__name__}")

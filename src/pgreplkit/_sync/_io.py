@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
-from inspect import isawaitable, iscoroutine
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Event, Lock as Lock, RLock, Thread, Timer
 from time import sleep as sleep
@@ -168,3 +168,11 @@ async def _cancel_others() -> None:
     for job in jobs:
         job.cancel()
     await asyncio.gather(*jobs, return_exceptions=True)
+
+
+def insist_on_hook(hook: object, name: str) -> None:
+    """Raise TypeError if a caller's hook cannot be called, or is a coroutine function."""
+    if not callable(hook):
+        raise TypeError(f"{name} must be a function, not {type(hook).__name__}")
+    if iscoroutinefunction(hook):
+        raise TypeError(f"{name} is a coroutine function, which only the async classes run")

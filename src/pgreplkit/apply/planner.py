@@ -88,7 +88,7 @@ class TablePlan:
         if old is not None and self.match.is_full:
             values, formats = merged(old, new)
         if old is not None and any(old[0][at] != values[at] for at in self._always):
-            # UPDATE cannot set such a column.
+            # UPDATE cannot set a column GENERATED ALWAYS AS IDENTITY.
             return [self.delete(old), self.insert(values, formats)]
         unsent = _ALL_SENT
         if UNSENT in formats:
@@ -112,6 +112,7 @@ class TablePlan:
     def upsert(self, new: RawValues) -> list[Step]:
         """Return the steps after which a row exists with these values."""
         values, formats = new
+        # A large value was not sent, so an INSERT would lack it.
         if UNSENT in formats:
             return self.update(None, new)
         self._upsert = statement = self._upsert or self._statements.upsert()
@@ -304,6 +305,7 @@ class Planner:
         if name not in self._targets:
             raise UnknownTable(name)
         matched = match(table, self._targets[name], rule, self._dump)
+        # The format is an option of the stream, which begins again as text.
         if self._is_binary and not matched.is_portable:
             raise NotPortable
         if self._merges:
@@ -323,6 +325,7 @@ class Planner:
                 " DELETE, or truncate=False to leave it out"
             )
         plans = [self.plan(reader) for reader in readers]
+        # Other publishers have rows in a table with constants: only those of this one go.
         steps = [plan.clear() for plan in plans if plan.has_constants]
         whole = tuple(plan for plan in plans if not plan.has_constants)
         if whole:

@@ -119,6 +119,7 @@ class ApplySettings:
 
     def __attrs_post_init__(self) -> None:
         policy = self.conflicts
+        # Both would decide the values of one row, and in which order is not obvious.
         if isinstance(policy, MergeWith) and any(rule.needs_rows for rule in self.rules.values()):
             raise ValueError("MergeWith takes no rules with where= or change=")
         if not isinstance(policy, LastUpdateWins | NodePriority):

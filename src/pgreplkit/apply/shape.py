@@ -108,6 +108,7 @@ def match(source: Table, target: TargetTable | None, rule: TableRule, dump: Dump
         if own is None:
             problems.append(f"{target.table} has no column {own_name!r}")
             ddl.append(_added(target, own_name, column.type_oid))
+        # The subscriber computes a generated column itself.
         elif not own.is_generated:
             written.append(Written(own, position))
     constants: list[Octets] = []

@@ -74,6 +74,7 @@ class StampedStatements:
             quote_identifier(one.column.name)
             for one in match.written
             if one.column.name not in names and one.column.identity != "a"
+            # A row of key columns only gets a new version too, which has the commit's time.
         ] or [quote_identifier(self.key[0].column.name)]
         sets = ", ".join(f"{column} = EXCLUDED.{column}" for column in changed)
         place = " AND ".join(
@@ -157,6 +158,7 @@ class StampedStatements:
             for at, one in enumerate(self.key)
         )
         rank = "pgreplkit.rank_of(t.xmin) < pgreplkit.rank_of(d.xmin)"
+        # Without ranks a deletion wins against a row of the same time.
         tie = "true" if self._stamps.rank is None else rank
         setting = f"'pgreplkit.swept_' || {self._oid}"
         horizon = "txid_snapshot_xmin(txid_current_snapshot())"

@@ -30,6 +30,7 @@ _COLOURS = {HolderKind.SLOT: BLUE, HolderKind.ARCHIVER: AMBER}
 def retention_panel(report: WalRetention) -> Markup:
     """Return a bar for each holder of WAL, the limit as a line, and the findings."""
     limit = report.max_slot_wal_keep_size
+    # One scale for all, so that bars and the limit compare.
     longest = max([1, limit or 0, *(holder.bytes for holder in report.holders)])
     bars = [_bar(holder, longest, limit) for holder in report.holders]
     title = join([text("retained WAL "), severity_badge(report.severity)])
@@ -45,6 +46,7 @@ def _bar(holder: WalHolder, longest: int, limit: int | None) -> Markup:
         colour = RED
     filled = f"width:{share:.1f}%;min-width:1px;height:.8em;background:{colour}"
     parts = [block(style=filled)]
+    # The limit is that of slots: the archiver retains WAL without one.
     if limit is not None and holder.kind is HolderKind.SLOT:
         at = 100 * limit / longest
         line = f"position:absolute;top:0;height:.8em;border-left:2px solid {RED}"

@@ -114,6 +114,7 @@ def series_of(samples: Sequence[WatchSample]) -> list[Series]:
 def _point(at: float, node: NodeSample | None) -> Point:
     if node is None or node.error is not None:
         return Point(at, None, RED)
+    # A primary has no lag, and so no curve.
     if node.lag is None:
         return Point(at, None, GREEN)
     value = None if node.lag.bytes is None else float(node.lag.bytes)
@@ -139,6 +140,7 @@ def _chart(
     series: Sequence[Series], length: float, highest: float, begin: datetime, end: datetime
 ) -> Markup:
     scale = (_WIDTH - _LEFT - 10) / length
+    # Below the curves are the times, and a band for each server.
     height = _HEIGHT + 22 + (_BAND + 3) * len(series)
     parts = [
         _axis(y, label)
@@ -215,6 +217,7 @@ def _band(series: Series, number: int, scale: float, length: float, colour: str)
         )
         for point, end in zip(changes, ends, strict=True)
     ]
+    # The margin has room for ten characters; the legend has the whole name.
     name = series.name if len(series.name) <= 10 else f"{series.name[:9]}…"
     return [
         tag("text", name, x=_LEFT - 6, y=y + 8, fill=colour, font_size=10, text_anchor="end"),

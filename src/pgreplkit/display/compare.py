@@ -55,6 +55,7 @@ def diffs_table(diffs: Sequence[RowDiff]) -> Markup:
     """Return a table of rows that differ: the columns whose values differ, on both sides."""
     rows = []
     for diff in diffs[:_MOST]:
+        # A row that one side lacks differs in all of its columns.
         columns = diff.columns or tuple(diff.publisher or diff.subscriber or ())
         key = ", ".join(f"{name}={value}" for name, value in diff.key.items())
         sides = (_side(diff.publisher, columns), _side(diff.subscriber, columns))

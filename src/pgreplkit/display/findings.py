@@ -50,6 +50,7 @@ def findings_table(findings: Sequence[Finding]) -> Markup:
     """Return a table of findings, worst first."""
     if not findings:
         return block(muted("no findings"))
+    # Stable, so that findings of one severity keep the order of the checks.
     ordered = sorted(findings, key=lambda finding: finding.severity, reverse=True)
     rows = [[severity_badge(f.severity), f.check, f.found, f.needed, _remedy(f)] for f in ordered]
     return table(["severity", "check", "found", "needed", "remedy"], rows)

@@ -53,6 +53,7 @@ def _what(step: Step) -> Markup:
 
 def result_panel(result: PlanResult) -> Markup:
     """Return the finished steps, with the time of each as a bar, and the outage of writes."""
+    # An operation that took no time at all has bars without a length.
     total = result.elapsed.total_seconds() or 1.0
     rows = []
     for done in result.steps:

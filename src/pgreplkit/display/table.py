@@ -13,6 +13,7 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.text import is_size, size_text, value_text
 
 _SHORT = 34
+"""Characters: a time with its zone, or a long name, is not broken."""
 _TAG = re.compile("<[^>]*>")
 _MOST_ROWS = 100
 """Rows of a table; the rest is counted, so that a notebook stays small."""
@@ -26,11 +27,13 @@ def table(names: Sequence[str], rows: Sequence[Sequence[object]], *, total: int 
     head = tag("tr", *(tag("th", name, style=f"{_CELL};{MUTED}") for name in names))
     body = (tag("tr", *map(_cell, row)) for row in rows)
     drawn = tag("table", tag("thead", head), tag("tbody", *body), style=_TABLE)
+    # A table that hides rows says so.
     more = total - len(rows)
     return join([drawn, block(muted(f"… and {more} more"))]) if more > 0 else drawn
 
 
 def _cell(value: object) -> Markup:
+    # Numbers are compared by their last digits; a bool is a word.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     content = shown(value)
     style = _NUMBER if is_number else _CELL

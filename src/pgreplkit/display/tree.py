@@ -58,6 +58,7 @@ def topology_panel(topology: Topology) -> Markup:
 
 
 def _branch(topology: Topology, node: ClusterNode, drawn: set[str]) -> Markup:
+    # Before its followers: in a circle of standbys one of them is this node.
     drawn.add(node.name)
     followers = sorted(topology.followers(node.name), key=lambda node: node.name)
     branches = [_branch(topology, n, drawn) for n in followers if n.name not in drawn]
@@ -79,6 +80,7 @@ def node_box(node: ClusterNode, *, is_foreign: bool = False) -> Markup:
 
 def lag_badge(lag: ReplayLag) -> Markup:
     """Return the reason of a lag in its colour, and its size."""
+    # The first part is the reason, which the badge has.
     figures = ", ".join(str(lag).split(", ")[1:])
     colour = LAG_COLOURS.get(lag.reason, GREY)
     return join([badge(lag.reason.value, colour), muted(f" {figures}" if figures else "")])

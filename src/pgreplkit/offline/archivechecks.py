@@ -17,7 +17,12 @@ from pgreplkit.offline.archive import (
 )
 from pgreplkit.offline.compression import content_size, read_pieces
 from pgreplkit.offline.damage import InvalidWal
-from pgreplkit.offline.files import FoundFile, WalFileKind
+from pgreplkit.offline.files import (
+    FoundFile,
+    WalFileKind,
+    found_file,
+    translate_os_errors,
+)
 from pgreplkit.offline.headers import Headers
 from pgreplkit.offline.pages import WalFileHeader
 from pgreplkit.offline.path import read_history
@@ -30,7 +35,9 @@ Segments = Mapping[tuple[int, int], FoundFile]
 """Files by timeline and number."""
 
 RESTORE = "restore the file from another copy of the WAL"
-_KNOWN_NAMES = {"archive.info", "archive.info.copy", "xlog.db"}
+_BARMANS = "xlog.db"
+"""Newer versions put the server's name before it."""
+_KNOWN_NAMES = {"archive.info", "archive.info.copy", _BARMANS}
 
 
 def segment_problem(
@@ -40,6 +47,7 @@ def segment_problem(
     size, name = reference.segment_size, file.path.name
     number, header = file.number(size), headers.read.get(file.path)
     problem, found = ArchiveProblem.OTHER_SYSTEM, ""
+    # One problem for each file, the one that explains the others first.
     if header is None:
         problem = ArchiveProblem.DAMAGED
         found = f"{name} is damaged: {headers.broken[file.path]}"
@@ -103,6 +111,7 @@ def _are_equal(first: Path, second: Path) -> bool:
     try:
         return b"".join(read_pieces(first)) == b"".join(read_pieces(second))
     except InvalidWal:
+        # Not both are whole, so that they cannot be equal.
         return False
 
 
@@ -210,28 +219,49 @@ def _too_early(
         )
 
 
+def registered_segments(listed: Iterable[FoundFile], size: SegmentSize) -> set[tuple[int, int]]:
+    """Return the segments that Barman's xlog.db has: Barman archived them, and did not delete them.
+
+    Raises: HostFileError.
+    """
+    found = set()
+    for database in listed:
+        if database.path.name.endswith(_BARMANS):
+            with translate_os_errors(f"read {database.path}"):
+                lines = database.path.read_text("utf-8", "replace").splitlines()
+            for line in lines:
+                file = found_file(Path(line.partition("\t")[0]), 0)
+                number = file.number(size)
+                if file.kind is WalFileKind.SEGMENT and number is not None:
+                    found.add((file.timeline, number))
+    return found
+
+
 def gaps(
     segments: Segments,
     histories: Iterable[TimelineHistory],
     present: set[tuple[int, int]],
     incomplete: set[tuple[int, int]],
+    registered: set[tuple[int, int]],
     size: SegmentSize,
 ) -> Iterator[ArchiveFinding]:
-    """Report the files missing between others, along the history of each timeline.
+    """Report the missing files, along the history of each timeline.
 
-    Files that are present but cannot be used have findings of their own. An incomplete segment
-    shows that the ones before it were written.
+    They are those between others, and those ``registered`` in Barman's xlog.db. Files that are
+    present but cannot be used have findings of their own. An incomplete segment shows that the ones
+    before it were written.
     """
+    written = {*segments, *registered}
     reported: set[tuple[int, int]] = set()
     for history in histories:
         last = max(
-            *(number for timeline, number in segments if timeline == history.timeline),
+            *(number for timeline, number in written if timeline == history.timeline),
             *(number - 1 for timeline, number in incomplete if timeline == history.timeline),
             -1,
         )
         missing = [
             key
-            for key in _expected(history, segments, last, size)
+            for key in _expected(history, written, last, size)
             if key not in present and key not in reported
         ]
         reported.update(missing)
@@ -248,9 +278,9 @@ def gaps(
 
 
 def _expected(
-    history: TimelineHistory, segments: Segments, last: int, size: SegmentSize
+    history: TimelineHistory, written: set[tuple[int, int]], last: int, size: SegmentSize
 ) -> Iterator[tuple[int, int]]:
-    """Return the segments along a history, from the first one that exists."""
+    """Return the segments along a history, from the first one that was written."""
     limits = [
         (
             section.timeline,
@@ -261,7 +291,7 @@ def _expected(
     ]
     known = [
         number
-        for timeline, number in segments
+        for timeline, number in written
         for of, begin, end in limits
         if timeline == of and begin <= number < end
     ]

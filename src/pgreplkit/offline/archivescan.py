@@ -51,6 +51,7 @@ def scan_archive(
     listed = list_folder(place.folder)
     headers = Headers(file for file in listed if file.kind in _WITH_WAL)
     reference = headers.reference()
+    # A scan that looked at nothing must not find an archive without faults.
     if reference is None:
         why = next(iter([*headers.unreadable.values(), *headers.broken.values()]), "")
         operation = f"scan the archive {place.folder}"
@@ -93,7 +94,8 @@ def _report(
         for file in listed
         if file.kind is WalFileKind.PARTIAL and (number := file.number(size)) is not None
     }
-    findings += checks.gaps(segments, known.histories, present, incomplete, size)
+    registered = checks.registered_segments(listed, size)
+    findings += checks.gaps(segments, known.histories, present, incomplete, registered, size)
     return ArchiveReport(
         folder=place.folder,
         layout=place.layout,
@@ -136,11 +138,14 @@ def _unreadable(headers: Headers) -> Iterator[ArchiveFinding]:
 
 def _verified(report: ArchiveReport) -> ArchiveReport:
     """Read all records; segments with damage become unusable."""
+    # The checksum covers bytes without a CRC too, such as the rest after a switch.
     damaged = [*_altered(report)]
     altered = {finding.path for finding in damaged}
     segments = {key: file for key, file in report._segments.items() if file.path not in altered}
+    # Consecutive segments together: a record may continue in the next file.
     for run in [*checks.runs(sorted(segments))]:
         rest = run
+        # After damage, reading begins again with the next segment, to find all damaged ones.
         while rest:
             finding, read = _read(report, rest)
             if finding is not None:

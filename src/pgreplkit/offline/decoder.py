@@ -10,6 +10,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.segment import SegmentSize
 
 _BLOCK_SIZE = 8192
+"""The server's own default, which few builds change (--with-wal-blocksize)."""
 
 
 class WalDecoder:
@@ -52,6 +53,7 @@ class WalDecoder:
             source = Source(
                 None,
                 self._source.major,
+                # Within a page its header was not sent: the chunk says the timeline instead.
                 chunk.timeline if int(chunk.lsn) % self._source.block_size else 0,
                 self._source.segment_size,
                 self._source.block_size,
@@ -65,6 +67,7 @@ class WalDecoder:
             )
         walk.newest_timeline = max(walk.newest_timeline, chunk.timeline)
         records = walk.take(chunk.data)
+        # Good records are not lost with the damage behind them.
         if walk.stop is not None and not records:
             raise walk.stop.error(None)
         return records

@@ -81,6 +81,7 @@ def list_folder(folder: Path) -> list[FoundFile]:
     Raises: HostFileError.
     """
     with translate_os_errors(f"list {folder}"):
+        # By name, which is the order of the WAL, and of files of one name by their folder.
         return sorted(_listed(folder, is_top=True), key=lambda file: (file.path.name, file.path))
 
 

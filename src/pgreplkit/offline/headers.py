@@ -41,6 +41,7 @@ class Headers:
             self.broken[path] = error.found
             return
         except InvalidWal as error:
+            # Encrypted or compressed in a way that cannot be read here, which is no damage.
             is_opaque = error.remedy.startswith("decrypt") or error.remedy.startswith("decompress")
             (self.unreadable if is_opaque else self.broken)[path] = error.found
             return
@@ -52,6 +53,7 @@ class Headers:
 
     def reference(self) -> WalFileHeader | None:
         """Return a header of the system that wrote most of the files; None without headers."""
+        # A few foreign files are findings; the archive is that of the majority.
         systems = Counter((header.system_id, header.major) for header in self.read.values())
         if not systems:
             return None

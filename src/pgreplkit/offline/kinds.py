@@ -101,6 +101,7 @@ def kinds_of(major: int) -> Mapping[int, tuple[str, str]]:
 
 def kind_of(major: int, manager: int, info: int) -> tuple[str, str]:
     """Return the names of a record's manager and kind; UNKNOWN for what no server writes."""
+    # The lower half of ``info`` is the server's own, and no part of the kind.
     key = manager << 8 | info & 0xF0
     return kinds_of(major).get(key) or (manager_name(manager), f"UNKNOWN ({info & 0xF0:X})")
 

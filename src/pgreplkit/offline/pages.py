@@ -64,6 +64,7 @@ def major_of(magic: int) -> int:
     major = MAJORS.get(magic)
     if major is not None:
         return major
+    # A file that was created, and not written to yet.
     if magic == 0:
         raise InvalidWal("the page is empty")
     if NEWEST_MAGIC < magic < 0xD200:
@@ -92,6 +93,7 @@ def file_header(content: bytes) -> WalFileHeader:
         raise InvalidWal("the first page has no long header, so it is from the middle of a file")
     if not (block & (block - 1) == 0 and 1024 <= block <= 65536):
         raise InvalidWal(f"the header names a page size of {block} bytes")
+    # Timelines count from 1.
     if timeline == 0:
         raise InvalidWal("the header names timeline 0")
     try:
@@ -115,11 +117,13 @@ def header_size(address: int, segment_size: int) -> int:
 
 def record_end(start: int, length: int, segment_size: int, block_size: int) -> int:
     """Return the end of a record, as the server counts it: aligned, and before a page's header."""
+    # A record begins at a multiple of eight, so the rest of its last eight bytes belongs to it.
     length = length + 7 & -8
     page = start - start % block_size + block_size
     if start + length <= page:
         return start + length
     length -= page - start
+    # The rest continues after the header of each further page.
     while True:
         size = header_size(page, segment_size)
         if length <= block_size - size:

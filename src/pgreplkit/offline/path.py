@@ -22,6 +22,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.timeline import TimelineHistory
 
 _ANY_TIMELINE = (1 << 32) - 1
+"""For a file whose name has no timeline: no page in it can be newer."""
 
 
 @attrs.frozen
@@ -89,6 +90,7 @@ def find_path(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
         remedy = "name a directory of WAL files, such as pg_wal or an archive"
         raise WalNotFound(f"read WAL in {place}", "it holds no WAL files", remedy=remedy)
     history = timeline_history(listed, timeline)
+    # An archive may also have timelines that were given up.
     known = {*history.timelines}
     on_path = [file for file in files if file.timeline in known]
     if not on_path:
@@ -111,6 +113,7 @@ def _single(place: Path, timeline: int | TimelineHistory | None) -> WalPath:
     header = header_of(place)
     named = found_file(place, 0)
     newest, number = named.timeline or _ANY_TIMELINE, named.number(header.segment_size)
+    # A file under another name, such as a copy, has its position in its first page.
     if not named.timeline or number is None:
         number = int(header.lsn) // header.segment_size.bytes
     history = TimelineHistory(named.timeline or header.timeline)
@@ -190,8 +193,10 @@ def choose(
     for file in files:
         number = file.number(header.segment_size)
         end = ends[file.timeline]
+        # A segment in which a timeline ends is complete only on the next one, which has a copy.
         if number is None or number < begins[file.timeline] or (end is not None and number >= end):
             continue
+        # By size: a compressed file is smaller than a plain one.
         rank = (file.timeline, file.kind is WalFileKind.SEGMENT, file.size)
         if number not in ranked or rank > ranked[number][0]:
             ranked[number] = rank, file

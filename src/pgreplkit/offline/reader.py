@@ -120,6 +120,7 @@ class WalReader:
             has_progress, is_over = False, False
             for batch in one.batches():
                 records = batch
+                # A reading begins with a whole page, before the requested or the last record.
                 if records[0]._lsn <= last or records[0]._lsn < self._start:
                     after = max(last + 1, self._start)
                     records = [record for record in records if record._lsn >= after]
@@ -153,6 +154,7 @@ class WalReader:
         self._conclude(one)
 
     def _conclude(self, one: _Pass) -> None:
+        # Known before the error is raised, so that its handler can ask for ``end_lsn``.
         self._ended = one.stop
         if self._strict and one.stop.end not in _CLEAN_ENDS:
             raise one.stop.error(one.file)
@@ -338,6 +340,7 @@ class _Pass:
             if self._walk.stop is not None:
                 self._end(self._walk.stop, follows=pages.follow(self._walk.stop.reached))
                 return
+            # A shorter file has lost its end, unless the segment was switched before.
             end = (self.number + 1) * self._size
             if self._walk.position < end and not self._walk.skip_to(end):
                 self._cut(

@@ -153,6 +153,7 @@ class WalRecord:
     @property
     def lsn(self) -> LSN:
         """Position of the record."""
+        # Not stored as an LSN: most records of a scan are only counted.
         return LSN(self._lsn)
 
     @property
@@ -199,7 +200,7 @@ class WalRecord:
             try:
                 return _image_bytes(self.content, self._source.major)
             except IndexError:
-                pass  # decoding the blocks explains what is damaged
+                pass  # Decoding the blocks reports the damage.
         return sum(block.image.size for block in self.blocks if block.image is not None)
 
     @property
@@ -291,6 +292,7 @@ class WalRecord:
         return self._lsn == other._lsn and self.content == other.content
 
     def __hash__(self) -> int:
+        # Without the content, which can be many kilobytes.
         return hash((self._lsn, self.length, self.xid))
 
     def __repr__(self) -> str:

@@ -145,6 +145,7 @@ def _by_number(records: Iterable[WalRecord]) -> tuple[dict[int, list[int]], int]
     major = 0
     for record in records:
         images, key = record.fpi_bytes, record.manager << 8 | record.info & 0xF0
+        # An exception is free until it is raised, which happens once for each kind.
         try:
             row = sums[key]
         except KeyError:
@@ -183,6 +184,7 @@ def _by_relation(records: Iterable[WalRecord]) -> Sums:
     for record in records:
         blocks = record.blocks
         add(sums, blocks[0].relation if blocks else None, 1, record.record_bytes, 0)
+        # A record counts once, but its images are of as many relations as it has blocks.
         for block in blocks:
             if block.image is not None:
                 add(sums, block.relation, 0, 0, block.image.size)
@@ -195,6 +197,7 @@ def _by_database(records: Iterable[WalRecord]) -> Sums:
         key = None
         if record.blocks:
             key = record.blocks[0].relation.database
+        # A commit has no block, and may name its database itself.
         elif is_end(record):
             key = commit_of(record).database
         add(sums, key, 1, record.record_bytes, record.fpi_bytes)
@@ -203,6 +206,7 @@ def _by_database(records: Iterable[WalRecord]) -> Sums:
 
 def _by_second(records: Iterable[WalRecord]) -> Sums:
     sums: Sums = {}
+    # Only commits and aborts have a time: the records before one are counted with it.
     waiting = [0, 0, 0]
     for record in records:
         images = record.fpi_bytes

@@ -135,6 +135,7 @@ class _Finder:
         path = self._paths.setdefault(history.timeline, self._report._path(history))
         first = int(backup.start_lsn) // self._size.bytes
         last = first - 1
+        # Recovery ends at the first file that is missing, whatever comes after it.
         while last + 1 in path.files:
             last += 1
         # A position on a boundary belongs to the file that ends there.
@@ -212,6 +213,7 @@ class _Finder:
         """
         key = path.history.timeline, last
         run = self._runs.setdefault(key, _Run(last + 1))
+        # An idle server may have written many segments without a commit.
         while run.searched > first and run.commit is None:
             run.searched -= 1
             self._read(path, run, last)

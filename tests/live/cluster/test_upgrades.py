@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,11 +53,14 @@ def orders(sides: Pair) -> tuple[object, object]:
 
 
 @asynccontextmanager
-async def opened(sides: Pair, colour: Colour, folder: Path) -> AsyncIterator[AsyncUpgrade]:
+async def opened(
+    sides: Pair, colour: Colour, folder: Path, timeout: float = 60.0
+) -> AsyncIterator[AsyncUpgrade]:
     async with both(sides, colour) as (old, new):
         kind = Upgrade if colour.name == "sync" else AsyncUpgrade
         file = folder / "journal.json"
-        yield colour.bound(kind(inner(old), inner(new), name="shop", journal_file=file))  # type: ignore[arg-type]
+        upgrade = kind(inner(old), inner(new), name="shop", journal_file=file, timeout=timeout)  # type: ignore[arg-type]
+        yield colour.bound(upgrade)
 
 
 async def differences(upgrade: AsyncUpgrade) -> list[RowDiff]:
@@ -136,18 +140,30 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
     async with opened(sides, colour, tmp_path) as upgrade:
         with pytest.raises(PlanRefused, match="phase: shop is new"):
             await (await upgrade.plan_rollback()).run()
+        with pytest.raises(TypeError, match="redirect must be a function"):
+            await upgrade.plan_cutover("new")  # type: ignore[arg-type]
         await prepare(upgrade, sides)
         # DDL since the preparation stops the cutover before anything is fenced.
         sides.publisher.run(
-            "ALTER TABLE orders ADD note text", "CREATE TABLE late (id int PRIMARY KEY)"
+            "ALTER TABLE orders ADD note text",
+            "CREATE TABLE late (id int PRIMARY KEY)",
+            "CREATE VIEW richest AS SELECT max(total) FROM orders",
         )
         order(sides.publisher)
-        found = r"(?s)apply: .*worker has failed.*ADD COLUMN note.*new tables: public.late"
+        found = (
+            "(?s)DDL since the preparation: .*table public.orders was changed"
+            ".*view public.richest is new"
+            ".*apply: .*worker has failed.*ADD COLUMN note.*new tables: public.late"
+        )
         with pytest.raises(PlanRefused, match=found):
             await (await upgrade.plan_cutover()).run()
         order(sides.publisher)
         sides.publisher.run("DROP TABLE late")
-        sides.subscriber.run("ALTER TABLE orders ADD note text")
+        sides.subscriber.run(
+            "ALTER TABLE orders ADD note text",
+            # The same in other words: what was changed on both servers is taken as the same.
+            "CREATE VIEW richest AS SELECT max(orders.total) AS max FROM orders",
+        )
 
         def broken(node: str) -> None:
             raise RuntimeError(f"no pooler for {node}")
@@ -158,7 +174,14 @@ async def test_a_redirect_that_raises_is_resumed_and_the_error_says_who_can_writ
         assert isinstance(failed.value.__cause__, ControlFailed)
         assert (await upgrade.status()).phase is UpgradePhase.SWITCHING
         order(sides.subscriber)
-    # As another process.
+    # As another process, with a redirect that hangs.
+    ends = threading.Event()
+    async with opened(sides, colour, tmp_path, timeout=0.3) as hanging:
+        plan = await hanging.plan_resume(lambda _: ends.wait(30))
+        with pytest.raises(PlanFailed, match=r"not returned within 0.3 s") as late:
+            await plan.resume()
+        assert late.value.state == "the new server accepts writes"
+        ends.set()
     async with opened(sides, colour, tmp_path) as again:
         moved: list[str] = []
         await (await again.plan_resume(moved.append)).resume()

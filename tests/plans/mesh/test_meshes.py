@@ -311,6 +311,12 @@ def test_what_cannot_converge_or_run_is_refused(check: str) -> None:
     assert check in critical(node("a"), node("b", **{field: value}))
 
 
+def test_before_18_the_limit_of_slots_is_also_that_of_origins() -> None:
+    # The origins of nodes that have left stay.
+    many = node("b", major=17, slots=1, origins=10)
+    assert critical(node("a"), many) == {"max_replication_slots of b"}
+
+
 def test_every_index_that_refuses_rows_beside_the_key_is_named() -> None:
     held = table(keys=(("id",), ("mail",)), refusing=("users_lower_idx",))
     findings = found(node("a"), node("b", tables={USERS: held}))

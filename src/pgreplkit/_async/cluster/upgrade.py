@@ -8,12 +8,14 @@ from pathlib import Path
 
 import attrs
 
+from pgreplkit._async._io import insist_on_hook
 from pgreplkit._async.cluster.plan import AsyncChecks, AsyncPlan
 from pgreplkit._async.cluster.upgradeactions import AsyncUpgradeActor
 from pgreplkit._async.cluster.upgradefacts import (
     published_groups,
     read_gate,
     read_status,
+    read_stuck,
     read_tables,
     read_upgrade_facts,
 )
@@ -36,7 +38,7 @@ from pgreplkit.plans.cluster.upgrade import (
     rollback_journal,
 )
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
-from pgreplkit.plans.cluster.upgradegate import phase_finding, rollback_findings
+from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
@@ -78,6 +80,10 @@ class AsyncUpgrade:
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
         self._timeout = checked_seconds(timeout, "timeout")
+
+    @property
+    def _sides(self) -> tuple[AsyncPrimary, AsyncPrimary]:
+        return self._old, self._new
 
     @property
     def name(self) -> str:
@@ -156,7 +162,8 @@ class AsyncUpgrade:
     ) -> AsyncPlan:
         """Plan the cutover: fence the old server, let the new one catch up, move the clients.
 
-        ``redirect("new")`` moves the clients; it may be called again after a failure. With
+        ``redirect("new")`` moves the clients; it may be called again after a failure, which it is
+        too if it takes longer than the upgrade's ``timeout``. It runs in a thread of its own. With
         ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
         nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
 
@@ -182,13 +189,12 @@ class AsyncUpgrade:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
 
         After a cutover there is no way back then. The server that does not accept writes stays
-        fenced.
+        fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*await published_groups(self._old, self._names)]
         back = [one.state.subname for one in (await self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
-        checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
-        return self._plan(journal, checks, None)
+        return self._plan(journal, _FinishChecks(self), None)
 
     async def plan_resume(
         self,
@@ -225,8 +231,8 @@ class AsyncUpgrade:
     def _actor(
         self, redirect: Redirect | None, bindir: str | Path | None, owners: bool
     ) -> AsyncUpgradeActor:
-        if redirect is not None and not callable(redirect):
-            raise TypeError(f"redirect must be a function, not {type(redirect).__name__}")
+        if redirect is not None:
+            insist_on_hook(redirect, "redirect")
         return AsyncUpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -275,15 +281,16 @@ class _RollbackChecks:
     upgrade: AsyncUpgrade
 
     async def findings(self) -> list[Finding]:
-        return [*rollback_findings(await self.upgrade.status())]
+        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        return [*rollback_findings(status, await read_stuck(new, old, status.back))]
 
 
 @attrs.frozen
-class _PhaseChecks:
-    """The checks of an operation that is possible in some phases."""
+class _FinishChecks:
+    """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: AsyncUpgrade
-    needed: tuple[UpgradePhase, ...]
 
     async def findings(self) -> list[Finding]:
-        return [phase_finding(await self.upgrade.status(), *self.needed)]
+        status, (old, new) = await self.upgrade.status(), self.upgrade._sides
+        return [*finish_findings(status, await read_stuck(new, old, status.back))]

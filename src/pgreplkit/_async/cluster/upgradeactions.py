@@ -9,14 +9,19 @@ from pathlib import Path
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._async._io import completed, sleep, to_thread
-from pgreplkit._async.cluster.upgradefacts import read_tables
+from pgreplkit._async._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._async.cluster.upgradefacts import (
+    read_fingerprint,
+    read_kept_schema,
+    read_tables,
+)
 from pgreplkit._async.logical.drift import acopy_schema, aschema_drift, read_shapes
 from pgreplkit._async.logical.fence import lift, permit
 from pgreplkit._async.logical.sequences import AsyncSequencePlan
 from pgreplkit._async.logical.subscribing import MEANING
 from pgreplkit._async.logical.subscription import AsyncSubscription
 from pgreplkit._async.primary import AsyncPrimary
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -93,6 +98,8 @@ class AsyncUpgradeActor:
                         copy_data=False, create_slot=False, slot_name=step.publication
                     ),
                 )
+            case steps.KeepSchema():
+                await self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -102,6 +109,7 @@ class AsyncUpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
+                # The other server is fenced, so that nothing comes after the marker.
                 lsn = await other.write_marker()
                 for name in step.subscriptions:
                     subscription = await server.subscription(name)
@@ -185,8 +193,16 @@ class AsyncUpgradeActor:
             if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
                 raise
 
+    async def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = await read_kept_schema(self.old, step.publication)
+        found = await read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        await self.old._link.run("keep the schema", statement, grant="the owner")
+
     async def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
+        # It exists if an attempt was killed after its last statement.
         with suppress(SubscriptionNotFound):
             await server.subscription(name)
             return
@@ -202,6 +218,7 @@ class AsyncUpgradeActor:
         for name in names:
             with suppress(SubscriptionNotFound):
                 await (await server.subscription(name)).drop(timeout=self.timeout)
+            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
             await _drop_slots(publisher, [name])
 
     async def _arm(self, subscription: AsyncSubscription) -> None:
@@ -214,6 +231,7 @@ class AsyncUpgradeActor:
             slot = await old.slot(name)
             reached = await slot.advance(await old.write_marker())
         else:
+            # Before 11 only a new slot has another position.
             await _drop_slots(old, [name])
             slot = await old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or await old.write_marker()
@@ -233,6 +251,7 @@ class AsyncUpgradeActor:
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
         disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
         await link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        # From a millisecond on: while this waits, no one can write.
         backoff = Backoff(self.timeout, first=0.001)
         while workers := await link.all("end the apply workers", END_WORKERS, [[*names]]):
             if backoff.is_over:
@@ -247,12 +266,24 @@ class AsyncUpgradeActor:
         redirect = self.redirect
         if redirect is None:
             return
+        operation, group = f"move the clients to the {node} server", TaskGroup(1)
+        job = group.start(lambda: _called(redirect, node))
         try:
-            await completed(await to_thread(lambda: redirect(node)))
-        except Exception as error:
-            raise ControlFailed(
-                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
-            ) from error
+            await group.wait([job], self.timeout)
+            if not job.done():
+                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
+                raise ControlFailed(operation, found)
+            try:
+                job.result()
+            except Exception as error:
+                found = f"{type(error).__name__}: {error}"
+                raise ControlFailed(operation, found) from error
+        finally:
+            await group.close()
+
+
+async def _called(redirect: Callable[[str], object], node: str) -> None:
+    await completed(await to_thread(lambda: redirect(node)))
 
 
 async def _drop_slots(server: AsyncPrimary, names: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     UserTable,
     user_table_in,
 )
+from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT, KEPT
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
@@ -31,6 +32,7 @@ from pgreplkit.errors import ServerError, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -196,7 +198,9 @@ async def read_gate(
     tables = await read_tables(old._link)
     plan = await AsyncSequencePlan.read(old, new)
     writers = await old.find_writers(published)
+    kept = await read_kept_schema(old, names.forward(1))
     return [
+        schema_finding(kept, await read_fingerprint(old._link), await read_fingerprint(new._link)),
         *cutover_findings(
             status,
             drift,
@@ -205,21 +209,39 @@ async def read_gate(
             ],
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
-            stuck=await _stuck(old, new, status),
-        )
+            stuck=await read_stuck(
+                old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
+            ),
+        ),
     ]
 
 
-async def _stuck(old: AsyncPrimary, new: AsyncPrimary, status: UpgradeStatus) -> list[str]:
-    """Return why subscriptions of the new server do not catch up."""
+async def read_stuck(
+    publisher: AsyncPrimary, subscriber: AsyncPrimary, states: Sequence[SubscriptionStatus]
+) -> list[str]:
+    """Return why subscriptions do not catch up."""
     found = []
-    for one in status.forward if status.phase is UpgradePhase.PREPARED else ():
-        subscription = await new.subscription(one.state.subname)
+    for one in states:
+        subscription = await subscriber.subscription(one.state.subname)
         try:
-            await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=old)
+            await subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)
         except SubscriptionStuck as error:
             found.append(str(error))
     return found
+
+
+async def read_fingerprint(link: AsyncLink) -> dict[str, str]:
+    """Return a hash for each object of the schema."""
+    # Definitions name schemas only where the search_path lacks them.
+    async with link.qualified("read the schema") as within:
+        records = await within.all("read the schema", FINGERPRINT)
+    return {record["name"]: record["hash"] for record in records}
+
+
+async def read_kept_schema(old: AsyncPrimary, publication: str) -> KeptSchema:
+    """Return the fingerprints that the preparation kept."""
+    records = await old._link.all("read the kept schema", KEPT, [publication])
+    return KeptSchema.from_text(records[0]["kept"] if records else None)
 
 
 async def published_groups(server: AsyncPrimary, names: Names) -> dict[str, tuple[str, ...]]:

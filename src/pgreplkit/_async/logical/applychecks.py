@@ -66,6 +66,7 @@ async def check_apply(
 async def read_rights(link: AsyncLink, operation: str) -> ApplyRights:
     """Read what the current role may do on a subscriber."""
     record = await link.one(operation, sql.RIGHTS)
+    # Before 15 no privilege exists for it: a function of a superuser sets it.
     if has("settings.grantable", link.version.major):
         record |= await link.one(operation, sql.MAY_SET_ROLE)
     return ApplyRights(**record)

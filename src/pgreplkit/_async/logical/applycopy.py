@@ -81,6 +81,7 @@ class AsyncApplyCopy:
             self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
             tables = [copy.table.table_name for copy in self._left]
             await insist_on_all_rows(self._publisher, target.operation, tables)
+            # Before anything is created; each copy checks its table again.
             if settings.existing == "refuse":
                 for copy in self._left:
                     await insist_on_empty(target.link, copy, settings)
@@ -118,6 +119,7 @@ class AsyncApplyCopy:
             self._conninfo, database=database
         ) as walsender:
             with translate_errors(target.operation):
+                # Creating a slot waits for the transactions that are open, however long they are.
                 unlimited = without_timeouts(walsender.version.major)
                 await walsender.connection.execute(unlimited.encode(), prepare=False)
             if has_slot and is_first:
@@ -143,6 +145,7 @@ class AsyncApplyCopy:
         jobs = []
         try:
             for number in range(min(settings.copy_workers, len(self._left))):
+                # The first worker uses the applier's own session.
                 if number:
                     targets.append(
                         await AsyncApplyTarget.connect(
@@ -165,6 +168,7 @@ class AsyncApplyCopy:
                 await group.wait(jobs, _LOOKS_EVERY)
         finally:
             self._is_wanted = False
+            # Again and again: a request to cancel is lost between two statements.
             while not all(job.done() for job in jobs):
                 await _cancel(workers)
                 await group.wait(jobs, _LOOKS_EVERY)

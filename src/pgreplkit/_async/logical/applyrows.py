@@ -100,6 +100,7 @@ class AsyncApplyRows(AsyncClosing):
         match = self._planner.plan_of(copy.table).match
         connection, existing = self._target.connection, self._settings.existing
         table = parts.table(match.target.table)
+        # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate":
             await connection.execute(SQL(sql.TRUNCATE).format(table))
         elif existing == "refuse":

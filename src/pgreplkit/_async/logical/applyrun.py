@@ -138,6 +138,7 @@ class AsyncApplyRun:
 
     async def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
+        # A failure found here sends transactions again, so that one flush may not be enough.
         await self._drain(0)
         while self._tally.position < self._taken:
             await self._flush()
@@ -154,6 +155,7 @@ class AsyncApplyRun:
             sockets = [pipeline.socket]
             if self._stream.socket is not None:
                 sockets.append(self._stream.socket)
+            # Only if libpq has more to send: else the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             await wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
@@ -192,6 +194,7 @@ class AsyncApplyRun:
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
         if pipeline.in_flight >= _MOST_GROUPS:
+            # To the half, so that the subscriber has work while the next ones are sent.
             await self._drain(_MOST_GROUPS // 2)
         elif self._bytes > _MOST_BYTES:
             await self._drain(0)
@@ -201,12 +204,14 @@ class AsyncApplyRun:
     def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
         """Leave out the changes that are in the copied rows of a table."""
         end = transaction.end_lsn
+        # Positions only grow, so a table that the stream has passed is never looked at again.
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
     def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
+        # The publisher got it from this subscriber: applying it would send it round again.
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         return not self._settings.takes_own_only
@@ -238,6 +243,7 @@ class AsyncApplyRun:
                 if is_batched and (batch.takes(step) or await self._takes_next(step)):
                     continue
                 statement, values, formats = step
+                # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
                 await send(statement.name, statement.sql, values, formats, note, weight)
         if batch:
@@ -303,6 +309,7 @@ class AsyncApplyRun:
             group = outcome.group
             if outcome.error is not None:
                 if isinstance(group, LSN):
+                    # A flush has no change that could be applied in another way.
                     raise outcome.error
                 # The transactions behind it were refused for that reason.
                 await self._recover(outcome.error)
@@ -349,6 +356,7 @@ class AsyncApplyRun:
         """Count conflicts, and record those that are within the rate."""
         for conflict in conflicts:
             self._tally.conflicts[conflict.kind] += 1
+            # A row for each conflict could cost more than the changes themselves.
             minute = int(time.monotonic() // 60)
             place = conflict.table, conflict.kind, minute
             self._logged[place] += 1
@@ -392,6 +400,7 @@ class AsyncApplyRun:
         else:
             await self._apply_slowly(transaction)
             self._pending.popleft()
+        # The server has refused all that followed the failure in the pipeline.
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
@@ -418,6 +427,7 @@ class AsyncApplyRun:
     ) -> None:
         """Park or skip a transaction, if that is the decision; else raise its failure."""
         decision: FailureDecision = "stop"
+        # A full disk would put aside every transaction that follows.
         if is_of_a_change(failure.sqlstate):
             decision = self._decided(transaction, failure)
         if decision == "stop":

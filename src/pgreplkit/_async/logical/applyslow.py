@@ -75,6 +75,7 @@ class AsyncSlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
+        # The pipeline leaves this to its last statement; here it needs no open transaction.
         if target.max_clock_skew is not None:
             await target.wait_for_clock(transaction.commit_time, target.max_clock_skew)
         target.begin(self._planner, transaction)
@@ -84,6 +85,7 @@ class AsyncSlowPath:
                 number += 1
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += await self._change(change, transaction)
+            # A failure from here on is of the whole transaction.
             table = None
             for conflict in conflicts:
                 await record(target.link, target.name, conflict, transaction)
@@ -228,6 +230,7 @@ class AsyncSlowPath:
         with translate_errors(f"skip transaction {transaction.xid}", connection=target.connection):
             await target.execute("BEGIN")
             try:
+                # An empty transaction, which only moves the position.
                 await target.commit(transaction)
             except BaseException:
                 await self._roll_back()
@@ -236,6 +239,7 @@ class AsyncSlowPath:
     async def _keep_steps(self, parked: int, transaction: RawTransaction[Row]) -> None:
         """Write what a transaction that was put aside would have executed."""
         number = 0
+        # The statements, not the changes: they can be applied without the stream's tables.
         self._target.begin(self._planner, transaction)
         for change in transaction.changes():
             for statement, values, formats in await self._plan(change):

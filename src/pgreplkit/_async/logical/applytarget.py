@@ -41,6 +41,8 @@ _TIME = struct.Struct(">q").pack
 _STREAMING = "streaming"
 _RELEASED_WITHIN = 3.0
 """Seconds for the session of an applier that was killed to notice it, and to end."""
+_CREATED_WITHIN = 60.0
+"""Seconds for the lock of the schema: another applier that creates the tables needs less."""
 _CLOCK_EVERY = 0.1
 """Seconds after which a clock that was set right is noticed."""
 _END, _FLUSH, _CHECK = b"pgreplkit_end", b"pgreplkit_flush", b"pgreplkit_check"
@@ -117,6 +119,7 @@ class AsyncApplyTarget(AsyncClosing):
             # Limits that are meant for clients must not end a long transaction of the publisher.
             await self.connection.execute(without_timeouts(self.major).encode())
         await self.link.all(operation, sql.session_settings(self.major))
+        # A role that has it by ALTER ROLE needs no privilege here.
         shown = await self.link.one(operation, sql.SHOWN_ROLE)
         if shown["role"] != "replica":
             grant = "SET ON PARAMETER session_replication_role"
@@ -145,7 +148,7 @@ class AsyncApplyTarget(AsyncClosing):
         if await self.has_schema():
             return
         # Another applier may create them at the same time.
-        async with self.link.transaction(self.operation, timeout=60.0) as within:
+        async with self.link.transaction(self.operation, timeout=_CREATED_WITHIN) as within:
             await within.all(self.operation, sql.LOCK_SCHEMA)
             schema = "CREATE ON DATABASE " + self.connection.info.dbname
             for statement in (sql.CREATE_SCHEMA, *sql.CREATE_TABLES):
@@ -206,6 +209,7 @@ class AsyncApplyTarget(AsyncClosing):
 
     async def drop(self) -> None:
         """Remove everything that is kept of the applier."""
+        # The applier itself last: after an interruption, drop() still finds it.
         for statement in (sql.DROP_COPIED, sql.DROP_PARKED, sql.DROP_CONFLICTS, sql.DROP_APPLIER):
             await self.link.all(self.operation, statement, [self.name])
         if await self._has_origin():
@@ -241,6 +245,7 @@ class AsyncApplyTarget(AsyncClosing):
 
         With ``checks`` its deferred constraints are checked before.
         """
+        # Before the origin moves, which the server does not undo if the commit fails.
         if checks:
             await self.pipeline.send(_CHECK, sql.CHECK_DEFERRED, (), ())
         end = transaction.end_lsn.to_bytes()
@@ -278,6 +283,7 @@ class AsyncApplyTarget(AsyncClosing):
                 return
             if ahead > limit:
                 raise ClockSkewTooLarge(self.operation, ahead, limit)
+            # A millisecond more, so that the next look finds the clock past that time.
             await sleep(min(ahead.total_seconds() + 0.001, _CLOCK_EVERY))
 
     async def use_ranks(self, ranks: Mapping[str, int]) -> None:

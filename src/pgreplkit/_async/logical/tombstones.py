@@ -37,6 +37,7 @@ async def ensure_tombstones(link: AsyncLink, tables: Sequence[TableName]) -> lis
         )
     await ensure_functions(link, operation)
     created = []
+    # One transaction for each table: locks of several could meet those of clients in another order.
     for table in tables:
         oid = await table_oid(link, table)
         asked = [str(table), sql.bury_function(oid)]

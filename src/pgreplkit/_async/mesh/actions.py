@@ -208,6 +208,7 @@ class AsyncMeshActor:
         async with await self.site.server(step.node) as server:
             link = server._link
             for table in await mesh_tables(link, step.mesh):
+                # Also before a trigger is created: an interrupted attempt may have left one.
                 await _allow_writes(link, table)
                 if is_refused:
                     refuses = SQL(sql.no_write_function(await table_oid(link, table)))
@@ -226,6 +227,7 @@ class AsyncMeshActor:
                 await _allow_writes(link, table)
             await drop_tombstones(link, tables)
             await _unpublish(link, step.mesh)
+            # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = await read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 await self._drop_stream(step.mesh, source, step.node, keeps_origin=False)

@@ -41,6 +41,8 @@ async def read_node(
 ) -> MeshNodeFacts:
     """Read the state of a server."""
     record = await link.one(_OPERATION, sql.NODE)
+    # At once: the time of the other queries would count as a difference of clocks.
+    skew = record["clock"] - datetime.now(UTC)
     settings = [
         SETTINGS.read(row) for row in await link.all(_OPERATION, SETTINGS.sql(link.version.major))
     ]
@@ -65,7 +67,7 @@ async def read_node(
         database=record["database"],
         encoding=record["encoding"],
         in_recovery=record["in_recovery"],
-        skew=record["clock"] - datetime.now(UTC),
+        skew=skew,
         slots=record["slots"],
         senders=record["senders"],
         origins=record["origins"],
@@ -84,6 +86,7 @@ async def read_node(
         published=tuple(await mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],
+        # A mesh also moves origins before a stream starts, which other appliers never do.
         rights=attrs.evolve(
             rights,
             has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
@@ -169,6 +172,7 @@ class AsyncRemoveChecks:
             ) as target:
                 stored[node] = await read_members(target.link, self.mesh)
                 state = await target.read_state()
+                # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = await is_reachable(self.site, self.lost)
         return remove_findings(self.lost, answers, stored, positions)

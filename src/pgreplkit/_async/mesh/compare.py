@@ -17,8 +17,9 @@ from pgreplkit.plans.mesh.status import Look, MeshComparison, MeshDifference, Me
 from pgreplkit.values.tablename import TableName
 
 _LOOKS = 8
-"""How often rows that change at each look are read again."""
+"""How often rows that change at each look are read again; then they are reported as undecided."""
 _KEYS_AT_ONCE = 200
+"""Keys that are read one by one; a longer list costs more than reading the whole range again."""
 
 
 class AsyncCatchUp(Protocol):
@@ -47,6 +48,7 @@ class AsyncMeshCompare:
         Raises: KeyMissing; WaitTimeout; StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
+        # Before the first look: each node has what the others had written until now.
         await self._catch_up()
         for table in tables:
             scan = await self._scan(table)
@@ -56,10 +58,12 @@ class AsyncMeshCompare:
                 within = KeyRange(low, high)
                 digests = [await self._digest(link, scan, within) for link in self._links.values()]
                 rows += digests[0].rows
+                # Only a suspicion: the nodes are written while one is read after the other.
                 if any(digest != digests[0] for digest in digests):
                     verdict = await self._looked_at(scan, within)
                     differences += [await self._difference(scan, key) for key in verdict.differing]
                     undecided += [f"{table} {scan.named(key)}" for key in verdict.doubtful]
+                # The last range has no end: another node may have rows after the first one's last.
                 if high is None:
                     break
                 low = high
@@ -115,6 +119,7 @@ class AsyncMeshCompare:
             verdict.add(looks)
             if not verdict.doubtful:
                 break
+            # The next look sees on each node what any other one had at this look.
             await self._catch_up()
         return verdict
 

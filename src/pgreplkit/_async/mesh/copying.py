@@ -74,6 +74,7 @@ class AsyncMeshCopy:
             async with await AsyncReplicationConnection.connect(
                 self._site.servers[self._donor], database=database
             ) as walsender:
+                # The slot of an interrupted copy: its snapshot has ended with the session.
                 if await donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     await walsender.drop_slot(self._slot, wait=True)
                 created = await walsender.create_slot(
@@ -155,6 +156,7 @@ class AsyncMeshCopy:
     ) -> None:
         record = await target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
         horizon = record["horizon"] - _MARGIN
+        # The copy counts as changes of the donor, which this node does not send on to others.
         await target.take_origin()
         for copy in copies:
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
@@ -242,6 +244,7 @@ async def _restamped(
     connection = target.connection
     await connection.execute(stage)
     try:
+        # Staged, since one transaction has one commit time, and the rows have many.
         await _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         await connection.execute(sql.INDEX_STAGED)
         for record in await target.link.all(target.operation, sql.STAGED_TIMES):

@@ -14,6 +14,8 @@ from pgreplkit.plans.mesh.layout import Members, MeshMember, publication_name
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the members of the mesh"
+_STORED_WITHIN = 60.0
+"""Seconds for the lock of the schema, which appliers take when they create their tables."""
 
 
 async def read_members(link: AsyncLink, mesh: str) -> Members:
@@ -32,7 +34,7 @@ async def store_members(
 ) -> None:
     """Store the members, and no others."""
     operation = "store the members of the mesh"
-    async with link.transaction(operation, timeout=60.0) as within:
+    async with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         await within.all(operation, applying.LOCK_SCHEMA)
         await within.run(operation, SQL(sql.CREATE_MEMBERS).format())
         names = [member.node for member in members]

@@ -57,6 +57,9 @@ from pgreplkit.values.rows import Rows
 from pgreplkit.values.seconds import Timeout, checked_seconds
 from pgreplkit.values.tablename import AnyTable, TableName
 
+_ENDED_WITHIN = 90.0
+"""Seconds for ``run`` to end in ``running``: longer than it waits for its appliers."""
+
 
 class AsyncMesh:
     """Servers that all write the same tables, each of which applies the changes of all others.
@@ -360,7 +363,7 @@ class AsyncMesh:
             yield
         finally:
             self.stop()
-            await group.wait([job], 90.0)
+            await group.wait([job], _ENDED_WITHIN)
             has_ended = job.done()
             await group.close()
             # Its failure may be why the block failed.

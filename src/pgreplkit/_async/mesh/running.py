@@ -29,6 +29,8 @@ _PAUSE = 1.0
 """Seconds before a stream whose connection was lost is started again."""
 _THREADS = 1000
 """More than any mesh has streams; the sync twin starts threads as it needs them."""
+_ENDED_WITHIN = 60.0
+"""Seconds for the appliers to complete and flush their transactions, which can be long."""
 
 _log = logging.getLogger("pgreplkit")
 
@@ -78,7 +80,7 @@ class AsyncMeshRun:
         finally:
             for one in self._running.values():
                 one.applier.stop()
-            await group.wait([one.job for one in self._running.values()], 60.0)
+            await group.wait([one.job for one in self._running.values()], _ENDED_WITHIN)
             await group.close()
         self._collect()
 
@@ -87,6 +89,7 @@ class AsyncMeshRun:
         try:
             async with await AsyncServer.connect(self._servers[target]) as server:
                 members = self._members[target] = await read_members(server._link, self._mesh)
+            # Pruning asks every member: one that is unknown here could have older changes.
             if target in members.active and {*members.present} <= self._servers.keys():
                 await self._pruning.look(target, members)
         except ServerError as error:
@@ -99,6 +102,7 @@ class AsyncMeshRun:
         members = self._members.get(target)
         if members is None:
             return
+        # A node that joins gets its rows first; one that has left gets nothing.
         active = members.active if target in members.active else ()
         wanted = {(source, target) for source in without(active, target) if source in self._servers}
         for stream, one in self._running.items():
@@ -141,6 +145,7 @@ class AsyncMeshRun:
             del self._running[stream]
             try:
                 one.job.result()
+            # These pass: a server restarts, another process ends, a clock is corrected.
             except (ConnectionFailed, SlotActive, ClockSkewTooLarge) as error:
                 _log.warning("mesh %s: %s", self._mesh, error)
                 self._not_before[stream] = time.monotonic() + _PAUSE

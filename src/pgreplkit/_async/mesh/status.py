@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pgreplkit._async.logical.applier import AsyncApplier
 from pgreplkit._async.server.server import AsyncServer
@@ -36,6 +36,7 @@ async def read_stream(
             counts = await link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
     except ConnectionFailed:
         return MeshStream(source=source, target=target, state=StreamState.UNREACHABLE)
+    # A plan that creates the stream may be interrupted between its two halves.
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
@@ -57,14 +58,14 @@ async def read_conflicts(
     servers: Mapping[str, str], mesh: str, since: datetime | None
 ) -> list[MeshConflict]:
     """Return the conflicts that all nodes have recorded, oldest first."""
-    first = since or datetime.min.replace(tzinfo=UTC, year=1970)
     found = []
     for target, conninfo in servers.items():
         async with await AsyncServer.connect(conninfo) as server:
             if not (await server._link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]:
+                # No applier has ever run there.
                 continue
             for source in without(servers, target):
-                row = [applier_name(mesh, source, target), first]
+                row = [applier_name(mesh, source, target), since]
                 records = await server._link.all(_OPERATION, applying.CONFLICTS, row)
                 found += [
                     MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import attrs
 
+from pgreplkit._sync._io import insist_on_hook
 from pgreplkit._sync.cluster.plan import Checks, Plan
 from pgreplkit._sync.cluster.upgradeactions import UpgradeActor
 from pgreplkit._sync.cluster.upgradefacts import (
     published_groups,
     read_gate,
     read_status,
+    read_stuck,
     read_tables,
     read_upgrade_facts,
 )
@@ -37,7 +39,7 @@ from pgreplkit.plans.cluster.upgrade import (
     rollback_journal,
 )
 from pgreplkit.plans.cluster.upgradechecks import upgrade_findings
-from pgreplkit.plans.cluster.upgradegate import phase_finding, rollback_findings
+from pgreplkit.plans.cluster.upgradegate import finish_findings, phase_finding, rollback_findings
 from pgreplkit.plans.logical.compare import CompareProgress
 from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
@@ -79,6 +81,10 @@ class Upgrade:
         if unknown := self._replication.keys() - {"old", "new"}:
             raise ValueError(f"replication has the servers old and new, not {sorted(unknown)}")
         self._timeout = checked_seconds(timeout, "timeout")
+
+    @property
+    def _sides(self) -> tuple[Primary, Primary]:
+        return self._old, self._new
 
     @property
     def name(self) -> str:
@@ -155,7 +161,8 @@ class Upgrade:
     ) -> Plan:
         """Plan the cutover: fence the old server, let the new one catch up, move the clients.
 
-        ``redirect("new")`` moves the clients; it may be called again after a failure. With
+        ``redirect("new")`` moves the clients; it may be called again after a failure, which it is
+        too if it takes longer than the upgrade's ``timeout``. It runs in a thread of its own. With
         ``way_back`` the old server follows the new one afterwards, so that ``plan_rollback`` loses
         nothing. ``result.write_outage`` is the time from the fence until ``redirect`` returned.
 
@@ -181,13 +188,12 @@ class Upgrade:
         """Plan the end: drop all subscriptions, slots and publications of the upgrade.
 
         After a cutover there is no way back then. The server that does not accept writes stays
-        fenced.
+        fenced. If the old server no longer follows, run the plan with ``force=True``.
         """
         groups = [*published_groups(self._old, self._names)]
         back = [one.state.subname for one in (self.status()).back]
         journal = finish_journal(self._names, groups, back=back)
-        checks = _PhaseChecks(self, (UpgradePhase.CUT_OVER, UpgradePhase.PREPARED))
-        return self._plan(journal, checks, None)
+        return self._plan(journal, _FinishChecks(self), None)
 
     def plan_resume(
         self,
@@ -224,8 +230,8 @@ class Upgrade:
     def _actor(
         self, redirect: Redirect | None, bindir: str | Path | None, owners: bool
     ) -> UpgradeActor:
-        if redirect is not None and not callable(redirect):
-            raise TypeError(f"redirect must be a function, not {type(redirect).__name__}")
+        if redirect is not None:
+            insist_on_hook(redirect, "redirect")
         return UpgradeActor(
             self._old, self._new, self._replication, redirect, bindir, owners, self._timeout
         )
@@ -274,15 +280,16 @@ class _RollbackChecks:
     upgrade: Upgrade
 
     def findings(self) -> list[Finding]:
-        return [*rollback_findings(self.upgrade.status())]
+        status, (old, new) = self.upgrade.status(), self.upgrade._sides
+        return [*rollback_findings(status, read_stuck(new, old, status.back))]
 
 
 @attrs.frozen
-class _PhaseChecks:
-    """The checks of an operation that is possible in some phases."""
+class _FinishChecks:
+    """The checks of an end: after a cutover, the old server may still be needed."""
 
     upgrade: Upgrade
-    needed: tuple[UpgradePhase, ...]
 
     def findings(self) -> list[Finding]:
-        return [phase_finding(self.upgrade.status(), *self.needed)]
+        status, (old, new) = self.upgrade.status(), self.upgrade._sides
+        return [*finish_findings(status, read_stuck(new, old, status.back))]

@@ -10,14 +10,19 @@ from pathlib import Path
 import attrs
 from psycopg.sql import SQL, Identifier, Literal
 
-from pgreplkit._sync._io import completed, sleep, to_thread
-from pgreplkit._sync.cluster.upgradefacts import read_tables
+from pgreplkit._sync._io import TaskGroup, completed, sleep, to_thread
+from pgreplkit._sync.cluster.upgradefacts import (
+    read_fingerprint,
+    read_kept_schema,
+    read_tables,
+)
 from pgreplkit._sync.logical.drift import copy_schema, read_shapes, schema_drift
 from pgreplkit._sync.logical.fence import lift, permit
 from pgreplkit._sync.logical.sequences import SequencePlan
 from pgreplkit._sync.logical.subscribing import MEANING
 from pgreplkit._sync.logical.subscription import Subscription
 from pgreplkit._sync.primary import Primary
+from pgreplkit.catalog.cluster.upgradeschema import KEEP
 from pgreplkit.catalog.logical.fence import LOCK_TIMEOUT
 from pgreplkit.catalog.logical.subscription import (
     ADVANCE_ORIGIN,
@@ -94,6 +99,8 @@ class UpgradeActor:
                         copy_data=False, create_slot=False, slot_name=step.publication
                     ),
                 )
+            case steps.KeepSchema():
+                self._keep_schema(step)
             case steps.WaitCopied():
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -103,6 +110,7 @@ class UpgradeActor:
                     "collect statistics", SQL("ANALYZE").format(), timeout=_COPY, grant="the owner"
                 )
             case steps.WaitApplied():
+                # The other server is fenced, so that nothing comes after the marker.
                 lsn = other.write_marker()
                 for name in step.subscriptions:
                     subscription = server.subscription(name)
@@ -184,8 +192,16 @@ class UpgradeActor:
             if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
                 raise
 
+    def _keep_schema(self, step: steps.KeepSchema) -> None:
+        kept = read_kept_schema(self.old, step.publication)
+        found = read_fingerprint(self._server(step.node)._link)
+        kept = attrs.evolve(kept, **{step.node: found})
+        statement = SQL(KEEP).format(Identifier(step.publication), Literal(kept.to_text()))
+        self.old._link.run("keep the schema", statement, grant="the owner")
+
     def _subscribe(self, node: str, name: str, options: SubscriptionOptions) -> None:
         server, (other, publisher) = self._server(node), self._other(node)
+        # It exists if an attempt was killed after its last statement.
         with suppress(SubscriptionNotFound):
             server.subscription(name)
             return
@@ -201,6 +217,7 @@ class UpgradeActor:
         for name in names:
             with suppress(SubscriptionNotFound):
                 (server.subscription(name)).drop(timeout=self.timeout)
+            # DROP SUBSCRIPTION drops it too, unless the subscription was never created.
             _drop_slots(publisher, [name])
 
     def _arm(self, subscription: Subscription) -> None:
@@ -213,6 +230,7 @@ class UpgradeActor:
             slot = old.slot(name)
             reached = slot.advance(old.write_marker())
         else:
+            # Before 11 only a new slot has another position.
             _drop_slots(old, [name])
             slot = old.create_logical_slot(name, timeout=self.timeout)
             reached = slot.state.confirmed_flush_lsn or old.write_marker()
@@ -232,6 +250,7 @@ class UpgradeActor:
         limit = SQL(LOCK_TIMEOUT).format(Literal(f"{timeout_milliseconds(self.timeout)}ms"))
         disable = [SQL(ALTER_SUBSCRIPTION).format(Identifier(name), SQL(DISABLE)) for name in names]
         link.run(operation, SQL(";\n").join([limit, *disable]), meaning=MEANING)
+        # From a millisecond on: while this waits, no one can write.
         backoff = Backoff(self.timeout, first=0.001)
         while workers := link.all("end the apply workers", END_WORKERS, [[*names]]):
             if backoff.is_over:
@@ -246,12 +265,24 @@ class UpgradeActor:
         redirect = self.redirect
         if redirect is None:
             return
+        operation, group = f"move the clients to the {node} server", TaskGroup(1)
+        job = group.start(lambda: _called(redirect, node))
         try:
-            completed(to_thread(lambda: redirect(node)))
-        except Exception as error:
-            raise ControlFailed(
-                f"move the clients to the {node} server", f"{type(error).__name__}: {error}"
-            ) from error
+            group.wait([job], self.timeout)
+            if not job.done():
+                found = f"redirect has not returned within {self.timeout:g} s, and may still run"
+                raise ControlFailed(operation, found)
+            try:
+                job.result()
+            except Exception as error:
+                found = f"{type(error).__name__}: {error}"
+                raise ControlFailed(operation, found) from error
+        finally:
+            group.close()
+
+
+def _called(redirect: Callable[[str], object], node: str) -> None:
+    completed(to_thread(lambda: redirect(node)))
 
 
 def _drop_slots(server: Primary, names: Iterable[str]) -> None:

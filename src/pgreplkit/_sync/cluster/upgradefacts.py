@@ -24,6 +24,7 @@ from pgreplkit.catalog.cluster.upgrade import (
     UserTable,
     user_table_in,
 )
+from pgreplkit.catalog.cluster.upgradeschema import FINGERPRINT, KEPT
 from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
 from pgreplkit.catalog.server.identity import unsigned_system_id
 from pgreplkit.driver import statements as parts
@@ -32,6 +33,7 @@ from pgreplkit.errors import ServerError, SubscriptionStuck
 from pgreplkit.plans.cluster.upgrade import NEW, OLD, Names, UpgradePhase, UpgradeStatus, phase_of
 from pgreplkit.plans.cluster.upgradefacts import Side, UpgradeFacts
 from pgreplkit.plans.cluster.upgradegate import cutover_findings, phase_finding
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
 from pgreplkit.plans.logical.subscription import SubscriptionStatus
 from pgreplkit.values.finding import Finding, Severity
 from pgreplkit.values.tablename import TableName
@@ -193,7 +195,9 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
     tables = read_tables(old._link)
     plan = SequencePlan.read(old, new)
     writers = old.find_writers(published)
+    kept = read_kept_schema(old, names.forward(1))
     return [
+        schema_finding(kept, read_fingerprint(old._link), read_fingerprint(new._link)),
         *cutover_findings(
             status,
             drift,
@@ -202,21 +206,39 @@ def read_gate(old: Primary, new: Primary, status: UpgradeStatus, names: Names) -
             ],
             sequences=[one for one in plan.problems if one.severity >= Severity.CRITICAL],
             writers=[f"process {one.pid} on {one.table}" for one in writers.sessions],
-            stuck=_stuck(old, new, status),
-        )
+            stuck=read_stuck(
+                old, new, status.forward if status.phase is UpgradePhase.PREPARED else ()
+            ),
+        ),
     ]
 
 
-def _stuck(old: Primary, new: Primary, status: UpgradeStatus) -> list[str]:
-    """Return why subscriptions of the new server do not catch up."""
+def read_stuck(
+    publisher: Primary, subscriber: Primary, states: Sequence[SubscriptionStatus]
+) -> list[str]:
+    """Return why subscriptions do not catch up."""
     found = []
-    for one in status.forward if status.phase is UpgradePhase.PREPARED else ():
-        subscription = new.subscription(one.state.subname)
+    for one in states:
+        subscription = subscriber.subscription(one.state.subname)
         try:
-            subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=old)
+            subscription.wait_for_catchup(timeout=_CATCH_UP, publisher=publisher)
         except SubscriptionStuck as error:
             found.append(str(error))
     return found
+
+
+def read_fingerprint(link: Link) -> dict[str, str]:
+    """Return a hash for each object of the schema."""
+    # Definitions name schemas only where the search_path lacks them.
+    with link.qualified("read the schema") as within:
+        records = within.all("read the schema", FINGERPRINT)
+    return {record["name"]: record["hash"] for record in records}
+
+
+def read_kept_schema(old: Primary, publication: str) -> KeptSchema:
+    """Return the fingerprints that the preparation kept."""
+    records = old._link.all("read the kept schema", KEPT, [publication])
+    return KeptSchema.from_text(records[0]["kept"] if records else None)
 
 
 def published_groups(server: Primary, names: Names) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 import attrs
@@ -79,6 +79,7 @@ _MEMORY = 2 << 20
 _KEPT = timedelta(days=30)
 """The time for which conflicts are kept."""
 _BINARY_SINCE = 14
+"""The first major version of a publisher that sends values in binary."""
 _DROPPED_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
 
@@ -246,10 +247,12 @@ class Applier(Closing):
                 self._run_once(until, deadline, is_text=is_text)
                 return
             except NotPortable:
+                # A table was altered, or published, during the stream: the format is for all.
                 is_text = True
             except (ConnectionFailed, SlotActive) as error:
                 if self._settings.reconnect is None:
                     raise
+                # Progress makes a new loss out of it, with all of the time to reconnect.
                 if patience is None or self._tally.transactions > done:
                     patience, done = Backoff(self._settings.reconnect), self._tally.transactions
                 if patience.is_over:
@@ -266,6 +269,7 @@ class Applier(Closing):
                 self._subscriber, self.name, uses_origin=settings.uses_origin
             ) as target,
         ):
+            # First of all: two appliers of one name would apply each change twice.
             target.lock()
             target.ensure_schema()
             shapes.link.all(self._operation, sql.PRUNE_CONFLICTS, [self.name, _KEPT])
@@ -274,6 +278,7 @@ class Applier(Closing):
             self._check_source(state, system_id := int(str(record["system_id"])))
             copies = self._published(publisher.link)
             tables = [copy.table for copy in copies]
+            # A publisher and subscriber in one database must not write the published tables.
             if record == shapes.link.one(self._operation, sql.SAME_DATABASE):
                 settings.insist_on_other_tables([table.table_name for table in tables])
             targets = [settings.target_of(table.table_name) for table in tables]
@@ -293,6 +298,7 @@ class Applier(Closing):
                 merges=settings.merges,
             )
             is_first = state is None or state.state != "streaming"
+            # A table that does not fit is found before rows are copied, or versions compared.
             if is_first or settings.stamps is not None:
                 for table in tables:
                     planner.plan_of(table)
@@ -307,16 +313,26 @@ class Applier(Closing):
                     settings,
                     lambda: self._is_stopping,
                 )
-                try:
-                    is_complete = copy.create(copies, system_id, state)
-                finally:
-                    self._tally.copied_rows += copy.rows
-                if not is_complete:
+                if not self._copied(copy, copies, system_id, state):
                     return
                 state = target.read_state()
             target.take_origin()
             self._tally.position = LSN.INVALID if state is None else state.position
             self._stream(target, shapes, planner, plugin, until, deadline)
+
+    def _copied(
+        self,
+        copy: ApplyCopy,
+        copies: Sequence[TableCopy],
+        system_id: int,
+        state: ApplierState | None,
+    ) -> bool:
+        """Copy the tables; return whether all of them are copied."""
+        try:
+            return copy.create(copies, system_id, state)
+        finally:
+            # A copy that fails or is stopped keeps the tables that it has completed.
+            self._tally.copied_rows += copy.rows
 
     def _use_versions(
         self, target: ApplyTarget, shapes: TargetShapes, tables: Sequence[TableName]
@@ -470,8 +486,7 @@ class Applier(Closing):
 
     def conflicts(self, *, since: datetime | None = None) -> list[ApplyConflict]:
         """Return the recorded conflicts, oldest first."""
-        first = since or datetime.min.replace(tzinfo=UTC, year=1970)
-        records = self._asked(sql.CONFLICTS, [self.name, first])
+        records = self._asked(sql.CONFLICTS, [self.name, since])
         return [ApplyConflict(**record) for record in records]
 
     def parked(self) -> list[ParkedTransaction]:

@@ -67,6 +67,7 @@ def check_apply(
 def read_rights(link: Link, operation: str) -> ApplyRights:
     """Read what the current role may do on a subscriber."""
     record = link.one(operation, sql.RIGHTS)
+    # Before 15 no privilege exists for it: a function of a superuser sets it.
     if has("settings.grantable", link.version.major):
         record |= link.one(operation, sql.MAY_SET_ROLE)
     return ApplyRights(**record)

@@ -82,6 +82,7 @@ class ApplyCopy:
             self._left.extend(copy for copy in copies if copy.table.table_name not in copied)
             tables = [copy.table.table_name for copy in self._left]
             insist_on_all_rows(self._publisher, target.operation, tables)
+            # Before anything is created; each copy checks its table again.
             if settings.existing == "refuse":
                 for copy in self._left:
                     insist_on_empty(target.link, copy, settings)
@@ -117,6 +118,7 @@ class ApplyCopy:
         database = self._publisher.connection.info.dbname
         with ReplicationConnection.connect(self._conninfo, database=database) as walsender:
             with translate_errors(target.operation):
+                # Creating a slot waits for the transactions that are open, however long they are.
                 unlimited = without_timeouts(walsender.version.major)
                 walsender.connection.execute(unlimited.encode(), prepare=False)
             if has_slot and is_first:
@@ -142,6 +144,7 @@ class ApplyCopy:
         jobs = []
         try:
             for number in range(min(settings.copy_workers, len(self._left))):
+                # The first worker uses the applier's own session.
                 if number:
                     targets.append(
                         ApplyTarget.connect(
@@ -164,6 +167,7 @@ class ApplyCopy:
                 group.wait(jobs, _LOOKS_EVERY)
         finally:
             self._is_wanted = False
+            # Again and again: a request to cancel is lost between two statements.
             while not all(job.done() for job in jobs):
                 _cancel(workers)
                 group.wait(jobs, _LOOKS_EVERY)

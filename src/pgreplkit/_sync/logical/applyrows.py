@@ -101,6 +101,7 @@ class ApplyRows(Closing):
         match = self._planner.plan_of(copy.table).match
         connection, existing = self._target.connection, self._settings.existing
         table = parts.table(match.target.table)
+        # In the transaction of the copy: if it fails, the old rows are back.
         if existing == "truncate":
             connection.execute(SQL(sql.TRUNCATE).format(table))
         elif existing == "refuse":

@@ -139,6 +139,7 @@ class ApplyRun:
 
     def _finish(self) -> None:
         """Wait until everything that was taken is flushed, and acknowledge it."""
+        # A failure found here sends transactions again, so that one flush may not be enough.
         self._drain(0)
         while self._tally.position < self._taken:
             self._flush()
@@ -153,6 +154,7 @@ class ApplyRun:
             sockets = [pipeline.socket]
             if self._stream.socket is not None:
                 sockets.append(self._stream.socket)
+            # Only if libpq has more to send: else the socket is always ready to be written.
             writers = [pipeline.socket] if is_blocked else []
             wait_sockets(sockets, writers, _ACKNOWLEDGED_EVERY)
             return None
@@ -191,6 +193,7 @@ class ApplyRun:
         self._taken = transaction.end_lsn
         pipeline = self._target.pipeline
         if pipeline.in_flight >= _MOST_GROUPS:
+            # To the half, so that the subscriber has work while the next ones are sent.
             self._drain(_MOST_GROUPS // 2)
         elif self._bytes > _MOST_BYTES:
             self._drain(0)
@@ -200,12 +203,14 @@ class ApplyRun:
     def _omit_copied(self, transaction: RawTransaction[Row]) -> None:
         """Leave out the changes that are in the copied rows of a table."""
         end = transaction.end_lsn
+        # Positions only grow, so a table that the stream has passed is never looked at again.
         self._copied = {table: lsn for table, lsn in self._copied.items() if end <= lsn}
         transaction.omitted = frozenset(self._copied)
 
     def _is_wanted(self, transaction: RawTransaction[Row]) -> bool:
         if transaction.origin is None:
             return True
+        # The publisher got it from this subscriber: applying it would send it round again.
         if transaction.origin == self._target.origin:
             raise OriginLoop(self._target.operation, transaction.origin)
         return not self._settings.takes_own_only
@@ -237,6 +242,7 @@ class ApplyRun:
                 if is_batched and (batch.takes(step) or self._takes_next(step)):
                     continue
                 statement, values, formats = step
+                # Without a note the outcome needs no look: most changes meet no conflict.
                 note = step if statement.needs_row else None
                 send(statement.name, statement.sql, values, formats, note, weight)
         if batch:
@@ -298,6 +304,7 @@ class ApplyRun:
             group = outcome.group
             if outcome.error is not None:
                 if isinstance(group, LSN):
+                    # A flush has no change that could be applied in another way.
                     raise outcome.error
                 # The transactions behind it were refused for that reason.
                 self._recover(outcome.error)
@@ -344,6 +351,7 @@ class ApplyRun:
         """Count conflicts, and record those that are within the rate."""
         for conflict in conflicts:
             self._tally.conflicts[conflict.kind] += 1
+            # A row for each conflict could cost more than the changes themselves.
             minute = int(time.monotonic() // 60)
             place = conflict.table, conflict.kind, minute
             self._logged[place] += 1
@@ -387,6 +395,7 @@ class ApplyRun:
         else:
             self._apply_slowly(transaction)
             self._pending.popleft()
+        # The server has refused all that followed the failure in the pipeline.
         again = [*self._pending]
         self._pending.clear()
         self._bytes = 0
@@ -413,6 +422,7 @@ class ApplyRun:
     ) -> None:
         """Park or skip a transaction, if that is the decision; else raise its failure."""
         decision: FailureDecision = "stop"
+        # A full disk would put aside every transaction that follows.
         if is_of_a_change(failure.sqlstate):
             decision = self._decided(transaction, failure)
         if decision == "stop":

@@ -76,6 +76,7 @@ class SlowPath:
         """
         target, conflicts = self._target, list[Conflict]()
         number, table, letter = 0, None, 0
+        # The pipeline leaves this to its last statement; here it needs no open transaction.
         if target.max_clock_skew is not None:
             target.wait_for_clock(transaction.commit_time, target.max_clock_skew)
         target.begin(self._planner, transaction)
@@ -85,6 +86,7 @@ class SlowPath:
                 number += 1
                 letter, table = change[0], ", ".join(str(reader.table) for reader in change[1])
                 conflicts += self._change(change, transaction)
+            # A failure from here on is of the whole transaction.
             table = None
             for conflict in conflicts:
                 record(target.link, target.name, conflict, transaction)
@@ -227,6 +229,7 @@ class SlowPath:
         with translate_errors(f"skip transaction {transaction.xid}", connection=target.connection):
             target.execute("BEGIN")
             try:
+                # An empty transaction, which only moves the position.
                 target.commit(transaction)
             except BaseException:
                 self._roll_back()
@@ -235,6 +238,7 @@ class SlowPath:
     def _keep_steps(self, parked: int, transaction: RawTransaction[Row]) -> None:
         """Write what a transaction that was put aside would have executed."""
         number = 0
+        # The statements, not the changes: they can be applied without the stream's tables.
         self._target.begin(self._planner, transaction)
         for change in transaction.changes():
             for statement, values, formats in self._plan(change):

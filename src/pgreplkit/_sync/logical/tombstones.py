@@ -38,6 +38,7 @@ def ensure_tombstones(link: Link, tables: Sequence[TableName]) -> list[TableName
         )
     ensure_functions(link, operation)
     created = []
+    # One transaction for each table: locks of several could meet those of clients in another order.
     for table in tables:
         oid = table_oid(link, table)
         asked = [str(table), sql.bury_function(oid)]

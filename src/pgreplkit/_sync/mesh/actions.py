@@ -199,6 +199,7 @@ class MeshActor:
         with self.site.server(step.node) as server:
             link = server._link
             for table in mesh_tables(link, step.mesh):
+                # Also before a trigger is created: an interrupted attempt may have left one.
                 _allow_writes(link, table)
                 if is_refused:
                     refuses = SQL(sql.no_write_function(table_oid(link, table)))
@@ -217,6 +218,7 @@ class MeshActor:
                 _allow_writes(link, table)
             drop_tombstones(link, tables)
             _unpublish(link, step.mesh)
+            # Nothing is applied here from now on, so no row needs the origin of its commit.
             members = read_members(link, step.mesh)
             for source in without(members.ranks, step.node):
                 self._drop_stream(step.mesh, source, step.node, keeps_origin=False)

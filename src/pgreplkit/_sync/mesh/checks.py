@@ -40,6 +40,8 @@ _OPERATION = "read the state of a node"
 def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> MeshNodeFacts:
     """Read the state of a server."""
     record = link.one(_OPERATION, sql.NODE)
+    # At once: the time of the other queries would count as a difference of clocks.
+    skew = record["clock"] - datetime.now(UTC)
     settings = [
         SETTINGS.read(row) for row in link.all(_OPERATION, SETTINGS.sql(link.version.major))
     ]
@@ -64,7 +66,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         database=record["database"],
         encoding=record["encoding"],
         in_recovery=record["in_recovery"],
-        skew=record["clock"] - datetime.now(UTC),
+        skew=skew,
         slots=record["slots"],
         senders=record["senders"],
         origins=record["origins"],
@@ -81,6 +83,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         published=tuple(mesh_tables(link, mesh)) if is_published else None,
         owns_tables=owns["owns_all"],
         may_replicate=there["may_replicate"],
+        # A mesh also moves origins before a stream starts, which other appliers never do.
         rights=attrs.evolve(
             rights,
             has_origin_wrapper=rights.has_origin_wrapper and advances["has_origin_wrapper"],
@@ -161,6 +164,7 @@ class RemoveChecks:
             with ApplyTarget.connect(self.site.servers[node], name, uses_origin=True) as target:
                 stored[node] = read_members(target.link, self.mesh)
                 state = target.read_state()
+                # A node without the stream has none of the changes, and is behind all others.
                 positions[node] = LSN.INVALID if state is None else state.position
         answers = is_reachable(self.site, self.lost)
         return remove_findings(self.lost, answers, stored, positions)

@@ -18,8 +18,9 @@ from pgreplkit.plans.mesh.status import Look, MeshComparison, MeshDifference, Me
 from pgreplkit.values.tablename import TableName
 
 _LOOKS = 8
-"""How often rows that change at each look are read again."""
+"""How often rows that change at each look are read again; then they are reported as undecided."""
 _KEYS_AT_ONCE = 200
+"""Keys that are read one by one; a longer list costs more than reading the whole range again."""
 
 
 class CatchUp(Protocol):
@@ -48,6 +49,7 @@ class MeshCompare:
         Raises: KeyMissing; WaitTimeout; StatementTimeout.
         """
         rows, differences, undecided = 0, list[MeshDifference](), list[str]()
+        # Before the first look: each node has what the others had written until now.
         self._catch_up()
         for table in tables:
             scan = self._scan(table)
@@ -57,10 +59,12 @@ class MeshCompare:
                 within = KeyRange(low, high)
                 digests = [self._digest(link, scan, within) for link in self._links.values()]
                 rows += digests[0].rows
+                # Only a suspicion: the nodes are written while one is read after the other.
                 if any(digest != digests[0] for digest in digests):
                     verdict = self._looked_at(scan, within)
                     differences += [self._difference(scan, key) for key in verdict.differing]
                     undecided += [f"{table} {scan.named(key)}" for key in verdict.doubtful]
+                # The last range has no end: another node may have rows after the first one's last.
                 if high is None:
                     break
                 low = high
@@ -116,6 +120,7 @@ class MeshCompare:
             verdict.add(looks)
             if not verdict.doubtful:
                 break
+            # The next look sees on each node what any other one had at this look.
             self._catch_up()
         return verdict
 

@@ -75,6 +75,7 @@ class MeshCopy:
             with ReplicationConnection.connect(
                 self._site.servers[self._donor], database=database
             ) as walsender:
+                # The slot of an interrupted copy: its snapshot has ended with the session.
                 if donor._link.all(self._operation, applying.SLOT_EXISTS, [self._slot]):
                     walsender.drop_slot(self._slot, wait=True)
                 created = walsender.create_slot(
@@ -154,6 +155,7 @@ class MeshCopy:
     ) -> None:
         record = target.link.one(self._operation, sql.HORIZON, [self._mesh, self._node])
         horizon = record["horizon"] - _MARGIN
+        # The copy counts as changes of the donor, which this node does not send on to others.
         target.take_origin()
         for copy in copies:
             with translate_errors(f"copy {copy.table}", connection=reader, grant="SELECT"):
@@ -241,6 +243,7 @@ def _restamped(
     connection = target.connection
     connection.execute(stage)
     try:
+        # Staged, since one transaction has one commit time, and the rows have many.
         _pass_on(reader, rows, target, SQL(sql.COPY_STAGED).format())
         connection.execute(sql.INDEX_STAGED)
         for record in target.link.all(target.operation, sql.STAGED_TIMES):

@@ -15,6 +15,8 @@ from pgreplkit.plans.mesh.layout import Members, MeshMember, publication_name
 from pgreplkit.values.tablename import TableName
 
 _OPERATION = "read the members of the mesh"
+_STORED_WITHIN = 60.0
+"""Seconds for the lock of the schema, which appliers take when they create their tables."""
 
 
 def read_members(link: Link, mesh: str) -> Members:
@@ -31,7 +33,7 @@ def read_members(link: Link, mesh: str) -> Members:
 def store_members(link: Link, mesh: str, ties: str, members: Sequence[MeshMember]) -> None:
     """Store the members, and no others."""
     operation = "store the members of the mesh"
-    with link.transaction(operation, timeout=60.0) as within:
+    with link.transaction(operation, timeout=_STORED_WITHIN) as within:
         within.all(operation, applying.LOCK_SCHEMA)
         within.run(operation, SQL(sql.CREATE_MEMBERS).format())
         names = [member.node for member in members]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pgreplkit._sync.logical.applier import Applier
 from pgreplkit._sync.server.server import Server
@@ -37,6 +37,7 @@ def read_stream(
             counts = link.one(_OPERATION, sql.CONFLICTS, [name, name]) if states else None
     except ConnectionFailed:
         return MeshStream(source=source, target=target, state=StreamState.UNREACHABLE)
+    # A plan that creates the stream may be interrupted between its two halves.
     if counts is None or not slots:
         return MeshStream(source=source, target=target, state=StreamState.MISSING)
     state = StreamState.STREAMING if slots[0]["active"] else StreamState.STOPPED
@@ -58,14 +59,14 @@ def read_conflicts(
     servers: Mapping[str, str], mesh: str, since: datetime | None
 ) -> list[MeshConflict]:
     """Return the conflicts that all nodes have recorded, oldest first."""
-    first = since or datetime.min.replace(tzinfo=UTC, year=1970)
     found = []
     for target, conninfo in servers.items():
         with Server.connect(conninfo) as server:
             if not (server._link.one(_OPERATION, applying.HAS_TABLES))["has_tables"]:
+                # No applier has ever run there.
                 continue
             for source in without(servers, target):
-                row = [applier_name(mesh, source, target), first]
+                row = [applier_name(mesh, source, target), since]
                 records = server._link.all(_OPERATION, applying.CONFLICTS, row)
                 found += [
                     MeshConflict(source=source, target=target, conflict=ApplyConflict(**record))

@@ -218,7 +218,8 @@ ADD_CONFLICT = """
 """
 CONFLICTS = """
     SELECT id, at, kind, table_name AS table, key_values, resolution, xid, lsn
-    FROM pgreplkit.conflict WHERE applier = %s AND at >= %s ORDER BY id
+    FROM pgreplkit.conflict
+    WHERE applier = %s AND at >= coalesce(%s::timestamptz, '-infinity') ORDER BY id
 """
 PRUNE_CONFLICTS = """
     DELETE FROM pgreplkit.conflict WHERE applier = %s AND at < clock_timestamp() - %s::interval

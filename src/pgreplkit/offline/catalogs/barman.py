@@ -48,7 +48,9 @@ def barman_backups(folder: str | os.PathLike[str]) -> tuple[Backup, ...]:
             remedy="give the directory of one server in Barman's home",
         )  # fmt: skip
     found = sorted(_files(place))
-    return tuple(_backup(identifier, path) for identifier, path in found)
+    return tuple(
+        _backup(identifier, path, place / "base" / identifier) for identifier, path in found
+    )
 
 
 def _files(place: Path) -> Iterator[tuple[str, Path]]:
@@ -60,7 +62,7 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
             yield path.parent.name, path
 
 
-def _backup(identifier: str, path: Path) -> Backup:
+def _backup(identifier: str, path: Path, data: Path) -> Backup:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -87,7 +89,7 @@ def _backup(identifier: str, path: Path) -> Backup:
             segment_size=SegmentSize(int(size)) if size else None,
             parent=parent,
             size=int(fields["size"]) if fields.get("size") else None,
-            path=path.parent.parent / "base" / identifier,
+            path=data,
         )
     except (KeyError, ValueError, InvalidSegmentSize) as error:
         found = f"the key {error.args[0]!r} is missing" if isinstance(error, KeyError) else error

@@ -117,6 +117,7 @@ def phase_of(
     if not all(status.is_synced for status in forward):
         return UpgradePhase.COPYING
     enabled = {status.state.subenabled for status in forward}
+    # Anything between the two is a step of an interrupted operation.
     if enabled == {True} and new_is_fenced and not old_is_fenced:
         return UpgradePhase.PREPARED
     if enabled == {False} and old_is_fenced and not new_is_fenced:
@@ -137,10 +138,12 @@ def groups_of(tables: Sequence[UserTable], count: int) -> tuple[TableGroup, ...]
 
     def top(table: TableName) -> TableName:
         while leader[table] != table:
+            # Shortens the chain for the next search.
             leader[table] = leader[leader[table]]
             table = leader[table]
         return table
 
+    # Each table points to another one of its part; the end of such a chain stands for the part.
     for one in tables:
         for other in one.joined:
             if other in known:
@@ -196,9 +199,11 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
             do.PublishTables(OLD, name, [str(table) for table in group.tables])
             for name, group in zip(forward, groups, strict=True)
         ),
+        do.KeepSchema(OLD, names.forward(1)),
         *(do.Subscribe(NEW, name) for name in forward),
         do.WaitCopied(NEW, forward),
         do.Analyze(NEW),
+        do.KeepSchema(NEW, names.forward(1)),
     ]
     return Journal(operation=f"{_PREPARATION} {names.upgrade}", steps=tuple(steps))
 

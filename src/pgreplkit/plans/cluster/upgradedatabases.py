@@ -34,11 +34,13 @@ def database_findings(facts: UpgradeFacts) -> Iterator[Finding]:
         remedy="; ".join(
             f"ALTER FUNCTION {one} SET search_path FROM CURRENT" for one in old.unsafe_functions
         ),
+        # Such an index cannot be restored there, and so not copied.
         otherwise=Severity.CRITICAL if facts.new.major >= _SAFE_PATH else Severity.WARNING,
     )
     yield named(
         "database settings",
         [
+            # The statement is for the database of the new server, which may have another name.
             one.replace("{}", quote_identifier(new.database))
             for one in old.database_settings
             if one not in new.database_settings
@@ -97,6 +99,7 @@ def _roles(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
         needed="the owners of all tables on the new server",
         remedy="pg_dumpall --roles-only from the old server: {} are missing",
     )
+    # The others own nothing that is copied, so that only their grants are missing.
     yield named(
         "roles",
         sorted(old.roles - new.roles - old.owners),
@@ -128,6 +131,7 @@ def _roles(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
 
 
 def _collations(old: DatabaseFacts, new: DatabaseFacts) -> Iterator[Finding]:
+    # Another order or encoding is possible, and may be the purpose of the upgrade.
     for what in ("encoding", "collation"):
         here, there = getattr(old, what), getattr(new, what)
         yield checked(

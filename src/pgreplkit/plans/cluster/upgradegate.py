@@ -20,13 +20,8 @@ def cutover_findings(
 ) -> Iterator[Finding]:
     """Return the findings of the gate: what must be so before anything is fenced."""
     yield phase_finding(status, UpgradePhase.PREPARED)
-    yield checked(
-        "apply",
-        ok=not stuck,
-        observed="; ".join(stuck) or "the new server has applied all commits until now",
-        needed="subscriptions that catch up within seconds",
-        remedy="resolve what subscription.diagnose() reports",
-    )
+    yield _applied(stuck)
+    # Other differences, such as a new index, do not stop the apply workers.
     stopping = [one for one in drift.drifts if one.severity >= Severity.CRITICAL]
     yield checked(
         "schema",
@@ -64,9 +59,26 @@ def phase_finding(status: UpgradeStatus, *needed: UpgradePhase) -> Finding:
     )
 
 
-def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
+def _applied(stuck: Sequence[str]) -> Finding:
+    return checked(
+        "apply",
+        ok=not stuck,
+        observed="; ".join(stuck) or "all commits until now are applied",
+        needed="subscriptions that catch up within seconds",
+        remedy="resolve what subscription.diagnose() reports",
+    )
+
+
+def finish_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
+    """Return the findings of an end; ``stuck`` are subscriptions of the way back."""
+    yield phase_finding(status, UpgradePhase.CUT_OVER, UpgradePhase.PREPARED)
+    yield _applied(stuck)
+
+
+def rollback_findings(status: UpgradeStatus, stuck: Sequence[str]) -> Iterator[Finding]:
     """Return the findings of a rollback: the old server must have followed all the time."""
     yield phase_finding(status, UpgradePhase.CUT_OVER)
+    # A subscription that was disabled for a while is behind, and its slot may be lost.
     running = [one for one in status.back if one.state.subenabled]
     yield checked(
         "way back",
@@ -75,3 +87,4 @@ def rollback_findings(status: UpgradeStatus) -> Iterator[Finding]:
         needed="all of them, since the cutover",
         remedy="none after a cutover with way_back=False",
     )
+    yield _applied(stuck)

@@ -37,6 +37,7 @@ class FenceTables(Step):
     tables: tuple[str, ...] = attrs.field(converter=as_names)
     hint: str = ""
 
+    # A database may have thousands of tables.
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
 
@@ -54,6 +55,16 @@ class PublishTables(Step):
 
     def _shown(self) -> dict[str, object]:
         return {**super()._shown(), "count": len(self.tables)}
+
+
+@attrs.frozen
+class KeepSchema(Step):
+    """Keep the fingerprint of a server's schema, to find DDL since then."""
+
+    _description = "keep the fingerprint of the schema"
+    _action = "COMMENT ON PUBLICATION {publication} IS …"
+
+    publication: str
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ _LARGE_VALUE = 1 << 28
 def table_findings(facts: UpgradeFacts) -> Iterator[Finding]:
     """Return the findings about the tables, their rows and sequences."""
     copied = {one.table for one in facts.tables if one.is_copied}
+    # A check that looked at no table must not report a database that is ready.
     yield checked(
         "tables",
         ok=bool(copied),
@@ -102,6 +103,7 @@ def _on_the_new_server(facts: UpgradeFacts) -> Iterator[Finding]:
 
 def _slow_or_large(facts: UpgradeFacts) -> Iterator[Finding]:
     copied = [one for one in facts.tables if one.is_copied]
+    # Without an index the apply worker reads the whole table for each change.
     searched = facts.new.major >= _SEARCHED_BY_INDEX
     yield listed(
         "updates without an index",

@@ -158,6 +158,7 @@ def check_node_names(mesh: str, names: Iterable[object]) -> None:
                 f" {name!r}"
             )
         checked.append(name)
+    # Each pair of nodes has a stream, so the two longest names decide.
     longest = sorted(checked, key=len)[-2:]
     if len(longest) == 2 and len(made := applier_name(mesh, *longest)) > _LONGEST:
         raise ValueError(

@@ -27,6 +27,7 @@ from pgreplkit.values.lsn import LSN
 from pgreplkit.values.tablename import TableName
 
 _PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+"""TRIGGER, as deletions leave tombstones; TRUNCATE, as an interrupted copy is repeated."""
 _SKEW = timedelta(seconds=1)
 """Above it, commits of one node often wait for the clock of another one."""
 
@@ -119,6 +120,7 @@ def remove_findings(
     ``positions`` are the ends of its last transactions that each of the others has applied.
     """
     differing = disagreement(stored)
+    # The streams have the lost node's own positions, so these compare.
     furthest = max(positions.values(), default=LSN.INVALID)
     behind = [node for node, position in positions.items() if position < furthest]
     ahead = [node for node in positions if node not in behind]
@@ -178,6 +180,7 @@ def _identities(facts: MeshFacts) -> Iterator[Finding]:
         observed=", ".join(encodings),
         needed="the same encoding everywhere: not every text exists in another one",
     )
+    # Only differences between nodes count: this machine's own clock may be wrong.
     skew = max((node.skew for node in nodes), default=timedelta()) - min(
         (node.skew for node in nodes), default=timedelta()
     )
@@ -252,15 +255,19 @@ def _node(node: MeshNodeFacts, facts: MeshFacts) -> Iterator[Finding]:
         ),
     ]
     is_new = name in facts.new
+    # A new node exchanges streams with all others, a member only with the new ones.
     wanted = len(facts.nodes) - 1 if is_new else len(facts.new)
-    own = "max_active_replication_origins"
-    limit = own if has("subscription.origin_limit", node.major) else "max_replication_slots"
+    has_origin_limit = has("subscription.origin_limit", node.major)
+    # Before 18 one setting limits slots and origins, each by itself. There may be more origins than
+    # slots: those of nodes that have left stay, because rows refer to them.
+    used = node.slots if has_origin_limit else max(node.slots, node.origins)
     found += [
-        free_places(settings, "max_replication_slots", used=node.slots, wanted=wanted),
+        free_places(settings, "max_replication_slots", used=used, wanted=wanted),
         free_places(settings, "max_wal_senders", used=node.senders, wanted=wanted),
     ]
-    if limit == own:
-        found.append(free_places(settings, own, used=node.origins, wanted=wanted))
+    if has_origin_limit:
+        limit = "max_active_replication_origins"
+        found.append(free_places(settings, limit, used=node.origins, wanted=wanted))
     found += _rights(node, facts)
     yield from (attrs.evolve(one, check=f"{one.check} of {name}") for one in found)
 
@@ -400,6 +407,7 @@ def _difference(model: TargetTable, own: TargetTable) -> str:
     for name, kind in theirs.items():
         if ours[name] != kind:
             return f"{name} is {ours[name]}, not {kind}"
+    # The first key is the one by which changes find their row.
     if model.keys[:1] != own.keys[:1]:
         return f"its key is {_key(own.keys)}, not {_key(model.keys)}"
     return ""

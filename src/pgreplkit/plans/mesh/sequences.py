@@ -49,6 +49,7 @@ def _collide(one: SequenceState, other: SequenceState) -> bool:
     if one.maximum < other.minimum or other.maximum < one.minimum:
         return False
     step = abs(one.increment)
+    # With equal steps, sequences that are apart now stay apart.
     return abs(other.increment) != step or (one.next_value - other.next_value) % step == 0
 
 

@@ -141,6 +141,7 @@ class MeshVerdict:
 
     def add(self, looks: Sequence[Look]) -> None:
         """Take one look at all nodes into account."""
+        # A doubtful row may have been deleted everywhere since, and is equal then.
         keys = sorted({key for look in looks for key in look} | {*self.doubtful})
         unequal = [key for key in keys if len({_hash(look, key) for look in looks}) > 1]
         settled = {

@@ -1,0 +1,62 @@
+"""The schema at the preparation of an upgrade, and the DDL since then."""
+
+import json
+from collections.abc import Mapping
+
+import attrs
+
+from pgreplkit.plans.server.readiness import checked
+from pgreplkit.values.finding import Finding, Severity
+
+Fingerprint = Mapping[str, str]
+"""A hash for each object of a schema."""
+
+
+@attrs.frozen(kw_only=True)
+class KeptSchema:
+    """The fingerprints of both servers: that of the old one before the copy of its rows begins,
+    and that of the new one when the preparation is complete."""
+
+    old: Fingerprint
+    new: Fingerprint
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "KeptSchema":
+        """Return what ``to_text`` wrote; empty for any other text."""
+        try:
+            kept = json.loads(text or "")["pgreplkit"]
+            return cls(old=dict(kept["old"]), new=dict(kept["new"]))
+        except (ValueError, KeyError, TypeError):
+            return cls(old={}, new={})
+
+    def to_text(self) -> str:
+        """Return the fingerprints as the comment of a publication."""
+        return json.dumps({"pgreplkit": attrs.asdict(self)})
+
+
+def schema_finding(kept: KeptSchema, old: Fingerprint, new: Fingerprint) -> Finding:
+    """Return the finding about DDL on the old server that the new one has not got.
+
+    An object that was changed on both servers is taken as the same: the text of a definition
+    depends on the major version.
+    """
+    changes = []
+    for name in sorted({*kept.old, *old}):
+        before, now = kept.old.get(name), old.get(name)
+        there = new.get(name)
+        if before == now or there == now or there != kept.new.get(name):
+            continue
+        changes.append(f"{name} {'was dropped' if now is None else _change(before)}")
+    is_known = bool(kept.old and kept.new)
+    return checked(
+        "DDL since the preparation",
+        ok=is_known and not changes,
+        observed="; ".join(changes) if is_known else "unknown: the preparation kept no schema",
+        needed="none, or the same on both servers",
+        remedy="execute the same DDL on the new server",
+        otherwise=Severity.CRITICAL if is_known else Severity.INFO,
+    )
+
+
+def _change(before: str | None) -> str:
+    return "is new" if before is None else "was changed"

@@ -1,0 +1,44 @@
+"""DDL since the preparation of an upgrade."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgreplkit.plans.cluster.upgradeschema import KeptSchema, schema_finding
+from pgreplkit.values.finding import Severity
+
+KEPT = KeptSchema(old={"a": "1", "b": "2"}, new={"a": "1", "b": "20"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        # Unchanged, though the majors write b differently.
+        ({"a": "1", "b": "2"}, {"a": "1", "b": "20"}, ""),
+        ({"a": "1", "b": "3"}, {"a": "1", "b": "20"}, "b was changed"),
+        ({"a": "1"}, {"a": "1", "b": "20"}, "b was dropped"),
+        ({"a": "1", "b": "2", "c": "5"}, {"a": "1", "b": "20"}, "c is new"),
+        # The same DDL on both servers, in the same or in other words.
+        ({"a": "9", "b": "3"}, {"a": "9", "b": "33"}, ""),
+        ({"a": "1"}, {"a": "1"}, ""),
+        ({"a": "1", "b": "2", "c": "5"}, {"a": "1", "b": "20", "c": "50"}, ""),
+        # Back to what it was, or changed on the new server only.
+        ({"a": "1", "b": "2"}, {"a": "8", "b": "20", "d": "4"}, ""),
+        ({"a": "3", "b": "2"}, {"a": "3", "b": "20"}, ""),
+    ],
+)
+def test_ddl_on_the_old_server_is_found_until_the_new_one_has_it(
+    old: dict[str, str], new: dict[str, str], found: str
+) -> None:
+    finding = schema_finding(KEPT, old, new)
+    assert finding.found == found
+    assert finding.severity is (Severity.CRITICAL if found else Severity.OK)
+
+
+def test_the_kept_schema_survives_its_text_and_other_comments_are_none() -> None:
+    assert KeptSchema.from_text(KEPT.to_text()) == KEPT
+    for text in (None, "", "our tables", "[]", '{"pgreplkit": 1}'):
+        kept = KeptSchema.from_text(text)
+        assert (kept.old, kept.new) == ({}, {})
+        finding = schema_finding(kept, {"a": "1"}, {"a": "1"})
+        assert (finding.severity, finding.found[:7]) == (Severity.INFO, "unknown")
