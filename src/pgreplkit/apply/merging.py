@@ -8,8 +8,8 @@ from pgreplkit.apply.statements import Kind, Parameters, Statement, is_same
 from pgreplkit.errors import SchemaMismatch
 
 INSISTING = "WITH done AS ({} RETURNING 1) SELECT nullif(1 / count(*), 1)::text FROM done"
-"""Fails if an UPDATE found no row; returns NULL otherwise. After a failure the transaction is applied
-change by change, where the function can be called."""
+"""Fails if an UPDATE found no row; returns NULL otherwise. After a failure the transaction is
+applied change by change, where the function can be called."""
 
 
 class Merging:
