@@ -59,7 +59,7 @@ def test_a_journal_is_resumed_only_where_all_its_servers_are_known() -> None:
     UPGRADE.check_servers({"b", "a", "c"}, "mesh")
     lost = attrs.evolve(UPGRADE, lost_primary=LostPrimary(primary="z", evidence=(), standbys=()))
     for journal, known in ((UPGRADE, ["a"]), (lost, ["a", "b"])):
-        with pytest.raises(ValueError, match="names servers outside this mesh: [bz]$"):
+        with pytest.raises(ValueError, match=r"names servers outside this mesh: [bz]$"):
             journal.check_servers(known, "mesh")
 
 
