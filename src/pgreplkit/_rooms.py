@@ -369,6 +369,7 @@ ROOMS = {
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
     },
+    "pgreplkit.testing": {"testing.sinklaws": ["LawBroken", "SinkLaws", "sink_laws"]},
     "pgreplkit.upgrade": {
         "_async.cluster.upgrade": ["AsyncUpgrade"],
         "_sync.cluster.upgrade": ["Upgrade"],
