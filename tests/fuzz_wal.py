@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-import lz4.frame
 import zstandard
 from recordedwal import MAJORS, unpack
 from walusing import use
@@ -26,6 +25,7 @@ from walusing import use
 from pgreplkit.errors import InvalidWal, WalNotFound
 from pgreplkit.offline.archivescan import scan_archive
 from pgreplkit.offline.compression import content_size, form_of, read_pieces
+from pgreplkit.offline.images import codec
 from pgreplkit.offline.pages import file_header
 from pgreplkit.offline.reader import open_wal
 from pgreplkit.offline.records import Source
@@ -38,7 +38,7 @@ SECONDS = 10
 MEBIBYTES = 150
 COMPRESS: tuple[Callable[[bytes], bytes], ...] = (
     *(gzip.compress, bz2.compress, lzma.compress),
-    *(lz4.frame.compress, zstandard.compress),
+    *(codec("lz4.frame", extra="lz4").compress, zstandard.compress),
 )
 
 

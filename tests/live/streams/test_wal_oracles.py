@@ -53,7 +53,8 @@ def test_a_record_that_a_crash_cut_off_is_told_apart_from_damage(
     clusters: Clusters, major: int
 ) -> None:
     size = SegmentSize.parse("1MB")
-    node = clusters.lab.primary(version=major, segment_size=size)
+    kept = {"wal_keep_size": "64MB"} if major >= 13 else {"wal_keep_segments": "64"}
+    node = clusters.lab.primary(version=major, settings=kept, segment_size=size)
     begin = LSN(str(one(node, "SELECT pg_current_wal_insert_lsn()::text")))
     # Longer than two segments: it ends in a third one, which the crash loses.
     run(node, "SELECT pg_logical_emit_message(true, 'long', repeat('wal', 900000))")
