@@ -162,6 +162,15 @@ def meshes(session: nox.Session) -> None:
 
 
 @nox.session
+def feeds(session: nox.Session) -> None:
+    """Kill feeds, their sources and their engines at random: ``-- 50 1``, kills and seed."""
+    install(session, "test")
+    for engine in ("jetstream", "redis"):
+        program = ("tests/kills/feeds.py", *(session.posargs or ["50", "1"]), engine)
+        session.run("python", *program, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def upgrades(session: nox.Session) -> None:
     """Upgrade a database while clients write, back, and again: ``-- 10-18 17-18`` or ``-- kill``.
 

@@ -263,6 +263,7 @@ ROOMS = {
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
         "feeds.states": ["FeedReport", "FeedState"],
         "sinks.jetstream": ["JetStream"],
+        "sinks.redisstreams": ["RedisStreams"],
     },
     "pgreplkit.mesh": {
         "_async.mesh.mesh": ["AsyncMesh", "AsyncMeshNode"],

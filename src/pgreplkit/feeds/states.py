@@ -30,7 +30,7 @@ class FeedState(OpenEnum):
 
 @attrs.frozen(kw_only=True)
 class FeedReport(Record):
-    """What one run of a feed did."""
+    """The result of one run of a feed."""
 
     transactions: int
     """The transactions that were read; a part of one counts too."""

@@ -16,7 +16,7 @@ from pgreplkit.values.record import Record
 
 FEED = "laws"
 _ASKED = 3
-"""Times: the second answer is about an engine that has nothing to do any more."""
+"""Times: the second answer is about an engine that has finished its work."""
 
 
 class LawBroken(AssertionError):

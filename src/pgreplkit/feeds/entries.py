@@ -1,0 +1,88 @@
+"""The entries of Redis Streams, and the settings of a Redis server that a feed can rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from pgreplkit.errors import SinkNotFitting, SinkRefused
+from pgreplkit.feeds.message import FeedMessage
+from pgreplkit.values.lsn import LSN
+
+ENTRIES_OF_A_CHANGE = 1000
+"""The numbers of the changes of a transaction are that far apart, for changes with several
+messages."""
+_HOLDS = {"always": 0.0, "everysec": 5.0}
+_OTHER_HOLD = 60.0
+"""Seconds; without fsync the kernel writes after 30 seconds, by default."""
+
+
+def entry_ids(names: Sequence[tuple[LSN, int]]) -> Iterator[str]:
+    """Yield the ID of each message's entry: the end of the transaction, and a number in it.
+
+    Raises: SinkRefused for a change with too many messages.
+    """
+    before, part = None, 0
+    for name in names:
+        part = part + 1 if name == before else 0
+        before = name
+        if part >= ENTRIES_OF_A_CHANGE:
+            found = f"it became more than {ENTRIES_OF_A_CHANGE} messages"
+            raise SinkRefused(f"send the change {name[0]}, number {name[1]}", found)
+        yield f"{int(name[0])}-{name[1] * ENTRIES_OF_A_CHANGE + part}"
+
+
+def entry_fields(message: FeedMessage) -> list[bytes | str]:
+    """Return the fields of an entry, each followed by its value."""
+    fields: list[bytes | str] = []
+    for header in message.headers:
+        fields += header
+    if message.key is not None:
+        fields += ["key", message.key]
+    return [*fields, *(("tombstone", "1") if message.body is None else ("body", message.body))]
+
+
+@attrs.frozen(kw_only=True)
+class RedisFacts:
+    """The settings of a Redis server that matter to a feed."""
+
+    role: str
+    evicts: str
+    """The policy maxmemory-policy."""
+    max_memory: int
+    """Bytes; 0 for no limit."""
+    writes_log: bool
+    """Whether it writes an append-only file."""
+    fsync: str
+    """appendfsync; empty if the role may not read it."""
+    is_cluster: bool
+
+    @property
+    def hold(self) -> float:
+        """Seconds after which what was answered is on disk."""
+        return _HOLDS.get(self.fsync, _HOLDS["everysec"] if not self.fsync else _OTHER_HOLD)
+
+
+def insist_on_fitting(redis: RedisFacts, *, may_discard: bool) -> None:
+    """Refuse a server that would lose messages.
+
+    Raises: SinkNotFitting.
+    """
+    for setting, found, remedy in _problems(redis, may_discard=may_discard):
+        raise SinkNotFitting("use the Redis server", setting, found, remedy=remedy)
+
+
+def _problems(redis: RedisFacts, *, may_discard: bool) -> Iterator[tuple[str, str, str]]:
+    if redis.role != "master":
+        yield "role", f"its role is {redis.role}", "connect to the master"
+    if redis.is_cluster:
+        found = "it is a node of a cluster, where one script cannot write to all streams"
+        yield "cluster-enabled", found, "use a server that is not part of a cluster"
+    if redis.max_memory and redis.evicts.startswith("allkeys"):
+        found = f"its maxmemory-policy is {redis.evicts}, which removes streams and positions"
+        yield "maxmemory-policy", found, "CONFIG SET maxmemory-policy noeviction"
+    if not redis.writes_log and not may_discard:
+        found = "it writes no append-only file: a restart loses messages"
+        remedy = "CONFIG SET appendonly yes; or RedisStreams(…, may_discard=True)"
+        yield "appendonly", found, remedy

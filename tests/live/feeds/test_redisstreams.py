@@ -1,0 +1,113 @@
+"""Feeds into Redis Streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from colours import Colour
+from databases import Database
+from feedfacts import Lines, end_of, feed_of, written
+from redis.asyncio import Redis
+from redisstreams import bodies, entries
+
+from pgreplkit import LSN
+from pgreplkit.errors import (
+    ServerNotFound,
+    SinkFenced,
+    SinkNotFitting,
+    SinkRefused,
+    SinkUnreachable,
+)
+from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, RedisStreams
+from pgreplkit.lab import Broker, Lab
+from pgreplkit.testing.sinklaws import sink_laws
+
+# The engine does not depend on the server: its version is left to the other tests of feeds.
+pytestmark = pytest.mark.pg(">=18")
+
+numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def redis(pgreplkit_lab: Lab) -> Iterator[Broker]:
+    try:
+        broker = pgreplkit_lab.redis()
+    except ServerNotFound as missing:
+        pytest.skip(str(missing))
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def key() -> str:
+    """The key of a stream that does not exist."""
+    return f"cdc{next(numbers)}"
+
+
+async def test_streams_keep_the_laws_of_sinks(redis: Broker) -> None:
+    async def read() -> list[bytes]:
+        return await bodies(redis.url, "laws")
+
+    laws = await sink_laws(lambda: RedisStreams(redis.url), read, destination="laws", crashes=12)
+    assert laws.messages > 1000
+
+
+async def test_changes_come_into_a_stream_once_and_in_order(
+    colour: Colour, database: Database, redis: Broker, key: str
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
+    sink, encoder = RedisStreams(redis.url), Lines(key, doubles=True)
+    feed = feed_of(colour, database, key, sink=sink, encoder=encoder)
+    await feed.run(stop_at=LSN("0/1"), timeout=20)
+    database.run("INSERT INTO t SELECT generate_series(1, 2500)", "DELETE FROM t WHERE id = 1")
+    report = await feed.run(stop_at=end_of(database), timeout=30)
+    assert (report.messages, report.transactions) == (2502, 2)
+    stored = await entries(redis.url, key)
+    assert stored[-1][1] == {b"tombstone": b"1"}
+    found = written([fields[b"body"] for _, fields in stored[:-1]])
+    assert [line[4] for line in found] == [*map(str, range(1, 2501)), "1"]
+    assert stored[6][0] == f"{int(LSN(found[6][0]))}-7000"
+
+
+async def test_other_writers_are_noticed(redis: Broker, key: str) -> None:
+    position = FeedPosition(LSN("0/5"), 1, True, FeedStage.STREAMING, 7, 1)
+
+    def batch(destination: str) -> FeedBatch:
+        messages = [FeedMessage(name, None, b"x") for name in (f"{key}.first", destination)]
+        return FeedBatch(messages, position, [(LSN("0/5"), 1), (LSN("0/5"), 2)])
+
+    client, sink = Redis.from_url(redis.url), RedisStreams(redis.url)
+    await client.xadd(f"{key}.later", {"of": "another"})
+    await client.set(f"{key}.text", "no stream")
+    assert await sink.open(key) is None
+    with pytest.raises(SinkFenced, match=r"another writer has added a later entry: cdc\d+\.later"):
+        await sink.send(batch(f"{key}.later"))
+    with pytest.raises(SinkRefused, match=r"the key is no stream: cdc\d+\.text string"):
+        await sink.send(batch(f"{key}.text"))
+    with pytest.raises(SinkRefused, match="has the feed's position"):
+        await sink.send(batch(f"pgreplkit:feed:{key}"))
+    # The refused batches have stored nothing.
+    assert await entries(redis.url, f"{key}.first") == []
+    await sink.send(batch(f"{key}.fine"))
+    await client.set(f"pgreplkit:feed:{key}", "of another")
+    with pytest.raises(SinkFenced, match="others have written it: not a valid feed position"):
+        await sink.open(key)
+    await client.aclose()
+
+
+async def test_a_server_that_is_down_or_loses_messages_is_refused(redis: Broker) -> None:
+    with pytest.raises(SinkUnreachable, match=r"connect to Redis at redis://127\.0\.0\.1:1: "):
+        await RedisStreams("redis://joe:secret@127.0.0.1:1", timeout=2).open("shop")
+    client = Redis.from_url(redis.url)
+    await client.config_set("appendonly", "no")
+    try:
+        with pytest.raises(SinkNotFitting, match="it writes no append-only file"):
+            await RedisStreams(redis.url).open("shop")
+        sink = RedisStreams(redis.url, may_discard=True)
+        assert await sink.open("shop") is None
+        await sink.close()
+    finally:
+        await client.config_set("appendonly", "yes")
+        await client.aclose()
