@@ -278,6 +278,7 @@ def test_a_server_that_copies_slowly_is_not_taken_for_silent(node: Node) -> None
             unlock.join()
 
 
+@pytest.mark.pg(">=18")
 @pytest.mark.matrix
 @pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
 def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
@@ -285,7 +286,7 @@ def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
 ) -> None:
     monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
     monkeypatch.setattr(watchdog, "_BEAT", 0.2)
-    slow = "SELECT pg_sleep(1.5) IS NULL AS is_so"
+    slow = "SELECT pg_sleep(1) IS NULL AS is_so"
 
     def ask(conninfo: str) -> None:
         with Primary.connect(conninfo) as primary:
@@ -306,6 +307,7 @@ def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
             ask(where) if kind is Primary else asyncio.run(ask_async(where))
 
 
+@pytest.mark.pg(">=18")
 @pytest.mark.matrix
 def test_a_statement_ends_where_the_host_no_longer_answers_anything(
     node: Node, monkeypatch: pytest.MonkeyPatch
