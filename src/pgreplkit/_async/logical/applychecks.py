@@ -80,6 +80,7 @@ def _mismatches(
     for copy in copies:
         table = copy.table.table_name
         rule = settings.rules.get(table, TableRule())
+        # The same decision as that of a run, whose error is a finding here.
         try:
             match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
         except SchemaMismatch as error:
