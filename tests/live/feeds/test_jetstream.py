@@ -122,6 +122,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is(
         await JetStream("nats://joe:secret@127.0.0.1:1", "CDC", timeout=2).open("shop")
 
 
+@pytest.mark.matrix
 @pytest.mark.one_colour
 async def test_a_feed_waits_for_a_stream_that_is_full_or_killed(
     colour: Colour, database: Database, pgreplkit_lab: Lab, stream: str
@@ -191,6 +192,7 @@ async def test_a_message_that_is_larger_than_the_server_takes_stops_the_feed_or_
     assert report.parked == 1
 
 
+@pytest.mark.matrix
 @pytest.mark.one_colour
 async def test_a_feed_that_is_killed_and_one_that_is_paused_leave_each_change_once(
     colour: Colour, database: Database, nats: Broker, stream: str
