@@ -130,6 +130,7 @@ def _tree(given: argparse.Namespace) -> object:
 def _lag(given: argparse.Namespace) -> object:
     if given.watch:
         return iter(pgreplkit.Watch(given.conninfo, interval=given.interval))
+    # As long as a connection may take by default.
     with pgreplkit.Watch(given.conninfo, timeout=10) as watch:
         return next(watch)
 

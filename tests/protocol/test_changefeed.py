@@ -76,6 +76,26 @@ def test_after_a_restart_only_undelivered_changes_are_delivered(seen: int) -> No
     assert feedback.delivered == LSN(248)
 
 
+def test_a_feed_loads_a_row_within_five_frames() -> None:
+    """With the one of the iteration there are six: each takes time for each change."""
+    depths: list[int] = []
+
+    def loading(columns: Sequence[Column], binary: frozenset[int]) -> LoadValues:
+        def load(values: Sequence[bytes | None]) -> tuple[object, ...]:
+            depths.append(len(inspect.stack(0)))
+            return tuple(values)
+
+        return load
+
+    feedback = Feedback(LSN.INVALID, advance_when_idle=True)
+    make = lambda: Decoder(RowReading(loading, named_rows))  # noqa: E731
+    feed, messages = TypedFeed(make, feedback, stop_at=None), map(wal, TRANSACTION)
+    assert isinstance(feed.next(messages), Begin)
+    assert isinstance(feed.next(messages), Insert)
+    # The last frame is that of load() itself.
+    assert depths == [len(inspect.stack(0)) + 5 + 1]
+
+
 def test_losing_a_partly_delivered_transaction_is_an_error() -> None:
     feed, _ = changes()
     for data in TRANSACTION[:3]:

@@ -445,7 +445,7 @@ def is_portable(
     rules: Mapping[TableName, TableRule],
     dump: Dump,
 ) -> bool:
-    """Whether the values of all tables may be sent in binary."""
+    """Return whether the values of all tables may be sent in binary."""
     for table in tables:
         rule = rules.get(table.table_name, _DEFAULT)
         if rule.needs_rows:

@@ -85,7 +85,7 @@ class Match:
 
 
 def is_comparable(column: TargetColumn) -> bool:
-    """Whether the column's type surely has an equality, so that it need not be compared as text."""
+    """Return whether the column's type surely has an equality: no comparison as text is needed."""
     return column.type_oid in PORTABLE_TYPES and column.type_oid not in _UNCOMPARABLE
 
 

@@ -144,7 +144,7 @@ def in_utf8(conninfo: str) -> str:
 
 
 def chooses_encoding(conninfo: str) -> bool:
-    """Whether the connection string, the environment or a service may set client_encoding."""
+    """Return whether the string, the environment or a service may set client_encoding."""
     parts = conninfo_to_dict(conninfo)
     named = "client_encoding" in parts or "service" in parts
     return named or "PGCLIENTENCODING" in os.environ or "PGSERVICE" in os.environ

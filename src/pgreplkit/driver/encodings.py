@@ -15,7 +15,7 @@ _ESCAPED = re.compile(r"\\x[0-9a-f]{2}")
 
 
 def has_encoding(connection: BaseConnection[Any]) -> bool:
-    """Whether the database has an encoding: SQL_ASCII means bytes of any."""
+    """Return whether the database has an encoding: SQL_ASCII means bytes of any."""
     return connection.pgconn.parameter_status(b"server_encoding") != b"SQL_ASCII"
 
 

@@ -79,7 +79,7 @@ class RowLoading:
         return load
 
     def agrees_in_binary(self, oids: Iterable[int]) -> bool:
-        """Whether values of these types load from binary as they load from text."""
+        """Return whether values of these types load from binary as they load from text."""
         return all(self._agrees(self._loaded_as(oid)) for oid in oids)
 
     def _is_known(self, oid: int) -> bool:
@@ -108,7 +108,7 @@ class RowLoading:
         return _refuse_binary
 
     def _agrees(self, oid: int) -> bool:
-        """Whether a type has loaders of both formats that belong together, for its parts too."""
+        """Return whether a type and its parts have loaders of both formats that belong together."""
         if self._is_enum(oid) and not self._has_text_loader(oid):
             return True
         text = self.adapters.get_loader(oid, Format.TEXT)
@@ -129,7 +129,7 @@ class RowLoading:
 
 
 def _is_own(loader: type[Loader]) -> bool:
-    """Whether a loader is psycopg's, or this library's."""
+    """Return whether a loader is psycopg's, or this library's."""
     return loader.__module__.startswith(("psycopg", "pgreplkit", "_psycopg"))
 
 

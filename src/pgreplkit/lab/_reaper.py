@@ -66,6 +66,7 @@ def reap(root: Path) -> None:
         for process in processes:
             # SIGQUIT is PostgreSQL's immediate shutdown, which releases its shared memory.
             _send(process, signal.SIGQUIT if time.monotonic() < deadline else signal.SIGKILL)
+        # Servers end in a few milliseconds; the last ones are signalled again after that time.
         psutil.wait_procs(processes, timeout=0.1)
     for pidfile in root.glob("*/postmaster.pid"):
         _free_shared_memory(pidfile.read_text().split("\n"))

@@ -14,6 +14,8 @@ import attrs
 
 # The kernel's overflow uid and gid, for containers whose passwd file does not list the account.
 _NOBODY = 65534
+_PROGRAM_TIMEOUT = 300.0
+"""Seconds for a program: on a busy machine, initdb and pg_basebackup take a minute."""
 
 
 @attrs.frozen
@@ -113,7 +115,7 @@ class Workplace:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=300,
+            timeout=_PROGRAM_TIMEOUT,
             check=False,
             cwd=self.root,
             env=self._environment(),

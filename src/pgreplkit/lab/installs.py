@@ -117,6 +117,7 @@ def _candidates() -> Iterator[tuple[str, Path]]:
 
 def _version_of(program: Path) -> ServerVersion | None:
     try:
+        # It prints a line; the limit is for a program of that name that does something else.
         run = subprocess.run(  # noqa: S603 - a server's own program
             [program, "--version"], capture_output=True, text=True, timeout=20, check=True
         )

@@ -32,6 +32,7 @@ class Feedback:
     def deliver(self, end: LSN) -> None:
         """Record that an item which ends at ``end`` was delivered."""
         self.is_within = False
+        # After a reconnection, a transaction may come again that was delivered before.
         if end > self.delivered:
             self.delivered = end
             self.reached = max(self.reached, end)

@@ -126,6 +126,7 @@ class RawTransaction(Generic[R]):
         for data in messages:
             kind = data[DATA_AT]
             try:
+                # Without a call: in most streams, most changes are inserts.
                 if kind == _INSERT:
                     reader = tables[data[_BODY : _BODY + 4]]
                     values, formats, end = raw_values(data, _BODY + 5)

@@ -199,6 +199,7 @@ class TransactionFeed(ChangeFeed[Transaction[R]]):
             assembly, self._current = current, None
         if assembly is None:
             raise InvalidChangeMessage(data[at:], "it ends a transaction that has not begun")
+        # Nothing to deliver, so that its end counts as the server's own position.
         if assembly.is_empty:
             self._feedback.is_within = False
             self._feedback.reach(end.end_lsn)

@@ -162,7 +162,7 @@ class AsyncPlan:
             ValueError: If the operation was not started, or was undone.
         """
         if not self._is_started:
-            # Going on from here would skip the checks of run(), which may just have refused it.
+            # Continuing from here would skip the checks of run(), which may just have refused it.
             raise ValueError(
                 f"could not resume the {self.operation}: it was not started; call run()"
             )

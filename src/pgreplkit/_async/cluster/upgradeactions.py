@@ -126,10 +126,10 @@ class AsyncUpgradeActor:
                 for name in step.subscriptions:
                     await self._arm(await server.subscription(name))
             case _:
-                await self._plainly(step)
+                await self._perform_for_each(step)
         return None
 
-    async def _plainly(self, step: Step) -> None:
+    async def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
         server = self._server(step.node)
         match step:

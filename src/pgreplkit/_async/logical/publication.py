@@ -294,6 +294,7 @@ class AsyncPublication(Stateful):
             before = await read_publication(link, self.name)
             await link.run(operation, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = await read_publication(link, name or self.name)
+            # Afterwards: only the server knows which tables are published now.
             try:
                 if not force:
                     await insist_on_identity(link, self.state, operation)
@@ -398,6 +399,7 @@ async def _refused_filters(
     limited = LIMITED_TABLES.format(written_tables(link.version.major))
     meaning = {INVALID_COLUMN_REFERENCE: _Refused}
     remedies = {}
+    # The server checks filters only when a statement writes the table: so one is tried for each.
     for trial in filter_trials(state, await link.all(operation, limited, [state.pubname])):
         statement = parts.filter_trial(trial)
         try:

@@ -76,8 +76,8 @@ _CONNECTING = {"CreateSubscription", "AlterSubscription_refresh", "DropSubscript
 _CREATING_SLOT = "libpqrcv_create_slot"
 """The server's function that reports that the publisher could not create a slot."""
 _CONNECT_TIMEOUT = 5
-"""Seconds for connections of this program to the publisher, which may not be reachable from
-here although the subscriber reaches it."""
+"""Seconds for this program to connect to the publisher, and for a query there: it may not be
+reachable from here although the subscriber reaches it."""
 _NOWHERE = "host=/nowhere password=none"
 """A connection string with which a connection fails at once; some owners need a password in it."""
 
@@ -259,9 +259,10 @@ async def _open_on(conninfo: str) -> str:
         ) as publisher:
             link = publisher._link
             sql = OLD_TRANSACTIONS.sql(link.version.major)
-            records = await link.all("read the transactions", sql, timeout=5.0)
+            records = await link.all("read the transactions", sql, timeout=_CONNECT_TIMEOUT)
     except ServerError:
         return ""
+    # The oldest ones: the slot waits for these first, and the error stays short.
     return "; ".join(str(OLD_TRANSACTIONS.read(record)) for record in records[:3])
 
 

@@ -18,6 +18,8 @@ T = TypeVar("T")
 _SENT_AT_ONCE = 100
 """Statements after which the socket is served: fewer cost system calls, more let libpq's buffers
 grow, and the server wait."""
+_WAITS = 1.0
+"""Seconds of one wait for the socket, which is repeated until the server answers."""
 _BINARY = 1
 _FAILING = b"pgreplkit_failing"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -103,7 +105,7 @@ class AsyncPipeline(Generic[T]):
         self._unserved = 0
         pgconn = self._pgconn
         while pgconn.flush():
-            await wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
+            await wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
             self._read()
         self._read()
         await yield_to_others()
@@ -166,7 +168,7 @@ class AsyncPipeline(Generic[T]):
         self._read()
         while self.in_flight > down_to:
             writers = [pgconn.socket] if pgconn.flush() else []
-            await wait_sockets([pgconn.socket], writers, 1.0)
+            await wait_sockets([pgconn.socket], writers, _WAITS)
             self._read()
 
     @property

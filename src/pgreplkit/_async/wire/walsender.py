@@ -152,7 +152,7 @@ class AsyncWalsender:
         return await self.seconds("wal_sender_timeout") or None
 
     async def is_in_recovery(self) -> bool:
-        """Whether the server is a standby, asked on the connection of a database."""
+        """Return whether the server is a standby, asked on the connection of a database."""
         [record] = await self.query("read the server's role", IN_RECOVERY)
         return bool(record["in_recovery"])
 

@@ -127,10 +127,10 @@ class UpgradeActor:
                 for name in step.subscriptions:
                     self._arm(server.subscription(name))
             case _:
-                self._plainly(step)
+                self._perform_for_each(step)
         return None
 
-    def _plainly(self, step: Step) -> None:
+    def _perform_for_each(self, step: Step) -> None:
         """Perform a step that takes one call for each object."""
         server = self._server(step.node)
         match step:

@@ -287,6 +287,7 @@ class Publication(Stateful):
             before = read_publication(link, self.name)
             link.run(operation, statement, grant=grant or self._owner, meaning=_MEANING)
             self.state = read_publication(link, name or self.name)
+            # Afterwards: only the server knows which tables are published now.
             try:
                 if not force:
                     insist_on_identity(link, self.state, operation)
@@ -389,6 +390,7 @@ def _refused_filters(link: Link, state: PublicationState, operation: str) -> dic
     limited = LIMITED_TABLES.format(written_tables(link.version.major))
     meaning = {INVALID_COLUMN_REFERENCE: _Refused}
     remedies = {}
+    # The server checks filters only when a statement writes the table: so one is tried for each.
     for trial in filter_trials(state, link.all(operation, limited, [state.pubname])):
         statement = parts.filter_trial(trial)
         try:

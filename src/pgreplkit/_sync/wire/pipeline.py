@@ -19,6 +19,8 @@ T = TypeVar("T")
 _SENT_AT_ONCE = 100
 """Statements after which the socket is served: fewer cost system calls, more let libpq's buffers
 grow, and the server wait."""
+_WAITS = 1.0
+"""Seconds of one wait for the socket, which is repeated until the server answers."""
 _BINARY = 1
 _FAILING = b"pgreplkit_failing"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
@@ -104,7 +106,7 @@ class Pipeline(Generic[T]):
         self._unserved = 0
         pgconn = self._pgconn
         while pgconn.flush():
-            wait_sockets([pgconn.socket], [pgconn.socket], 1.0)
+            wait_sockets([pgconn.socket], [pgconn.socket], _WAITS)
             self._read()
         self._read()
         yield_to_others()
@@ -167,7 +169,7 @@ class Pipeline(Generic[T]):
         self._read()
         while self.in_flight > down_to:
             writers = [pgconn.socket] if pgconn.flush() else []
-            wait_sockets([pgconn.socket], writers, 1.0)
+            wait_sockets([pgconn.socket], writers, _WAITS)
             self._read()
 
     @property

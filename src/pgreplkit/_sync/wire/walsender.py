@@ -151,7 +151,7 @@ class Walsender:
         return self.seconds("wal_sender_timeout") or None
 
     def is_in_recovery(self) -> bool:
-        """Whether the server is a standby, asked on the connection of a database."""
+        """Return whether the server is a standby, asked on the connection of a database."""
         [record] = self.query("read the server's role", IN_RECOVERY)
         return bool(record["in_recovery"])
 

@@ -70,7 +70,7 @@ class TargetTable:
         return next((key for key in self.keys if {*key} <= required), ())
 
     def is_unique(self, names: Sequence[str]) -> bool:
-        """Whether no two rows have the same values in these columns."""
+        """Return whether no two rows have the same values in these columns."""
         return any({*key} <= {*names} for key in self.keys)
 
 

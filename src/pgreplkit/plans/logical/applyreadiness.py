@@ -195,6 +195,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
     identities = {identity.table: identity for identity in facts.identities}
     for source, target in facts.tables.items():
         check = f"table {source}"
+        # Nothing else can be said of a table that does not fit.
         if source in facts.mismatches:
             yield checked(
                 check,
@@ -213,6 +214,7 @@ def _tables(facts: ApplyFacts) -> Iterator[Finding]:
 
 def unique_beside_key(table: TargetTable) -> list[str]:
     """Return what refuses rows beside the key: columns of unique indexes, and names of others."""
+    # In any order: an index with the key's columns refuses no other rows than the key does.
     key = {*table.primary_key}
     columns = [f"({', '.join(unique)})" for unique in table.keys if {*unique} != key]
     return [*columns, *table.refusing]

@@ -166,6 +166,7 @@ def _of_publisher(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
             remedy="start the publisher, or set_connection() to its current address",
         )
     publisher = facts.publisher
+    # It was not reached, or the role may not read the connection string: nothing is known of it.
     if publisher is None:
         return
     for publication in publisher.missing_publications:
@@ -204,6 +205,7 @@ def _of_publisher(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
 
 
 def _of_tables(facts: SubscriptionFacts) -> Iterator[SubscriptionProblem]:
+    # One problem for each table, which is resolved by itself.
     for table in facts.missing_tables:
         yield SubscriptionProblem(
             reason=StuckReason.TABLE_MISSING,

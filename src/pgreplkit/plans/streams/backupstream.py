@@ -127,7 +127,7 @@ class BackupOptions:
         return not self.wal if self.wait_for_archiving is None else self.wait_for_archiving
 
     def has_manifest(self, major: int) -> bool:
-        """Whether the backup has a manifest."""
+        """Return whether the backup has a manifest."""
         return major >= _MANIFEST_SINCE if self.manifest is None else self.manifest
 
     def asked(self, major: int, *, with_map: bool, checksums: str | None) -> dict[str, Option]:

@@ -156,6 +156,7 @@ class Decoder(Generic[R]):
         return m.Delete(lsn, self._xid, reader.table, old), at
 
     def _old(self, reader: TableReader[R], data: bytes, at: int) -> tuple[R | Row, Values, int]:
+        """Return the old row, or a row of its key; the values known from it; and the end."""
         kind = data[at]
         if kind not in _OLD_KINDS:
             raise Malformed
@@ -196,6 +197,7 @@ class Decoder(Generic[R]):
         return commit, at + _COMMIT.size
 
     def _origin(self, data: bytes, at: int, lsn: LSN) -> tuple[m.Origin, int]:
+        # Checked, as the data may end here; the others were unpacked, which checks the length.
         position = LSN.from_bytes(data[at : at + 8])
         name, at = self._text(data, at + 8)
         return m.Origin(position, name), at
@@ -227,6 +229,7 @@ class Decoder(Generic[R]):
         at += _XIDS.size
         if xid == subxid:
             self._streamed.pop(xid, None)
+        # Only protocol version 4 (streaming = parallel) sends the position and the time.
         if at == len(data):
             return m.StreamAbort(xid, subxid), at
         position, time = _ABORTED.unpack_from(data, at)

@@ -177,6 +177,7 @@ class TableReader(Generic[R]):
         # A value that ends after the message would be loaded truncated.
         if at > len(data):
             raise Malformed("cut off")
+        # A column may be sent as text in one row, and in binary in the next.
         if binary is not None and not self._binary.issuperset(binary):
             self._binary |= {*binary}
             self._load = self._reading.loading(self._columns, self._binary)
