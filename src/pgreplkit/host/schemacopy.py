@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,16 @@ from pgreplkit.host.programs import Programs
 from pgreplkit.plans.logical.drift import SchemaSection
 from pgreplkit.values.tablename import TableName
 
+_DUMPED = {SchemaSection.KEYS: "post-data", SchemaSection.REST: "post-data"}
+"""The sections that are a part of one of pg_dump's."""
+
 
 def copy_section(
     source: str,
     target: str,
     section: SchemaSection,
     tables: Sequence[TableName] | None,
+    identities: Sequence[int],
     *,
     owners: bool,
     bindir: Path | None,
@@ -29,11 +34,13 @@ def copy_section(
 ) -> None:
     """Dump one section of a database, and restore it into another in one transaction.
 
+    ``identities`` are the OIDs of indexes that are replica identities.
+
     Raises: ControlFailed.
     """
     dump = [
         _program("pg_dump", bindir),
-        *("--format=custom", "--schema-only", f"--section={section.value}"),
+        *("--format=custom", "--schema-only", f"--section={_DUMPED.get(section, section)}"),
         # A copied subscription would use the slot of the original.
         *("--no-publications", "--no-subscriptions"),
         *(f"--table={_pattern(table)}" for table in tables or ()),
@@ -44,9 +51,28 @@ def copy_section(
         *("--single-transaction", "--exit-on-error"),
         *(() if owners else ("--no-owner", "--no-privileges")),
     ]
-    with _private(source) as here, _private(target) as there:
+    with (
+        _private(source) as here,
+        _private(target) as there,
+        tempfile.NamedTemporaryFile(prefix="pgreplkit-") as chosen,
+    ):
         dumped = _run("dump the schema", [*dump, f"--dbname={here}"], b"", timeout)
+        if section in _DUMPED:
+            listed = _run("list the schema", [restore[0], "--list"], dumped, timeout)
+            chosen.write(_part(listed, section, identities))
+            chosen.flush()
+            restore.append(f"--use-list={chosen.name}")
         _run("restore the schema", [*restore, f"--dbname={there}"], dumped, timeout)
+
+
+def _part(listed: bytes, section: SchemaSection, identities: Sequence[int]) -> bytes:
+    """Return the entries of the list of an archive that belong to a part of the post-data."""
+    oids = b"|".join(str(oid).encode() for oid in identities) or b"none"
+    # The OIDs of an entry are those of its catalog, and of the object.
+    key = re.compile(rb"\d+; \d+ (\d+ CONSTRAINT|(" + oids + rb") INDEX) ")
+    entries = [line for line in listed.splitlines() if line[:1].isdigit()]
+    wanted = section is SchemaSection.KEYS
+    return b"\n".join(line for line in entries if bool(key.match(line)) is wanted)
 
 
 def _run(operation: str, arguments: Sequence[str], given: bytes, timeout: float) -> bytes:

@@ -60,6 +60,32 @@ async def test_a_schema_is_copied_section_by_section(pair: Pair, colour: Colour)
         assert pair.subscriber.one("SELECT to_regclass('one') IS NULL") is True
 
 
+@pytest.mark.pg(">=18")
+async def test_keys_are_copied_before_the_rows_and_other_indexes_after(
+    pair: Pair, colour: Colour
+) -> None:
+    pair.publisher.run(
+        "CREATE TABLE parent (id int PRIMARY KEY, v int, UNIQUE (v))",
+        "CREATE TABLE child (parent int NOT NULL REFERENCES parent, n int)",
+        "CREATE UNIQUE INDEX own ON child (parent)",
+        "CREATE INDEX other ON child (n)",
+        "ALTER TABLE child REPLICA IDENTITY USING INDEX own",
+    )
+    indexes = """SELECT relname::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        WHERE indrelid IN ('parent'::regclass, 'child'::regclass) ORDER BY 1"""
+    identity = "SELECT indisreplident FROM pg_index WHERE indexrelid = 'own'::regclass"
+    foreign = "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"
+    bindir, names = Path(pair.publisher.node.installation.bindir), ["parent", "child"]
+    async with both(pair, colour) as sides:
+        first = SchemaSection.PRE_DATA, SchemaSection.KEYS
+        await copied(*sides, *first, bindir=bindir, tables=names)
+        assert pair.subscriber.all(indexes) == [("own",), ("parent_pkey",), ("parent_v_key",)]
+        assert (pair.subscriber.one(identity), pair.subscriber.one(foreign)) == (True, 0)
+        await copied(*sides, SchemaSection.REST, bindir=bindir, tables=names)
+        assert pair.subscriber.all(indexes) == pair.publisher.all(indexes)
+        assert pair.subscriber.one(foreign) == 1
+
+
 async def test_a_missing_program_raises(pair: Pair, colour: Colour, tmp_path: Path) -> None:
     async with both(pair, colour) as (publisher, subscriber):
         with pytest.raises(pgreplkit.errors.ControlFailed, match="pg_dump"):

@@ -173,6 +173,29 @@ def test_the_way_back_is_armed_while_nothing_writes() -> None:
         assert at(moved, do.RemoveFence, node) == len(moved.steps) - 1
 
 
+def test_indexes_are_built_after_the_copy_and_keys_before() -> None:
+    groups = [TableGroup(tables=(TableName("public", name),), bytes=1) for name in "ab"]
+    steps = prepare_journal(NAMES, groups, copies_schema=True).steps
+    kinds = [type(step) for step in steps]
+    order = [
+        do.CopyTables,
+        do.CopyKeys,
+        do.FenceTables,
+        do.PublishTables,
+        do.KeepSchema,
+        do.Subscribe,
+        do.WaitCopied,
+        do.StopSubscriptions,
+        do.CopyIndexes,
+        do.StartSubscriptions,
+        do.Analyze,
+    ]
+    assert sorted(order, key=kinds.index) == order
+    assert (kinds[-1], steps[-1].node) == (do.KeepSchema, "new")
+    alone = prepare_journal(NAMES, groups, copies_schema=False).steps
+    assert {do.CopyTables, do.CopyKeys, do.CopyIndexes} & {*map(type, alone)} == set()
+
+
 def test_every_journal_survives_its_json() -> None:
     groups = [TableGroup(tables=(TableName("public", "a"),), bytes=1)]
     for journal in (

@@ -46,8 +46,14 @@ from pgreplkit.plans.cluster.steps import Step
 from pgreplkit.plans.cluster.upgrade import NEW, OLD
 from pgreplkit.plans.logical.drift import DriftKind, SchemaSection
 from pgreplkit.plans.logical.subscription import SubscriptionOptions
+from pgreplkit.values.finding import Severity
 from pgreplkit.values.milliseconds import timeout_milliseconds
 
+_SECTIONS: Mapping[type[Step], SchemaSection] = {
+    steps.CopyTables: SchemaSection.PRE_DATA,
+    steps.CopyKeys: SchemaSection.KEYS,
+    steps.CopyIndexes: SchemaSection.REST,
+}
 _COPY = 7 * 24 * 3600.0
 """Seconds for a copy: a week, after which something else is wrong."""
 
@@ -75,7 +81,7 @@ class UpgradeActor:
         server = self._server(step.node)
         _, other = self._other(step.node)
         match step:
-            case steps.CopyTables() | steps.CopyIndexes():
+            case steps.CopyTables() | steps.CopyKeys() | steps.CopyIndexes():
                 self._copy_schema(step)
             case steps.FenceTables():
                 server.fence_writes(
@@ -176,20 +182,23 @@ class UpgradeActor:
         """Return the missing evidence that a primary is lost: an upgrade needs none."""
         return ""
 
-    def _copy_schema(self, step: steps.CopyTables | steps.CopyIndexes) -> None:
-        is_first = isinstance(step, steps.CopyTables)
-        section = SchemaSection.PRE_DATA if is_first else SchemaSection.POST_DATA
+    def _copy_schema(self, step: steps.CopyTables | steps.CopyKeys | steps.CopyIndexes) -> None:
+        section = _SECTIONS[type(step)]
         try:
             copy_schema(self.old, self.new, [section], owners=self.owners, bindir=self.bindir)
         except ControlFailed:
             # An interrupted attempt may have restored the section, all of it or nothing.
             tables = [one.table for one in read_tables(self.old._link) if one.kind in "rp"]
-            if is_first:
+            if section is SchemaSection.PRE_DATA:
                 if {*read_shapes(self.new._link, tables)} != {*tables}:
                     raise
                 return
             drift = schema_drift(self.old, self.new, tables)
-            if drift[DriftKind.INDEX_MISSING] or drift[DriftKind.CONSTRAINT_MISSING]:
+            missing = [*drift[DriftKind.INDEX_MISSING], *drift[DriftKind.CONSTRAINT_MISSING]]
+            if section is SchemaSection.KEYS:
+                # The others follow later.
+                missing = [one for one in missing if one.severity >= Severity.CRITICAL]
+            if missing:
                 raise
 
     def _keep_schema(self, step: steps.KeepSchema) -> None:

@@ -130,3 +130,4 @@ PARTITIONS = f"""
     JOIN pg_inherits ON inhparent = own.oid
     JOIN pg_class part ON part.oid = inhrelid AND part.relispartition
 """
+IDENTITY_INDEXES = "SELECT indexrelid::bigint AS oid FROM pg_index WHERE indisreplident"

@@ -187,8 +187,14 @@ def insist_on_groups(groups: Sequence[TableGroup], tables: Sequence[UserTable]) 
 
 def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema: bool) -> Journal:
     """Return the steps that make the new server follow the old one."""
-    schema: list[Step] = [do.CopyTables(NEW), do.CopyIndexes(NEW)] if copies_schema else []
     forward = [names.forward(number) for number in range(1, len(groups) + 1)]
+    schema: list[Step] = [do.CopyTables(NEW), do.CopyKeys(NEW)] if copies_schema else []
+    # Applying would hold locks that the building of indexes waits for, and the other way round.
+    indexes: list[Step] = [
+        do.StopSubscriptions(NEW, forward),
+        do.CopyIndexes(NEW),
+        do.StartSubscriptions(NEW, forward),
+    ]
     tables = tuple(str(table) for group in groups for table in group.tables)
     hint = f"The upgrade {names.upgrade} fills this server; connect to the old one."
     steps: list[Step] = [
@@ -202,6 +208,7 @@ def prepare_journal(names: Names, groups: Sequence[TableGroup], *, copies_schema
         do.KeepSchema(OLD, names.forward(1)),
         *(do.Subscribe(NEW, name) for name in forward),
         do.WaitCopied(NEW, forward),
+        *(indexes if copies_schema else ()),
         do.Analyze(NEW),
         do.KeepSchema(NEW, names.forward(1)),
     ]

@@ -39,6 +39,12 @@ class SchemaSection(OpenEnum):
     """Types, functions and tables: the definitions that must exist before rows are copied."""
     POST_DATA = "post-data"
     """Indexes, keys, constraints and triggers; among them primary keys, which applying needs."""
+    KEYS = "keys"
+    """The part of the post-data that applying needs: keys, unique constraints, and the indexes that
+    are replica identities."""
+    REST = "rest"
+    """The other part of the post-data, which is faster after the copy of the rows: indexes, foreign
+    keys and triggers."""
 
 
 @attrs.frozen(kw_only=True)
