@@ -1,4 +1,4 @@
-"""What a stream of NATS JetStream has."""
+"""The content of a stream of NATS JetStream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stream of Redis has."""
+"""The content of a stream of Redis."""
 
 from __future__ import annotations
 

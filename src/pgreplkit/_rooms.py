@@ -364,6 +364,7 @@ ROOMS = {
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
     },
+    "pgreplkit.testing": {"testing.sinklaws": ["LawBroken", "SinkLaws", "sink_laws"]},
     "pgreplkit.upgrade": {
         "_async.cluster.upgrade": ["AsyncUpgrade"],
         "_sync.cluster.upgrade": ["Upgrade"],

@@ -75,6 +75,7 @@ def test_without_ranks_a_deletion_wins_over_a_row_of_equal_time() -> None:
 def test_a_policy_reports_whether_it_converges() -> None:
     for nodes in (2, 3, 5):
         assert LWW.converges(nodes=nodes).severity == Severity.OK
+        assert LWW.converges(nodes=nodes).found.endswith("have equal rows in the end")
         for policy in (
             ApplyRemote(),
             KeepLocal(),
@@ -84,6 +85,7 @@ def test_a_policy_reports_whether_it_converges() -> None:
             finding = policy.converges(nodes=nodes)
             assert finding.severity == Severity.CRITICAL
             assert f"{nodes} nodes" in finding.found
+            assert "can differ" in finding.found
             assert "LastUpdateWins" in finding.remedy
     with pytest.raises(ValueError, match="nodes must be >= 2, got 1"):
         LWW.converges(nodes=1)
@@ -144,7 +146,14 @@ settings = partial(
 
 
 def test_last_update_wins_needs_what_the_order_depends_on() -> None:
-    assert settings(membership=membership()).takes_own_only
+    last = settings(membership=membership())
+    assert last.takes_own_only
+    assert last.reads_commits
+    assert last.stamps is not None
+    assert (last.stamps.rank, last.stamps.by_time) == (2, True)
+    by_row = settings(membership=membership(ties="row")).stamps
+    assert by_row is not None
+    assert by_row.rank is None
     with pytest.raises(ValueError, match="needs membership"):
         settings()
     with pytest.raises(ValueError, match="needs resume='origin'"):
@@ -170,5 +179,6 @@ def test_priorities_are_the_ranks_of_the_members() -> None:
 def test_merged_rows_are_not_filtered_by_rules() -> None:
     merging = partial(settings, conflicts=MergeWith(lambda local, remote: {}), copy=True)
     assert merging(resume="table").merges
+    assert not merging().reads_commits
     with pytest.raises(ValueError, match="MergeWith takes no rules"):
         merging(tables={"t": TableRule(where=lambda row: True)})

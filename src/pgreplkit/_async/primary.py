@@ -477,34 +477,10 @@ class AsyncPrimary(AsyncStreamingServer):
         Needs: pg_monitor.
         Source: pg_settings, pg_stat_subscription, pg_replication_origin, pg_class, pg_index.
         """
-        from pgreplkit._async.logical.coverage import insist_on_all, tables_between
-        from pgreplkit._async.logical.publication import read_identities
-        from pgreplkit.catalog.logical.stuck import WorkerPool, worker_pool
-        from pgreplkit.catalog.logical.subscription import SUBSCRIBED_NAMES
-        from pgreplkit.plans.logical.subscriberreadiness import (
-            SubscriberFacts,
-            subscriber_readiness,
-        )
-        from pgreplkit.values.tablename import TableName
+        from pgreplkit._async.logical.subscriberreadiness import read_subscriber_facts
+        from pgreplkit.plans.logical.subscriberreadiness import subscriber_readiness
 
-        operation = "check the subscriber's readiness"
-        between = await tables_between(publisher._link, self._link, tables, operation)
-        names = [published.table for published in between]
-        theirs = await read_identities(publisher._link, names)
-        insist_on_all(operation, "the publisher", names, [identity.table for identity in theirs])
-        # Tables that are missing here are a finding, not an error.
-        ours = await read_identities(self._link, names)
-        # The publisher may itself receive tables by replication; their changes can arrive twice.
-        relayed = await publisher._link.all("look for subscriptions", SUBSCRIBED_NAMES)
-        pool = await self._link.one("count the workers", worker_pool(self.version.major))
-        facts = SubscriberFacts(
-            major=self.version.major,
-            settings=await self.settings(),
-            pool=WorkerPool(**pool),
-            publisher=theirs,
-            subscriber={identity.table: identity for identity in ours},
-            relayed={TableName(record["nspname"], record["relname"]) for record in relayed},
-        )
+        facts = await read_subscriber_facts(publisher._link, self._link, tables)
         return subscriber_readiness(facts, subscriptions=subscriptions)
 
     async def find_writers(self, tables: Iterable[AnyTable] | None = None) -> Writers:

@@ -28,6 +28,7 @@ class Batch:
     def takes(self, step: Step) -> bool:
         """Add the row of a step, if it fits to those before; else they have to be sent first."""
         statement, values, formats = step
+        # The planner has one statement for each kind of change: identity is enough.
         if statement is not self._statement:
             if self._statement is not None or statement.several is None or not values:
                 return False

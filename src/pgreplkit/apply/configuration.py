@@ -58,6 +58,7 @@ def parse_configuration(text: str) -> ApplierConfiguration:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"could not read the configuration: it is not TOML: {error}") from None
+    # A misspelt key would leave its default in force.
     if unknown := sorted(given.keys() - _KNOWN):
         raise _refused(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(_KNOWN))}")
     if missing := [key for key in _NEEDED if key not in given]:
@@ -87,6 +88,7 @@ def _refused(found: str) -> ValueError:
 
 def _insist(given: Mapping[str, object], key: str, kind: Any, what: str) -> None:
     value = given[key]
+    # In Python a bool is an int too.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _refused(f"{key!r} must be {what}, got {value!r}")
 

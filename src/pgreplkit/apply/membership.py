@@ -17,8 +17,10 @@ def _ranks(given: Mapping[str, int]) -> dict[str, int]:
     if not isinstance(given, Mapping):
         raise TypeError(f"ranks is a mapping of nodes to numbers, not a {type(given).__name__}")
     for node, rank in given.items():
+        # The server compares ranks as int.
         if type(rank) is not int or not 0 <= rank < 1 << 31:
             raise ValueError(f"the rank of {node!r} must be an int >= 0, got {rank!r}")
+    # With equal ranks, each of two nodes would keep its own row.
     twice = {rank for rank in given.values() if [*given.values()].count(rank) > 1}
     if twice:
         raise ValueError(f"two nodes have the rank {min(twice)}")

@@ -8,7 +8,8 @@ from pgreplkit.apply.statements import Kind, Parameters, Statement, is_same
 from pgreplkit.errors import SchemaMismatch
 
 INSISTING = "WITH done AS ({} RETURNING 1) SELECT nullif(1 / count(*), 1)::text FROM done"
-"""Fails if an UPDATE found no row; returns NULL otherwise."""
+"""Fails if an UPDATE found no row; returns NULL otherwise. After a failure the transaction is
+applied change by change, where the function can be called."""
 
 
 class Merging:
@@ -16,6 +17,7 @@ class Merging:
 
     def __init__(self, match: Match) -> None:
         problems = []
+        # Without the whole old row, a conflict could not be noticed.
         if not match.is_full:
             problems.append("MergeWith needs the whole old row, of REPLICA IDENTITY FULL")
         if not (match.key and match.is_unique):
@@ -37,6 +39,7 @@ class Merging:
         match = self._match
         key = {one.position for one in match.key}
         parameters = Parameters(key, match.width + len(match.constants))
+        # In the order of the publisher's columns, so that its reader loads them; others are NULL.
         texts = {
             one.position: f"t.{quote_identifier(one.column.name)}::text" for one in match.written
         }

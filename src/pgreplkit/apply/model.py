@@ -136,6 +136,7 @@ class Nodes:
             return False
         if self._must_wait(node, log[position]):
             return False
+        # A transaction is applied as a whole: no query sees a part of it.
         for write in log[position]:
             self._apply(node, write)
         node.applied[source] += 1
@@ -145,6 +146,7 @@ class Nodes:
         local = node.rows.get(write.key)
         if isinstance(self._policy, MergeWith):
             self._store(node, self._merged(self._policy, local, write))
+        # Neither a row nor a deletion that is remembered: no policy is asked.
         elif local is None and write.is_insert:
             self._store(node, write)
         elif local is None and write.value is not None and not self._inserts_missing:

@@ -93,6 +93,7 @@ class NodePriority:
 
     def decide(self, local: Version | None, remote: Version) -> Decision:
         """Apply the change unless the local row is of a node before that of the change."""
+        # Equal ranks are of one node, whose changes arrive in their order.
         if local is None or self.rank(local.origin) <= self.rank(remote.origin):
             return Decision.APPLY
         return Decision.SKIP
@@ -169,6 +170,7 @@ def _found(policy: object, nodes: int, reason: str | None) -> Finding:
     """Return the finding on a policy; ``reason`` says why the rows can differ, if they can."""
     if type(nodes) is not int:
         raise TypeError(f"nodes is an int, not {type(nodes).__name__}")
+    # One node has no conflict, which would say nothing about the policy.
     if nodes < 2:
         raise ValueError(f"nodes must be >= 2, got {nodes}")
     name = type(policy).__name__

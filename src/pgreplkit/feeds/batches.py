@@ -73,6 +73,7 @@ class Batching:
 
         Raises: EncodingFailed; MessageTooLarge; SinkRefused.
         """
+        # More changes than any transaction has: is the whole transaction in the sink?
         if self._position.has(end, 1 << 63):
             return
         number = 0
@@ -82,6 +83,7 @@ class Batching:
             if number <= first:
                 continue
             messages = self._encoded(change)
+            # Before they are added: a batch must not exceed the limits of the sink.
             size = sum(map(_size, messages))
             if self._messages and (
                 len(self._messages) + len(messages) > self._limits.messages

@@ -59,6 +59,7 @@ def decide_start(facts: StartFacts) -> Beginning:
             return Beginning.CREATE
         # A slot that is used has changes that the sink once had.
         return _adopted(facts)
+    # Before any other decision: it would be made with positions of another server.
     if (refusal := _foreign(facts, position)) is not None:
         raise refusal
     if position.stage is FeedStage.COPYING:
@@ -71,6 +72,7 @@ def decide_start(facts: StartFacts) -> Beginning:
         if facts.accepts_gap:
             return Beginning.CREATE
         raise PositionLost(facts.operation, str(position.lsn), None)
+    # The slot is beyond the sink, or at a transaction of which the sink has only a part.
     if facts.confirmed > position.lsn or (
         facts.confirmed == position.lsn and not position.is_whole
     ):

@@ -156,6 +156,7 @@ def _(report: Topology) -> Judgement:
 
 @judged.register
 def _(report: NodeSample) -> Judgement:
+    # A check that looked at nothing must not be OK.
     if report.error is None and report.is_primary is None:
         return _unknown(f"{report.name} was not asked")
     names = ("lag_seconds", "lag_bytes", "retained_bytes")

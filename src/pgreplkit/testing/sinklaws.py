@@ -1,7 +1,5 @@
 """sink_laws: tests whether a sink of your own keeps what a feed relies on."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -16,7 +14,7 @@ from pgreplkit.values.record import Record
 
 FEED = "laws"
 _ASKED = 3
-"""Times: the second answer is about an engine that has nothing to do any more."""
+"""Times: the second answer is about an engine that has finished its work."""
 
 
 class LawBroken(AssertionError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgreplkit.errors import NodeNotFound, PlanRefused
 from pgreplkit.lab import Lab, Node
-from pgreplkit.mesh import Mesh
+from pgreplkit.mesh import AsyncMesh, Mesh
 
 SETTINGS = {"wal_level": "logical", "track_commit_timestamp": "on"}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, who text)"
@@ -99,10 +101,60 @@ def insist_on_no_echo(mesh: Mesh, source: Node, other: Node, subscriber: Node) -
     native.run("DROP SUBSCRIPTION s")
 
 
+DROP_ORIGINS = "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
+OBJECTS = """
+    SELECT (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_publication),
+        (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgreplkit%')
+"""
+
+
+async def interrupt(nodes: dict[str, Node], journal: Path, patch: pytest.MonkeyPatch) -> None:
+    """Undo a creation that failed, then continue one, run each node for itself, and end it."""
+    two = {name: nodes[name].conninfo for name in ("berlin", "paris")}
+
+    async def failing(*_: object) -> None:
+        raise RuntimeError("failed on purpose")
+
+    for is_undone in (True, False):
+        with patch.context() as within:
+            within.setattr("pgreplkit._async.mesh.copying.AsyncMeshCopy._copy_all", failing)
+            plan = await AsyncMesh(two, tables=["public.*"]).plan_create(journal=journal)
+            with pytest.raises(RuntimeError, match="on purpose"):
+                await plan.run()
+        mesh = AsyncMesh(two, tables=["public.*"])
+        kept = await mesh.plan_resume(journal)
+        await (kept.undo() if is_undone else kept.resume())
+        expected = (0, 0, 0) if is_undone else (1, 1, 3)
+        assert [run(nodes[name], OBJECTS) for name in two] == 2 * [[expected]]
+        journal.unlink()
+    assert run(nodes["paris"], "SELECT count(*) FROM t") == [(20,)]
+    alone = [AsyncMesh(two, tables=["public.*"]).node(name) for name in two]
+    jobs = [asyncio.create_task(one.run()) for one in alone]
+    run(nodes["paris"], "INSERT INTO t VALUES (30, 0, 'paris')")
+    run(nodes["berlin"], "DELETE FROM t WHERE id = 20")
+    await mesh.wait_for_sync()
+    assert (await mesh.compare()).is_equal
+    await (await mesh.plan_leave("paris")).run()
+    for one in alone:
+        one.stop()
+    await asyncio.gather(*jobs)
+    run(nodes["paris"], "TRUNCATE t")
+    for name in two:
+        run(
+            nodes[name],
+            "DROP SCHEMA pgreplkit CASCADE",
+            DROP_ORIGINS,
+            "DROP PUBLICATION IF EXISTS pgreplkit_mesh",
+        )
+    run(nodes["berlin"], "INSERT INTO t VALUES (20, 0, 'first')")
+
+
 @pytest.mark.pg(">=18")
 def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
-    nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch
+    nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # Here, because starting servers takes longer than this does.
+    asyncio.run(interrupt(nodes, tmp_path / "create.json", monkeypatch))
     # Tombstones are forgotten as soon as possible, and not an hour later.
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._EVERY", 0.2)
     monkeypatch.setattr("pgreplkit._sync.mesh.pruning._KEPT", timedelta(0))

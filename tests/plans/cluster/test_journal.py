@@ -55,6 +55,14 @@ def test_a_journal_is_the_same_after_it_was_stored_and_read(
     assert (*(result.step for result in again.done), *again.remaining) == journal.steps
 
 
+def test_a_journal_is_resumed_only_where_all_its_servers_are_known() -> None:
+    UPGRADE.check_servers({"b", "a", "c"}, "mesh")
+    lost = attrs.evolve(UPGRADE, lost_primary=LostPrimary(primary="z", evidence=(), standbys=()))
+    for journal, known in ((UPGRADE, ["a"]), (lost, ["a", "b"])):
+        with pytest.raises(ValueError, match=r"names servers outside this mesh: [bz]$"):
+            journal.check_servers(known, "mesh")
+
+
 @pytest.mark.parametrize("key", json.loads(UPGRADE.to_json()))
 def test_a_journal_that_lacks_a_part_is_refused(key: str) -> None:
     content = json.loads(UPGRADE.to_json())

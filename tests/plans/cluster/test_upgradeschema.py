@@ -22,7 +22,7 @@ KEPT = KeptSchema(old={"a": "1", "b": "2"}, new={"a": "1", "b": "20"})
         ({"a": "9", "b": "3"}, {"a": "9", "b": "33"}, ""),
         ({"a": "1"}, {"a": "1"}, ""),
         ({"a": "1", "b": "2", "c": "5"}, {"a": "1", "b": "20", "c": "50"}, ""),
-        # Back to what it was, or changed on the new server only.
+        # The same as before again, or changed on the new server only.
         ({"a": "1", "b": "2"}, {"a": "8", "b": "20", "d": "4"}, ""),
         ({"a": "3", "b": "2"}, {"a": "3", "b": "20"}, ""),
     ],

@@ -37,7 +37,13 @@ from pgreplkit.plans.mesh.readiness import (
     remove_findings,
 )
 from pgreplkit.plans.mesh.sequences import collisions, spread
-from pgreplkit.plans.mesh.status import MeshStream, MeshVerdict, StreamState
+from pgreplkit.plans.mesh.status import (
+    MeshComparison,
+    MeshDifference,
+    MeshStream,
+    MeshVerdict,
+    StreamState,
+)
 from pgreplkit.plans.mesh.steps import (
     CopyRows,
     DropLost,
@@ -115,6 +121,8 @@ def test_all_streams_but_those_of_the_first_node_exist_before_its_rows_are_copie
     assert made | copied == {(x, y) for x in "abc" for y in "abc" if x != y}
     assert not made & copied
     assert all(step.undo for step in steps)
+    ready = {step.node: step.is_ready for step in steps if isinstance(step, MakeStreams)}
+    assert ready == {"a": False, "b": True, "c": False}
 
 
 def test_a_node_joins_after_the_donor_has_what_the_new_streams_leave_out() -> None:
@@ -123,6 +131,11 @@ def test_a_node_joins_after_the_donor_has_what_the_new_streams_leave_out() -> No
     [streams] = [s for s in steps if isinstance(s, MakeStreams) and s.node == "d"]
     assert streams.sources == ("b", "c")
     assert not streams.is_ready
+    assert not streams.is_ready
+    assert all(s.is_ready for s in steps if isinstance(s, MakeStreams) and s.node != "d")
+    # It knows itself, and all others know it, before any stream to or from it exists.
+    stored = [step.node for step in steps[: kinds.index(MakeStreams)][1:]]
+    assert stored == ["d", "a", "b", "c"]
     order = [kinds.index(WaitForDonor), kinds.index(CopyRows)]
     assert [steps.index(streams), *order] == sorted([steps.index(streams), *order])
     # No one streams from the new node before all know it, and it is active last.
@@ -142,6 +155,7 @@ def test_a_node_leaves_after_the_others_have_its_changes_and_keeps_its_rank() ->
     assert steps[2].members == ("a:1:active", "b:2:left", "c:3:active")
     dropped = [(step.node, step.sources) for step in steps if isinstance(step, DropStreams)]
     assert dropped == [("a", ("b",)), ("c", ("b",)), ("b", ("a", "c"))]
+    assert all(step.is_final for step in steps if isinstance(step, DropStreams))
 
 
 def test_the_others_forget_a_lost_node_without_asking_it() -> None:
@@ -153,6 +167,7 @@ def test_the_others_forget_a_lost_node_without_asking_it() -> None:
         "c: drop the streams from and to b",
     ]
     assert isinstance(steps[2], DropLost)
+    assert steps[2].is_final
     assert steps[2].action == "SELECT pg_drop_replication_slot('pgreplkit_shop_a_b')"
     # Its own objects are removed when it is back.
     left = members("a", "b", "c").changed("b", MemberState.LEFT)
@@ -324,6 +339,80 @@ def test_setup_statements_are_printed_by_node() -> None:
     assert str(MeshSetup(nodes={"a": ("GRANT x",), "b": ()})) == "-- on a\nGRANT x;\n-- on b"
 
 
+def test_each_passed_check_says_what_it_found() -> None:
+    ready = {check: finding.found for check, finding in found(node("a"), node("b")).items()}
+    assert ready["nodes"] == "2: a, b"
+    assert ready["databases"] == "each node is another database"
+    assert ready["encodings"] == "UTF8 on a, UTF8 on b"
+    assert ready["membership"] == "a, b belongs to no mesh 'shop'"
+    assert ready["members"] == "all members have the same members and ranks stored"
+    assert ready["ties"] == "decided by rank on all nodes"
+    assert ready["sequences of b"] == "mover may read those of the tables"
+    assert ready["privileges on public.users of b"] == "mover has all"
+    assert ready["publication of b"] == "it does not exist, and mover owns the tables"
+    assert ready["unique columns of public.users"] == "none beside the key"
+    assert ready["key of public.users"] == "it has a key"
+    assert ready["replica identity of public.users"] == "it suffices"
+    assert ready["table public.users"] == "the same on all nodes"
+    assert ready["rows"] == "the tables of the new nodes are empty"
+    assert ready["sequences"] == "no two nodes can draw the same number"
+    assert "foreign keys of public.users" not in ready
+
+
+def test_tables_that_differ_are_described() -> None:
+    own = table()
+    [key] = own.columns
+    mail = attrs.evolve(key, name="mail", type="text", type_oid=25)
+    generated = attrs.evolve(mail, name="g", is_generated=True)
+
+    def difference(model: TargetTable, other: TargetTable) -> str:
+        nodes = node("a", tables={USERS: model}), node("b", tables={USERS: other})
+        return found(*nodes)["table public.users"].found
+
+    wider = table(columns=(key, mail))
+    assert difference(wider, own) == "b: it lacks the column mail"
+    assert difference(own, wider) == "b: only it has the column mail"
+    changed = table(columns=(key, attrs.evolve(mail, type="varchar")))
+    assert difference(wider, changed) == "b: mail is varchar, not text"
+    other_key = table(columns=(key, mail), keys=(("mail",),))
+    assert difference(wider, other_key) == "b: its key is (mail), not (id)"
+    keyless = table(columns=(key, mail), keys=())
+    assert difference(wider, keyless) == "b: its key is missing, not (id)"
+    # A generated column is not sent.
+    assert difference(own, table(columns=(key, generated))) == "the same on all nodes"
+    missing = found(node("a"), node("b", tables={USERS: None}))["table public.users"]
+    assert missing.found == "b lacks it"
+
+
+def test_a_member_needs_one_more_place_and_a_new_node_one_for_each_other() -> None:
+    same = members("a", "b")
+    full = settings(
+        wal_level="logical",
+        track_commit_timestamp="on",
+        max_replication_slots=3,
+        max_wal_senders=3,
+        max_active_replication_origins=3,
+    )
+    joining = {"new": ("c",), "first": "a"}
+    member = node("a", members=same, settings=full, slots=2), node("b", members=same)
+    assert not critical(*member, node("c", settings=full, slots=1), **joining)
+    assert critical(*member, node("c", settings=full, slots=2), **joining) == {
+        "max_replication_slots of c"
+    }
+    crowded = attrs.evolve(member[0], slots=3)
+    assert critical(crowded, member[1], node("c"), **joining) == {"max_replication_slots of a"}
+
+
+def test_a_clock_may_be_a_second_off() -> None:
+    off = timedelta(seconds=1)
+    assert found(node("a", skew=-off / 2), node("b", skew=off / 2))["clocks"].severity is (
+        Severity.OK
+    )
+    assert found(node("a", skew=-off), node("b", skew=off / 2))["clocks"].severity is (
+        Severity.WARNING
+    )
+
+
 def test_settings_a_single_node_and_disagreeing_members_are_refused() -> None:
     off = settings(wal_level="replica", track_commit_timestamp="off")
     wrong = critical(node("a"), node("b", settings=off))
@@ -420,6 +509,20 @@ def test_spread_sequences_never_meet_and_start_above_all_numbers_drawn(nodes: in
     assert min(everything) > 100 * (nodes - 1) + 1
 
 
+def test_spread_numbers_are_multiples_of_the_nodes_apart() -> None:
+    drawn = attrs.evolve(sequence(10), is_called=True)
+    changes = spread({"a": [sequence(7)], "b": [drawn]})
+    # 10 was drawn, and 1000 more may be until then.
+    assert [(one.node, one.increment, one.restart) for one in changes] == [
+        ("a", 2, 1013),
+        ("b", 2, 1014),
+    ]
+    assert changes[0].sql == "ALTER SEQUENCE public.users_id_seq INCREMENT BY 2 RESTART WITH 1013"
+    assert len(spread({"a": [sequence(maximum=4)], "b": [sequence(maximum=4)]})) == 2
+    with pytest.raises(ServerError, match="on b would be 4, and its maximum is 3"):
+        spread({"a": [sequence(maximum=4)], "b": [sequence(maximum=3)]})
+
+
 def test_a_sequence_without_numbers_left_is_not_spread() -> None:
     with pytest.raises(ServerError, match="larger type"):
         spread({"a": [sequence(30_000, maximum=30_001)], "b": [sequence(maximum=30_001)]})
@@ -428,6 +531,23 @@ def test_a_sequence_without_numbers_left_is_not_spread() -> None:
 
 
 # Comparison
+
+
+def test_a_comparison_is_equal_if_everything_was_seen_to_be() -> None:
+    difference = MeshDifference(table=USERS, key={"id": "1"}, rows={"a": {"id": "1"}, "b": None})
+    equal = MeshComparison(nodes=("a", "b"), tables=(USERS,), rows=3, differences=())
+    assert equal.is_equal
+    assert str(equal) == "3 rows of 1 tables on a, b: 0 differ"
+    assert not attrs.evolve(equal, undecided=("id=1",)).is_equal
+    assert "1 changed at each look: id=1" in str(attrs.evolve(equal, undecided=("id=1",)))
+    unequal = attrs.evolve(equal, differences=(difference,))
+    assert not unequal.is_equal
+    assert "public.users: id=1" in str(unequal)
+    assert str(difference).splitlines() == [
+        "public.users: id=1",
+        "  a: {'id': '1'}",
+        "  b: no row",
+    ]
 
 
 def test_a_row_differs_only_if_no_node_wrote_it_between_two_looks() -> None:

@@ -40,6 +40,7 @@ _WAITS = 0.2
 _MEMORY = 2 << 20
 """Bytes of one transaction that stay in memory; the rest is in a temporary file."""
 _MESSAGES_SINCE = 14
+"""The first major version whose pgoutput sends logical messages."""
 
 
 class AsyncFeed(AsyncClosing):

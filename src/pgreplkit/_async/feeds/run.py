@@ -109,6 +109,7 @@ class AsyncFeedRun:
     ) -> RawTransaction[Row] | None:
         """Wait for a transaction, at most until something else may have to be done."""
         try:
+            # The stream ends with the next item, and confirms what is acknowledged by then.
             if self._stream.is_complete:
                 await self._finish()
             return await self._stream.__anext__()
@@ -133,6 +134,7 @@ class AsyncFeedRun:
         changes = changes_of(transaction, self._source)
         for batch in self._batching.take(changes, transaction.end_lsn):
             await self._send(batch)
+            # A large transaction may have many batches; the position within it is stored.
             if stops():
                 return False
         return True
@@ -176,6 +178,7 @@ class AsyncFeedRun:
 
     async def _beat(self) -> bool:
         """Store the position of an idle source now and then, so that its slot can follow."""
+        # Without a change the sink stores no position, and the slot would keep all WAL.
         is_due = self._beats is not None and (time.monotonic() - self._positioned_at >= self._beats)
         if not is_due:
             return False

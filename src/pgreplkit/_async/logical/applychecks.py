@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from pgreplkit._async.logical.applyshapes import AsyncTargetShapes
 from pgreplkit._async.logical.publication import read_identities
+from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.server.settings import SETTINGS, Setting
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
@@ -42,10 +42,10 @@ async def check_apply(
             major=major,
             uses_origin=settings.uses_origin,
             rights=rights,
-            settings=await _settings(link),
+            settings=await read_settings(link),
             origins=origins["used"],
             has_origin=origins["has_own"],
-            publisher=await _settings(publisher),
+            publisher=await read_settings(publisher),
             may_replicate=there["may_replicate"],
             publisher_role=there["role"],
             slots=there["slots"],
@@ -72,12 +72,6 @@ async def read_rights(link: AsyncLink, operation: str) -> ApplyRights:
     return ApplyRights(**record)
 
 
-async def _settings(link: AsyncLink) -> dict[str, Setting]:
-    records = await link.all("read the settings", SETTINGS.sql(link.version.major))
-    rows = [SETTINGS.read(record) for record in records]
-    return {row.name: row for row in rows}
-
-
 def _mismatches(
     copies: Sequence[TableCopy], shapes: AsyncTargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
@@ -86,6 +80,7 @@ def _mismatches(
     for copy in copies:
         table = copy.table.table_name
         rule = settings.rules.get(table, TableRule())
+        # The same decision as that of a run, whose error is a finding here.
         try:
             match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
         except SchemaMismatch as error:

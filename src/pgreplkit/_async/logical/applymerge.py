@@ -33,6 +33,7 @@ async def merge_change(
     if found is None:
         steps = [plan.insert(*new)]
         met = None if kind == _INSERT else (ConflictKind.UPDATE_MISSING, steps[0], _APPLIED)
+    # Only the publisher has changed the row, so that there is nothing to merge.
     elif old is not None and _is_same(plan, reader, found, old):
         steps, met = plan.replace(old, new), None
     else:

@@ -103,6 +103,7 @@ async def acopy_schema(
         names = [table_of(table) for table in several(tables, "tables", at_least=1)]
     folder = None if bindir is None else Path(bindir)
     limit = checked_seconds(timeout, "timeout")
+    # Apply workers find rows by these indexes, which are copied with the keys.
     records = await publisher._link.all("read the replica identities", sql.IDENTITY_INDEXES)
     identities = [record["oid"] for record in records]
     # One program after another: indexes need the tables.

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._async._io import sleep
 from pgreplkit._async.logical import subscribing
-from pgreplkit._async.logical.applied import wait_for_applied
+from pgreplkit._async.logical.catchup import wait_for_applied
 from pgreplkit._async.logical.conflictlog import read_log
 from pgreplkit._async.logical.failing import find_failed
 from pgreplkit._async.logical.publisher import publisher_of

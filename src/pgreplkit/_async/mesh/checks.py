@@ -16,10 +16,10 @@ from pgreplkit._async.logical.rowcopy import has_rows
 from pgreplkit._async.mesh.members import mesh_tables, read_members
 from pgreplkit._async.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._async.mesh.status import read_stream
+from pgreplkit._async.server.settings import read_settings
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.layout import applier_name, publication_name
 from pgreplkit.plans.mesh.readiness import (
@@ -43,9 +43,6 @@ async def read_node(
     record = await link.one(_OPERATION, sql.NODE)
     # At once: the time of the other queries would count as a difference of clocks.
     skew = record["clock"] - datetime.now(UTC)
-    settings = [
-        SETTINGS.read(row) for row in await link.all(_OPERATION, SETTINGS.sql(link.version.major))
-    ]
     found = await read_targets(link, tables)
     with_rows = []
     for table in found:
@@ -71,7 +68,7 @@ async def read_node(
         slots=record["slots"],
         senders=record["senders"],
         origins=record["origins"],
-        settings={setting.name: setting for setting in settings},
+        settings=await read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),

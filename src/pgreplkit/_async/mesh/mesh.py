@@ -138,6 +138,7 @@ class AsyncMesh:
         for node in nodes:
             async with await site.server(node) as server:
                 majors.append(server.version.major)
+        # Joining until all rows are copied, so that no stream starts before.
         members = new_members(nodes, majors, MemberState.JOINING)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
@@ -164,6 +165,7 @@ class AsyncMesh:
 
         Raises: NodeNotFound; ConnectionFailed.
         """
+        # Before the new server becomes known: a refused name must leave no trace.
         check_node_names(self.name, [*self._servers, node])
         if server is not None:
             self._servers[node] = conninfo_of(server)
@@ -171,6 +173,7 @@ class AsyncMesh:
         site = self._site(timeout)
         members = await self._members(site, without(self._servers, node))
         donor = members.active[0] if donor is None else self._active(members, donor)
+        # The published tables, and not those of this object: they may have been chosen elsewhere.
         async with await site.server(donor) as source:
             tables = await mesh_tables(source._link, self.name)
         begun = Journal(
@@ -234,6 +237,7 @@ class AsyncMesh:
         others = without(members.present, node)
         for other in others:
             self._known(other)
+        # It was removed before, and is back: nothing is lost by cleaning it.
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
@@ -280,6 +284,7 @@ class AsyncMesh:
         )
 
     def _converges(self, nodes: int) -> Finding:
+        # A policy of the user may lack the method, which the protocol does not ask for.
         converges = getattr(self._policy, "converges", None)
         if nodes < 2 or converges is None:
             return Finding(
@@ -359,6 +364,7 @@ class AsyncMesh:
         """
         group = TaskGroup(1)
         job = group.start(self.run)
+        # A stream that fails does not interrupt the block; its error is raised at the end.
         try:
             yield
         finally:
@@ -386,6 +392,7 @@ class AsyncMesh:
             await self._catch_up(servers, timeout)
 
     async def _catch_up(self, servers: Mapping[str, AsyncServer], timeout: Timeout) -> None:
+        # All markers first: the waits are for what was committed before them, and end.
         marked = {node: await write_marker(server._link) for node, server in servers.items()}
         for source, server in servers.items():
             for target in without(servers, source):

@@ -174,10 +174,9 @@ class AsyncServer(AsyncClosing):
 
         Needs: pg_read_all_settings, to see all of them.  Source: pg_settings.
         """
-        from pgreplkit.catalog.server.settings import SETTINGS
+        from pgreplkit._async.server.settings import read_settings
 
-        records = await self._link.all("read the settings", SETTINGS.sql(self.version.major))
-        return {setting.name: setting for setting in map(SETTINGS.read, records)}
+        return await read_settings(self._link)
 
     async def setting(self, name: str) -> Setting:
         """Return one setting; its ``value`` is bool, int (bytes), timedelta, float or str.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from pgreplkit._sync.logical.applyshapes import TargetShapes
 from pgreplkit._sync.logical.publication import read_identities
+from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.apply.rules import TableRule
 from pgreplkit.apply.settings import ApplySettings
 from pgreplkit.apply.shape import match
 from pgreplkit.catalog.features import has
 from pgreplkit.catalog.logical import applying as sql
-from pgreplkit.catalog.server.settings import SETTINGS, Setting
 from pgreplkit.driver.valuetext import text_of
 from pgreplkit.errors import SchemaMismatch
 from pgreplkit.plans.logical.applying import SetupStatements
@@ -43,10 +43,10 @@ def check_apply(
             major=major,
             uses_origin=settings.uses_origin,
             rights=rights,
-            settings=_settings(link),
+            settings=read_settings(link),
             origins=origins["used"],
             has_origin=origins["has_own"],
-            publisher=_settings(publisher),
+            publisher=read_settings(publisher),
             may_replicate=there["may_replicate"],
             publisher_role=there["role"],
             slots=there["slots"],
@@ -73,12 +73,6 @@ def read_rights(link: Link, operation: str) -> ApplyRights:
     return ApplyRights(**record)
 
 
-def _settings(link: Link) -> dict[str, Setting]:
-    records = link.all("read the settings", SETTINGS.sql(link.version.major))
-    rows = [SETTINGS.read(record) for record in records]
-    return {row.name: row for row in rows}
-
-
 def _mismatches(
     copies: Sequence[TableCopy], shapes: TargetShapes, settings: ApplySettings
 ) -> dict[TableName, str]:
@@ -87,6 +81,7 @@ def _mismatches(
     for copy in copies:
         table = copy.table.table_name
         rule = settings.rules.get(table, TableRule())
+        # The same decision as that of a run, whose error is a finding here.
         try:
             match(copy.table, shapes.tables.get(settings.target_of(table)), rule, dump)
         except SchemaMismatch as error:

@@ -10,7 +10,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from pgreplkit._sync._io import sleep
 from pgreplkit._sync.logical import subscribing
-from pgreplkit._sync.logical.applied import wait_for_applied
+from pgreplkit._sync.logical.catchup import wait_for_applied
 from pgreplkit._sync.logical.conflictlog import read_log
 from pgreplkit._sync.logical.failing import find_failed
 from pgreplkit._sync.logical.publisher import publisher_of

@@ -17,10 +17,10 @@ from pgreplkit._sync.logical.rowcopy import has_rows
 from pgreplkit._sync.mesh.members import mesh_tables, read_members
 from pgreplkit._sync.mesh.sequences import owned_sequences, read_sequences_of
 from pgreplkit._sync.mesh.status import read_stream
+from pgreplkit._sync.server.settings import read_settings
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical import applying
 from pgreplkit.catalog.mesh import members as sql
-from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.plans.mesh.layout import applier_name, publication_name
 from pgreplkit.plans.mesh.readiness import (
@@ -42,9 +42,6 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
     record = link.one(_OPERATION, sql.NODE)
     # At once: the time of the other queries would count as a difference of clocks.
     skew = record["clock"] - datetime.now(UTC)
-    settings = [
-        SETTINGS.read(row) for row in link.all(_OPERATION, SETTINGS.sql(link.version.major))
-    ]
     found = read_targets(link, tables)
     with_rows = []
     for table in found:
@@ -70,7 +67,7 @@ def read_node(link: Link, mesh: str, name: str, tables: Sequence[TableName]) -> 
         slots=record["slots"],
         senders=record["senders"],
         origins=record["origins"],
-        settings={setting.name: setting for setting in settings},
+        settings=read_settings(link),
         tables={table: found.get(table) for table in tables},
         with_rows=tuple(with_rows),
         without_old_values=_tables(traits, lambda row: row["has_large"] and not row["is_full"]),

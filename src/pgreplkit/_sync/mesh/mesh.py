@@ -139,6 +139,7 @@ class Mesh:
         for node in nodes:
             with site.server(node) as server:
                 majors.append(server.version.major)
+        # Joining until all rows are copied, so that no stream starts before.
         members = new_members(nodes, majors, MemberState.JOINING)
         begun = Journal(
             operation=f"creation of the mesh {self.name}",
@@ -165,6 +166,7 @@ class Mesh:
 
         Raises: NodeNotFound; ConnectionFailed.
         """
+        # Before the new server becomes known: a refused name must leave no trace.
         check_node_names(self.name, [*self._servers, node])
         if server is not None:
             self._servers[node] = conninfo_of(server)
@@ -172,6 +174,7 @@ class Mesh:
         site = self._site(timeout)
         members = self._members(site, without(self._servers, node))
         donor = members.active[0] if donor is None else self._active(members, donor)
+        # The published tables, and not those of this object: they may have been chosen elsewhere.
         with site.server(donor) as source:
             tables = mesh_tables(source._link, self.name)
         begun = Journal(
@@ -235,6 +238,7 @@ class Mesh:
         others = without(members.present, node)
         for other in others:
             self._known(other)
+        # It was removed before, and is back: nothing is lost by cleaning it.
         if node not in members.present:
             steps = clean_steps(self.name, members, node)
             begun = Journal(operation=f"removal of {self.name} from {node}", steps=steps)
@@ -277,6 +281,7 @@ class Mesh:
         return MeshChecks(site, self.name, nodes, new, first, tuple(tables), ties, self._converges)
 
     def _converges(self, nodes: int) -> Finding:
+        # A policy of the user may lack the method, which the protocol does not ask for.
         converges = getattr(self._policy, "converges", None)
         if nodes < 2 or converges is None:
             return Finding(
@@ -356,6 +361,7 @@ class Mesh:
         """
         group = TaskGroup(1)
         job = group.start(self.run)
+        # A stream that fails does not interrupt the block; its error is raised at the end.
         try:
             yield
         finally:
@@ -383,6 +389,7 @@ class Mesh:
             self._catch_up(servers, timeout)
 
     def _catch_up(self, servers: Mapping[str, Server], timeout: Timeout) -> None:
+        # All markers first: the waits are for what was committed before them, and end.
         marked = {node: write_marker(server._link) for node, server in servers.items()}
         for source, server in servers.items():
             for target in without(servers, source):

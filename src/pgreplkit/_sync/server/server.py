@@ -175,10 +175,9 @@ class Server(Closing):
 
         Needs: pg_read_all_settings, to see all of them.  Source: pg_settings.
         """
-        from pgreplkit.catalog.server.settings import SETTINGS
+        from pgreplkit._sync.server.settings import read_settings
 
-        records = self._link.all("read the settings", SETTINGS.sql(self.version.major))
-        return {setting.name: setting for setting in map(SETTINGS.read, records)}
+        return read_settings(self._link)
 
     def setting(self, name: str) -> Setting:
         """Return one setting; its ``value`` is bool, int (bytes), timedelta, float or str.

@@ -1,4 +1,4 @@
-# Generated from pgreplkit/_async/logical/applied.py by `nox -s sync`. Do not edit.
+# Generated from pgreplkit/_async/logical/catchup.py by `nox -s sync`. Do not edit.
 """Wait until a subscription has applied the publisher's transactions."""
 
 from __future__ import annotations
