@@ -26,6 +26,7 @@ PUBLIC = [
     "pgreplkit.patroni",
     "pgreplkit.pglogical",
     "pgreplkit.rows",
+    "pgreplkit.testing",
     "pgreplkit.upgrade",
     "pgreplkit.wal",
 ]

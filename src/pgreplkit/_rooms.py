@@ -175,6 +175,7 @@ ROOMS = {
         "errors.feeds": [
             "EncodingFailed",
             "FeedError",
+            "InvalidDestination",
             "InvalidFeedPosition",
             "MessageTooLarge",
             "PositionLost",
@@ -258,6 +259,10 @@ ROOMS = {
         "_sync.feeds.feed": ["Feed"],
         "feeds.batches": ["FeedBatch"],
         "feeds.change": ["FeedChange", "FeedOperation", "FeedSource"],
+        "feeds.destinations": ["Destination", "escaped_name", "unescaped_name"],
+        "feeds.encoding.cloudevents": ["CloudEvents"],
+        "feeds.encoding.debezium": ["DebeziumJson"],
+        "feeds.encoding.plain": ["PlainJson"],
         "feeds.message": ["FeedMessage"],
         "feeds.position": ["FeedPosition", "FeedStage"],
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
@@ -364,6 +369,7 @@ ROOMS = {
         "values.record": ["Record", "asdict"],
         "values.rows": ["Rows"],
     },
+    "pgreplkit.testing": {"testing.sinklaws": ["LawBroken", "SinkLaws", "sink_laws"]},
     "pgreplkit.upgrade": {
         "_async.cluster.upgrade": ["AsyncUpgrade"],
         "_sync.cluster.upgrade": ["Upgrade"],

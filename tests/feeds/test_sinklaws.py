@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from modelsink import Engine, ModelSink
 
-from pgreplkit.testing.sinklaws import LawBroken, sink_laws
+from pgreplkit.testing import LawBroken, sink_laws
 
 
 def test_a_sink_that_stores_the_position_with_the_messages_keeps_the_laws() -> None:

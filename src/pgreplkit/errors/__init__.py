@@ -14,7 +14,7 @@
     │   ├── InvalidChangeMessage       InvalidAcknowledgement
     │   ├── InvalidWalMessage          InvalidBackupMessage
     │   ├── InvalidBackupCatalog       InvalidThreshold
-    │   └── InvalidFeedPosition
+    │   └── InvalidFeedPosition        InvalidDestination
     ├── TimelineNotInHistory (also a LookupError)
     ├── NodeNotFound (also a KeyError)
     ├── CheckNotFound (also a KeyError)
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from pgreplkit.errors.feeds import (
         EncodingFailed as EncodingFailed,
         FeedError as FeedError,
+        InvalidDestination as InvalidDestination,
         InvalidFeedPosition as InvalidFeedPosition,
         MessageTooLarge as MessageTooLarge,
         PositionLost as PositionLost,

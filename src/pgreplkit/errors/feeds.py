@@ -16,6 +16,13 @@ class InvalidFeedPosition(InvalidValue):
         super().__init__(value, reason)
 
 
+class InvalidDestination(InvalidValue):
+    """A template that does not make valid and distinct names of subjects, topics or streams."""
+
+    what: str = "destination"
+    expected: str = "a template such as cdc.{db}.{schema}.{table}"
+
+
 class FeedError(OperationError):
     """A feed that cannot begin or continue."""
 

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
         FeedOperation as FeedOperation,
         FeedSource as FeedSource,
     )
+    from pgreplkit.feeds.destinations import (
+        Destination as Destination,
+        escaped_name as escaped_name,
+        unescaped_name as unescaped_name,
+    )
+    from pgreplkit.feeds.encoding.cloudevents import CloudEvents as CloudEvents
+    from pgreplkit.feeds.encoding.debezium import DebeziumJson as DebeziumJson
+    from pgreplkit.feeds.encoding.plain import PlainJson as PlainJson
     from pgreplkit.feeds.message import FeedMessage as FeedMessage
     from pgreplkit.feeds.position import FeedPosition as FeedPosition, FeedStage as FeedStage
     from pgreplkit.feeds.sink import Encoder as Encoder, Sink as Sink, SinkLimits as SinkLimits

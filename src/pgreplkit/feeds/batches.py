@@ -116,6 +116,8 @@ class Batching:
     def _encoded(self, change: FeedChange) -> Sequence[FeedMessage]:
         try:
             encoded = self._encoder.encode(change)
+        except EncodingFailed:
+            raise
         except Exception as error:
             found = f"the encoder raised {type(error).__name__}: {error}"
             raise self._failed(change, found) from error

@@ -44,7 +44,7 @@ class Sink(Protocol):
 
     The law: whenever a sink is opened, and whatever was interrupted before, it has exactly the
     messages up to the position that ``open`` returns, once and in order.
-    ``pgreplkit.testing.sinklaws`` tests it.
+    ``sink_laws`` of ``pgreplkit.testing`` tests it.
     """
 
     async def open(self, feed: str) -> FeedPosition | None:

@@ -1,7 +1,5 @@
 """sink_laws: tests whether a sink of your own keeps what a feed relies on."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress

@@ -22,7 +22,7 @@ from pgreplkit.errors import (
 )
 from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, JetStream
 from pgreplkit.lab import Broker, Lab
-from pgreplkit.testing.sinklaws import sink_laws
+from pgreplkit.testing import sink_laws
 
 # The engine does not depend on the server: its version is left to the other tests of feeds.
 pytestmark = pytest.mark.pg(">=18")

@@ -19,7 +19,8 @@ FILTERED_TABLES = f"""
 def table_shape(major: int) -> str:
     """Return the statement for the columns of one table: one record without a name if it has none.
 
-    Types from 10000 on come with their names, as pgoutput sends them.
+    Types from 10000 on come with their names, as pgoutput sends them: a domain with the
+    name of its base type.
     """
     generated = "attgenerated <> ''" if has("table.generated", major) else "false"
     return f"""
@@ -27,12 +28,19 @@ def table_shape(major: int) -> str:
             relkind = 'p' AS is_partitioned, attname AS name, {generated} AS is_generated,
             atttypid::bigint AS type_oid, atttypmod AS type_modifier,
             relreplident = 'f' OR attnum = ANY (coalesce(keys.numbers, '{{}}')) AS is_key,
-            CASE WHEN t.oid >= 10000 THEN ARRAY[tn.nspname, t.typname]::text[] END AS own_type
+            CASE WHEN atttypid >= 10000 THEN ARRAY[tn.nspname, t.typname]::text[] END AS own_type
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = relnamespace
         LEFT JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-        LEFT JOIN pg_type AS t ON t.oid = atttypid
-        LEFT JOIN pg_namespace AS tn ON tn.oid = typnamespace
+        LEFT JOIN LATERAL (
+            WITH RECURSIVE below AS (
+                SELECT typname, typnamespace, typtype, typbasetype
+                    FROM pg_type WHERE oid = atttypid
+                UNION ALL
+                SELECT b.typname, b.typnamespace, b.typtype, b.typbasetype
+                    FROM below JOIN pg_type AS b ON b.oid = below.typbasetype)
+            SELECT typname, typnamespace FROM below WHERE typtype <> 'd') AS t ON true
+        LEFT JOIN pg_namespace AS tn ON tn.oid = t.typnamespace
         LEFT JOIN LATERAL (SELECT indkey::int2[] AS numbers FROM pg_index WHERE indrelid = c.oid
             AND CASE relreplident WHEN 'd' THEN indisprimary WHEN 'i' THEN indisreplident END
             LIMIT 1) AS keys ON true

@@ -1,0 +1,1 @@
+"""Encoders: messages of changes."""
