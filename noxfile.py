@@ -82,9 +82,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """The laws of values, plans, messages and streams on many new random examples."""
+    """The laws of values, plans, messages, WAL and streams on many new random examples."""
     install(session, "test")
-    laws = ["tests/values", "tests/catalog", "tests/plans", "tests/protocol"]
+    session.run("python", "tests/fuzz_wal.py", env={"PYTHONPATH": "tests"})
+    laws = ["tests/values", "tests/catalog", "tests/plans", "tests/protocol", "tests/offline"]
     live = ["tests/live/server/test_oracle.py", "tests/live/streams/test_workload.py"]
     session.run("python", "-m", "pytest", *laws, *live, "--hypothesis-profile=fuzz")
 

@@ -53,6 +53,8 @@ def with_files(contents: dict[str, str]) -> Files:
         ("a = 'it''s' # 'x'", ("a", "it's")),
         (r"a = 'b\'c\n\101'", ("a", "b'c\nA")),
         ("ext.a = on", ("ext.a", "on")),
+        ("a'1'", ("a", "1")),
+        ("a1", None),
         ("#a = 1", None),
         ("a =", None),
         ("", None),

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given, strategies as st
 from recordedwal import Recorded
+from walusing import use
 
 from pgreplkit import LSN
-from pgreplkit.errors import InvalidWal
-from pgreplkit.offline.checkpoints import checkpoint_of, is_checkpoint
 from pgreplkit.offline.pages import file_header
 from pgreplkit.offline.records import Source, WalRecord
 from pgreplkit.offline.walk import RecordWalk
-from pgreplkit.offline.xacts import end_time, subtransactions
 
 PART = 16 * 8192
 Mutation = tuple[int, bytes]
 mutations = st.lists(
     st.tuples(st.integers(0, PART - 1), st.binary(min_size=1, max_size=16)), min_size=1, max_size=12
 )
-
-
-def use(record: WalRecord) -> None:
-    """Decode everything in a record."""
-    with contextlib.suppress(InvalidWal):
-        record.to_dict()
-        end_time(record)
-        subtransactions(record)
-        if is_checkpoint(record):
-            checkpoint_of(record)
-        for block in record.blocks:
-            if block.image is not None:
-                block.image.restore()
 
 
 def walked(content: bytes, lsn: int, major: int) -> list[WalRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +11,8 @@ import pytest
 from htmlchecks import words_of
 from recordedwal import WITH_DUMPS, Recorded
 
-from pgreplkit.offline.stats import WalBy, WalStats
+from pgreplkit.offline.records import HEADER, Source, WalRecord
+from pgreplkit.offline.stats import WalBy, WalStats, stats_of
 
 
 def sums_of(stats: WalStats) -> tuple[int, int, int]:
@@ -96,3 +98,12 @@ def test_columns_are_the_numbers_of_the_records(
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(ImportError, match=r"pip install 'pgreplkit\[columns\]'"):
         wal.columns()
+
+
+def test_an_image_of_the_second_block_counts() -> None:
+    first = b"\0\0\0\0" + struct.pack("<IIII", 1663, 0xFF, 16384, 7)
+    second = b"\1\x90\0\0" + struct.pack("<HHBI", 2, 0, 1, 8)
+    head = HEADER.pack(24 + len(first + second) + 2, 0, 0, 0x20, 10, 0)
+    record = WalRecord(Source(None, 18, 1, 1 << 20, 8192), 40, head + first + second + b"ab")
+    [row] = stats_of([record], WalBy.KIND).rows
+    assert (row.key, row.record_bytes, row.fpi_bytes) == ("Heap/UPDATE", record.length - 2, 2)

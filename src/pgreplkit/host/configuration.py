@@ -16,7 +16,7 @@ _DEEPEST = 10
 """How deep the server itself follows includes."""
 _LINE = re.compile(
     r"""
-    \s*(?P<name>[A-Za-z_][\w.]*)(?:\s*=\s*|\s+)
+    \s*(?P<name>[A-Za-z_][\w.]*)(?:\s*=\s*|\s+|(?='))
     (?:'(?P<quoted>(?:[^'\\]|''|\\.)*)'|(?P<bare>[^\s\#'=][^\s\#']*))
     """,
     re.VERBOSE,
@@ -170,7 +170,7 @@ class _Reader:
         if content is None:
             return False
         self.files.append(name)
-        for number, line in enumerate(content.decode(errors="surrogateescape").splitlines(), 1):
+        for number, line in enumerate(content.decode(errors="surrogateescape").split("\n"), 1):
             pair = parse_line(line)
             if pair is None:
                 continue

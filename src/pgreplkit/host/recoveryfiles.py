@@ -75,7 +75,7 @@ def _written(control: NodeControl, setting: str) -> str | None:
     for name in _RECOVERY_FILES:
         content = control.read_file(name) or b""
         # The last of several lines counts.
-        for line in reversed(content.decode(errors="surrogateescape").splitlines()):
+        for line in reversed(content.decode(errors="surrogateescape").split("\n")):
             pair = parse_line(line)
             if pair is not None and pair[0] == setting and pair[1]:
                 return pair[1]
@@ -119,8 +119,10 @@ def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
     "a = '3'\\n"
     """
     names = "|".join(map(re.escape, settings))
-    theirs = re.compile(rf"\s*({names})\s*[=\s]", re.IGNORECASE)
-    lines = [line for line in text.splitlines() if not theirs.match(line)]
+    theirs = re.compile(rf"\s*({names})\s*[=\s']", re.IGNORECASE)
+    # As the server: str.splitlines() splits at U+0085 and others, which a value may contain.
+    found = text.removesuffix("\n").split("\n") if text else []
+    lines = [line for line in found if not theirs.match(line)]
     lines += [f"{name} = {quoted(value)}" for name, value in settings.items() if value is not None]
     return "".join(f"{line}\n" for line in lines)
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 HEADER = Struct("<IIQBBxxI")
 """Total length, xid, previous record, info, resource manager, CRC."""
 HEADER_SIZE = HEADER.size
-_CRC_AT = 20
+INFO_AT, MANAGER_AT, _CRC_AT = 16, 17, 20
 LONGEST = 1020 << 20
 """The longest record that a server writes."""
 
@@ -31,6 +31,8 @@ _SHORT_DATA, _LONG_DATA, _ORIGIN, _TOP_XID = 255, 254, 253, 252
 _LAST_BLOCK = 32
 _FORK, _HAS_IMAGE, _WILL_INIT, _SAME_RELATION = 0x0F, 0x10, 0x40, 0x80
 _BLOCK_HEAD, _IMAGE_HEAD, _RELATION = Struct("<BH"), Struct("<HHB"), Struct("<III")
+_BLOCK_SIZE = 8
+"""Size of a block's headers without an image and a relation."""
 _U8, _U16, _U32 = Struct("<B"), Struct("<H"), Struct("<I")
 
 
@@ -115,40 +117,40 @@ class WalRecord:
     Source: XLogRecord; pg_waldump prints the same names and lengths.
     """
 
-    __slots__ = ("_lsn", "_parts", "_source", "content", "info", "length", "manager", "xid")
+    # Reading creates one for each record, so it has few attributes, and decodes the others.
+    __slots__ = ("_lsn", "_parts", "_source", "content")
 
     _lsn: int
     _parts: _Parts | None
     _source: Source
     content: bytes
     """All bytes of the record, without page headers."""
-    length: int
-    """Total length in bytes, with full page images, without page headers."""
-    xid: int
-    """Transaction that wrote it, which can be a subtransaction; 0 for none."""
-    info: int
-    """The number of the kind, and flags."""
-    manager: int
-    """The number of the resource manager."""
 
-    def __init__(
-        self,
-        source: Source,
-        lsn: int,
-        content: bytes,
-        length: int,
-        xid: int,
-        info: int,
-        manager: int,
-    ) -> None:
+    def __init__(self, source: Source, lsn: int, content: bytes) -> None:
         self._source = source
         self._lsn = lsn
         self.content = content
-        self.length = length
-        self.xid = xid
-        self.info = info
-        self.manager = manager
         self._parts = None
+
+    @property
+    def length(self) -> int:
+        """Total length in bytes, with full page images, without page headers."""
+        return len(self.content)
+
+    @property
+    def xid(self) -> int:
+        """Transaction that wrote it, which can be a subtransaction; 0 for none."""
+        return int.from_bytes(self.content[4:8], "little")
+
+    @property
+    def info(self) -> int:
+        """The number of the kind, and flags."""
+        return self.content[INFO_AT]
+
+    @property
+    def manager(self) -> int:
+        """The number of the resource manager."""
+        return self.content[MANAGER_AT]
 
     @property
     def lsn(self) -> LSN:
@@ -353,11 +355,24 @@ def _decode(record: WalRecord) -> _Parts:
     return _Parts(tuple(blocks), content[size - data_size :] if data_size else b"", origin, top_xid)
 
 
+def may_have_images(content: bytes) -> bool:
+    """Return False for a record without blocks, and for one whose only block has no image.
+
+    These are most records; the check is faster than ``fpi_bytes``.
+    """
+    at = HEADER_SIZE
+    if len(content) == at or content[at] > _LAST_BLOCK:
+        return False
+    flags = content[at + 1]
+    after = at + _BLOCK_SIZE + (0 if flags & _SAME_RELATION else _RELATION.size)
+    return bool(flags & _HAS_IMAGE) or len(content) <= after or content[after] <= _LAST_BLOCK
+
+
 def _image_bytes(content: bytes, major: int) -> int:
     """Return the size of all images, by the blocks' headers only: statistics need it of each."""
     at, images, left = HEADER_SIZE, 0, len(content) - HEADER_SIZE
     while left > 0 and content[at] <= _LAST_BLOCK:
-        flags, size = content[at + 1], 8
+        flags, size = content[at + 1], _BLOCK_SIZE
         left -= content[at + 2] | content[at + 3] << 8
         if flags & _HAS_IMAGE:
             image = content[at + 4] | content[at + 5] << 8

@@ -7,7 +7,13 @@ from typing import TypeAlias
 import attrs
 
 from pgreplkit.offline.kinds import kind_of, manager_name
-from pgreplkit.offline.records import RelationFile, WalRecord
+from pgreplkit.offline.records import (
+    INFO_AT,
+    MANAGER_AT,
+    RelationFile,
+    WalRecord,
+    may_have_images,
+)
 from pgreplkit.offline.xacts import commit_of, end_time, is_end
 from pgreplkit.values.flat import to_records
 from pgreplkit.values.openenum import OpenEnum
@@ -144,15 +150,20 @@ def _by_number(records: Iterable[WalRecord]) -> tuple[dict[int, list[int]], int]
     sums: dict[int, list[int]] = {}
     major = 0
     for record in records:
-        images, key = record.fpi_bytes, record.manager << 8 | record.info & 0xF0
+        # Properties for the numbers of each record would take as long as reading it.
+        content = record.content
+        key = content[MANAGER_AT] << 8 | content[INFO_AT] & 0xF0
         # An exception is free until it is raised, which happens once for each kind.
         try:
             row = sums[key]
         except KeyError:
             row, major = sums.setdefault(key, [0, 0, 0]), record.major
         row[_RECORDS] += 1
-        row[_BYTES] += record.length - images
-        row[_IMAGES] += images
+        row[_BYTES] += len(content)
+        if may_have_images(content):
+            images = record.fpi_bytes
+            row[_BYTES] -= images
+            row[_IMAGES] += images
     return sums, major
 
 

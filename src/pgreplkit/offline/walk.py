@@ -270,7 +270,7 @@ class RecordWalk:
                     break
             if size - at < HEADER_SIZE:
                 break
-            length, xid, previous, info, manager, _ = unpack(buffer, at)
+            length, _, previous, info, manager, _ = unpack(buffer, at)
             # One comparison accepts a good header; the exact problem is found only for a bad one.
             if previous != last or length < HEADER_SIZE or manager > _LAST_MANAGER:
                 self.last = last
@@ -288,7 +288,7 @@ class RecordWalk:
                 if length > LONGEST:
                     self.stop = Stop(WalEnd.DAMAGE, at + shift, f"its length is {length} bytes")
                 break
-            record = WalRecord(source, at + shift, buffer[at:end], length, xid, info, manager)
+            record = WalRecord(source, at + shift, buffer[at:end])
             # The CRC comes last: it takes longer than all other checks, which find most damage.
             if checks_crc and not record.is_crc_correct:
                 self.stop = _wrong_crc(record)

@@ -13,7 +13,7 @@ from feedfacts import confirmed, end_of, feed_of, written
 from modelsink import Engine, ModelSink
 
 from pgreplkit import LSN
-from pgreplkit.errors import EncodingFailed, PositionLost, SlotActive, WrongSource
+from pgreplkit.errors import EncodingFailed, PositionLost, SinkNotFitting, SlotActive, WrongSource
 from pgreplkit.feeds import AsyncFeed, FeedBatch, FeedMessage, FeedPosition, FeedStage, FeedState
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text)"
@@ -235,3 +235,21 @@ async def test_an_encoder_that_fails_ends_the_feed_before_its_change(
     with pytest.raises(EncodingFailed, match=r"number 1, of public\.t: .* KeyError: 'name'"):
         await feed.run(timeout=10)
     assert engine.messages == []
+
+
+async def test_a_check_names_what_keeps_a_feed_from_running(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, "CREATE TABLE keyless (id int)", PUBLICATION)
+    feed = feed_of(colour, database, "feed_check", sink=ModelSink(Engine()))
+    readiness = await feed.check()
+    assert [finding.check for finding in readiness.problems] == ["table public.keyless"]
+    assert "can be used" in readiness["sink"].found
+
+    class Refusing(ModelSink):
+        async def open(self, feed: str) -> FeedPosition | None:
+            raise SinkNotFitting("use it", "max_age", "it removes messages", remedy="set it")
+
+    readiness = await feed_of(colour, database, "feed_check", sink=Refusing(Engine())).check()
+    assert (readiness["sink"].found, readiness["sink"].remedy) == ("it removes messages", "set it")
+    assert not readiness.is_ready

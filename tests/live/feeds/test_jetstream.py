@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 
+import killedfeed
 import pytest
 from colours import Colour
 from databases import Database
 from feedfacts import Lines, end_of, feed_of, written
 from jetstreams import bodies, make_stream, messages, publish
+from nats import connect
 
 from pgreplkit import LSN
 from pgreplkit.errors import (
@@ -117,6 +122,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is(
         await JetStream("nats://joe:secret@127.0.0.1:1", "CDC", timeout=2).open("shop")
 
 
+@pytest.mark.matrix
 @pytest.mark.one_colour
 async def test_a_feed_waits_for_a_stream_that_is_full_or_killed(
     colour: Colour, database: Database, pgreplkit_lab: Lab, stream: str
@@ -184,3 +190,47 @@ async def test_a_message_that_is_larger_than_the_server_takes_stops_the_feed_or_
         f"{stream}.{name}" for name in ("t", "parked", "t")
     ]
     assert report.parked == 1
+
+
+@pytest.mark.matrix
+@pytest.mark.one_colour
+async def test_a_feed_that_is_killed_and_one_that_is_paused_leave_each_change_once(
+    colour: Colour, database: Database, nats: Broker, stream: str
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
+    options = {"sink": sink_of(nats, stream), "encoder": Lines(f"{stream}.rows"), "hold": 0}
+    feed = feed_of(colour, database, stream, **options)
+    await feed.run(stop_at=LSN("0/1"), timeout=20)
+    database.run("INSERT INTO t SELECT generate_series(1, 8000)")
+    await _stopped(database, nats, stream, signal.SIGKILL, 1)
+    database.run("INSERT INTO t SELECT generate_series(8001, 16000)")
+    zombie = await _stopped(database, nats, stream, signal.SIGSTOP, 8500)
+    try:
+        # The server ends a paused client after wal_sender_timeout.
+        database.all(f"""SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+            WHERE slot_name = '{stream}'""")
+        await feed.run(stop_at=end_of(database), timeout=30)
+        zombie.send_signal(signal.SIGCONT)
+        assert await asyncio.to_thread(zombie.wait, 20) == 1
+    finally:
+        zombie.kill()
+        zombie.wait()
+    found = written(await bodies(nats.url, stream))
+    assert [int(line[4]) for line in found] == [*range(1, 16_001)]
+
+
+async def _stopped(
+    database: Database, nats: Broker, stream: str, number: signal.Signals, least: int
+) -> subprocess.Popen[bytes]:
+    """Start a feed, and send it a signal when the stream has that many messages."""
+    command = [sys.executable, killedfeed.__file__, database.conninfo, stream, nats.url, stream]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    client = await connect(nats.url)
+    async with asyncio.timeout(20):
+        while (await client.jetstream().stream_info(stream)).state.messages <= least:
+            assert process.poll() is None
+    process.send_signal(number)
+    await client.close()
+    if number is signal.SIGKILL:
+        process.wait()
+    return process

@@ -46,6 +46,7 @@ def key() -> str:
     return f"cdc{next(numbers)}"
 
 
+@pytest.mark.matrix
 async def test_streams_keep_the_laws_of_sinks(redis: Broker) -> None:
     async def read() -> list[bytes]:
         return await bodies(redis.url, "laws")

@@ -15,6 +15,7 @@ from relays import Relay
 import pgreplkit
 from pgreplkit import Primary, ReplicationConnection
 from pgreplkit.changes import Insert
+from pgreplkit.driver import watchdog
 from pgreplkit.errors import ConnectionFailed
 from pgreplkit.lab import Node
 from pgreplkit.plans.streams import silence
@@ -275,3 +276,48 @@ def test_a_server_that_copies_slowly_is_not_taken_for_silent(node: Node) -> None
             unlock.start()
             assert isinstance(next(stream), Insert)
             unlock.join()
+
+
+@pytest.mark.pg(">=18")
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", [Primary, pgreplkit.AsyncPrimary], ids=["sync", "async"])
+def test_a_silent_path_ends_a_statement_and_a_slow_statement_goes_on(
+    node: Node, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    slow = "SELECT pg_sleep(1) IS NULL AS is_so"
+
+    def ask(conninfo: str) -> None:
+        with Primary.connect(conninfo) as primary:
+            primary._link.one("sleep", slow)
+            relay.freeze()
+            primary.create_physical_slot("unmade")
+
+    async def ask_async(conninfo: str) -> None:
+        async with await pgreplkit.AsyncPrimary.connect(conninfo) as primary:
+            await primary._link.one("sleep", slow)
+            relay.freeze()
+            await primary.create_physical_slot("unmade")
+
+    found = r"the server sent nothing for 0\.5 s, and its process waits for this client"
+    with Relay(node.port) as relay:
+        where = through(node, relay)
+        with pytest.raises(ConnectionFailed, match=found):
+            ask(where) if kind is Primary else asyncio.run(ask_async(where))
+
+
+@pytest.mark.pg(">=18")
+@pytest.mark.matrix
+def test_a_statement_ends_where_the_host_no_longer_answers_anything(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "DEFAULT_LIMIT", 0.5)
+    monkeypatch.setattr(watchdog, "_BEAT", 0.2)
+    with Relay(node.port, frozen_by=b"pg_replication_slots") as relay:
+        where = make_conninfo(through(node, relay), connect_timeout=2)
+        # Your own connection, in a transaction.
+        with psycopg.connect(where) as connection:
+            with pytest.raises(ConnectionFailed, match=r"sent nothing for 0\.5 s, and a second"):
+                Primary(connection).slots()
+            assert connection.closed

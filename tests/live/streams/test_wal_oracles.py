@@ -6,8 +6,9 @@ import subprocess
 from collections import Counter
 
 import pytest
-from clusters import Clusters
+from clusters import Clusters, one, run
 from waldumps import lines_of, normalized
+from walfiles import pg_wal
 from walworkload import settings_for, write_workload
 
 from pgreplkit import LSN, SegmentSize
@@ -46,13 +47,41 @@ def test_every_record_of_a_large_workload_is_what_pg_waldump_prints(
         assert [*lines_of(records)] == [*normalized(dumped(node, records, size))]
 
 
+@pytest.mark.matrix
+@pytest.mark.pg(">=11")
+def test_a_record_that_a_crash_cut_off_is_told_apart_from_damage(
+    clusters: Clusters, major: int
+) -> None:
+    size = SegmentSize.parse("1MB")
+    kept = {"wal_keep_size": "64MB"} if major >= 13 else {"wal_keep_segments": "64"}
+    node = clusters.lab.primary(version=major, settings=kept, segment_size=size)
+    begin = LSN(str(one(node, "SELECT pg_current_wal_insert_lsn()::text")))
+    # Longer than two segments: it ends in a third one, which the crash loses.
+    run(node, "SELECT pg_logical_emit_message(true, 'long', repeat('wal', 900000))")
+    lost = str(one(node, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"))
+    node.stop("immediate")
+    (pg_wal(node) / lost).unlink()
+    node.start()
+    run(node, "CREATE TABLE after_crash ()")
+    run(node, "SELECT pg_switch_wal()")
+    node.stop()
+    wal = open_wal(pg_wal(node), start=begin, verify_crc=True)
+    records = [*wal]
+    [mark] = [record for record in records if record.kind == "OVERWRITE_CONTRECORD"]
+    assert wal.overwritten == (LSN(int.from_bytes(mark.data[:8], "little")),)
+    assert begin <= wal.overwritten[0] < mark.lsn
+    assert wal.ended_by in (WalEnd.END_OF_WAL, WalEnd.RECYCLED)
+    assert [record.kind for record in records][-1] == "CHECKPOINT_SHUTDOWN"
+    assert len([*wal.commits()]) == 1
+
+
 def dumped(node: Node, records: list[WalRecord], size: SegmentSize) -> list[str]:
     """Return the lines of pg_waldump for the files that hold the records."""
     ends = [records[number].lsn.wal_file(timeline=1, segment_size=size) for number in (0, -1)]
     program, folder = node.installation.bindir / "pg_waldump", node.data_directory / "pg_wal"
     command = [str(program), "-b", "-p", str(folder), *map(str, ends)]
-    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    return run.stdout.split("\n")
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    return done.stdout.split("\n")
 
 
 def images_are_the_pages(node: Node, records: list[WalRecord]) -> None:

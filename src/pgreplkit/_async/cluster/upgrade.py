@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -44,6 +44,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.tablename import AnyTable
 
 Redirect = Callable[[str], object]
 """Moves the clients to a server; called with "old" or "new"."""
@@ -120,14 +121,19 @@ class AsyncUpgrade:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
         return await read_status(self._old, self._new, self._names, interrupted=self._interrupted())
 
-    async def compare(self) -> AsyncIterator[CompareProgress]:
-        """Compare the rows of all tables, while the old server is in use; see ``compare``.
+    async def compare(
+        self, tables: Iterable[AnyTable] | None = None
+    ) -> AsyncIterator[CompareProgress]:
+        """Compare the rows of tables, while the old server is in use; see ``compare``.
 
-        Raises: as ``compare``; TableNotFound before the preparation.
+        By default all tables of the upgrade. A table without a key cannot be compared: leave it
+        out of ``tables``.
+
+        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = await published_groups(self._old, self._names)
-        tables = [table for group in groups.values() for table in group]
-        async for progress in acompare(self._old, self._new, tables):
+        chosen = [table for group in groups.values() for table in group]
+        async for progress in acompare(self._old, self._new, chosen if tables is None else tables):
             yield progress
 
     async def plan_prepare(

@@ -9,9 +9,11 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit._async._io import Runner, sleep
+from pgreplkit._async.feeds.check import check_feed
 from pgreplkit._async.feeds.run import AsyncFeedRun, FeedTally
 from pgreplkit._async.feeds.start import AsyncFeedStart
 from pgreplkit._async.logical.applier import AnyServer, conninfo_of
@@ -20,13 +22,18 @@ from pgreplkit._async.streams.changes import AsyncPgoutput
 from pgreplkit._async.streams.replication import AsyncReplicationConnection
 from pgreplkit._async.streams.slotstream import AsyncSlotStream
 from pgreplkit._async.wire.closing import AsyncClosing
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
 from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.feeds.states import FeedReport, FeedState
+from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.flags import checked_flags
@@ -151,6 +158,24 @@ class AsyncFeed(AsyncClosing):
         finally:
             self._is_running = self._is_stopping = False
         return _since(before, self.report)
+
+    async def check(self) -> Readiness:
+        """Check the settings, role and tables of the source, and the settings of the engine.
+
+        The sink is opened: do not call it while the feed runs.
+
+        Raises: ConnectionFailed; PublicationNotFound; FeedError while it runs.
+        """
+        if self._is_running:
+            raise FeedError(f"check the feed {self.slot!r}", "it runs")
+        conninfo = make_conninfo(self._source, client_encoding="UTF8")
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = await AsyncConnection[object].connect(conninfo, autocommit=True)
+        try:
+            register(connection)
+            return await check_feed(AsyncLink(connection), self._settings)
+        finally:
+            await connection.close()
 
     def stop(self) -> None:
         """Let ``run`` end after the current batch; may be called from a signal handler.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -34,6 +34,7 @@ from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import name_encoding, role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
 from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.seconds import Timeout
@@ -155,7 +156,7 @@ class AsyncLink:
             if self.is_autocommit and not milliseconds:
                 return await self._fetch(text, params)
             # A savepoint in the caller's transaction, or a transaction of its own.
-            async with self.connection.transaction(), self._limited(milliseconds):
+            async with self._in_transaction(), self._limited(milliseconds):
                 return await self._fetch(text, params)
 
     def _encoded(self, sql: str | Composed) -> bytes:
@@ -190,7 +191,7 @@ class AsyncLink:
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
-                async with self.connection.transaction(), self._limited(milliseconds):
+                async with self._in_transaction(), self._limited(milliseconds):
                     yield within
 
     @asynccontextmanager
@@ -223,7 +224,7 @@ class AsyncLink:
             if self.is_autocommit and len(statements) == 1:
                 await self._execute(operation, statements[0])
                 return
-            async with self.connection.transaction():
+            async with self._in_transaction():
                 for statement in statements:
                     await self._execute(operation, statement)
 
@@ -233,7 +234,8 @@ class AsyncLink:
         kind = AsyncCursor if has_secret(statement) else cursor_class(self.connection)
         async with kind(self.connection, row_factory=dict_row) as cursor:
             # A prepared statement would stay in the caller's session.
-            await cursor.execute(statement.as_bytes(self.connection), prepare=False)
+            with self._watched():
+                await cursor.execute(statement.as_bytes(self.connection), prepare=False)
 
     async def alter_system(self, operation: str, name: str, value: str) -> None:
         """Change a setting of the server with ALTER SYSTEM, and wait until it is in effect.
@@ -367,5 +369,25 @@ class AsyncLink:
         async with kind(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
             register_readable(cursor)
-            await cursor.execute(sql, params, prepare=False, binary=True)
+            with self._watched():
+                await cursor.execute(sql, params, prepare=False, binary=True)
             return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def _in_transaction(self) -> AsyncIterator[None]:
+        """Run the block in a transaction, or in a savepoint of the caller's."""
+        transaction = self.connection.transaction()
+        # Only its own statements are watched: within the block, the server may wait for us.
+        with self._watched():
+            await transaction.__aenter__()
+        try:
+            yield
+        except BaseException as error:
+            with self._watched():
+                await transaction.__aexit__(type(error), error, error.__traceback__)
+            raise
+        with self._watched():
+            await transaction.__aexit__(None, None, None)
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return watched(self.connection, self.conninfo_for_another)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -45,6 +45,7 @@ from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.values.finding import Finding
 from pgreplkit.values.flags import checked_flags
 from pgreplkit.values.seconds import Timeout, checked_seconds
+from pgreplkit.values.tablename import AnyTable
 
 Redirect = Callable[[str], object]
 """Moves the clients to a server; called with "old" or "new"."""
@@ -119,14 +120,17 @@ class Upgrade:
         """Return the phase, the subscriptions and the fences, as they are on both servers."""
         return read_status(self._old, self._new, self._names, interrupted=self._interrupted())
 
-    def compare(self) -> Iterator[CompareProgress]:
-        """Compare the rows of all tables, while the old server is in use; see ``compare``.
+    def compare(self, tables: Iterable[AnyTable] | None = None) -> Iterator[CompareProgress]:
+        """Compare the rows of tables, while the old server is in use; see ``compare``.
 
-        Raises: as ``compare``; TableNotFound before the preparation.
+        By default all tables of the upgrade. A table without a key cannot be compared: leave it
+        out of ``tables``.
+
+        Raises: as ``compare``, among them KeyMissing; TableNotFound before the preparation.
         """
         groups = published_groups(self._old, self._names)
-        tables = [table for group in groups.values() for table in group]
-        for progress in compare(self._old, self._new, tables):
+        chosen = [table for group in groups.values() for table in group]
+        for progress in compare(self._old, self._new, chosen if tables is None else tables):
             yield progress
 
     def plan_prepare(

@@ -10,9 +10,11 @@ from datetime import timedelta
 from typing import Literal
 
 import attrs
+from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgreplkit._sync._io import Runner, sleep
+from pgreplkit._sync.feeds.check import check_feed
 from pgreplkit._sync.feeds.run import FeedRun, FeedTally
 from pgreplkit._sync.feeds.start import FeedStart
 from pgreplkit._sync.logical.applier import AnyServer, conninfo_of
@@ -21,13 +23,18 @@ from pgreplkit._sync.streams.changes import Pgoutput
 from pgreplkit._sync.streams.replication import ReplicationConnection
 from pgreplkit._sync.streams.slotstream import SlotStream
 from pgreplkit._sync.wire.closing import Closing
+from pgreplkit._sync.wire.link import Link
+from pgreplkit.driver.adapters import register
 from pgreplkit.driver.backoff import Backoff
+from pgreplkit.driver.conninfo import address
+from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import ConnectionFailed, FeedError, SinkUnreachable, SlotActive
 from pgreplkit.feeds.change import FeedSource
 from pgreplkit.feeds.position import FeedPosition
 from pgreplkit.feeds.settings import FeedSettings
 from pgreplkit.feeds.sink import Encoder, Sink
 from pgreplkit.feeds.states import FeedReport, FeedState
+from pgreplkit.plans.server.readiness import Readiness
 from pgreplkit.plans.streams.options import ChangeSettings
 from pgreplkit.protocol.pgoutput.rows import Row, named_rows
 from pgreplkit.values.flags import checked_flags
@@ -150,6 +157,24 @@ class Feed(Closing):
         finally:
             self._is_running = self._is_stopping = False
         return _since(before, self.report)
+
+    def check(self) -> Readiness:
+        """Check the settings, role and tables of the source, and the settings of the engine.
+
+        The sink is opened: do not call it while the feed runs.
+
+        Raises: ConnectionFailed; PublicationNotFound; FeedError while it runs.
+        """
+        if self._is_running:
+            raise FeedError(f"check the feed {self.slot!r}", "it runs")
+        conninfo = make_conninfo(self._source, client_encoding="UTF8")
+        with translate_errors(f"connect to {address(conninfo)}"):
+            connection = Connection[object].connect(conninfo, autocommit=True)
+        try:
+            register(connection)
+            return check_feed(Link(connection), self._settings)
+        finally:
+            connection.close()
 
     def stop(self) -> None:
         """Let ``run`` end after the current batch; may be called from a signal handler.

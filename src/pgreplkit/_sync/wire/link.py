@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -35,6 +35,7 @@ from pgreplkit.driver.conninfo import conninfo_of
 from pgreplkit.driver.encodings import name_encoding, role_of
 from pgreplkit.driver.failures import READ_ONLY_TRANSACTION, Meaning, translate_errors
 from pgreplkit.driver.statementlog import Secret, has_secret, log_statement
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.errors import ConnectionFailed, InsufficientPrivilege, ServerError, WaitTimeout
 from pgreplkit.values.milliseconds import timeout_milliseconds
 from pgreplkit.values.seconds import Timeout
@@ -154,7 +155,7 @@ class Link:
             if self.is_autocommit and not milliseconds:
                 return self._fetch(text, params)
             # A savepoint in the caller's transaction, or a transaction of its own.
-            with self.connection.transaction(), self._limited(milliseconds):
+            with self._in_transaction(), self._limited(milliseconds):
                 return self._fetch(text, params)
 
     def _encoded(self, sql: str | Composed) -> bytes:
@@ -189,7 +190,7 @@ class Link:
             with self._translate_errors(operation, "pg_monitor", None):
                 # This link holds the lock of the connection until the end of the block.
                 within._turn = Lock()
-                with self.connection.transaction(), self._limited(milliseconds):
+                with self._in_transaction(), self._limited(milliseconds):
                     yield within
 
     @contextmanager
@@ -220,7 +221,7 @@ class Link:
             if self.is_autocommit and len(statements) == 1:
                 self._execute(operation, statements[0])
                 return
-            with self.connection.transaction():
+            with self._in_transaction():
                 for statement in statements:
                     self._execute(operation, statement)
 
@@ -230,7 +231,8 @@ class Link:
         kind = Cursor if has_secret(statement) else cursor_class(self.connection)
         with kind(self.connection, row_factory=dict_row) as cursor:
             # A prepared statement would stay in the caller's session.
-            cursor.execute(statement.as_bytes(self.connection), prepare=False)
+            with self._watched():
+                cursor.execute(statement.as_bytes(self.connection), prepare=False)
 
     def alter_system(self, operation: str, name: str, value: str) -> None:
         """Change a setting of the server with ALTER SYSTEM, and wait until it is in effect.
@@ -362,5 +364,25 @@ class Link:
         with kind(self.connection, row_factory=dict_row) as cursor:
             register(cursor)
             register_readable(cursor)
-            cursor.execute(sql, params, prepare=False, binary=True)
+            with self._watched():
+                cursor.execute(sql, params, prepare=False, binary=True)
             return cursor.fetchall()
+
+    @contextmanager
+    def _in_transaction(self) -> Iterator[None]:
+        """Run the block in a transaction, or in a savepoint of the caller's."""
+        transaction = self.connection.transaction()
+        # Only its own statements are watched: within the block, the server may wait for us.
+        with self._watched():
+            transaction.__enter__()
+        try:
+            yield
+        except BaseException as error:
+            with self._watched():
+                transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+        with self._watched():
+            transaction.__exit__(None, None, None)
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return watched(self.connection, self.conninfo_for_another)

@@ -12,6 +12,8 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from pgreplkit._sync._io import wait_sockets, yield_to_others
+from pgreplkit.driver.conninfo import conninfo_of
+from pgreplkit.driver.watchdog import watched
 from pgreplkit.protocol.pgoutput.tuples import Octets
 
 T = TypeVar("T")
@@ -167,10 +169,11 @@ class Pipeline(Generic[T]):
         """Wait until at most ``down_to`` groups are in flight."""
         pgconn = self._pgconn
         self._read()
-        while self.in_flight > down_to:
-            writers = [pgconn.socket] if pgconn.flush() else []
-            wait_sockets([pgconn.socket], writers, _WAITS)
-            self._read()
+        with watched(self.connection, lambda: conninfo_of(self.connection)):
+            while self.in_flight > down_to:
+                writers = [pgconn.socket] if pgconn.flush() else []
+                wait_sockets([pgconn.socket], writers, _WAITS)
+                self._read()
 
     @property
     def socket(self) -> int:

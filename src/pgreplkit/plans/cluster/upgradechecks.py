@@ -84,9 +84,8 @@ def _servers(facts: UpgradeFacts) -> Iterator[Finding]:
             remedy=f"allow it in pg_hba.conf of the {other} server, or pass a connection string in"
             f" replication={{{other!r}: …}}",
         )
-        limits = [
-            setting for setting in _TIMEOUTS if value_of(side.settings, setting) not in (0, None)
-        ]
+        # A limit is a timedelta; 0 means that there is none.
+        limits = [setting for setting in _TIMEOUTS if value_of(side.settings, setting)]
         yield checked(
             f"{name}: timeouts",
             ok=not limits,
@@ -111,11 +110,12 @@ def _limits(facts: UpgradeFacts) -> Iterator[Finding]:
     for name, side in (("old", facts.old), ("new", facts.new)):
         # Each subscription may copy tables with a slot and a walsender of their own.
         copies = facts.new.pool.most_copies if name == "old" else 0
+        copying = 1 if name == "new" else 0  # At least one worker that copies.
         wanted = {
             "max_replication_slots": (side.slots, count + copies),
             "max_wal_senders": (side.senders, count + copies),
-            "max_logical_replication_workers": (side.pool.running, count + 1),
-            "max_worker_processes": (side.pool.processes, count + 1),
+            "max_logical_replication_workers": (side.pool.running, count + copying),
+            "max_worker_processes": (side.pool.processes, count + copying),
         }
         if name == "new":
             # Before 18, max_replication_slots limits origins too, on its own count.

@@ -1,0 +1,52 @@
+"""The facts that a feed's readiness is decided by."""
+
+from __future__ import annotations
+
+from pgreplkit._async._io import Runner
+from pgreplkit._async.logical.publication import read_identities
+from pgreplkit._async.logical.snapshot import published_in
+from pgreplkit._async.wire.link import AsyncLink
+from pgreplkit.catalog.logical.applying import PUBLISHER
+from pgreplkit.catalog.server.settings import SETTINGS
+from pgreplkit.errors import FeedError
+from pgreplkit.feeds.settings import FeedSettings
+from pgreplkit.plans.logical.feedreadiness import FeedFacts, feed_readiness
+from pgreplkit.plans.server.readiness import Readiness
+
+
+async def check_feed(source: AsyncLink, settings: FeedSettings) -> Readiness:
+    """Return the findings about the source and the sink."""
+    operation = f"check the feed {settings.slot!r}"
+    records = await source.all(operation, SETTINGS.sql(source.version.major))
+    rows = [SETTINGS.read(record) for record in records]
+    there = await source.one(operation, PUBLISHER, [settings.slot])
+    published = await published_in(source, operation, settings.publications)
+    tables = [one.table for one in published]
+    refusal, remedy = await _refusal(settings)
+    return feed_readiness(
+        FeedFacts(
+            settings={row.name: row for row in rows},
+            role=there["role"],
+            may_replicate=there["may_replicate"],
+            slots=there["slots"],
+            has_slot=there["has_slot"],
+            tables=tables,
+            identities=await read_identities(source, tables),
+            sink=repr(settings.sink),
+            refusal=refusal,
+            remedy=remedy,
+        )
+    )
+
+
+async def _refusal(settings: FeedSettings) -> tuple[str, str]:
+    """Return why the sink cannot be used, and the remedy; empty texts if it can."""
+    runner = Runner()
+    try:
+        await runner.run(settings.sink.open(settings.slot))
+        await runner.run(settings.sink.close())
+    except FeedError as error:
+        return error.found, error.remedy
+    finally:
+        await runner.close()
+    return "", ""

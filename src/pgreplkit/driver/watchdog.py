@@ -1,0 +1,173 @@
+"""watched: a connection is cut if its server no longer works on the statement of a block."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from socket import AF_INET, SHUT_RDWR, SOCK_STREAM, fromfd
+from threading import Event, Lock, Thread, Timer
+
+import psycopg
+from psycopg import BaseConnection, errors
+
+_BEAT = 1.0
+"""Seconds between two looks at the statements that wait."""
+_ANSWERED_WITHIN = 10.0
+"""Seconds that a second connection may take for two queries: it may meet the same silence."""
+_IS_WORKING = """
+    SELECT coalesce(state IN ('active', 'fastpath function call', 'disabled'), true)
+    FROM pg_stat_activity WHERE pid = %s
+"""
+
+
+@contextmanager
+def watched(connection: BaseConnection[object], conninfo: Callable[[], str]) -> Iterator[None]:
+    """Cut the connection if the server does not work on the statement of the block.
+
+    A statement may take long, so a second connection asks after a while what the server does. No
+    other limit would end the wait on a path that falls silent: TCP itself waits for hours, and a
+    proxy that no longer forwards still answers its probes.
+
+    Raises: psycopg's ConnectionTimeout.
+    """
+    statement = _Statement(connection, conninfo)
+    _WATCHER.add(statement)
+    try:
+        yield
+    except psycopg.Error as error:
+        if statement.found is None:
+            raise
+        raise errors.ConnectionTimeout(statement.found) from error
+    finally:
+        statement.end()
+        _WATCHER.remove(statement)
+
+
+class _Statement:
+    """A statement whose result is not complete yet."""
+
+    def __init__(self, connection: BaseConnection[object], conninfo: Callable[[], str]) -> None:
+        self.since: float = time.monotonic()
+        self.found: str | None = None
+        """Why the connection was cut."""
+        self.is_looked_at = False
+        self._connection, self._conninfo = connection, conninfo
+        self._ended, self._lock = Event(), Lock()
+
+    def end(self) -> None:
+        """Note that the wait is over, so that the connection is not cut."""
+        with self._lock:
+            self._ended.set()
+
+    def look(self) -> None:
+        """Ask the server for the statement, and cut the connection if it is not there."""
+        with suppress(psycopg.Error):
+            pid = self._connection.info.backend_pid
+            found = _why_silent(self._conninfo(), pid)
+            # The answer may be on its way.
+            if found is not None and not self._ended.wait(_BEAT):
+                self._cut(f"the server sent nothing for {_limit():g} s, {found}")
+        self.since, self.is_looked_at = time.monotonic(), False
+
+    def _cut(self, found: str) -> None:
+        with self._lock, suppress(OSError):
+            # After the end of the wait, another connection may have the descriptor.
+            if self._ended.is_set():
+                return
+            if not _has_arrived(self._connection):
+                self.found = found
+                _shut(self._connection)
+
+
+class _Watcher:
+    """The statements that wait, and a thread that exists as long as there are any.
+
+    One thread for all: a timer for each statement would cost a fifth of the time of a short one.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._waiting = Lock(), set[_Statement]()
+        self._thread: Thread | None = None
+
+    def add(self, statement: _Statement) -> None:
+        with self._lock:
+            self._waiting.add(statement)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, daemon=True, name="pgreplkit watchdog")
+                self._thread.start()
+
+    def remove(self, statement: _Statement) -> None:
+        with self._lock:
+            self._waiting.discard(statement)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_BEAT)
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                before = time.monotonic() - _limit()
+                due = [s for s in self._waiting if s.since < before and not s.is_looked_at]
+            for statement in due:
+                statement.is_looked_at = True
+                # A thread for each: asking may take as long as a connection does.
+                Thread(target=statement.look, daemon=True, name="pgreplkit watchdog").start()
+
+
+_WATCHER = _Watcher()
+# A forked process has neither the thread nor the statements, and perhaps a lock that is held.
+os.register_at_fork(after_in_child=_WATCHER.__init__)  # type: ignore[misc]
+
+
+def _limit() -> float:
+    # A first connect does without it.
+    from pgreplkit.plans.streams import silence
+
+    return silence.DEFAULT_LIMIT
+
+
+def _why_silent(conninfo: str, pid: int) -> str | None:
+    """Return why the path to the server counts as cut; None if it works, or if that is unclear."""
+    from pgreplkit.driver.probe import probe
+
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as second:
+            timer = Timer(_ANSWERED_WITHIN, lambda: _shut(second))
+            timer.daemon = True
+            timer.start()
+            try:
+                [own] = second.execute("SELECT pg_backend_pid()").fetchone() or [None]
+                record = second.execute(_IS_WORKING, [pid]).fetchone()
+            finally:
+                timer.cancel()
+            # A connection pooler has process numbers of its own.
+            is_direct = own == second.info.backend_pid
+    except psycopg.Error as error:
+        # A server that has no place for a second connection is alive.
+        if probe(conninfo).is_alive:
+            return None
+        return f"and a second connection failed: {' '.join(str(error).split())}"
+    if not is_direct:
+        return None
+    if record is None:
+        return "and its process has ended"
+    return None if record[0] else "and its process waits for this client"
+
+
+def _has_arrived(connection: BaseConnection[object]) -> bool:
+    """Whether data has arrived that the client has not read: then it is the client who waits."""
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _shut(connection: BaseConnection[object]) -> None:
+    """End a connection, which wakes the thread or task that reads from it."""
+    with suppress(OSError, psycopg.Error):
+        path = fromfd(connection.pgconn.socket, AF_INET, SOCK_STREAM)
+        with path:
+            path.shutdown(SHUT_RDWR)
