@@ -192,8 +192,7 @@ def _template(names: Sequence[str]) -> str:
     return "{" + ",".join(name.replace("%", "%%") + ":%s" for name in names) + "}"
 
 
-def failed(change: FeedChange, table: Table | None, error: ValueError) -> EncodingFailed:
+def failed(change: FeedChange, table: Table, error: ValueError) -> EncodingFailed:
     """Return the error for a change that cannot be encoded."""
-    of = f" of {table}" if table is not None else ""
-    what = f"encode the change {change.lsn}, number {change.number},{of}"
+    what = f"encode the change {change.lsn}, number {change.number}, of {table}"
     return EncodingFailed(what, error_text(error), str(change.lsn), change.number)
