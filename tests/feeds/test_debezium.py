@@ -116,6 +116,20 @@ def test_an_interval_is_a_duration(text: str, expected: str) -> None:
     assert json.loads(_interval(text.encode())) == expected
 
 
+def test_a_value_in_another_form_stays_a_text() -> None:
+    assert _interval(b"@ 1 day ago") == '"@ 1 day ago"'
+
+
+def test_a_logical_message_has_the_time_of_its_commit() -> None:
+    message = next(one for one in recorded_changes() if one.prefix == "outbox")
+    [sent] = messages(ENGINE, message)
+    theirs = next(
+        json.loads(body) for _, _, body in RECORDED["records"] if body and '"outbox"' in body
+    )
+    body = json.loads(sent.body or b"")
+    assert body["ts_ms"] == body["source"]["ts_ms"] == theirs["source"]["ts_ms"]
+
+
 def test_an_amount_of_money_loses_its_dollar_sign() -> None:
     assert _money(b"-$1,234.50") == '"-1234.50"'
     assert _money("1.234,50 €".encode()) == '"1.234,50 €"'
