@@ -268,6 +268,7 @@ ROOMS = {
         "feeds.sink": ["Encoder", "Sink", "SinkLimits"],
         "feeds.states": ["FeedReport", "FeedState"],
         "sinks.jetstream": ["JetStream"],
+        "sinks.kafka": ["Kafka"],
         "sinks.redisstreams": ["RedisStreams"],
     },
     "pgreplkit.mesh": {

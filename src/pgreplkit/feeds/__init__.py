@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.sink import Encoder as Encoder, Sink as Sink, SinkLimits as SinkLimits
     from pgreplkit.feeds.states import FeedReport as FeedReport, FeedState as FeedState
     from pgreplkit.sinks.jetstream import JetStream as JetStream
+    from pgreplkit.sinks.kafka import Kafka as Kafka
     from pgreplkit.sinks.redisstreams import RedisStreams as RedisStreams
 
 # Hidden from type checkers, which would take any name for a public one.
