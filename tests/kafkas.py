@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def _answers(port: int) -> bool:
 
 def create(servers: str, name: str, **settings: str) -> None:
     """Create a topic with one partition."""
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     config = {setting.replace("_", "."): value for setting, value in settings.items()}
     # Its requests end with it.
@@ -78,7 +79,8 @@ def records(servers: str, topic: str) -> list[tuple[bytes | None, bytes | None, 
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
         while (message := consumer.poll(10)) is not None and message.error() is None:
-            headers = {name: str(value, "utf-8") for name, value in message.headers() or ()}
+            given: Any = message.headers() or ()
+            headers = {name: str(value, "utf-8") for name, value in given}
             found.append((message.key(), message.value(), headers))
     finally:
         consumer.close()

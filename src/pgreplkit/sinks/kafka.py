@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pgreplkit.errors import (
     InvalidFeedPosition,
@@ -158,7 +158,8 @@ class Kafka:
         producer = self._producer = self._new_producer()
         with self._translated(f"connect to Kafka at {self._servers}"):
             facts = producer.list_topics(self._position_topic, timeout=deadline.left)
-            admin = self._admin = AdminClient({**admin_conf(self._conf), "error_cb": self._hear})
+            conf: dict[str, Any] = {**admin_conf(self._conf), "error_cb": self._hear}
+            admin = self._admin = AdminClient(conf)
             exists = facts.topics[self._position_topic].error is None
             is_new = not exists and self._create_position_topic(admin, deadline)
             if not is_new:
@@ -196,7 +197,7 @@ class Kafka:
         Raises: SinkNotFitting.
         """
         from confluent_kafka import KafkaException
-        from confluent_kafka.admin import NewTopic
+        from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
         topic, wait = self._position_topic, deadline.left
         # -1 is the replication factor that the brokers have as their default.
@@ -298,7 +299,7 @@ class Kafka:
     @staticmethod
     def _produce(producer: Producer, batch: FeedBatch) -> None:
         for message, name in zip(batch.messages, batch.names, strict=True):
-            headers = record_headers(message, name)
+            headers: list[tuple[str, str | bytes | None]] = [*record_headers(message, name)]
             producer.produce(message.destination, message.body, message.key, headers=headers)
 
     def _produce_position(self, producer: Producer, batch: FeedBatch) -> None:
@@ -382,7 +383,7 @@ class _Deadline:
 def _setting(admin: AdminClient, topic: str, setting: str, deadline: _Deadline) -> str | None:
     """Return a setting of a topic; None if the cluster does not let the feed read it."""
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import ConfigResource
+    from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
     resource = ConfigResource("topic", topic)
     wait = deadline.left
@@ -399,11 +400,13 @@ def _setting(admin: AdminClient, topic: str, setting: str, deadline: _Deadline) 
 def _end_of(admin: AdminClient, topic: str, deadline: _Deadline) -> int:
     """Return the offset after the last record, whether its transaction has ended or not."""
     from confluent_kafka import IsolationLevel, TopicPartition
-    from confluent_kafka.admin import OffsetSpec
+    from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
-    asked, wait = {TopicPartition(topic, 0): OffsetSpec.latest()}, deadline.left
+    latest, wait = OffsetSpec.latest(), deadline.left  # type: ignore[no-untyped-call]
     [answer] = admin.list_offsets(
-        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=wait
+        {TopicPartition(topic, 0): latest},
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=wait,
     ).values()
     return int(answer.result(wait + _MORE).offset)
 
