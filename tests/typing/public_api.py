@@ -132,6 +132,13 @@ def watching() -> None:
         assert_type(watch.take(3)[1:], WatchSamples)
 
 
+def fleet(feed: pgreplkit.feeds.Feed) -> None:
+    with pgreplkit.feeds.Fleet({"orders": feed}) as fleet:
+        assert_type(fleet.run(timeout=1), Rows[pgreplkit.feeds.FeedStatus])
+        assert_type(fleet.status()[0].retry_in, timedelta | None)
+        assert_type(fleet.is_healthy, bool)
+
+
 def physical() -> None:
     with pgreplkit.ReplicationConnection.connect("host=a") as connection:
         for chunk in connection.start_physical(LSN("0/0")):
