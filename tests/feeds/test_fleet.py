@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from feedfacts import Lines
 from hypothesis import given, strategies as st
+from modelsink import Engine, ModelSink
 
 from pgreplkit.errors import (
     ConnectionFailed,
@@ -19,7 +23,7 @@ from pgreplkit.errors import (
     WaitTimeout,
     WrongSource,
 )
-from pgreplkit.feeds import FeedState
+from pgreplkit.feeds import AsyncFeed, Feed, FeedState, Fleet
 from pgreplkit.feeds.fleet import Attempts, passes, retry_pause
 
 FEED = "run the feed 'orders'"
@@ -57,6 +61,8 @@ def test_a_feed_starts_again_after_an_error_that_passes(error: Exception) -> Non
     assert attempts.retry_in(101.25) == 0.25
     assert (attempts.is_due(101.4), attempts.is_due(101.5)) == (False, True)
     assert attempts.retry_in(102.0) == 0
+    attempts.begin(102.0, 0)
+    assert (attempts.state, attempts.error) == (FeedState.STARTING, None)
 
 
 @pytest.mark.parametrize("error", LASTING, ids=lambda one: type(one).__name__)
@@ -104,3 +110,21 @@ def test_a_pause_is_never_longer_than_ten_seconds_nor_shorter_than_a_quarter(
 
 def test_feeds_of_one_server_do_not_connect_all_at_once() -> None:
     assert [retry_pause(1, spread) for spread in (0, 0.5, 1)] == [0.25, 0.375, 0.5]
+
+
+def test_a_fleet_refuses_what_is_no_mapping_of_feeds_with_sinks_of_their_own() -> None:
+    sink = ModelSink(Engine())
+    one, same = (Feed("", name, publications=["p"], sink=sink, encoder=Lines()) for name in "ab")
+    asynchronous = AsyncFeed("", "a", publications=["p"], sink=sink, encoder=Lines())
+    wrong: list[tuple[Any, str]] = [
+        ([one], "feeds must map names to feeds, got list"),
+        ({}, "feeds is empty"),
+        ({"one": asynchronous}, "the feed 'one' must be a Feed, not AsyncFeed"),
+        ({"one": one, "same": same}, "'one' and 'same' have one sink; each needs its own"),
+    ]
+    for feeds, found in wrong:
+        with pytest.raises((TypeError, ValueError), match=found):
+            Fleet(feeds)
+    fleet = Fleet({"one": one})
+    assert (fleet.names, fleet.is_healthy, fleet.status()[0].state) == (("one",), True, "new")
+    assert repr(fleet) == "<Fleet of 1 feeds>"

@@ -32,6 +32,7 @@ from pgreplkit import (
 )
 from pgreplkit.apply import Applier, ApplyReport, ConflictKind, TableRule
 from pgreplkit.checks import CheckResult, Threshold
+from pgreplkit.feeds import Feed, FeedStatus, Fleet
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import (
     BaseBackup,
@@ -132,9 +133,9 @@ def watching() -> None:
         assert_type(watch.take(3)[1:], WatchSamples)
 
 
-def fleet(feed: pgreplkit.feeds.Feed) -> None:
-    with pgreplkit.feeds.Fleet({"orders": feed}) as fleet:
-        assert_type(fleet.run(timeout=1), Rows[pgreplkit.feeds.FeedStatus])
+def fleet(feed: Feed) -> None:
+    with Fleet({"orders": feed}) as fleet:
+        assert_type(fleet.run(timeout=1), Rows[FeedStatus])
         assert_type(fleet.status()[0].retry_in, timedelta | None)
         assert_type(fleet.is_healthy, bool)
 

@@ -69,7 +69,7 @@ def retry_pause(failures: int, spread: float) -> float:
     to 1, keeps the feeds of a server that restarts from connecting all at once.
     """
     # The exponent is limited because a feed may wait for months.
-    longest = min(_LONGEST, _FIRST * 2 ** min(failures - 1, 10))
+    longest = min(_LONGEST, _FIRST * (1 << min(failures - 1, 10)))
     return longest * (1 + spread) / 2
 
 
@@ -80,6 +80,7 @@ class Attempts:
     state: FeedState = FeedState.NEW
     """STARTING while an attempt runs; otherwise how the last one has ended."""
     error: BaseException | None = None
+    """The error with which the last attempt has ended."""
     _failures: int = 0
     _due: float = 0.0
     _began: float = 0.0
@@ -105,7 +106,8 @@ class Attempts:
 
     def begin(self, now: float, messages: int) -> None:
         """Note that an attempt begins, and the messages that the sink has stored before."""
-        self.state, self._began, self._messages = FeedState.STARTING, now, messages
+        self.state, self.error = FeedState.STARTING, None
+        self._began, self._messages = now, messages
 
     def end(self, error: BaseException | None, now: float, messages: int, spread: float) -> None:
         """Note that an attempt has ended, and decide whether there will be another."""

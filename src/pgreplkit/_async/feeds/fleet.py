@@ -179,7 +179,7 @@ def _status(name: str, one: _Member, now: float) -> FeedStatus:
     if attempts.is_running and one.feed.state not in _HAS_ENDED:
         state = one.feed.state
     wait = attempts.retry_in(now)
-    error = None if attempts.is_running else attempts.error
+    error = attempts.error
     return FeedStatus(
         name=name,
         slot=one.feed.slot,
