@@ -36,11 +36,16 @@ class Tree:
 
     async def discover(self, colour: Colour, **controls: NodeControl) -> AsyncCluster:
         """Discover the cluster in one colour; keywords replace the controls of nodes."""
-        acting = self.controls | controls
-        if colour.name == "async":
-            return await AsyncCluster.discover(self.servers, controls=acting)
-        found = Cluster.discover(self.servers, controls=acting)
-        return cast(AsyncCluster, Planning(found))
+        return await discover(self.servers, colour, self.controls | controls)
+
+
+async def discover(
+    servers: dict[str, str], colour: Colour, controls: dict[str, NodeControl] | None = None
+) -> AsyncCluster:
+    """Discover a cluster in one colour."""
+    if colour.name == "async":
+        return await AsyncCluster.discover(servers, controls=controls)
+    return cast(AsyncCluster, Planning(Cluster.discover(servers, controls=controls)))
 
 
 class Planning(Awaited):

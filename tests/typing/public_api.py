@@ -32,6 +32,7 @@ from pgreplkit import (
 )
 from pgreplkit.apply import Applier, ApplyReport, ConflictKind, TableRule
 from pgreplkit.checks import CheckResult, Threshold
+from pgreplkit.feeds import Feed, FeedStatus, Fleet
 from pgreplkit.lab import Lab, Node
 from pgreplkit.rows import (
     BaseBackup,
@@ -130,6 +131,13 @@ def watching() -> None:
             assert_type(sample["a"].lag, ReplayLag | None)
         assert_type(watch.take(3), WatchSamples)
         assert_type(watch.take(3)[1:], WatchSamples)
+
+
+def fleet(feed: Feed) -> None:
+    with Fleet({"orders": feed}) as fleet:
+        assert_type(fleet.run(timeout=1), Rows[FeedStatus])
+        assert_type(fleet.status()[0].retry_in, timedelta | None)
+        assert_type(fleet.is_healthy, bool)
 
 
 def physical() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -33,8 +34,12 @@ _REPLIES = {
     Ping.NO_RESPONSE: Reply.SILENT,
     Ping.NO_ATTEMPT: Reply.NOT_ASKED,
 }
-_MOST_ALIVE = (Reply.ACCEPTED, Reply.REFUSED, Reply.NOT_ASKED, Reply.SILENT)
+_MOST_ALIVE = (Reply.ACCEPTED, Reply.REFUSED, Reply.OPEN, Reply.NOT_ASKED, Reply.SILENT)
 """Of several hosts the first of these counts: one that was not asked may be alive."""
+
+
+_OPENS_WITHIN = 3.0
+"""Seconds for the kernel of a host to take a connection, whatever its processes do."""
 
 
 def probe(conninfo: str) -> Reply:
@@ -71,6 +76,24 @@ def single_hosts(conninfo: str) -> Iterator[str]:
 
 def _ping(conninfo: str) -> Reply:
     try:
-        return _REPLIES[Ping(PGconn.ping(conninfo.encode()))]
+        reply = _REPLIES[Ping(PGconn.ping(conninfo.encode()))]
     except ProgrammingError:
         return Reply.NOT_ASKED
+    return Reply.OPEN if reply is Reply.SILENT and _is_open(conninfo) else reply
+
+
+def _is_open(conninfo: str) -> bool:
+    """Return whether anything listens: libpq says the same of it as of nothing."""
+    parts = conninfo_to_dict(conninfo)
+    host = str(parts.get("hostaddr") or parts.get("host") or "localhost")
+    port = str(parts.get("port") or "5432")
+    try:
+        if host.startswith(("/", "@")):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(_OPENS_WITHIN)
+                client.connect(f"{host}/.s.PGSQL.{port}".replace("@", "\0", 1))
+        else:
+            socket.create_connection((host, port), _OPENS_WITHIN).close()
+    except OSError:
+        return False
+    return True

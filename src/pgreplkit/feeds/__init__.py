@@ -8,7 +8,9 @@ from pgreplkit._public import TYPE_CHECKING, lazy as _lazy
 
 if TYPE_CHECKING:
     from pgreplkit._async.feeds.feed import AsyncFeed as AsyncFeed
+    from pgreplkit._async.feeds.fleet import AsyncFleet as AsyncFleet
     from pgreplkit._sync.feeds.feed import Feed as Feed
+    from pgreplkit._sync.feeds.fleet import Fleet as Fleet
     from pgreplkit.feeds.batches import FeedBatch as FeedBatch
     from pgreplkit.feeds.change import (
         FeedChange as FeedChange,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pgreplkit.feeds.encoding.cloudevents import CloudEvents as CloudEvents
     from pgreplkit.feeds.encoding.debezium import DebeziumJson as DebeziumJson
     from pgreplkit.feeds.encoding.plain import PlainJson as PlainJson
+    from pgreplkit.feeds.fleet import FeedStatus as FeedStatus
     from pgreplkit.feeds.message import FeedMessage as FeedMessage
     from pgreplkit.feeds.position import FeedPosition as FeedPosition, FeedStage as FeedStage
     from pgreplkit.feeds.sink import Encoder as Encoder, Sink as Sink, SinkLimits as SinkLimits

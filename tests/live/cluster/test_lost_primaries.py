@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import psycopg
 import pytest
 from clusters import Cluster as Pair, Clusters, one, wait_until
 from colours import Colour
-from trees import grow
+from trees import discover, grow
 
 import pgreplkit
 from pgreplkit.driver.probe import probe
@@ -56,6 +59,26 @@ def test_a_primary_that_is_reached_on_another_host_or_without_encryption_is_aliv
     plan = found.plan_failover("b", primary="a", evidence=evidence, timeout=10)
     with pytest.raises(PlanRefused, match="connection: it answers"):
         plan.run()
+
+
+async def test_a_primary_that_is_stopped_for_a_while_is_not_replaced(
+    clusters: Clusters, cluster: Pair, colour: Colour
+) -> None:
+    tree = grow(clusters.lab, cluster.major, leaf=False)
+    primary = tree["a"]
+    postmaster = int((primary.data_directory / "postmaster.pid").read_text().split()[0])
+    silent = f"{primary.conninfo} connect_timeout=2"
+    os.kill(postmaster, signal.SIGSTOP)
+    try:
+        # Its kernel still takes connections, and it writes again when it goes on.
+        assert probe(silent) is Reply.OPEN
+        found = await discover({"a": silent, "b": tree["b"].conninfo}, colour)
+        evidence: tuple[Evidence, ...] = ("connection",)
+        plan = await found.plan_failover("b", primary="a", evidence=evidence, timeout=10)
+        with pytest.raises(PlanRefused, match=r"connection: .*is open, and what listens there"):
+            await plan.run()
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
 
 
 async def test_a_standby_that_was_promoted_by_someone_else_stops_a_failover(

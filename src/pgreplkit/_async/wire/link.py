@@ -384,10 +384,12 @@ class AsyncLink:
             yield
         except BaseException as error:
             with self._watched():
-                await transaction.__aexit__(type(error), error, error.__traceback__)
-            raise
-        with self._watched():
-            await transaction.__aexit__(None, None, None)
+                is_handled = await transaction.__aexit__(type(error), error, error.__traceback__)
+            if not is_handled:  # as it is for Rollback
+                raise
+        else:
+            with self._watched():
+                await transaction.__aexit__(None, None, None)
 
     def _watched(self) -> AbstractContextManager[None]:
         return watched(self.connection, self.conninfo_for_another)

@@ -379,10 +379,12 @@ class Link:
             yield
         except BaseException as error:
             with self._watched():
-                transaction.__exit__(type(error), error, error.__traceback__)
-            raise
-        with self._watched():
-            transaction.__exit__(None, None, None)
+                is_handled = transaction.__exit__(type(error), error, error.__traceback__)
+            if not is_handled:  # as it is for Rollback
+                raise
+        else:
+            with self._watched():
+                transaction.__exit__(None, None, None)
 
     def _watched(self) -> AbstractContextManager[None]:
         return watched(self.connection, self.conninfo_for_another)

@@ -31,6 +31,9 @@ class Reply(OpenEnum):
     """The server takes connections; it may ask for a password, or refuse this role."""
     REFUSED = "refused"
     """The server runs and takes no connections now: it starts up, recovers, or shuts down."""
+    OPEN = "open"
+    """Something takes connections there and says nothing: a process that is stopped for a while, a
+    proxy, or another program."""
     SILENT = "silent"
     """Nothing answered."""
     NOT_ASKED = "not asked"
@@ -63,11 +66,14 @@ def connection_evidence(primary: str, address: str, reply: Reply, said: str) -> 
     observed = {
         Reply.SILENT: f"no connection: {address} does not answer",
         Reply.NOT_ASKED: f"it was not asked: {said}",
+        Reply.OPEN: f"{address} is open, and what listens there says nothing",
         Reply.REFUSED: f"it answers, and takes no connections now: {said}",
     }.get(reply, f"it answers: {said}")
     remedy = {
         Reply.SILENT: "",
         Reply.NOT_ASKED: "correct the connection string",
+        Reply.OPEN: f"stop {primary} or its host first: a process that was stopped for a while"
+        " writes when it goes on",
         Reply.REFUSED: f"wait: if {primary} starts up or recovers, until it takes connections, and"
         " then no failover is needed; if it shuts down, until it no longer answers",
     }.get(reply, f"plan_switchover() is for a primary that runs; else stop {primary} first")

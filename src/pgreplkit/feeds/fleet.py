@@ -1,0 +1,123 @@
+"""FeedStatus and Attempts: the status of a fleet's feeds, and the decision after an error."""
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from pgreplkit.errors import (
+    ConnectionFailed,
+    ServerError,
+    SinkUnreachable,
+    SlotActive,
+    WaitTimeout,
+)
+from pgreplkit.feeds.states import FeedState
+from pgreplkit.values.lsn import LSN
+from pgreplkit.values.record import Record
+
+_PASSING = (ConnectionFailed, SinkUnreachable, SlotActive, WaitTimeout)
+_RESOURCES = "53"
+"""The SQLSTATE class of a server that lacks connections, memory or disk space."""
+_FIRST, _LONGEST = 0.5, 10.0
+"""Seconds: a server restarts within a few; another process takes over a feed within the longest."""
+_STEADY = 30.0
+"""Seconds after which an attempt counts as a success, since an idle feed stores no message."""
+
+
+@attrs.frozen(kw_only=True)
+class FeedStatus(Record):
+    """The status of one feed of a fleet."""
+
+    _first = ("name", "slot", "state", "lag", "error")
+
+    name: str
+    """Its name in the fleet."""
+    slot: str
+    state: FeedState = attrs.field(converter=FeedState)
+    position: LSN | None
+    """The end of the last transaction of which the sink has changes; None if it is unknown."""
+    lag: timedelta | None
+    """The age of the last commit when the sink had stored it; None if there was none."""
+    messages: int
+    """The messages that the sink has stored since the fleet was created."""
+    parked: int
+    """The changes that the sink refused, and that were replaced by a message that says so."""
+    since: datetime | None
+    """The time at which it was last started, or has ended; None if it was never started."""
+    retry_in: timedelta | None
+    """The time until the next attempt; None if it does not wait for one."""
+    error: str | None
+    """The error of the last attempt; None if that runs, or ended without an error."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it runs, or will run without help: a failed feed needs a decision."""
+        return self.state is not FeedState.FAILED
+
+
+def passes(error: BaseException) -> bool:
+    """Return whether a later attempt may succeed without any change of the configuration."""
+    if isinstance(error, _PASSING):
+        return True
+    return isinstance(error, ServerError) and (error.sqlstate or "").startswith(_RESOURCES)
+
+
+def retry_pause(failures: int, spread: float) -> float:
+    """Return the seconds before the next attempt.
+
+    ``failures`` is the number of attempts that have failed one after the other. ``spread``, from 0
+    to 1, keeps the feeds of a server that restarts from connecting all at once.
+    """
+    # The exponent is limited because a feed may wait for months.
+    longest = min(_LONGEST, _FIRST * (1 << min(failures - 1, 10)))
+    return longest * (1 + spread) / 2
+
+
+@attrs.define
+class Attempts:
+    """The attempts to run one feed. Times are seconds of a clock that only moves forward."""
+
+    state: FeedState = FeedState.NEW
+    """STARTING while an attempt runs; otherwise how the last one has ended."""
+    error: BaseException | None = None
+    """The error with which the last attempt has ended."""
+    _failures: int = 0
+    _due: float = 0.0
+    _began: float = 0.0
+    _messages: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an attempt runs."""
+        return self.state is FeedState.STARTING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there will be no other attempt."""
+        return self.state in (FeedState.FAILED, FeedState.STOPPED)
+
+    def is_due(self, now: float) -> bool:
+        """Return whether to begin an attempt."""
+        return not self.is_running and not self.is_over and now >= self._due
+
+    def retry_in(self, now: float) -> float | None:
+        """Return the seconds until the next attempt; None if the feed does not wait for one."""
+        return max(0.0, self._due - now) if self.state is FeedState.WAITING else None
+
+    def begin(self, now: float, messages: int) -> None:
+        """Note that an attempt begins, and the messages that the sink has stored before."""
+        self.state, self.error = FeedState.STARTING, None
+        self._began, self._messages = now, messages
+
+    def end(self, error: BaseException | None, now: float, messages: int, spread: float) -> None:
+        """Note that an attempt has ended, and decide whether there will be another."""
+        self.error = error
+        if error is None:
+            self.state = FeedState.STOPPED
+        elif not passes(error):
+            self.state = FeedState.FAILED
+        else:
+            if messages > self._messages or now - self._began >= _STEADY:
+                self._failures = 0
+            self._failures += 1
+            self.state, self._due = FeedState.WAITING, now + retry_pause(self._failures, spread)

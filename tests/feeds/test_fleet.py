@@ -1,0 +1,130 @@
+"""The decisions of a fleet: which feeds start again, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from feedfacts import Lines
+from hypothesis import given, strategies as st
+from modelsink import Engine, ModelSink
+
+from pgreplkit.errors import (
+    ConnectionFailed,
+    EncodingFailed,
+    PositionLost,
+    ServerError,
+    SinkFenced,
+    SinkNotFitting,
+    SinkRefused,
+    SinkUnreachable,
+    SlotActive,
+    SlotLost,
+    WaitTimeout,
+    WrongSource,
+)
+from pgreplkit.feeds import AsyncFeed, Feed, FeedState, Fleet
+from pgreplkit.feeds.fleet import Attempts, passes, retry_pause
+
+FEED = "run the feed 'orders'"
+PASSING = [
+    ConnectionFailed(FEED, "connection refused"),
+    SinkUnreachable(FEED, "no answer"),
+    SlotActive(FEED, "orders", 7, None, None),
+    WaitTimeout("timed out waiting for the slot"),
+    ServerError(FEED, "no more connections", "53300"),
+]
+LASTING = [
+    PositionLost(FEED, "0/5", None),
+    WrongSource(FEED, "another cluster"),
+    SinkNotFitting(FEED, "retention", "it drops messages"),
+    SinkRefused(FEED, "bad subject"),
+    SinkFenced(FEED, "another process wrote"),
+    EncodingFailed(FEED, "not a message", "0/5", 1),
+    SlotLost(FEED, "wal removed"),
+    ServerError(FEED, "no such publication", "42704"),
+    ServerError(FEED, "unknown"),
+    OSError("a defect of a sink"),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda one: type(one).__name__)
+def test_a_feed_starts_again_after_an_error_that_passes(error: Exception) -> None:
+    assert passes(error)
+    attempts = Attempts()
+    assert (attempts.is_due(0), attempts.is_running, attempts.is_over) == (True, False, False)
+    attempts.begin(100.0, 0)
+    assert (attempts.is_due(100.0), attempts.is_running) == (False, True)
+    assert attempts.retry_in(100.0) is None
+    attempts.end(error, 101.0, 0, 1.0)
+    assert (attempts.state, attempts.is_over, attempts.error) == (FeedState.WAITING, False, error)
+    assert attempts.retry_in(101.25) == 0.25
+    assert (attempts.is_due(101.4), attempts.is_due(101.5)) == (False, True)
+    assert attempts.retry_in(102.0) == 0
+    attempts.begin(102.0, 0)
+    assert (attempts.state, attempts.error) == (FeedState.STARTING, None)
+
+
+@pytest.mark.parametrize("error", LASTING, ids=lambda one: type(one).__name__)
+def test_a_feed_with_an_error_that_needs_a_decision_never_starts_again(error: Exception) -> None:
+    assert not passes(error)
+    attempts = Attempts()
+    attempts.begin(0.0, 0)
+    attempts.end(error, 1.0, 0, 0.5)
+    assert (attempts.state, attempts.is_over, attempts.error) == (FeedState.FAILED, True, error)
+    assert (attempts.is_due(1e9), attempts.retry_in(1.0)) == (False, None)
+
+
+def test_a_feed_that_was_stopped_never_starts_again() -> None:
+    attempts = Attempts()
+    attempts.begin(0.0, 0)
+    attempts.end(None, 1.0, 5, 0.5)
+    assert (attempts.state, attempts.is_over, attempts.error) == (FeedState.STOPPED, True, None)
+    assert not attempts.is_due(1e9)
+
+
+def test_pauses_grow_until_an_attempt_stores_messages_or_lasts() -> None:
+    attempts, now, pauses = Attempts(), 0.0, []
+
+    def attempt(lasts: float, messages: int) -> None:
+        nonlocal now
+        attempts.begin(now, 10)
+        now += lasts
+        attempts.end(PASSING[0], now, messages, 1.0)
+        pauses.append(attempts.retry_in(now))
+
+    for _ in range(7):
+        attempt(1.0, 10)
+    attempt(1.0, 11)
+    attempt(29.9, 10)
+    attempt(30.0, 10)
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 0.5, 1, 0.5]
+
+
+@given(st.integers(1, 10**9), st.floats(0, 1))
+def test_a_pause_is_never_longer_than_ten_seconds_nor_shorter_than_a_quarter(
+    failures: int, spread: float
+) -> None:
+    assert 0.25 <= retry_pause(failures, spread) <= 10
+
+
+def test_feeds_of_one_server_do_not_connect_all_at_once() -> None:
+    assert [retry_pause(1, spread) for spread in (0, 0.5, 1)] == [0.25, 0.375, 0.5]
+
+
+def test_a_fleet_refuses_what_is_no_mapping_of_feeds_with_sinks_of_their_own() -> None:
+    sink = ModelSink(Engine())
+    one, same = (Feed("", name, publications=["p"], sink=sink, encoder=Lines()) for name in "ab")
+    asynchronous = AsyncFeed("", "a", publications=["p"], sink=sink, encoder=Lines())
+    wrong: list[tuple[Any, str]] = [
+        ([one], "feeds must map names to feeds, got list"),
+        ({}, "feeds is empty"),
+        ({"one": asynchronous}, "the feed 'one' must be a Feed, not AsyncFeed"),
+        ({"one": one, "same": same}, "'one' and 'same' have one sink; each needs its own"),
+    ]
+    for feeds, found in wrong:
+        with pytest.raises((TypeError, ValueError), match=found):
+            Fleet(feeds)
+    fleet = Fleet({"one": one})
+    assert (fleet.names, fleet.is_healthy, fleet.status()[0].state) == (("one",), True, "new")
+    assert repr(fleet) == "<Fleet of 1 feeds>"
