@@ -236,26 +236,28 @@ class Kafka:
     def _last_record(
         self, consumer: Consumer, start: int, end: int, deadline: _Deadline
     ) -> bytes | None:
-        """Return the feed's last record in a range of offsets."""
+        """Return the feed's last record from an offset on, when those before ``end`` are read."""
         from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
         consumer.assign([TopicPartition(self._position_topic, 0, start)])
-        found, key, reached = None, self._feed.encode(), start
+        found, key, reached = None, self._feed.encode(), -1
         while reached < end:
             message = consumer.poll(deadline.left)
             if message is None:
-                wait = f"records up to {end} were not readable in time, {reached} are"
-                heard = self._heard or "another feed's transaction may be open"
+                wait = f"the records up to {end} were not readable in time"
+                heard = self._heard or "a transaction of another feed may be open"
                 raise SinkUnreachable(
                     f"read the topic {self._position_topic!r}", f"{wait}: {heard}"
                 )
             error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            if error is None:
+                found = message.value() if message.key() == key else found
+            elif error.code() == KafkaError._PARTITION_EOF:
+                # It comes after the markers of transactions, which have offsets, and comes again
+                # when a transaction has ended.
+                reached = message.offset() or 0
+            else:
                 raise KafkaException(error)
-            # The end of the partition comes after the markers of transactions, which have offsets.
-            reached = (message.offset() or 0) + (error is None)
-            if error is None and message.key() == key:
-                found = message.value()
         return found
 
     def _send(self, producer: Producer, batch: FeedBatch) -> None:
