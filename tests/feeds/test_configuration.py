@@ -86,6 +86,8 @@ def test_a_configuration_becomes_the_arguments_of_feeds_and_sinks() -> None:
         (FEED + "encoder = 1\n" + SINK, "'feeds.a.encoder' must be a string or a table"),
         (FEED + 'encoder = "xml"\n' + SINK, "'feeds.a.encoder.format' must be one of plain, cloud"),
         (LEAST.replace('"redis"', '"kafka"'), "'feeds.a.sink.engine' must be one of jetstream, re"),
+        (LEAST.replace('"redis"', "[]"), r"'feeds.a.sink.engine' must be one of .*, got \[\]"),
+        (FEED + "encoder = {format = []}\n" + SINK, r"'feeds.a.encoder.format' must .*, got \[\]"),
         (LEAST.replace("url", "uri"), "unknown key 'uri' in 'feeds.a.sink'"),
         (LEAST.replace('"redis"', '"jetstream"'), "unknown key 'url' in 'feeds.a.sink'"),
         (LEAST + "may_discard = 1", "'feeds.a.sink.may_discard' must be true or false, got 1"),

@@ -99,7 +99,8 @@ def _feed(name: str, given: object) -> FeedConfiguration:
     options = _checked(given, key, _FEED, ("source", "publications", "sink", "encoder"))
     sink = dict(options.pop("sink"))
     engine = sink.pop("engine", None)
-    if engine not in _SINKS:
+    # In a list, because the value may be one that a mapping cannot be asked for.
+    if engine not in [*_SINKS]:
         raise refused(f"'{key}.sink.engine' must be one of {', '.join(_SINKS)}, got {engine!r}")
     arguments = _checked(sink, f"{key}.sink", _SINKS[engine], _NEEDED[engine])
     options["encoder"] = _encoder(f"{key}.encoder", options["encoder"])
@@ -110,9 +111,9 @@ def _feed(name: str, given: object) -> FeedConfiguration:
 
 def _encoder(key: str, given: str | dict[str, Any]) -> Encoder:
     """Return the encoder of a format, or of a table with its ``format`` and its arguments."""
-    arguments = {"format": given} if isinstance(given, str) else dict(given)
+    arguments: dict[str, Any] = {"format": given} if isinstance(given, str) else dict(given)
     name = arguments.pop("format", None)
-    if name not in _ENCODERS:
+    if name not in [*_ENCODERS]:
         raise refused(f"'{key}.format' must be one of {', '.join(_ENCODERS)}, got {name!r}")
     return called(_ENCODERS[name], key, _checked(arguments, key, _ENCODING, ()))
 

@@ -118,9 +118,8 @@ async def test_a_server_that_is_down_or_loses_messages_is_refused(redis: Broker)
         await client.aclose()
 
 
-@pytest.mark.one_colour
 async def test_the_command_runs_its_feeds_until_it_is_stopped_and_says_which_has_failed(
-    colour: Colour, database: Database, redis: Broker, key: str, tmp_path: Path
+    database: Database, redis: Broker, key: str, tmp_path: Path
 ) -> None:
     database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
     # A slot without a position in the sink: changes may be lost.
