@@ -40,9 +40,7 @@ def words(text: str) -> str:
 
 def test_every_public_object_is_on_exactly_one_page() -> None:
     documented = [
-        name
-        for page in DOCS.glob("reference/*.md")
-        for name in DIRECTIVE.findall(page.read_text())
+        name for page in DOCS.glob("reference/*.md") for name in DIRECTIVE.findall(page.read_text())
     ]
     assert sorted(documented) == sorted(public_objects())
 

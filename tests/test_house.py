@@ -28,7 +28,7 @@ FACADES = [
         ROOM.parent.joinpath(*public.split("."), "__init__.py"),
     ]
     if path.exists()
-] + [ROOM / "apply" / "__main__.py"]
+] + [ROOM / "apply" / "__main__.py", ROOM / "feeds" / "__main__.py"]
 """They only list names, which are defined in any layer, or start a program."""
 LAYERS = [
     {"_rooms"},
@@ -42,7 +42,7 @@ LAYERS = [
     {"host"},
     {"_async", "_sync"},
     {"display", "exporters", "lab"},
-    {"tour", "testing", "applycommand", "command"},
+    {"tour", "testing", "applycommand", "command", "feedcommand"},
     {"__main__"},
 ]
 """Each may import from those before it, and from its own folder."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -17,6 +16,14 @@ from pgreplkit.apply.policies import (
     Policy,
 )
 from pgreplkit.apply.rules import TableRule
+from pgreplkit.values.configured import (
+    called,
+    insist_on_keys,
+    insist_on_strings,
+    insist_on_type,
+    parse_toml,
+    refused,
+)
 
 _POLICIES: Mapping[str, Callable[..., Policy]] = {
     "apply_remote": ApplyRemote,
@@ -25,7 +32,6 @@ _POLICIES: Mapping[str, Callable[..., Policy]] = {
     "node_priority": NodePriority,
 }
 """MergeWith takes a function, which a file cannot hold."""
-T = TypeVar("T")
 
 _TEXTS = ("publisher", "subscriber", "name", "on_error", "existing", "resume", "origin")
 _SWITCHES = ("copy", "truncate")
@@ -54,84 +60,55 @@ def parse_configuration(text: str) -> ApplierConfiguration:
 
     Raises: ValueError.
     """
-    try:
-        given = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"could not read the configuration: it is not TOML: {error}") from None
-    # A misspelt key would leave its default in force.
-    if unknown := sorted(given.keys() - _KNOWN):
-        raise _refused(f"unknown key {unknown[0]!r}; known are {', '.join(sorted(_KNOWN))}")
-    if missing := [key for key in _NEEDED if key not in given]:
-        raise _refused(f"{missing[0]!r} is missing")
+    given = parse_toml(text)
+    insist_on_keys(given, _KNOWN, _NEEDED)
     for key in given.keys() & {*_TEXTS}:
-        _insist(given, key, str, "a string")
+        insist_on_type(given[key], key, str, "a string")
     for key in given.keys() & {*_SWITCHES}:
-        _insist(given, key, bool, "true or false")
+        insist_on_type(given[key], key, bool, "true or false")
     for key in given.keys() & _NUMBERS.keys():
-        _insist(given, key, _NUMBERS[key], "a number")
-    publications = given["publications"]
-    if not isinstance(publications, list) or not all(isinstance(p, str) for p in publications):
-        raise _refused("'publications' must be a list of strings")
+        insist_on_type(given[key], key, _NUMBERS[key], "a number")
+    insist_on_strings(given["publications"], "publications")
     options = {key: given[key] for key in given if key not in ("publisher", "subscriber", "name")}
     if "conflicts" in given:
         options["conflicts"] = _policy(given["conflicts"])
     if "membership" in given:
-        options["membership"] = _called(Membership, "membership", given["membership"])
+        options["membership"] = called(Membership, "membership", given["membership"])
     if "tables" in given:
         options["tables"] = _rules(given["tables"])
     return ApplierConfiguration(given["publisher"], given["subscriber"], given["name"], options)
-
-
-def _refused(found: str) -> ValueError:
-    return ValueError(f"could not read the configuration: {found}")
-
-
-def _insist(given: Mapping[str, object], key: str, kind: Any, what: str) -> None:
-    value = given[key]
-    # In Python a bool is an int too.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _refused(f"{key!r} must be {what}, got {value!r}")
 
 
 def _policy(given: object) -> Policy:
     """Return the policy of a name, or of a table with its ``policy`` and its arguments."""
     arguments = {"policy": given} if isinstance(given, str) else given
     if not isinstance(arguments, dict):
-        raise _refused(f"'conflicts' must be a string or a table, got {given!r}")
+        raise refused(f"'conflicts' must be a string or a table, got {given!r}")
     name = arguments.pop("policy", None)
     if name not in _POLICIES:
-        raise _refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
-    return _called(_POLICIES[name], "conflicts", arguments)
-
-
-def _called(make: Callable[..., T], key: str, arguments: object) -> T:
-    if not isinstance(arguments, dict):
-        raise _refused(f"{key!r} must be a table, got {arguments!r}")
-    try:
-        return make(**arguments)
-    except (TypeError, ValueError) as error:
-        raise _refused(f"{key!r}: {error}") from None
+        raise refused(f"'conflicts' must be one of {', '.join(_POLICIES)}, got {name!r}")
+    return called(_POLICIES[name], "conflicts", arguments)
 
 
 def _rules(tables: object) -> dict[str, TableRule]:
     if not isinstance(tables, dict):
-        raise _refused("'tables' must be a table of tables, such as [tables.\"public.users\"]")
+        raise refused("'tables' must be a table of tables, such as [tables.\"public.users\"]")
     rules = {}
     for table, rule in tables.items():
         if not isinstance(rule, dict):
-            raise _refused(f"'tables.{table}' must be a table")
+            raise refused(f"'tables.{table}' must be a table")
         if unknown := sorted(rule.keys() - {"to", "columns", "constants", "key"}):
-            raise _refused(f"'tables.{table}' has the unknown key {unknown[0]!r}")
+            raise refused(f"'tables.{table}' has the unknown key {unknown[0]!r}")
         columns = rule.get("columns", {})
         if not isinstance(columns, dict):
-            raise _refused(f"'tables.{table}.columns' must be a table")
+            raise refused(f"'tables.{table}.columns' must be a table")
         for name, own in columns.items():
             if own is not False and not isinstance(own, str):
-                raise _refused(
+                raise refused(
                     f"'tables.{table}.columns.{name}' must be the subscriber's column, or false to"
                     f" drop it, got {own!r}"
                 )
         # TOML has no NULL: false drops a column.
         rule["columns"] = {name: None if own is False else own for name, own in columns.items()}
-        rules[table] = _called(TableRule, f"tables.{table}", rule)
+        rules[table] = called(TableRule, f"tables.{table}", rule)
     return rules

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from colours import Colour
@@ -20,6 +23,7 @@ from pgreplkit.errors import (
     SinkRefused,
     SinkUnreachable,
 )
+from pgreplkit.feedcommand import STUCK
 from pgreplkit.feeds import FeedBatch, FeedMessage, FeedPosition, FeedStage, RedisStreams
 from pgreplkit.lab import Broker, Lab
 from pgreplkit.testing import sink_laws
@@ -112,3 +116,42 @@ async def test_a_server_that_is_down_or_loses_messages_is_refused(redis: Broker)
     finally:
         await client.config_set("appendonly", "yes")
         await client.aclose()
+
+
+async def test_the_command_runs_its_feeds_until_it_is_stopped_and_says_which_has_failed(
+    database: Database, redis: Broker, key: str, tmp_path: Path
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION p FOR TABLE t")
+    # A slot without a position in the sink: changes may be lost.
+    database.run(f"SELECT pg_create_logical_replication_slot('{key}_lost', 'pgoutput')")
+    feed = """[feeds.{0}]
+        source = "{1}"
+        publications = ["p"]
+        snapshot = "initial"
+        encoder = {{ format = "plain", destination = "{2}.{{table}}" }}
+        sink = {{ engine = "redis", url = "{3}" }}
+    """
+    config = tmp_path / "feeds.toml"
+    config.write_text(
+        "".join(
+            feed.format(name, database.conninfo, key, redis.url) for name in (key, f"{key}_lost")
+        )
+    )
+    database.run("INSERT INTO t VALUES (1)")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pgreplkit.feeds", str(config)), stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    log = ""
+    try:
+        async with asyncio.timeout(20):
+            while "has failed" not in log:
+                log += (await process.stderr.readline()).decode()
+            while not await bodies(redis.url, f"{key}.t"):
+                await asyncio.sleep(0.05)
+    finally:
+        process.terminate()
+        log += (await process.communicate())[1].decode()
+    assert process.returncode == STUCK
+    assert f"the feed {key}_lost has failed: could not run the feed" in log
+    assert f"the feed {key} is stopped at" in log

@@ -14,7 +14,7 @@ import attrs
 from pgreplkit._sync._io import Job, TaskGroup
 from pgreplkit._sync.feeds.feed import Feed
 from pgreplkit._sync.wire.closing import Closing
-from pgreplkit.errors import FeedError, WaitTimeout
+from pgreplkit.errors import Error, FeedError, WaitTimeout
 from pgreplkit.feeds.fleet import Attempts, FeedStatus
 from pgreplkit.feeds.states import FeedReport, FeedState
 from pgreplkit.values.rows import Rows
@@ -169,7 +169,9 @@ def _collect(name: str, one: _Member, now: float) -> None:
     if error is None:
         return
     if one.attempts.state is FeedState.FAILED:
-        _log.error("the feed %s has failed: %s", name, error)
+        # The cause of a defect is in its traceback.
+        trace = None if isinstance(error, Error) else error
+        _log.error("the feed %s has failed: %s", name, error, exc_info=trace)
     else:
         _log.warning("the feed %s starts again: %s", name, error)
 

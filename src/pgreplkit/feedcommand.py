@@ -1,0 +1,102 @@
+"""The command ``python -m pgreplkit.feeds``: feeds as a process for a supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pgreplkit._async.feeds.feed import AsyncFeed
+from pgreplkit._async.feeds.fleet import AsyncFleet
+from pgreplkit.errors import Error
+from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
+from pgreplkit.feeds.fleet import passes
+from pgreplkit.feeds.sink import Sink
+from pgreplkit.sinks.jetstream import JetStream
+from pgreplkit.sinks.redisstreams import RedisStreams
+from pgreplkit.values.configured import called
+
+DONE, FAILED, MISCONFIGURED, STUCK, DEFECT = 0, 1, 2, 3, 70
+_SINKS: Mapping[str, Callable[..., Sink]] = {"jetstream": JetStream, "redis": RedisStreams}
+_DESCRIPTION = """Send the changes of slots to engines that store and distribute messages.
+
+SIGTERM and SIGINT end it after the current batches. A feed that fails does not stop the others.
+Exit status: 0 it was stopped; 1 --check could not reach a server; 2 the configuration is wrong; 3 a
+feed has failed, or --check has found a problem, and someone has to look at it; 70 an error of the
+program itself, to be reported."""
+_log = logging.getLogger("pgreplkit")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pgreplkit.feeds",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="a TOML file")
+    parser.add_argument("--check", action="store_true", help="check all feeds, and exit")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        configured = parse_configuration(_text(given.config))
+        feeds = {name: _feed(name, one) for name, one in configured.items()}
+    except (ValueError, TypeError, Error) as error:
+        _log.error("%s", error)
+        return MISCONFIGURED
+    try:
+        return asyncio.run(_check(feeds) if given.check else _run(AsyncFleet(feeds)))
+    except Exception:
+        # Python's own status would be 1, for which a supervisor starts the process again.
+        _log.exception("could not run the feeds: an error of the program itself")
+        return DEFECT
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"it is not UTF-8: {error}"
+    except OSError as error:
+        found = str(error.strerror)
+    raise ValueError(f"could not read the configuration {path}: {found}")
+
+
+def _feed(name: str, given: FeedConfiguration) -> AsyncFeed:
+    key = f"feeds.{name}"
+    sink = called(_SINKS[given.engine], f"{key}.sink", given.sink)
+    arguments = {"source": given.source, "slot": given.slot, "sink": sink, **given.options}
+    return called(AsyncFeed, key, arguments)
+
+
+async def _check(feeds: dict[str, AsyncFeed]) -> int:
+    """Check each feed; return the status of the worst."""
+    worst = DONE
+    for name, feed in feeds.items():
+        try:
+            readiness = await feed.check()
+        except Error as error:
+            _log.error("the feed %s: %s", name, error)
+            worst = max(worst, FAILED if passes(error) else STUCK)
+        else:
+            print(f"{name}:\n{readiness}")
+            worst = max(worst, DONE if readiness.is_ready else STUCK)
+    return worst
+
+
+async def _run(fleet: AsyncFleet) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: fleet.stop())
+    _log.info("%d feeds begin", len(fleet.names))
+    for row in await fleet.run():
+        _log.info("the feed %s is %s at %s", row.name, row.state.value, row.position)
+    errors = [*fleet.errors.values()]
+    if all(isinstance(error, Error) for error in errors):
+        return STUCK if errors else DONE
+    return DEFECT
