@@ -17,11 +17,16 @@ from pgreplkit.feeds.configuration import FeedConfiguration, parse_configuration
 from pgreplkit.feeds.fleet import passes
 from pgreplkit.feeds.sink import Sink
 from pgreplkit.sinks.jetstream import JetStream
+from pgreplkit.sinks.kafka import Kafka
 from pgreplkit.sinks.redisstreams import RedisStreams
 from pgreplkit.values.configured import called
 
 DONE, FAILED, MISCONFIGURED, STUCK, DEFECT = 0, 1, 2, 3, 70
-_SINKS: Mapping[str, Callable[..., Sink]] = {"jetstream": JetStream, "redis": RedisStreams}
+_SINKS: Mapping[str, Callable[..., Sink]] = {
+    "jetstream": JetStream,
+    "kafka": Kafka,
+    "redis": RedisStreams,
+}
 _DESCRIPTION = """Send the changes of slots to engines that store and distribute messages.
 
 SIGTERM and SIGINT end it after the current batches. A feed that fails does not stop the others.

@@ -85,7 +85,14 @@ def test_a_configuration_becomes_the_arguments_of_feeds_and_sinks() -> None:
         (FEED + 'encoder = "plain"\nsink = "redis"', "'feeds.a.sink' must be a table"),
         (FEED + "encoder = 1\n" + SINK, "'feeds.a.encoder' must be a string or a table"),
         (FEED + 'encoder = "xml"\n' + SINK, "'feeds.a.encoder.format' must be one of plain, cloud"),
-        (LEAST.replace('"redis"', '"kafka"'), "'feeds.a.sink.engine' must be one of jetstream, re"),
+        (
+            LEAST.replace('"redis"', '"sqs"'),
+            "'feeds.a.sink.engine' must be one of jetstream, kafka",
+        ),
+        (
+            LEAST.replace('"redis"', '"kafka"'),
+            "unknown key 'url' in 'feeds.a.sink'; known are conf",
+        ),
         (LEAST.replace('"redis"', "[]"), r"'feeds.a.sink.engine' must be one of .*, got \[\]"),
         (FEED + "encoder = {format = []}\n" + SINK, r"'feeds.a.encoder.format' must .*, got \[\]"),
         (LEAST.replace("url", "uri"), "unknown key 'uri' in 'feeds.a.sink'"),
@@ -108,6 +115,10 @@ def test_a_wrong_configuration_names_its_key(text: str, found: str) -> None:
         (LEAST.replace("[feeds.a", "[feeds.A").encode(), "'feeds.A': .*slot"),
         (FEED.encode() + b'snapshot = "x"\nencoder = "plain"\n' + SINK.encode(), "snapshot must"),
         ((LEAST + "timeout = -1").encode(), "'feeds.a.sink': timeout must"),
+        (
+            LEAST.replace('"redis"', '"kafka"').replace('url = "redis://a"', "conf = {}").encode(),
+            "'feeds.a.sink': conf has no bootstrap.servers",
+        ),
     ],
 )
 def test_the_command_says_what_is_wrong_in_its_file(

@@ -51,9 +51,15 @@ _SINKS: Mapping[str, Mapping[str, str]] = {
         "may_discard": _SWITCH,
         "timeout": _NUMBER,
     },
+    "kafka": {
+        "conf": _TABLE,
+        "position_topic": _TEXT,
+        "transactional": _SWITCH,
+        "timeout": _NUMBER,
+    },
     "redis": {"url": _TEXT, "may_discard": _SWITCH, "timeout": _NUMBER},
 }
-_NEEDED = {"jetstream": ("servers", "stream"), "redis": ("url",)}
+_NEEDED = {"jetstream": ("servers", "stream"), "kafka": ("conf",), "redis": ("url",)}
 _ENCODING = {
     **dict.fromkeys(("destination", "messages", "times", "json", "fill", "mode"), _TEXT),
     **dict.fromkeys(("header_prefix", "name"), _TEXT),
@@ -69,7 +75,7 @@ class FeedConfiguration:
     source: str
     slot: str
     engine: str
-    """``jetstream`` or ``redis``."""
+    """``jetstream``, ``kafka`` or ``redis``."""
     sink: Mapping[str, Any]
     """The arguments of the sink."""
     options: Mapping[str, Any]
