@@ -44,6 +44,10 @@ BEHIND = ReplayStatus(
         ),
         ({"replayed_lsn": LSN(200)}, LagReason.CAUGHT_UP, 0, timedelta(0), None),
         ({"replayed_lsn": LSN(300)}, LagReason.CAUGHT_UP, 0, timedelta(0), None),
+        (
+            {"replayed_lsn": LSN(200), "pause_state": "paused"},
+            *(LagReason.PAUSED, 0, timedelta(0), None),
+        ),
         ({"receiver_status": "waiting"}, LagReason.NOT_STREAMING, None, None, None),
         ({"receiver_status": None}, LagReason.NOT_STREAMING, None, None, None),
         ({"replayed_lsn": None}, LagReason.NOT_STREAMING, None, None, None),

@@ -18,7 +18,8 @@ class LagReason(OpenEnum):
     CAUGHT_UP = "caught up"
     """Zero, however old the last commit is: all WAL of the upstream is replayed."""
     PAUSED = "paused"
-    """The age of the last replayed commit, which grows because replay is paused."""
+    """The age of the last replayed commit, which grows because replay is paused; zero as long as
+    there is nothing to replay."""
     DELAYED = "delayed"
     """The age of the last replayed commit, to which recovery_min_apply_delay contributes."""
     REPLAYING = "replaying"
@@ -102,10 +103,11 @@ class ReplayFacts:
         """Why ``time`` has its value."""
         if self.bytes is None:
             return LagReason.NOT_STREAMING
-        if self.bytes == 0:
-            return LagReason.CAUGHT_UP
+        # Also without a lag: the next commit will not be replayed.
         if self.is_paused:
             return LagReason.PAUSED
+        if self.bytes == 0:
+            return LagReason.CAUGHT_UP
         if self.is_delayed:
             return LagReason.DELAYED
         if self.last_commit_time is None:
@@ -120,10 +122,9 @@ class ReplayFacts:
         The age alone says nothing: on an idle primary it grows although the standby has
         everything. It compares two clocks: None if the commit lies in the standby's future.
         """
-        reason = self.reason
-        if reason is LagReason.CAUGHT_UP:
+        if self.bytes == 0:
             return timedelta(0)
-        if self.last_commit_time is None or reason is LagReason.NOT_STREAMING:
+        if self.last_commit_time is None or self.bytes is None:
             return None
         age = self.observed_at - self.last_commit_time
         return age if age >= timedelta(0) else None
