@@ -11,7 +11,7 @@ from feedfacts import START
 from pgreplkit import LSN, TimelineHistory
 from pgreplkit.errors import AheadOfServer, Error, PositionLost, WrongSource
 from pgreplkit.feeds import FeedStage
-from pgreplkit.feeds.start import Beginning, StartFacts, decide_start
+from pgreplkit.feeds.start import Beginning, StartFacts, decide_start, slot_refusal
 
 FACTS = StartFacts(
     operation="run the feed 'orders'",
@@ -84,3 +84,18 @@ def test_a_position_that_the_slot_cannot_continue_is_refused(
 ) -> None:
     with pytest.raises(kind, match=found):
         decide_start(attrs.evolve(FACTS, **facts))
+
+
+@pytest.mark.parametrize(
+    ("plugin", "database", "found"),
+    [
+        (None, None, "the slot 's' is physical; use another"),
+        ("pgoutput", "other", "of the plugin pgoutput in the database other"),
+        ("test_decoding", "shop", "of the plugin test_decoding in the database shop"),
+    ],
+)
+def test_a_slot_that_is_no_feeds_is_refused(
+    plugin: str | None, database: str | None, found: str
+) -> None:
+    assert found in str(slot_refusal("run the feed 's'", "s", plugin, database, "shop"))
+    assert slot_refusal("run the feed 's'", "s", "pgoutput", "shop", "shop") is None

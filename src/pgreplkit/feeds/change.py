@@ -103,8 +103,11 @@ def changes_of(transaction: RawTransaction[Row], source: FeedSource) -> Iterator
         operation = _OPERATIONS.get(kind)
         if operation is not None:
             tables = (readers[0].table,) if len(readers) == 1 else _tables(readers)
+            # Of a TRUNCATE, the flag says that it restarts sequences.
+            is_key_only = flag and old is not None
             yield FeedChange(
-                source, operation, end, number, xid, time, tables, old, new, flag, origin=origin
+                *(source, operation, end, number, xid, time, tables, old, new, is_key_only),
+                origin=origin,
             )
         elif new is not None:
             prefix, content = new[0]

@@ -48,6 +48,18 @@ class StartFacts:
     """Whether the feed may continue without changes that are lost."""
 
 
+def slot_refusal(
+    operation: str, slot: str, plugin: str | None, database: str | None, here: str
+) -> FeedError | None:
+    """Return the error for a slot that can be of no feed of this database: it stays as it is."""
+    if plugin == "pgoutput" and database == here:
+        return None
+    found = f"the slot {slot!r} is physical"
+    if plugin is not None:
+        found = f"the slot {slot!r} is of the plugin {plugin} in the database {database}"
+    return FeedError(operation, found, remedy="use another slot name")
+
+
 def decide_start(facts: StartFacts) -> Beginning:
     """Return how the feed begins.
 

@@ -112,7 +112,7 @@ class DataFolder:
             self._own(path)
         elif info.issym():
             # Servers archive links in pg_tblspc only.
-            if self._prefix or PurePosixPath(name).parent.name != _TABLESPACES:
+            if self._prefix or PurePosixPath(name).parent != PurePosixPath(_TABLESPACES):
                 raise InvalidBackupMessage(name, "a link that is not a tablespace")
             path.symlink_to(self._located(info.linkname))
             self._links.add(name)

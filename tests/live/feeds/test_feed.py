@@ -13,7 +13,14 @@ from feedfacts import confirmed, end_of, feed_of, written
 from modelsink import Engine, ModelSink
 
 from pgreplkit import LSN
-from pgreplkit.errors import EncodingFailed, PositionLost, SinkNotFitting, SlotActive, WrongSource
+from pgreplkit.errors import (
+    EncodingFailed,
+    FeedError,
+    PositionLost,
+    SinkNotFitting,
+    SlotActive,
+    WrongSource,
+)
 from pgreplkit.feeds import AsyncFeed, FeedBatch, FeedMessage, FeedPosition, FeedStage, FeedState
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text)"
@@ -141,6 +148,20 @@ async def test_changes_that_are_lost_are_never_passed_over_silently(
 
 
 @pytest.mark.pg(">=18")
+async def test_a_slot_of_something_else_is_refused_and_stays(
+    colour: Colour, database: Database
+) -> None:
+    database.run(TABLE, PUBLICATION, "SELECT pg_create_physical_replication_slot('feed_standby')")
+    try:
+        feed = feed_of(
+            *(colour, database, "feed_standby"), sink=ModelSink(Engine()), on_lost="accept"
+        )
+        with pytest.raises(FeedError, match="the slot 'feed_standby' is physical"):
+            await feed.run(timeout=5)
+    finally:
+        database.run("SELECT pg_drop_replication_slot('feed_standby')")
+
+
 async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
     colour: Colour, database: Database
 ) -> None:

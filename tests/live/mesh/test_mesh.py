@@ -149,6 +149,7 @@ async def interrupt(nodes: dict[str, Node], journal: Path, patch: pytest.MonkeyP
     run(nodes["berlin"], "INSERT INTO t VALUES (20, 0, 'first')")
 
 
+@pytest.mark.matrix
 @pytest.mark.pg(">=18")
 def test_nodes_have_equal_rows_after_conflicts_a_kill_a_join_and_a_leave(
     nodes: dict[str, Node], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

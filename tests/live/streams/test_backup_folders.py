@@ -52,6 +52,7 @@ def archive(*members: tuple[str, bytes | str | None]) -> memoryview:
         [("pg_tblspc", None), ("pg_tblspc/1", "/nowhere"), ("pg_tblspc/1/evil", b"x")],
         [("link", "/nowhere")],
         [("pg_tblspc", None), ("pg_tblspc/1", "../../nowhere")],
+        [("x", None), ("x/pg_tblspc", None), ("x/pg_tblspc/1", "/nowhere")],
     ],
 )
 def test_archive_entries_outside_the_directory_are_refused(

@@ -61,6 +61,7 @@ class AsyncFeedRun:
         self._stored = tally.position = position
         self._sent: tuple[FeedBatch, Job[None], int] | None = None
         """The batch on its way, and the commit time of its last transaction."""
+        self._parked_before = tally.parked
         self._committed = 0
         """The commit time of the last transaction that was taken."""
         self._positioned_at = time.monotonic()
@@ -142,7 +143,8 @@ class AsyncFeedRun:
     async def _send(self, batch: FeedBatch) -> None:
         await self._settle()
         job = self._runner.start(self._settings.sink.send(batch))
-        self._sent = batch, job, self._committed
+        # A batch without messages stores a position only, long after the last commit.
+        self._sent = batch, job, self._committed if batch.messages else 0
         # In an event loop the batch is sent when this task waits, which may be much later.
         await yield_to_others()
 
@@ -155,7 +157,7 @@ class AsyncFeedRun:
         self._sent = None
         tally = self._tally
         tally.messages += len(batch.messages)
-        tally.parked = self._batching.parked
+        tally.parked = self._parked_before + self._batching.parked
         if committed:
             age = datetime.now(UTC) - _time(committed)
             tally.lag = max(age, timedelta(0))

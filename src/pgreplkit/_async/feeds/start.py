@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import attrs
 
-from pgreplkit._async._io import Runner
+from pgreplkit._async._io import Runner, sleep
 from pgreplkit._async.logical.coverage import insist_on_all_rows
 from pgreplkit._async.logical.rowcopy import AsyncRowCopy, open_at_snapshot
 from pgreplkit._async.logical.snapshot import copy_statement, published_in, table_copies
@@ -16,13 +17,15 @@ from pgreplkit._async.wire.answering import answered_in_time
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical import feeds as sql
 from pgreplkit.catalog.server.session import without_timeouts
+from pgreplkit.catalog.server.slot import USED_BY
+from pgreplkit.driver.backoff import Backoff
 from pgreplkit.driver.failures import translate_errors
 from pgreplkit.errors import FeedError, SlotActive, StreamClosed
 from pgreplkit.feeds.batches import Batching, FeedBatch
 from pgreplkit.feeds.change import FeedChange, FeedOperation, FeedSource
 from pgreplkit.feeds.position import FeedPosition, FeedStage
 from pgreplkit.feeds.settings import FeedSettings
-from pgreplkit.feeds.start import Beginning, StartFacts, decide_start
+from pgreplkit.feeds.start import Beginning, StartFacts, decide_start, slot_refusal
 from pgreplkit.plans.logical.snapshot import TableCopy
 from pgreplkit.plans.streams.silence import Silence
 from pgreplkit.protocol.answers import CreatedSlot, Snapshot
@@ -32,6 +35,8 @@ from pgreplkit.values.lsn import LSN
 
 _log = logging.getLogger("pgreplkit")
 
+_LET_GO_WITHIN = 1.0
+"""Seconds for the walsender of a run that has just ended to let go of its slot."""
 _ENDS_WITHIN = 10.0
 """Seconds for the walsender of a connection that was just closed to let go of its slot."""
 
@@ -64,8 +69,9 @@ class AsyncFeedStart:
         """
         facts = await self._facts()
         beginning, position = decide_start(facts), facts.sink
-        if beginning is Beginning.CONTINUE:
-            return position
+        if beginning is Beginning.CONTINUE and position is not None:
+            # What follows is of this timeline, also after a failover that lost nothing.
+            return attrs.evolve(position, timeline=facts.timeline)
         generation = 1 if position is None else position.generation
         if position is not None and position.stage is FeedStage.COPYING:
             generation += 1
@@ -94,7 +100,7 @@ class AsyncFeedStart:
             names = ("pid", "client_addr", "application_name")
             raise SlotActive(operation, slot, *(user.get(name) for name in names))
         # The slot before the sink: a position acknowledged by then is in the sink when it opens.
-        [record] = await walsender.query(operation, sql.START, [slot])
+        record = await self._free_slot(operation, slot)
         position = await self._runner.run(settings.sink.open(slot))
         identity = await walsender.identify()
         timeline = 0 if record["is_standby"] else identity.timeline
@@ -116,6 +122,28 @@ class AsyncFeedStart:
             copies=settings.copies,
             accepts_gap=settings.accepts_gap,
         )
+
+    async def _free_slot(self, operation: str, slot: str) -> dict[str, Any]:
+        """Return the state of the slot, which no other process uses.
+
+        To open the sink would take it away from the feed that uses the slot.
+        """
+        walsender, backoff = self._walsender._walsender, Backoff(_LET_GO_WITHIN)
+        while True:
+            [record] = await walsender.query(operation, sql.START, [slot])
+            if record["active_pid"] is None:
+                break
+            if backoff.is_over:
+                [user] = await walsender.query(operation, USED_BY, [slot])
+                names = ("pid", "client_addr", "application_name")
+                raise SlotActive(operation, slot, *(user[name] for name in names))
+            await sleep(backoff.next_pause())
+        refusal = slot_refusal(
+            operation, slot, record["plugin"], record["slot_database"], record["database"]
+        )
+        if record["has_slot"] and refusal is not None:
+            raise refusal
+        return record
 
     async def _store(self, position: FeedPosition) -> FeedPosition:
         await self._runner.run(self._settings.sink.send(FeedBatch((), position, ())))
@@ -165,7 +193,9 @@ class AsyncFeedStart:
                 tables = [one.table for one in published]
                 await insist_on_all_rows(link, settings.operation, tables)
             copies = await table_copies(link, settings.operation, published)
-            batching = Batching(settings.encoder, settings.sink.limits(), first)
+            batching = Batching(
+                settings.encoder, settings.sink.limits(), first, parked=settings.parked
+            )
             copy = AsyncRowCopy(reader, conninfo, silence, lambda: not stops())
             for one in copies:
                 await self._copy_table(copy, one, lsn, batching, stops)

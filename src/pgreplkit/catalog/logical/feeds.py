@@ -2,7 +2,8 @@
 
 START = """
     SELECT pg_is_in_recovery() AS is_standby, current_database() AS database,
-        slot_name IS NOT NULL AS has_slot, confirmed_flush_lsn AS confirmed
+        slot_name IS NOT NULL AS has_slot, confirmed_flush_lsn AS confirmed,
+        plugin::text AS plugin, database::text AS slot_database, active_pid
     FROM (SELECT %s::name AS wanted) AS w
         LEFT JOIN pg_replication_slots ON slot_name = wanted
 """
