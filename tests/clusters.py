@@ -72,9 +72,10 @@ class Clusters:
             # A subscription's worker that failed is started again soon.
             settings["wal_retrieve_retry_interval"] = "500ms"
             primary = self.lab.primary(version=major, name=name, settings=settings)
-            standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
             run(primary, "CREATE ROLE stranger LOGIN PASSWORD 'stranger'")
             run(primary, "CREATE ROLE observer LOGIN PASSWORD 'observer' IN ROLE pg_monitor")
+            # After the roles, as whom tests connect to the standby at once.
+            standby = self.lab.standby(primary, slot=SLOT, name=f"{name}-standby")
             self._made[major] = Cluster(primary, standby)
             if self._disturbed:
                 self._disturbances.enter_context(disturbance(primary, self.quiet))
