@@ -177,6 +177,8 @@ async def test_a_slot_in_use_is_named_and_a_stopped_feed_ends(
         async with asyncio.timeout(20):
             while engine.position == began or running.state != FeedState.STREAMING:
                 await asyncio.sleep(0.01)
+        readiness = await feed_of(colour, database, "feed_used", sink=ModelSink(engine)).check()
+        assert "it was not asked: process" in str(readiness)
         with pytest.raises(SlotActive, match="feed_used"):
             await feed_of(colour, database, "feed_used", sink=ModelSink(engine)).run(timeout=5)
         assert engine.messages == []

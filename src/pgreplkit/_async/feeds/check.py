@@ -7,6 +7,7 @@ from pgreplkit._async.logical.publication import read_identities
 from pgreplkit._async.logical.snapshot import published_in
 from pgreplkit._async.wire.link import AsyncLink
 from pgreplkit.catalog.logical.applying import PUBLISHER
+from pgreplkit.catalog.logical.feeds import START
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import FeedError
 from pgreplkit.feeds.settings import FeedSettings
@@ -22,7 +23,13 @@ async def check_feed(source: AsyncLink, settings: FeedSettings) -> Readiness:
     there = await source.one(operation, PUBLISHER, [settings.slot])
     published = await published_in(source, operation, settings.publications)
     tables = [one.table for one in published]
-    refusal, remedy = await _refusal(settings)
+    slot = await source.one(operation, START, [settings.slot])
+    if slot["active_pid"] is None:
+        refusal, remedy = await _refusal(settings)
+    else:
+        # To open the sink would take it away from the feed that runs.
+        refusal = f"it was not asked: process {slot['active_pid']} uses the slot"
+        remedy = "stop the feed that runs, to check its sink"
     return feed_readiness(
         FeedFacts(
             settings={row.name: row for row in rows},

@@ -162,7 +162,7 @@ class AsyncFeed(AsyncClosing):
     async def check(self) -> Readiness:
         """Check the settings, role and tables of the source, and the settings of the engine.
 
-        The sink is opened: do not call it while the feed runs.
+        The sink is opened, unless another process uses the slot.
 
         Raises: ConnectionFailed; PublicationNotFound; FeedError while it runs.
         """

@@ -8,6 +8,7 @@ from pgreplkit._sync.logical.publication import read_identities
 from pgreplkit._sync.logical.snapshot import published_in
 from pgreplkit._sync.wire.link import Link
 from pgreplkit.catalog.logical.applying import PUBLISHER
+from pgreplkit.catalog.logical.feeds import START
 from pgreplkit.catalog.server.settings import SETTINGS
 from pgreplkit.errors import FeedError
 from pgreplkit.feeds.settings import FeedSettings
@@ -23,7 +24,13 @@ def check_feed(source: Link, settings: FeedSettings) -> Readiness:
     there = source.one(operation, PUBLISHER, [settings.slot])
     published = published_in(source, operation, settings.publications)
     tables = [one.table for one in published]
-    refusal, remedy = _refusal(settings)
+    slot = source.one(operation, START, [settings.slot])
+    if slot["active_pid"] is None:
+        refusal, remedy = _refusal(settings)
+    else:
+        # To open the sink would take it away from the feed that runs.
+        refusal = f"it was not asked: process {slot['active_pid']} uses the slot"
+        remedy = "stop the feed that runs, to check its sink"
     return feed_readiness(
         FeedFacts(
             settings={row.name: row for row in rows},
